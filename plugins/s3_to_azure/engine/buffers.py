@@ -1,0 +1,95 @@
+"""The memory budget: reused buffers, never more bytes than the budget at once."""
+
+import mmap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from s3_to_azure.engine.errors import BudgetTooSmall, Cancelled
+
+_CANCEL_POLL_S: Final = 0.2
+
+
+class BufferPool:
+    """Lends buffers of one budget to any number of threads.
+
+    Bound: bytes lent + bytes kept for reuse <= ``budget_bytes``. Buffers are anonymous mappings on huge pages where
+    the kernel has them: a reused one is never faulted in again.
+
+    Args:
+        budget_bytes: The bound.
+        cancelled: Wakes waiting threads with Cancelled when set.
+    """
+
+    def __init__(self, budget_bytes: int, cancelled: threading.Event) -> None:
+        """Make an empty pool; nothing is allocated yet."""
+        self._budget = budget_bytes
+        self._cancelled = cancelled
+        self._free: list[mmap.mmap] = []
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @property
+    def budget_bytes(self) -> int:
+        """The bound."""
+        return self._budget
+
+    @contextmanager
+    def lend(self, size_bytes: int) -> Iterator[memoryview]:
+        """Lend a view of exactly ``size_bytes``, waiting until the budget has room.
+
+        Raises:
+            BudgetTooSmall: It can never have room.
+            Cancelled: Stopped while waiting.
+        """
+        buffer = self._take(max(size_bytes, 1))
+        view = memoryview(buffer)
+        lent = view[:size_bytes]
+        try:
+            yield lent
+        finally:
+            lent.release()
+            view.release()
+            self._give(buffer)
+
+    def _take(self, size_bytes: int) -> mmap.mmap:
+        capacity = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        if size_bytes > self._budget:
+            raise BudgetTooSmall(size_bytes=size_bytes, needs=size_bytes, budget=self._budget)
+        capacity = min(capacity, max(self._budget, mmap.PAGESIZE))
+        with self._changed:
+            while True:
+                if self._cancelled.is_set():
+                    raise Cancelled.now()
+                buffer = self._reuse(size_bytes) or self._allocate(max(capacity, size_bytes))
+                if buffer is not None:
+                    return buffer
+                self._changed.wait(_CANCEL_POLL_S)
+
+    def _reuse(self, size_bytes: int) -> mmap.mmap | None:
+        """Take the smallest free buffer that fits and is at most twice as large."""
+        fitting = [b for b in self._free if size_bytes <= len(b) <= max(2 * size_bytes, mmap.PAGESIZE)]
+        if not fitting:
+            return None
+        buffer = min(fitting, key=len)
+        self._free.remove(buffer)
+        return buffer
+
+    def _allocate(self, capacity: int) -> mmap.mmap | None:
+        while self._held + capacity > self._budget and self._free:
+            dropped = self._free.pop(0)
+            self._held -= len(dropped)
+            dropped.close()
+        if self._held and self._held + capacity > self._budget:
+            return None
+        buffer = mmap.mmap(-1, capacity)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            buffer.madvise(mmap.MADV_HUGEPAGE)
+        self._held += capacity
+        return buffer
+
+    def _give(self, buffer: mmap.mmap) -> None:
+        with self._changed:
+            self._free.append(buffer)
+            self._changed.notify_all()

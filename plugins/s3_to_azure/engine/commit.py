@@ -1,0 +1,95 @@
+"""The commit under its condition, and what each answer other than success means."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from s3_to_azure.engine.decisions import is_older_copy, replaces_newer
+from s3_to_azure.engine.errors import BlockListRefused, ConditionNotMet, DestinationConflict, TransientError
+from s3_to_azure.engine.model import BlobState, Condition, ObjectVersion
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.ports import BlobDestination
+
+log = logging.getLogger(__name__)
+
+
+class LeftoverBlocks(ConditionNotMet):
+    """Put Blob met uncommitted blocks where there is no blob: the block path takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One write that makes the blob visible.
+
+    Attributes:
+        write: Sends it under the given condition; returns the new ETag.
+        restage: Lists and stages again what Azure no longer holds; None for Put Blob, which stages nothing.
+    """
+
+    version: ObjectVersion
+    blob: str
+    write: Callable[[Condition], str]
+    restage: Callable[[], None] | None
+
+
+def commit(destination: BlobDestination, step: Commit, condition: Condition, retrier: Retrier) -> str:
+    """Write under the condition captured at the start; look a doubtful answer up with HEAD. Return the blob's ETag.
+
+    Idempotent: whoever commits second finds this very version there, which is success.
+
+    Raises:
+        DestinationConflict: Someone else wrote the blob.
+        LeftoverBlocks: Put Blob was refused although there is no blob.
+        TransientError: The budget of tries is used up.
+    """
+    failures = rounds = 0
+    took_older = False
+    while True:
+        try:
+            return step.write(condition)
+        except (ConditionNotMet, BlockListRefused, TransientError) as error:
+            found = retrier.call(f"look at blob {step.blob!r}", lambda: destination.head(step.blob))
+            if found is not None and found.holds(step.version):
+                log.info("Blob %r already holds this version (%s looked up)", step.blob, type(error).__name__)
+                return found.etag
+            if condition.fits(found):
+                if isinstance(error, BlockListRefused) and step.restage and rounds < retrier.budget.commit_rounds:
+                    rounds += 1
+                    log.warning("Azure no longer holds every block of %r: staging again, round %d", step.blob, rounds)
+                    step.restage()
+                    continue
+                if isinstance(error, ConditionNotMet) and found is None and step.restage is None:
+                    raise LeftoverBlocks(**error.attributes) from error
+                if isinstance(error, TransientError) and failures + 1 < retrier.budget.attempts:
+                    failures += 1
+                    retrier.pause(failures, error)
+                    continue
+                if isinstance(error, TransientError):
+                    raise
+                raise _conflict(destination, step.blob, error.reason()) from error
+            if found is not None and not took_older and is_older_copy(step.version, found):
+                took_older = True
+                log.warning(
+                    "Blob %r was meanwhile written from an older version of this object: replacing that", step.blob
+                )
+                condition = Condition.of(found)
+                continue
+            raise _conflict(destination, step.blob, _what_is_there(step.version, found)) from error
+
+
+def _what_is_there(version: ObjectVersion, found: BlobState | None) -> str:
+    if found is None:
+        return "it was deleted"
+    if replaces_newer(version, found):
+        return "it holds a newer version of the object"
+    return "it holds something else now"
+
+
+def _conflict(destination: BlobDestination, blob: str, detail: str) -> DestinationConflict:
+    return DestinationConflict(blob=blob, container=destination.container, detail=detail)
+
+
+def contents_metadata(own: dict[str, str], user: dict[str, str]) -> dict[str, str]:
+    """Join the user's metadata with the record of this copy; names are compared without case, the record wins."""
+    taken = {name.lower() for name in own}
+    return {**{name: value for name, value in user.items() if name.lower() not in taken}, **own}

@@ -1,0 +1,104 @@
+"""The engine's settings, with their memory and retry bounds as formulas.
+
+Memory: a block is in memory before it is sent, so a task holds at most ``memory_budget_bytes`` of object data
+(blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight.
+
+Retries: a request is tried at most ``attempts`` times here; the SDKs' own retries are off, so nothing multiplies
+below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and restages
+``commit_rounds`` times, and Airflow runs the task ``retries + 1`` times::
+
+    requests for one block <= attempts x (1 + source_changes) x (1 + commit_rounds) x (Airflow's retries + 1)
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from s3_to_azure.engine.checksums import RUNGS
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.limits import GIB, KIB, MIB, TIB
+from s3_to_azure.engine.model import Overwrite
+
+_MOST_AT_ONCE: Final = 1_000
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
+_DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """How often and how patiently one request is tried.
+
+    Attributes:
+        attempts: Tries of one request, the first included.
+        first_wait_s: The upper bound of the first wait; it doubles each time, and the wait is drawn below it.
+        longest_wait_s: The upper bound of any wait that the service did not ask for itself.
+        source_changes: How often a copy starts again because its object changed.
+        commit_rounds: How often a refused block list is listed again and completed.
+    """
+
+    attempts: int = 6
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+    source_changes: int = 2
+    commit_rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CopySettings:
+    """The settings of one task's copies.
+
+    Attributes:
+        overwrite: What to do with a blob that is there (``decisions.decide``).
+        integrity: ``auto``, or the weakest rung to accept.
+        block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
+        memory_budget_bytes: Bound of object data in memory.
+        objects_at_once: Objects in flight; they share the budget.
+        lanes: Most blocks in flight; the budget may allow fewer.
+    """
+
+    overwrite: Overwrite = "if_changed"
+    integrity: str = "auto"
+    block_bytes: int | None = None
+    memory_budget_bytes: int = 256 * MIB
+    objects_at_once: int = 8
+    lanes: int = 8
+    retry: RetryBudget = RetryBudget()
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            WrongUse: A value is none of those allowed.
+        """
+        if self.overwrite not in get_args(Overwrite):
+            raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
+        if self.integrity not in ("auto", *RUNGS):
+            raise WrongUse(what=f"integrity={self.integrity!r} is none of auto, {', '.join(RUNGS)}.")
+        if self.memory_budget_bytes < MIB:
+            raise WrongUse(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
+        for name in ("objects_at_once", "lanes"):
+            value = getattr(self, name)
+            if not 1 <= value <= _MOST_AT_ONCE:
+                raise WrongUse(what=f"{name}={value} is not between 1 and {_MOST_AT_ONCE:,}.")
+
+
+def parse_size(text: str | int, *, name: str) -> int:
+    """Read a size such as ``256MiB``, ``1.5GB``, ``64M`` (binary) or a number of bytes.
+
+    Args:
+        text: The size.
+        name: The setting's name, for the error.
+
+    Raises:
+        WrongUse: It is no size.
+    """
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise WrongUse(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
+    unit = (match[2] or "").lower()
+    decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
+    factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
+    return int(float(match[1]) * factor)

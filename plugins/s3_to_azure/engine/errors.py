@@ -1,0 +1,319 @@
+"""The error tree: what went wrong, about what, and what to do.
+
+::
+
+    TransferError
+    ├── Cancelled                      stopped from outside; staged blocks stay
+    ├── TransientError                 may pass by itself: retried here, then by Airflow
+    │   ├── Throttled                  503 SlowDown, 503 ServerBusy, 429
+    │   ├── ServerFailed               any other 5xx
+    │   ├── ConnectionFailed           refused, reset, timed out, ended early
+    │   ├── DamagedOnTheWay            Azure refused a block: its CRC64 did not fit
+    │   └── SomeObjectsFailedForNow    a batch in which a retry may help
+    └── PermanentError                 a retry cannot help
+        ├── WrongUse                   an argument or a setting
+        │   ├── BudgetTooSmall
+        │   └── ConnectionMissing
+        ├── BadState                   a manifest, plan or batch that is not what its descriptor says
+        ├── AccessError
+        │   ├── AccessDenied           the identity may not
+        │   ├── CredentialsRefused     the identity is not one: wrong key, expired for good
+        │   ├── KeyManagementDenied    the KMS key of the object
+        │   ├── CertificateRefused     TLS
+        │   └── ClockSkewed
+        ├── SourceError
+        │   ├── BucketNotFound
+        │   ├── ObjectNotFound
+        │   ├── ObjectArchived
+        │   └── SourceChanged
+        ├── DestinationError
+        │   ├── ContainerNotFound
+        │   ├── DestinationConflict
+        │   ├── WrongBlobType
+        │   ├── BlobLeased
+        │   ├── BlobImmutable
+        │   ├── ForeignBlocks
+        │   ├── TooManyStagedBlocks
+        │   └── BlockListRefused       (within the engine; ends as DestinationConflict)
+        ├── NameRefused
+        ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, odd status
+        ├── IntegrityError
+        ├── IntegrityUnavailable       S3 stores no checksum as strong as the one required
+        └── SomeObjectsFailed          a batch or run in which no retry can help
+
+Whether a retry can help is the class, never the text.
+"""
+
+from collections.abc import Mapping
+from string import Formatter
+from typing import ClassVar, Self
+
+
+def _rebuild(cls: "type[TransferError]", attributes: Mapping[str, object]) -> "TransferError":
+    return cls(**attributes)
+
+
+class TransferError(Exception):
+    """An error with named attributes and a sentence made from them.
+
+    Args:
+        attributes: Exactly the names in braces in ``says``, and those in ``carries``.
+
+    Raises:
+        TypeError: When an attribute of the sentence is missing or one too many is given.
+    """
+
+    says: ClassVar[str] = "{what}"
+    carries: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, **attributes: object) -> None:
+        """Take the sentence's attributes by name."""
+        wanted = self.fields()
+        if wanted != set(attributes):
+            raise TypeError(f"{type(self).__name__} takes {sorted(wanted)}, not {sorted(attributes)}")
+        self.attributes: Mapping[str, object] = attributes
+        super().__init__(self.says.format_map(attributes))
+
+    @classmethod
+    def fields(cls) -> set[str]:
+        """Return the names of the attributes: those of the sentence and those that it leaves unsaid."""
+        return {name for _, name, _, _ in Formatter().parse(cls.says) if name} | cls.carries
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by attributes, so that an error survives a process boundary."""
+        return _rebuild, (type(self), dict(self.attributes))
+
+    @classmethod
+    def reason(cls) -> str:
+        """Return the error's name as receipts carry it: ``ObjectNotFound`` is ``object_not_found``."""
+        name = cls.__name__
+        return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+class Cancelled(TransferError):
+    """Stopped from outside."""
+
+    says = "Stopped on request. The blocks already staged stay in Azure; the next try sends only what is missing."
+
+    @classmethod
+    def now(cls) -> Self:
+        """Return the error; it has no attributes."""
+        return cls()
+
+
+class TransientError(TransferError):
+    """May pass by itself."""
+
+
+class Throttled(TransientError):
+    """The service asks to slow down; ``retry_after_s`` is its own wish in seconds, or None."""
+
+    says = "{service} asked to slow down ({code}). Lower the parallelism or bandwidth_limit if this lasts."
+    carries = frozenset({"retry_after_s"})
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds that the service asked for, or None."""
+        value = self.attributes["retry_after_s"]
+        return value if isinstance(value, (int, float)) else None
+
+
+class ServerFailed(TransientError):
+    """A 5xx that is no throttling."""
+
+    says = "{service} failed with status {status} ({code}) on {thing}. It is retried; if it lasts, look at the service's health page."
+
+
+class ConnectionFailed(TransientError):
+    """The connection was refused, reset, timed out or ended early."""
+
+    says = "The connection to {service} failed on {thing}: {detail}. It is retried; if it lasts, check network, proxy and endpoint."
+
+
+class DamagedOnTheWay(TransientError):
+    """Azure computed another CRC64 than the one sent along."""
+
+    says = "A block of blob {blob!r} arrived damaged and was refused by Azure. It is sent again; if it lasts, suspect this machine's memory or network card."
+
+
+class SomeObjectsFailedForNow(TransientError):
+    """A batch has failures, and for at least one of them a retry may help."""
+
+    says = "{failed} of {total} objects failed, {transient} of them for a reason that may pass; first: {first}"
+
+
+class PermanentError(TransferError):
+    """A retry cannot help."""
+
+
+class WrongUse(PermanentError):
+    """An argument or a setting is wrong."""
+
+
+class BudgetTooSmall(WrongUse):
+    """The memory budget does not hold one block of the object."""
+
+    says = "An object of {size_bytes} bytes needs blocks of {needs} bytes, more than memory_budget={budget} bytes holds. Raise memory_budget to at least {needs} bytes."
+
+
+class ConnectionMissing(WrongUse):
+    """An Airflow connection or the environment's credentials are missing."""
+
+    says = "No usable credentials for {service}: {detail}. {cure}"
+
+
+class BadState(PermanentError):
+    """A manifest, plan or receipt in the state location is not what it must be."""
+
+    says = "The state file {path!r} cannot be used: {detail}. Start a new run; nothing was copied from it."
+
+
+class AccessError(PermanentError):
+    """Credentials, permissions, certificates, clocks."""
+
+
+class AccessDenied(AccessError):
+    """The identity is known and may not do this."""
+
+    says = "{service} denied access to {thing} ({code}). Grant the identity of this connection {permission}."
+
+
+class CredentialsRefused(AccessError):
+    """The key, token or signature is not accepted."""
+
+    says = "{service} refused the credentials for {thing} ({code}). Check the key or token of this connection; if it has expired, renew it."
+
+
+class KeyManagementDenied(AccessError):
+    """The object's KMS key cannot be used."""
+
+    says = "S3 could not decrypt {thing} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled."
+
+
+class CertificateRefused(AccessError):
+    """The server's certificate is not trusted."""
+
+    says = "The TLS certificate of {service} was refused ({detail}). Point the connection's verify setting at the right CA bundle."
+
+
+class ClockSkewed(AccessError):
+    """The request's time is too far from the server's."""
+
+    says = "{service} refused the request's time for {thing} ({code}). Set this machine's clock (NTP)."
+
+
+class SourceError(PermanentError):
+    """Something about the object in S3."""
+
+
+class BucketNotFound(SourceError):
+    """No such bucket."""
+
+    says = "S3 bucket {bucket!r} does not exist at this endpoint. Check the bucket's name, and the endpoint and account of the AWS connection."
+
+
+class ObjectNotFound(SourceError):
+    """No such key."""
+
+    says = "S3 object {key!r} does not exist in bucket {bucket!r}. It may have been deleted since the listing; check the key."
+
+
+class ObjectArchived(SourceError):
+    """The object is in an archive tier."""
+
+    says = "S3 object {key!r} in bucket {bucket!r} is archived and cannot be read ({code}). Restore it first (S3 RestoreObject), then run again."
+
+
+class SourceChanged(SourceError):
+    """The object is no longer the version that this copy began with."""
+
+    says = "S3 object {key!r} in bucket {bucket!r} changed while it was copied (was ETag {etag}). Nothing was committed; the next run copies the new version."
+
+
+class DestinationError(PermanentError):
+    """Something about the blob or its container."""
+
+
+class ContainerNotFound(DestinationError):
+    """No such container."""
+
+    says = "Azure container {container!r} does not exist in this account. Create it, or pass create_container=True."
+
+
+class DestinationConflict(DestinationError):
+    """Another writer changed the blob since the plan."""
+
+    says = "Blob {blob!r} in container {container!r} was written by someone else during this copy ({detail}). It was left as it is; run again to decide anew."
+
+
+class WrongBlobType(DestinationError):
+    """An append or page blob of that name exists."""
+
+    says = "Blob {blob!r} in container {container!r} exists as {blob_type}, which a block blob cannot replace. Delete or rename it first."
+
+
+class BlobLeased(DestinationError):
+    """Somebody holds a lease."""
+
+    says = "Blob {blob!r} in container {container!r} is leased ({code}). Break or end the lease, then run again."
+
+
+class BlobImmutable(DestinationError):
+    """An immutability policy or legal hold protects the blob."""
+
+    says = "Blob {blob!r} in container {container!r} is protected by an immutability policy or legal hold ({code}). Choose another name or container."
+
+
+class ForeignBlocks(DestinationError):
+    """Uncommitted blocks of another tool, with ids of another length, block this blob."""
+
+    says = "Blob {blob!r} in container {container!r} has uncommitted blocks of another tool, so Azure refuses ours. Wait a week until Azure drops them, or write the blob once with that tool, or delete the blob if it may go."
+
+
+class TooManyStagedBlocks(DestinationError):
+    """Azure holds its maximum of uncommitted blocks for this blob."""
+
+    says = "Blob {blob!r} in container {container!r} holds the most uncommitted blocks that Azure allows. Wait a week until Azure drops them, or delete the blob if it may go."
+
+
+class BlockListRefused(DestinationError):
+    """Azure does not hold a block that the list names."""
+
+    says = "Azure no longer holds every staged block of blob {blob!r} in container {container!r}."
+
+
+class NameRefused(PermanentError):
+    """A name that must not be sent, or that Azure does not accept."""
+
+    says = "The name {name!r} cannot be used as a blob: {detail}. Rename the object, or leave it out by a filter."
+
+
+class UnexpectedAnswer(PermanentError):
+    """The server did not keep the protocol."""
+
+    says = "{service} gave an answer that cannot be trusted for {thing}: {detail}. Check the endpoint and any proxy in between."
+
+
+class IntegrityError(PermanentError):
+    """The bytes are not the ones that S3 vouches for."""
+
+    says = "The bytes of {key!r} do not fit the {algorithm} that S3 stores (expected {expected}, got {actual}), also after reading them again. Nothing was committed. The object may be damaged in S3."
+
+
+class IntegrityUnavailable(PermanentError):
+    """The required rung cannot be reached for this object."""
+
+    says = "integrity={required!r} is required, but for {key!r} S3 offers only {offered!r}. Lower integrity, or upload the object again with a checksum."
+
+
+class SomeObjectsFailed(PermanentError):
+    """A batch or run has failures that no retry can help."""
+
+    says = "{failed} of {total} objects failed; first: {first}"
+
+
+# Raised by a store for a condition that did not hold; the engine looks at the blob and decides what it means.
+class ConditionNotMet(DestinationError):
+    """The blob is not in the state that the request's condition names (409 BlobAlreadyExists, 412)."""
+
+    says = "Blob {blob!r} in container {container!r} is not as planned ({code})."

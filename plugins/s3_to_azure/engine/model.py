@@ -1,0 +1,149 @@
+"""The values that pass between the rooms; all immutable."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Overwrite = Literal["if_changed", "never", "always"]
+Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChecksum:
+    """A checksum that S3 stores for a whole object.
+
+    Attributes:
+        algorithm: ``crc64nvme``, ``crc32c`` or ``crc32``.
+        value: The checksum as an unsigned integer.
+    """
+
+    algorithm: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentHeaders:
+    """The content headers that S3 and Azure have in common; None where the object has none."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    content_disposition: str | None = None
+    cache_control: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as a listing shows it. ``etag`` is unquoted."""
+
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object: what a GET pins with If-Match. ``etag`` is unquoted."""
+
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    last_modified: datetime
+    checksum: SourceChecksum | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    headers: ContentHeaders = field(default_factory=ContentHeaders)
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobState:
+    """A committed blob as HEAD or a listing shows it. Metadata names are lower case."""
+
+    name: str
+    etag: str
+    size_bytes: int
+    blob_type: str
+    metadata: Mapping[str, str]
+    headers: ContentHeaders = field(default_factory=ContentHeaders)
+
+    @property
+    def source_etag(self) -> str | None:
+        """ETag of the object that this blob says it is a copy of, or None."""
+        return self.metadata.get("s3_etag")
+
+    @property
+    def source_last_modified(self) -> datetime | None:
+        """When that object was last modified, or None where the blob does not say."""
+        text = self.metadata.get("s3_last_modified")
+        try:
+            return datetime.fromisoformat(text) if text else None
+        except ValueError:
+            return None
+
+    def holds(self, version: ObjectVersion | ListedObject) -> bool:
+        """Say whether this blob is a committed copy of exactly that version."""
+        return self.source_etag == version.etag and self.size_bytes == version.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The state of the destination under which a commit may happen: this ETag, or (None) no blob at all."""
+
+    etag: str | None
+
+    @classmethod
+    def of(cls, blob: BlobState | None) -> "Condition":
+        """Return the condition that the blob is still what was just seen."""
+        return cls(blob.etag if blob else None)
+
+    def fits(self, blob: BlobState | None) -> bool:
+        """Say whether the blob is still as the condition names it."""
+        return self.etag == (blob.etag if blob else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBlock:
+    """An uncommitted block as Get Block List shows it; ``block_id`` before the service's base64."""
+
+    block_id: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobContents:
+    """What a commit gives a blob beside its bytes."""
+
+    metadata: Mapping[str, str]
+    headers: ContentHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one object. Field names are part of the public contract (docs/design.md)."""
+
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    container: str
+    blob: str
+    status: Status
+    reason: str = ""
+    verified_by: str = ""
+    checksum: str = ""
+    blocks: int = 0
+    blocks_resumed: int = 0
+    bytes_sent: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    started_at: str = ""
+    try_number: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the receipt as JSON-ready values, in the contract's order."""
+        return asdict(self)

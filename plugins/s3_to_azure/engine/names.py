@@ -1,0 +1,135 @@
+"""Names: of blobs for keys, and of metadata in both services; no I/O."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, unquote
+
+from s3_to_azure.engine.errors import NameRefused, WrongUse
+from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
+
+_BUCKET: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+_CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|\$web|\$logs")
+_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4})_", re.IGNORECASE)
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_]")
+_VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%") + " "
+
+
+def check_bucket(name: str) -> str:
+    """Return the bucket's name.
+
+    Raises:
+        WrongUse: No bucket can have it; nothing was sent.
+    """
+    if not _BUCKET.fullmatch(name):
+        raise WrongUse(what=f"{name!r} is not a bucket name. Give the name alone: no s3://, no path, no ARN.")
+    return name
+
+
+def check_container(name: str) -> str:
+    """Return the container's name.
+
+    Raises:
+        WrongUse: No container can have it; nothing was sent.
+    """
+    if not _CONTAINER.fullmatch(name):
+        raise WrongUse(what=f"{name!r} is not a container name: 3 to 63 lower-case letters, digits and single hyphens.")
+    return name
+
+
+def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "") -> str:
+    """Return the blob's name for a key: ``blob_prefix`` and the key without ``s3_prefix``.
+
+    Raises:
+        WrongUse: The key is not below the prefix.
+    """
+    if not key.startswith(s3_prefix):
+        raise WrongUse(what=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
+    return blob_prefix + key[len(s3_prefix) :]
+
+
+def dot_segment(name: str) -> bool:
+    """Say whether a path segment is ``.`` or ``..``: HTTP clients rewrite such a path, so it is never sent."""
+    return any(segment in (".", "..") for segment in name.split("/"))
+
+
+def problem_with_blob(name: str) -> str | None:
+    """Return why Azure, or the way there, does not take this blob name; None where it does."""
+    segments = name.split("/")
+    if not name:
+        return "it is empty"
+    if len(name) > MAX_BLOB_NAME_CHARACTERS:
+        return f"it has {len(name)} characters, Azure allows {MAX_BLOB_NAME_CHARACTERS}"
+    if len(segments) > MAX_BLOB_PATH_SEGMENTS:
+        return f"it has {len(segments)} path segments, Azure allows {MAX_BLOB_PATH_SEGMENTS}"
+    if dot_segment(name):
+        return "a path segment is '.' or '..', which HTTP clients rewrite into another path"
+    if any(segment.endswith(".") for segment in segments):
+        return "a path segment ends in a dot, which Azure drops"
+    if name.endswith("/"):
+        return "it ends in a slash"
+    if "\\" in name:
+        return "it has a backslash, which Azure turns into a slash"
+    if any(ord(character) < 0x20 or 0xD800 <= ord(character) <= 0xDFFF for character in name):
+        return "it has a control character"
+    return None
+
+
+def check_blob(name: str) -> str:
+    """Return the blob's name.
+
+    Raises:
+        NameRefused: Azure does not take it; nothing was sent.
+    """
+    problem = problem_with_blob(name)
+    if problem:
+        raise NameRefused(name=name, detail=problem)
+    return name
+
+
+def check_key(key: str) -> str:
+    """Return the key.
+
+    Raises:
+        NameRefused: A GET for it could reach another object; nothing was sent.
+    """
+    if not key:
+        raise NameRefused(name=key, detail="it is empty")
+    if dot_segment(key):
+        raise NameRefused(
+            name=key, detail="a path segment is '.' or '..', which HTTP clients rewrite into another path"
+        )
+    return key
+
+
+def metadata_to_azure(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Map S3 user metadata to Azure's: names to C# identifiers, values to ASCII, both reversibly.
+
+    A character that an identifier cannot have becomes ``_xHHHH_`` (as .NET's XmlConvert writes names); control
+    characters, ``%``, outer spaces and all beyond ASCII in a value are percent-encoded as UTF-8.
+    """
+    return {_name_to_azure(name): _value_to_azure(value) for name, value in metadata.items()}
+
+
+def metadata_from_azure(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Undo ``metadata_to_azure``."""
+    return {_ESCAPE.sub(lambda match: chr(int(match[1], 16)), name): unquote(value) for name, value in metadata.items()}
+
+
+def _name_to_azure(name: str) -> str:
+    escaped: list[str] = []
+    for index, character in enumerate(name):
+        first_digit = index == 0 and character.isdigit()
+        starts_escape = _ESCAPE.match(name, index) is not None
+        if _PLAIN.fullmatch(character) and not first_digit and not starts_escape:
+            escaped.append(character)
+        else:
+            escaped.append(f"_x{ord(character):04x}_")
+    return "".join(escaped)
+
+
+def _value_to_azure(value: str) -> str:
+    inner = value.strip(" ")
+    before = len(value) - len(value.lstrip(" ")) if inner else len(value)
+    after = len(value) - len(value.rstrip(" ")) if inner else 0
+    return "%20" * before + quote(inner, safe=_VISIBLE) + "%20" * after

@@ -1,0 +1,278 @@
+"""The block pipeline: read a range from S3 into a buffer, digest it, stage it in Azure; many at once."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from s3_to_azure.engine.block_ids import StagedBlock, fingerprint
+from s3_to_azure.engine.blocks import Block
+from s3_to_azure.engine.buffers import BufferPool
+from s3_to_azure.engine.checksums import CRC64NVME, Algorithm, second_digest
+from s3_to_azure.engine.errors import Cancelled, ConnectionFailed, TransientError
+from s3_to_azure.engine.model import ObjectVersion
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
+
+# A read asks for this much at a time: small enough that a stop is noticed at once and that an HTTP client's own copy
+# of a piece does not count against the budget.
+_PIECE_BYTES: Final = 1024 * 1024
+_STOP_GRACE_S: Final = 2.0
+_POLL_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRoute:
+    """Where the blocks of one object come from and go to.
+
+    Attributes:
+        second: The digest that the proof needs beside the CRC64, or None.
+    """
+
+    version: ObjectVersion
+    blob: str
+    second: Algorithm | None
+
+
+def fill(
+    source: ObjectSource,
+    version: ObjectVersion,
+    start: int,
+    view: memoryview,
+    *,
+    retrier: Retrier,
+    cancelled: threading.Event,
+    opened: Callable[[BodyReader], None] | None = None,
+    whole: bool = False,
+) -> None:
+    """Read ``len(view)`` bytes of the object from ``start``; a body that ends early is resumed at its byte.
+
+    Args:
+        source: Where to read.
+        version: What to read, pinned.
+        start: Offset in the object.
+        view: The memory to fill.
+        retrier: Waits between tries; a try that brought bytes starts the count anew.
+        cancelled: Stops between pieces.
+        opened: Called with each body as it opens (its headers tell about the object).
+        whole: Read the whole object without a Range while nothing is read yet: S3 sends its checksum only then.
+
+    Raises:
+        TransientError: As often as the budget allows, in a row without a byte.
+        SourceChanged: The object is no longer this version.
+    """
+    done = failures = 0
+    size = len(view)
+    while done < size or whole:
+        try:
+            ranged = None if whole and not done else start + size
+            with source.open(version, start + done, ranged) as body:
+                if opened:
+                    opened(body)
+                whole = False
+                while done < size:
+                    if cancelled.is_set():
+                        raise Cancelled.now()
+                    count = body.readinto(view[done : done + _PIECE_BYTES])
+                    if not count:
+                        raise ConnectionFailed(
+                            service="S3", thing=repr(version.key), detail=f"the body ended at byte {start + done}"
+                        )
+                    done += count
+                    failures = 0
+        except TransientError as error:
+            failures += 1
+            if failures >= retrier.budget.attempts:
+                raise
+            retrier.pause(failures, error)
+
+
+class Pump:
+    """Lanes that move blocks of any number of objects within one budget.
+
+    Daemon threads: a lane stuck in a dead socket never keeps the process from ending.
+
+    Args:
+        source: Where blocks come from.
+        destination: Where they go.
+        buffers: The memory budget, shared with whoever else holds object data.
+        lanes: Blocks in flight at most; the budget may allow fewer.
+        cancelled: Stops every lane; staged blocks stay.
+    """
+
+    def __init__(
+        self,
+        source: ObjectSource,
+        destination: BlobDestination,
+        *,
+        buffers: BufferPool,
+        lanes: int,
+        cancelled: threading.Event,
+    ) -> None:
+        """Start the lanes; they wait for work."""
+        self._source = source
+        self._destination = destination
+        self._buffers = buffers
+        self._lanes = lanes
+        self._cancelled = cancelled
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        for index in range(lanes):
+            threading.Thread(target=self._lane, name=f"lane-{index}", daemon=True).start()
+
+    def close(self) -> None:
+        """Let the lanes end; does not wait for one that hangs."""
+        for _ in range(self._lanes):
+            self._work.put(None)
+
+    def move(
+        self,
+        route: BlockRoute,
+        blocks: Iterable[Block],
+        *,
+        retrier: Retrier,
+        on_staged: Callable[[StagedBlock], None],
+    ) -> None:
+        """Copy the blocks; return when Azure has confirmed each.
+
+        Args:
+            route: Whose blocks.
+            blocks: Byte ranges, in the order to begin them.
+            retrier: Budget of each single request.
+            on_staged: Called in a lane after each 201.
+
+        Raises:
+            TransferError: The first error; no further block is begun, those in flight are awaited.
+            Cancelled: Stopped; within about two seconds, whatever the sockets do.
+        """
+        flight = _Flight(self._cancelled, most=2 * self._lanes)
+        for block in blocks:
+            if not flight.begin():
+                break
+            job = partial(self._stage, route, block, retrier.within(flight.stopped), on_staged, flight.stopped)
+            self._work.put(partial(flight.run, job))
+        flight.finish()
+
+    def _lane(self) -> None:
+        while (job := self._work.get()) is not None:
+            job()
+
+    def _stage(
+        self,
+        route: BlockRoute,
+        block: Block,
+        retrier: Retrier,
+        on_staged: Callable[[StagedBlock], None],
+        stopped: threading.Event,
+    ) -> None:
+        with self._buffers.lend(block.size_bytes) as view:
+            fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
+            staged = StagedBlock(
+                start=block.start,
+                end=block.end,
+                crc64=CRC64NVME.digest(view),
+                second=second_digest(route.second, view),
+                fingerprint=fingerprint(route.version),
+            )
+            retrier.call(
+                f"stage bytes {block.start} to {block.end} of {route.blob!r}",
+                lambda: self._destination.stage_block(route.blob, staged.block_id, view, staged.crc64),
+            )
+        on_staged(staged)
+
+
+class _Flight:
+    """The blocks of one ``move``: how many are begun, the first error, and when all have landed."""
+
+    def __init__(self, cancelled: threading.Event, *, most: int) -> None:
+        self.stopped = _Either(cancelled)
+        self._cancelled = cancelled
+        self._room = threading.Semaphore(most)
+        self._lock = threading.Lock()
+        self._landed = threading.Condition(self._lock)
+        self._aloft = 0
+        self._error: BaseException | None = None
+
+    def begin(self) -> bool:
+        """Take room for one more block; False when the flight is over because of an error or a stop."""
+        while not self._room.acquire(timeout=_POLL_S):
+            if self.stopped.is_set():
+                return False
+        if self.stopped.is_set():
+            return False
+        with self._lock:
+            self._aloft += 1
+        return True
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Run one block's job, unless the flight is over already; never raises."""
+        try:
+            if not self.stopped.is_set():
+                job()
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            with self._lock:
+                # A lane that stops because another failed says Cancelled: the other's error is the one to tell.
+                if self._error is None or isinstance(self._error, Cancelled):
+                    self._error = error
+            self.stopped.set()
+        finally:
+            self._room.release()
+            with self._landed:
+                self._aloft -= 1
+                self._landed.notify_all()
+
+    def finish(self) -> None:
+        """Wait until every begun block has landed; raise the first error."""
+        deadline: float | None = None
+        with self._landed:
+            while self._aloft:
+                self._landed.wait(_POLL_S)
+                if self._cancelled.is_set():
+                    deadline = deadline or time.monotonic() + _STOP_GRACE_S
+                    if time.monotonic() > deadline:
+                        raise Cancelled.now()
+            if self._error:
+                raise self._error
+        if self._cancelled.is_set():
+            raise Cancelled.now()
+
+
+class _Either(threading.Event):
+    """An event that is also set when the outer one is."""
+
+    def __init__(self, outer: threading.Event) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._outer.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left = _POLL_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return False
+            super().wait(min(left, _POLL_S))
+        return True
+
+
+def damaged(
+    source: ObjectSource,
+    version: ObjectVersion,
+    blocks: Sequence[StagedBlock],
+    *,
+    buffers: BufferPool,
+    retrier: Retrier,
+    cancelled: threading.Event,
+) -> list[Block]:
+    """Read the blocks of an object again and return those whose bytes are not what their id says."""
+    wrong: list[Block] = []
+    for block in blocks:
+        with buffers.lend(block.size_bytes) as view:
+            fill(source, version, block.start, view, retrier=retrier, cancelled=cancelled)
+            if CRC64NVME.digest(view) != block.crc64:
+                wrong.append(Block(block.start, block.end))
+    return wrong

@@ -1,0 +1,108 @@
+"""The one retry loop: transient errors are tried again, within one budget, with the service's own wish honoured."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import tenacity
+
+from s3_to_azure.engine.config import RetryBudget
+from s3_to_azure.engine.errors import Cancelled, Throttled, TransientError
+
+T = TypeVar("T")
+_LONGEST_WISH_S: Final = 120.0
+
+log = logging.getLogger(__name__)
+
+
+class Retrier:
+    """Runs calls to a service until they succeed, fail for good, or the budget is used up.
+
+    Args:
+        budget: Tries and waits.
+        cancelled: Ends a wait at once.
+        on_retry: Called once for each retry, for the receipt's count.
+    """
+
+    def __init__(
+        self, budget: RetryBudget, cancelled: threading.Event, on_retry: Callable[[TransientError], None] | None = None
+    ) -> None:
+        """Keep the budget; nothing runs yet."""
+        self._budget = budget
+        self._cancelled = cancelled
+        self._on_retry = on_retry
+        self._backoff = tenacity.wait_random_exponential(multiplier=budget.first_wait_s, max=budget.longest_wait_s)
+
+    @property
+    def budget(self) -> RetryBudget:
+        """Tries and waits."""
+        return self._budget
+
+    def counting(self, on_retry: Callable[[TransientError], None]) -> "Retrier":
+        """Return the same retrier with another counter."""
+        return Retrier(self._budget, self._cancelled, on_retry)
+
+    def within(self, cancelled: threading.Event) -> "Retrier":
+        """Return the same retrier whose waits another event ends."""
+        return Retrier(self._budget, cancelled, self._on_retry)
+
+    def call(self, what: str, function: Callable[[], T]) -> T:
+        """Run ``function`` until it returns.
+
+        Args:
+            what: The act, for the log: "stage block 17 of 'a/b'".
+            function: One request; it must be safe to repeat.
+
+        Raises:
+            Cancelled: Stopped from outside.
+            TransientError: The last try's error, when the budget is used up.
+            PermanentError: At once.
+        """
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self._budget.attempts),
+            retry=tenacity.retry_if_exception_type(TransientError),
+            wait=self._wait,
+            sleep=self._sleep,
+            before_sleep=lambda state: self._note(what, state),
+            reraise=True,
+        )
+        if self._cancelled.is_set():
+            raise Cancelled.now()
+        return retrying(function)
+
+    def pause(self, failures: int, error: TransientError) -> None:
+        """Wait as before try ``failures + 1``; for loops that cannot be one repeated function.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        wish = error.retry_after_s if isinstance(error, Throttled) else None
+        bound = min(self._budget.first_wait_s * 2 ** (failures - 1), self._budget.longest_wait_s)
+        if self._on_retry:
+            self._on_retry(error)
+        self._sleep(min(wish, _LONGEST_WISH_S) if wish is not None else bound)
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Throttled) and error.retry_after_s is not None:
+            return min(error.retry_after_s, _LONGEST_WISH_S)
+        return float(self._backoff(state))
+
+    def _sleep(self, seconds: float) -> None:
+        if self._cancelled.wait(seconds):
+            raise Cancelled.now()
+
+    def _note(self, what: str, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait_s = state.next_action.sleep if state.next_action else 0.0
+        log.warning(
+            "Try %d of %d to %s failed, next in %.1f s: %s",
+            state.attempt_number,
+            self._budget.attempts,
+            what,
+            wait_s,
+            error,
+        )
+        if self._on_retry and isinstance(error, TransientError):
+            self._on_retry(error)

@@ -1,0 +1,503 @@
+"""One object from S3 to Azure, read from top to bottom: look, decide, read, stage, prove, commit, receipt."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Self
+
+from s3_to_azure.engine import blocks as cutting
+from s3_to_azure.engine import checksums
+from s3_to_azure.engine.block_ids import StagedBlock, fingerprint, parse
+from s3_to_azure.engine.blocks import Block, Layout
+from s3_to_azure.engine.buffers import BufferPool
+from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit, contents_metadata
+from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.decisions import Decision, decide
+from s3_to_azure.engine.errors import (
+    Cancelled,
+    IntegrityError,
+    SourceChanged,
+    TransferError,
+    TransientError,
+    WrongBlobType,
+)
+from s3_to_azure.engine.limits import GIB, MIB
+from s3_to_azure.engine.model import (
+    BlobContents,
+    BlobState,
+    Condition,
+    ListedObject,
+    ObjectVersion,
+    Receipt,
+    Status,
+)
+from s3_to_azure.engine.names import check_blob, check_key, metadata_to_azure
+from s3_to_azure.engine.progress import Progress
+from s3_to_azure.engine.pump import BlockRoute, Pump, damaged, fill
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTask:
+    """One object to copy.
+
+    Attributes:
+        listed: What the listing showed, or None: then the object is looked up first.
+        condition: The destination's state as the plan saw it; None: it is read before anything else.
+        within: Stage only the blocks that begin in this range (a part of a giant object); None: all, and commit.
+        block_bytes: The block size that all parts of a giant object share.
+    """
+
+    bucket: str
+    key: str
+    blob: str
+    listed: ListedObject | None = None
+    condition: Condition | None = None
+    within: Block | None = None
+    block_bytes: int | None = None
+
+
+class Workshop:
+    """What every copy of a task shares: the stores, the lanes, the memory budget, the counts, the stop.
+
+    Args:
+        source: Objects.
+        destination: The container.
+        settings: How to copy.
+        cancelled: Set it to stop everything within three seconds; staged blocks stay.
+        progress: Counts for whoever watches.
+    """
+
+    def __init__(
+        self,
+        source: ObjectSource,
+        destination: BlobDestination,
+        settings: CopySettings,
+        *,
+        cancelled: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Start the lanes; close the workshop to end them."""
+        self.source = source
+        self.destination = destination
+        self.settings = settings
+        self.cancelled = cancelled or threading.Event()
+        self.progress = progress or Progress()
+        self.buffers = BufferPool(settings.memory_budget_bytes, self.cancelled)
+        self.retrier = Retrier(settings.retry, self.cancelled)
+        self.pump = Pump(source, destination, buffers=self.buffers, lanes=settings.lanes, cancelled=self.cancelled)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the lanes end."""
+        self.pump.close()
+
+
+def copy_object(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Receipt:
+    """Copy one object if it needs it; return the receipt once the commit is confirmed.
+
+    Safe to repeat and to run twice at once: what Azure holds of this very version is not sent again, and a commit
+    happens only under the destination's state as first seen.
+
+    Raises:
+        TransferError: Nothing was committed; the destination is as it was, staged blocks stay.
+    """
+    outcome = attempt(shop, task, try_number=try_number)
+    if outcome.error:
+        raise outcome.error
+    return outcome.receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A receipt, and for one that says ``failed`` the error behind it."""
+
+    receipt: Receipt
+    error: TransferError | None = None
+
+
+def attempt(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Outcome:
+    """Copy one object as ``copy_object`` does, but return its failure as a receipt.
+
+    Raises:
+        Cancelled: Stopped from outside; there is no receipt.
+    """
+    copy = _Copy(shop, task, try_number)
+    try:
+        return Outcome(copy.run())
+    except Cancelled:
+        raise
+    except TransferError as error:
+        return Outcome(copy.failed(error), error)
+
+
+class _Copy:
+    """The state of one object's copy: what was seen of both sides, and the counts for the receipt."""
+
+    def __init__(self, shop: Workshop, task: CopyTask, try_number: int) -> None:
+        self._shop = shop
+        self._task = task
+        self._try_number = try_number
+        self._started = datetime.now(UTC)
+        self._clock = time.monotonic()
+        self._retries = 0
+        self._bytes_sent = 0
+        self._blocks_resumed = 0
+        self._lock = threading.Lock()
+        self._retrier = shop.retrier.counting(self._count_retry)
+
+    def run(self) -> Receipt:
+        task, shop = self._task, self._shop
+        check_key(task.key)
+        check_blob(task.blob)
+        condition, blob = task.condition, None
+        if condition is None:
+            blob = self._look_at_blob()
+            condition = Condition.of(blob)
+        listed = task.listed
+        changes = 0
+        while True:
+            try:
+                return self._copy_version(listed, condition, blob)
+            except SourceChanged:
+                changes += 1
+                if task.within is not None or changes > shop.retrier.budget.source_changes:
+                    raise
+                log.warning("S3 object %r changed during the copy: starting again with its new version", task.key)
+                listed = None
+
+    def _copy_version(self, listed: ListedObject | None, condition: Condition, blob: BlobState | None) -> Receipt:
+        shop = self._shop
+        if listed is not None and 0 < listed.size_bytes <= self._one_block_bytes(listed.size_bytes):
+            decision = decide(listed, blob, shop.settings.overwrite)
+            if decision.action != "copy":
+                return self._left_out(_version_of(listed), decision, blob)
+            return self._copy_small(_version_of(listed), condition)
+        version = self._retrier.call(
+            f"look at object {self._task.key!r}", lambda: shop.source.head(self._task.bucket, self._task.key)
+        )
+        if listed is not None and version.etag != listed.etag and self._task.within is not None:
+            raise SourceChanged(key=version.key, bucket=version.bucket, etag=listed.etag)
+        decision = decide(version, blob, shop.settings.overwrite)
+        if decision.action != "copy":
+            return self._left_out(version, decision, blob)
+        checksums.require(shop.settings.integrity, version.checksum, key=version.key)
+        if version.size_bytes == 0:
+            return self._copy_empty(version, condition)
+        layout = cutting.layout_for(
+            version.size_bytes,
+            budget_bytes=shop.settings.memory_budget_bytes,
+            block_bytes=self._task.block_bytes or shop.settings.block_bytes,
+        )
+        if len(layout) == 1 and self._task.within is None:
+            return self._copy_small(version, condition)
+        return self._copy_blocks(version, layout, condition)
+
+    def _one_block_bytes(self, size_bytes: int) -> int:
+        """Return up to which size an object goes in one request; 0 for a part of an object."""
+        if self._task.within is not None:
+            return 0
+        return self._shop.settings.block_bytes or cutting.block_bytes_for(size_bytes)
+
+    # -- one request: empty objects and objects of one block ---------------------------------------------------------
+
+    def _copy_empty(self, version: ObjectVersion, condition: Condition) -> Receipt:
+        nothing = memoryview(b"")
+        _compare(version, {version.checksum.algorithm: 0} if version.checksum else {})
+        try:
+            self._put(version, nothing, 0, condition)
+        except LeftoverBlocks:
+            # Nothing can be staged for an empty object; an empty block list makes the empty blob.
+            self._commit_list(version, Layout(0, MIB), {}, condition)
+        return self._copied(version, blocks=0)
+
+    def _copy_small(self, version: ObjectVersion, condition: Condition) -> Receipt:
+        shop = self._shop
+        with shop.buffers.lend(version.size_bytes) as view:
+            version, crc64 = self._read_proven(version, view)
+            try:
+                self._put(version, view, crc64, condition)
+            except LeftoverBlocks:
+                pass
+            else:
+                return self._copied(version, blocks=1)
+        log.info("Blob %r has uncommitted blocks left over: taking the block path", self._task.blob)
+        return self._copy_blocks(version, Layout(version.size_bytes, version.size_bytes), condition)
+
+    def _read_proven(self, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
+        """Read the whole object until its bytes fit its checksum; a second mismatch is final."""
+        seen: list[ObjectVersion] = []
+
+        def opened(body: BodyReader) -> None:
+            seen.append(body.version)
+
+        for last_time in (False, True):
+            seen.clear()
+            fill(
+                self._shop.source,
+                version,
+                0,
+                view,
+                retrier=self._retrier,
+                cancelled=self._shop.cancelled,
+                opened=opened,
+                whole=True,
+            )
+            # The first body is the whole object's, so its headers hold all; later ones only resume it.
+            read = seen[0]
+            checksums.require(self._shop.settings.integrity, read.checksum, key=read.key)
+            crc64 = checksums.CRC64NVME.digest(view)
+            actual = {algorithm.name: algorithm.digest(view) for algorithm in _needed(read)}
+            if last_time:
+                _compare(read, actual)
+            if _fits(read, actual):
+                return read, crc64
+            log.warning("The bytes of %r do not fit S3's checksum: reading it again", version.key)
+        raise AssertionError("unreachable: the last round returns or raises")
+
+    def _put(self, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
+        destination, blob = self._shop.destination, self._task.blob
+        contents = _contents(version)
+        step = Commit(
+            version, blob, lambda condition: destination.put_blob(blob, view, crc64, contents, condition), restage=None
+        )
+        commit(destination, step, condition, self._retrier)
+        self._sent(version.size_bytes)
+
+    # -- many requests: staged blocks ----------------------------------------------------------------------------------
+
+    def _copy_blocks(self, version: ObjectVersion, layout: Layout, condition: Condition) -> Receipt:
+        second = checksums.second_of(version.checksum)
+        layout, held = self._find_staged(version, layout)
+        self._resumed(version, layout, held)
+        wanted = cutting.missing(layout, held, self._task.within)
+        if wanted and self._task.condition is not None and self._is_done(version, condition):
+            return self._copied(version, blocks=len(layout))
+        self._stage(version, wanted, held)
+        if self._task.within is not None:
+            # Others stage the rest; whoever finds the set complete after its own last block commits.
+            held |= cutting.usable(layout, self._list_staged(version), second) | held
+            if cutting.in_order(layout, held) is None:
+                return self._part_done(version, layout, condition)
+        self._prove(version, layout, held)
+        self._commit_list(version, layout, held, condition)
+        return self._copied(version, blocks=len(layout))
+
+    def _list_staged(self, version: ObjectVersion) -> list[StagedBlock]:
+        mark = fingerprint(version)
+        listed = self._retrier.call(
+            f"list the staged blocks of {self._task.blob!r}",
+            lambda: self._shop.destination.list_staged(self._task.blob),
+        )
+        return [block for item in listed if (block := parse(item, mark))]
+
+    def _find_staged(self, version: ObjectVersion, default: Layout) -> tuple[Layout, dict[int, StagedBlock]]:
+        staged = self._list_staged(version)
+        layout = default
+        if self._task.block_bytes is None:
+            layout = cutting.adopt(default, staged, budget_bytes=self._shop.settings.memory_budget_bytes)
+        return layout, cutting.usable(layout, staged, checksums.second_of(version.checksum))
+
+    def _resumed(self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> None:
+        resumed = sum(block.size_bytes for block in held.values())
+        self._blocks_resumed = len(held)
+        self._shop.progress.add(bytes_resumed=resumed)
+        log.info(
+            "%s: %s of %s blocks (%s) are already in Azure; %s to send",
+            repr(version.key),
+            f"{len(held):,}",
+            f"{len(layout):,}",
+            _human(resumed),
+            _human(version.size_bytes - resumed),
+        )
+
+    def _stage(self, version: ObjectVersion, blocks: list[Block], held: dict[int, StagedBlock]) -> None:
+        def on_staged(block: StagedBlock) -> None:
+            with self._lock:
+                held[block.start] = block
+            self._sent(block.size_bytes)
+
+        route = BlockRoute(version, self._task.blob, checksums.second_of(version.checksum))
+        self._shop.pump.move(route, blocks, retrier=self._retrier, on_staged=on_staged)
+
+    def _prove(self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> None:
+        """Compare the fold with S3's checksum; cure damaged blocks once.
+
+        Raises:
+            IntegrityError: The bytes that S3 gives do not fit the checksum that S3 stores.
+        """
+        if _fits(version, _folded(version, layout, held)):
+            return
+        log.warning("The blocks of %r do not fold into S3's checksum: reading all to find the bad one", version.key)
+        chain = cutting.in_order(layout, held) or ()
+        shop = self._shop
+        wrong = damaged(
+            shop.source, version, chain, buffers=shop.buffers, retrier=self._retrier, cancelled=shop.cancelled
+        )
+        log.warning("%d damaged blocks of %r found: staging them again", len(wrong), version.key)
+        self._stage(version, wrong, held)
+        _compare(version, _folded(version, layout, held))
+
+    def _commit_list(
+        self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock], condition: Condition
+    ) -> None:
+        destination, blob = self._shop.destination, self._task.blob
+        contents = _contents(version)
+
+        def write(condition: Condition) -> str:
+            chain = cutting.in_order(layout, held)
+            if chain is None:
+                raise AssertionError("only a complete chain is committed")
+            return destination.commit(blob, [block.block_id for block in chain], contents, condition)
+
+        def restage() -> None:
+            held.clear()
+            held.update(cutting.usable(layout, self._list_staged(version), checksums.second_of(version.checksum)))
+            self._stage(version, cutting.missing(layout, held), held)
+            self._prove(version, layout, held)
+
+        commit(destination, Commit(version, blob, write, restage), condition, self._retrier)
+
+    def _is_done(self, version: ObjectVersion, condition: Condition) -> bool:
+        """Say whether an earlier try, or the task of another part, has committed this version since the plan."""
+        blob = self._look_at_blob()
+        return blob is not None and blob.holds(version) and not condition.fits(blob)
+
+    def _part_done(self, version: ObjectVersion, layout: Layout, condition: Condition) -> Receipt:
+        """Give the receipt of a part whose siblings are not done, or are done and have committed already."""
+        if self._is_done(version, condition):
+            return self._copied(version, blocks=len(layout))
+        return self._receipt(version, "staged", blocks=len(cutting.missing(layout, {}, self._task.within)))
+
+    # -- what both ways share --------------------------------------------------------------------------------------------
+
+    def _look_at_blob(self) -> BlobState | None:
+        return self._retrier.call(
+            f"look at blob {self._task.blob!r}", lambda: self._shop.destination.head(self._task.blob)
+        )
+
+    def _count_retry(self, _error: TransientError) -> None:
+        with self._lock:
+            self._retries += 1
+        self._shop.progress.add(retries=1)
+
+    def _sent(self, size_bytes: int) -> None:
+        with self._lock:
+            self._bytes_sent += size_bytes
+        self._shop.progress.add(bytes_sent=size_bytes)
+
+    def _left_out(self, version: ObjectVersion, decision: Decision, blob: BlobState | None) -> Receipt:
+        if decision.action == "refuse":
+            raise WrongBlobType(
+                blob=self._task.blob,
+                container=self._shop.destination.container,
+                blob_type=blob.blob_type if blob else "unknown",
+            )
+        if decision.action == "unchanged":
+            receipt = self._receipt(version, "unchanged", blocks=0)
+            recorded = blob.metadata if blob else {}
+            return replace(
+                receipt,
+                verified_by=recorded.get("s3_verified_by", ""),
+                checksum=recorded.get("s3_checksum", ""),
+            )
+        return self._receipt(version, "skipped", blocks=0, reason=decision.reason)
+
+    def failed(self, error: TransferError) -> Receipt:
+        """Give the receipt of a copy that ended with this error."""
+        task, listed = self._task, self._task.listed
+        nothing = ObjectVersion(task.bucket, task.key, "", 0, self._started)
+        version = _version_of(listed) if listed else nothing
+        return self._receipt(version, "failed", blocks=0, reason=f"{error.reason()}: {error}")
+
+    def _copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
+        return self._receipt(version, "copied", blocks=blocks)
+
+    def _receipt(self, version: ObjectVersion, status: Status, *, blocks: int, reason: str = "") -> Receipt:
+        proven = status == "copied"
+        return Receipt(
+            bucket=version.bucket,
+            key=version.key,
+            etag=version.etag,
+            size_bytes=version.size_bytes,
+            container=self._shop.destination.container,
+            blob=self._task.blob,
+            status=status,
+            reason=reason,
+            verified_by=checksums.proven_by(version.checksum) if proven else "",
+            checksum=_checksum_text(version) if proven else "",
+            blocks=blocks,
+            blocks_resumed=self._blocks_resumed,
+            bytes_sent=self._bytes_sent,
+            retries=self._retries,
+            seconds=round(time.monotonic() - self._clock, 3),
+            started_at=self._started.isoformat(timespec="milliseconds"),
+            try_number=self._try_number,
+        )
+
+
+def _version_of(listed: ListedObject) -> ObjectVersion:
+    return ObjectVersion(
+        bucket=listed.bucket,
+        key=listed.key,
+        etag=listed.etag,
+        size_bytes=listed.size_bytes,
+        last_modified=listed.last_modified,
+        storage_class=listed.storage_class,
+    )
+
+
+def _needed(version: ObjectVersion) -> list[checksums.Algorithm]:
+    return [checksums.ALGORITHMS[version.checksum.algorithm]] if version.checksum else []
+
+
+def _folded(version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> dict[str, int]:
+    chain = cutting.in_order(layout, held)
+    if chain is None:
+        raise AssertionError("only a complete chain is folded")
+    return {algorithm.name: checksums.fold(chain, algorithm) for algorithm in _needed(version)}
+
+
+def _fits(version: ObjectVersion, actual: dict[str, int]) -> bool:
+    return version.checksum is None or actual[version.checksum.algorithm] == version.checksum.value
+
+
+def _compare(version: ObjectVersion, actual: dict[str, int]) -> None:
+    expected = version.checksum
+    if expected and not _fits(version, actual):
+        raise IntegrityError(
+            key=version.key,
+            algorithm=expected.algorithm,
+            expected=checksums.to_s3(expected),
+            actual=checksums.to_s3(replace(expected, value=actual[expected.algorithm])),
+        )
+
+
+def _contents(version: ObjectVersion) -> BlobContents:
+    own = {
+        "s3_etag": version.etag,
+        "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
+        "s3_checksum": _checksum_text(version),
+        "s3_verified_by": checksums.proven_by(version.checksum),
+    }
+    named = {name: value for name, value in own.items() if value}
+    return BlobContents(contents_metadata(named, metadata_to_azure(version.metadata)), version.headers)
+
+
+def _checksum_text(version: ObjectVersion) -> str:
+    return f"{version.checksum.algorithm}:{checksums.to_s3(version.checksum)}" if version.checksum else ""
+
+
+def _human(size_bytes: int) -> str:
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:,.1f} {name}"
+    return f"{size_bytes:,} bytes"

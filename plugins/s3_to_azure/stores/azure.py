@@ -1,0 +1,253 @@
+"""An Azure container as a ``BlobDestination``, through azure-storage-blob with its own retries off."""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import BlobBlock, BlobClient, BlobProperties, BlobServiceClient, ContentSettings
+
+from s3_to_azure.engine.checksums import to_azure
+from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, UnexpectedAnswer
+from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
+from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
+from s3_to_azure.engine.names import check_blob, check_container
+from s3_to_azure.stores.redaction import protect_logs
+from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.sdk_errors import AZURE, azure_errors
+
+_CRC64: Final = "x-ms-content-crc64"
+_OURS: Final = 52
+
+
+def service_client(
+    client: BlobServiceClient, *, lanes: int, verify: bool | str = True, proxies: dict[str, str] | None = None
+) -> BlobServiceClient:
+    """Return the client with the same account and credential, on a session of our own and without retries.
+
+    Args:
+        client: Made by whoever knows the credentials (an Airflow hook, the command line).
+        lanes: Connections to keep; the SDK's default of 10 makes more threads reconnect.
+        verify: True, False or a CA bundle.
+        proxies: Scheme to proxy URL.
+    """
+    session = GuardedSession(pool=lanes, verify=verify, proxies=proxies)
+    transport = RequestsTransport(
+        session=session,
+        session_owner=False,
+        use_env_settings=False,
+        connection_verify=verify,
+        connection_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+    )
+    return BlobServiceClient(
+        client.url,
+        credential=client.credential,
+        transport=transport,
+        connection_verify=verify,
+        connection_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retry_total=0,
+        retry_connect=0,
+        retry_read=0,
+        retry_status=0,
+        max_single_put_size=MAX_BLOCK_BYTES,
+    )
+
+
+class AzureContainer:
+    """One container.
+
+    Args:
+        client: From ``service_client``.
+        container: Its name.
+    """
+
+    def __init__(self, client: BlobServiceClient, container: str) -> None:
+        """Keep the client; no request is sent yet."""
+        self.container = check_container(container)
+        self._service = client
+        self._client = client.get_container_client(container)
+        protect_logs()
+
+    def check(self, *, create: bool = False) -> None:
+        """Look the container up; with ``create`` make a missing one."""
+        try:
+            with azure_errors(container=self.container, blob=""):
+                # A listing of one needs no more than the copy itself; container properties need another permission.
+                next(iter(self._client.list_blob_names(results_per_page=1)), None)
+        except ContainerNotFound:
+            if not create:
+                raise
+            with azure_errors(container=self.container, blob=""):
+                try:
+                    self._client.create_container()
+                except ResourceExistsError:
+                    pass
+
+    def head(self, blob: str) -> BlobState | None:
+        """Return the committed blob, or None."""
+        client = self._blob(blob)
+        with azure_errors(container=self.container, blob=blob):
+            try:
+                return _state(client.get_blob_properties(**self._guard(blob)))
+            except HttpResponseError as error:
+                # A HEAD's answer may lack its code; a missing container shows in every other request.
+                code = getattr(error, "error_code", None)
+                if error.status_code == 404 and code != "ContainerNotFound":
+                    return None
+                raise
+
+    def list(self, prefix: str) -> Iterator[BlobState]:
+        """Yield the committed blobs below the prefix, metadata included, a page at a time."""
+        with azure_errors(container=self.container, blob=""):
+            for properties in self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"]):
+                yield _state(properties)
+
+    def list_staged(self, blob: str) -> Sequence[ListedBlock]:
+        """Return the uncommitted blocks in staging order; ids of other tools may be any bytes."""
+        client = self._blob(blob)
+        found: list[ListedBlock] = []
+
+        def keep(_response: object, listing: Any, _headers: object) -> Any:
+            # The SDK's own conversion decodes every id as UTF-8 and fails on other tools' binary ones.
+            for block in listing.uncommitted_blocks or ():
+                found.append(ListedBlock(_decoded(block.name), int(block.size)))
+            listing.uncommitted_blocks = listing.committed_blocks = None
+            return listing
+
+        with azure_errors(container=self.container, blob=blob):
+            try:
+                client.get_block_list("uncommitted", cls=keep, **self._guard(blob))
+            except HttpResponseError as error:
+                if error.status_code == 404 and getattr(error, "error_code", None) == "BlobNotFound":
+                    return []
+                raise
+        return found
+
+    def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+        """Put Block with its CRC64."""
+        client = self._blob(blob)
+        try:
+            with azure_errors(container=self.container, blob=blob):
+                client.stage_block(
+                    block_id,
+                    data,  # type: ignore[arg-type]
+                    length=len(data),
+                    headers={_CRC64: to_azure(crc64)},
+                    **self._guard(blob),
+                )
+        except UnexpectedAnswer as error:
+            # Emulators and older stamps say only "invalid query parameter" for an id of another length.
+            if any(len(block.block_id) != _OURS for block in self.list_staged(blob)):
+                raise ForeignBlocks(blob=blob, container=self.container) from None
+            raise error from None
+
+    def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
+        """Put Block List under the condition; return the new ETag."""
+        client = self._blob(blob)
+        with azure_errors(container=self.container, blob=blob):
+            answer = client.commit_block_list(
+                [BlobBlock(block_id) for block_id in block_ids],
+                content_settings=_settings(contents.headers),
+                metadata=dict(contents.metadata),
+                **_conditions(condition),
+                **self._guard(blob),
+            )
+        return _unquoted(answer["etag"])
+
+    def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
+        """Put Blob in one request under the condition, with its CRC64; return the new ETag."""
+        client = self._blob(blob)
+        with azure_errors(container=self.container, blob=blob):
+            answer = client.upload_blob(
+                bytes(data),
+                length=len(data),
+                overwrite=True,
+                content_settings=_settings(contents.headers),
+                metadata=dict(contents.metadata),
+                headers={_CRC64: to_azure(crc64)},
+                **_conditions(condition),
+                **self._guard(blob),
+            )
+        return _unquoted(answer["etag"])
+
+    def read(self, blob: str, start: int, end: int) -> bytes:
+        """Return bytes ``[start, end)`` of the committed blob."""
+        client = self._blob(blob)
+        with azure_errors(container=self.container, blob=blob):
+            return bytes(client.download_blob(offset=start, length=end - start, max_concurrency=1).readall())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._service.close()
+
+    def _blob(self, blob: str) -> BlobClient:
+        return self._client.get_blob_client(check_blob(blob))
+
+    def _guard(self, blob: str) -> Mapping[str, Any]:
+        """Return the option that refuses to send any path but this blob's."""
+        base = urlsplit(self._client.url).path.rstrip("/")
+        intended = f"{base}/{quote(blob, safe='/~')}"
+
+        def check(request: PipelineRequest[Any]) -> None:
+            actual = urlsplit(request.http_request.url).path
+            if actual != intended:
+                raise UnexpectedAnswer(
+                    service=f"the {AZURE} client",
+                    thing=repr(intended),
+                    detail="it would send another path; nothing was sent",
+                )
+
+        return {"raw_request_hook": check}
+
+
+def _conditions(condition: Condition) -> Mapping[str, Any]:
+    if condition.etag is None:
+        return {"match_condition": MatchConditions.IfMissing}
+    return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
+
+
+def _settings(headers: ContentHeaders) -> ContentSettings:
+    return ContentSettings(
+        content_type=headers.content_type,
+        content_encoding=headers.content_encoding,
+        content_language=headers.content_language,
+        content_disposition=headers.content_disposition,
+        cache_control=headers.cache_control,
+    )
+
+
+def _state(properties: BlobProperties) -> BlobState:
+    settings = properties.content_settings
+    return BlobState(
+        name=properties.name or "",
+        etag=_unquoted(properties.etag),
+        size_bytes=int(properties.size or 0),
+        blob_type=str(getattr(properties.blob_type, "value", properties.blob_type) or ""),
+        metadata={name.lower(): value for name, value in (properties.metadata or {}).items()},
+        headers=ContentHeaders(
+            content_type=settings.content_type,
+            content_encoding=settings.content_encoding,
+            content_language=settings.content_language,
+            content_disposition=settings.content_disposition,
+            cache_control=settings.cache_control,
+        ),
+    )
+
+
+def _unquoted(etag: object) -> str:
+    return str(etag or "").strip('"')
+
+
+def _decoded(name: object) -> bytes:
+    raw = name if isinstance(name, bytes) else str(name or "").encode("ascii", "replace")
+    try:
+        return base64.b64decode(raw)
+    except binascii.Error:
+        return raw

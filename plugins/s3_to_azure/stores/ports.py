@@ -1,0 +1,100 @@
+"""What the engine asks of S3 and of Azure; fakes, fault injectors and the real stores all keep these contracts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedBlock, ListedObject, ObjectVersion
+
+
+class BodyReader(Protocol):
+    """The open body of a GET."""
+
+    version: ObjectVersion
+    """What the answer's headers say of the object; complete only for a whole-object GET."""
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the front of ``view``; return the bytes written, 0 at the body's end.
+
+        Raises:
+            TransientError: The connection failed; the bytes returned so far are good.
+        """
+        ...
+
+
+class ObjectSource(Protocol):
+    """Objects in S3. Errors are the engine's (``engine.errors``); no call retries by itself."""
+
+    def check(self, bucket: str) -> None:
+        """Raise BucketNotFound, AccessDenied or CredentialsRefused if the bucket is certainly unusable."""
+        ...
+
+    def head(self, bucket: str, key: str) -> ObjectVersion:
+        """Return the current version, its checksum included where S3 stores a full-object one."""
+        ...
+
+    def open(
+        self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+    ) -> AbstractContextManager[BodyReader]:
+        """GET ``[start, end)``, or the whole object without ``end``, pinned with If-Match.
+
+        Raises:
+            SourceChanged: The object is no longer this version.
+        """
+        ...
+
+    def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
+        """Yield the objects below the prefix in the service's order, page by page."""
+        ...
+
+
+class BlobDestination(Protocol):
+    """One container. Errors are the engine's; no call retries by itself; every name is checked before it is sent."""
+
+    container: str
+
+    def check(self, *, create: bool = False) -> None:
+        """Raise ContainerNotFound, AccessDenied or CredentialsRefused; with ``create`` make a missing container."""
+        ...
+
+    def head(self, blob: str) -> BlobState | None:
+        """Return the committed blob, or None where there is none."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[BlobState]:
+        """Yield the committed blobs below the prefix, metadata included, in the service's order."""
+        ...
+
+    def list_staged(self, blob: str) -> Sequence[ListedBlock]:
+        """Return the uncommitted blocks in staging order; empty where there are none."""
+        ...
+
+    def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+        """Put Block with the CRC64 along, so that Azure refuses a damaged block.
+
+        Raises:
+            DamagedOnTheWay: The CRC64 that Azure computed differs.
+            ForeignBlocks: Blocks with ids of another length are staged.
+        """
+        ...
+
+    def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
+        """Put Block List; return the new ETag.
+
+        Raises:
+            ConditionNotMet: The blob is not as the condition names it.
+            BlockListRefused: A named block is not there.
+        """
+        ...
+
+    def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
+        """Put Blob in one request, with the CRC64 along; return the new ETag.
+
+        Raises:
+            ConditionNotMet: The blob is not as the condition names it, or uncommitted blocks are left over.
+        """
+        ...
+
+    def read(self, blob: str, start: int, end: int) -> bytes:
+        """Return bytes ``[start, end)`` of the committed blob (for read-back proofs and state files)."""
+        ...

@@ -1,0 +1,326 @@
+"""S3 as an ``ObjectSource``: boto3 to look and list, requests with SigV4 headers for the bytes."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import requests
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import ClientError
+from requests.auth import AuthBase
+
+from s3_to_azure.engine import checksums
+from s3_to_azure.engine.errors import (
+    CredentialsRefused,
+    ObjectNotFound,
+    SourceChanged,
+    TransferError,
+    UnexpectedAnswer,
+)
+from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
+from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
+from s3_to_azure.engine.names import check_key
+from s3_to_azure.stores.redaction import protect_logs
+from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
+
+_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
+_MOST_ERROR_BYTES: Final = 64 * 1024
+_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{name}": name for name in checksums.ALGORITHMS}
+_METADATA: Final = "x-amz-meta-"
+
+
+class SigV4Headers(AuthBase):
+    """Signs a request in its headers at the moment it is sent, with the credentials of that moment.
+
+    Args:
+        credentials: botocore's credentials, refreshable ones included.
+        region: The bucket's own region.
+    """
+
+    def __init__(self, credentials: Any, region: str) -> None:
+        """Keep what signing needs; nothing is signed yet."""
+        self._credentials = credentials
+        self._region = region
+        self.used_key: str | None = None
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the signature's headers."""
+        frozen = self._credentials.get_frozen_credentials()
+        self.used_key = frozen.access_key
+        request = AWSRequest(method=prepared.method, url=prepared.url, headers=dict(prepared.headers))
+        S3SigV4Auth(frozen, "s3", self._region).add_auth(request)
+        prepared.headers.update(dict(request.headers.items()))
+        return prepared
+
+
+class S3Body:
+    """The open body of a GET."""
+
+    def __init__(self, response: requests.Response, version: ObjectVersion) -> None:
+        """Wrap an answer whose headers were checked."""
+        self.version = version
+        self._response = response
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the front of ``view``; return the bytes written, 0 at the body's end."""
+        with s3_errors(bucket=self.version.bucket, key=self.version.key):
+            return int(self._response.raw.readinto(view))
+
+
+class S3Source:
+    """Objects of any bucket that one connection reaches.
+
+    Args:
+        session: boto3 session, for its credentials and clients.
+        client_options: Keyword arguments of ``session.client("s3", …)``: endpoint_url, config, verify, region_name.
+        lanes: Connections to keep.
+        verify: True, False or a CA bundle, for the bytes' connections.
+        proxies: Scheme to proxy URL.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        client_options: Mapping[str, Any],
+        *,
+        lanes: int,
+        verify: bool | str = True,
+        proxies: dict[str, str] | None = None,
+    ) -> None:
+        """Make the client; no request is sent yet."""
+        with s3_errors(bucket="", key=None):
+            self._client = session.client("s3", **client_options)
+        self._credentials = session.get_credentials()
+        self._http = GuardedSession(pool=lanes, verify=verify, proxies=proxies)
+        self._regions: dict[str, str] = {}
+        self._lock = threading.Lock()
+        protect_logs()
+
+    def check(self, bucket: str) -> None:
+        """Look the bucket up once; raise where it is certainly unusable."""
+        if self._credentials is None:
+            with s3_errors(bucket=bucket, key=None):
+                self._client.head_bucket(Bucket=bucket)
+        self._region_of(bucket)
+
+    def head(self, bucket: str, key: str) -> ObjectVersion:
+        """Return the object's current version, with its full-object checksum where S3 stores one."""
+        check_key(key)
+        try:
+            with s3_errors(bucket=bucket, key=key):
+                answer = self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        except TransferError as error:
+            # A HEAD's answer has no body, so its cause is unknown; a GET of one byte names it.
+            if isinstance(error, ObjectNotFound) or error.attributes.get("code") in (
+                "400",
+                "403",
+                "Bad Request",
+                "Forbidden",
+            ):
+                raise self._explained(bucket, key, error) from None
+            raise
+        headers = {name.lower(): value for name, value in answer["ResponseMetadata"]["HTTPHeaders"].items()}
+        return _version(bucket, key, headers)
+
+    @contextmanager
+    def open(self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None) -> Iterator[S3Body]:
+        """GET ``[start, end)`` of the version, or all of it without ``end``; the answer's headers are checked."""
+        check_key(version.key)
+        wanted = {"Accept-Encoding": "identity", "If-Match": f'"{version.etag}"'}
+        if end is None:
+            wanted["x-amz-checksum-mode"] = "ENABLED"
+        else:
+            wanted["Range"] = f"bytes={start}-{end - 1}"
+        response = self._get(version.bucket, version.key, wanted, etag=version.etag)
+        try:
+            read = _version(version.bucket, version.key, response.headers)
+            _check_answer(response, version, read, start, end)
+            yield S3Body(response, replace(read, size_bytes=version.size_bytes))
+        finally:
+            # Returns a drained connection to the pool, closes any other.
+            response.close()
+
+    def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
+        """Yield the objects below the prefix, a page of 1,000 at a time."""
+        token: dict[str, str] = {}
+        left = max_keys
+        while left is None or left > 0:
+            page_keys = min(LISTING_PAGE_KEYS, left or LISTING_PAGE_KEYS)
+            with s3_errors(bucket=bucket, key=None):
+                page = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=page_keys, **token)
+            for item in page.get("Contents", ()):
+                yield ListedObject(
+                    bucket=bucket,
+                    key=item["Key"],
+                    etag=item["ETag"].strip('"'),
+                    size_bytes=item["Size"],
+                    last_modified=item["LastModified"],
+                    storage_class=item.get("StorageClass", "STANDARD"),
+                )
+            left = left - len(page.get("Contents", ())) if left is not None else None
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+        self._client.close()
+
+    def _get(self, bucket: str, key: str, headers: Mapping[str, str], *, etag: str) -> requests.Response:
+        """Send one GET; a signature that expired between signing and arrival is made anew once."""
+        last: TransferError | None = None
+        for _ in range(2):
+            auth = SigV4Headers(self._credentials, self._region_of(bucket)) if self._credentials else None
+            with s3_errors(bucket=bucket, key=key, etag=etag):
+                response = self._http.request(
+                    "GET",
+                    self._url(bucket, key),
+                    headers=dict(headers),
+                    auth=auth,
+                    stream=True,
+                    timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                )
+            if response.status_code in (200, 206):
+                return response
+            last = _error_of(response, bucket, key, etag)
+            if not (isinstance(last, CredentialsRefused) and auth and auth.used_key != self._key_now()):
+                raise last
+        raise last or AssertionError("unreachable")
+
+    def _key_now(self) -> str | None:
+        return str(self._credentials.get_frozen_credentials().access_key)
+
+    def _explained(self, bucket: str, key: str, error: TransferError) -> TransferError:
+        self._regions.pop(bucket, None)
+        try:
+            self._region_of(bucket)
+            self._get(bucket, key, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}, etag="").close()
+        except TransferError as explained:
+            # 416: the object is there and empty, so the refusal was about the HEAD alone.
+            return error if isinstance(explained, UnexpectedAnswer) else explained
+        return error
+
+    def _region_of(self, bucket: str) -> str:
+        """Return the bucket's own region: S3 does not follow a signature across regions."""
+        with self._lock:
+            if bucket not in self._regions:
+                self._regions[bucket] = self._look_up_region(bucket)
+            return self._regions[bucket]
+
+    def _look_up_region(self, bucket: str) -> str:
+        default = self._client.meta.region_name or "us-east-1"
+        with s3_errors(bucket=bucket, key=None):
+            try:
+                answer: Mapping[str, Any] = self._client.head_bucket(Bucket=bucket)
+            except ClientError as error:
+                # Who may read objects often may not look at the bucket; the answer names the region all the same.
+                answer = error.response
+                if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (301, 307, 400, 403):
+                    raise
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return str(headers.get("x-amz-bucket-region") or default)
+
+    def _url(self, bucket: str, key: str) -> str:
+        """Return the object's URL in the client's own addressing style, the key quoted once."""
+        return f"{self._base(bucket)}/{quote(key, safe='/~')}"
+
+    def _base(self, bucket: str) -> str:
+        region = self._region_of(bucket)
+        endpoint = urlsplit(self._client.meta.endpoint_url)
+        host = endpoint.netloc
+        if host.endswith(".amazonaws.com") and region != self._client.meta.region_name:
+            host = host.replace(str(self._client.meta.region_name), region)
+            if host == "s3.amazonaws.com":
+                host = f"s3.{region}.amazonaws.com"
+        style = (self._client.meta.config.s3 or {}).get("addressing_style", "auto")
+        own_host = "." not in bucket and host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        if style == "virtual" or (style == "auto" and own_host):
+            return f"{endpoint.scheme}://{bucket}.{host}{endpoint.path.rstrip('/')}"
+        return f"{endpoint.scheme}://{host}{endpoint.path.rstrip('/')}/{bucket}"
+
+
+def _error_of(response: requests.Response, bucket: str, key: str, etag: str) -> TransferError:
+    with s3_errors(bucket=bucket, key=key, etag=etag):
+        body = response.raw.read(_MOST_ERROR_BYTES) or b""
+        response.close()
+    match = _CODE.search(body)
+    return s3_error(
+        response.status_code,
+        match[1].decode("ascii") if match else str(response.status_code),
+        bucket=bucket,
+        key=key,
+        etag=etag,
+        retry_after=response.headers.get("Retry-After"),
+    )
+
+
+def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
+    """Read an object's version from the headers of a GET or HEAD (names in lower case or case-insensitive)."""
+    modified = headers.get("last-modified")
+    return ObjectVersion(
+        bucket=bucket,
+        key=key,
+        etag=headers.get("etag", "").strip('"'),
+        size_bytes=int(headers.get("content-length") or 0),
+        last_modified=parsedate_to_datetime(modified) if modified else datetime.fromtimestamp(0, UTC),
+        checksum=_checksum(headers),
+        metadata={
+            name.lower().removeprefix(_METADATA): value
+            for name, value in headers.items()
+            if name.lower().startswith(_METADATA)
+        },
+        headers=ContentHeaders(
+            content_type=headers.get("content-type"),
+            content_encoding=_stored_encoding(headers.get("content-encoding")),
+            content_language=headers.get("content-language"),
+            content_disposition=headers.get("content-disposition"),
+            cache_control=headers.get("cache-control"),
+        ),
+        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
+    )
+
+
+def _stored_encoding(value: str | None) -> str | None:
+    """Drop ``aws-chunked``, which names the upload's framing, not the stored bytes."""
+    names = [name.strip() for name in (value or "").split(",")]
+    return ", ".join(name for name in names if name and name != "aws-chunked") or None
+
+
+def _checksum(headers: Mapping[str, str]) -> SourceChecksum | None:
+    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+        return None
+    return checksums.strongest(
+        {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
+    )
+
+
+def _check_answer(
+    response: requests.Response,
+    wanted: ObjectVersion | ListedObject,
+    read: ObjectVersion,
+    start: int,
+    end: int | None,
+) -> None:
+    """Refuse an answer that is not the range asked for, of the version asked for."""
+    thing = repr(f"s3://{wanted.bucket}/{wanted.key}")
+    if read.etag != wanted.etag:
+        raise SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
+    if end is None:
+        if response.status_code != 200 or read.size_bytes != wanted.size_bytes:
+            raise UnexpectedAnswer(
+                service=S3, thing=thing, detail=f"{read.size_bytes} bytes instead of {wanted.size_bytes}"
+            )
+        return
+    expected = f"bytes {start}-{end - 1}/{wanted.size_bytes}"
+    got = response.headers.get("Content-Range", "no Content-Range")
+    if response.status_code != 206 or got != expected:
+        raise UnexpectedAnswer(service=S3, thing=thing, detail=f"{got!r} instead of {expected!r}")

@@ -1,0 +1,86 @@
+"""The local servers and fresh places in them; each server starts when a test first asks for it."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from botocore.config import Config
+
+from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack, rclone_s3
+
+
+@contextmanager
+def _server_directory(name: str) -> Iterator[Path]:
+    """Give a directory that is gone afterwards: pytest's own would keep the last three runs' gigabytes."""
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[LocalS3]:
+    """Run LocalStack: versions, checksums, conditions; it does not check header signatures."""
+    with _server_directory("localstack") as directory, localstack(directory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[LocalAzure]:
+    """Run Azurite: blocks with checksums, uncommitted lists, conditions, leases."""
+    with _server_directory("azurite") as directory, azurite(directory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server() -> Iterator[LocalS3]:
+    """Run rclone's S3 server: it checks header signatures, and knows no versions, checksums or If-Match."""
+    keys = {"access_key": f"AK{uuid4().hex}", "secret_key": uuid4().hex}
+    with _server_directory("rclone") as directory, rclone_s3(directory, **keys) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _boto3_session() -> boto3.Session:
+    """Cache the parsed service model, which is most of what a client costs."""
+    return boto3.Session()
+
+
+@pytest.fixture
+def s3_client(s3_server: LocalS3, _boto3_session: boto3.Session) -> Iterator[Any]:
+    """Return a boto3 client of the local S3."""
+    client = _boto3_session.client(
+        "s3",
+        endpoint_url=s3_server.endpoint_url,
+        aws_access_key_id=s3_server.access_key,
+        aws_secret_access_key=s3_server.secret_key,
+        region_name=s3_server.region,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"mode": "standard"}),
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket(s3_client: Any) -> str:
+    """Return the name of a new, empty bucket."""
+    name = f"bucket-{uuid4().hex}"
+    s3_client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def blob_service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
+    """Return an Azure client of the local account, with the SDK's own defaults."""
+    with BlobServiceClient.from_connection_string(azure_server.connection_string) as service:
+        yield service
+
+
+@pytest.fixture
+def container(blob_service: BlobServiceClient) -> ContainerClient:
+    """Return a new, empty container."""
+    return blob_service.create_container(f"container-{uuid4().hex}")
