@@ -12,7 +12,7 @@ below. Above, a changed source starts an object again ``source_changes`` times, 
 
 import re
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 from s3_to_azure.engine.checksums import RUNGS
 from s3_to_azure.engine.errors import WrongUse
@@ -55,6 +55,7 @@ class CopySettings:
         memory_budget_bytes: Bound of object data in memory.
         objects_at_once: Objects in flight; they share the budget.
         lanes: Most blocks in flight; the budget may allow fewer.
+        refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped or counts as ``fail``ed.
     """
 
     overwrite: Overwrite = "if_changed"
@@ -63,6 +64,7 @@ class CopySettings:
     memory_budget_bytes: int = 256 * MIB
     objects_at_once: int = 8
     lanes: int = 8
+    refused_names: Literal["skip", "fail"] = "skip"
     retry: RetryBudget = RetryBudget()
 
     def __post_init__(self) -> None:
@@ -75,6 +77,8 @@ class CopySettings:
             raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
         if self.integrity not in ("auto", *RUNGS):
             raise WrongUse(what=f"integrity={self.integrity!r} is none of auto, {', '.join(RUNGS)}.")
+        if self.refused_names not in ("skip", "fail"):
+            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of skip, fail.")
         if self.memory_budget_bytes < MIB:
             raise WrongUse(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
         for name in ("objects_at_once", "lanes"):

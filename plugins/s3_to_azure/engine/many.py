@@ -5,10 +5,12 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from s3_to_azure.engine.errors import (
     Cancelled,
+    NameRefused,
     SomeObjectsFailed,
     SomeObjectsFailedForNow,
     TransferError,
@@ -76,7 +78,7 @@ class _Crew:
     def _work(self) -> None:
         try:
             while (task := self._draw()) is not None:
-                outcome = attempt(self._shop, task, try_number=self._try_number)
+                outcome = self._by_policy(attempt(self._shop, task, try_number=self._try_number))
                 failed = outcome.error is not None
                 if failed:
                     log.warning("%r failed: %s", task.key, outcome.error)
@@ -89,6 +91,12 @@ class _Crew:
             self._hand_over(error)
         finally:
             self._hand_over(None)
+
+    def _by_policy(self, outcome: Outcome) -> Outcome:
+        """Turn the refusal of a name into a skip, where that is the policy."""
+        if isinstance(outcome.error, NameRefused) and self._shop.settings.refused_names == "skip":
+            return Outcome(replace(outcome.receipt, status="skipped"))
+        return outcome
 
     def _draw(self) -> CopyTask | None:
         with self._drawing:

@@ -96,6 +96,15 @@ class Workshop:
         """Return itself."""
         return self
 
+    def check(self, bucket: str, *, create_container: bool = False) -> None:
+        """Look bucket and container up, so that a wrong name or credential fails once, not once an object.
+
+        Raises:
+            PermanentError: One of them is certainly unusable.
+        """
+        self.retrier.call("look at the container", lambda: self.destination.check(create=create_container))
+        self.retrier.call("look at the bucket", lambda: self.source.check(bucket))
+
     def __exit__(self, *_: object) -> None:
         """Let the lanes end."""
         self.pump.close()
@@ -151,6 +160,7 @@ class _Copy:
         self._retries = 0
         self._bytes_sent = 0
         self._blocks_resumed = 0
+        self._size_known = False
         self._lock = threading.Lock()
         self._retrier = shop.retrier.counting(self._count_retry)
 
@@ -186,6 +196,9 @@ class _Copy:
         )
         if listed is not None and version.etag != listed.etag and self._task.within is not None:
             raise SourceChanged(key=version.key, bucket=version.bucket, etag=listed.etag)
+        if self._task.listed is None and not self._size_known:
+            self._size_known = True
+            shop.progress.add(bytes_total=version.size_bytes)
         decision = decide(version, blob, shop.settings.overwrite)
         if decision.action != "copy":
             return self._left_out(version, decision, blob)
@@ -272,7 +285,7 @@ class _Copy:
         commit(destination, step, condition, self._retrier)
         self._sent(version.size_bytes)
 
-    # -- many requests: staged blocks ----------------------------------------------------------------------------------
+    # -- many requests: staged blocks --------------------------------------------------------------------------------
 
     def _copy_blocks(self, version: ObjectVersion, layout: Layout, condition: Condition) -> Receipt:
         second = checksums.second_of(version.checksum)
@@ -377,7 +390,7 @@ class _Copy:
             return self._copied(version, blocks=len(layout))
         return self._receipt(version, "staged", blocks=len(cutting.missing(layout, {}, self._task.within)))
 
-    # -- what both ways share --------------------------------------------------------------------------------------------
+    # -- what both ways share ----------------------------------------------------------------------------------------
 
     def _look_at_blob(self) -> BlobState | None:
         return self._retrier.call(
@@ -395,6 +408,7 @@ class _Copy:
         self._shop.progress.add(bytes_sent=size_bytes)
 
     def _left_out(self, version: ObjectVersion, decision: Decision, blob: BlobState | None) -> Receipt:
+        self._shop.progress.add(bytes_total=-version.size_bytes)
         if decision.action == "refuse":
             raise WrongBlobType(
                 blob=self._task.blob,

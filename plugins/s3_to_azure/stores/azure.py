@@ -116,8 +116,8 @@ class AzureContainer:
 
         def keep(_response: object, listing: Any, _headers: object) -> Any:
             # The SDK's own conversion decodes every id as UTF-8 and fails on other tools' binary ones.
-            for block in listing.uncommitted_blocks or ():
-                found.append(ListedBlock(_decoded(block.name), int(block.size)))
+            blocks = listing.uncommitted_blocks or ()
+            found.extend(ListedBlock(_decoded(block.name), int(block.size)) for block in blocks)
             listing.uncommitted_blocks = listing.committed_blocks = None
             return listing
 

@@ -181,7 +181,13 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "") -> Iterator[None]
         raise errors.ConnectionMissing(
             service=S3, detail=redact(str(error)), cure="Set the AWS connection's login and password, role or profile."
         ) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, botocore.HTTPClientError, OSError) as error:
+    except (
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        botocore.ConnectionError,
+        botocore.HTTPClientError,
+        OSError,
+    ) as error:
         raise network_error(S3, thing, error) from None
     except botocore.BotoCoreError as error:
         raise errors.WrongUse(what=f"S3 cannot be used with this connection: {redact(str(error))}") from None
@@ -197,11 +203,10 @@ def azure_errors(*, container: str, blob: str) -> Iterator[None]:
         response: Any = error.response
         if response is None:
             raise _without_answer(thing, error) from None
-        code = str(getattr(error, "error_code", None) or response.headers.get("x-ms-error-code") or error.reason or "")
-        code = code.removeprefix("StorageErrorCode.")
+        code = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code") or error.reason or ""
         raise azure_error(
             int(error.status_code or 0),
-            code,
+            str(getattr(code, "value", code)),
             container=container,
             blob=blob,
             retry_after=response.headers.get("Retry-After"),

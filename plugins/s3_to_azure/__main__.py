@@ -1,0 +1,7 @@
+"""Run the command line as ``python -m s3_to_azure``."""
+
+import sys
+
+from s3_to_azure.cli import main
+
+sys.exit(main())

@@ -1,0 +1,378 @@
+"""The command line: the engine without Airflow."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from s3_to_azure import __version__
+from s3_to_azure.engine.checksums import RUNGS
+from s3_to_azure.engine.config import CopySettings, parse_size
+from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
+from s3_to_azure.engine.many import Tally, copy_many
+from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.engine.names import blob_name, check_bucket, check_container
+from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.engine.transfer import CopyTask, Workshop
+from s3_to_azure.engine.verify import verify_object
+
+OK: Final = 0
+FAILED: Final = 1
+WRONG_USE: Final = 2
+
+_DESCRIPTION: Final = """\
+Copy objects from AWS S3 to Azure Blob Storage: streamed, proven, resumable.
+
+SRC  s3://bucket/key         one object
+     s3://bucket/prefix/     all objects below (also s3://bucket)
+DST  az://container/blob     the blob's name; for many objects, or ending in "/", the prefix below which they go
+     https://account.blob.core.windows.net/container/blob
+
+Credentials come from the usual places: boto3's chain for S3 (AWS_ENDPOINT_URL too); for Azure
+AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or
+DefaultAzureCredential. A copy that was interrupted sends only what is missing when it is run again.
+"""
+_EPILOG: Final = "Exit status: 0 every object is accounted for, 1 something failed, 2 wrong use or configuration."
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What SRC names: one key, or all below a prefix."""
+
+    bucket: str
+    key: str
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it names many objects."""
+        return not self.key or self.key.endswith("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What DST names.
+
+    Attributes:
+        account_url: The account's endpoint where DST is a URL, else None.
+        path: The blob's name, or the prefix.
+    """
+
+    account_url: str | None
+    container: str
+    path: str
+
+    def blob_for(self, source: Source, key: str) -> str:
+        """Return the blob's name for a key of the source."""
+        if source.is_prefix:
+            folder = self.path if not self.path or self.path.endswith("/") else f"{self.path}/"
+            return blob_name(key, s3_prefix=source.key, blob_prefix=folder)
+        if not self.path or self.path.endswith("/"):
+            return self.path + key.rpartition("/")[2]
+        return self.path
+
+
+def parse_source(text: str) -> Source:
+    """Read SRC.
+
+    Raises:
+        WrongUse: It is no S3 address.
+    """
+    scheme, separator, rest = text.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not separator or not bucket:
+        raise WrongUse(what=f"SRC {text!r} is no S3 address. Write s3://bucket/key or s3://bucket/prefix/.")
+    return Source(check_bucket(bucket), key)
+
+
+def parse_destination(text: str) -> Destination:
+    """Read DST.
+
+    Raises:
+        WrongUse: It is no address of a container or blob, or it carries a token.
+    """
+    wrong = WrongUse(
+        what=f"DST {text.partition('?')[0]!r} is no Azure address. Write az://container/path or the blob's https URL."
+    )
+    scheme, separator, rest = text.partition("://")
+    if scheme == "az" and separator:
+        container, _, path = rest.partition("/")
+        return Destination(None, check_container(container), path)
+    if scheme not in ("https", "http") or not separator:
+        raise wrong
+    parts = urlsplit(text)
+    if parts.query:
+        raise WrongUse(
+            what="DST carries a query. Put a SAS into AZURE_STORAGE_SAS_TOKEN: command lines are visible to everyone."
+        )
+    segments = parts.path.lstrip("/").split("/")
+    account = []
+    if not parts.hostname or parts.hostname == "localhost" or parts.hostname.replace(".", "").isdigit():
+        account, segments = segments[:1], segments[1:]
+    if not segments or not segments[0]:
+        raise wrong
+    url = "/".join([f"{scheme}://{parts.netloc}", *account])
+    return Destination(url, check_container(segments[0]), unquote("/".join(segments[1:])))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose > 1 else logging.INFO if options.verbose else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    stop = threading.Event()
+    caught = _stop_on_signals(stop)
+    try:
+        command: Callable[[argparse.Namespace, threading.Event], int] = options.command
+        return command(options, stop)
+    except WrongUse as error:
+        print(f"s3-to-azure: {error}", file=sys.stderr)
+        return WRONG_USE
+    except Cancelled as error:
+        print(f"s3-to-azure: {error}", file=sys.stderr)
+        return 128 + (caught[0] if caught else signal.SIGINT)
+    except TransferError as error:
+        print(f"s3-to-azure: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our lines has gone; a later flush at exit must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def copy(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Copy one object or many; print receipts."""
+    source, destination = parse_source(options.source), parse_destination(options.destination)
+    settings = _settings(options)
+    progress = Progress()
+    with _workshop(options, source, destination, settings, progress, stop) as shop, _display(options, progress):
+        shop.check(source.bucket, create_container=options.create_container)
+        tally, counts, wrong_use = Tally(), Counter[str](), False
+        started = time.monotonic()
+        for outcome in copy_many(shop, _tasks(shop, options, source, destination)):
+            tally.add(outcome)
+            counts[outcome.receipt.status] += 1
+            wrong_use |= isinstance(outcome.error, WrongUse)
+            _print_result(options, outcome.receipt.as_dict())
+    _print_summary(counts, progress.snapshot(), time.monotonic() - started)
+    error = tally.error()
+    if error:
+        print(f"s3-to-azure: {error}", file=sys.stderr)
+    return WRONG_USE if wrong_use else FAILED if error else OK
+
+
+def verify(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Read blobs back and compare them with S3; print the results."""
+    source, destination = parse_source(options.source), parse_destination(options.destination)
+    settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1)
+    wrong = equal = total = 0
+    with _workshop(options, source, destination, settings, Progress(), stop) as shop:
+        shop.check(source.bucket)
+        with ThreadPoolExecutor(settings.objects_at_once) as crew:
+            tasks = _tasks(shop, options, source, destination)
+            for result in _windowed(crew, lambda task: verify_object(shop, task), tasks, 4 * settings.objects_at_once):
+                total += 1
+                wrong += result.status not in ("equal", "skipped")
+                equal += result.status == "equal"
+                _print_result(options, result.as_dict())
+    print(f"s3-to-azure: {equal:,} of {total:,} blobs are equal to their objects.", file=sys.stderr)
+    return FAILED if wrong else OK
+
+
+def _windowed(
+    crew: ThreadPoolExecutor, function: Callable[[CopyTask], Any], tasks: Iterator[CopyTask], most: int
+) -> Iterator[Any]:
+    """Map in order with at most ``most`` tasks begun, so that any number takes constant memory."""
+    waiting: list[Any] = []
+    for task in tasks:
+        waiting.append(crew.submit(function, task))
+        if len(waiting) >= most:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()
+
+
+def _tasks(shop: Workshop, options: argparse.Namespace, source: Source, destination: Destination) -> Iterator[CopyTask]:
+    if options.keys_from:
+        for key in _keys(options.keys_from):
+            yield _task(shop, source, destination, key, None)
+    elif source.is_prefix:
+        for listed in shop.source.list(source.bucket, source.key):
+            yield _task(shop, source, destination, listed.key, listed)
+    else:
+        yield _task(shop, source, destination, source.key, None)
+
+
+def _task(shop: Workshop, source: Source, destination: Destination, key: str, listed: ListedObject | None) -> CopyTask:
+    shop.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
+    return CopyTask(source.bucket, key, destination.blob_for(source, key), listed=listed)
+
+
+def _keys(path: str) -> Iterator[str]:
+    try:
+        with sys.stdin if path == "-" else Path(path).open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                key = line.removesuffix("\n").removesuffix("\r")
+                if key:
+                    yield key
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(what=f"--keys-from {path!r} cannot be read: {error}.") from error
+
+
+def _workshop(
+    options: argparse.Namespace,
+    source: Source,
+    destination: Destination,
+    settings: CopySettings,
+    progress: Progress,
+    stop: threading.Event,
+) -> Workshop:
+    if options.keys_from and not source.is_prefix:
+        raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
+    # The SDKs cost a second to import; --help and wrong arguments need none of them.
+    from s3_to_azure.stores import environment  # noqa: PLC0415
+
+    connections = settings.lanes + settings.objects_at_once
+    verify_tls = not options.no_verify_tls
+    variables = environment.current()
+    return Workshop(
+        environment.s3_source(variables, lanes=connections, verify=verify_tls),
+        environment.azure_container(
+            variables,
+            destination.container,
+            account_url=destination.account_url,
+            lanes=connections,
+            verify=verify_tls,
+        ),
+        settings,
+        cancelled=stop,
+        progress=progress,
+    )
+
+
+def _settings(options: argparse.Namespace) -> CopySettings:
+    return CopySettings(
+        overwrite=options.overwrite,
+        integrity=options.integrity,
+        block_bytes=parse_size(options.block_size, name="--block-size") if options.block_size else None,
+        memory_budget_bytes=parse_size(options.memory_budget, name="--memory-budget"),
+        objects_at_once=options.objects_at_once,
+        lanes=options.lanes,
+    )
+
+
+def _print_result(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    if options.json:
+        print(json.dumps(result, ensure_ascii=False, separators=(",", ":")), flush=True)
+        return
+    proof = f" [{result['verified_by']}]" if result["verified_by"] else ""
+    reason = f": {result['reason']}" if result["reason"] else ""
+    print(f"{result['status']:9} {result['size_bytes']:>16,}  {result['key']!r}{proof}{reason}", flush=True)
+
+
+def _print_summary(counts: Counter[str], totals: Snapshot, seconds: float) -> None:
+    told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no object there"
+    print(
+        f"s3-to-azure: {told}; {totals.bytes_sent:,} bytes sent in {seconds:,.1f} s "
+        f"({totals.bytes_sent / max(seconds, 0.001) / 1e6:,.1f} MB/s), {totals.bytes_resumed:,} bytes were in Azure "
+        f"already, {totals.retries:,} retries.",
+        file=sys.stderr,
+    )
+
+
+def _display(options: argparse.Namespace, progress: Progress) -> AbstractContextManager[None]:
+    from s3_to_azure.progress_bar import shown  # noqa: PLC0415
+
+    return shown(progress, quiet=options.quiet)
+
+
+def _stop_on_signals(stop: threading.Event) -> list[int]:
+    caught: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            # A second Ctrl-C means now.
+            os._exit(128 + number)
+        caught.append(number)
+        stop.set()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handle)
+        signal.signal(signal.SIGTERM, handle)
+    return caught
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="s3-to-azure",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    copying = _command(commands, "copy", copy, "copy what is new or changed, prove it, print a receipt for each object")
+    copying.add_argument(
+        "--overwrite",
+        choices=("if_changed", "never", "always"),
+        default="if_changed",
+        help="what to do where a blob is there already (default: %(default)s: copy unless it is this very version)",
+    )
+    copying.add_argument(
+        "--integrity",
+        choices=("auto", *RUNGS),
+        default="auto",
+        help="the weakest proof to accept (default: %(default)s: the strongest that S3's checksums allow)",
+    )
+    copying.add_argument("--block-size", metavar="SIZE", help="block size, such as 32MiB (default: by object size)")
+    copying.add_argument(
+        "--memory-budget", metavar="SIZE", default="256MiB", help="most object data in memory (default: %(default)s)"
+    )
+    copying.add_argument(
+        "--lanes", metavar="N", type=int, default=8, help="most blocks in flight (default: %(default)s)"
+    )
+    copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
+    _command(commands, "verify", verify, "read blobs back from Azure and compare them with S3's checksums")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    function: Callable[[argparse.Namespace, threading.Event], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=_DESCRIPTION.replace("Copy objects", summary[0].upper() + summary[1:] + ".\n\nCopy objects", 1),
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SRC")
+    parser.add_argument("destination", metavar="DST")
+    parser.add_argument("--keys-from", metavar="FILE", help="take the keys from FILE, one a line (- for stdin)")
+    parser.add_argument(
+        "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
+    )
+    parser.add_argument("--no-verify-tls", action="store_true", help="accept any certificate (only for tests)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document per object, nothing else")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="log what is done; twice: everything")
+    parser.set_defaults(command=function)
+    return parser

@@ -1,0 +1,142 @@
+"""Proof after the fact: read a blob back from Azure and compare it with what S3 vouches for."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from s3_to_azure.engine import checksums
+from s3_to_azure.engine.errors import Cancelled, NameRefused, TransferError
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import BlobState, ObjectVersion, SourceChecksum
+from s3_to_azure.engine.names import check_blob, check_key
+from s3_to_azure.engine.pump import fill
+from s3_to_azure.engine.transfer import CopyTask, Workshop
+
+Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
+
+_PIECE_BYTES: Final = 8 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a read-back of one blob showed.
+
+    Attributes:
+        verified_by: The checksum of S3 that the blob's bytes were compared with, or ``reread``: both sides were read.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    size_bytes: int
+    container: str
+    blob: str
+    status: Outcome
+    reason: str = ""
+    verified_by: str = ""
+    checksum: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        return asdict(self)
+
+
+def verify_object(shop: Workshop, task: CopyTask) -> Verification:
+    """Read the blob back and compare it with the object's checksum; without one, with the object read again.
+
+    Raises:
+        Cancelled: Stopped from outside.
+    """
+    try:
+        check_key(task.key)
+        check_blob(task.blob)
+        version = shop.retrier.call(f"look at object {task.key!r}", lambda: shop.source.head(task.bucket, task.key))
+        blob = _look(shop, task)
+        if blob is None:
+            return _result(shop, task, version, "missing", "there is no such blob")
+        if blob.size_bytes != version.size_bytes:
+            sizes = f"the blob has {blob.size_bytes} bytes, the object {version.size_bytes}"
+            return _result(shop, task, version, "different", sizes)
+        return _compare(shop, task, version, blob)
+    except Cancelled:
+        raise
+    except TransferError as error:
+        nothing = task.listed
+        return Verification(
+            bucket=task.bucket,
+            key=task.key,
+            etag=nothing.etag if nothing else "",
+            size_bytes=nothing.size_bytes if nothing else 0,
+            container=shop.destination.container,
+            blob=task.blob,
+            status="skipped" if isinstance(error, NameRefused) else "failed",
+            reason=f"{error.reason()}: {error}",
+        )
+
+
+def _compare(shop: Workshop, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
+    stored = version.checksum
+    algorithm = checksums.ALGORITHMS[stored.algorithm] if stored else checksums.CRC64NVME
+    actual = _digest(algorithm, _blob_pieces(shop, task, blob))
+    expected = stored.value if stored else _digest(algorithm, _object_pieces(shop, version))
+    rung = stored.algorithm if stored else "reread"
+    if _look(shop, task) != blob:
+        return _result(shop, task, version, "failed", "the blob was written while it was read; verify again")
+    text = f"{algorithm.name}:{checksums.to_s3(SourceChecksum(algorithm.name, actual))}"
+    if actual != expected:
+        wanted = checksums.to_s3(SourceChecksum(algorithm.name, expected))
+        return _result(shop, task, version, "different", f"S3 has {algorithm.name}:{wanted}", rung, text)
+    return _result(shop, task, version, "equal", "", rung, text)
+
+
+def _look(shop: Workshop, task: CopyTask) -> BlobState | None:
+    return shop.retrier.call(f"look at blob {task.blob!r}", lambda: shop.destination.head(task.blob))
+
+
+def _blob_pieces(shop: Workshop, task: CopyTask, blob: BlobState) -> Iterator[memoryview]:
+    for start in range(0, blob.size_bytes, _PIECE_BYTES):
+        end = min(start + _PIECE_BYTES, blob.size_bytes)
+        yield memoryview(_read(shop, task.blob, start, end))
+
+
+def _read(shop: Workshop, blob: str, start: int, end: int) -> bytes:
+    return shop.retrier.call(
+        f"read bytes {start} to {end} of blob {blob!r}", lambda: shop.destination.read(blob, start, end)
+    )
+
+
+def _object_pieces(shop: Workshop, version: ObjectVersion) -> Iterator[memoryview]:
+    for start in range(0, version.size_bytes, _PIECE_BYTES):
+        with shop.buffers.lend(min(_PIECE_BYTES, version.size_bytes - start)) as view:
+            fill(shop.source, version, start, view, retrier=shop.retrier, cancelled=shop.cancelled)
+            yield view
+
+
+def _digest(algorithm: checksums.Algorithm, pieces: Iterator[memoryview]) -> int:
+    value = algorithm.digest(memoryview(b""))
+    for piece in pieces:
+        value = algorithm.combine(value, algorithm.digest(piece), len(piece))
+    return value
+
+
+def _result(
+    shop: Workshop,
+    task: CopyTask,
+    version: ObjectVersion,
+    status: Outcome,
+    reason: str,
+    *proof: str,
+) -> Verification:
+    verified_by, checksum = proof or ("", "")
+    return Verification(
+        bucket=version.bucket,
+        key=version.key,
+        etag=version.etag,
+        size_bytes=version.size_bytes,
+        container=shop.destination.container,
+        blob=task.blob,
+        status=status,
+        reason=reason,
+        verified_by=verified_by,
+        checksum=checksum,
+    )

@@ -1,0 +1,124 @@
+"""The stores from a process's environment: credentials in the usual places, for the command line."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import requests.utils
+from azure.core.credentials import AzureSasCredential
+from azure.storage.blob import BlobServiceClient
+from botocore.config import Config
+
+from s3_to_azure.engine.errors import ConnectionMissing, WrongUse
+from s3_to_azure.stores.azure import AzureContainer, service_client
+from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.sdk_errors import AZURE, S3, s3_errors
+
+_CURE = (
+    "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "
+    "or sign in for DefaultAzureCredential."
+)
+
+
+def botocore_config(lanes: int, given: Config | None = None) -> Config:
+    """Return the botocore settings of every S3 client here: SigV4, and no retries of its own.
+
+    Args:
+        lanes: Connections to keep.
+        given: A connection's own settings, which stay except for those.
+    """
+    ours = Config(
+        signature_version="s3v4", retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=lanes
+    )
+    return (given or Config()).merge(ours)
+
+
+def s3_source(environment: Mapping[str, str], *, lanes: int, verify: bool) -> S3Source:
+    """Return S3 as boto3's credential chain reaches it.
+
+    Args:
+        environment: Mostly ``os.environ``.
+        lanes: Connections to keep.
+        verify: False to accept any certificate.
+
+    Raises:
+        ConnectionMissing: There are no credentials.
+    """
+    with s3_errors(bucket="", key=None):
+        session = boto3.Session()
+        credentials = session.get_credentials()
+    if credentials is None:
+        raise ConnectionMissing(
+            service=S3,
+            detail="boto3 finds none in environment, files, or instance metadata",
+            cure="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach a role.",
+        )
+    bundle = environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE") or True
+    trust = bundle if verify else False
+    options = {"config": botocore_config(lanes), "verify": trust, "region_name": session.region_name or "us-east-1"}
+    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    proxies = requests.utils.get_environ_proxies(endpoint or "https://s3.amazonaws.com")
+    return S3Source(session, options, lanes=lanes, verify=trust, proxies=proxies)
+
+
+def azure_container(
+    environment: Mapping[str, str], container: str, *, account_url: str | None, lanes: int, verify: bool
+) -> AzureContainer:
+    """Return a container with the environment's credentials.
+
+    Args:
+        environment: Mostly ``os.environ``.
+        container: Its name.
+        account_url: The account's blob endpoint if the destination was given as a URL, else None.
+        lanes: Connections to keep.
+        verify: False to accept any certificate.
+
+    Raises:
+        ConnectionMissing: Nothing names the account.
+        WrongUse: The credentials are another account's, or unreadable.
+    """
+    client = _client(environment, account_url)
+    if account_url and urlsplit(client.url)[:2] != urlsplit(account_url)[:2]:
+        raise WrongUse(
+            what=f"The destination's account {account_url!r} is not the one of AZURE_STORAGE_CONNECTION_STRING."
+        )
+    bundle: bool | str = environment.get("REQUESTS_CA_BUNDLE") or True
+    proxies = requests.utils.get_environ_proxies(client.url.partition("?")[0])
+    return AzureContainer(
+        service_client(client, lanes=lanes, verify=bundle if verify else False, proxies=proxies), container
+    )
+
+
+def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServiceClient:
+    connection_string = environment.get("AZURE_STORAGE_CONNECTION_STRING")
+    try:
+        if connection_string:
+            return BlobServiceClient.from_connection_string(connection_string)
+        account = environment.get("AZURE_STORAGE_ACCOUNT")
+        if not account and not account_url:
+            raise ConnectionMissing(service=AZURE, detail="no variable names the account", cure=_CURE)
+        url = account_url or f"https://{account}.blob.core.windows.net"
+        return BlobServiceClient(url, credential=_credential(environment))
+    except ValueError:
+        # The SDK's text may quote the string, and with it the key.
+        raise WrongUse(what=f"The Azure credentials in the environment cannot be read. {_CURE}") from None
+
+
+def _credential(environment: Mapping[str, str]) -> Any:
+    key = environment.get("AZURE_STORAGE_KEY")
+    if key:
+        return key
+    token = environment.get("AZURE_STORAGE_SAS_TOKEN")
+    if token:
+        return AzureSasCredential(token.lstrip("?"))
+    # Slow to import and needed by few.
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415
+
+    return DefaultAzureCredential()
+
+
+def current() -> Mapping[str, str]:
+    """Return the process's environment."""
+    return os.environ
