@@ -82,10 +82,12 @@ def parse(listed: ListedBlock, of: bytes) -> StagedBlock | None:
     if len(packed) != _BYTES or packed[0] != FORMAT_VERSION or packed[1:9] != of or listed.size_bytes <= 0:
         return None
     start = int.from_bytes(packed[9:15], "big")
-    return StagedBlock(
+    block = StagedBlock(
         start=start,
         end=start + listed.size_bytes,
         crc64=int.from_bytes(packed[15:23], "big"),
         second=packed[23:39],
         fingerprint=of,
     )
+    # Another spelling of the same bytes (``+`` for ``-``) is another id to Azure: a commit could never name it.
+    return block if block.block_id.encode("ascii") == listed.block_id else None
