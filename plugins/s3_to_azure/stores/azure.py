@@ -52,6 +52,8 @@ def service_client(
         connection_verify=verify,
         connection_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
+        # A redirect could carry data and signature to another host.
+        permit_redirects=False,
         retry_total=0,
         retry_connect=0,
         retry_read=0,

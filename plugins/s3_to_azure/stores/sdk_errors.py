@@ -9,6 +9,7 @@ import requests
 import urllib3
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from botocore import exceptions as botocore
+from botocore.parsers import ResponseParserError
 
 from s3_to_azure.engine import errors
 from s3_to_azure.stores.redaction import redact
@@ -127,7 +128,8 @@ def azure_error(
     }
     if code in simple:
         return simple[code]()
-    if code in _THROTTLES or status == 429:
+    # 503 is ServerBusy also where a proxy in between dropped the code.
+    if code in _THROTTLES or status in (429, 503):
         return errors.Throttled(service=AZURE, code=code, retry_after_s=_seconds(retry_after))
     if status >= 500 or status == 408:
         return errors.ServerFailed(service=AZURE, status=status, code=code, thing=thing)
@@ -141,6 +143,12 @@ def azure_error(
         return errors.AccessDenied(service=AZURE, thing=thing, code=code, permission=WRITE_PERMISSION)
     if status in (409, 412):
         return errors.ConditionNotMet(**there, code=code)
+    if 300 <= status < 400:
+        return errors.UnexpectedAnswer(
+            service=AZURE,
+            thing=thing,
+            detail=f"a redirect (status {status}), which is never followed; check the endpoint",
+        )
     return errors.UnexpectedAnswer(service=AZURE, thing=thing, detail=f"status {status} ({redact(code)})")
 
 
@@ -189,6 +197,9 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "") -> Iterator[None]
         OSError,
     ) as error:
         raise network_error(S3, thing, error) from None
+    except ResponseParserError:
+        # No BotoCoreError; its text quotes the whole answer.
+        raise network_error(S3, thing, ValueError("the answer is cut short, or not S3's")) from None
     except botocore.BotoCoreError as error:
         raise errors.WrongUse(what=f"S3 cannot be used with this connection: {redact(str(error))}") from None
 
@@ -203,6 +214,9 @@ def azure_errors(*, container: str, blob: str) -> Iterator[None]:
         response: Any = error.response
         if response is None:
             raise _without_answer(thing, error) from None
+        if int(error.status_code or 0) < 300:
+            # Success by its status, but the body broke off or cannot be read.
+            raise network_error(AZURE, thing, ValueError("the answer cannot be read")) from None
         code = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code") or error.reason or ""
         raise azure_error(
             int(error.status_code or 0),
