@@ -55,10 +55,16 @@ class SigV4Headers(AuthBase):
         """Add the signature's headers."""
         frozen = self._credentials.get_frozen_credentials()
         self.used_key = frozen.access_key
-        request = AWSRequest(method=prepared.method, url=prepared.url, headers=dict(prepared.headers))
+        # Only what is S3's business: a proxy may change Connection, Accept or Accept-Encoding.
+        signed = {name: value for name, value in prepared.headers.items() if _is_signed(name.lower())}
+        request = AWSRequest(method=prepared.method, url=prepared.url, headers=signed)
         S3SigV4Auth(frozen, "s3", self._region).add_auth(request)
         prepared.headers.update(dict(request.headers.items()))
         return prepared
+
+
+def _is_signed(name: str) -> bool:
+    return name in ("range", "if-match") or name.startswith("x-amz-")
 
 
 class S3Body:
