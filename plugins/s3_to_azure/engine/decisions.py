@@ -55,4 +55,5 @@ def replaces_newer(source: ObjectVersion | ListedObject, blob: BlobState) -> boo
 def is_older_copy(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
     """Say whether the blob is a copy of an older version of the object, which this one may replace."""
     recorded = blob.source_last_modified
-    return recorded is not None and recorded <= source.last_modified and blob.source_etag != source.etag
+    # S3 counts in seconds: of two versions of one second nobody can say which is older, so neither may replace.
+    return recorded is not None and recorded < source.last_modified and blob.source_etag != source.etag

@@ -78,12 +78,13 @@ class BlobState:
 
     @property
     def source_last_modified(self) -> datetime | None:
-        """When that object was last modified, or None where the blob does not say."""
+        """When that object was last modified, or None where the blob does not say, or not with its time zone."""
         text = self.metadata.get("s3_last_modified")
         try:
-            return datetime.fromisoformat(text) if text else None
+            recorded = datetime.fromisoformat(text) if text else None
         except ValueError:
             return None
+        return recorded if recorded and recorded.tzinfo else None
 
     def holds(self, version: ObjectVersion | ListedObject) -> bool:
         """Say whether this blob is a committed copy of exactly that version."""
