@@ -4,7 +4,6 @@ Azure's block CRC64 and S3's CRC64NVME are the same function; only the byte orde
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -119,7 +118,7 @@ def from_s3(algorithm: str, text: str) -> SourceChecksum | None:
     """Read a full-object checksum as S3 writes it; None where it is none (a composite one, an odd length)."""
     try:
         value = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character beyond ASCII
         return None
     if len(value) != ALGORITHMS[algorithm].width_bytes:
         return None
