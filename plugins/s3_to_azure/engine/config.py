@@ -12,15 +12,16 @@ below. Above, a changed source starts an object again ``source_changes`` times, 
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, Literal, get_args
 
 from s3_to_azure.engine.checksums import RUNGS
 from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.limits import GIB, KIB, MIB, TIB
+from s3_to_azure.engine.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
 from s3_to_azure.engine.model import Overwrite
 
 _MOST_AT_ONCE: Final = 1_000
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
 _DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -79,6 +80,10 @@ class CopySettings:
             raise WrongUse(what=f"integrity={self.integrity!r} is none of auto, {', '.join(RUNGS)}.")
         if self.refused_names not in ("skip", "fail"):
             raise WrongUse(what=f"refused_names={self.refused_names!r} is none of skip, fail.")
+        if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
+            raise WrongUse(
+                what=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."
+            )
         if self.memory_budget_bytes < MIB:
             raise WrongUse(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
         for name in ("objects_at_once", "lanes"):
@@ -105,4 +110,4 @@ def parse_size(text: str | int, *, name: str) -> int:
     unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
-    return int(float(match[1]) * factor)
+    return int(Decimal(match[1]) * factor)
