@@ -10,7 +10,9 @@ from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SE
 
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|\$web|\$logs")
-_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4})_", re.IGNORECASE)
+_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,5}|10[0-9a-f]{4})_", re.IGNORECASE)
+# The closing ``_`` may come from the next character's own escape.
+_STARTS_LIKE_ESCAPE: Final = re.compile(r"_x[0-9a-f]{4}", re.IGNORECASE)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]")
 _VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%") + " "
 
@@ -70,9 +72,15 @@ def problem_with_blob(name: str) -> str | None:
         return "it ends in a slash"
     if "\\" in name:
         return "it has a backslash, which Azure turns into a slash"
-    if any(ord(character) < 0x20 or 0xD800 <= ord(character) <= 0xDFFF for character in name):
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in name):
         return "it has a control character"
+    if any(_is_surrogate(character) for character in name):
+        return "it is not valid Unicode"
     return None
+
+
+def _is_surrogate(character: str) -> bool:
+    return 0xD800 <= ord(character) <= 0xDFFF
 
 
 def check_blob(name: str) -> str:
@@ -99,6 +107,8 @@ def check_key(key: str) -> str:
         raise NameRefused(
             name=key, detail="a path segment is '.' or '..', which HTTP clients rewrite into another path"
         )
+    if any(_is_surrogate(character) for character in key):
+        raise NameRefused(name=key, detail="it is not valid Unicode")
     return key
 
 
@@ -120,7 +130,7 @@ def _name_to_azure(name: str) -> str:
     escaped: list[str] = []
     for index, character in enumerate(name):
         first_digit = index == 0 and character.isdigit()
-        starts_escape = _ESCAPE.match(name, index) is not None
+        starts_escape = _STARTS_LIKE_ESCAPE.match(name, index) is not None
         if _PLAIN.fullmatch(character) and not first_digit and not starts_escape:
             escaped.append(character)
         else:
