@@ -1,6 +1,7 @@
 """The one retry loop: transient errors are tried again, within one budget, with the service's own wish honoured."""
 
 import logging
+import random
 import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -32,7 +33,6 @@ class Retrier:
         self._budget = budget
         self._cancelled = cancelled
         self._on_retry = on_retry
-        self._backoff = tenacity.wait_random_exponential(multiplier=budget.first_wait_s, max=budget.longest_wait_s)
 
     @property
     def budget(self) -> RetryBudget:
@@ -77,17 +77,21 @@ class Retrier:
         Raises:
             Cancelled: Stopped while waiting.
         """
-        wish = error.retry_after_s if isinstance(error, Throttled) else None
-        bound = min(self._budget.first_wait_s * 2 ** (failures - 1), self._budget.longest_wait_s)
+        wait_s = self._seconds_before_retry(failures, error)
+        log.warning("Failure %d in a row, next try in %.1f s: %s", failures, wait_s, error)
         if self._on_retry:
             self._on_retry(error)
-        self._sleep(min(wish, _LONGEST_WISH_S) if wish is not None else bound)
+        self._sleep(wait_s)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
+        return self._seconds_before_retry(state.attempt_number, state.outcome.exception() if state.outcome else None)
+
+    def _seconds_before_retry(self, failures: int, error: BaseException | None) -> float:
         if isinstance(error, Throttled) and error.retry_after_s is not None:
             return min(error.retry_after_s, _LONGEST_WISH_S)
-        return float(self._backoff(state))
+        bound = min(self._budget.first_wait_s * 2 ** (failures - 1), self._budget.longest_wait_s)
+        # Drawn, so that many workers do not come back in step.
+        return random.uniform(0, bound)  # noqa: S311 - no secret
 
     def _sleep(self, seconds: float) -> None:
         if self._cancelled.wait(seconds):
