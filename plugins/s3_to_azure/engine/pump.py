@@ -76,7 +76,9 @@ def fill(
                 while done < size:
                     if cancelled.is_set():
                         raise Cancelled.now()
-                    count = body.readinto(view[done : done + _PIECE_BYTES])
+                    # Released at once: an error's traceback that kept the piece alive would pin the buffer.
+                    with view[done : done + _PIECE_BYTES] as piece:
+                        count = body.readinto(piece)
                     if not count:
                         raise ConnectionFailed(
                             service="S3", thing=repr(version.key), detail=f"the body ended at byte {start + done}"
