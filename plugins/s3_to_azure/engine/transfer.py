@@ -37,6 +37,8 @@ from s3_to_azure.engine.names import check_blob, check_key, metadata_to_azure
 from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.pump import BlockRoute, Pump, damaged, fill
 from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.engine.stopping import run_stoppable
+from s3_to_azure.engine.throttle import Bandwidth, Gate, GatedDestination, GatedSource
 from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
 
 log = logging.getLogger(__name__)
@@ -118,8 +120,9 @@ def copy_object(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Recei
 
     Raises:
         TransferError: Nothing was committed; the destination is as it was, staged blocks stay.
+        Cancelled: Stopped, within three seconds whatever the sockets do.
     """
-    outcome = attempt(shop, task, try_number=try_number)
+    outcome = run_stoppable(lambda: attempt(shop, task, try_number=try_number), shop.cancelled)
     if outcome.error:
         raise outcome.error
     return outcome.receipt
