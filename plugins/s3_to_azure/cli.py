@@ -273,6 +273,9 @@ def _settings(options: argparse.Namespace) -> CopySettings:
         memory_budget_bytes=parse_size(options.memory_budget, name="--memory-budget"),
         objects_at_once=options.objects_at_once,
         lanes=options.lanes,
+        bandwidth_bytes_s=(
+            parse_size(options.bandwidth_limit, name="--bandwidth-limit") if options.bandwidth_limit else None
+        ),
     )
 
 
@@ -344,7 +347,10 @@ def _parser() -> argparse.ArgumentParser:
         "--memory-budget", metavar="SIZE", default="256MiB", help="most object data in memory (default: %(default)s)"
     )
     copying.add_argument(
-        "--lanes", metavar="N", type=int, default=8, help="most blocks in flight (default: %(default)s)"
+        "--lanes", metavar="N", type=int, default=16, help="most blocks in flight (default: %(default)s)"
+    )
+    copying.add_argument(
+        "--bandwidth-limit", metavar="SIZE", help="most bytes a second, such as 50MiB (default: no limit)"
     )
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
     _command(commands, "verify", verify, "read blobs back from Azure and compare them with S3's checksums")

@@ -55,7 +55,8 @@ class CopySettings:
         block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
         memory_budget_bytes: Bound of object data in memory.
         objects_at_once: Objects in flight; they share the budget.
-        lanes: Most blocks in flight; the budget may allow fewer.
+        lanes: Most blocks in flight; how many there really are is found by measuring, and the budget may allow fewer.
+        bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
         refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped or counts as ``fail``ed.
     """
 
@@ -64,7 +65,8 @@ class CopySettings:
     block_bytes: int | None = None
     memory_budget_bytes: int = 256 * MIB
     objects_at_once: int = 8
-    lanes: int = 8
+    lanes: int = 16
+    bandwidth_bytes_s: int | None = None
     refused_names: Literal["skip", "fail"] = "skip"
     retry: RetryBudget = RetryBudget()
 
@@ -86,6 +88,8 @@ class CopySettings:
             )
         if self.memory_budget_bytes < MIB:
             raise WrongUse(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
+        if self.bandwidth_bytes_s is not None and self.bandwidth_bytes_s < 1:
+            raise WrongUse(what=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
         for name in ("objects_at_once", "lanes"):
             value = getattr(self, name)
             if not 1 <= value <= _MOST_AT_ONCE:

@@ -13,6 +13,7 @@ from s3_to_azure.engine.blocks import Block
 from s3_to_azure.engine.buffers import BufferPool
 from s3_to_azure.engine.checksums import CRC64NVME, Algorithm, second_digest
 from s3_to_azure.engine.errors import Cancelled, ConnectionFailed, TransientError
+from s3_to_azure.engine.lanes import Climb, Lanes
 from s3_to_azure.engine.model import ObjectVersion
 from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
@@ -101,7 +102,7 @@ class Pump:
         source: Where blocks come from.
         destination: Where they go.
         buffers: The memory budget, shared with whoever else holds object data.
-        lanes: Blocks in flight at most; the budget may allow fewer.
+        lanes: Blocks in flight at most; how many there really are is found by measuring (``lanes``).
         cancelled: Stops every lane; staged blocks stay.
     """
 
@@ -118,7 +119,8 @@ class Pump:
         self._source = source
         self._destination = destination
         self._buffers = buffers
-        self._lanes = lanes
+        self._threads = lanes
+        self._lanes = Lanes(Climb(lanes))
         self._cancelled = cancelled
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         for index in range(lanes):
@@ -126,7 +128,7 @@ class Pump:
 
     def close(self) -> None:
         """Let the lanes end; does not wait for one that hangs."""
-        for _ in range(self._lanes):
+        for _ in range(self._threads):
             self._work.put(None)
 
     def move(
@@ -149,7 +151,7 @@ class Pump:
             TransferError: The first error; no further block is begun, those in flight are awaited.
             Cancelled: Stopped; within about two seconds, whatever the sockets do.
         """
-        flight = _Flight(self._cancelled, most=2 * self._lanes)
+        flight = _Flight(self._cancelled, most=2 * self._threads)
         for block in blocks:
             if not flight.begin():
                 break
@@ -169,7 +171,7 @@ class Pump:
         on_staged: Callable[[StagedBlock], None],
         stopped: threading.Event,
     ) -> None:
-        with self._buffers.lend(block.size_bytes) as view:
+        with self._lanes.taken(block.size_bytes, stopped), self._buffers.lend(block.size_bytes) as view:
             fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
             staged = StagedBlock(
                 start=block.start,

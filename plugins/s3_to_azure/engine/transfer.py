@@ -85,14 +85,20 @@ class Workshop:
         progress: Progress | None = None,
     ) -> None:
         """Start the lanes; close the workshop to end them."""
-        self.source = source
-        self.destination = destination
         self.settings = settings
         self.cancelled = cancelled or threading.Event()
+        most = settings.lanes + settings.objects_at_once
+        bandwidth = Bandwidth(settings.bandwidth_bytes_s)
+        self.source: ObjectSource = GatedSource(source, Gate("S3", most), bandwidth, self.cancelled)
+        self.destination: BlobDestination = GatedDestination(
+            destination, Gate("Azure Blob Storage", most), self.cancelled
+        )
         self.progress = progress or Progress()
         self.buffers = BufferPool(settings.memory_budget_bytes, self.cancelled)
         self.retrier = Retrier(settings.retry, self.cancelled)
-        self.pump = Pump(source, destination, buffers=self.buffers, lanes=settings.lanes, cancelled=self.cancelled)
+        self.pump = Pump(
+            self.source, self.destination, buffers=self.buffers, lanes=settings.lanes, cancelled=self.cancelled
+        )
 
     def __enter__(self) -> Self:
         """Return itself."""
