@@ -1,0 +1,172 @@
+"""Real Airflow on loopback for the demo: started, asked over its REST API, stopped without a trace."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+_BOOT_S: Final = 120.0
+_STOP_S: Final = 20.0
+_POLL_S: Final = 0.5
+
+
+class AirflowError(RuntimeError):
+    """Airflow did not do what the demo needs; the message says where its log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Airflow:
+    """A running Airflow.
+
+    Attributes:
+        url: The address of its UI and API.
+        log: Its log file.
+    """
+
+    url: str
+    log: Path
+
+    def get(self, path: str, **query: object) -> Any:
+        """GET from the REST API; return the decoded JSON."""
+        return self._request("GET", path, params=query)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, object]) -> str:
+        """Start a run; return its id."""
+        body = {"logical_date": None, "conf": dict(conf)}
+        return str(self._request("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the run's task instances, mapped ones apart."""
+        found = self.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=1000)
+        return list(found["task_instances"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """Return the run's state."""
+        return str(self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def _request(self, method: str, path: str, **arguments: Any) -> Any:
+        # A token each time: the demo asks seldom, and tokens expire on an Airflow that is left running.
+        token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        answer = requests.request(
+            method,
+            f"{self.url}/api/v2/{path}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+            **arguments,
+        )
+        if not answer.ok:
+            raise AirflowError(f"Airflow answered {answer.status_code} to {path}: {answer.text[:500]} (log: {self.log})")
+        return answer.json()
+
+
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(home: Path, port: int, connections: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an Airflow that keeps all it writes below ``home``."""
+    scripts = ROOT / ".venv" / "bin"
+    ours = {
+        "PATH": f"{scripts}:{os.environ.get('PATH', '')}",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # SQLite locks up under more.
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        # Compiled modules make Airflow's start three times quicker; foreign Airflow settings must not leak in.
+        if name != "PYTHONDONTWRITEBYTECODE" and not name.startswith(("AIRFLOW", "AWS_", "AZURE_"))
+    }
+    return {**inherited, **ours, **connections}
+
+
+@contextmanager
+def running(home: Path, connections: Mapping[str, str], *, port: int | None = None) -> Iterator[Airflow]:
+    """Run Airflow while the block runs; nothing of it is left afterwards.
+
+    Args:
+        home: Its folder.
+        connections: Further variables: connections, the DAG's settings.
+        port: Where to listen; None: any free port.
+
+    Raises:
+        AirflowError: It does not come up.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    log = home / "standalone.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(ROOT / ".venv" / "bin" / "airflow"), "standalone"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(home, port, connections),
+            cwd=home,
+            # Its own session: standalone leaves its children behind unless the whole group is told to end.
+            start_new_session=True,
+        )
+        airflow = Airflow(f"http://127.0.0.1:{port}", log)
+        try:
+            _wait_until_healthy(airflow, process)
+            yield airflow
+        finally:
+            _stop(process)
+
+
+def _wait_until_healthy(airflow: Airflow, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _BOOT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            health = requests.get(f"{airflow.url}/api/v2/monitor/health", timeout=5).json()
+        except (requests.RequestException, ValueError):
+            health = {}
+        parts = ("metadatabase", "scheduler", "dag_processor")
+        if all((health.get(part) or {}).get("status") == "healthy" for part in parts):
+            return
+        time.sleep(_POLL_S)
+    tail = "\n".join(airflow.log.read_text(errors="replace").splitlines()[-20:])
+    raise AirflowError(f"Airflow did not come up. The end of its log {airflow.log}:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            process.poll()
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.1)
