@@ -34,7 +34,9 @@
         │   ├── BlobImmutable
         │   ├── ForeignBlocks
         │   ├── TooManyStagedBlocks
-        │   └── BlockListRefused       (within the engine; ends as DestinationConflict)
+        │   ├── BlockListRefused       (within the engine; ends as DestinationConflict)
+        │   └── ConditionNotMet        (within the engine, which looks at the blob and decides what it means)
+        │       └── LeftoverBlocks     (in commit: Put Blob met uncommitted blocks)
         ├── NameRefused
         ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, odd status
         ├── IntegrityError
@@ -312,7 +314,6 @@ class SomeObjectsFailed(PermanentError):
     says = "{failed} of {total} objects failed; first: {first}"
 
 
-# Raised by a store for a condition that did not hold; the engine looks at the blob and decides what it means.
 class ConditionNotMet(DestinationError):
     """The blob is not in the state that the request's condition names (409 BlobAlreadyExists, 412)."""
 
