@@ -24,12 +24,15 @@ class Commit:
     Attributes:
         write: Sends it under the given condition; returns the new ETag.
         restage: Lists and stages again what Azure no longer holds; None for Put Blob, which stages nothing.
+        may_replace: Whether a copy of an older version that came in between may be replaced (not if the user said
+            never).
     """
 
     version: ObjectVersion
     blob: str
     write: Callable[[Condition], str]
     restage: Callable[[], None] | None
+    may_replace: bool = True
 
 
 def commit(destination: BlobDestination, step: Commit, condition: Condition, retrier: Retrier) -> str:
@@ -67,7 +70,7 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
                 if isinstance(error, TransientError):
                     raise
                 raise _conflict(destination, step.blob, error.reason()) from error
-            if found is not None and not took_older and is_older_copy(step.version, found):
+            if found is not None and not took_older and step.may_replace and is_older_copy(step.version, found):
                 took_older = True
                 log.warning(
                     "Blob %r was meanwhile written from an older version of this object: replacing that", step.blob

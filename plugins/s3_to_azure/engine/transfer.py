@@ -289,7 +289,11 @@ class _Copy:
         destination, blob = self._shop.destination, self._task.blob
         contents = _contents(version)
         step = Commit(
-            version, blob, lambda condition: destination.put_blob(blob, view, crc64, contents, condition), restage=None
+            version,
+            blob,
+            lambda condition: destination.put_blob(blob, view, crc64, contents, condition),
+            restage=None,
+            may_replace=self._shop.settings.overwrite != "never",
         )
         commit(destination, step, condition, self._retrier)
         self._sent(version.size_bytes)
@@ -386,7 +390,8 @@ class _Copy:
             self._stage(version, cutting.missing(layout, held), held)
             self._prove(version, layout, held)
 
-        commit(destination, Commit(version, blob, write, restage), condition, self._retrier)
+        may_replace = self._shop.settings.overwrite != "never"
+        commit(destination, Commit(version, blob, write, restage, may_replace), condition, self._retrier)
 
     def _is_done(self, version: ObjectVersion, condition: Condition) -> bool:
         """Say whether an earlier try, or the task of another part, has committed this version since the plan."""
