@@ -333,16 +333,19 @@ class _Copy:
         return layout, cutting.usable(layout, staged, checksums.second_of(version.checksum))
 
     def _resumed(self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> None:
-        resumed = sum(block.size_bytes for block in held.values())
-        self._blocks_resumed = len(held)
+        # A part counts its own range only: its siblings' receipts count the rest.
+        mine = cutting.missing(layout, {}, self._task.within)
+        found = [block for block in mine if block.start in held]
+        resumed = sum(block.size_bytes for block in found)
+        self._blocks_resumed = len(found)
         self._shop.progress.add(bytes_resumed=resumed)
         log.info(
             "%s: %s of %s blocks (%s) are already in Azure; %s to send",
             repr(version.key),
-            f"{len(held):,}",
-            f"{len(layout):,}",
+            f"{len(found):,}",
+            f"{len(mine):,}",
             _human(resumed),
-            _human(version.size_bytes - resumed),
+            _human(sum(block.size_bytes for block in mine) - resumed),
         )
 
     def _stage(self, version: ObjectVersion, blocks: list[Block], held: dict[int, StagedBlock]) -> None:
