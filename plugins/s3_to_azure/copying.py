@@ -1,0 +1,243 @@
+"""What the operator does when it runs: one object, all below a prefix, or one batch, inside one task.
+
+Heavy to import (the SDKs come with the connections): imported by ``execute``, never when a DAG is parsed.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Final, Protocol
+
+from azure.storage.blob import BlobServiceClient
+
+from s3_to_azure import connections
+from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.many import Tally, copy_many
+from s3_to_azure.engine.model import ListedObject, Receipt
+from s3_to_azure.engine.names import blob_name, check_blob, check_bucket, check_key
+from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.wording import count_text, duration_text, size_text
+
+# So many objects are listed before the first is copied, so that the log can say what there is to do.
+_LOOK_AHEAD: Final = 10_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a task reads and writes, and with whose rights.
+
+    Attributes:
+        s3_arguments: Keyword arguments of ``connections.s3_source`` beside id and lanes.
+        wasb_arguments: Those of ``WasbHook``.
+    """
+
+    bucket: str
+    container: str
+    aws_conn_id: str | None
+    wasb_conn_id: str
+    s3_arguments: Mapping[str, Any]
+    wasb_arguments: Mapping[str, Any] | None = None
+    create_container: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A workshop and the account it writes to."""
+
+    shop: Workshop
+    service: BlobServiceClient
+
+
+@contextmanager
+def bench(places: Places, settings: CopySettings, cancelled: threading.Event) -> Iterator[Bench]:
+    """Open the connections; no request is sent yet.
+
+    Raises:
+        ConnectionMissing: An Airflow connection does not exist or names no account.
+    """
+    check_bucket(places.bucket)
+    lanes = settings.lanes + settings.objects_at_once
+    source = connections.s3_source(places.aws_conn_id, lanes=lanes, **places.s3_arguments)
+    service = connections.azure_service(places.wasb_conn_id, lanes=lanes, hook_arguments=places.wasb_arguments)
+    destination = AzureContainer(service, places.container)
+    with Workshop(source, destination, settings, cancelled=cancelled) as shop:
+        yield Bench(shop, service)
+
+
+class Job(Protocol):
+    """What a task copies."""
+
+    listing: bool
+    """Whether it is not known yet how much there is."""
+
+    def run(self) -> dict[str, Any]:
+        """Copy; return what XCom shall hold."""
+        ...
+
+
+class ObjectJob:
+    """One object.
+
+    Args:
+        shop: Stores, settings, counts.
+        places: Bucket and container.
+        key: The object.
+        blob: The blob's name.
+        try_number: For the receipt.
+    """
+
+    def __init__(self, shop: Workshop, places: Places, *, key: str, blob: str, try_number: int) -> None:
+        """Check the names; nothing is sent yet."""
+        self.listing = False
+        self._shop = shop
+        self._places = places
+        self._key = check_key(key)
+        self._blob = check_blob(blob)
+        self._try_number = try_number
+
+    def run(self) -> dict[str, Any]:
+        """Copy it; return its receipt.
+
+        Raises:
+            TransferError: Nothing was committed.
+        """
+        shop, bucket, key = self._shop, self._places.bucket, self._key
+        shop.check(bucket, create_container=self._places.create_container)
+        version = shop.retrier.call(f"look at {key!r}", lambda: shop.source.head(bucket, key))
+        listed = ListedObject(
+            bucket, key, version.etag, version.size_bytes, version.last_modified, version.storage_class
+        )
+        shop.progress.add(objects_total=1, bytes_total=listed.size_bytes)
+        log.info(
+            "Copying %r (%s) from S3 bucket %s to %r in Azure container %s",
+            key,
+            size_text(listed.size_bytes),
+            bucket,
+            self._blob,
+            shop.destination.container,
+        )
+        task = CopyTask(bucket, key, self._blob, listed=listed)
+        receipt = copy_object(shop, task, try_number=self._try_number)
+        shop.progress.add(objects_done=1)
+        log.info("%s", _told(receipt))
+        return receipt.as_dict()
+
+
+class PrefixJob:
+    """All objects below a prefix, each to ``blob_prefix`` and its key without ``prefix``.
+
+    Args:
+        shop: Stores, settings, counts.
+        places: Bucket and container.
+        prefix: Where the objects are.
+        blob_prefix: Where the blobs go.
+        try_number: For the receipts.
+    """
+
+    def __init__(self, shop: Workshop, places: Places, *, prefix: str, blob_prefix: str, try_number: int) -> None:
+        """Nothing is listed yet."""
+        self.listing = True
+        self._shop = shop
+        self._places = places
+        self._prefix = prefix
+        self._blob_prefix = blob_prefix
+        self._try_number = try_number
+
+    def run(self) -> dict[str, Any]:
+        """Copy them; return the counts by status and reason.
+
+        Raises:
+            SomeObjectsFailed: No retry can help those that failed; all others are done.
+            SomeObjectsFailedForNow: A retry may help at least one; it does not copy again what is there.
+        """
+        began = time.monotonic()
+        self._shop.check(self._places.bucket, create_container=self._places.create_container)
+        statuses, reasons, proofs, tally = Counter[str](), Counter[str](), Counter[str](), Tally()
+        for outcome in copy_many(self._shop, self._tasks(), try_number=self._try_number):
+            receipt = outcome.receipt
+            tally.add(outcome)
+            statuses[receipt.status] += 1
+            if receipt.reason:
+                reasons[receipt.reason.partition(":")[0]] += 1
+            if receipt.verified_by:
+                proofs[receipt.verified_by] += 1
+        totals = self._shop.progress.snapshot()
+        summary = {
+            "bucket": self._places.bucket,
+            "prefix": self._prefix,
+            "container": self._shop.destination.container,
+            "blob_prefix": self._blob_prefix,
+            "objects": tally.total,
+            **{status: statuses[status] for status in ("copied", "unchanged", "skipped", "failed")},
+            "reasons": dict(reasons),
+            "verified_by": dict(proofs),
+            "bytes_sent": totals.bytes_sent,
+            "bytes_resumed": totals.bytes_resumed,
+            "retries": totals.retries,
+            "seconds": round(time.monotonic() - began, 3),
+            "try_number": self._try_number,
+        }
+        log.info("%s", summary_line(summary))
+        error = tally.error()
+        if error:
+            raise error
+        return summary
+
+    def _tasks(self) -> Iterator[CopyTask]:
+        objects = self._shop.source.list(self._places.bucket, self._prefix)
+        first = list(islice(objects, _LOOK_AHEAD))
+        self.listing = len(first) == _LOOK_AHEAD
+        log.info(
+            "Copying %s (%s)%s below %r in S3 bucket %s to %r in Azure container %s",
+            count_text(len(first), "object"),
+            size_text(sum(listed.size_bytes for listed in first)),
+            " and more" if self.listing else "",
+            self._prefix,
+            self._places.bucket,
+            self._blob_prefix,
+            self._shop.destination.container,
+        )
+        self._count(first)
+        for number, listed in enumerate(chain(first, objects)):
+            if number >= _LOOK_AHEAD:
+                self._count([listed])
+            blob = blob_name(listed.key, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
+            yield CopyTask(self._places.bucket, listed.key, blob, listed=listed)
+        self.listing = False
+
+    def _count(self, objects: list[ListedObject]) -> None:
+        size_bytes = sum(listed.size_bytes for listed in objects)
+        self._shop.progress.add(objects_total=len(objects), bytes_total=size_bytes)
+
+
+def summary_line(summary: Mapping[str, Any]) -> str:
+    """Return the closing line of a prefix or a batch."""
+    seconds = summary["seconds"]
+    rate = summary["bytes_sent"] / seconds if seconds else 0
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary["reasons"].items()))
+    counts = ", ".join(f"{summary[status]:,} {status}" for status in ("copied", "unchanged", "skipped", "failed"))
+    return (
+        f"{count_text(summary['objects'], 'object')}: {counts}"
+        + (f" ({reasons})" if reasons else "")
+        + f"; {size_text(summary['bytes_sent'])} sent in {duration_text(seconds)} ({size_text(rate)}/s)"
+        + (f", {size_text(summary['bytes_resumed'])} were in Azure already" if summary["bytes_resumed"] else "")
+    )
+
+
+def _told(receipt: Receipt) -> str:
+    if receipt.status != "copied":
+        return f"{receipt.key!r} is {receipt.status}" + (f": {receipt.reason}" if receipt.reason else "")
+    rate = receipt.bytes_sent / receipt.seconds if receipt.seconds else 0
+    return (
+        f"Copied {receipt.key!r}: {size_text(receipt.bytes_sent)} sent in {duration_text(receipt.seconds)} "
+        f"({size_text(rate)}/s), {receipt.blocks_resumed:,} of {count_text(receipt.blocks, 'block')} were in Azure "
+        f"already, verified by {receipt.verified_by}"
+    )

@@ -1,0 +1,237 @@
+"""``S3ToAzureBlobStreamOperator``: one object, all below a prefix, or one batch of a plan."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from airflow.sdk import BaseOperator, Context
+
+from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.retry_policy import RETRY_POLICY
+from s3_to_azure.wording import count_text, size_text
+
+if TYPE_CHECKING:
+    from s3_to_azure.copying import Bench, Job, Places
+    from s3_to_azure.engine.config import CopySettings
+
+BATCH_LABEL: Final = "batch_label"
+"""Name of the context's variable that says what this task copied: the key, or ``1,204 objects, 3.2 GiB``."""
+
+MAP_INDEX_TEMPLATE: Final = f"{{{{ {BATCH_LABEL} | default(task.batch_label) }}}}"
+"""For ``map_index_template``. A key is put in as it is, never rendered: it is the variable's value, not template."""
+
+_LONGEST_LABEL: Final = 250
+
+
+class S3ToAzureBlobStreamOperator(BaseOperator):
+    """Copy objects from S3 to Azure Blob Storage: streamed through memory, proven, resumed by the next try.
+
+    Exactly one of ``s3_key``, ``s3_prefix`` and ``batch`` says what is copied; with ``batch``, ``s3_prefix`` says
+    which part of each key the blobs' names leave out. A blob's name is ``blob_prefix`` + key without ``s3_prefix``.
+
+    Args:
+        s3_bucket: Bucket to read. (templated)
+        container_name: Container to write. (templated)
+        s3_key: One object. (templated)
+        s3_prefix: All objects below. (templated)
+        batch: One of the plan's descriptors; never templated.
+        blob_name: The blob's name for ``s3_key``; default: ``blob_prefix`` + key. (templated)
+        blob_prefix: What the blobs' names begin with. (templated)
+        aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
+        wasb_conn_id: Connection of type ``wasb``.
+        create_container: Make a missing container.
+        replace: True is ``overwrite="always"``, False is ``overwrite="never"``.
+        overwrite: ``if_changed`` leaves a blob alone that is a copy of this very version; ``never``; ``always``.
+            (templated)
+        integrity: ``auto``, or the weakest proof to accept. (templated)
+        block_size: Size such as ``32MiB``; default: by the object's size.
+        memory_budget: Most object data in memory; a size. (templated)
+        objects_at_once: Objects in flight inside this task; they share the budget. (templated)
+        bandwidth_limit: Not supported yet: any value but None or empty is refused. (templated)
+        s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
+        s3_extra_args: More keyword arguments of ``S3Hook``.
+        wasb_extra_args: More keyword arguments of ``WasbHook``.
+        state_container: Container of the run's state, where the batches are; default: ``container_name``. (templated)
+        kwargs: ``BaseOperator``'s. ``retry_policy`` fails permanent errors at once unless another one is given.
+
+    Returns:
+        The receipt of ``s3_key``; else counts by status and reason. Small enough for XCom.
+
+    Raises:
+        WrongUse: The arguments do not fit together; raised when the DAG is parsed, unless they are templates.
+    """
+
+    template_fields: Sequence[str] = (
+        "s3_bucket",
+        "container_name",
+        "s3_key",
+        "s3_prefix",
+        "blob_name",
+        "blob_prefix",
+        "overwrite",
+        "integrity",
+        "memory_budget",
+        "objects_at_once",
+        "bandwidth_limit",
+        "state_container",
+    )
+    ui_color = "#cfe8f7"
+
+    def __init__(  # noqa: PLR0913 - the arguments of Airflow's own operator, and what it lacks
+        self,
+        *,
+        s3_bucket: str,
+        container_name: str,
+        s3_key: str | None = None,
+        s3_prefix: str | None = None,
+        batch: Mapping[str, Any] | None = None,
+        blob_name: str | None = None,
+        blob_prefix: str = "",
+        aws_conn_id: str | None = "aws_default",
+        wasb_conn_id: str = "wasb_default",
+        create_container: bool = False,
+        replace: bool | None = None,
+        overwrite: Overwrite = "if_changed",
+        integrity: str = "auto",
+        block_size: str | int | None = None,
+        memory_budget: str | int = "256MiB",
+        objects_at_once: int = 8,
+        bandwidth_limit: str | int | None = None,
+        s3_verify: bool | str | None = None,
+        s3_extra_args: Mapping[str, Any] | None = None,
+        wasb_extra_args: Mapping[str, Any] | None = None,
+        state_container: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep and check the arguments; nothing is connected."""
+        # A mapped operator hands over its partial's None.
+        kwargs["retry_policy"] = kwargs.get("retry_policy") or RETRY_POLICY
+        super().__init__(**kwargs)
+        self.s3_bucket = s3_bucket
+        self.container_name = container_name
+        self.s3_key = s3_key
+        self.s3_prefix = s3_prefix
+        self.batch = batch
+        self.blob_name = blob_name
+        self.blob_prefix = blob_prefix
+        self.aws_conn_id = aws_conn_id
+        self.wasb_conn_id = wasb_conn_id
+        self.create_container = create_container
+        self.replace = replace
+        self.overwrite = overwrite
+        self.integrity = integrity
+        self.block_size = block_size
+        self.memory_budget = memory_budget
+        self.objects_at_once = objects_at_once
+        self.bandwidth_limit = bandwidth_limit
+        self.s3_verify = s3_verify
+        self.s3_extra_args = s3_extra_args
+        self.wasb_extra_args = wasb_extra_args
+        self.state_container = state_container
+        self._stopped = False
+        # Not made here: Airflow copies operators, and an event cannot be copied.
+        self._cancelled: threading.Event | None = None
+        self._check_what()
+        if not any(_is_template(getattr(self, name)) for name in self.template_fields):
+            self._settings()
+
+    @property
+    def batch_label(self) -> str:
+        """What the batch holds, as far as its descriptor says; empty without one."""
+        if not self.batch:
+            return ""
+        return f"{count_text(int(self.batch['objects']), 'object')}, {size_text(int(self.batch['size_bytes']))}"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy; return the receipt, or the counts.
+
+        Raises:
+            PermanentError: A retry cannot help.
+            TransientError: A retry may help; it sends only what is missing.
+            Cancelled: Stopped by ``on_kill``; what is staged stays.
+        """
+        # The SDKs cost seconds to import, and are not needed to parse a DAG.
+        from s3_to_azure import copying, watch
+
+        cancelled = self._cancelled = threading.Event()
+        if self._stopped:
+            cancelled.set()
+        try:
+            places = copying.Places(
+                self.s3_bucket,
+                self.container_name,
+                aws_conn_id=self.aws_conn_id,
+                wasb_conn_id=self.wasb_conn_id,
+                s3_arguments={"verify": self.s3_verify, "hook_arguments": self.s3_extra_args},
+                wasb_arguments=self.wasb_extra_args,
+                create_container=self.create_container,
+            )
+            with copying.bench(places, self._settings(), cancelled) as bench:
+                job = self._job(bench, places, context)
+                notes = cast("watch.Notes | None", context.get("task_state_store"))
+                teller = watch.Teller(bench.shop.progress, notes=notes, listing=lambda: job.listing)
+                return watch.watched(job.run, teller=teller, cancelled=cancelled)
+        except TransferError as error:
+            # The sentence says all; the frames of our threads and of the SDKs would bury it.
+            raise error.with_traceback(None) from None
+
+    def on_kill(self) -> None:
+        """Stop; runs in a signal handler, so it may do nothing but set the event."""
+        self._stopped = True
+        if self._cancelled is not None:
+            self._cancelled.set()
+
+    def _check_what(self) -> None:
+        given = [name for name in ("s3_key", "s3_prefix", "batch") if getattr(self, name) is not None]
+        if self.batch is not None and given != ["batch"] and given != ["s3_prefix", "batch"]:
+            raise WrongUse(what=f"{self.task_id}: batch goes with s3_prefix at most, not with s3_key.")
+        if self.batch is None and len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise WrongUse(what=f"{self.task_id}: give exactly one of s3_key, s3_prefix and batch, not {said}.")
+        if self.blob_name is not None and (self.s3_key is None or self.blob_prefix):
+            raise WrongUse(what=f"{self.task_id}: blob_name goes with s3_key, and without blob_prefix.")
+        if self.replace is not None and self.overwrite != "if_changed":
+            raise WrongUse(what=f"{self.task_id}: give replace or overwrite, not both.")
+
+    def _job(self, bench: "Bench", places: "Places", context: Context) -> "Job":
+        from s3_to_azure import copying
+
+        try_number = context["ti"].try_number
+        if self.s3_key is not None:
+            blob = self.blob_name if self.blob_name is not None else self.blob_prefix + self.s3_key
+            return copying.ObjectJob(bench.shop, places, key=self.s3_key, blob=blob, try_number=try_number)
+        return copying.PrefixJob(
+            bench.shop,
+            places,
+            prefix=self.s3_prefix or "",
+            blob_prefix=self.blob_prefix,
+            try_number=try_number,
+        )
+
+    def _settings(self) -> "CopySettings":
+        """Return the checked settings; call it once the templates are rendered.
+
+        Raises:
+            WrongUse: A value is none of those allowed.
+        """
+        from s3_to_azure.engine.config import CopySettings, parse_size
+
+        if self.bandwidth_limit not in (None, ""):
+            raise WrongUse(what=f"bandwidth_limit={self.bandwidth_limit!r} is not supported yet; leave it out.")
+        by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: "always", False: "never"}
+        try:
+            objects_at_once = int(self.objects_at_once)
+        except ValueError:
+            raise WrongUse(what=f"objects_at_once={self.objects_at_once!r} is not a number.") from None
+        return CopySettings(
+            overwrite=by_replace[self.replace],
+            integrity=self.integrity,
+            block_bytes=parse_size(self.block_size, name="block_size") if self.block_size else None,
+            memory_budget_bytes=parse_size(self.memory_budget, name="memory_budget"),
+            objects_at_once=objects_at_once,
+        )
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))

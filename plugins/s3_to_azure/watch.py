@@ -1,0 +1,204 @@
+"""A transfer in a thread of its own, and the task's main thread that watches it, tells of it and stops it.
+
+The main thread stays free for what Airflow does to it: SIGTERM calls ``on_kill``, ``execution_timeout`` raises in it.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from s3_to_azure.engine.errors import Cancelled
+from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.wording import duration_text, size_text
+
+T = TypeVar("T")
+
+PROGRESS_KEY: Final = "progress"
+"""Key of the task's state store; its value is ``progress_note``'s."""
+
+_POLL_S: Final = 0.5
+# Airflow kills 5 seconds after SIGTERM; the engine stops within 3.
+_STOP_GRACE_S: Final = 3.0
+_NOTE_EVERY_S: Final = 5.0
+_FIRST_LINE_S: Final = 5.0
+_LONGEST_SILENCE_S: Final = 60.0
+_RATE_WINDOW_S: Final = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Notes(Protocol):
+    """Airflow's ``task_state_store``: small JSON values beside the task."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Write one value; each call goes to the API server."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen of a running transfer at one moment.
+
+    Attributes:
+        bytes_per_second: Sent to Azure over the last half minute.
+        listing: Whether the totals still grow.
+    """
+
+    totals: Snapshot
+    seconds: float
+    bytes_per_second: float
+    listing: bool = False
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes that are in Azure, sent now or held before."""
+        return self.totals.bytes_sent + self.totals.bytes_resumed
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes still to send, as far as known."""
+        return max(0, self.totals.bytes_total - self.bytes_done)
+
+
+def progress_line(sight: Sight) -> str:
+    """Return the log's line: what, how much, how fast, what is left, how long."""
+    totals = sight.totals
+    parts = []
+    if totals.objects_total > 1 or sight.listing:
+        known = f"{totals.objects_total:,}" + (" or more" if sight.listing else "")
+        parts.append(f"{totals.objects_done + totals.objects_failed:,} of {known} objects")
+    share = f" ({sight.bytes_done / totals.bytes_total:.0%})" if totals.bytes_total and not sight.listing else ""
+    parts.append(f"{size_text(sight.bytes_done)} of {size_text(totals.bytes_total)}{share}")
+    parts.append(f"{size_text(sight.bytes_per_second)}/s")
+    if not sight.listing:
+        wait = sight.bytes_left / sight.bytes_per_second if sight.bytes_per_second else None
+        about = f", about {duration_text(wait)}" if wait is not None and sight.bytes_left else ""
+        parts.append(f"{size_text(sight.bytes_left)} left{about}")
+    if totals.bytes_resumed:
+        parts.append(f"{size_text(totals.bytes_resumed)} were in Azure already")
+    if totals.retries:
+        parts.append("1 retry" if totals.retries == 1 else f"{totals.retries:,} retries")
+    if totals.objects_failed:
+        parts.append(f"{totals.objects_failed:,} failed")
+    return "; ".join(parts)
+
+
+def progress_note(sight: Sight) -> dict[str, Any]:
+    """Return what the web page shows: the names of ``Snapshot``, and seconds, bytes_per_second, updated_at."""
+    return asdict(sight.totals) | {
+        "seconds": round(sight.seconds, 1),
+        "bytes_per_second": round(sight.bytes_per_second),
+        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+class Teller:
+    """Writes progress to the log at growing intervals, and to the state store every few seconds.
+
+    Args:
+        progress: The counts.
+        notes: The task's state store, or None. For display only: its failure is told once and changes nothing.
+        listing: Whether the totals still grow.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        notes: Notes | None,
+        listing: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Begin now."""
+        self._progress = progress
+        self._notes = notes
+        self._listing = listing
+        self._began = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
+        self._silence_s = _FIRST_LINE_S
+        self._next_line = self._began + self._silence_s
+        self._next_note = self._began
+
+    def look(self) -> Sight:
+        """Return what is seen now."""
+        now, totals = time.monotonic(), self._progress.snapshot()
+        self._seen.append((now, totals.bytes_sent))
+        while now - self._seen[0][0] > _RATE_WINDOW_S:
+            self._seen.popleft()
+        then, sent = self._seen[0]
+        rate = (totals.bytes_sent - sent) / (now - then) if now > then else 0.0
+        return Sight(totals, now - self._began, rate, self._listing())
+
+    def tell(self) -> None:
+        """Log and note what is due."""
+        now, sight = time.monotonic(), self.look()
+        if now >= self._next_line:
+            log.info("%s", progress_line(sight))
+            self._silence_s = min(2 * self._silence_s, _LONGEST_SILENCE_S)
+            self._next_line = now + self._silence_s
+        if now >= self._next_note:
+            self._note(sight)
+            self._next_note = now + _NOTE_EVERY_S
+
+    def close(self) -> None:
+        """Note the last state."""
+        self._note(self.look())
+
+    def _note(self, sight: Sight) -> None:
+        if self._notes is None:
+            return
+        try:
+            self._notes.set(PROGRESS_KEY, progress_note(sight))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is worth more than its display
+            self._notes = None
+            log.warning("Progress cannot be shown in the web UI (%s); the transfer goes on", error)
+
+
+def watched(work: Callable[[], T], *, teller: Teller, cancelled: threading.Event) -> T:
+    """Run ``work`` in a thread and watch it from this one.
+
+    Args:
+        work: The transfer; it ends soon after ``cancelled`` is set.
+        teller: Told about twice a second.
+        cancelled: Set from outside (a signal handler may), or here when this thread is interrupted.
+
+    Raises:
+        Cancelled: Stopped, also when ``work`` did not end in time.
+        BaseException: Whatever interrupted this thread, or what ``work`` raised.
+    """
+    result: list[T] = []
+    failure: list[BaseException] = []
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the watching thread
+            failure.append(error)
+        finally:
+            ended.set()
+
+    # A daemon: one hanging request must not keep a stopped task's process alive.
+    threading.Thread(target=run, name="transfer", daemon=True).start()
+    try:
+        # Only this event is waited for: a signal handler may set the other one at any moment.
+        while not ended.wait(_POLL_S):
+            teller.tell()
+            if cancelled.is_set():
+                ended.wait(_STOP_GRACE_S)
+                break
+    except BaseException:
+        cancelled.set()
+        ended.wait(_STOP_GRACE_S)
+        raise
+    if not ended.is_set():
+        raise Cancelled.now()
+    if failure:
+        # Its frames are the transfer's threads; the sentence says what a reader needs.
+        raise failure[0]
+    teller.close()
+    return result[0]

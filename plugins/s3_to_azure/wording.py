@@ -1,0 +1,41 @@
+"""Sizes, counts and times as people read them."""
+
+from typing import Final
+
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
+_UNIT: Final = 1024
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 60 * _MINUTE_S
+_DAY_S: Final = 24 * _HOUR_S
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size in the unit that fits: ``0 bytes``, ``1 byte``, ``3.2 GiB``."""
+    if round(size_bytes) < _UNIT:
+        return count_text(round(size_bytes), "byte")
+    value = float(size_bytes)
+    for unit in _UNITS:
+        value /= _UNIT
+        # 1023.95 would be shown as 1,024.0.
+        if value < _UNIT - 0.05 or unit == _UNITS[-1]:
+            return f"{value:,.1f} {unit}"
+    raise AssertionError("unreachable: the last unit takes every size")
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 object``, ``1,204 objects``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time in its two largest units: ``12 s``, ``2 min 5 s``, ``3 h 20 min``, ``4 d 1 h``."""
+    whole = round(seconds)
+    for large, small, large_unit, small_unit in (
+        (_DAY_S, _HOUR_S, "d", "h"),
+        (_HOUR_S, _MINUTE_S, "h", "min"),
+        (_MINUTE_S, 1, "min", "s"),
+    ):
+        if whole >= large:
+            rest = whole % large // small
+            return f"{whole // large} {large_unit}" + (f" {rest} {small_unit}" if rest else "")
+    return f"{whole} s"

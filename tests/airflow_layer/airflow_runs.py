@@ -1,0 +1,69 @@
+"""Runs of a DAG in real Airflow, and what they left in its database."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import BaseSerialization
+from airflow.settings import Session
+
+
+@dataclass(frozen=True)
+class Task:
+    """One finished task instance."""
+
+    state: str
+    try_number: int
+    label: str | None
+    xcom: Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its state, and its task instances by ``task_id``, in the order of their map index."""
+
+    state: str
+    run_id: str
+    tasks: dict[str, list[Task]]
+
+    def only(self, task_id: str) -> Task:
+        """Return the task's one instance."""
+        (task,) = self.tasks[task_id]
+        return task
+
+
+def run_dag(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
+    """Put the DAG into Airflow's database and run it to its end, in this process."""
+    bag = DagBag(collect_dags=False)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    return _look_at(dag.test(run_conf=conf))
+
+
+def _look_at(dag_run: DagRun) -> Run:
+    session = Session()
+    try:
+        tasks: dict[str, list[Task]] = {}
+        for instance in sorted(dag_run.get_task_instances(session=session), key=lambda one: one.map_index):
+            xcom = XComModel.get_many(
+                run_id=dag_run.run_id,
+                key="return_value",
+                task_ids=instance.task_id,
+                dag_ids=dag_run.dag_id,
+                map_indexes=instance.map_index,
+            )
+            row = session.scalars(xcom).first()
+            tasks.setdefault(instance.task_id, []).append(
+                Task(
+                    state=str(instance.state),
+                    try_number=instance.try_number,
+                    label=instance.rendered_map_index,
+                    xcom=XComModel.deserialize_value(row) if row else None,
+                )
+            )
+        return Run(str(dag_run.state), dag_run.run_id, tasks)
+    finally:
+        session.close()
