@@ -26,3 +26,5 @@ MAX_OBJECT_BYTES: Final = 50_000 * GIB
 MAX_KEY_BYTES: Final = 1_024
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 LISTING_PAGE_KEYS: Final = 1_000
+# https://learn.microsoft.com/rest/api/storageservices/list-blobs
+AZURE_PAGE_BLOBS: Final = 5_000

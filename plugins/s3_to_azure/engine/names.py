@@ -8,6 +8,9 @@ from urllib.parse import quote, unquote
 from s3_to_azure.engine.errors import NameRefused, WrongUse
 from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
 
+STATE_FOLDER: Final = "_s3_to_azure"
+"""Where runs keep their state, in whichever container; no object is copied below it, and no listing counts it."""
+
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|\$web|\$logs")
 _ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,5}|10[0-9a-f]{4})_", re.IGNORECASE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol
 
 from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedBlock, ListedObject, ObjectVersion
@@ -97,4 +98,54 @@ class BlobDestination(Protocol):
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob (for read-back proofs and state files)."""
+        ...
+
+
+class StateWriter(Protocol):
+    """A state file while it is written."""
+
+    def write(self, data: bytes) -> None:
+        """Append the bytes."""
+        ...
+
+
+class StateFiles(Protocol):
+    """The files of one run: manifest, plan, receipts, report. Each request is tried again within the store's budget.
+
+    Errors are the engine's (``engine.errors``). Names are made by the engine, with ``/`` between their parts.
+    """
+
+    location: str
+    """Where the files are, for people: ``container/_s3_to_azure/dag/run``."""
+
+    def write(self, name: str) -> AbstractContextManager[StateWriter]:
+        """Write a file in constant memory; it is there, whole, after a clean exit, and not touched otherwise."""
+        ...
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return bytes ``[start, end)``, or to the file's end.
+
+        Raises:
+            BadState: There is no such file, or it ends before ``end``.
+        """
+        ...
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the file's bytes in pieces of a few MiB.
+
+        Raises:
+            BadState: There is no such file, or it changed meanwhile.
+        """
+        ...
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names of the files whose name begins so, in the service's order."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is not there is no error."""
+        ...
+
+    def delete_runs_before(self, moment: datetime) -> int:
+        """Delete the other runs of the same DAG whose newest file is older than that; return how many."""
         ...

@@ -1,0 +1,93 @@
+"""Which of the listed objects a migration leaves out, by what the listing shows of them; no I/O."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import translate
+from functools import cached_property
+
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.model import ListedObject
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Rules that every copied object must pass. An empty rule passes all.
+
+    Patterns are shell-style and match the whole key, case-sensitively: ``*`` any characters (``/`` too), ``?`` one,
+    ``[ab]`` one of these.
+
+    Attributes:
+        include: A key must match one of these patterns.
+        exclude: A key must match none of these; stronger than ``include``.
+        min_size_bytes: Smaller objects are left out.
+        max_size_bytes: Larger objects are left out.
+        modified_after: Objects last modified at this moment or before are left out.
+        modified_before: Objects last modified at this moment or after are left out.
+        storage_classes: An object must be in one of these classes, named as S3 lists them.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_size_bytes: int | None = None
+    max_size_bytes: int | None = None
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+    storage_classes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check every value, and take lists as tuples.
+
+        Raises:
+            WrongUse: A value cannot be meant so.
+        """
+        for name in ("include", "exclude", "storage_classes"):
+            value: object = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, (list, tuple)):
+                raise WrongUse(what=f"{name}={value!r} is no list of texts.")
+            if not all(isinstance(item, str) and item for item in value):
+                raise WrongUse(what=f"{name}={value!r} holds something else than texts.")
+            object.__setattr__(self, name, tuple(value))
+        for name in ("min_size_bytes", "max_size_bytes"):
+            size = getattr(self, name)
+            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+                raise WrongUse(what=f"{name}={size!r} is no number of bytes.")
+        for name in ("modified_after", "modified_before"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise WrongUse(what=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
+
+    def reason_to_skip(self, listed: ListedObject) -> str | None:
+        """Return why the object is left out, as its receipt says it, or None where it passes."""
+        if self._included and not self._included.match(listed.key):
+            return "not_included"
+        if self._excluded and self._excluded.match(listed.key):
+            return "excluded"
+        if self.min_size_bytes is not None and listed.size_bytes < self.min_size_bytes:
+            return "too_small"
+        if self.max_size_bytes is not None and listed.size_bytes > self.max_size_bytes:
+            return "too_large"
+        return self._wrong_age_or_class(listed)
+
+    def _wrong_age_or_class(self, listed: ListedObject) -> str | None:
+        if self.modified_after is not None and listed.last_modified <= self.modified_after:
+            return "too_old"
+        if self.modified_before is not None and listed.last_modified >= self.modified_before:
+            return "too_new"
+        if self.storage_classes and listed.storage_class not in self.storage_classes:
+            return "storage_class"
+        return None
+
+    @cached_property
+    def _included(self) -> re.Pattern[str] | None:
+        return _any_of(self.include)
+
+    @cached_property
+    def _excluded(self) -> re.Pattern[str] | None:
+        return _any_of(self.exclude)
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    parts = [translate(pattern) for pattern in patterns]
+    return re.compile("|".join(parts)) if parts else None

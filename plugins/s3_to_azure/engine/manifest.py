@@ -1,0 +1,197 @@
+"""The manifest: the listing of one run, streamed into a state file once; tasks pass a pointer to it.
+
+One JSON line an object, in the order of the listing, in gzip members of 10,000 lines. Reading and writing take
+constant memory.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from s3_to_azure.engine.batches import SHA256, TOKEN
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.engine.names import check_bucket
+from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.stores.ports import StateFiles
+
+_MEMBER_LINES: Final = 10_000
+_MOST_OBJECTS: Final = 10**12
+_MOST_FILE_BYTES: Final = 1 << 50
+# These go into request headers: visible ASCII without the quote that ends them.
+ETAG: Final = re.compile(r"[!#-~]{1,256}")
+_CLASS: Final = re.compile(r"[A-Z0-9_]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPointer:
+    """What a task passes on of the manifest. Bucket and prefix are for display; no copy takes them from here.
+
+    Attributes:
+        token: Names the file; a listing made again writes another one.
+        ordered: The keys came in ascending order of their UTF-8 bytes, each once.
+        length: The file's bytes.
+        sha256: The file's digest.
+    """
+
+    token: str
+    bucket: str
+    prefix: str
+    objects: int
+    bytes_total: int
+    ordered: bool
+    length: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's name in the state location."""
+        return f"manifest-{self.token}.jsonl.gz"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the pointer as JSON-ready values, about 1 KB at most."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> "ManifestPointer":
+        """Read a pointer.
+
+        Raises:
+            BadState: A value is missing, too many, or not what it must be.
+        """
+        row = Row.of(values, "manifest pointer")
+        pointer = cls(
+            token=row.text("token", most=16, pattern=TOKEN),
+            bucket=row.text("bucket", most=255),
+            prefix=row.text("prefix", most=MAX_KEY_BYTES),
+            objects=row.number("objects", most=_MOST_OBJECTS),
+            bytes_total=row.number("bytes_total", most=_MOST_OBJECTS * MAX_OBJECT_BYTES),
+            ordered=row.flag("ordered"),
+            length=row.number("length", most=_MOST_FILE_BYTES),
+            sha256=row.text("sha256", most=64, pattern=SHA256),
+        )
+        row.end()
+        return pointer
+
+
+def write_manifest(objects: Iterable[ListedObject], files: StateFiles, *, bucket: str, prefix: str) -> ManifestPointer:
+    """Stream the listing into a manifest; return its pointer once the file is there.
+
+    An object that comes twice in a row is written once. Keys may come in any order; only in ascending order, as S3
+    lists general purpose buckets, can the plan be made from listings alone.
+
+    Raises:
+        BadState: A key lies outside the prefix, or names another bucket.
+    """
+    check_bucket(bucket)
+    token = secrets.token_hex(8)
+    count = size_bytes = 0
+    ordered, last = True, None
+    name = f"manifest-{token}.jsonl.gz"
+    with files.write(name) as out:
+        writer = LinesWriter(out)
+        for listed in objects:
+            if listed.key == last:
+                continue
+            if listed.bucket != bucket or not listed.key.startswith(prefix):
+                raise BadState(path=name, detail=f"{listed.key!r} is not what was listed: s3://{bucket}/{prefix}")
+            # Code point order is the order of UTF-8 bytes.
+            ordered = ordered and (last is None or last < listed.key)
+            last = listed.key
+            writer.add(row_of(listed))
+            count += 1
+            size_bytes += listed.size_bytes
+            if not count % _MEMBER_LINES:
+                writer.end_member()
+        writer.end_member()
+    return ManifestPointer(
+        token=token,
+        bucket=bucket,
+        prefix=prefix,
+        objects=count,
+        bytes_total=size_bytes,
+        ordered=ordered,
+        length=writer.length,
+        sha256=writer.sha256(),
+    )
+
+
+def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[ListedObject]:
+    """Yield the manifest's objects in the order of the listing.
+
+    The file is compared with the pointer when its end is reached: use nothing of it before that.
+
+    Raises:
+        BadState: The file is not the one that the pointer names, or is not a manifest.
+    """
+    path = f"{files.location}/{pointer.name}"
+    digest = Digest(files.chunks(pointer.name))
+    count = size_bytes = 0
+    for line in lines(digest, path=path):
+        row = Row(line, path)
+        listed = listed_of(row, bucket=pointer.bucket)
+        row.end()
+        if not listed.key.startswith(pointer.prefix):
+            raise row.bad(f"{listed.key!r} is not below the prefix {pointer.prefix!r}")
+        count += 1
+        size_bytes += listed.size_bytes
+        yield listed
+    if (digest.hexdigest(), count, size_bytes) != (pointer.sha256, pointer.objects, pointer.bytes_total):
+        raise BadState(path=path, detail="it is not the file that the listing wrote")
+
+
+def row_of(listed: ListedObject) -> dict[str, object]:
+    """Return a listed object as a line's values."""
+    return {
+        "key": listed.key,
+        "etag": listed.etag,
+        "size_bytes": listed.size_bytes,
+        "last_modified": listed.last_modified.isoformat(),
+        "storage_class": listed.storage_class,
+    }
+
+
+def listed_of(row: Row, *, bucket: str) -> ListedObject:
+    """Take a listed object's values from a line; the bucket is the caller's.
+
+    Raises:
+        BadState: A value is not what it must be.
+    """
+    key = row.text("key", most=MAX_KEY_BYTES)
+    if not key or (not key.isascii() and len(key.encode()) > MAX_KEY_BYTES):
+        raise row.bad("a key is empty or too long")
+    return ListedObject(
+        bucket=bucket,
+        key=key,
+        etag=row.text("etag", most=256, pattern=ETAG),
+        size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES),
+        last_modified=row.moment("last_modified"),
+        storage_class=row.text("storage_class", most=64, pattern=_CLASS),
+    )
+
+
+class Digest:
+    """Passes pieces of a file on and digests them.
+
+    Args:
+        chunks: The file's pieces.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        """Begin with nothing."""
+        self._chunks = chunks
+        self._sha256 = sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+        for chunk in self._chunks:
+            self._sha256.update(chunk)
+            yield chunk
+
+    def hexdigest(self) -> str:
+        """Return the digest of what has passed."""
+        return self._sha256.hexdigest()

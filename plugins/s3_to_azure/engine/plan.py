@@ -1,0 +1,147 @@
+"""What a plan says: the batches, and how many objects and bytes each decision holds; no I/O."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.blocks import block_bytes_for
+
+# What a listing shows of objects that cannot be read before somebody restores them.
+ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+MOST_EXAMPLES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Objects and their bytes."""
+
+    objects: int = 0
+    size_bytes: int = 0
+
+    def plus(self, size_bytes: int) -> "Amount":
+        """Return the amount with one more object."""
+        return Amount(self.objects + 1, self.size_bytes + size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Requests by the kinds that are billed apart.
+
+    Attributes:
+        s3_list: ListObjectsV2.
+        s3_get: GET and HEAD.
+        azure_list: List Blobs.
+        azure_read: HEAD and Get Block List.
+        azure_write: Put Blob, Put Block and Put Block List.
+    """
+
+    s3_list: int = 0
+    s3_get: int = 0
+    azure_list: int = 0
+    azure_read: int = 0
+    azure_write: int = 0
+
+    def plus(self, other: "Requests") -> "Requests":
+        """Return the sum."""
+        return Requests(
+            self.s3_list + other.s3_list,
+            self.s3_get + other.s3_get,
+            self.azure_list + other.azure_list,
+            self.azure_read + other.azure_read,
+            self.azure_write + other.azure_write,
+        )
+
+
+def requests_for(size_bytes: int, *, block_bytes: int | None, looked: bool) -> Requests:
+    """Return the requests that one copy makes when nothing fails and nothing is staged.
+
+    Args:
+        size_bytes: The object's size.
+        block_bytes: The user's block size, or None.
+        looked: The plan knows the destination's state; otherwise the copy asks for it.
+    """
+    block = block_bytes or block_bytes_for(size_bytes)
+    look = 0 if looked else 1
+    if size_bytes <= block:
+        return Requests(s3_get=1, azure_read=look, azure_write=1)
+    blocks = -(-size_bytes // block)
+    # HEAD of the object; the staged blocks, and a look at the blob before the first is sent.
+    return Requests(s3_get=1 + blocks, azure_read=2, azure_write=blocks + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The batches of a run, and the reason for every object left out.
+
+    Attributes:
+        token: Names the plan's files.
+        copy: What the batches hold.
+        skipped: By reason.
+        failed: By reason: what the plan knows that cannot be copied.
+        only_in_destination: Blobs without an object; never touched. None: the listings could not be joined.
+        joined: Both listings came in the same order, so every object's destination is known.
+        rewritten: Unchanged objects that S3 received again since their copy: their metadata may have changed.
+        archived: Objects to copy that lie in an archive class.
+        refused_names: A few keys whose blob Azure would refuse.
+        planning: Requests that listing and plan made.
+        copying: Requests that the copies will make.
+    """
+
+    token: str
+    batches: tuple[BatchDescriptor, ...]
+    listed: Amount
+    copy: Amount
+    unchanged: Amount
+    skipped: Mapping[str, Amount]
+    failed: Mapping[str, Amount]
+    only_in_destination: int | None
+    joined: bool
+    rewritten: int = 0
+    archived: int = 0
+    refused_names: tuple[str, ...] = field(default=())
+    planning: Requests = field(default=Requests())
+    copying: Requests = field(default=Requests())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before the first byte moves."""
+        refused = self.skipped.get("name_refused", Amount()).objects + self.failed.get("name_refused", Amount()).objects
+        said = (
+            (
+                refused,
+                f"{refused:,} objects have names that Azure refuses. Rename them, or leave them out by a filter.",
+            ),
+            (
+                self.archived,
+                f"{self.archived:,} objects are in an archive class: each fails unless it is restored in S3 first.",
+            ),
+            (
+                self.rewritten,
+                f"{self.rewritten:,} unchanged objects were written to S3 again with the same bytes. Their metadata "
+                "may have changed, which a listing does not show; overwrite=always copies them anew.",
+            ),
+            (
+                not self.joined,
+                "The listings of source and destination are not in one order: each copy looks at its blob itself.",
+            ),
+        )
+        return tuple(sentence for holds, sentence in said if holds)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts as JSON-ready values, without any name of a user's."""
+        return {
+            "batches": len(self.batches),
+            "range_batches": sum(batch.kind == "range" for batch in self.batches),
+            "listed": asdict(self.listed),
+            "copy": asdict(self.copy),
+            "unchanged": asdict(self.unchanged),
+            "skipped": {reason: asdict(amount) for reason, amount in sorted(self.skipped.items())},
+            "failed": {reason: asdict(amount) for reason, amount in sorted(self.failed.items())},
+            "only_in_destination": self.only_in_destination,
+            "joined": self.joined,
+            "rewritten": self.rewritten,
+            "archived": self.archived,
+            "requests": {"planning": asdict(self.planning), "copying": asdict(self.copying)},
+            "warnings": list(self.warnings),
+        }

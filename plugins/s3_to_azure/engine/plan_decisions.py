@@ -1,0 +1,152 @@
+"""The plan's first pass: join the listings and decide on each object; what is left out is written with its reason."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
+
+from s3_to_azure.engine.batches import weight_of
+from s3_to_azure.engine.blocks import layout_for
+from s3_to_azure.engine.decisions import Decision, decide
+from s3_to_azure.engine.errors import NameRefused
+from s3_to_azure.engine.joining import Join
+from s3_to_azure.engine.model import BlobState, Condition, ListedObject
+from s3_to_azure.engine.names import STATE_FOLDER, blob_name, check_blob, check_key
+from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, Amount, Requests, requests_for
+from s3_to_azure.engine.plan_files import LeftOut, LeftOutStatus, PlanEntry
+from s3_to_azure.engine.plan_settings import PlanSettings
+from s3_to_azure.engine.state_lines import LinesWriter
+
+_OURS: Final = f"{STATE_FOLDER}/"
+_MEMBER_LINES: Final = 10_000
+
+
+class Survey:
+    """Decides on one listed object after the other, and counts.
+
+    Args:
+        settings: The plan's.
+        join: The destination's listing.
+        look: Gives a blob's state by a request; asked for giant objects only.
+        to_copy: Takes the objects to copy, with the destination's state.
+        left_out: Takes all others.
+    """
+
+    def __init__(
+        self,
+        settings: PlanSettings,
+        join: Join,
+        look: Callable[[str], BlobState | None],
+        *,
+        to_copy: LinesWriter,
+        left_out: LinesWriter,
+    ) -> None:
+        """Begin with nothing counted."""
+        self.listed = Amount()
+        self.copy = Amount()
+        self.unchanged = Amount()
+        self.skipped: dict[str, Amount] = defaultdict(Amount)
+        self.failed: dict[str, Amount] = defaultdict(Amount)
+        self.weight = 0
+        self.rewritten = 0
+        self.archived = 0
+        self.looks = 0
+        self.copying = Requests()
+        self.refused_names: list[str] = []
+        self._settings = settings
+        self._join = join
+        self._look = look
+        self._to_copy = to_copy
+        self._left_out = left_out
+
+    def add(self, listed: ListedObject) -> None:
+        """Decide on the next object of the listing.
+
+        Raises:
+            BudgetTooSmall: The memory budget does not hold one block of it.
+        """
+        self.listed = self.listed.plus(listed.size_bytes)
+        settings = self._settings
+        blob = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
+        there = self._join.find(blob)
+        if self._out_by_itself(listed, blob):
+            return
+        if listed.size_bytes > settings.split_bytes and there is None:
+            # Its parts must commit under one condition, and it is worth a request of its own.
+            self.looks += 1
+            there = self._look(blob)
+        decision = decide(listed, there, settings.overwrite)
+        if decision.action == "copy":
+            self._copy(listed, there)
+        else:
+            self._decided_out(listed, there, decision)
+
+    def finish(self) -> None:
+        """Close both files."""
+        self._join.finish()
+        self._to_copy.end_member()
+        self._left_out.end_member()
+
+    def _out_by_itself(self, listed: ListedObject, blob: str) -> bool:
+        """Leave the object out where no look at the destination is needed for it."""
+        reason = self._settings.filters.reason_to_skip(listed)
+        if reason is None and blob.startswith(_OURS):
+            reason = "reserved_name"
+        if reason is None and listed.key.endswith("/") and not listed.size_bytes:
+            reason = "folder_marker"
+        if reason is not None:
+            self._leave(listed, "skipped", reason)
+            return True
+        try:
+            check_key(listed.key)
+            check_blob(blob)
+        except NameRefused as error:
+            if len(self.refused_names) < MOST_EXAMPLES:
+                self.refused_names.append(listed.key)
+            status: LeftOutStatus = "failed" if self._settings.refused_names == "fail" else "skipped"
+            self._leave(listed, status, f"{error.reason()}: {error.attributes['detail']}")
+            return True
+        return False
+
+    def _decided_out(self, listed: ListedObject, there: BlobState | None, decision: Decision) -> None:
+        if decision.action != "unchanged" or there is None:
+            self._leave(listed, "failed" if decision.action == "refuse" else "skipped", decision.reason)
+            return
+        copied = there.source_last_modified
+        self.rewritten += copied is not None and copied < listed.last_modified
+        self.unchanged = self.unchanged.plus(listed.size_bytes)
+        self._write(
+            LeftOut(
+                listed.key,
+                listed.etag,
+                listed.size_bytes,
+                "unchanged",
+                verified_by=there.metadata.get("s3_verified_by", "")[:100],
+                checksum=there.metadata.get("s3_checksum", "")[:200],
+            )
+        )
+
+    def _copy(self, listed: ListedObject, there: BlobState | None) -> None:
+        settings = self._settings
+        if listed.size_bytes > settings.memory_budget_bytes:
+            layout_for(listed.size_bytes, budget_bytes=settings.memory_budget_bytes, block_bytes=settings.block_bytes)
+        self.copy = self.copy.plus(listed.size_bytes)
+        self.weight += weight_of(listed.size_bytes)
+        self.archived += listed.storage_class in ARCHIVE_CLASSES
+        # Where the order breaks later, up to one HEAD for each object comes on top.
+        self.copying = self.copying.plus(
+            requests_for(listed.size_bytes, block_bytes=settings.block_bytes, looked=self._join.in_order)
+        )
+        self._to_copy.add(PlanEntry(listed, Condition.of(there)).row())
+        if not self.copy.objects % _MEMBER_LINES:
+            self._to_copy.end_member()
+
+    def _leave(self, listed: ListedObject, status: LeftOutStatus, reason: str) -> None:
+        counts = self.failed if status == "failed" else self.skipped
+        code = reason.partition(":")[0]
+        counts[code] = counts[code].plus(listed.size_bytes)
+        self._write(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
+
+    def _write(self, left_out: LeftOut) -> None:
+        self._left_out.add(left_out.row())
+        if not (self.listed.objects - self.copy.objects) % _MEMBER_LINES:
+            self._left_out.end_member()

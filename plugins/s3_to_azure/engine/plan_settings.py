@@ -1,0 +1,64 @@
+"""What a plan is to be made with."""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from s3_to_azure.engine.batches import BATCH_BYTES, SPLIT_BYTES, Sharing
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.engine.names import STATE_FOLDER
+
+RefusedNames = Literal["fail", "skip"]
+_OURS: Final = f"{STATE_FOLDER}/"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """The settings of one plan.
+
+    Attributes:
+        s3_prefix: What a blob's name leaves out of the key; all keys lie below it.
+        blob_prefix: What a blob's name begins with instead.
+        overwrite: What to do with a blob that is there (``decisions.decide``).
+        filters: What to leave out.
+        refused_names: What becomes of an object whose blob Azure would refuse: ``fail`` fails the run in its report,
+            after everything else was copied; ``skip`` only counts it.
+        max_tasks: Most batches.
+        split_bytes: Objects above this size are split over several tasks.
+        batch_bytes: Least work worth a task.
+        memory_budget_bytes: What one task may hold of object data; it bounds the block size.
+        block_bytes: The user's block size, or None.
+    """
+
+    s3_prefix: str
+    blob_prefix: str
+    overwrite: Overwrite = "if_changed"
+    filters: Filters = field(default_factory=Filters)
+    refused_names: RefusedNames = "fail"
+    max_tasks: int = 500
+    split_bytes: int = SPLIT_BYTES
+    batch_bytes: int = BATCH_BYTES
+    memory_budget_bytes: int = 256 * MIB
+    block_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            WrongUse: A value is none of those allowed.
+        """
+        if self.overwrite not in get_args(Overwrite):
+            raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
+        if self.refused_names not in get_args(RefusedNames):
+            raise WrongUse(what=f"refused_names={self.refused_names!r} is neither fail nor skip.")
+        if f"{self.blob_prefix}/".startswith(_OURS):
+            raise WrongUse(what=f"blob_prefix={self.blob_prefix!r} lies below {_OURS}, where runs keep their state.")
+        self.sharing(1)
+
+    def sharing(self, total_weight: int) -> Sharing:
+        """Return who gets a batch of its own."""
+        return Sharing(
+            total_weight, max_tasks=self.max_tasks, split_bytes=self.split_bytes, batch_bytes=self.batch_bytes
+        )

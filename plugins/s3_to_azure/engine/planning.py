@@ -1,0 +1,171 @@
+"""The plan of a run, made in constant memory: join the listings, decide on each object, cut the rest into batches.
+
+Two passes. The first reads the manifest beside the destination's listing; what is left out goes into one file with
+its reason, what is to be copied into another with the destination's state. Then the totals are known, and the second
+pass shares those out.
+"""
+
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+
+from s3_to_azure.engine import blocks
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.block_ids import fingerprint, parse
+from s3_to_azure.engine.blocks import Layout
+from s3_to_azure.engine.config import RetryBudget
+from s3_to_azure.engine.joining import Join
+from s3_to_azure.engine.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
+from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
+from s3_to_azure.engine.names import blob_name
+from s3_to_azure.engine.plan import Plan, Requests
+from s3_to_azure.engine.plan_batches import with_known_absence, write_batches
+from s3_to_azure.engine.plan_decisions import Survey
+from s3_to_azure.engine.plan_files import (
+    PlanEntry,
+    PlanIndex,
+    batches_name,
+    decisions_name,
+    left_out_name,
+    write_plan_index,
+)
+from s3_to_azure.engine.plan_settings import PlanSettings
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.stores.ports import BlobDestination, StateFiles
+
+__all__ = ["PlanSettings", "make_plan"]
+
+log = logging.getLogger(__name__)
+
+
+def make_plan(
+    files: StateFiles,
+    pointer: ManifestPointer,
+    destination: BlobDestination,
+    settings: PlanSettings,
+    *,
+    retrier: Retrier | None = None,
+) -> Plan:
+    """Plan the run and make the plan the run's; no object is read and no blob is touched.
+
+    The batches are the same for the same manifest, destination and settings. Made again, a plan replaces the earlier
+    one, whose files stay until the run's are deleted.
+
+    Raises:
+        BadState: The manifest is not what the pointer says.
+        BudgetTooSmall: The memory budget does not hold one block of an object.
+    """
+    retrier = retrier or Retrier(RetryBudget(), threading.Event())
+    token = secrets.token_hex(8)
+    survey, join = _decide(files, pointer, destination, settings, token, retrier)
+    looks = 0
+
+    def layout_of(entry: PlanEntry) -> Layout:
+        nonlocal looks
+        looks += 1
+        return _shared_layout(entry, destination, settings, retrier)
+
+    def entries() -> Iterator[PlanEntry]:
+        read = _read_decisions(files, token, pointer.bucket)
+        return with_known_absence(read, in_order=join.in_order, looked_above=settings.split_bytes)
+
+    batches: list[BatchDescriptor] = []
+    with files.write(batches_name(token)) as out:
+        if survey.copy.objects:
+            batches = write_batches(
+                token, LinesWriter(out), entries, sharing=settings.sharing(survey.weight), layout_of=layout_of
+            )
+    files.delete(decisions_name(token))
+    plan = Plan(
+        token=token,
+        batches=tuple(batches),
+        listed=survey.listed,
+        copy=survey.copy,
+        unchanged=survey.unchanged,
+        skipped=survey.skipped,
+        failed=survey.failed,
+        only_in_destination=join.only_there if join.in_order else None,
+        joined=join.in_order,
+        rewritten=survey.rewritten,
+        archived=survey.archived,
+        refused_names=tuple(survey.refused_names),
+        planning=Requests(
+            s3_list=-(-pointer.objects // LISTING_PAGE_KEYS) or 1,
+            azure_list=max(1, -(-join.seen // AZURE_PAGE_BLOBS)) if pointer.ordered else 0,
+            azure_read=survey.looks + looks,
+        ),
+        copying=survey.copying,
+    )
+    index = PlanIndex(
+        token=token,
+        manifest=pointer.token,
+        container=destination.container,
+        s3_prefix=settings.s3_prefix,
+        blob_prefix=settings.blob_prefix,
+        batches=plan.batches,
+    )
+    write_plan_index(files, index, plan.summary())
+    for warning in plan.warnings:
+        log.warning("%s", warning)
+    log.info(
+        "%s objects listed: %s to copy (%s bytes) in %s batches, %s unchanged, %s skipped, %s refused",
+        *(
+            f"{count:,}"
+            for count in (
+                plan.listed.objects,
+                plan.copy.objects,
+                plan.copy.size_bytes,
+                len(plan.batches),
+                plan.unchanged.objects,
+                sum(amount.objects for amount in plan.skipped.values()),
+                sum(amount.objects for amount in plan.failed.values()),
+            )
+        ),
+    )
+    return plan
+
+
+def _decide(
+    files: StateFiles,
+    pointer: ManifestPointer,
+    destination: BlobDestination,
+    settings: PlanSettings,
+    token: str,
+    retrier: Retrier,
+) -> tuple[Survey, Join]:
+    join = Join(destination.list(settings.blob_prefix) if pointer.ordered else (), ordered=pointer.ordered)
+    with files.write(decisions_name(token)) as to_copy, files.write(left_out_name(token)) as left_out:
+        survey = Survey(
+            settings,
+            join,
+            lambda blob: retrier.call(f"look at blob {blob!r}", lambda: destination.head(blob)),
+            to_copy=LinesWriter(to_copy),
+            left_out=LinesWriter(left_out),
+        )
+        for listed in read_manifest(files, pointer):
+            survey.add(listed)
+        survey.finish()
+    return survey, join
+
+
+def _read_decisions(files: StateFiles, token: str, bucket: str) -> Iterator[PlanEntry]:
+    name = decisions_name(token)
+    path = f"{files.location}/{name}"
+    for line in lines(files.chunks(name), path=path):
+        yield PlanEntry.from_row(Row(line, path), bucket=bucket)
+
+
+def _shared_layout(entry: PlanEntry, destination: BlobDestination, settings: PlanSettings, retrier: Retrier) -> Layout:
+    """Return the layout that all parts of a giant object use: the one staged already, or the usual one."""
+    listed = entry.listed
+    blob = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
+    budget = settings.memory_budget_bytes
+    usual = blocks.layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=settings.block_bytes)
+    mark = fingerprint(listed)
+    found = retrier.call(f"list the staged blocks of {blob!r}", lambda: destination.list_staged(blob))
+    staged = [block for item in found if (block := parse(item, mark))]
+    layout = blocks.adopt(usual, staged, budget_bytes=budget)
+    # A part's block size passes through the plan, which takes none below a MiB.
+    return layout if layout.block_bytes >= MIB else usual
