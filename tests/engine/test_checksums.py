@@ -1,0 +1,149 @@
+"""Checksums: the same function on both sides, folding, byte orders, and the ladder."""
+
+import base64
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3_to_azure.engine import checksums
+from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
+from s3_to_azure.engine.checksums import CRC32, CRC32C, CRC64NVME, LADDER, Algorithm
+from s3_to_azure.engine.errors import IntegrityUnavailable
+from s3_to_azure.engine.model import SourceChecksum
+
+CHECK = memoryview(b"123456789")
+CHECK_VALUES = {CRC64NVME: 0xAE8B14860A799888, CRC32C: 0xE3069283, CRC32: 0xCBF43926}
+
+
+def block(data: bytes, start: int, algorithm: Algorithm) -> StagedBlock:
+    """Return the block as the pump would stage it for a proof by this algorithm."""
+    second = None if algorithm is CRC64NVME else algorithm
+    view = memoryview(data)
+    digest = checksums.second_digest(second, view)
+    return StagedBlock(start, start + len(data), CRC64NVME.digest(view), digest, b"f" * 8)
+
+
+@pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)
+def test_check_value(algorithm: Algorithm) -> None:
+    """Each algorithm gives the catalogue's check value of "123456789", and 0 for nothing."""
+    assert algorithm.digest(CHECK) == CHECK_VALUES[algorithm]
+    assert algorithm.digest(memoryview(b"")) == 0
+
+
+def test_byte_orders() -> None:
+    """Azure's header is little-endian, S3's big-endian."""
+    value = 0xAE8B14860A799888
+    assert base64.b64decode(checksums.to_azure(value)) == bytes.fromhex("8898790a86148bae")
+    assert checksums.to_azure(value) == "iJh5CoYUi64="
+    assert checksums.to_s3(SourceChecksum("crc64nvme", value)) == "rosUhgp5mIg="
+    assert checksums.to_s3(SourceChecksum("crc32", 0xCBF43926)) == "y/Q5Jg=="
+
+
+@pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)
+@given(data=st.binary(max_size=400), cuts=st.lists(st.integers(1, 399), max_size=6))
+def test_fold_is_the_direct_checksum(algorithm: Algorithm, data: bytes, cuts: list[int]) -> None:
+    """Folding the blocks' digests gives the whole object's, however it is cut."""
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    blocks = [block(data[start:end], start, algorithm) for start, end in pairwise(edges)]
+    assert checksums.fold(blocks, algorithm) == algorithm.digest(memoryview(data))
+
+
+def test_fold_of_crc32_is_zlibs() -> None:
+    """An implementation from elsewhere agrees."""
+    data = bytes(range(256)) * 5
+    blocks = [block(data[i : i + 100], i, CRC32) for i in range(0, len(data), 100)]
+    assert checksums.fold(blocks, CRC32) == zlib.crc32(data)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), st.randoms(use_true_random=False))
+def test_fold_notices_order_and_damage(pieces: list[bytes], random: object) -> None:
+    """Blocks in another order, or one flipped bit, give another value unless the bytes are the same."""
+    whole = b"".join(pieces)
+    swapped = [pieces[1], pieces[0], *pieces[2:]]
+    starts = [sum(map(len, swapped[:i])) for i in range(len(swapped))]
+    folded = checksums.fold([block(p, s, CRC64NVME) for p, s in zip(swapped, starts, strict=True)], CRC64NVME)
+    assert (folded == CRC64NVME.digest(memoryview(whole))) == (b"".join(swapped) == whole)
+    flipped = bytes([pieces[0][0] ^ 1]) + pieces[0][1:]
+    damaged = [block(p, s, CRC64NVME) for p, s in zip([flipped, *pieces[1:]], [0] * len(pieces), strict=True)]
+    assert checksums.fold(damaged, CRC64NVME) != CRC64NVME.digest(memoryview(whole))
+
+
+class TestSecondDigest:
+    """The id's 16 bytes for a digest beside the CRC64."""
+
+    def test_names_its_algorithm(self) -> None:
+        """A CRC32 is never read as a CRC32C, and a value of zero is not read as absent."""
+        zero = memoryview(b"\x9d\x0a\xd9\x6d")
+        assert CRC32.digest(zero) == 0
+        second = checksums.second_digest(CRC32, zero)
+        assert second != NO_SECOND
+        staged = StagedBlock(0, 4, 0, second, b"f" * 8)
+        assert checksums.carries(staged, CRC32)
+        assert not checksums.carries(staged, CRC32C)
+        assert checksums.carries(staged, None)
+
+    @pytest.mark.parametrize("algorithm", [CRC32, CRC32C], ids=lambda a: a.name)
+    @given(data=st.binary(max_size=50))
+    def test_sixteen_bytes(self, algorithm: Algorithm, data: bytes) -> None:
+        """It always has 16 bytes, and the value is its last eight."""
+        second = checksums.second_digest(algorithm, memoryview(data))
+        assert len(second) == 16
+        assert int.from_bytes(second[8:], "big") == algorithm.digest(memoryview(data))
+
+    def test_only_where_the_proof_needs_one(self) -> None:
+        """CRC64NVME and no checksum at all need none."""
+        assert checksums.second_of(None) is None
+        assert checksums.second_of(SourceChecksum("crc64nvme", 1)) is None
+        assert checksums.second_of(SourceChecksum("crc32", 1)) is CRC32
+        assert checksums.second_digest(None, CHECK) == NO_SECOND
+
+
+@pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)
+@given(data=st.data())
+def test_s3_text_round_trip(algorithm: Algorithm, data: st.DataObject) -> None:
+    """What S3 writes is read, and written back, unchanged."""
+    value = data.draw(st.integers(0, 2 ** (8 * algorithm.width_bytes) - 1))
+    checksum = SourceChecksum(algorithm.name, value)
+    assert checksums.from_s3(algorithm.name, checksums.to_s3(checksum)) == checksum
+
+
+@pytest.mark.parametrize("text", ["", "y/Q5Jg==-3", "y/Q5Jg", "AAAA", "rosUhgp5mIg=", "é", "y/Q5 Jg=="])
+def test_no_full_object_checksum(text: str) -> None:
+    """A composite checksum, an odd length or noise is none; it is never an error."""
+    assert checksums.from_s3("crc32", text) is None
+
+
+@given(st.text(max_size=20))
+def test_any_header_is_read_or_none(text: str) -> None:
+    """Whatever a server writes there."""
+    for name in checksums.ALGORITHMS:
+        found = checksums.from_s3(name, text)
+        assert found is None or found.algorithm == name
+
+
+def test_strongest_wins() -> None:
+    """Of several checksums the strongest usable one is taken."""
+    offered = {"crc32": "y/Q5Jg==", "crc32c": "4waSgw==", "crc64nvme": "rosUhgp5mIg="}
+    assert checksums.strongest(offered) == SourceChecksum("crc64nvme", 0xAE8B14860A799888)
+    assert checksums.strongest(offered | {"crc64nvme": "junk"}) == SourceChecksum("crc32c", 0xE3069283)
+    assert checksums.strongest({"crc32": "y/Q5Jg==-2"}) is None
+    assert checksums.strongest({}) is None
+
+
+RUNG_ORDER = ["crc64nvme", "crc32c", "crc32", "transport"]
+
+
+@pytest.mark.parametrize("minimum", RUNG_ORDER)
+@pytest.mark.parametrize("offered", RUNG_ORDER)
+def test_integrity_minimum(minimum: str, offered: str) -> None:
+    """A rung is enough when it is the minimum or stronger."""
+    checksum = None if offered == "transport" else SourceChecksum(offered, 1)
+    if RUNG_ORDER.index(offered) <= RUNG_ORDER.index(minimum):
+        checksums.require(minimum, checksum, key="k")
+    else:
+        with pytest.raises(IntegrityUnavailable, match=offered):
+            checksums.require(minimum, checksum, key="k")
+    checksums.require("auto", checksum, key="k")

@@ -1,0 +1,109 @@
+"""decide()'s whole truth table, and which of two versions may replace the other."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3_to_azure.engine.decisions import Decision, decide, is_older_copy, replaces_newer
+from s3_to_azure.engine.model import BlobState, ListedObject, ObjectVersion, Overwrite
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SOURCE = ObjectVersion("bucket", "key", "etag", 100, NOW)
+COPY, UNCHANGED = Decision("copy"), Decision("unchanged")
+EXISTS, NEWER = Decision("skip", "exists"), Decision("skip", "destination_newer")
+WRONG_TYPE = Decision("refuse", "wrong_blob_type")
+
+
+def blob(**changes: Any) -> BlobState:
+    """Return a blob that is a copy of the source, but for the changes."""
+    metadata = {"s3_etag": "etag", "s3_last_modified": NOW.isoformat()}
+    values: dict[str, Any] = {
+        "name": "b",
+        "etag": "0x1",
+        "size_bytes": 100,
+        "blob_type": "BlockBlob",
+        "metadata": metadata,
+    }
+    return BlobState(**(values | changes))
+
+
+def copy_of(etag: str, modified: datetime) -> dict[str, str]:
+    """Return the metadata of a copy."""
+    return {"s3_etag": etag, "s3_last_modified": modified.isoformat()}
+
+
+SECOND = timedelta(seconds=1)
+STATES: dict[str, BlobState | None] = {
+    "absent": None,
+    "this version": blob(),
+    "older": blob(metadata=copy_of("old", NOW - SECOND)),
+    "newer": blob(metadata=copy_of("new", NOW + SECOND)),
+    "other of the same second": blob(metadata=copy_of("other", NOW)),
+    "same ETag, other size": blob(size_bytes=99),
+    "silent": blob(metadata={}),
+    "unreadable time": blob(metadata={"s3_etag": "other", "s3_last_modified": "yesterday"}),
+    "time without zone": blob(metadata={"s3_etag": "other", "s3_last_modified": "2999-01-01T00:00:00"}),
+    "append blob": blob(blob_type="AppendBlob", metadata={}),
+    "page blob of a newer copy": blob(blob_type="PageBlob", metadata=copy_of("new", NOW + SECOND)),
+    "append blob, this version": blob(blob_type="AppendBlob"),
+}
+TABLE: dict[str, tuple[Decision, Decision, Decision]] = {
+    # state: if_changed, never, always
+    "absent": (COPY, COPY, COPY),
+    "this version": (UNCHANGED, UNCHANGED, COPY),
+    "older": (COPY, EXISTS, COPY),
+    "newer": (NEWER, EXISTS, NEWER),
+    "other of the same second": (COPY, EXISTS, COPY),
+    "same ETag, other size": (COPY, EXISTS, COPY),
+    "silent": (COPY, EXISTS, COPY),
+    "unreadable time": (COPY, EXISTS, COPY),
+    "time without zone": (COPY, EXISTS, COPY),
+    "append blob": (WRONG_TYPE, EXISTS, WRONG_TYPE),
+    "page blob of a newer copy": (WRONG_TYPE, EXISTS, WRONG_TYPE),
+    "append blob, this version": (UNCHANGED, UNCHANGED, WRONG_TYPE),
+}
+OVERWRITES: tuple[Overwrite, ...] = ("if_changed", "never", "always")
+
+
+def test_table_is_complete() -> None:
+    """Every state and every value of ``overwrite`` has its row and column."""
+    assert set(TABLE) == set(STATES)
+    assert get_args(Overwrite) == OVERWRITES
+
+
+@pytest.mark.parametrize(("state", "overwrite"), list(product(STATES, OVERWRITES)))
+def test_truth_table(state: str, overwrite: Overwrite) -> None:
+    """One cell of the table; a listing's entry decides as a HEAD's answer does."""
+    expected = TABLE[state][OVERWRITES.index(overwrite)]
+    assert decide(SOURCE, STATES[state], overwrite) == expected
+    listed = ListedObject(SOURCE.bucket, SOURCE.key, SOURCE.etag, SOURCE.size_bytes, SOURCE.last_modified)
+    assert decide(listed, STATES[state], overwrite) == expected
+
+
+@given(
+    st.sampled_from(OVERWRITES),
+    st.datetimes(timezones=st.just(UTC)),
+    st.datetimes(timezones=st.sampled_from([UTC, None])),
+    st.sampled_from(["BlockBlob", "AppendBlob"]),
+)
+def test_older_never_replaces_newer(overwrite: Overwrite, ours: datetime, theirs: datetime, blob_type: str) -> None:
+    """Whatever the times and the setting, a copy of a newer version is never copied over."""
+    source = ObjectVersion("bucket", "key", "etag", 100, ours)
+    there = blob(metadata=copy_of("other", theirs), blob_type=blob_type)
+    decision = decide(source, there, overwrite)
+    if theirs.tzinfo and theirs > ours:
+        assert decision.action in ("skip", "refuse")
+    assert not (is_older_copy(source, there) and replaces_newer(source, there))
+
+
+def test_versions_of_one_second_do_not_replace_each_other_at_the_commit() -> None:
+    """S3 counts in seconds: between two versions of one second a commit race must not end in either's favour."""
+    one = ObjectVersion("bucket", "key", "one", 100, NOW)
+    assert not is_older_copy(one, blob(metadata=copy_of("two", NOW)))
+    assert is_older_copy(one, blob(metadata=copy_of("two", NOW - SECOND)))
+    assert not is_older_copy(one, blob(metadata=copy_of("one", NOW - SECOND)))
+    assert not is_older_copy(one, blob(metadata={}))

@@ -1,0 +1,29 @@
+"""Counters that many threads add to."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from s3_to_azure.engine.progress import Progress, Snapshot
+
+
+def test_no_addition_is_lost() -> None:
+    """Many threads add at once; the totals are exact."""
+    progress = Progress(objects_total=4, bytes_total=100)
+    with ThreadPoolExecutor(8) as crew:
+        list(crew.map(lambda _: progress.add(bytes_sent=3, retries=1), range(2_000)))
+    assert progress.snapshot() == Snapshot(objects_total=4, bytes_total=100, bytes_sent=6_000, retries=2_000)
+
+
+def test_snapshot_stays_as_it_was() -> None:
+    """Who holds a snapshot sees one moment."""
+    progress = Progress()
+    before = progress.snapshot()
+    progress.add(objects_done=1)
+    assert before.objects_done == 0
+
+
+def test_unknown_counter() -> None:
+    """A misspelt counter is found at once."""
+    with pytest.raises(AttributeError):
+        Progress().add(objects_dnoe=1)
