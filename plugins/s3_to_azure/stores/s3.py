@@ -78,7 +78,13 @@ class S3Body:
     def readinto(self, view: memoryview) -> int:
         """Fill the front of ``view``; return the bytes written, 0 at the body's end."""
         with s3_errors(bucket=self.version.bucket, key=self.version.key):
-            return int(self._response.raw.readinto(view))
+            # urllib3's readinto reads into a new object and copies it; http.client's below it fills the view itself.
+            body: Any = self._response.raw._fp  # noqa: SLF001
+            count = int(body.readinto(view))
+            if body.length == 0:
+                # urllib3 did not see the body end, so it would close the connection instead of keeping it.
+                self._response.raw.release_conn()
+            return count
 
 
 class S3Source:
