@@ -10,6 +10,10 @@ from s3_to_azure.engine.blocks import block_bytes_for
 # What a listing shows of objects that cannot be read before somebody restores them.
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 MOST_EXAMPLES: Final = 10
+_REWRITTEN: Final = (
+    "{count:,} unchanged objects were written to S3 again with the same bytes since their copy. Whether their metadata "
+    "changed, a listing does not show; overwrite=always copies them anew."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,7 @@ class Plan:
             ),
             (
                 self.rewritten,
-                f"{self.rewritten:,} unchanged objects were written to S3 again with the same bytes. Their metadata "
-                "may have changed, which a listing does not show; overwrite=always copies them anew.",
+                _REWRITTEN.format(count=self.rewritten),
             ),
             (
                 not self.joined,

@@ -25,8 +25,10 @@ def write_batches(
     *,
     sharing: Sharing,
     layout_of: Callable[[PlanEntry], Layout],
-) -> list[BatchDescriptor]:
-    """Write every entry into exactly one batch, or an object's parts into one each; return the batches.
+) -> tuple[list[BatchDescriptor], int]:
+    """Write every entry into exactly one batch, or an object's parts into one each.
+
+    Returns the batches, and how many at their front belong to one object alone.
 
     Objects with batches of their own come first: Airflow starts mapped tasks in their order, and the longest should
     not begin last.
@@ -46,9 +48,10 @@ def write_batches(
             _own(batches, entry, parts, layout_of)
         else:
             shared_weight += weight_of(entry.listed.size_bytes)
-    shares = sharing.shared_batches(shared_weight, len(batches.done))
+    own = len(batches.done)
+    shares = sharing.shared_batches(shared_weight, own)
     if not shares:
-        return batches.done
+        return batches.done, own
     cut = SharedCut(shared_weight, shares)
     current = 0
     for entry in entries():
@@ -60,7 +63,7 @@ def write_batches(
             current = share
         batches.add(entry)
     batches.close("objects")
-    return batches.done
+    return batches.done, own
 
 
 def _own(batches: "_Batches", entry: PlanEntry, parts: int, layout_of: Callable[[PlanEntry], Layout]) -> None:

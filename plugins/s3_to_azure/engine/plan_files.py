@@ -172,6 +172,7 @@ class PlanIndex:
     Attributes:
         token: The plan.
         manifest: The token of the manifest that it was made from.
+        own_batches: So many batches at the front hold one object each, or a part of one.
     """
 
     token: str
@@ -179,6 +180,7 @@ class PlanIndex:
     container: str
     s3_prefix: str
     blob_prefix: str
+    own_batches: int
     batches: tuple[BatchDescriptor, ...]
 
     def blob_of(self, key: str) -> str:
@@ -194,6 +196,7 @@ def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, 
         "container": index.container,
         "s3_prefix": index.s3_prefix,
         "blob_prefix": index.blob_prefix,
+        "own_batches": index.own_batches,
         "batches": [batch.as_dict() for batch in index.batches],
         "summary": json.dumps(summary),
     }
@@ -218,6 +221,7 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
         container=row.text("container", most=63),
         s3_prefix=row.text("s3_prefix", most=MAX_KEY_BYTES),
         blob_prefix=row.text("blob_prefix", most=MAX_KEY_BYTES),
+        own_batches=row.number("own_batches", most=MAX_TASKS),
         batches=tuple(BatchDescriptor.from_row(batch) for batch in row.rows("batches", most=MAX_TASKS)),
     )
     row.text("summary", most=_MOST_PLAN_BYTES)

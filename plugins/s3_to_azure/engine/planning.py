@@ -72,9 +72,10 @@ def make_plan(
         return with_known_absence(read, in_order=join.in_order, looked_above=settings.split_bytes)
 
     batches: list[BatchDescriptor] = []
+    own = 0
     with files.write(batches_name(token)) as out:
         if survey.copy.objects:
-            batches = write_batches(
+            batches, own = write_batches(
                 token, LinesWriter(out), entries, sharing=settings.sharing(survey.weight), layout_of=layout_of
             )
     files.delete(decisions_name(token))
@@ -104,6 +105,7 @@ def make_plan(
         container=destination.container,
         s3_prefix=settings.s3_prefix,
         blob_prefix=settings.blob_prefix,
+        own_batches=own,
         batches=plan.batches,
     )
     write_plan_index(files, index, plan.summary())

@@ -1,0 +1,130 @@
+"""One mapped task: read and check its slice of the plan, leave out what earlier tries did, copy, write receipts."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from s3_to_azure.engine.batch_slice import BatchSlice
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.earlier_tries import EarlierTries
+from s3_to_azure.engine.errors import ObjectNotFound
+from s3_to_azure.engine.many import Tally, copy_many
+from s3_to_azure.engine.model import Status
+from s3_to_azure.engine.receipts import ReceiptWriter
+from s3_to_azure.engine.transfer import Outcome, Workshop
+from s3_to_azure.stores.ports import StateFiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """What one try of a batch came to.
+
+    Attributes:
+        objects: Objects in the batch.
+        done_before: Objects that earlier tries had finished.
+        copied: Objects copied in this try.
+        staged: Parts staged in this try whose object another task completes.
+        size_bytes: Bytes of the batch.
+        bytes_sent: Bytes that Azure confirmed in this try.
+        bytes_resumed: Bytes that Azure held already, of the objects that this try went on with.
+    """
+
+    index: int
+    kind: str
+    objects: int
+    size_bytes: int
+    done_before: int = 0
+    copied: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    staged: int = 0
+    bytes_sent: int = 0
+    bytes_resumed: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON-ready values."""
+        return asdict(self)
+
+
+def copy_batch(
+    shop: Workshop,
+    files: StateFiles,
+    descriptor: BatchDescriptor,
+    *,
+    bucket: str,
+    s3_prefix: str,
+    blob_prefix: str,
+    try_number: int,
+    on_label: Callable[[str], None] | None = None,
+) -> BatchSummary:
+    """Copy what is left of a batch. Safe to repeat and to run twice at once.
+
+    Nothing of the plan is trusted but keys below the prefix: bucket, container and blob names are the caller's.
+
+    Args:
+        shop: Stores, lanes, budget.
+        files: The run's files.
+        descriptor: Which batch.
+        bucket: The source bucket.
+        s3_prefix: All keys lie below it.
+        blob_prefix: What takes its place in the blobs' names.
+        try_number: 1 for the first try of this task.
+        on_label: Takes the batch's name for people, before the first request.
+
+    Raises:
+        BadState: The slice is not what the descriptor says, or holds anything it must not; nothing was copied.
+        SomeObjectsFailed: At the end, when no retry can help.
+        SomeObjectsFailedForNow: At the end, when a retry may help.
+        Cancelled: Stopped; receipts and staged blocks are kept.
+    """
+    began, before = time.monotonic(), shop.progress.snapshot()
+    batch = BatchSlice(files, descriptor, bucket=bucket, s3_prefix=s3_prefix, blob_prefix=blob_prefix)
+    batch.check()
+    if on_label:
+        on_label(batch.label())
+    shop.progress.add(objects_total=descriptor.objects, bytes_total=descriptor.size_bytes)
+    tally = Tally()
+    counts: dict[Status, int] = {"copied": 0, "unchanged": 0, "skipped": 0, "failed": 0, "staged": 0}
+    with ReceiptWriter(files, descriptor, try_number) as receipts:
+        settled = EarlierTries(shop, files, batch) if try_number > 1 else None
+        if settled:
+            for receipt in settled.from_destination(try_number):
+                receipts.add(receipt)
+            shop.progress.add(objects_done=len(settled.keys))
+            log.info("Earlier tries finished %d of %d objects", len(settled.keys), descriptor.objects)
+        tasks = (batch.task(entry) for entry in batch.entries() if settled is None or not settled.has(entry))
+        for outcome in copy_many(shop, tasks, try_number=try_number):
+            counted = _deleted_since_listing(outcome)
+            receipts.add(counted.receipt)
+            counts[counted.receipt.status] += 1
+            tally.add(counted)
+    error = tally.error()
+    if error:
+        raise error
+    now = shop.progress.snapshot()
+    return BatchSummary(
+        index=descriptor.index,
+        kind=descriptor.kind,
+        objects=descriptor.objects,
+        size_bytes=descriptor.size_bytes,
+        done_before=len(settled.keys) if settled else 0,
+        **counts,
+        bytes_sent=now.bytes_sent - before.bytes_sent,
+        bytes_resumed=now.bytes_resumed - before.bytes_resumed,
+        retries=now.retries - before.retries,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _deleted_since_listing(outcome: Outcome) -> Outcome:
+    """Turn "no such object" into a skip: the listing showed it, so it was deleted since, and nothing is to copy."""
+    if not isinstance(outcome.error, ObjectNotFound):
+        return outcome
+    return Outcome(replace(outcome.receipt, status="skipped", reason="source_deleted"))

@@ -1,0 +1,98 @@
+"""A batch's slice of the plan: read by its place, compared with its digest, and checked line by line."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
+
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.names import blob_name
+from s3_to_azure.engine.plan_files import PlanEntry, batches_name
+from s3_to_azure.engine.state_lines import Row, lines
+from s3_to_azure.engine.transfer import CopyTask
+from s3_to_azure.stores.ports import StateFiles
+from s3_to_azure.wording import count_text, size_text
+
+MOST_LABEL: Final = 250  # characters that Airflow keeps of a mapped task's name
+
+
+class BatchSlice:
+    """A batch's lines, held as compressed bytes and parsed anew each time.
+
+    Args:
+        files: The run's files.
+        descriptor: Which batch.
+        bucket: The source bucket.
+        s3_prefix: All keys lie below it.
+        blob_prefix: What takes its place in the blobs' names.
+
+    Raises:
+        BadState: The slice is not what the descriptor says.
+    """
+
+    def __init__(
+        self, files: StateFiles, descriptor: BatchDescriptor, *, bucket: str, s3_prefix: str, blob_prefix: str
+    ) -> None:
+        """Read the slice and compare its digest."""
+        name = batches_name(descriptor.plan)
+        self._path = f"{files.location}/{name}"
+        self.descriptor = descriptor
+        self._bucket = bucket
+        self._s3_prefix = s3_prefix
+        self._blob_prefix = blob_prefix
+        self._data = files.read(name, descriptor.offset, descriptor.offset + descriptor.length)
+        if sha256(self._data).hexdigest() != descriptor.sha256:
+            raise BadState(path=self._path, detail="the batch is not the one that its descriptor names")
+
+    def entries(self) -> Iterator[PlanEntry]:
+        """Yield the objects.
+
+        Raises:
+            BadState: A line is not what it must be, or names a key outside the prefix.
+        """
+        for line in lines([self._data], path=self._path):
+            row = Row(line, self._path)
+            entry = PlanEntry.from_row(row, bucket=self._bucket)
+            if not entry.listed.key.startswith(self._s3_prefix):
+                raise row.bad(f"a key is not below the prefix {self._s3_prefix!r}")
+            yield entry
+
+    def check(self) -> None:
+        """Read all lines once, before anything is copied.
+
+        Raises:
+            BadState: A line is not what it must be, or their totals are not the descriptor's.
+        """
+        objects = size_bytes = parts = 0
+        for entry in self.entries():
+            objects += 1
+            size_bytes += entry.size_bytes
+            parts += entry.within is not None
+        wanted = self.descriptor
+        is_range = wanted.kind == "range"
+        if (objects, size_bytes, parts) != (wanted.objects, wanted.size_bytes, int(is_range)):
+            raise BadState(path=self._path, detail="the batch does not hold what its descriptor says")
+
+    def blob_of(self, entry: PlanEntry) -> str:
+        """Return the blob's name for an object."""
+        return blob_name(entry.listed.key, s3_prefix=self._s3_prefix, blob_prefix=self._blob_prefix)
+
+    def task(self, entry: PlanEntry) -> CopyTask:
+        """Return what the copy of an object is to do."""
+        return CopyTask(
+            bucket=self._bucket,
+            key=entry.listed.key,
+            blob=self.blob_of(entry),
+            listed=entry.listed,
+            condition=entry.condition,
+            within=entry.within,
+            block_bytes=entry.block_bytes,
+        )
+
+    def label(self) -> str:
+        """Return the key of a batch of one, else how much it is."""
+        if self.descriptor.objects > 1:
+            return f"{count_text(self.descriptor.objects, 'object')}, {size_text(self.descriptor.size_bytes)}"
+        entry = next(self.entries())
+        part = f" [{size_text(entry.within.start)} to {size_text(entry.within.end)}]" if entry.within else ""
+        return entry.listed.key[: MOST_LABEL - len(part)] + part

@@ -1,0 +1,169 @@
+"""Receipts in the state location: written in chunks while a batch runs, read by its next try and by the report."""
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
+
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.errors import BadState, TransferError
+from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.engine.model import Receipt, Status
+from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.stores.ports import StateFiles
+
+CHUNK_RECEIPTS: Final = 1_000
+CHUNK_SECONDS: Final = 30.0
+_MOST_TRIES: Final = 999
+_MOST_REASON: Final = 2_000
+_CHUNK: Final = re.compile(r"(\d{3})-(\d{5})\.jsonl\.gz")
+_STATUSES: Final[dict[str, Status]] = {
+    "copied": "copied",
+    "unchanged": "unchanged",
+    "skipped": "skipped",
+    "staged": "staged",
+    "failed": "failed",
+}
+# What a later receipt of the same object cannot take back: a copy that was confirmed stays one.
+_STRENGTH: Final = {"copied": 4, "unchanged": 3, "skipped": 2, "staged": 1, "failed": 0}
+
+log = logging.getLogger(__name__)
+
+
+def folder_of(batch: BatchDescriptor) -> str:
+    """Return where the batch's receipts are."""
+    return f"plan-{batch.plan}/receipts/{batch.index:05d}/"
+
+
+def settles(receipt: Receipt) -> bool:
+    """Say whether the object needs no further try."""
+    return receipt.status in ("copied", "unchanged", "skipped")
+
+
+def stronger(one: Receipt | None, other: Receipt) -> Receipt:
+    """Return the receipt that holds for an object: the decisive one, of two such the later try's."""
+    if one is None:
+        return other
+    ranks = (_STRENGTH[one.status], one.try_number), (_STRENGTH[other.status], other.try_number)
+    return one if ranks[0] > ranks[1] else other
+
+
+class ReceiptWriter:
+    """Writes a try's receipts after each 1,000 of them or 30 seconds, and at its end, whatever ends it.
+
+    A chunk that cannot be written stays for the next time; only the last one's failure is an error.
+
+    Args:
+        files: The run's files.
+        batch: Whose receipts.
+        try_number: Which try; each has files of its own.
+    """
+
+    def __init__(
+        self, files: StateFiles, batch: BatchDescriptor, try_number: int, *, chunk_seconds: float = CHUNK_SECONDS
+    ) -> None:
+        """Begin with nothing written."""
+        self._files = files
+        self._prefix = f"{folder_of(batch)}{min(try_number, _MOST_TRIES):03d}-"
+        self._chunk_seconds = chunk_seconds
+        self._waiting: list[Receipt] = []
+        self._chunks = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._run_clock, name="receipts", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start the clock. A try of this number that was cleared away may have left chunks: write behind them."""
+        for name in self._files.names(self._prefix):
+            match = _CHUNK.fullmatch(name.rpartition("/")[2])
+            self._chunks = max(self._chunks, int(match[2]) if match else 0)
+        self._clock.start()
+        return self
+
+    def add(self, receipt: Receipt) -> None:
+        """Keep a receipt for the next chunk."""
+        with self._lock:
+            self._waiting.append(receipt)
+            if len(self._waiting) >= CHUNK_RECEIPTS and not len(self._waiting) % CHUNK_RECEIPTS:
+                self._try_to_write()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write what is left, whether the batch succeeded, failed or was stopped."""
+        self._ended.set()
+        with self._lock:
+            if error is None:
+                self._write()
+            else:
+                self._try_to_write()
+
+    def _run_clock(self) -> None:
+        while not self._ended.wait(self._chunk_seconds):
+            with self._lock:
+                self._try_to_write()
+
+    def _try_to_write(self) -> None:
+        try:
+            self._write()
+        except TransferError as error:
+            log.warning("%d receipts could not be written yet: %s", len(self._waiting), error)
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        with self._files.write(f"{self._prefix}{self._chunks + 1:05d}.jsonl.gz") as out:
+            writer = LinesWriter(out)
+            for receipt in self._waiting:
+                writer.add(receipt.as_dict())
+            writer.end_member()
+        self._chunks += 1
+        self._waiting = []
+
+
+def read_receipts(files: StateFiles, batch: BatchDescriptor) -> Iterator[Receipt]:
+    """Yield all receipts of a batch, try by try; an object may have several.
+
+    Raises:
+        BadState: A file is not what a receipt chunk must be.
+    """
+    for name in files.names(folder_of(batch)):
+        path = f"{files.location}/{name}"
+        if not _CHUNK.fullmatch(name.removeprefix(folder_of(batch))):
+            raise BadState(path=path, detail="it is no receipt chunk's name")
+        for line in lines(files.chunks(name), path=path):
+            yield receipt_of(Row(line, path))
+
+
+def receipt_of(row: Row) -> Receipt:
+    """Read a receipt.
+
+    Raises:
+        BadState: A value is missing, too many, or not what it must be.
+    """
+    status = row.text("status", most=9)
+    if status not in _STATUSES:
+        raise row.bad("status is none that there is")
+    receipt = Receipt(
+        bucket=row.text("bucket", most=255),
+        key=row.text("key", most=MAX_KEY_BYTES),
+        etag=row.text("etag", most=256),
+        size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES),
+        container=row.text("container", most=63),
+        blob=row.text("blob", most=MAX_BLOB_NAME_CHARACTERS),
+        status=_STATUSES[status],
+        reason=row.text("reason", most=_MOST_REASON),
+        verified_by=row.text("verified_by", most=100),
+        checksum=row.text("checksum", most=200),
+        blocks=row.number("blocks", most=MAX_BLOCKS_PER_BLOB),
+        blocks_resumed=row.number("blocks_resumed", most=MAX_BLOCKS_PER_BLOB),
+        bytes_sent=row.number("bytes_sent", most=100 * MAX_OBJECT_BYTES),
+        retries=row.number("retries", most=10**9),
+        seconds=row.seconds("seconds", most=1e9),
+        started_at=row.text("started_at", most=40),
+        try_number=row.number("try_number", most=10**6),
+    )
+    row.end()
+    return receipt

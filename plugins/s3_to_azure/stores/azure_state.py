@@ -1,0 +1,224 @@
+"""A run's state files as block blobs below ``_s3_to_azure/<dag>/<run>/`` in an Azure container."""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, unquote
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobBlock, BlobServiceClient
+
+from s3_to_azure.engine.checksums import CRC64NVME, to_azure
+from s3_to_azure.engine.config import RetryBudget
+from s3_to_azure.engine.errors import BadState, ConditionNotMet, WrongUse
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.names import STATE_FOLDER, check_blob, check_container
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.redaction import protect_logs
+from s3_to_azure.stores.sdk_errors import azure_errors
+
+T = TypeVar("T")
+_PIECE_BYTES: Final = 4 * MIB
+_CRC64: Final = "x-ms-content-crc64"
+
+
+def folder_name(text: str) -> str:
+    """Return an id as one path segment: all but letters, digits and ``_-~:`` as ``=`` with two hex digits.
+
+    Raises:
+        WrongUse: It is empty.
+    """
+    if not text:
+        raise WrongUse(what="A run's state needs a DAG id and a run id.")
+    return quote(text, safe=":").replace(".", "%2E").replace("%", "=")
+
+
+def id_of(folder: str) -> str:
+    """Undo ``folder_name``."""
+    return unquote(folder.replace("=", "%"))
+
+
+class AzureState:
+    """The files of one run.
+
+    Args:
+        service: From ``stores.azure.service_client``.
+        container: The state container; it must exist.
+        dag_id: The DAG.
+        run_id: The run.
+        retrier: Tries each request again. By default nothing cuts its waits short, so that the receipts of a task
+            that is being stopped are still written.
+    """
+
+    def __init__(
+        self,
+        service: BlobServiceClient,
+        container: str,
+        *,
+        dag_id: str,
+        run_id: str,
+        retrier: Retrier | None = None,
+    ) -> None:
+        """Keep the client; no request is sent yet."""
+        self._container = check_container(container)
+        self._dag = f"{STATE_FOLDER}/{folder_name(dag_id)}/"
+        self._run = f"{self._dag}{folder_name(run_id)}/"
+        self.location = f"{container}/{self._run.rstrip('/')}"
+        self._client = service.get_container_client(container)
+        self._retrier = retrier or Retrier(RetryBudget(), threading.Event())
+        protect_logs()
+
+    @contextmanager
+    def write(self, name: str) -> Iterator["AzureStateWriter"]:
+        """Write a file in pieces of 4 MiB; it is there, whole, after a clean exit."""
+        writer = AzureStateWriter(self, check_blob(self._run + name))
+        yield writer
+        writer.close()
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return bytes ``[start, end)``, or to the file's end."""
+        if end is None:
+            return b"".join(self.chunks(name))[start:]
+        data = self._piece(self._run + name, start, end)
+        if len(data) != end - start:
+            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+        return data
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the file in pieces of 4 MiB, all of the same version."""
+        path = self._run + name
+        blob = self._client.get_blob_client(check_blob(path))
+        properties = self.call("look at", path, blob.get_blob_properties)
+        unchanged = {"etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
+        try:
+            for start in range(0, properties.size, _PIECE_BYTES):
+                yield self._piece(path, start, min(start + _PIECE_BYTES, properties.size), **unchanged)
+        except ConditionNotMet:
+            raise BadState(path=f"{self.location}/{name}", detail="it changed while it was read") from None
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names of the files whose name begins so."""
+        for path, _ in self._list(self._run + prefix):
+            yield path.removeprefix(self._run)
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is not there is no error."""
+        self._delete(self._run + name)
+
+    def delete_runs_before(self, moment: datetime) -> int:
+        """Delete the other runs of this DAG whose newest file is older than that; return how many."""
+        newest: dict[str, datetime] = {}
+        for path, modified in self._list(self._dag):
+            run = path[: path.index("/", len(self._dag)) + 1] if "/" in path[len(self._dag) :] else ""
+            newest[run] = max(modified, newest.get(run, modified))
+        old = [run for run, modified in newest.items() if run not in ("", self._run) and modified < moment]
+        for run in old:
+            for path in [path for path, _ in self._list(run)]:
+                self._delete(path)
+        return len(old)
+
+    def call(self, act: str, path: str, request: Callable[[], T]) -> T:
+        """Send a request, again where it may help.
+
+        Raises:
+            BadState: There is no such file.
+        """
+
+        def once() -> T:
+            with azure_errors(container=self._container, blob=path):
+                try:
+                    return request()
+                except HttpResponseError as error:
+                    if error.status_code == 404 and getattr(error, "error_code", None) in ("BlobNotFound", None):
+                        raise BadState(path=f"{self._container}/{path}", detail="it is not there") from None
+                    raise
+
+        return self._retrier.call(f"{act} the state file {path!r}", once)
+
+    def stage(self, path: str, block_id: str, data: bytes) -> None:
+        """Put Block."""
+        blob = self._client.get_blob_client(path)
+        crc64 = {_CRC64: to_azure(CRC64NVME.digest(memoryview(data)))}
+        self.call("write", path, lambda: blob.stage_block(block_id, data, length=len(data), headers=crc64))
+
+    def commit(self, path: str, block_ids: list[str]) -> None:
+        """Put Block List."""
+        blob = self._client.get_blob_client(path)
+        self.call("write", path, lambda: blob.commit_block_list([BlobBlock(block_id) for block_id in block_ids]))
+
+    def put(self, path: str, data: bytes) -> None:
+        """Put Blob."""
+        blob = self._client.get_blob_client(path)
+        crc64 = {_CRC64: to_azure(CRC64NVME.digest(memoryview(data)))}
+        self.call("write", path, lambda: blob.upload_blob(data, length=len(data), overwrite=True, headers=crc64))
+
+    def _piece(self, path: str, start: int, end: int, **condition: Any) -> bytes:
+        blob = self._client.get_blob_client(check_blob(path))
+
+        def read() -> bytes:
+            reading = blob.download_blob(offset=start, length=end - start, max_concurrency=1, **condition)
+            return bytes(reading.readall())
+
+        return self.call("read", path, read)
+
+    def _list(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Yield paths and times, a page at a time; a page that fails is asked for again."""
+        token: str | None = None
+        while True:
+            pages = self._client.list_blobs(name_starts_with=prefix).by_page(token)
+            page = self.call("list", prefix, lambda pages=pages: list(next(pages, ())))  # type: ignore[misc]
+            for item in page:
+                yield item.name, item.last_modified
+            token = getattr(pages, "continuation_token", None)
+            if not token:
+                return
+
+    def _delete(self, path: str) -> None:
+        blob = self._client.get_blob_client(check_blob(path))
+        try:
+            self.call("delete", path, blob.delete_blob)
+        except BadState:
+            pass
+
+
+class AzureStateWriter:
+    """A state file while it is written: 4 MiB in memory, the rest staged under ids of this writer alone.
+
+    Args:
+        state: The run's files.
+        path: The blob's name.
+    """
+
+    def __init__(self, state: AzureState, path: str) -> None:
+        """Begin an empty file."""
+        self._state = state
+        self._path = path
+        # Two writers of one file must not mix their blocks.
+        self._token = secrets.token_hex(8)
+        self._waiting = bytearray()
+        self._staged: list[str] = []
+
+    def write(self, data: bytes) -> None:
+        """Append the bytes."""
+        self._waiting += data
+        while len(self._waiting) >= _PIECE_BYTES:
+            self._stage(bytes(self._waiting[:_PIECE_BYTES]))
+            del self._waiting[:_PIECE_BYTES]
+
+    def close(self) -> None:
+        """Make the file visible."""
+        if not self._staged:
+            self._state.put(self._path, bytes(self._waiting))
+            return
+        if self._waiting:
+            self._stage(bytes(self._waiting))
+        self._state.commit(self._path, self._staged)
+
+    def _stage(self, data: bytes) -> None:
+        block_id = f"{self._token}{len(self._staged):06d}"
+        self._state.stage(self._path, block_id, data)
+        self._staged.append(block_id)

@@ -1,0 +1,83 @@
+"""A run's state files in a local directory: for a plan on the command line and for benchmarks, not for workers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.limits import MIB
+
+_PIECE_BYTES: Final = 4 * MIB
+
+
+class LocalState:
+    """The files of one run.
+
+    Args:
+        directory: Where; it is made when the first file is written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Keep the path."""
+        self.location = str(directory)
+        self._directory = directory
+
+    @contextmanager
+    def write(self, name: str) -> Iterator["LocalStateWriter"]:
+        """Write a file beside its place; it is there, whole, after a clean exit."""
+        path = self._directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}")
+        with unfinished.open("wb") as out:
+            yield LocalStateWriter(out)
+        unfinished.replace(path)
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return bytes ``[start, end)``, or to the file's end."""
+        with self._open(name) as file:
+            file.seek(start)
+            data = file.read(-1 if end is None else end - start)
+        if end is not None and len(data) != end - start:
+            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+        return data
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the file in pieces of 4 MiB."""
+        with self._open(name) as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Yield the names of the files whose name begins so, sorted."""
+        found = (path for path in self._directory.rglob("*") if path.is_file() and not path.name.startswith("."))
+        for name in sorted(path.relative_to(self._directory).as_posix() for path in found):
+            if name.startswith(prefix):
+                yield name
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is not there is no error."""
+        (self._directory / name).unlink(missing_ok=True)
+
+    def delete_runs_before(self, moment: datetime) -> int:  # noqa: ARG002 - there are no others
+        """Delete nothing: the directory holds one run."""
+        return 0
+
+    def _open(self, name: str) -> BinaryIO:
+        try:
+            return (self._directory / name).open("rb")
+        except FileNotFoundError:
+            raise BadState(path=f"{self.location}/{name}", detail="it is not there") from None
+
+
+class LocalStateWriter:
+    """A state file while it is written."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        """Keep the open file."""
+        self._out = out
+
+    def write(self, data: bytes) -> None:
+        """Append the bytes."""
+        self._out.write(data)
