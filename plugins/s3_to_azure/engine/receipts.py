@@ -117,7 +117,7 @@ class ReceiptWriter:
         with self._files.write(f"{self._prefix}{self._chunks + 1:05d}.jsonl.gz") as out:
             writer = LinesWriter(out)
             for receipt in self._waiting:
-                writer.add(receipt.as_dict())
+                writer.add(receipt.as_dict() | {"reason": receipt.reason[:_MOST_REASON]})
             writer.end_member()
         self._chunks += 1
         self._waiting = []

@@ -1,0 +1,201 @@
+"""Every listed object and what became of it: the manifest beside plan and receipts, in constant memory.
+
+All files follow the order of the listing: what was left out, the objects with batches of their own, and the shared
+batches. So each listed object is at the front of exactly one of the three. Of receipts, those of one batch are in
+memory at a time.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from typing import Final, Generic, TypeVar
+
+from s3_to_azure.engine.batch_slice import BatchSlice
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
+from s3_to_azure.engine.model import ListedObject, Receipt, Status
+from s3_to_azure.engine.plan_files import LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
+from s3_to_azure.engine.receipts import read_receipts, settles, stronger
+from s3_to_azure.stores.ports import StateFiles
+
+T = TypeVar("T")
+MISSING: Final = "missing: no task wrote a receipt for it"
+UNPLANNED: Final = "unplanned: the run ended before it was planned"
+_NOT_COMMITTED: Final = "not_committed: every part is in Azure, but no task completed the blob"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of one listed object.
+
+    Attributes:
+        receipt: The receipt that holds.
+        bytes_sent: Bytes sent by all its tries and parts.
+        retries: Retries of all its tries and parts.
+    """
+
+    receipt: Receipt
+    bytes_sent: int = 0
+    retries: int = 0
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> "Account":
+        """Return the account of one try."""
+        return cls(receipt, receipt.bytes_sent, receipt.retries)
+
+    def plus(self, other: "Account") -> "Account":
+        """Return the account of both tries."""
+        return Account(
+            stronger(self.receipt, other.receipt), self.bytes_sent + other.bytes_sent, self.retries + other.retries
+        )
+
+
+def reconcile(
+    files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None
+) -> Iterator[tuple[ListedObject, Account]]:
+    """Yield each listed object with its account, in the order of the listing.
+
+    Args:
+        files: The run's files.
+        pointer: The manifest.
+        index: The plan made from it, or None where there is none.
+
+    Raises:
+        BadState: A file is not what it must be, or holds an object that was not listed.
+    """
+    ledger = _Ledger(files, pointer, index)
+    for listed in read_manifest(files, pointer):
+        yield listed, ledger.take(listed)
+    ledger.check_empty()
+
+
+class _Front(Generic[T]):
+    """A sequence whose next item can be looked at."""
+
+    def __init__(self, items: Iterable[tuple[str, T]]) -> None:
+        self._items = iter(items)
+        self.next = next(self._items, None)
+
+    def take(self, key: str) -> T | None:
+        """Return the next item if it is this key's, and move on."""
+        if self.next is None or self.next[0] != key:
+            return None
+        item = self.next[1]
+        self.next = next(self._items, None)
+        return item
+
+
+class _Ledger:
+    """The three sequences that together hold every planned object."""
+
+    def __init__(self, files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None) -> None:
+        self._files = files
+        self._pointer = pointer
+        self._index = index
+        own = index.batches[: index.own_batches] if index else ()
+        shared = index.batches[index.own_batches :] if index else ()
+        left_out = read_left_out(files, index.token) if index else iter(())
+        self._left_out = _Front((item.key, item) for item in left_out)
+        self._own = _Front(self._own_accounts(own))
+        self._shared = _Front(chain.from_iterable(map(self._shared_accounts, shared)))
+
+    def take(self, listed: ListedObject) -> Account:
+        left_out = self._left_out.take(listed.key)
+        if left_out is not None:
+            return Account(self._left_out_receipt(listed, left_out))
+        account = self._own.take(listed.key) or self._shared.take(listed.key)
+        return account or Account(self._receipt(listed, "failed", UNPLANNED))
+
+    def check_empty(self) -> None:
+        for front in (self._left_out, self._own, self._shared):
+            if front.next is not None:
+                raise BadState(path=self._files.location, detail="the plan holds an object that was not listed")
+
+    def _own_accounts(self, batches: Iterable[BatchDescriptor]) -> Iterator[tuple[str, Account]]:
+        """Yield the objects with batches of their own; the parts of one come together."""
+        singles = ((self._only_entry(batch), batch) for batch in batches)
+        for key, group in groupby(singles, key=lambda single: single[0].listed.key):
+            accounts = []
+            for entry, batch in group:
+                accounts.append(
+                    self._accounts(batch).get(key) or Account(self._receipt(entry.listed, "failed", MISSING))
+                )
+            yield key, _joined(accounts)
+
+    def _only_entry(self, batch: BatchDescriptor) -> PlanEntry:
+        for entry in self._slice(batch).entries():
+            return entry
+        raise BadState(path=self._files.location, detail=f"batch {batch.index} is empty")
+
+    def _shared_accounts(self, batch: BatchDescriptor) -> Iterator[tuple[str, Account]]:
+        accounts = self._accounts(batch)
+        for entry in self._slice(batch).entries():
+            key = entry.listed.key
+            account = accounts.get(key)
+            if account is not None and account.receipt.status == "staged":
+                account = replace(account, receipt=replace(account.receipt, status="failed", reason=_NOT_COMMITTED))
+            yield key, account or Account(self._receipt(entry.listed, "failed", MISSING))
+
+    def _accounts(self, batch: BatchDescriptor) -> dict[str, Account]:
+        accounts: dict[str, Account] = {}
+        for receipt in read_receipts(self._files, batch):
+            account = Account.of(receipt)
+            earlier = accounts.get(receipt.key)
+            accounts[receipt.key] = earlier.plus(account) if earlier else account
+        return accounts
+
+    def _slice(self, batch: BatchDescriptor) -> BatchSlice:
+        prefixes = (self._index.s3_prefix, self._index.blob_prefix) if self._index else ("", "")
+        return BatchSlice(
+            self._files, batch, bucket=self._pointer.bucket, s3_prefix=prefixes[0], blob_prefix=prefixes[1]
+        )
+
+    def _left_out_receipt(self, listed: ListedObject, left_out: LeftOut) -> Receipt:
+        if (left_out.etag, left_out.size_bytes) != (listed.etag, listed.size_bytes):
+            token = self._index.token if self._index else ""
+            path = f"{self._files.location}/{left_out_name(token)}"
+            raise BadState(path=path, detail=f"{listed.key!r} is not as it was listed")
+        return replace(
+            self._receipt(listed, left_out.status, left_out.reason),
+            verified_by=left_out.verified_by,
+            checksum=left_out.checksum,
+        )
+
+    def _receipt(self, listed: ListedObject, status: Status, reason: str) -> Receipt:
+        return Receipt(
+            bucket=listed.bucket,
+            key=listed.key,
+            etag=listed.etag,
+            size_bytes=listed.size_bytes,
+            container=self._index.container if self._index else "",
+            blob=self._index.blob_of(listed.key) if self._index else "",
+            status=status,
+            reason=reason,
+        )
+
+
+def _joined(parts: list[Account]) -> Account:
+    """Return the account of an object copied in parts: settled if one part says so, else failed."""
+    sent, retries = sum(part.bytes_sent for part in parts), sum(part.retries for part in parts)
+    receipts = [part.receipt for part in parts]
+    held = next((receipt for receipt in sorted(receipts, key=_rank) if settles(receipt)), None)
+    if held is None:
+        failed = next((receipt for receipt in receipts if receipt.status == "failed"), None)
+        held = failed or replace(receipts[0], status="failed", reason=_NOT_COMMITTED)
+    if len(parts) == 1:
+        return Account(held, sent, retries)
+    started = [receipt.started_at for receipt in receipts if receipt.started_at]
+    whole = replace(
+        held,
+        bytes_sent=sum(receipt.bytes_sent for receipt in receipts),
+        blocks_resumed=sum(receipt.blocks_resumed for receipt in receipts),
+        retries=sum(receipt.retries for receipt in receipts),
+        seconds=max(receipt.seconds for receipt in receipts),
+        started_at=min(started, default=""),
+    )
+    return Account(whole, sent, retries)
+
+
+def _rank(receipt: Receipt) -> int:
+    return ("copied", "unchanged", "skipped", "staged", "failed").index(receipt.status)
