@@ -1,5 +1,6 @@
 """The services' and SDKs' errors, translated into the engine's; nothing else knows their codes."""
 
+import http.client
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -194,6 +195,8 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "") -> Iterator[None]
         urllib3.exceptions.HTTPError,
         botocore.ConnectionError,
         botocore.HTTPClientError,
+        # Bodies are read from http.client itself.
+        http.client.HTTPException,
         OSError,
     ) as error:
         raise network_error(S3, thing, error) from None
