@@ -1,0 +1,189 @@
+"""An Azure container in memory: keeps the contract of ``BlobDestination``, uncommitted lists and conditions too."""
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from s3_to_azure.engine.checksums import CRC64NVME
+from s3_to_azure.engine.errors import (
+    BlobLeased,
+    BlockListRefused,
+    ConditionNotMet,
+    ContainerNotFound,
+    DamagedOnTheWay,
+    ForeignBlocks,
+    TooManyStagedBlocks,
+    WrongBlobType,
+)
+from s3_to_azure.engine.limits import MAX_STAGED_BLOCKS
+from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
+from s3_to_azure.engine.names import check_blob
+
+
+@dataclass
+class MemoryBlob:
+    """A committed blob and the blocks it is made of."""
+
+    data: bytes
+    etag: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    headers: ContentHeaders = field(default_factory=ContentHeaders)
+    blob_type: str = "BlockBlob"
+    blocks: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class MemoryDestination:
+    """One container.
+
+    Args:
+        container: Its name.
+        exists: Whether it is there already.
+    """
+
+    def __init__(self, container: str = "container", *, exists: bool = True) -> None:
+        """Make it empty."""
+        self.container = container
+        self.exists = exists
+        self.blobs: dict[str, MemoryBlob] = {}
+        self.staged: dict[str, dict[bytes, bytes]] = {}
+        """Uncommitted blocks by blob and id, in staging order."""
+        self.leased: set[str] = set()
+        self.bytes_staged = 0
+        self.commits = 0
+        self._etags = itertools.count(1)
+        self._lock = threading.RLock()
+
+    # -- what tests do behind the engine's back --------------------------------------------------------------------
+
+    def write(
+        self, blob: str, data: bytes, *, metadata: dict[str, str] | None = None, blob_type: str = "BlockBlob"
+    ) -> str:
+        """Write a blob as another tool would; return its ETag."""
+        with self._lock:
+            self.blobs[blob] = MemoryBlob(data, self._new_etag(), dict(metadata or {}), blob_type=blob_type)
+            self.staged.pop(blob, None)
+            return self.blobs[blob].etag
+
+    def stage_foreign(self, blob: str, block_id: bytes, data: bytes) -> None:
+        """Stage a block as another tool would."""
+        with self._lock:
+            self.staged.setdefault(blob, {})[block_id] = data
+
+    # -- the port --------------------------------------------------------------------------------------------------
+
+    def check(self, *, create: bool = False) -> None:
+        """See the port."""
+        self.exists = self.exists or create
+        self._there()
+
+    def head(self, blob: str) -> BlobState | None:
+        """See the port."""
+        check_blob(blob)
+        with self._lock:
+            self._there()
+            return self._state(blob) if blob in self.blobs else None
+
+    def list(self, prefix: str) -> Iterator[BlobState]:
+        """See the port."""
+        with self._lock:
+            self._there()
+            found = [self._state(name) for name in sorted(self.blobs) if name.startswith(prefix)]
+        yield from found
+
+    def list_staged(self, blob: str) -> Sequence[ListedBlock]:
+        """See the port."""
+        check_blob(blob)
+        with self._lock:
+            self._there()
+            return [ListedBlock(name, len(data)) for name, data in self.staged.get(blob, {}).items()]
+
+    def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+        """See the port."""
+        check_blob(blob)
+        received, name = bytes(data), block_id.encode("ascii")
+        with self._lock:
+            self._there()
+            self._writable(blob)
+            blocks = self.staged.get(blob, {})
+            if any(len(other) != len(name) for other in blocks):
+                raise ForeignBlocks(blob=blob, container=self.container)
+            if len(blocks) >= MAX_STAGED_BLOCKS:
+                raise TooManyStagedBlocks(blob=blob, container=self.container)
+            if CRC64NVME.digest(memoryview(received)) != crc64:
+                raise DamagedOnTheWay(blob=blob)
+            blocks.pop(name, None)
+            blocks[name] = received
+            self.staged[blob] = blocks
+            self.bytes_staged += len(received)
+
+    def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
+        """See the port."""
+        check_blob(blob)
+        with self._lock:
+            self._there()
+            self._writable(blob)
+            self._check(blob, condition)
+            committed = self.blobs[blob].blocks if blob in self.blobs else {}
+            latest = committed | self.staged.get(blob, {})
+            names = [block_id.encode("ascii") for block_id in block_ids]
+            if any(name not in latest for name in names):
+                raise BlockListRefused(blob=blob, container=self.container)
+            data = b"".join(latest[name] for name in names)
+            return self._replace(blob, data, contents, {name: latest[name] for name in names})
+
+    def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
+        """See the port."""
+        check_blob(blob)
+        received = bytes(data)
+        with self._lock:
+            self._there()
+            self._writable(blob)
+            self._check(blob, condition)
+            if condition.etag is None and self.staged.get(blob):
+                raise ConditionNotMet(blob=blob, container=self.container, code="BlobAlreadyExists")
+            if CRC64NVME.digest(memoryview(received)) != crc64:
+                raise DamagedOnTheWay(blob=blob)
+            self.bytes_staged += len(received)
+            return self._replace(blob, received, contents, {})
+
+    def read(self, blob: str, start: int, end: int) -> bytes:
+        """See the port."""
+        check_blob(blob)
+        with self._lock:
+            self._there()
+            return self.blobs[blob].data[start:end]
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _there(self) -> None:
+        if not self.exists:
+            raise ContainerNotFound(container=self.container)
+
+    def _writable(self, blob: str) -> None:
+        if blob in self.leased:
+            raise BlobLeased(blob=blob, container=self.container, code="LeaseIdMissing")
+        there = self.blobs.get(blob)
+        if there and there.blob_type != "BlockBlob":
+            raise WrongBlobType(blob=blob, container=self.container, blob_type=there.blob_type)
+
+    def _check(self, blob: str, condition: Condition) -> None:
+        there = self.blobs.get(blob)
+        if condition.etag != (there.etag if there else None):
+            code = "BlobAlreadyExists" if condition.etag is None else "ConditionNotMet"
+            raise ConditionNotMet(blob=blob, container=self.container, code=code)
+
+    def _replace(self, blob: str, data: bytes, contents: BlobContents, blocks: dict[bytes, bytes]) -> str:
+        # Whatever was staged and is not named is dropped with the commit.
+        self.staged.pop(blob, None)
+        metadata = {name.lower(): value for name, value in contents.metadata.items()}
+        self.blobs[blob] = MemoryBlob(data, self._new_etag(), metadata, contents.headers, blocks=blocks)
+        self.commits += 1
+        return self.blobs[blob].etag
+
+    def _state(self, blob: str) -> BlobState:
+        there = self.blobs[blob]
+        return BlobState(blob, there.etag, len(there.data), there.blob_type, dict(there.metadata), there.headers)
+
+    def _new_etag(self) -> str:
+        return f"0x8D{next(self._etags):012X}"

@@ -1,0 +1,154 @@
+"""S3 in memory: keeps the contract of ``ObjectSource``, conditions and checksums included."""
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from s3_to_azure.engine.checksums import ALGORITHMS
+from s3_to_azure.engine.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedAnswer
+from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.engine.names import check_key
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class MemoryBody:
+    """The open body of a GET; gives at most ``piece_bytes`` a read, as a socket does."""
+
+    version: ObjectVersion
+    data: bytes
+    piece_bytes: int
+    position: int = field(default=0)
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the front of the view."""
+        piece = self.data[self.position : self.position + min(len(view), self.piece_bytes)]
+        view[: len(piece)] = piece
+        self.position += len(piece)
+        return len(piece)
+
+
+class MemorySource:
+    """Buckets of objects, each with its current version only.
+
+    Args:
+        buckets: Names of the buckets that exist.
+        piece_bytes: Most bytes that one read gives.
+    """
+
+    def __init__(self, *buckets: str, piece_bytes: int = 300_000) -> None:
+        """Make empty buckets."""
+        self._objects: dict[str, dict[str, tuple[ObjectVersion, bytes]]] = {name: {} for name in buckets}
+        self._piece_bytes = piece_bytes
+        self._lock = threading.RLock()
+        self._puts = 0
+        self.bytes_served = 0
+        self.opened: list[tuple[str, int, int | None]] = []
+        """Key, start and end of every GET that was answered with a body."""
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        *,
+        checksum: str | None = "crc64nvme",
+        metadata: Mapping[str, str] | None = None,
+        headers: ContentHeaders | None = None,
+        last_modified: datetime | None = None,
+        etag: str | None = None,
+    ) -> ObjectVersion:
+        """Write an object; each is a second younger than the one before.
+
+        Args:
+            bucket: Where.
+            key: Under which name.
+            data: Its bytes.
+            checksum: The full-object checksum that is stored with it, or None.
+            metadata: User metadata.
+            headers: Content headers.
+            last_modified: Instead of the next second.
+            etag: Instead of the MD5.
+        """
+        with self._lock:
+            self._puts += 1
+            stored = SourceChecksum(checksum, ALGORITHMS[checksum].digest(memoryview(data))) if checksum else None
+            version = ObjectVersion(
+                bucket=bucket,
+                key=key,
+                etag=etag or hashlib.md5(data, usedforsecurity=False).hexdigest(),
+                size_bytes=len(data),
+                last_modified=last_modified or EPOCH + timedelta(seconds=self._puts),
+                checksum=stored,
+                metadata=dict(metadata or {}),
+                headers=headers or ContentHeaders(content_type="binary/octet-stream"),
+            )
+            self._objects[bucket][key] = version, data
+            return version
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object."""
+        with self._lock:
+            del self._objects[bucket][key]
+
+    def listed(self, bucket: str, key: str) -> ListedObject:
+        """Return an object as a listing shows it."""
+        return next(item for item in self.list(bucket, key) if item.key == key)
+
+    def served(self, key: str, start: int, data: bytes) -> bytes:
+        """Return what goes over the wire for ``data``; tests that damage or cut it override this."""
+        return data
+
+    # -- the port --------------------------------------------------------------------------------------------------
+
+    def check(self, bucket: str) -> None:
+        """See the port."""
+        if bucket not in self._objects:
+            raise BucketNotFound(bucket=bucket)
+
+    def head(self, bucket: str, key: str) -> ObjectVersion:
+        """See the port."""
+        check_key(key)
+        return self._find(bucket, key)[0]
+
+    def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        """See the port; nothing here was uploaded in parts."""
+        return None
+
+    @contextmanager
+    def open(
+        self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+    ) -> Iterator[MemoryBody]:
+        """See the port."""
+        check_key(version.key)
+        with self._lock:
+            current, data = self._find(version.bucket, version.key)
+            if current.etag != version.etag:
+                raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
+            if end is not None and not 0 <= start < end <= len(data):
+                raise UnexpectedAnswer(service="S3", thing=repr(version.key), detail="status 416 (InvalidRange)")
+            self.opened.append((version.key, start, end))
+        sent = self.served(version.key, start, data[start:end])
+        self.bytes_served += len(sent)
+        # S3 sends the checksum with whole objects only.
+        yield MemoryBody(replace(current, checksum=None) if end is not None else current, sent, self._piece_bytes)
+
+    def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
+        """See the port."""
+        self.check(bucket)
+        with self._lock:
+            keys = sorted((key for key in self._objects[bucket] if key.startswith(prefix)), key=lambda k: k.encode())
+        for key in keys[:max_keys]:
+            version, _ = self._find(bucket, key)
+            yield ListedObject(bucket, key, version.etag, version.size_bytes, version.last_modified)
+
+    def _find(self, bucket: str, key: str) -> tuple[ObjectVersion, bytes]:
+        self.check(bucket)
+        with self._lock:
+            if key not in self._objects[bucket]:
+                raise ObjectNotFound(bucket=bucket, key=key)
+            return self._objects[bucket][key]

@@ -1,0 +1,47 @@
+"""The shipped stores on the local servers, as an entry point would make them."""
+
+from typing import Any
+
+import boto3
+from azure.storage.blob import BlobServiceClient
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.stores.azure import AzureContainer, service_client
+from s3_to_azure.stores.environment import botocore_config
+from s3_to_azure.stores.s3 import S3Source
+
+
+def s3_source(
+    server: LocalS3,
+    *,
+    endpoint_url: str | None = None,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+    lanes: int = 8,
+    verify: bool | str = True,
+) -> S3Source:
+    """Return S3 at the server, or at a proxy before it."""
+    session = boto3.Session(access_key or server.access_key, secret_key or server.secret_key, region_name=server.region)
+    options: dict[str, Any] = {
+        "endpoint_url": endpoint_url or server.endpoint_url,
+        "config": botocore_config(lanes),
+        "verify": verify,
+        "region_name": server.region,
+    }
+    return S3Source(session, options, lanes=lanes, verify=verify)
+
+
+def azure_container(
+    server: LocalAzure,
+    container: str,
+    *,
+    account_url: str | None = None,
+    credential: Any = None,
+    lanes: int = 8,
+    verify: bool | str = True,
+) -> AzureContainer:
+    """Return a container at the server, or at a proxy before it."""
+    url = account_url or server.account_url
+    named = {"account_name": server.account_name, "account_key": server.account_key}
+    client = BlobServiceClient(url, credential=credential or named)
+    return AzureContainer(service_client(client, lanes=lanes, verify=verify), container)
