@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.blocks import block_bytes_for
+from s3_to_azure.wording import count_text
 
 # What a listing shows of objects that cannot be read before somebody restores them.
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 MOST_EXAMPLES: Final = 10
 _REWRITTEN: Final = (
-    "{count:,} unchanged objects were written to S3 again with the same bytes since their copy. Whether their metadata "
-    "changed, a listing does not show; overwrite=always copies them anew."
+    "{count} written to S3 again with the same bytes since the copy, left as unchanged. Whether metadata changed, a "
+    "listing does not show; overwrite=always copies them anew."
 )
 
 
@@ -114,15 +115,15 @@ class Plan:
         said = (
             (
                 refused,
-                f"{refused:,} objects have names that Azure refuses. Rename them, or leave them out by a filter.",
+                f"{count_text(refused, 'object')} with a name that Azure refuses. Rename, or leave out by a filter.",
             ),
             (
                 self.archived,
-                f"{self.archived:,} objects are in an archive class: each fails unless it is restored in S3 first.",
+                f"{count_text(self.archived, 'object')} in an archive class: restore in S3 first, or the copy fails.",
             ),
             (
                 self.rewritten,
-                _REWRITTEN.format(count=self.rewritten),
+                _REWRITTEN.format(count=count_text(self.rewritten, "object")),
             ),
             (
                 not self.joined,

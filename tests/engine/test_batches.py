@@ -1,0 +1,239 @@
+"""Batches: every object exactly once, balanced, never more than asked for, the same for the same input."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3_to_azure.engine.batches import OBJECT_WEIGHT, BatchDescriptor, SharedCut, Sharing, ranges, weight_of
+from s3_to_azure.engine.blocks import Layout
+from s3_to_azure.engine.errors import BadState, WrongUse
+from s3_to_azure.engine.limits import GIB, MIB, TIB
+from s3_to_azure.engine.model import Condition, ListedObject
+from s3_to_azure.engine.plan_batches import write_batches
+from s3_to_azure.engine.plan_files import PlanEntry
+from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SIZES = st.lists(st.one_of(st.just(0), st.integers(0, 4 * MIB), st.integers(0, 40 * MIB), st.integers(0, 2 * TIB)))
+
+
+@dataclass
+class Bytes:
+    """A state file in memory."""
+
+    data: bytearray = field(default_factory=bytearray)
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self.data += data
+
+
+def entries_of(sizes: list[int]) -> list[PlanEntry]:
+    """Return objects of these sizes in key order."""
+    return [
+        PlanEntry(ListedObject("bucket", f"{number:06}", "etag", size, NOON), Condition(None))
+        for number, size in enumerate(sizes)
+    ]
+
+
+def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[list[PlanEntry]], int, Sharing]:
+    """Cut objects of these sizes; return the batches, what each holds, how many are one object's own."""
+    entries = entries_of(sizes)
+    sharing = Sharing(sum(map(weight_of, sizes)), **({"max_tasks": 500} | settings))
+    out = Bytes()
+    batches, own = write_batches(
+        "0" * 16,
+        LinesWriter(out),
+        lambda: entries,
+        sharing=sharing,
+        layout_of=lambda entry: Layout(entry.listed.size_bytes, max(MIB, -(-entry.listed.size_bytes // 40_000))),
+    )
+    held = []
+    for batch in batches:
+        member = bytes(out.data[batch.offset : batch.offset + batch.length])
+        rows = [PlanEntry.from_row(Row(line, "batches"), bucket="bucket") for line in lines([member], path="batches")]
+        assert batch.objects == len(rows)
+        assert batch.size_bytes == sum(row.size_bytes for row in rows)
+        held.append(rows)
+    return batches, held, own, sharing
+
+
+@given(
+    sizes=SIZES.filter(bool),
+    max_tasks=st.integers(1, 30),
+    split_bytes=st.sampled_from([2 * MIB, 10 * MIB, 64 * GIB]),
+    batch_bytes=st.sampled_from([1, 3 * MIB, 256 * MIB]),
+)
+def test_every_byte_of_every_object_is_in_one_batch(
+    sizes: list[int], max_tasks: int, split_bytes: int, batch_bytes: int
+) -> None:
+    """Whole objects come once, parts of a split one cover it without gap, and batches keep the listing's order."""
+    batches, held, own, sharing = cut(sizes, max_tasks=max_tasks, split_bytes=split_bytes, batch_bytes=batch_bytes)
+    assert 1 <= len(batches) <= max_tasks
+    assert [batch.index for batch in batches] == list(range(len(batches)))
+    covered: dict[str, int] = {}
+    for batch, rows in zip(batches, held, strict=True):
+        for row in rows:
+            start = row.within.start if row.within else 0
+            assert covered.get(row.listed.key, 0) == start
+            assert (row.within is not None) == (batch.kind == "range")
+            covered[row.listed.key] = row.within.end if row.within else row.listed.size_bytes
+    assert covered == {entry.listed.key: entry.listed.size_bytes for entry in entries_of(sizes)}
+    for part in (held[:own], held[own:]):
+        keys = [row.listed.key for rows in part for row in rows]
+        assert keys == sorted(keys)
+    _check_balance(held[own:], sharing)
+
+
+def _check_balance(shared: list[list[PlanEntry]], sharing: Sharing) -> None:
+    weights = [[weight_of(row.listed.size_bytes) for row in rows] for rows in shared]
+    if not weights:
+        return
+    total = sum(map(sum, weights))
+    shares = sharing.shared_batches(total, 0)
+    largest = max(map(max, weights))
+    # What shares a batch weighs less than a task's share, or less than what is worth a task.
+    assert largest < max(sharing.batch_bytes, -(-sharing.total_weight // sharing.max_tasks) + 1)
+    fair = total / len(weights)
+    assert shares >= len(weights)
+    for weight in map(sum, weights):
+        assert weight <= fair + largest
+
+
+@given(sizes=SIZES.filter(bool), max_tasks=st.integers(1, 30))
+def test_the_same_objects_give_the_same_batches(sizes: list[int], max_tasks: int) -> None:
+    """Planning again gives the same members, digests included."""
+    assert cut(sizes, max_tasks=max_tasks)[0] == cut(sizes, max_tasks=max_tasks)[0]
+
+
+@given(weights=st.lists(st.integers(0, 10 * MIB), min_size=1), batches=st.integers(1, 50))
+def test_shares_never_go_back_and_stay_near_their_size(weights: list[int], batches: int) -> None:
+    """Shares ascend from object to object, and none exceeds its size by more than the largest object."""
+    total = sum(map(weight_of, weights))
+    shared = SharedCut(total, batches)
+    places = [shared.place(size) for size in weights]
+    assert places == sorted(places)
+    assert all(place in range(batches) for place in places)
+    for share in set(places):
+        weight = sum(weight_of(size) for size, place in zip(weights, places, strict=True) if place == share)
+        assert weight <= total / batches + max(map(weight_of, weights))
+
+
+def test_ten_tiny_objects_make_one_batch() -> None:
+    """Less work than a task is worth is not spread over tasks."""
+    batches, *_ = cut([1_000] * 10)
+    assert [batch.objects for batch in batches] == [10]
+
+
+def test_a_large_object_is_a_batch_of_its_own() -> None:
+    """One large object among small ones neither waits for them nor makes them wait."""
+    batches, *_ = cut([1_000, 3 * GIB, 1_000])
+    assert [(batch.objects, batch.size_bytes) for batch in batches] == [(1, 3 * GIB), (2, 2_000)]
+
+
+def test_a_million_small_objects_fill_the_tasks() -> None:
+    """Many small objects are balanced by count: their requests weigh more than their bytes."""
+    sharing = Sharing(1_000_000 * weight_of(1_000), max_tasks=500)
+    assert sharing.parts(1_000) == 0
+    assert sharing.shared_batches(1_000_000 * weight_of(1_000), 0) == 500
+
+
+@pytest.mark.parametrize(("max_tasks", "parts"), [(500, 160), (100, 100), (2, 2), (1, 1)])
+def test_an_object_of_10_tb_is_split_as_far_as_there_are_tasks(max_tasks: int, parts: int) -> None:
+    """A giant object becomes one range for each 64 GiB, at most one for each task."""
+    size = 10 * TIB
+    batches, *_ = cut([size], max_tasks=max_tasks)
+    assert len(batches) == parts
+    assert {batch.kind for batch in batches} == ({"range"} if parts > 1 else {"objects"})
+
+
+def test_more_large_objects_than_tasks_share_them() -> None:
+    """A thousand objects of a gibibyte are cut into at most so many tasks as allowed, two and a half each."""
+    batches, *_ = cut([GIB] * 1_000, max_tasks=400)
+    assert len(batches) == 400
+    assert {batch.objects for batch in batches} == {2, 3}
+
+
+@given(size=st.integers(1, 200 * MIB), block_bytes=st.integers(MIB, 9 * MIB), parts=st.integers(1, 60))
+def test_ranges_lie_on_block_borders_and_cover_the_object(size: int, block_bytes: int, parts: int) -> None:
+    """Ranges follow each other from 0 to the end, differ by one block at most, and none is empty."""
+    layout = Layout(size, block_bytes)
+    found = ranges(layout, parts)
+    assert len(found) == min(parts, len(layout))
+    assert [block.start for block in found] == [0, *(block.end for block in found[:-1])]
+    assert found[-1].end == size
+    assert all(block.start % block_bytes == 0 and block.size_bytes > 0 for block in found)
+    counts = [-(-block.size_bytes // block_bytes) for block in found]
+    assert max(counts) - min(counts) <= 1
+
+
+@pytest.mark.parametrize("settings", [{"max_tasks": 0}, {"max_tasks": 1_001}, {"split_bytes": MIB - 1}])
+def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
+    """No tasks, more than Airflow maps, or parts below a block are mistakes."""
+    with pytest.raises(WrongUse):
+        Sharing(1, **({"max_tasks": 1} | settings))
+
+
+def test_an_empty_object_weighs_its_requests() -> None:
+    """Even an object without bytes costs requests."""
+    assert weight_of(0) == OBJECT_WEIGHT > 0
+
+
+GOOD: dict[str, Any] = {
+    "plan": "0123456789abcdef",
+    "index": 3,
+    "offset": 100,
+    "length": 50,
+    "sha256": "a" * 64,
+    "objects": 7,
+    "size_bytes": 70,
+    "kind": "objects",
+}
+
+
+def test_a_descriptor_survives_xcom() -> None:
+    """A descriptor is the same after being a dictionary, and holds hexadecimal digits and numbers only."""
+    assert BatchDescriptor.from_dict(GOOD).as_dict() == GOOD
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in GOOD),
+        *({name: -1} for name in GOOD),
+        *({name: True} for name in GOOD),
+        *({name: "{{ var.value.secret }}"} for name in GOOD),
+        {"plan": "0123456789ABCDEF"},
+        {"plan": "0123456789abcdef\n"},
+        {"index": 1_000},
+        {"length": 0},
+        {"length": 1 << 40},
+        {"offset": 1 << 60},
+        {"objects": 0},
+        {"size_bytes": 1 << 80},
+        {"kind": "everything"},
+        {"bucket": "another"},
+    ],
+)
+def test_a_descriptor_that_cannot_be_is_bad_state(change: dict[str, object]) -> None:
+    """A value of the wrong type or range, or one too many, is refused; no template passes."""
+    with pytest.raises(BadState):
+        BatchDescriptor.from_dict(GOOD | change)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_descriptor_without_a_value_is_bad_state(name: str) -> None:
+    """Every value is needed."""
+    with pytest.raises(BadState):
+        BatchDescriptor.from_dict({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3])
+def test_what_is_no_descriptor_is_bad_state(values: Any) -> None:
+    """XCom may hold anything."""
+    with pytest.raises(BadState):
+        BatchDescriptor.from_dict(values)

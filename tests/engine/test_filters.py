@@ -1,0 +1,71 @@
+"""Filters: each rule at its boundary, and what is no rule."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.model import ListedObject
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def listed(key: str = "logs/2026/a.gz", *, size_bytes: int = 100, modified: datetime = NOON) -> ListedObject:
+    """Return an object as a listing shows it."""
+    return ListedObject("bucket", key, "etag", size_bytes, modified, "STANDARD_IA")
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes", "reason"),
+    [
+        ({"include": ["*.gz"]}, True, "not_included"),
+        ({"include": ["*.GZ"]}, False, "not_included"),
+        ({"include": ["a.gz"]}, False, "not_included"),
+        ({"include": ["x", "logs/????/*"]}, True, "not_included"),
+        ({"include": ["logs/[!3]*"]}, True, "not_included"),
+        ({"exclude": ["*.gz"]}, False, "excluded"),
+        ({"include": ["*"], "exclude": ["logs/*"]}, False, "excluded"),
+        ({"exclude": ["logs"]}, True, "excluded"),
+        ({"min_size_bytes": 100}, True, "too_small"),
+        ({"min_size_bytes": 101}, False, "too_small"),
+        ({"max_size_bytes": 100}, True, "too_large"),
+        ({"max_size_bytes": 99}, False, "too_large"),
+        ({"max_size_bytes": 0}, False, "too_large"),
+        ({"modified_after": NOON - SECOND}, True, "too_old"),
+        ({"modified_after": NOON}, False, "too_old"),
+        ({"modified_before": NOON + SECOND}, True, "too_new"),
+        ({"modified_before": NOON}, False, "too_new"),
+        ({"storage_classes": ["STANDARD", "STANDARD_IA"]}, True, "storage_class"),
+        ({"storage_classes": ["STANDARD"]}, False, "storage_class"),
+    ],
+)
+def test_each_rule_passes_or_names_itself(rule: dict[str, Any], passes: bool, reason: str) -> None:
+    """An object passes a rule, or is left out with that rule's name."""
+    assert Filters(**rule).reason_to_skip(listed()) == (None if passes else reason)
+
+
+def test_no_rule_passes_all() -> None:
+    """Without rules nothing is left out."""
+    assert Filters().reason_to_skip(listed("", size_bytes=0)) is None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"include": "*.gz"},
+        {"exclude": [""]},
+        {"exclude": [1]},
+        {"storage_classes": None},
+        {"min_size_bytes": -1},
+        {"max_size_bytes": True},
+        {"max_size_bytes": "1"},
+        {"modified_after": datetime(2026, 3, 1)},  # noqa: DTZ001 - that is the fault
+    ],
+)
+def test_what_is_no_rule_is_refused(rule: dict[str, Any]) -> None:
+    """A text instead of a list, a negative size or a moment without a zone is a mistake, not a rule."""
+    with pytest.raises(WrongUse):
+        Filters(**rule)

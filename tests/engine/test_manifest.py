@@ -1,0 +1,238 @@
+"""The manifest: what is written is read back, and nothing else is taken for a manifest."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.limits import MAX_OBJECT_BYTES
+from s3_to_azure.engine.manifest import ManifestPointer, read_manifest, write_manifest
+from s3_to_azure.engine.model import ListedObject
+from tests.fakes.state_memory import MemoryState
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+OBJECTS = st.lists(
+    st.builds(
+        ListedObject,
+        bucket=st.just("bucket"),
+        key=KEYS.map("p/".__add__),
+        etag=st.sampled_from(["0123456789abcdef0123456789abcdef", "d41d8-17"]),
+        size_bytes=st.integers(0, MAX_OBJECT_BYTES),
+        last_modified=st.just(NOON),
+        storage_class=st.sampled_from(["STANDARD", "DEEP_ARCHIVE"]),
+    ),
+    max_size=20,
+    unique_by=lambda listed: listed.key,
+)
+
+
+def written(objects: list[ListedObject]) -> tuple[MemoryState, ManifestPointer]:
+    """Return a state location with a manifest."""
+    files = MemoryState(piece_bytes=7)
+    return files, write_manifest(objects, files, bucket="bucket", prefix="p/")
+
+
+def one_object(**changes: Any) -> ListedObject:
+    """Return an object."""
+    return replace(ListedObject("bucket", "p/a", "etag", 3, NOON), **changes)
+
+
+@given(objects=OBJECTS)
+def test_what_is_written_is_read_back(objects: list[ListedObject]) -> None:
+    """Any keys come back in the order of the listing, with the totals in the pointer."""
+    files, pointer = written(objects)
+    assert list(read_manifest(files, pointer)) == objects
+    assert (pointer.objects, pointer.bytes_total) == (len(objects), sum(item.size_bytes for item in objects))
+
+
+@given(objects=OBJECTS)
+def test_the_pointer_says_whether_keys_ascend_as_utf8(objects: list[ListedObject]) -> None:
+    """Only ascending keys, compared as S3 compares them, can be joined later."""
+    keys = [listed.key.encode() for listed in objects]
+    assert written(objects)[1].ordered == (keys == sorted(keys))
+    by_bytes = sorted(objects, key=lambda listed: listed.key.encode())
+    assert written(by_bytes)[1].ordered
+
+
+def test_the_pointer_survives_xcom() -> None:
+    """The pointer is small, and the same after JSON."""
+    _, pointer = written([one_object()])
+    text = json.dumps(pointer.as_dict())
+    assert ManifestPointer.from_dict(json.loads(text)) == pointer
+    assert len(text) < 1_000
+
+
+def test_an_object_listed_twice_in_a_row_is_written_once() -> None:
+    """A page that is read again after an error does no harm."""
+    files, pointer = written([one_object(), one_object(), one_object(key="p/b")])
+    assert [listed.key for listed in read_manifest(files, pointer)] == ["p/a", "p/b"]
+    assert pointer.ordered
+
+
+class CountingState(MemoryState):
+    """Counts the bytes written, and keeps none."""
+
+    def __init__(self) -> None:
+        """Begin at none."""
+        super().__init__()
+        self.written = 0
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[Any]:
+        """Give itself as the writer's target."""
+        counting = self
+
+        class Writer:
+            def write(self, data: bytes) -> None:
+                counting.written += len(data)
+
+        yield Writer()
+
+
+def test_the_listing_is_not_held() -> None:
+    """While the listing runs, what came before is already compressed and written."""
+    files = CountingState()
+    seen: list[int] = []
+
+    def listing() -> Iterator[ListedObject]:
+        for number in range(30_000):
+            if not number % 10_000:
+                seen.append(files.written)
+            yield one_object(key=f"p/{number:06}", etag=sha256(str(number).encode()).hexdigest())
+
+    write_manifest(listing(), files, bucket="bucket", prefix="p/")
+    assert seen[0] < seen[1] < seen[2]
+
+
+@pytest.mark.parametrize("changes", [{"key": "q/a"}, {"bucket": "other"}])
+def test_a_listing_of_something_else_is_refused(changes: dict[str, Any]) -> None:
+    """A key outside the prefix, or of another bucket, never enters a manifest."""
+    with pytest.raises(BadState):
+        written([one_object(**changes)])
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_damaged_manifest_is_bad_state(data: st.DataObject) -> None:
+    """Bytes changed, cut or added anywhere end as BadState, whatever they make of gzip, JSON or values."""
+    files, pointer = written([one_object(key=f"p/{number}") for number in range(5)])
+    whole = bytearray(files.files[pointer.name])
+    at = data.draw(st.integers(0, len(whole) - 1))
+    damage = data.draw(st.sampled_from(["flip", "cut", "add"]))
+    if damage == "flip":
+        whole[at] ^= data.draw(st.integers(1, 255))
+    elif damage == "cut":
+        del whole[at:]
+    else:
+        whole[at:at] = data.draw(st.binary(min_size=1, max_size=50))
+    files.files[pointer.name] = bytes(whole)
+    with pytest.raises(BadState):
+        list(read_manifest(files, pointer))
+
+
+GOOD_LINE = {
+    "key": "p/a",
+    "etag": "etag",
+    "size_bytes": 3,
+    "last_modified": "2026-03-01T12:00:00+00:00",
+    "storage_class": "STANDARD",
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"\xff",
+        b"[" * 20_000,
+        b"9" * 10_000,
+        b'{"key": "p/a"}',
+        *(
+            json.dumps(GOOD_LINE | change).encode()
+            for change in (
+                {"more": 1},
+                {"key": 1},
+                {"key": ""},
+                {"key": "p/" + "x" * 1_024},
+                {"key": "p/" + "é" * 600},
+                {"key": "p/\ud800"},
+                {"key": "../outside"},
+                {"etag": 'e"tag'},
+                {"etag": "e\r\ntag"},
+                {"etag": ""},
+                {"size_bytes": -1},
+                {"size_bytes": True},
+                {"size_bytes": 1.5},
+                {"size_bytes": "3"},
+                {"size_bytes": MAX_OBJECT_BYTES + 1},
+                {"last_modified": "2026-03-01T12:00:00"},
+                {"last_modified": "yesterday"},
+                {"last_modified": 17},
+                {"storage_class": "standard class"},
+                {"storage_class": None},
+            )
+        ),
+    ],
+)
+def test_a_line_that_cannot_be_is_bad_state(line: bytes) -> None:
+    """Each value is checked for type and range, even where digest and totals fit."""
+    files = MemoryState()
+    data = gzip.compress(line + b"\n")
+    pointer = ManifestPointer(
+        token="0" * 16,
+        bucket="bucket",
+        prefix="p/",
+        objects=1,
+        bytes_total=3,
+        ordered=True,
+        length=len(data),
+        sha256=sha256(data).hexdigest(),
+    )
+    files.files[pointer.name] = gzip.compress(json.dumps(GOOD_LINE).encode() + b"\n")
+    with pytest.raises(BadState, match="it is not the file"):
+        list(read_manifest(files, pointer))
+    files.files[pointer.name] = data
+    with pytest.raises(BadState):
+        list(read_manifest(files, pointer))
+
+
+def test_a_gzip_bomb_is_bad_state() -> None:
+    """A line of a gibibyte of zeros is refused after its first pieces."""
+    files, pointer = written([one_object()])
+    files.files[pointer.name] = gzip.compress(bytes(64 << 20))
+    with pytest.raises(BadState, match="too long"):
+        list(read_manifest(files, pointer))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token": "../../other/run0"},
+        {"token": 5},
+        {"objects": -1},
+        {"objects": None},
+        {"ordered": "yes"},
+        {"sha256": "f" * 63},
+        {"prefix": "x" * 1_025},
+        {"more": 1},
+    ],
+)
+def test_a_pointer_that_cannot_be_is_bad_state(change: dict[str, object]) -> None:
+    """A pointer is checked like a file."""
+    _, pointer = written([one_object()])
+    with pytest.raises(BadState):
+        ManifestPointer.from_dict(pointer.as_dict() | change)

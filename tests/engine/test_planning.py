@@ -1,0 +1,318 @@
+"""The plan: each object decided from both listings, written once, and right whatever the destination's order."""
+
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3_to_azure.engine.batch_slice import BatchSlice
+from s3_to_azure.engine.block_ids import StagedBlock, fingerprint
+from s3_to_azure.engine.errors import BadState, BudgetTooSmall, WrongUse
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.limits import MIB, TIB
+from s3_to_azure.engine.manifest import write_manifest
+from s3_to_azure.engine.model import BlobState, Condition, ListedObject
+from s3_to_azure.engine.plan import Amount, Plan, Requests, requests_for
+from s3_to_azure.engine.plan_files import LeftOut, PlanEntry, read_left_out, read_plan_index
+from s3_to_azure.engine.planning import PlanSettings, make_plan
+from s3_to_azure.engine.preview import preview
+from s3_to_azure.engine.prices import egress_dollars
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import EPOCH, MemorySource
+from tests.fakes.state_memory import MemoryState
+
+KEYS = st.lists(st.text(alphabet="ab-/é𝄞", min_size=1, max_size=3), unique=True, max_size=25)
+
+
+class ShuffledDestination(MemoryDestination):
+    """Lists in an order of its own, as an account with a hierarchical namespace may."""
+
+    seed: int | None = None
+    heads = 0
+
+    def list(self, prefix: str) -> Iterator[BlobState]:
+        """List shuffled."""
+        found = [*super().list(prefix)]
+        if self.seed is not None:
+            random.Random(self.seed).shuffle(found)
+        return iter(found)
+
+    def head(self, blob: str) -> BlobState | None:
+        """Count."""
+        self.heads += 1
+        return super().head(blob)
+
+
+class Stage:
+    """A source, a destination and state, with a way to plan."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.source = MemorySource("bucket")
+        self.destination = ShuffledDestination()
+        self.files = MemoryState()
+
+    def object(self, key: str, data: bytes = b"data", **options: Any) -> ListedObject:
+        """Put an object."""
+        self.source.put("bucket", key, data, **options)
+        return self.source.listed("bucket", key)
+
+    def copy_of(self, blob: str, listed: ListedObject, data: bytes = b"data", **changes: str) -> str:
+        """Write a blob that says it is a copy of the object."""
+        metadata = {"s3_etag": listed.etag, "s3_last_modified": listed.last_modified.isoformat()} | changes
+        return self.destination.write(blob, data, metadata=metadata)
+
+    def plan(self, *, ordered: bool = True, **options: Any) -> Plan:
+        """List and plan."""
+        chosen = PlanSettings(**({"s3_prefix": "", "blob_prefix": ""} | options))
+        listing = [*self.source.list("bucket", chosen.s3_prefix)]
+        pointer = write_manifest(
+            listing if ordered else reversed(listing), self.files, bucket="bucket", prefix=chosen.s3_prefix
+        )
+        return make_plan(self.files, pointer, self.destination, chosen)
+
+    def entries(self, plan: Plan, s3_prefix: str = "", blob_prefix: str = "") -> list[PlanEntry]:
+        """Return all entries of all batches."""
+        slices = (
+            BatchSlice(self.files, batch, bucket="bucket", s3_prefix=s3_prefix, blob_prefix=blob_prefix)
+            for batch in plan.batches
+        )
+        return [entry for piece in slices for entry in piece.entries()]
+
+    def left_out(self, plan: Plan) -> dict[str, LeftOut]:
+        """Return what the plan left out, by key."""
+        return {item.key: item for item in read_left_out(self.files, plan.token)}
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Return an empty stage."""
+    return Stage()
+
+
+def test_each_object_gets_its_decision(stage: Stage) -> None:
+    """Absent, same, older, newer, unknown and no block blob: each ends where the table of decisions says."""
+    listed = {name: stage.object(f"in/{name}") for name in ("absent", "newer", "older", "page", "same", "unknown")}
+    old = (EPOCH - timedelta(days=1)).isoformat()
+    young = (EPOCH + timedelta(days=1)).isoformat()
+    stage.copy_of("out/same", listed["same"], s3_verified_by="crc64nvme", s3_checksum="crc64nvme:AAA=")
+    older = stage.copy_of("out/older", listed["older"], s3_etag="before", s3_last_modified=old)
+    stage.copy_of("out/newer", listed["newer"], s3_etag="after", s3_last_modified=young)
+    unknown = stage.destination.write("out/unknown", b"?")
+    stage.destination.write("out/page", b"?", blob_type="PageBlob")
+    stage.destination.write("out/stranger", b"?")
+    plan = stage.plan(s3_prefix="in/", blob_prefix="out/")
+    conditions = {entry.listed: entry.condition for entry in stage.entries(plan, "in/", "out/")}
+    assert conditions == {
+        listed["absent"]: Condition(None),
+        listed["older"]: Condition(older),
+        listed["unknown"]: Condition(unknown),
+    }
+    left_out = stage.left_out(plan)
+    assert {key: (item.status, item.reason) for key, item in left_out.items()} == {
+        "in/same": ("unchanged", ""),
+        "in/newer": ("skipped", "destination_newer"),
+        "in/page": ("failed", "wrong_blob_type"),
+    }
+    assert left_out["in/same"].verified_by == "crc64nvme"
+    assert (plan.listed, plan.copy, plan.unchanged) == (Amount(6, 24), Amount(3, 12), Amount(1, 4))
+    assert (plan.skipped, plan.failed) == ({"destination_newer": Amount(1, 4)}, {"wrong_blob_type": Amount(1, 4)})
+    assert plan.only_in_destination == 1
+    assert stage.destination.heads == 0
+
+
+def test_names_and_filters_leave_out_with_a_reason(stage: Stage) -> None:
+    """What is filtered, cannot be named or would land among the state is counted by reason."""
+    for key in ("a/ok", "a/../b", "a/dot.", "a/folder/", "_s3_to_azure/x/plan.json", "skip.tmp"):
+        stage.object(key, b"" if key.endswith("folder/") else b"data")
+    stage.object("a/full/", b"data")
+    plan = stage.plan(filters=Filters(exclude=("*.tmp",)))
+    reasons = {key: (item.status, item.reason.partition(":")[0]) for key, item in stage.left_out(plan).items()}
+    assert reasons == {
+        "a/../b": ("failed", "name_refused"),
+        "a/dot.": ("failed", "name_refused"),
+        "a/full/": ("failed", "name_refused"),
+        "a/folder/": ("skipped", "folder_marker"),
+        "_s3_to_azure/x/plan.json": ("skipped", "reserved_name"),
+        "skip.tmp": ("skipped", "excluded"),
+    }
+    assert plan.refused_names == ("a/../b", "a/dot.", "a/full/")
+    assert "3 objects with a name that Azure refuses" in plan.warnings[0]
+    lenient = stage.plan(refused_names="skip")
+    assert lenient.skipped["name_refused"] == Amount(3, 12)
+    assert not lenient.failed
+
+
+def test_no_copy_is_planned_into_the_state(stage: Stage) -> None:
+    """A blob prefix among the state is refused; a key that would complete the folder's name is left out."""
+    for prefix in ("_s3_to_azure", "_s3_to_azure/", "_s3_to_azure/x"):
+        with pytest.raises(WrongUse):
+            PlanSettings(s3_prefix="", blob_prefix=prefix)
+    stage.object("_azure/dag/run/plan.json")
+    plan = stage.plan(blob_prefix="_s3_to")
+    assert plan.skipped == {"reserved_name": Amount(1, 4)}
+
+
+def test_a_second_night_asks_for_nothing_but_listings(stage: Stage) -> None:
+    """Unchanged objects cost no request of their own, and no batch is made."""
+    for number in range(50):
+        stage.copy_of(f"{number:03}", stage.object(f"{number:03}"))
+    plan = stage.plan()
+    assert plan.batches == ()
+    assert plan.unchanged.objects == 50
+    assert plan.planning == Requests(s3_list=1, azure_list=1)
+    assert plan.copying == Requests()
+    assert stage.destination.heads == 0
+
+
+def test_rewritten_bytes_are_unchanged_but_told(stage: Stage) -> None:
+    """The same bytes written again may have other metadata; a listing cannot tell, so the plan says how many."""
+    before = stage.object("a")
+    stage.copy_of("a", before)
+    stage.object("a", last_modified=EPOCH + timedelta(days=3))
+    plan = stage.plan()
+    assert (plan.unchanged.objects, plan.rewritten) == (1, 1)
+    assert "listing does not show" in plan.warnings[0]
+
+
+@settings(max_examples=150)
+@given(
+    keys=KEYS,
+    there=KEYS,
+    seed=st.one_of(st.none(), st.integers(0, 99)),
+    ordered=st.booleans(),
+    overwrite=st.sampled_from(["if_changed", "never", "always"]),
+)
+def test_whatever_the_orders_no_condition_is_wrong(
+    keys: list[str], there: list[str], seed: int | None, ordered: bool, overwrite: str
+) -> None:
+    """A planned state is the true one, or left to the copy; each object is planned or left out exactly once."""
+    stage = Stage()
+    stage.destination.seed = seed
+    listed = {key: stage.object(key) for key in keys}
+    for number, name in enumerate(there):
+        if name in listed and number % 2:
+            stage.copy_of(name, listed[name])
+        else:
+            stage.destination.write(name, b"?")
+    plan = stage.plan(ordered=ordered, overwrite=overwrite)
+    entries = stage.entries(plan)
+    for entry in entries:
+        blob = stage.destination.blobs.get(entry.listed.key)
+        assert entry.condition in (None, Condition(blob.etag if blob else None))
+        assert entry.condition is not None or not plan.joined
+    left_out = stage.left_out(plan)
+    for item in left_out.values():
+        assert item.key in there or item.status != "unchanged"
+    assert sorted([*(entry.listed.key for entry in entries), *left_out]) == sorted(keys)
+    if plan.joined:
+        assert plan.only_in_destination == len(set(there) - set(keys))
+
+
+def test_a_giant_is_split_under_one_condition(stage: Stage) -> None:
+    """Parts share block size and condition, looked up by a request of its own even where listings cannot be joined."""
+    stage.object("giant", bytes(9 * MIB))
+    stage.object("small")
+    etag = stage.destination.write("giant", b"old")
+    plan = stage.plan(ordered=False, split_bytes=3 * MIB, block_bytes=MIB)
+    entries = [entry for entry in stage.entries(plan) if entry.within]
+    assert not plan.joined
+    assert [(entry.within.start, entry.within.end) for entry in entries if entry.within] == [
+        (0, 3 * MIB),
+        (3 * MIB, 6 * MIB),
+        (6 * MIB, 9 * MIB),
+    ]
+    assert {entry.condition for entry in entries} == {Condition(etag)}
+    assert {entry.block_bytes for entry in entries} == {MIB}
+    assert [batch.kind for batch in plan.batches] == ["range"] * 3 + ["objects"]
+
+
+def test_a_giant_keeps_the_layout_that_is_staged(stage: Stage) -> None:
+    """What an earlier run staged in other blocks is adopted, so that nothing of it is sent again."""
+    listed = stage.object("giant", bytes(9 * MIB))
+    for start in (0, 2 * MIB):
+        staged = StagedBlock(start, start + 2 * MIB, 0, bytes(16), fingerprint(listed))
+        stage.destination.stage_foreign("giant", staged.block_id.encode(), bytes(2 * MIB))
+    plan = stage.plan(split_bytes=3 * MIB, block_bytes=MIB)
+    assert {entry.block_bytes for entry in stage.entries(plan)} == {2 * MIB}
+
+
+def test_a_giant_is_copied_once_where_the_copy_is_there(stage: Stage) -> None:
+    """A giant that the unordered listing did not show is found by its own look."""
+    stage.copy_of("giant", stage.object("giant", bytes(4 * MIB)), bytes(4 * MIB))
+    stage.object("small")
+    plan = stage.plan(ordered=False, split_bytes=2 * MIB)
+    assert (plan.copy.objects, plan.unchanged.objects, stage.destination.heads) == (1, 1, 1)
+
+
+def test_a_budget_too_small_is_told_before_anything_is_copied(stage: Stage) -> None:
+    """An object whose blocks exceed the memory budget fails the plan, not its copy at three in the morning."""
+    huge = ListedObject("bucket", "huge", "etag", 40 * TIB, EPOCH)
+    pointer = write_manifest([huge], stage.files, bucket="bucket", prefix="")
+    with pytest.raises(BudgetTooSmall):
+        make_plan(stage.files, pointer, stage.destination, PlanSettings(s3_prefix="", blob_prefix=""))
+
+
+def test_the_plan_is_the_runs_when_it_is_whole(stage: Stage) -> None:
+    """plan.json names the plan last, and lists its batches; the file between the passes is gone."""
+    stage.object("a")
+    plan = stage.plan()
+    index = read_plan_index(stage.files)
+    assert index is not None
+    assert (index.token, index.batches, index.own_batches) == (plan.token, plan.batches, 0)
+    assert not [name for name in stage.files.files if "decisions" in name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{}", b"[]", b"{" * 5_000, b"x" * 100_000, b'{"token": "0"}'],
+)
+def test_a_plan_index_that_cannot_be_is_bad_state(stage: Stage, text: bytes) -> None:
+    """plan.json is checked like every state file."""
+    stage.files.files["plan.json"] = text
+    with pytest.raises(BadState):
+        read_plan_index(stage.files)
+
+
+def test_a_preview_tells_cost_and_time(stage: Stage) -> None:
+    """Bytes at a rate, requests, dollars and their date are there before anything moves."""
+    stage.object("a", bytes(3_000_000))
+    shown = preview(stage.plan(), rate_bytes_s=1_000_000)
+    assert shown["estimate"]["seconds"] == 3.0
+    assert shown["estimate"]["requests"] == {
+        "s3_list": 1,
+        "s3_get": 1,
+        "azure_list": 1,
+        "azure_read": 0,
+        "azure_write": 1,
+    }
+    assert stage.source.opened == []
+    with pytest.raises(WrongUse):
+        preview(stage.plan(), rate_bytes_s=0)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "dollars"),
+    [(0, 0.0), (10**12, 90.0), (10_240 * 10**9, 921.6), (11_240 * 10**9, 1_006.6)],
+)
+def test_egress_is_priced_in_tiers(size_bytes: int, dollars: float) -> None:
+    """The first 10 TB cost more than the next."""
+    assert egress_dollars(size_bytes) == pytest.approx(dollars)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "looked", "requests"),
+    [
+        (0, True, Requests(s3_get=1, azure_write=1)),
+        (MIB, True, Requests(s3_get=1, azure_write=1)),
+        (MIB, False, Requests(s3_get=1, azure_read=1, azure_write=1)),
+        (MIB + 1, True, Requests(s3_get=3, azure_read=2, azure_write=3)),
+    ],
+)
+def test_requests_are_those_of_the_copy(size_bytes: int, looked: bool, requests: Requests) -> None:
+    """One GET and one Put Blob for a small object; for blocks also a HEAD, a block list and its commit."""
+    assert requests_for(size_bytes, block_bytes=MIB, looked=looked) == requests

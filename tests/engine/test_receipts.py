@@ -1,0 +1,176 @@
+"""Receipts in the state location: written in time and whatever happens, read without trust."""
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.errors import BadState, Cancelled, ServerFailed
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.receipts import (
+    CHUNK_RECEIPTS,
+    ReceiptWriter,
+    folder_of,
+    read_receipts,
+    settles,
+    stronger,
+)
+from tests.fakes.state_memory import MemoryState, MemoryStateWriter
+
+BATCH = BatchDescriptor("0123456789abcdef", 7, 0, 1, "a" * 64, 1, 1, "objects")
+RECEIPT = Receipt("bucket", "a/é", "etag", 3, "container", "b/é", "copied", "", "crc64nvme", "crc64nvme:A=", 1)
+
+
+class FailingState(MemoryState):
+    """Fails the next writes."""
+
+    failures = 0
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[MemoryStateWriter]:
+        """Fail, or write."""
+        if self.failures:
+            self.failures -= 1
+            raise ServerFailed(service="Azure", status=500, code="InternalError", thing=name)
+        with super().write(name) as out:
+            yield out
+
+
+def names(files: MemoryState) -> list[str]:
+    """Return the chunks' names without their folder."""
+    return [name.removeprefix(folder_of(BATCH)) for name in files.names()]
+
+
+def test_receipts_come_back_as_written() -> None:
+    """All values survive, a reason is cut to its bound, and all tries' receipts are read."""
+    files = MemoryState()
+    long = replace(RECEIPT, status="failed", reason="x" * 5_000, try_number=2)
+    for try_number, receipt in ((1, RECEIPT), (2, long)):
+        with ReceiptWriter(files, BATCH, try_number) as receipts:
+            receipts.add(receipt)
+    assert names(files) == ["001-00001.jsonl.gz", "002-00001.jsonl.gz"]
+    assert list(read_receipts(files, BATCH)) == [RECEIPT, replace(long, reason="x" * 2_000)]
+    assert list(read_receipts(files, replace(BATCH, index=8))) == []
+
+
+def test_a_chunk_is_written_after_a_thousand() -> None:
+    """A kill between chunks loses less than a thousand receipts."""
+    files = MemoryState()
+    with ReceiptWriter(files, BATCH, 1) as receipts:
+        for number in range(CHUNK_RECEIPTS * 2 + 1):
+            receipts.add(replace(RECEIPT, key=str(number)))
+            assert len(files.files) == (number + 1) // CHUNK_RECEIPTS
+    assert names(files) == [f"001-{number:05}.jsonl.gz" for number in (1, 2, 3)]
+    assert len(list(read_receipts(files, BATCH))) == CHUNK_RECEIPTS * 2 + 1
+
+
+def test_a_chunk_is_written_after_a_while() -> None:
+    """A slow object does not keep the receipts of those before it from being written."""
+    files, written = MemoryState(), threading.Event()
+
+    class Watched(MemoryState):
+        @contextmanager
+        def write(self, name: str) -> Iterator[MemoryStateWriter]:
+            with files.write(name) as out:
+                yield out
+            written.set()
+
+    with ReceiptWriter(Watched(), BATCH, 1, chunk_seconds=0.01) as receipts:
+        receipts.add(RECEIPT)
+        assert written.wait(10)
+    assert list(read_receipts(files, BATCH)) == [RECEIPT]
+
+
+@pytest.mark.parametrize("error", [Cancelled.now(), RuntimeError("a bug"), KeyboardInterrupt()])
+def test_receipts_are_written_whatever_ends_the_batch(error: BaseException) -> None:
+    """What was done is known to the next try, however this one ends; its error is the one raised."""
+    files = MemoryState()
+
+    def batch() -> None:
+        with ReceiptWriter(files, BATCH, 1) as receipts:
+            receipts.add(RECEIPT)
+            raise error
+
+    with pytest.raises(type(error)):
+        batch()
+    assert list(read_receipts(files, BATCH)) == [RECEIPT]
+
+
+def test_a_chunk_that_failed_is_written_with_the_next() -> None:
+    """A failed write in between costs nothing."""
+    files = FailingState()
+    files.failures = 1
+    with ReceiptWriter(files, BATCH, 1) as receipts:
+        for number in range(CHUNK_RECEIPTS + 1):
+            receipts.add(replace(RECEIPT, key=str(number)))
+    assert len(list(read_receipts(files, BATCH))) == CHUNK_RECEIPTS + 1
+
+
+def test_a_batch_whose_receipts_cannot_be_written_fails() -> None:
+    """Success without receipts would be unaccounted for."""
+    files = FailingState()
+    files.failures = 1
+    with pytest.raises(ServerFailed), ReceiptWriter(files, BATCH, 1) as receipts:
+        receipts.add(RECEIPT)
+
+
+def test_a_try_number_that_comes_again_overwrites_nothing() -> None:
+    """A cleared task may begin again at its first try."""
+    files = MemoryState()
+    for key in ("a", "b"):
+        with ReceiptWriter(files, BATCH, 1) as receipts:
+            receipts.add(replace(RECEIPT, key=key))
+    assert [receipt.key for receipt in read_receipts(files, BATCH)] == ["a", "b"]
+
+
+def test_a_confirmed_copy_is_never_taken_back() -> None:
+    """Copied beats whatever else any try says; of two equal ones the later holds."""
+    copied, failed = replace(RECEIPT, try_number=1), replace(RECEIPT, status="failed", try_number=2)
+    assert stronger(copied, failed) is copied
+    assert stronger(failed, copied) is copied
+    assert stronger(None, failed) is failed
+    later = replace(failed, try_number=3)
+    assert stronger(failed, later) is later
+    assert stronger(later, failed) is later
+    assert [settles(replace(RECEIPT, status=status)) for status in ("copied", "unchanged", "skipped")] == [True] * 3
+    assert not settles(failed)
+    assert not settles(replace(RECEIPT, status="staged"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "done"},
+        {"status": None},
+        {"more": 1},
+        {"key": 3},
+        {"size_bytes": -1},
+        {"bytes_sent": 1.5},
+        {"seconds": float("nan")},
+        {"seconds": "1"},
+        {"reason": "x" * 2_001},
+        {"try_number": True},
+        {"blob": "\udcff"},
+    ],
+)
+def test_a_receipt_that_cannot_be_is_bad_state(change: dict[str, Any]) -> None:
+    """Receipts are read like every state file."""
+    files = MemoryState()
+    row = RECEIPT.as_dict() | change
+    files.files[f"{folder_of(BATCH)}001-00001.jsonl.gz"] = gzip.compress(json.dumps(row).encode() + b"\n")
+    with pytest.raises(BadState):
+        list(read_receipts(files, BATCH))
+
+
+def test_a_strange_file_among_receipts_is_bad_state() -> None:
+    """Nothing is guessed about a file that no try wrote."""
+    files = MemoryState()
+    files.files[f"{folder_of(BATCH)}notes.txt"] = b""
+    with pytest.raises(BadState):
+        list(read_receipts(files, BATCH))

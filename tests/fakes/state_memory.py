@@ -1,0 +1,81 @@
+"""A run's state files in memory: keeps the contract of ``StateFiles``; can lose or damage what a test wants."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from s3_to_azure.engine.errors import BadState
+
+
+class MemoryState:
+    """The files of one run.
+
+    Args:
+        piece_bytes: Length of the pieces in which a file is read.
+    """
+
+    def __init__(self, *, piece_bytes: int = 4096) -> None:
+        """Begin with no file."""
+        self.location = "state/_s3_to_azure/dag/run"
+        self.files: dict[str, bytes] = {}
+        self.reads: list[tuple[str, int, int | None]] = []
+        self.deleted_before: datetime | None = None
+        self._piece_bytes = piece_bytes
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def write(self, name: str) -> Iterator["MemoryStateWriter"]:
+        """See the port."""
+        writer = MemoryStateWriter()
+        yield writer
+        with self._lock:
+            self.files[name] = b"".join(writer.pieces)
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
+        """See the port."""
+        with self._lock:
+            self.reads.append((name, start, end))
+            data = self._find(name)
+        if end is not None and end > len(data):
+            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+        return data[start:end]
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """See the port."""
+        data = self._find(name)
+        for start in range(0, len(data), self._piece_bytes):
+            yield data[start : start + self._piece_bytes]
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """See the port."""
+        with self._lock:
+            found = sorted(name for name in self.files if name.startswith(prefix))
+        yield from found
+
+    def delete(self, name: str) -> None:
+        """See the port."""
+        with self._lock:
+            self.files.pop(name, None)
+
+    def delete_runs_before(self, moment: datetime) -> int:
+        """See the port; there are no others."""
+        self.deleted_before = moment
+        return 0
+
+    def _find(self, name: str) -> bytes:
+        if name not in self.files:
+            raise BadState(path=f"{self.location}/{name}", detail="it is not there")
+        return self.files[name]
+
+
+class MemoryStateWriter:
+    """A state file while it is written."""
+
+    def __init__(self) -> None:
+        """Begin an empty file."""
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """See the port."""
+        self.pieces.append(data)
