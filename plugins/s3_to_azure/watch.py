@@ -7,13 +7,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from s3_to_azure.engine.errors import Cancelled
 from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.throughput import Stretch, Throughput, read_stretches
 from s3_to_azure.wording import duration_text, size_text
 
 T = TypeVar("T")
@@ -28,12 +29,17 @@ _NOTE_EVERY_S: Final = 5.0
 _FIRST_LINE_S: Final = 5.0
 _LONGEST_SILENCE_S: Final = 60.0
 _RATE_WINDOW_S: Final = 30.0
+_MOST_TEXT: Final = 300
 
 log = logging.getLogger(__name__)
 
 
 class Notes(Protocol):
     """Airflow's ``task_state_store``: small JSON values beside the task."""
+
+    def get(self, key: str) -> object:
+        """Read one value, also an earlier try's; each call goes to the API server."""
+        ...
 
     def set(self, key: str, value: Any) -> None:
         """Write one value; each call goes to the API server."""
@@ -88,12 +94,16 @@ def progress_line(sight: Sight) -> str:
     return "; ".join(parts)
 
 
-def progress_note(sight: Sight) -> dict[str, Any]:
-    """Return what the web page shows: the names of ``Snapshot``, and seconds, bytes_per_second, updated_at."""
+def progress_note(
+    sight: Sight, failures: Iterable[tuple[str, str]] = (), throughput: Sequence[Sequence[float]] = ()
+) -> dict[str, Any]:
+    """Return what the web page shows, at most some 16 KB: the names of ``Snapshot``, and more beside them."""
     return asdict(sight.totals) | {
         "seconds": round(sight.seconds, 1),
         "bytes_per_second": round(sight.bytes_per_second),
         "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "failures": [{"key": key[:_MOST_TEXT], "reason": reason[:_MOST_TEXT]} for key, reason in failures],
+        "throughput": list(throughput),
     }
 
 
@@ -122,6 +132,7 @@ class Teller:
         self._silence_s = _FIRST_LINE_S
         self._next_line = self._began + self._silence_s
         self._next_note = self._began
+        self._throughput: Throughput | None = None
 
     def look(self) -> Sight:
         """Return what is seen now."""
@@ -152,10 +163,18 @@ class Teller:
         if self._notes is None:
             return
         try:
-            self._notes.set(PROGRESS_KEY, progress_note(sight))
+            if self._throughput is None:
+                self._throughput = Throughput(time.time() - sight.seconds, self._earlier_throughput(self._notes))
+            self._throughput.add(time.time(), sight.totals.bytes_sent)
+            self._notes.set(PROGRESS_KEY, progress_note(sight, self._progress.failures(), self._throughput.as_lists()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is worth more than its display
             self._notes = None
             log.warning("Progress cannot be shown in the web UI (%s); the transfer goes on", error)
+
+    @staticmethod
+    def _earlier_throughput(notes: Notes) -> list[Stretch]:
+        earlier = notes.get(PROGRESS_KEY)
+        return read_stretches(earlier.get("throughput")) if isinstance(earlier, dict) else []
 
 
 def watched(work: Callable[[], T], *, teller: Teller, cancelled: threading.Event) -> T:
@@ -197,8 +216,8 @@ def watched(work: Callable[[], T], *, teller: Teller, cancelled: threading.Event
         raise
     if not ended.is_set():
         raise Cancelled.now()
+    teller.close()
     if failure:
         # Its frames are the transfer's threads; the sentence says what a reader needs.
         raise failure[0]
-    teller.close()
     return result[0]

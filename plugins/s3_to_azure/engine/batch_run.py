@@ -97,7 +97,9 @@ def copy_batch(
         if settled:
             for receipt in settled.from_destination(try_number):
                 receipts.add(receipt)
-            shop.progress.add(objects_done=len(settled.keys))
+            shop.progress.add(objects_done=len(settled.keys), bytes_resumed=settled.size_bytes)
+            # The summary counts only the objects that this try went on with.
+            before = replace(before, bytes_resumed=before.bytes_resumed + settled.size_bytes)
             log.info("Earlier tries finished %d of %d objects", len(settled.keys), descriptor.objects)
         tasks = (batch.task(entry) for entry in batch.entries() if settled is None or not settled.has(entry))
         for outcome in copy_many(shop, tasks, try_number=try_number):

@@ -35,7 +35,14 @@ class EarlierTries:
         """Read the receipts."""
         self._shop = shop
         self._batch = batch
-        self.keys = {receipt.key for receipt in read_receipts(files, batch.descriptor) if settles(receipt)}
+        settled = {receipt.key: receipt for receipt in read_receipts(files, batch.descriptor) if settles(receipt)}
+        self.keys = set(settled)
+        self._size_bytes = sum(receipt.size_bytes for receipt in settled.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the batch that those objects hold."""
+        return min(self._size_bytes, self._batch.descriptor.size_bytes)
 
     def has(self, entry: PlanEntry) -> bool:
         """Say whether the object needs nothing more."""
@@ -57,6 +64,7 @@ class EarlierTries:
                 entry = left.get(blob.name)
                 if entry is not None and (status := self._status(entry, blob)):
                     self.keys.add(entry.listed.key)
+                    self._size_bytes += entry.listed.size_bytes
                     yield _found(entry, blob, status, destination.container, try_number)
                 if blob.name >= last:
                     return

@@ -82,6 +82,7 @@ class _Crew:
                 failed = outcome.error is not None
                 if failed:
                     log.warning("%r failed: %s", task.key, outcome.error)
+                    self._shop.progress.add_failure(task.key, str(outcome.error))
                 self._shop.progress.add(objects_done=not failed, objects_failed=failed)
                 self._hand_over(outcome)
         except Cancelled:

@@ -2,6 +2,9 @@
 
 import threading
 from dataclasses import dataclass, replace
+from typing import Final
+
+MOST_FAILURES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Progress:
         """Begin at zero of the given totals."""
         self._lock = threading.Lock()
         self._now = Snapshot(objects_total=objects_total, bytes_total=bytes_total)
+        self._failures: list[tuple[str, str]] = []
 
     def add(self, **deltas: int) -> None:
         """Add to the totals, by the names of ``Snapshot``."""
@@ -40,3 +44,14 @@ class Progress:
         """Return the totals as of now."""
         with self._lock:
             return self._now
+
+    def add_failure(self, key: str, reason: str) -> None:
+        """Keep one of the first failures, to show while the others go on; it is not counted here."""
+        with self._lock:
+            if len(self._failures) < MOST_FAILURES:
+                self._failures.append((key, reason))
+
+    def failures(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys and reasons of the first failed objects."""
+        with self._lock:
+            return tuple(self._failures)
