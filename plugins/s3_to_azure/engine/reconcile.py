@@ -33,21 +33,26 @@ class Account:
         receipt: The receipt that holds.
         bytes_sent: Bytes sent by all its tries and parts.
         retries: Retries of all its tries and parts.
+        batch: Number of the batch whose task's log tells of it; None where the plan left it out.
     """
 
     receipt: Receipt
     bytes_sent: int = 0
     retries: int = 0
+    batch: int | None = None
 
     @classmethod
-    def of(cls, receipt: Receipt) -> "Account":
+    def of(cls, receipt: Receipt, batch: int) -> "Account":
         """Return the account of one try."""
-        return cls(receipt, receipt.bytes_sent, receipt.retries)
+        return cls(receipt, receipt.bytes_sent, receipt.retries, batch)
 
     def plus(self, other: "Account") -> "Account":
         """Return the account of both tries."""
         return Account(
-            stronger(self.receipt, other.receipt), self.bytes_sent + other.bytes_sent, self.retries + other.retries
+            stronger(self.receipt, other.receipt),
+            self.bytes_sent + other.bytes_sent,
+            self.retries + other.retries,
+            self.batch,
         )
 
 
@@ -119,7 +124,8 @@ class _Ledger:
             accounts = []
             for entry, batch in group:
                 accounts.append(
-                    self._accounts(batch).get(key) or Account(self._receipt(entry.listed, "failed", MISSING))
+                    self._accounts(batch).get(key)
+                    or Account(self._receipt(entry.listed, "failed", MISSING), batch=batch.index)
                 )
             yield key, _joined(accounts)
 
@@ -135,12 +141,12 @@ class _Ledger:
             account = accounts.get(key)
             if account is not None and account.receipt.status == "staged":
                 account = replace(account, receipt=replace(account.receipt, status="failed", reason=_NOT_COMMITTED))
-            yield key, account or Account(self._receipt(entry.listed, "failed", MISSING))
+            yield key, account or Account(self._receipt(entry.listed, "failed", MISSING), batch=batch.index)
 
     def _accounts(self, batch: BatchDescriptor) -> dict[str, Account]:
         accounts: dict[str, Account] = {}
         for receipt in read_receipts(self._files, batch):
-            account = Account.of(receipt)
+            account = Account.of(receipt, batch.index)
             earlier = accounts.get(receipt.key)
             accounts[receipt.key] = earlier.plus(account) if earlier else account
         return accounts
@@ -184,7 +190,7 @@ def _joined(parts: list[Account]) -> Account:
         failed = next((receipt for receipt in receipts if receipt.status == "failed"), None)
         held = failed or replace(receipts[0], status="failed", reason=_NOT_COMMITTED)
     if len(parts) == 1:
-        return Account(held, sent, retries)
+        return Account(held, sent, retries, parts[0].batch)
     started = [receipt.started_at for receipt in receipts if receipt.started_at]
     whole = replace(
         held,
@@ -194,7 +200,8 @@ def _joined(parts: list[Account]) -> Account:
         seconds=max(receipt.seconds for receipt in receipts),
         started_at=min(started, default=""),
     )
-    return Account(whole, sent, retries)
+    told_by = next((part.batch for part in parts if part.receipt.status == held.status), parts[0].batch)
+    return Account(whole, sent, retries, told_by)
 
 
 def _rank(receipt: Receipt) -> int:

@@ -26,6 +26,21 @@ _OTHER: Final = "other"
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed object, and whose log tells of it.
+
+    Attributes:
+        batch: Number of its batch; None where no batch had it.
+        try_number: Which try of that batch's task.
+    """
+
+    key: str
+    reason: str
+    batch: int | None
+    try_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A run's receipts, reconciled with its listing.
 
@@ -54,7 +69,7 @@ class Report:
     retries: int
     seconds: float
     slowest: tuple[Receipt, ...]
-    failures: tuple[Receipt, ...]
+    failures: tuple[Failure, ...]
 
     def total(self, status: str) -> Amount:
         """Return the objects and bytes of a status."""
@@ -102,9 +117,9 @@ class Report:
             ],
         }
         room = MAX_SUMMARY_BYTES - len(json.dumps(values)) - 100
-        failures: list[dict[str, str]] = []
-        for receipt in self.failures:
-            failure = {"key": receipt.key[:_MOST_KEY], "reason": receipt.reason[:_MOST_REASON]}
+        failures: list[dict[str, Any]] = []
+        for failed in self.failures:
+            failure = asdict(failed) | {"key": failed.key[:_MOST_KEY], "reason": failed.reason[:_MOST_REASON]}
             room -= len(json.dumps(failure)) + 2
             if room < 0:
                 break
@@ -158,7 +173,7 @@ class _Totals:
         self._sent = self._resumed = self._retries = 0
         self._first = self._last = 0.0
         self._slowest: list[tuple[float, int, Receipt]] = []
-        self._failures: list[Receipt] = []
+        self._failures: list[Failure] = []
 
     def add(self, listed: ListedObject, account: Account) -> None:
         """Count one object, with the size that was listed: the version copied may be a newer one."""
@@ -174,7 +189,7 @@ class _Totals:
         if receipt.status == "copied":
             self._copied(receipt)
         if receipt.status == "failed" and len(self._failures) < _MOST_FAILURES:
-            self._failures.append(receipt)
+            self._failures.append(Failure(receipt.key, receipt.reason, account.batch, receipt.try_number))
 
     def report(self, pointer: ManifestPointer, index: PlanIndex | None, location: str) -> Report:
         return Report(
