@@ -9,6 +9,8 @@ LOCK_DATE_RCLONE ?= 2026-10-22
 LOCK_ARGS ?=
 # make test PYTEST_ARGS="-k blocks -x"
 PYTEST_ARGS ?=
+# make bench BENCH_ARGS="--scenario plain --runs 5"
+BENCH_ARGS ?=
 
 UV := .tools/bin/uv
 PYTHON_BIN := .venv/bin/python
@@ -36,7 +38,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all check format lock clean
+.PHONY: help setup demo up down test test-all bench check format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +61,9 @@ test: $(SETUP) ## Run the core tests against real local servers
 test-all: $(SETUP) ## Run the tests that `make test` leaves out
 	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
 	    test $$status -eq 5 && echo "There are no such tests yet."; }
+
+bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")
+	@$(PYTHON_BIN) -m benchmarks.run $(BENCH_ARGS)
 
 check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities
 	.venv/bin/ruff check .

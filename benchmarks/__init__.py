@@ -1,0 +1,1 @@
+"""Every contender side by side in one run: ``python -m benchmarks.run``."""

@@ -1,0 +1,109 @@
+"""The contenders: how each one is told to copy a family of objects."""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.rig import BUCKET, CONTAINER, Family, Rig
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PROGRAMS: Final = Path(__file__).with_name("programs")
+MIB: Final = 1024 * 1024
+
+Command = Sequence[str | Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to copy.
+
+    Attributes:
+        command: Makes the command line that copies a whole family.
+        settings: What a reader must know.
+        environment: Beside the rig's.
+        rounds: Rounds it takes part in; None for all.
+        size_bytes: Copies an object of this size instead: it is too slow for the scenario's.
+    """
+
+    name: str
+    command: Callable[[Rig, Family], Command]
+    settings: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    rounds: int | None = None
+    size_bytes: int | None = None
+
+
+def project(name: str = "s3-to-azure", *options: str) -> Contender:
+    """This project's command line."""
+
+    def command(_rig: Rig, family: Family) -> Command:
+        one = family.count == 1
+        source = f"s3://{BUCKET}/{next(family.keys())}" if one else f"s3://{BUCKET}/{family.prefix}/"
+        target = f"az://{CONTAINER}/{family.prefix}/" if not one else f"az://{CONTAINER}/{family.prefix}"
+        return [sys.executable, "-m", "s3_to_azure", "copy", source, target, "--json", "--quiet", *options]
+
+    settings = " ".join(options) or "defaults"
+    return Contender(name, command, settings, {"PYTHONPATH": str(ROOT / "plugins")})
+
+
+def rclone(name: str = "rclone", *options: str) -> Contender:
+    """rclone, told to leave out what the project leaves out too: no MD5 of chunks into metadata, no modtime HEADs."""
+    best = (
+        "--s3-no-check-bucket",
+        "--azureblob-no-check-container",
+        "--use-server-modtime",
+        "--azureblob-disable-checksum",
+        "--no-update-modtime",
+    )
+
+    def command(rig: Rig, family: Family) -> Command:
+        program = ROOT / ".venv-cloud/bin/rclone"
+        found = str(program) if program.exists() else shutil.which("rclone")
+        if not found:
+            raise SystemExit("rclone is not installed: make setup")
+        source = ":s3,provider=AWS,env_auth=true,force_path_style=true:" + BUCKET
+        target = f":azureblob:{CONTAINER}"
+        verb = "copyto" if family.count == 1 else "copy"
+        what = next(family.keys()) if family.count == 1 else family.prefix
+        trust = ["--ca-cert", str(rig.certificate)] if rig.climate.tls else []
+        connection = ["--s3-endpoint", rig.source_url, "--azureblob-connection-string", rig.connection_string]
+        paths = [f"{source}/{what}", f"{target}/{family.prefix}"]
+        return [found, "--config", "/dev/null", verb, *paths, *connection, *trust, *best, *options]
+
+    return Contender(name, command, " ".join((*best, *options)))
+
+
+def floor(name: str, *options: str, threads: int, block_bytes: int) -> Contender:
+    """Bare http.client with the project's threads, blocks and buffers."""
+
+    def command(rig: Rig, family: Family) -> Command:
+        source = f"{rig.source_url}/{BUCKET}/{next(family.keys())}"
+        target = f"{rig.sink_url}/{CONTAINER}/{family.prefix}"
+        numbers = [str(family.size_bytes), str(block_bytes), str(threads)]
+        return [sys.executable, PROGRAMS / "floor.py", source, target, *numbers, *options]
+
+    return Contender(name, command, f"{threads} threads x {block_bytes // MIB} MiB {' '.join(options)}".strip())
+
+
+def airflow_operator() -> Contender:
+    """Airflow's own operator."""
+
+    def command(_rig: Rig, family: Family) -> Command:
+        one = family.count == 1
+        key = next(family.keys()) if one else f"{family.prefix}/"
+        return [sys.executable, PROGRAMS / "airflow_operator.py", BUCKET, key, CONTAINER, family.prefix]
+
+    return Contender("Airflow's operator", command, "replace=True, called without a scheduler", rounds=2)
+
+
+def first_version() -> Contender:
+    """``requests.get(stream=True)`` into ``upload_blob``."""
+
+    def command(_rig: Rig, family: Family) -> Command:
+        program = PROGRAMS / "first_version.py"
+        return [sys.executable, program, BUCKET, next(family.keys()), CONTAINER, family.prefix]
+
+    return Contender("first version", command, "as written", rounds=1, size_bytes=4 * MIB)

@@ -1,0 +1,62 @@
+"""Plots as SVG, written by hand: bars with each single run as a dot."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+from benchmarks.tables import Result, number, rates, summary
+
+_WIDTH: Final = 900
+_NAMES: Final = 190
+_ROW: Final = 26
+_OURS: Final = "#0a7d5a"
+_THEIRS: Final = "#8893a5"
+_LIMIT: Final = "#c9a227"
+
+
+def bars(result: Result) -> str:
+    """Draw throughput on the left and CPU cost on the right, one row for each contender."""
+    rows = summary(result)
+    left, right = ("objects/s", "CPU ms per object") if result.unit == "objects" else ("MB/s", "CPU s per GiB")
+    height = 70 + _ROW * len(rows)
+    panel = (_WIDTH - _NAMES - 60) / 2
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-size="12">',
+        '<g font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
+        f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(result.title)}</text>',
+        *_panel(result, "rate", _NAMES, panel, f"{left}, start-up taken off (more is better)"),
+        *_panel(result, "cpu", _NAMES + panel + 40, panel, f"{right} (less is better)"),
+    ]
+    for index, row in enumerate(rows):
+        y = 66 + index * _ROW
+        parts.append(f'<text x="{_NAMES - 8}" y="{y + 4}" text-anchor="end">{escape(row["contender"])}</text>')
+    return "\n".join([*parts, "</g></svg>\n"])
+
+
+def _panel(result: Result, figure: str, x: float, width: float, title: str) -> Sequence[str]:
+    rows = summary(result)
+    dots: dict[str, list[float]] = {row["contender"]: [] for row in rows}
+    for run in result.runs:
+        found = rates(result, run)
+        if found and not run.is_start:
+            dots[run.contender].append(getattr(found, figure))
+    # One that is far off would flatten all others: its bar is cut and its number told.
+    ordered = sorted(row[figure] for row in rows)
+    most = ordered[-1] if len(ordered) < 2 or ordered[-1] < 4 * ordered[-2] else ordered[-2]
+    scale = (width - 50) / (most * 1.1 or 1)
+    parts = [f'<text x="{x}" y="42" fill="#444">{escape(title)}</text>']
+    for index, row in enumerate(rows):
+        y = 66 + index * _ROW
+        value = row[figure]
+        colour = _OURS if row["contender"].startswith("s3-to-azure") else _THEIRS
+        if row["contender"].startswith("floor"):
+            colour = _LIMIT
+        length = min(value * scale, width - 50)
+        parts.append(f'<rect x="{x}" y="{y - 8}" width="{length:.1f}" height="16" fill="{colour}"/>')
+        parts += [
+            f'<circle cx="{x + dot * scale:.1f}" cy="{y}" r="2.5" fill="#222" fill-opacity="0.6"/>'
+            for dot in dots[row["contender"]]
+            if dot * scale <= width - 50
+        ]
+        parts.append(f'<text x="{x + length + 6:.1f}" y="{y + 4}">{number(value)}</text>')
+    return parts
