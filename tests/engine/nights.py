@@ -1,0 +1,85 @@
+"""A whole night over stores and state of a test's choice: list, plan, copy all batches, report."""
+
+import threading
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from s3_to_azure.engine.batch_run import BatchSummary, copy_batch
+from s3_to_azure.engine.config import CopySettings, RetryBudget
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.manifest import ManifestPointer, write_manifest
+from s3_to_azure.engine.plan import Plan
+from s3_to_azure.engine.planning import PlanSettings, make_plan
+from s3_to_azure.engine.report import Report, make_report
+from s3_to_azure.engine.transfer import Workshop
+from s3_to_azure.stores.ports import BlobDestination, ObjectSource, StateFiles
+
+QUICK = RetryBudget(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
+
+
+@dataclass
+class Night:
+    """One run.
+
+    Attributes:
+        settings: The plan's; the copies take overwrite and budget from them.
+    """
+
+    source: ObjectSource
+    destination: BlobDestination
+    files: StateFiles
+    bucket: str
+    settings: PlanSettings = field(default_factory=lambda: PlanSettings(s3_prefix="", blob_prefix=""))
+    objects_at_once: int = 4
+
+    def make_manifest(self) -> ManifestPointer:
+        """List the bucket into a manifest."""
+        listing = self.source.list(self.bucket, self.settings.s3_prefix)
+        return write_manifest(listing, self.files, bucket=self.bucket, prefix=self.settings.s3_prefix)
+
+    def plan(self, pointer: ManifestPointer) -> Plan:
+        """Plan the copies."""
+        return make_plan(self.files, pointer, self.destination, self.settings)
+
+    def shop(self, cancelled: threading.Event | None = None) -> Workshop:
+        """Return a task's workshop; close it."""
+        settings = CopySettings(
+            overwrite=self.settings.overwrite,
+            memory_budget_bytes=self.settings.memory_budget_bytes,
+            block_bytes=self.settings.block_bytes,
+            objects_at_once=self.objects_at_once,
+            lanes=4,
+            retry=QUICK,
+        )
+        return Workshop(self.source, self.destination, settings, cancelled=cancelled)
+
+    def copy(
+        self, plan: Plan, index: int, *, try_number: int = 1, cancelled: threading.Event | None = None, **options: Any
+    ) -> BatchSummary:
+        """Copy one batch as a mapped task does."""
+        with self.shop(cancelled) as shop:
+            return copy_batch(
+                shop,
+                self.files,
+                plan.batches[index],
+                bucket=self.bucket,
+                s3_prefix=self.settings.s3_prefix,
+                blob_prefix=self.settings.blob_prefix,
+                try_number=try_number,
+                **options,
+            )
+
+    def run(self) -> tuple[Plan, list[BatchSummary], Report]:
+        """Do it all."""
+        pointer = self.make_manifest()
+        plan = self.plan(pointer)
+        summaries = [self.copy(plan, batch.index) for batch in plan.batches]
+        return plan, summaries, make_report(self.files, pointer)
+
+    def with_settings(self, **changes: Any) -> "Night":
+        """Return the night with other plan settings."""
+        return replace(self, settings=replace(self.settings, **changes))
+
+
+SMALL_TASKS = {"batch_bytes": 2 * MIB}
+"""Settings under which a few small objects make several batches."""
