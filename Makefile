@@ -108,9 +108,11 @@ define sync
 	@touch $@
 endef
 
-$(VENV_READY): requirements-dev.txt | $(UV_READY)
-	@echo "Installing Airflow, the project's packages and the development tools into .venv ..."
+# Its second prerequisite holds the package's entry points.
+$(VENV_READY): requirements-dev.txt pyproject.toml | $(UV_READY)
+	@echo "Installing Airflow, this package and the development tools into .venv ..."
 	$(call sync,.venv)
+	@$(UV) pip install $(QUIET) --no-deps --no-build-isolation --python .venv/bin/python --editable .
 
 $(CLOUD_READY): local_cloud/requirements.txt | $(UV_READY)
 	@echo "Installing LocalStack, Node and rclone into .venv-cloud ..."
