@@ -1,0 +1,217 @@
+"""A run's state files: one contract on Azurite, on disk and in memory; then what is Azure's own."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_cloud.servers import LocalAzure
+from s3_to_azure.engine.errors import BadState, ContainerNotFound, ServerFailed, WrongUse
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.stores.azure import service_client
+from s3_to_azure.stores.azure_state import AzureState, folder_name, id_of
+from s3_to_azure.stores.local_state import LocalState
+from s3_to_azure.stores.ports import StateFiles
+from tests.fakes.state_memory import MemoryState
+
+
+@pytest.fixture
+def service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
+    """Return the account as the package's entry points open it."""
+    with BlobServiceClient.from_connection_string(azure_server.connection_string) as plain:
+        client = service_client(plain, lanes=2)
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def state_of(service: BlobServiceClient, container: ContainerClient) -> Callable[..., AzureState]:
+    """Return a maker of states in one new container."""
+
+    def make(dag_id: str = "dag", run_id: str = "manual__2026-03-01T02:00:00+00:00") -> AzureState:
+        return AzureState(service, str(container.container_name), dag_id=dag_id, run_id=run_id)
+
+    return make
+
+
+@pytest.fixture(params=["azure", "local", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> StateFiles:
+    """Return each kind of state, empty."""
+    if request.param == "azure":
+        made: AzureState = request.getfixturevalue("state_of")()
+        return made
+    return LocalState(tmp_path / "run") if request.param == "local" else MemoryState()
+
+
+def write(files: StateFiles, name: str, *pieces: bytes) -> None:
+    """Write a file."""
+    with files.write(name) as out:
+        for piece in pieces:
+            out.write(piece)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 9 * MIB])
+def test_a_file_comes_back_whole_and_in_parts(files: StateFiles, size_bytes: int) -> None:
+    """Any size is read as it was written, by pieces, whole, and by range."""
+    data = bytes(range(251)) * (size_bytes // 251 + 1)
+    write(files, "plan-1/a.gz", data[: size_bytes // 3], data[size_bytes // 3 : size_bytes])
+    whole = data[:size_bytes]
+    assert b"".join(files.chunks("plan-1/a.gz")) == whole
+    assert files.read("plan-1/a.gz") == whole
+    middle = size_bytes // 2
+    assert files.read("plan-1/a.gz", middle, size_bytes) == whole[middle:] if middle < size_bytes else True
+    with pytest.raises(BadState):
+        files.read("plan-1/a.gz", 0, size_bytes + 1)
+
+
+def test_a_file_is_there_only_when_it_is_whole(files: StateFiles) -> None:
+    """A writer that fails leaves no file, or the one before."""
+
+    def fail(name: str) -> None:
+        with files.write(name) as out:
+            out.write(bytes(5 * MIB))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail("new")
+    write(files, "old", b"before")
+    with pytest.raises(KeyboardInterrupt):
+        fail("old")
+    assert list(files.names()) == ["old"]
+    assert files.read("old") == b"before"
+    write(files, "old", b"after")
+    assert files.read("old") == b"after"
+
+
+def test_names_are_found_by_their_beginning(files: StateFiles) -> None:
+    """Names come without the run's folder, those with the prefix only."""
+    for name in ("receipts/00001/001-00001.gz", "receipts/00001/001-00002.gz", "receipts/00010/x", "plan.json"):
+        write(files, name, b"x")
+    assert list(files.names("receipts/00001/")) == ["receipts/00001/001-00001.gz", "receipts/00001/001-00002.gz"]
+    assert len(list(files.names())) == 4
+    files.delete("plan.json")
+    files.delete("plan.json")
+    assert len(list(files.names())) == 3
+
+
+def test_a_file_that_is_not_there_is_bad_state(files: StateFiles) -> None:
+    """A missing file is named."""
+    for read in (lambda: files.read("none"), lambda: files.read("none", 0, 1), lambda: list(files.chunks("none"))):
+        with pytest.raises(BadState, match="none"):
+            read()
+
+
+def test_two_writers_of_one_file_never_mix(state_of: Callable[..., AzureState]) -> None:
+    """Of a zombie and its retry, one file wins whole; blocks of both never make one."""
+    files = state_of()
+    with files.write("plan") as one:
+        one.write(b"1" * 5 * MIB)
+        with files.write("plan") as other:
+            other.write(b"2" * 3 * MIB)
+        assert files.read("plan", 0, 3) == b"222"
+        one.write(b"1")
+    assert set(files.read("plan")) == {ord("1")}
+
+
+def test_a_file_that_changes_while_it_is_read_is_bad_state(state_of: Callable[..., AzureState]) -> None:
+    """Pieces of two versions are never read as one file."""
+    files = state_of()
+    write(files, "plan", bytes(9 * MIB))
+    chunks = files.chunks("plan")
+    next(chunks)
+    write(files, "plan", bytes(9 * MIB))
+    with pytest.raises(BadState, match="changed"):
+        list(chunks)
+
+
+def test_runs_do_not_see_each_other(state_of: Callable[..., AzureState]) -> None:
+    """Each run has a folder of its own below its DAG's, whatever the ids are."""
+    ids = [
+        ("dag", "run"),
+        ("dag", "run2"),
+        ("dag", "run/x"),
+        ("dag/run", "x"),
+        ("dag", "../other/run"),
+        ("dag.", "run"),
+    ]
+    for number, (dag_id, run_id) in enumerate(ids):
+        write(state_of(dag_id, run_id), "plan.json", str(number).encode())
+    for number, (dag_id, run_id) in enumerate(ids):
+        files = state_of(dag_id, run_id)
+        assert files.read("plan.json") == str(number).encode()
+        assert list(files.names()) == ["plan.json"]
+
+
+def test_old_runs_are_deleted_and_no_other(state_of: Callable[..., AzureState], container: ContainerClient) -> None:
+    """Retention deletes older runs of the same DAG, whole; never this run, another DAG's, or anything else."""
+    for dag_id, run_id in (("dag", "one"), ("dag", "two"), ("dag2", "one"), ("dag", "now")):
+        for name in ("plan.json", "receipts/1"):
+            write(state_of(dag_id, run_id), name, b"x")
+    container.upload_blob("data/_s3_to_azure/dag/one/x", b"not ours")
+    files = state_of("dag", "now")
+    assert files.delete_runs_before(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert files.delete_runs_before(datetime.now(UTC) + timedelta(hours=1)) == 2
+    assert sorted(container.list_blob_names()) == [
+        "_s3_to_azure/dag/now/plan.json",
+        "_s3_to_azure/dag/now/receipts/1",
+        "_s3_to_azure/dag2/one/plan.json",
+        "_s3_to_azure/dag2/one/receipts/1",
+        "data/_s3_to_azure/dag/one/x",
+    ]
+
+
+def test_a_missing_container_is_named(service: BlobServiceClient) -> None:
+    """The error names the state container."""
+    files = AzureState(service, "nothing-here", dag_id="dag", run_id="run")
+    for act in (lambda: write(files, "a", b"x"), lambda: list(files.names()), lambda: files.read("a", 0, 1)):
+        with pytest.raises(ContainerNotFound, match="nothing-here"):
+            act()
+
+
+def test_a_request_that_fails_is_sent_again(
+    state_of: Callable[..., AzureState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bad answer in a long listing or file costs one request, not the run."""
+    files = state_of()
+    failures = [ServerFailed(service="Azure", status=500, code="InternalError", thing="x")] * 2
+    monkeypatch.setattr("s3_to_azure.engine.retries.Retrier._sleep", lambda *_: None)
+    get_blob_client = files._client.get_blob_client
+
+    def flaky(act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return act(*args, **kwargs)
+
+        return call
+
+    def get_flaky_client(path: str) -> Any:
+        blob: Any = get_blob_client(path)
+        blob.upload_blob = flaky(blob.upload_blob)
+        return blob
+
+    monkeypatch.setattr(files._client, "get_blob_client", get_flaky_client)
+    write(files, "plan.json", b"data")
+    assert failures == []
+    assert files.read("plan.json", 0, 4) == b"data"
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_ids_become_one_safe_segment_and_back(text: str) -> None:
+    """No id leaves its folder or collides with another, and people can read the usual ones."""
+    folder = folder_name(text)
+    assert id_of(folder) == text
+    assert folder.isascii()
+    assert not set(folder) & set("/\\.%?#+ ")
+
+
+def test_usual_ids_stay_readable() -> None:
+    """What Airflow names its runs is recognised in the container."""
+    assert folder_name("scheduled__2026-03-01T02:00:00+00:00") == "scheduled__2026-03-01T02:00:00=2B00:00"
+    with pytest.raises(WrongUse):
+        folder_name("")
