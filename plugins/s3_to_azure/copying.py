@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,12 +16,15 @@ from typing import Any, Final, Protocol
 from azure.storage.blob import BlobServiceClient
 
 from s3_to_azure import connections
+from s3_to_azure.engine.batch_run import copy_batch
+from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import ListedObject, Receipt
 from s3_to_azure.engine.names import blob_name, check_blob, check_bucket, check_key
 from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
 from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, duration_text, size_text
 
 # So many objects are listed before the first is copied, so that the log can say what there is to do.
@@ -218,12 +221,88 @@ class PrefixJob:
         self._shop.progress.add(objects_total=len(objects), bytes_total=size_bytes)
 
 
+class BatchJob:
+    """One batch of the run's plan.
+
+    Args:
+        shop: Stores, settings, counts.
+        places: Bucket and container.
+        files: The run's state, where the batch is.
+        descriptor: Which batch.
+        s3_prefix: What the blobs' names leave out of the keys.
+        blob_prefix: Where the blobs go.
+        try_number: Earlier tries' receipts are looked up from the second on.
+        on_label: Takes what the batch holds, for people.
+    """
+
+    def __init__(
+        self,
+        shop: Workshop,
+        places: Places,
+        files: StateFiles,
+        descriptor: BatchDescriptor,
+        *,
+        s3_prefix: str,
+        blob_prefix: str,
+        try_number: int,
+        on_label: Callable[[str], None],
+    ) -> None:
+        """Nothing is read yet."""
+        self.listing = False
+        self._shop = shop
+        self._places = places
+        self._files = files
+        self._descriptor = descriptor
+        self._s3_prefix = s3_prefix
+        self._blob_prefix = blob_prefix
+        self._try_number = try_number
+        self._on_label = on_label
+
+    def run(self) -> dict[str, Any]:
+        """Copy what is left of it; return its counts.
+
+        Raises:
+            BadState: The batch is not what its descriptor says; nothing was copied.
+            SomeObjectsFailed: No retry can help those that failed; all others are done.
+            SomeObjectsFailedForNow: A retry may help at least one.
+        """
+        summary = copy_batch(
+            self._shop,
+            self._files,
+            self._descriptor,
+            bucket=self._places.bucket,
+            s3_prefix=self._s3_prefix,
+            blob_prefix=self._blob_prefix,
+            try_number=self._try_number,
+            on_label=self._begin,
+        ).as_dict()
+        log.info("%s", summary_line(summary))
+        return summary
+
+    def _begin(self, label: str) -> None:
+        self._on_label(label)
+        size = f" ({size_text(self._descriptor.size_bytes)})" if self._descriptor.objects == 1 else ""
+        log.info(
+            "Copying batch %d: %s%s, from S3 bucket %s to Azure container %s",
+            self._descriptor.index,
+            label,
+            size,
+            self._places.bucket,
+            self._shop.destination.container,
+        )
+
+
 def summary_line(summary: Mapping[str, Any]) -> str:
     """Return the closing line of a prefix or a batch."""
     seconds = summary["seconds"]
     rate = summary["bytes_sent"] / seconds if seconds else 0
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary["reasons"].items()))
-    counts = ", ".join(f"{summary[status]:,} {status}" for status in ("copied", "unchanged", "skipped", "failed"))
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.get("reasons", {}).items()))
+    statuses = ("copied", "unchanged", "skipped", "failed", "staged", "done_before")
+    counts = ", ".join(
+        f"{summary[status]:,} {status.replace('_', ' ')}"
+        for status in statuses
+        if summary.get(status) or status in statuses[:4]
+    )
     return (
         f"{count_text(summary['objects'], 'object')}: {counts}"
         + (f" ({reasons})" if reasons else "")

@@ -1,4 +1,5 @@
 """``S3ToAzureBlobStreamOperator``: one object, all below a prefix, or one batch of a plan."""
+# ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -6,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import BaseOperator, Context
 
+from s3_to_azure.addresses import is_template
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.model import Overwrite
 from s3_to_azure.retry_policy import RETRY_POLICY
@@ -20,8 +22,6 @@ BATCH_LABEL: Final = "batch_label"
 
 MAP_INDEX_TEMPLATE: Final = f"{{{{ {BATCH_LABEL} | default(task.batch_label) }}}}"
 """For ``map_index_template``. A key is put in as it is, never rendered: it is the variable's value, not template."""
-
-_LONGEST_LABEL: Final = 250
 
 
 class S3ToAzureBlobStreamOperator(BaseOperator):
@@ -48,7 +48,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         block_size: Size such as ``32MiB``; default: by the object's size.
         memory_budget: Most object data in memory; a size. (templated)
         objects_at_once: Objects in flight inside this task; they share the budget. (templated)
-        bandwidth_limit: Not supported yet: any value but None or empty is refused. (templated)
+        bandwidth_limit: Most bytes a second that this task reads, a size such as ``50MiB``; None: no limit. (templated)
         s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
         s3_extra_args: More keyword arguments of ``S3Hook``.
         wasb_extra_args: More keyword arguments of ``WasbHook``.
@@ -133,7 +133,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         # Not made here: Airflow copies operators, and an event cannot be copied.
         self._cancelled: threading.Event | None = None
         self._check_what()
-        if not any(_is_template(getattr(self, name)) for name in self.template_fields):
+        if not any(is_template(getattr(self, name)) for name in self.template_fields):
             self._settings()
 
     @property
@@ -151,7 +151,6 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             TransientError: A retry may help; it sends only what is missing.
             Cancelled: Stopped by ``on_kill``; what is staged stays.
         """
-        # The SDKs cost seconds to import, and are not needed to parse a DAG.
         from s3_to_azure import copying, watch
 
         cancelled = self._cancelled = threading.Event()
@@ -184,7 +183,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
 
     def _check_what(self) -> None:
         given = [name for name in ("s3_key", "s3_prefix", "batch") if getattr(self, name) is not None]
-        if self.batch is not None and given != ["batch"] and given != ["s3_prefix", "batch"]:
+        if self.batch is not None and self.s3_key is not None:
             raise WrongUse(what=f"{self.task_id}: batch goes with s3_prefix at most, not with s3_key.")
         if self.batch is None and len(given) != 1:
             said = " and ".join(given) or "none"
@@ -195,9 +194,22 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             raise WrongUse(what=f"{self.task_id}: give replace or overwrite, not both.")
 
     def _job(self, bench: "Bench", places: "Places", context: Context) -> "Job":
-        from s3_to_azure import copying
+        from s3_to_azure import copying, run_state
+        from s3_to_azure.engine.batches import BatchDescriptor
 
         try_number = context["ti"].try_number
+        if self.batch is not None:
+            variables = cast("dict[str, Any]", context)
+            return copying.BatchJob(
+                bench.shop,
+                places,
+                run_state.files(bench.service, self.state_container or self.container_name, context),
+                BatchDescriptor.from_dict(self.batch),
+                s3_prefix=self.s3_prefix or "",
+                blob_prefix=self.blob_prefix,
+                try_number=try_number,
+                on_label=lambda label: variables.__setitem__(BATCH_LABEL, label),
+            )
         if self.s3_key is not None:
             blob = self.blob_name if self.blob_name is not None else self.blob_prefix + self.s3_key
             return copying.ObjectJob(bench.shop, places, key=self.s3_key, blob=blob, try_number=try_number)
@@ -217,8 +229,6 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         """
         from s3_to_azure.engine.config import CopySettings, parse_size
 
-        if self.bandwidth_limit not in (None, ""):
-            raise WrongUse(what=f"bandwidth_limit={self.bandwidth_limit!r} is not supported yet; leave it out.")
         by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: "always", False: "never"}
         try:
             objects_at_once = int(self.objects_at_once)
@@ -230,8 +240,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             block_bytes=parse_size(self.block_size, name="block_size") if self.block_size else None,
             memory_budget_bytes=parse_size(self.memory_budget, name="memory_budget"),
             objects_at_once=objects_at_once,
+            bandwidth_bytes_s=(
+                parse_size(self.bandwidth_limit, name="bandwidth_limit") if self.bandwidth_limit else None
+            ),
         )
-
-
-def _is_template(value: object) -> bool:
-    return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))

@@ -41,7 +41,7 @@ class Notes(Protocol):
         """Read one value, also an earlier try's; each call goes to the API server."""
         ...
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Write one value; each call goes to the API server."""
         ...
 

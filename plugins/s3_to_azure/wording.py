@@ -4,6 +4,7 @@ from typing import Final
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 _UNIT: Final = 1024
+_SHORT_S: Final = 10
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 60 * _MINUTE_S
 _DAY_S: Final = 24 * _HOUR_S
@@ -28,8 +29,10 @@ def count_text(count: int, noun: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a time in its two largest units: ``12 s``, ``2 min 5 s``, ``3 h 20 min``, ``4 d 1 h``."""
+    """Return a time in its two largest units: ``0.4 s``, ``12 s``, ``2 min 5 s``, ``3 h 20 min``, ``4 d 1 h``."""
     whole = round(seconds)
+    if whole < _SHORT_S:
+        return f"{seconds:.1f} s"
     for large, small, large_unit, small_unit in (
         (_DAY_S, _HOUR_S, "d", "h"),
         (_HOUR_S, _MINUTE_S, "h", "min"),

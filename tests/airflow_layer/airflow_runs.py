@@ -7,8 +7,7 @@ from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import BaseSerialization
-from airflow.settings import Session
+from airflow.utils.session import create_session
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,8 @@ def run_dag(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
 
 
 def _look_at(dag_run: DagRun) -> Run:
-    session = Session()
-    try:
-        tasks: dict[str, list[Task]] = {}
+    tasks: dict[str, list[Task]] = {}
+    with create_session() as session:
         for instance in sorted(dag_run.get_task_instances(session=session), key=lambda one: one.map_index):
             xcom = XComModel.get_many(
                 run_id=dag_run.run_id,
@@ -65,5 +63,3 @@ def _look_at(dag_run: DagRun) -> Run:
                 )
             )
         return Run(str(dag_run.state), dag_run.run_id, tasks)
-    finally:
-        session.close()

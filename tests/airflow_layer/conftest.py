@@ -2,6 +2,7 @@
 
 Airflow reads its settings when it is imported, so they are set when pytest loads this file, before any test module.
 """
+# ruff: noqa: PLC0415 - Airflow may be imported only once its settings are made
 
 import atexit
 import json
@@ -42,14 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _airflow_database() -> Iterator[None]:
     """Make Airflow's tables, and the bundle of DAGs that the tests' own are put into."""
+    from airflow import settings
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.utils.db import initdb
 
     initdb()
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     yield
-    from airflow import settings
-
     settings.dispose_orm()
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from airflow.sdk import DAG
 from azure.storage.blob import ContainerClient
+
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from tests.airflow_layer.airflow_runs import Run, run_dag
 

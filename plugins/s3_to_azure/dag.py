@@ -1,0 +1,225 @@
+"""``migration_dag``: one migration as a DAG of four tasks; a DAG file needs a few lines for each.
+
+::
+
+    wait_for_objects >> plan >> copy (mapped over the plan's batches) >> report
+"""
+# ruff: noqa: ANN401, PLC0415 - DAG's keywords are Any; the SDKs are imported when a task runs, never at parse
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import DAG, BaseOperator, Context, get_current_context, task
+
+from s3_to_azure.addresses import parse_destination, parse_source
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
+from s3_to_azure.params import migration_params
+from s3_to_azure.retry_policy import RETRY_POLICY
+from s3_to_azure.sensors import S3ObjectsSensor
+
+if TYPE_CHECKING:
+    from s3_to_azure.run_tasks import Route
+
+_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_DOC: Final = """\
+Copies what is new or changed below `{source}` to `{destination}`: streamed through the workers' memory, each object
+proven by its checksum. A retry, and the next run, send only what Azure does not hold yet. The task `report` fails the
+run when anything is not accounted for; its log, and the report in the state container, name every object that failed.
+"""
+
+
+def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the first four with defaults
+    dag_id: str,
+    source: str | None,
+    destination: str | None,
+    schedule: str | None = None,
+    *,
+    aws_conn_id: str | None = "aws_default",
+    wasb_conn_id: str = "wasb_default",
+    state_container: str | None = None,
+    create_container: bool = False,
+    pool: str = "default_pool",
+    max_active_tis_per_dagrun: int | None = None,
+    memory_budget: str | int = "256MiB",
+    block_size: str | int | None = None,
+    s3_verify: bool | str | None = None,
+    min_objects: int = 1,
+    allow_empty: bool = False,
+    poke_interval: timedelta = timedelta(minutes=5),
+    wait_timeout: timedelta = timedelta(hours=12),
+    retries: int = 5,
+    retry_delay: timedelta = timedelta(minutes=1),
+    max_retry_delay: timedelta = timedelta(minutes=30),
+    keep_state_days: int | None = 30,
+    overwrite: Overwrite = "if_changed",
+    integrity: str = "auto",
+    refused_names: str = "fail",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    max_tasks: int = 500,
+    objects_at_once: int = 8,
+    bandwidth_limit: str | None = None,
+    **dag_arguments: Any,
+) -> DAG:
+    """Return the DAG of one migration. Call it at the top level of a DAG file; nothing is connected there.
+
+    Args:
+        dag_id: Id of the DAG.
+        source: ``s3://bucket/prefix/``: all below is copied. The prefix may hold templates, such as ``{{ ds }}/``.
+        destination: ``az://container/prefix``. A blob's name is the prefix and the key without the source's prefix.
+            Without source or destination the DAG has no schedule, and one task that says what is missing.
+        schedule: When it runs, as for any DAG.
+        aws_conn_id: Connection of type ``aws``; None: the workers' own identity.
+        wasb_conn_id: Connection of type ``wasb``.
+        state_container: Where listing, plan, receipts and report are kept; None: the destination's container. Give
+            it one of its own in production: who can write there could steer a copy.
+        create_container: Make missing containers.
+        pool: Limits the copies of all migrations that share it; it must exist.
+        max_active_tis_per_dagrun: Most copies of one run at once.
+        memory_budget: Most object data in one task's memory.
+        block_size: Size such as ``32MiB``; None: by the object's size.
+        s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
+        min_objects: How many objects a run waits for.
+        allow_empty: Do not wait for any.
+        poke_interval: How often to look for them.
+        wait_timeout: How long a run waits before it fails.
+        retries: How often Airflow runs a task again after a failure that may pass.
+        retry_delay: Wait before the first retry; it doubles each time.
+        max_retry_delay: Longest wait.
+        keep_state_days: State of runs that ended longer ago is deleted; None: never.
+        overwrite: Default of the run's Param.
+        integrity: Default of the run's Param.
+        refused_names: Default of the run's Param.
+        include: Default of the run's Param.
+        exclude: Default of the run's Param.
+        max_tasks: Default of the run's Param.
+        objects_at_once: Default of the run's Param.
+        bandwidth_limit: Default of the run's Param.
+        dag_arguments: More arguments of ``DAG``, such as ``tags`` or ``start_date``.
+
+    Raises:
+        WrongUse: An address is none.
+    """
+    with DAG(
+        dag_id,
+        schedule=schedule if source and destination else None,
+        catchup=False,
+        max_active_runs=1,
+        default_args={
+            "retries": retries,
+            "retry_delay": retry_delay,
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": max_retry_delay,
+            "retry_policy": RETRY_POLICY,
+        },
+        params=migration_params(
+            overwrite=overwrite,
+            integrity=integrity,
+            refused_names=refused_names,
+            include=include,
+            exclude=exclude,
+            max_tasks=max_tasks,
+            objects_at_once=objects_at_once,
+            bandwidth_limit=bandwidth_limit,
+        ),
+        **{
+            "start_date": _START,
+            "doc_md": _DOC.format(source=source, destination=destination),
+            "tags": ["s3_to_azure"],
+            **dag_arguments,
+        },
+    ) as dag:
+        if not source or not destination:
+            _NotConfigured(task_id="not_configured", retries=0)
+            return dag
+        there, here = parse_source(source), parse_destination(destination)
+        wait = S3ObjectsSensor(
+            task_id="wait_for_objects",
+            bucket_name=there.root,
+            prefix=there.prefix + "{{ params.prefix }}",
+            min_objects=min_objects,
+            allow_empty=allow_empty,
+            aws_conn_id=aws_conn_id,
+            wasb_conn_id=wasb_conn_id,
+            state_container=state_container or here.root,
+            create_container=create_container,
+            s3_verify=s3_verify,
+            poke_interval=poke_interval,
+            timeout=wait_timeout,
+        )
+
+        def route(s3_prefix: str, container: str, blob_prefix: str) -> "Route":
+            from s3_to_azure.run_tasks import Route
+
+            return Route(
+                s3_prefix=s3_prefix,
+                container=container,
+                blob_prefix=blob_prefix,
+                wasb_conn_id=wasb_conn_id,
+                state_container=state_container or "",
+                create_container=create_container,
+                memory_budget=memory_budget,
+                block_size=block_size,
+            )
+
+        # The names go through the arguments because Airflow renders templates there, and nowhere in a closure.
+        names = {"s3_prefix": there.prefix, "container": here.root, "blob_prefix": here.prefix}
+
+        @task(task_id="plan", show_return_value_in_logs=False)
+        def plan(
+            pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str
+        ) -> list[dict[str, Any]]:
+            from s3_to_azure.run_tasks import plan_run
+
+            return plan_run(pointer, route(s3_prefix, container, blob_prefix), get_current_context())
+
+        @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False)
+        def report(pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str) -> dict[str, Any]:
+            from s3_to_azure.run_tasks import report_run
+
+            return report_run(
+                pointer,
+                route(s3_prefix, container, blob_prefix),
+                get_current_context(),
+                keep_state_days=keep_state_days,
+            )
+
+        # Airflow hands over the value that the sensor returned, where an XComArg stands for it.
+        pointer: Any = wait.output
+        batches = plan(pointer, **names)
+        copies = S3ToAzureBlobStreamOperator.partial(
+            task_id="copy",
+            s3_bucket=there.root,
+            s3_prefix=there.prefix,
+            container_name=here.root,
+            blob_prefix=here.prefix,
+            aws_conn_id=aws_conn_id,
+            wasb_conn_id=wasb_conn_id,
+            state_container=state_container,
+            overwrite="{{ params.overwrite }}",
+            integrity="{{ params.integrity }}",
+            objects_at_once="{{ params.objects_at_once }}",
+            bandwidth_limit="{{ params.bandwidth_limit or '' }}",
+            memory_budget=memory_budget,
+            block_size=block_size,
+            s3_verify=s3_verify,
+            pool=pool,
+            max_active_tis_per_dagrun=max_active_tis_per_dagrun,
+            map_index_template=MAP_INDEX_TEMPLATE,
+        ).expand(batch=batches)
+        copies >> report(pointer, **names)
+    return dag
+
+
+class _NotConfigured(BaseOperator):
+    """Says that the migration has no source or no destination."""
+
+    def execute(self, context: Context) -> None:
+        raise WrongUse(
+            what=f"DAG {context['dag'].dag_id} has no source or no destination. Give migration_dag both; for the "
+            "example DAG set S3_TO_AZURE_SOURCE=s3://bucket/prefix/ and S3_TO_AZURE_DESTINATION=az://container/prefix "
+            "where Airflow's DAG processor and workers run."
+        )

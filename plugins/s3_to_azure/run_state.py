@@ -1,0 +1,25 @@
+"""Where a run keeps its state: found from the task's context, never from what an earlier task wrote."""
+
+from airflow.sdk import Context
+from azure.storage.blob import BlobServiceClient
+
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure_state import AzureState
+
+
+def files(service: BlobServiceClient, container: str, context: Context, *, create: bool = False) -> AzureState:
+    """Return the run's state files.
+
+    Args:
+        service: From ``connections.azure_service``.
+        container: The state container.
+        context: The task's.
+        create: Look the container up, and make a missing one.
+
+    Raises:
+        ContainerNotFound: The container could not be made.
+    """
+    if create:
+        AzureContainer(service, container).check(create=True)
+    instance = context["ti"]
+    return AzureState(service, container, dag_id=instance.dag_id, run_id=instance.run_id)

@@ -1,0 +1,163 @@
+"""The migration's own tasks: plan before the copies, report after them.
+
+Heavy to import (the SDKs come with the connections): imported when they run, never when a DAG is parsed.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from airflow.sdk import Context
+
+from s3_to_azure import connections, run_state
+from s3_to_azure.engine.config import RetryBudget, parse_size
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.manifest import ManifestPointer
+from s3_to_azure.engine.planning import PlanSettings, make_plan
+from s3_to_azure.engine.report import make_report
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure_state import AzureState
+from s3_to_azure.wording import count_text, duration_text, size_text
+
+PLAN_KEY: Final = "plan"
+"""XCom key under which the plan task leaves the plan's summary, for the web page."""
+
+REPORT_KEY: Final = "report"
+"""XCom key under which the report task leaves its summary when it fails; else it returns it."""
+
+_FAILURES_IN_LOG: Final = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From where to where one run copies, rendered; all of it from DAG code.
+
+    Attributes:
+        state_container: Empty: the destination's.
+    """
+
+    s3_prefix: str
+    container: str
+    blob_prefix: str
+    wasb_conn_id: str
+    state_container: str = ""
+    create_container: bool = False
+    memory_budget: str | int = "256MiB"
+    block_size: str | int | None = None
+
+
+def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) -> list[dict[str, Any]]:
+    """Plan the run; return the batches to map over: none on a dry run, or when there is nothing to copy.
+
+    Raises:
+        BadState: There is no listing, or it is not what its pointer says.
+    """
+    params = context["params"]
+    settings = PlanSettings(
+        s3_prefix=route.s3_prefix,
+        blob_prefix=route.blob_prefix,
+        overwrite=params["overwrite"],
+        filters=Filters(include=tuple(params["include"]), exclude=tuple(params["exclude"])),
+        refused_names=params["refused_names"],
+        max_tasks=params["max_tasks"],
+        memory_budget_bytes=parse_size(route.memory_budget, name="memory_budget"),
+        block_bytes=parse_size(route.block_size, name="block_size") if route.block_size else None,
+    )
+    service = connections.azure_service(route.wasb_conn_id, lanes=1)
+    destination = AzureContainer(service, route.container)
+    retrier = Retrier(RetryBudget(), threading.Event())
+    retrier.call("look at the container", lambda: destination.check(create=route.create_container))
+    files = run_state.files(service, route.state_container or route.container, context)
+    plan = make_plan(files, _pointer(pointer, files), destination, settings, retrier=retrier)
+    summary = plan.summary()
+    known = {"container": route.container, "blob_prefix": route.blob_prefix, "dry_run": bool(params["dry_run"])}
+    context["ti"].xcom_push(PLAN_KEY, summary | known)
+    for line in plan_lines(summary):
+        log.info("%s", line)
+    if params["dry_run"]:
+        log.info("Dry run: nothing is copied")
+        return []
+    return [batch.as_dict() for batch in plan.batches]
+
+
+def report_run(
+    pointer: Mapping[str, Any] | None, route: Route, context: Context, *, keep_state_days: int | None
+) -> dict[str, Any]:
+    """Reconcile the run's receipts with its listing; return the report's summary.
+
+    Raises:
+        SomeObjectsFailed: Something failed, or is not accounted for.
+        BadState: The run has no listing.
+    """
+    service = connections.azure_service(route.wasb_conn_id, lanes=1)
+    files = run_state.files(service, route.state_container or route.container, context)
+    known = _pointer(pointer, files)
+    if context["params"]["dry_run"]:
+        log.info("Dry run: nothing was copied, so there is nothing to report; the plan is in the log of task plan")
+        return {"dry_run": True}
+    report = make_report(files, known, keep_days=keep_state_days)
+    summary = report.summary()
+    for line in report_lines(summary):
+        log.info("%s", line)
+    error = report.error()
+    if error:
+        # A failed task has no return value, and this report is the one that is looked for.
+        context["ti"].xcom_push(REPORT_KEY, summary)
+        raise error
+    return summary
+
+
+def plan_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the plan as lines for the log: what is copied, what is left out and why, what it takes."""
+    batches = f" in {count_text(summary['batches'], 'task')}" if summary["batches"] else ""
+    yield f"Listed:    {_amount(summary['listed'])}"
+    yield f"To copy:   {_amount(summary['copy'])}{batches}"
+    yield f"Unchanged: {_amount(summary['unchanged'])}"
+    for name, title in (("skipped", "Skipped:  "), ("failed", "Cannot be copied:")):
+        for reason, amount in summary[name].items():
+            yield f"{title} {_amount(amount)}: {reason}"
+    if summary["only_in_destination"]:
+        yield f"Only in Azure: {count_text(summary['only_in_destination'], 'blob')}, left alone"
+    for act, made in summary["requests"].items():
+        told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in made.items() if count)
+        yield f"Requests for {act}: {told or 'none'}"
+
+
+def report_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the report as lines for the log: what became of everything, how it is proven, what failed and where."""
+    yield f"Listed:    {_amount(summary['listed'])}"
+    for status in ("copied", "unchanged", "skipped", "failed"):
+        yield f"{status.capitalize() + ':':10} {_amount(summary[status])}"
+        for row in summary["reasons"]:
+            if row["status"] == status:
+                yield f"           {_amount(row)}: {row['reason']}"
+    if summary["proofs"]:
+        told = ", ".join(f"{count:,} by {proof}" for proof, count in summary["proofs"].items())
+        yield f"Proven:    {told}"
+    yield (
+        f"Sent:      {size_text(summary['bytes_sent'])} in {duration_text(summary['seconds'])} "
+        f"({size_text(summary['bytes_per_second'])}/s); {size_text(summary['bytes_resumed'])} were in Azure already"
+    )
+    failures = summary["failures"][:_FAILURES_IN_LOG]
+    for failure in failures:
+        yield f"Failed:    {failure['key']!r}: {failure['reason']}"
+    more = summary["failed"]["objects"] - len(failures)
+    if more:
+        yield f"           and {more:,} more"
+    yield f"Files:     {', '.join(summary['files'])} in {summary['location']}"
+
+
+def _amount(amount: Mapping[str, int]) -> str:
+    return f"{count_text(amount['objects'], 'object')} ({size_text(amount['size_bytes'])})"
+
+
+def _pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:
+    if values is None:
+        raise BadState(path=files.location, detail="this run has no listing; see the log of the task that waits")
+    return ManifestPointer.from_dict(values)

@@ -1,0 +1,136 @@
+"""``S3ObjectsSensor``: waits until there is something to copy, then lists it once."""
+# ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, Context
+from airflow.sdk.bases.sensor import PokeReturnValue
+
+from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.retry_policy import RETRY_POLICY
+from s3_to_azure.wording import count_text, size_text
+
+if TYPE_CHECKING:
+    from s3_to_azure.stores.s3 import S3Source
+
+
+class S3ObjectsSensor(BaseSensorOperator):
+    """Wait for objects below a prefix; then write their listing into the run's state and return a pointer to it.
+
+    A poke lists no more than it needs to count ``min_objects``. Only the last one pages through all, once.
+
+    Args:
+        bucket_name: Bucket to watch. (templated)
+        prefix: Where the objects are. (templated)
+        min_objects: How many must be there.
+        allow_empty: Succeed at once, however few there are.
+        include: Only keys that match one of these patterns count; the listing holds all. (templated)
+        exclude: Keys that match one of these do not count. (templated)
+        aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
+        wasb_conn_id: Connection of type ``wasb``, for the listing.
+        state_container: Container of the run's state; None: only wait, and write no listing. (templated)
+        create_container: Make a missing state container.
+        s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
+        s3_extra_args: More keyword arguments of ``S3Hook``.
+        wasb_extra_args: More keyword arguments of ``WasbHook``.
+        mode: ``reschedule`` holds no worker slot between pokes.
+        kwargs: ``BaseSensorOperator``'s, such as ``poke_interval``, ``timeout`` and ``soft_fail``.
+
+    Returns:
+        The pointer to the listing; without ``state_container`` nothing.
+    """
+
+    template_fields: Sequence[str] = ("bucket_name", "prefix", "include", "exclude", "state_container")
+    ui_color = "#e6f1f2"
+
+    def __init__(  # noqa: PLR0913 - the arguments of Airflow's own sensors, and where the listing goes
+        self,
+        *,
+        bucket_name: str,
+        prefix: str = "",
+        min_objects: int = 1,
+        allow_empty: bool = False,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        aws_conn_id: str | None = "aws_default",
+        wasb_conn_id: str = "wasb_default",
+        state_container: str | None = None,
+        create_container: bool = False,
+        s3_verify: bool | str | None = None,
+        s3_extra_args: Mapping[str, Any] | None = None,
+        wasb_extra_args: Mapping[str, Any] | None = None,
+        mode: str = "reschedule",
+        **kwargs: Any,
+    ) -> None:
+        """Keep and check the arguments; nothing is connected."""
+        kwargs["retry_policy"] = kwargs.get("retry_policy") or RETRY_POLICY
+        super().__init__(mode=mode, **kwargs)
+        self.bucket_name = bucket_name
+        self.prefix = prefix
+        self.min_objects = min_objects
+        self.allow_empty = allow_empty
+        self.include = include
+        self.exclude = exclude
+        self.aws_conn_id = aws_conn_id
+        self.wasb_conn_id = wasb_conn_id
+        self.state_container = state_container
+        self.create_container = create_container
+        self.s3_verify = s3_verify
+        self.s3_extra_args = s3_extra_args
+        self.wasb_extra_args = wasb_extra_args
+        if min_objects < 1:
+            raise WrongUse(
+                what=f"{self.task_id}: min_objects={min_objects} is below 1; allow_empty=True waits for none."
+            )
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look once.
+
+        Raises:
+            PermanentError: Waiting cannot help: no such bucket, no access.
+            TransientError: The next try may succeed.
+        """
+        from s3_to_azure import connections, run_state
+        from s3_to_azure.engine.manifest import write_manifest
+        from s3_to_azure.engine.names import check_bucket
+
+        try:
+            check_bucket(self.bucket_name)
+            source = connections.s3_source(
+                self.aws_conn_id, lanes=1, verify=self.s3_verify, hook_arguments=self.s3_extra_args
+            )
+            found = self._count(source)
+            there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
+            if found < self.min_objects and not self.allow_empty:
+                self.log.info("Waiting: %s of %s %s", f"{found:,}", count_text(self.min_objects, "object"), there)
+                return False
+            if self.state_container is None:
+                self.log.info("%s or more %s", count_text(found, "object"), there)
+                return True
+            service = connections.azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
+            files = run_state.files(service, self.state_container, context, create=self.create_container)
+            listing = source.list(self.bucket_name, self.prefix)
+            pointer = write_manifest(listing, files, bucket=self.bucket_name, prefix=self.prefix)
+            self.log.info(
+                "Listed %s (%s) %s; the listing is %s/%s",
+                count_text(pointer.objects, "object"),
+                size_text(pointer.bytes_total),
+                there,
+                files.location,
+                pointer.name,
+            )
+            return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
+        except TransferError as error:
+            raise error.with_traceback(None) from None
+
+    def _count(self, source: "S3Source") -> int:
+        """Return how many objects count, up to ``min_objects``."""
+        filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
+        # Without patterns the service need not send more than are counted.
+        most = None if self.include or self.exclude else self.min_objects
+        listed = source.list(self.bucket_name, self.prefix, max_keys=most)
+        counted = (one for one in listed if filters.reason_to_skip(one) is None)
+        return sum(1 for _ in islice(counted, self.min_objects))

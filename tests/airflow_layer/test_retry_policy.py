@@ -1,0 +1,43 @@
+"""Which failures Airflow tries again."""
+
+from collections.abc import Iterator
+
+import pytest
+from airflow.sdk import RetryAction
+
+from s3_to_azure.engine.errors import Cancelled, PermanentError, TransferError, TransientError
+from s3_to_azure.retry_policy import RETRY_POLICY
+
+
+def _tree(root: type[TransferError]) -> Iterator[type[TransferError]]:
+    yield root
+    for branch in root.__subclasses__():
+        yield from _tree(branch)
+
+
+def _decided(error: type[TransferError]) -> RetryAction:
+    attributes = dict.fromkeys(error.fields(), "x")
+    return RETRY_POLICY.evaluate(error(**attributes), try_number=1, max_tries=5).action
+
+
+@pytest.mark.parametrize("error", [*_tree(PermanentError)])
+def test_permanent_errors_end_the_task(error: type[TransferError]) -> None:
+    """No permanent error burns a retry."""
+    assert _decided(error) is RetryAction.FAIL
+
+
+@pytest.mark.parametrize("error", [*_tree(TransientError), Cancelled])
+def test_what_may_pass_is_tried_again(error: type[TransferError]) -> None:
+    """Transient errors and stops from outside use the task's retries."""
+    assert _decided(error) is RetryAction.RETRY
+
+
+def test_any_other_error_is_left_to_airflow() -> None:
+    """A fault of ours, or of a library, goes Airflow's usual way."""
+    assert RETRY_POLICY.evaluate(ValueError("?"), try_number=1, max_tries=5).action is RetryAction.DEFAULT
+
+
+def test_the_policy_survives_serialisation() -> None:
+    """Airflow stores DAGs as JSON; the rules name the same classes afterwards."""
+    again = type(RETRY_POLICY).deserialize(RETRY_POLICY.serialize())
+    assert again.evaluate(PermanentError(what="x"), try_number=1, max_tries=5).action is RetryAction.FAIL

@@ -1,0 +1,159 @@
+"""The watched transfer: what is told of it, and how it is stopped."""
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
+from s3_to_azure import watch
+from s3_to_azure.engine.errors import Cancelled, ObjectNotFound
+from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.watch import PROGRESS_KEY, Sight, Teller, progress_line, watched
+
+MIB = 1024**2
+
+
+class KeptNotes:
+    """A state store that keeps what it is given."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str) -> object:
+        """Return it."""
+        return self.values.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep it."""
+        self.values[key] = value
+
+
+class BrokenNotes:
+    """A state store whose server is away."""
+
+    def __init__(self) -> None:
+        """Begin unasked."""
+        self.asked = 0
+
+    def get(self, key: str) -> object:
+        """Fail."""
+        self.asked += 1
+        raise ConnectionError("no API server")
+
+    def set(self, key: str, value: Any) -> None:
+        """Fail."""
+        self.asked += 1
+        raise ConnectionError("no API server")
+
+
+@pytest.fixture(autouse=True)
+def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_POLL_S", 0.01)
+    monkeypatch.setattr(watch, "_STOP_GRACE_S", 0.2)
+
+
+def test_line_of_one_object() -> None:
+    """One object's line has no count of objects."""
+    totals = Snapshot(objects_total=1, bytes_total=100 * MIB, bytes_sent=25 * MIB)
+    assert (
+        progress_line(Sight(totals, 10, 5 * MIB)) == "25.0 MiB of 100.0 MiB (25%); 5.0 MiB/s; 75.0 MiB left, about 15 s"
+    )
+
+
+def test_line_of_many_objects() -> None:
+    """A batch's line says all that there is to say."""
+    totals = Snapshot(10, 3, 1, 100 * MIB, 20 * MIB, 30 * MIB, 2)
+    assert progress_line(Sight(totals, 10, 0)) == (
+        "4 of 10 objects; 50.0 MiB of 100.0 MiB (50%); 0 bytes/s; 50.0 MiB left; 30.0 MiB were in Azure already; "
+        "2 retries; 1 failed"
+    )
+
+
+def test_line_while_listing() -> None:
+    """While the listing goes on, nothing is said about what is left."""
+    totals = Snapshot(objects_total=10_000, objects_done=7, bytes_total=100 * MIB, bytes_sent=MIB)
+    line = progress_line(Sight(totals, 10, MIB, listing=True))
+    assert line == "7 of 10,000 or more objects; 1.0 MiB of 100.0 MiB; 1.0 MiB/s"
+
+
+def test_notes_are_for_the_web_page() -> None:
+    """The last note holds the final counts, under the documented key."""
+    progress, notes = Progress(), KeptNotes()
+    result = watched(
+        lambda: progress.add(objects_total=1, objects_done=1, bytes_sent=5),
+        teller=Teller(progress, notes=notes),
+        cancelled=threading.Event(),
+    )
+    assert result is None
+    note = notes.values[PROGRESS_KEY]
+    assert (note["objects_done"], note["bytes_sent"]) == (1, 5)
+    assert {"bytes_per_second", "seconds", "updated_at", "retries", "bytes_resumed"} <= set(note)
+
+
+def test_broken_notes_never_hurt(caplog: pytest.LogCaptureFixture) -> None:
+    """A state store that fails is told about once, then left alone."""
+    notes = BrokenNotes()
+    teller = Teller(Progress(), notes=notes)
+    with caplog.at_level(logging.WARNING):
+        teller.tell()
+        teller.tell()
+        teller.close()
+    assert notes.asked == 1
+    assert [record.message for record in caplog.records] == [
+        "Progress cannot be shown in the web UI (no API server); the transfer goes on"
+    ]
+
+
+def test_the_works_error_is_raised() -> None:
+    """What fails in the thread fails in the task."""
+
+    def work() -> None:
+        raise ObjectNotFound(key="k", bucket="b")
+
+    with pytest.raises(ObjectNotFound):
+        watched(work, teller=Teller(Progress(), notes=None), cancelled=threading.Event())
+
+
+def test_a_stop_waits_for_the_work_to_end() -> None:
+    """The event that on_kill sets ends the work, whose own error is what counts."""
+    cancelled = threading.Event()
+
+    def work() -> None:
+        cancelled.set()
+        raise Cancelled.now()
+
+    with pytest.raises(Cancelled):
+        watched(work, teller=Teller(Progress(), notes=None), cancelled=cancelled)
+
+
+def test_a_stop_does_not_wait_forever() -> None:
+    """Work that hangs is left behind."""
+    cancelled, hanging = threading.Event(), threading.Event()
+    cancelled.set()
+    try:
+        with pytest.raises(Cancelled):
+            watched(lambda: hanging.wait(60), teller=Teller(Progress(), notes=None), cancelled=cancelled)
+    finally:
+        hanging.set()
+
+
+def test_an_interruption_stops_the_work() -> None:
+    """What Airflow raises in the main thread stops the transfer, and is raised on."""
+    cancelled, seen = threading.Event(), threading.Event()
+
+    class Interrupted(Teller):
+        """Stands for Airflow's alarm signal."""
+
+        def tell(self) -> None:
+            raise AirflowTaskTimeout
+
+    def work() -> None:
+        if cancelled.wait(60):
+            seen.set()
+
+    with pytest.raises(AirflowTaskTimeout):
+        watched(work, teller=Interrupted(Progress(), notes=None), cancelled=cancelled)
+    assert seen.wait(5)

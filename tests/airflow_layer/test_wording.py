@@ -1,0 +1,50 @@
+"""Sizes, counts and times as people read them."""
+
+import pytest
+
+from s3_to_azure.wording import count_text, duration_text, size_text
+
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1,023 bytes"),
+        (1023.7, "1.0 KiB"),
+        (1024, "1.0 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (3.2 * GIB, "3.2 GiB"),
+        (5000 * 1024 * GIB, "5,000.0 TiB"),
+    ],
+)
+def test_sizes(size_bytes: float, text: str) -> None:
+    """A size is in the unit that gives it the fewest digits, and never 1,024.0 of one."""
+    assert size_text(size_bytes) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 objects"), (1, "1 object"), (1204, "1,204 objects")])
+def test_counts(count: int, text: str) -> None:
+    """One is singular."""
+    assert count_text(count, "object") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.4, "9.4 s"),
+        (9.6, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (125, "2 min 5 s"),
+        (3600, "1 h"),
+        (12_000, "3 h 20 min"),
+        (4 * 86_400 + 3_700, "4 d 1 h"),
+    ],
+)
+def test_times(seconds: float, text: str) -> None:
+    """A time is in its two largest units."""
+    assert duration_text(seconds) == text
