@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from s3_to_azure import __version__
-from s3_to_azure.engine.checksums import RUNGS
+from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
 from s3_to_azure.engine.many import Tally, copy_many
@@ -338,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     copying.add_argument(
         "--integrity",
-        choices=("auto", *RUNGS),
+        choices=INTEGRITY,
         default="auto",
         help="the weakest proof to accept (default: %(default)s: the strongest that S3's checksums allow)",
     )

@@ -1,8 +1,10 @@
 """How an object is cut into blocks: a pure function of its size, unless blocks are staged already."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from s3_to_azure.engine.block_ids import StagedBlock
@@ -31,25 +33,39 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An object cut into equal blocks, the last one shorter."""
+    """An object cut into equal blocks, the last one shorter; or each of its parts cut so.
+
+    Attributes:
+        edges: Where one part ends and the next begins, ascending, inside the object; no block straddles one.
+    """
 
     size_bytes: int
     block_bytes: int
+    edges: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of blocks."""
-        return len(range(0, self.size_bytes, self.block_bytes))
+        return sum(len(range(start, end, self.block_bytes)) for start, end in self._parts())
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks in offset order."""
-        for start in range(0, self.size_bytes, self.block_bytes):
-            yield Block(start, min(start + self.block_bytes, self.size_bytes))
+        for part_start, part_end in self._parts():
+            for start in range(part_start, part_end, self.block_bytes):
+                yield Block(start, min(start + self.block_bytes, part_end))
 
     def has(self, block: Block | StagedBlock) -> bool:
         """Say whether the range is exactly one block of this layout."""
-        if not 0 <= block.start < self.size_bytes or block.start % self.block_bytes:
+        if not 0 <= block.start < self.size_bytes:
             return False
-        return block.end == min(block.start + self.block_bytes, self.size_bytes)
+        part = bisect_right(self.edges, block.start)
+        part_start = self.edges[part - 1] if part else 0
+        part_end = self.edges[part] if part < len(self.edges) else self.size_bytes
+        if (block.start - part_start) % self.block_bytes:
+            return False
+        return block.end == min(block.start + self.block_bytes, part_end)
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        return pairwise((0, *self.edges, self.size_bytes))
 
 
 def block_bytes_for(size_bytes: int) -> int:
@@ -67,13 +83,16 @@ def block_bytes_for(size_bytes: int) -> int:
     return max(base, -(-smallest // MIB) * MIB)
 
 
-def layout_for(size_bytes: int, *, budget_bytes: int, block_bytes: int | None = None) -> Layout:
+def layout_for(
+    size_bytes: int, *, budget_bytes: int, block_bytes: int | None = None, edges: tuple[int, ...] = ()
+) -> Layout:
     """Return the layout of an object of which nothing is staged yet.
 
     Args:
         size_bytes: The object's size, 0 to 48.8 TiB.
         budget_bytes: The task's memory budget, which must hold one block.
         block_bytes: The user's block size; enlarged where the object would need more than 50,000 blocks.
+        edges: Where no block may straddle (``Layout``).
 
     Raises:
         BudgetTooSmall: The budget does not hold one block.
@@ -82,20 +101,21 @@ def layout_for(size_bytes: int, *, budget_bytes: int, block_bytes: int | None = 
     if block_bytes is not None and not MIB <= block_bytes <= MAX_BLOCK_BYTES:
         raise WrongUse(what=f"block_size={block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB} MiB.")
     natural = block_bytes_for(size_bytes)
-    chosen = natural
-    if block_bytes is not None:
-        smallest = -(-size_bytes // MAX_BLOCKS_PER_BLOB)
-        chosen = max(block_bytes, -(-smallest // MIB) * MIB)
+    chosen = natural if block_bytes is None else block_bytes
+    # Each part may end in a block that is not full.
+    smallest = -(-size_bytes // (MAX_BLOCKS_PER_BLOB - len(edges)))
+    chosen = max(chosen, -(-smallest // MIB) * MIB)
     needs = min(chosen, max(size_bytes, 1))
     if needs > budget_bytes:
         raise BudgetTooSmall(size_bytes=size_bytes, needs=needs, budget=budget_bytes)
-    return Layout(size_bytes, chosen)
+    return Layout(size_bytes, chosen, edges)
 
 
 def adopt(default: Layout, staged: Iterable[StagedBlock], *, budget_bytes: int) -> Layout:
     """Return the layout of which most bytes are staged already, else the default.
 
-    A block size that the budget does not hold, or that needs more than 50,000 blocks, is not adopted.
+    A block size that the budget does not hold, or that needs more than 50,000 blocks, is not adopted. The default's
+    edges stay.
     """
     total = default.size_bytes
     starts_by_size: dict[int, set[int]] = defaultdict(set)
@@ -105,7 +125,9 @@ def adopt(default: Layout, staged: Iterable[StagedBlock], *, budget_bytes: int) 
     for block_bytes in sorted(starts_by_size):
         if block_bytes > budget_bytes or -(-total // block_bytes) > MAX_BLOCKS_PER_BLOB:
             continue
-        candidate = Layout(total, block_bytes)
+        candidate = Layout(total, block_bytes, default.edges)
+        if len(candidate) > MAX_BLOCKS_PER_BLOB:
+            continue
         candidate_bytes = _staged_bytes(candidate, starts_by_size)
         if candidate_bytes > best_bytes:
             best, best_bytes = candidate, candidate_bytes
@@ -115,6 +137,13 @@ def adopt(default: Layout, staged: Iterable[StagedBlock], *, budget_bytes: int) 
 def _staged_bytes(layout: Layout, starts_by_size: Mapping[int, set[int]]) -> int:
     if not layout.size_bytes:
         return 0
+    if layout.edges:
+        return sum(
+            size_bytes
+            for size_bytes, starts in starts_by_size.items()
+            for start in starts
+            if layout.has(Block(start, start + size_bytes))
+        )
     whole = sum(
         layout.block_bytes
         for start in starts_by_size.get(layout.block_bytes, ())

@@ -1,10 +1,17 @@
 """Checksums of blocks, and their folding into the whole object's.
 
 Azure's block CRC64 and S3's CRC64NVME are the same function; only the byte order of their base64 differs.
+
+A checksum of S3 is over the object's bytes, or *composite*: over the checksums of its parts, put end to end. The
+blocks of a part fold into the part's checksum, as long as no block straddles two parts. MD5 cannot be folded: there
+the proof needs one block for the object, or one for each part.
 """
 
 import base64
-from collections.abc import Callable, Iterable
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,24 +19,28 @@ from awscrt import checksums as crt
 
 from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
 from s3_to_azure.engine.errors import IntegrityUnavailable
+from s3_to_azure.engine.limits import MAX_PARTS
 from s3_to_azure.engine.model import SourceChecksum
 
 TRANSPORT: Final = "transport"
+REREAD: Final = "reread"
+READBACK: Final = "readback"
 
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """A checksum whose value over two neighbouring ranges can be combined.
+    """A checksum of bytes.
 
     Attributes:
         digest: Bytes to value.
-        combine: (value of the first range, value of the second, length of the second in bytes) to value of both.
+        combine: (value of the first range, value of the second, length of the second in bytes) to value of both; None
+            where that cannot be computed.
         width_bytes: Length of the value.
     """
 
     name: str
     digest: Callable[[memoryview], int]
-    combine: Callable[[int, int, int], int]
+    combine: Callable[[int, int, int], int] | None
     width_bytes: int
 
 
@@ -37,22 +48,44 @@ CRC64NVME: Final = Algorithm("crc64nvme", crt.crc64nvme, crt.combine_crc64nvme, 
 CRC32C: Final = Algorithm("crc32c", crt.crc32c, crt.combine_crc32c, 4)
 CRC32: Final = Algorithm("crc32", crt.crc32, crt.combine_crc32, 4)
 
-# The verification ladder, strongest first; ``transport`` is its floor.
+
+def _md5(data: memoryview) -> int:
+    return int.from_bytes(hashlib.md5(data, usedforsecurity=False).digest(), "big")
+
+
+MD5: Final = Algorithm("md5", _md5, None, 16)
+
 LADDER: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
-ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in LADDER}
-RUNGS: Final = (*ALGORITHMS, TRANSPORT)
+"""Those that S3 stores over an object's bytes and that can be folded, strongest first."""
+PARTWISE: Final[tuple[Algorithm, ...]] = (CRC32C, CRC32)
+"""Those that S3 stores part-wise and that can be folded (of CRC64NVME S3 keeps no composite one)."""
+ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*LADDER, MD5)}
+RUNGS: Final = (
+    *(algorithm.name for algorithm in LADDER),
+    *(f"{algorithm.name}_composite" for algorithm in PARTWISE),
+    "md5",
+    "md5_composite",
+    REREAD,
+    TRANSPORT,
+)
+"""The verification ladder, strongest first; ``transport`` is its floor."""
+INTEGRITY: Final = ("auto", *RUNGS, READBACK)
+"""What a user can ask for: a rung is the weakest to accept; ``readback`` is ``auto``, and Azure's blob read back."""
 
 _TAG_BYTES: Final = 8
+_ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
 
 def second_digest(algorithm: Algorithm | None, data: memoryview) -> bytes:
     """Return the id's second digest of a block: 16 bytes, zeros where the proof needs none beside the CRC64.
 
     A CRC32 or CRC32C is written as its name in 8 bytes and its value in 8, so that one is never read as the other
-    and a value of zero is not read as absent.
+    and a value of zero is not read as absent. An MD5 fills all 16.
     """
     if algorithm is None:
         return NO_SECOND
+    if algorithm is MD5:
+        return algorithm.digest(data).to_bytes(MD5.width_bytes, "big")
     return algorithm.name.encode("ascii").ljust(_TAG_BYTES, b"\0") + algorithm.digest(data).to_bytes(8, "big")
 
 
@@ -65,41 +98,81 @@ def second_of(checksum: SourceChecksum | None) -> Algorithm | None:
 
 def carries(block: StagedBlock, second: Algorithm | None) -> bool:
     """Say whether the block's id holds the second digest that the proof needs."""
+    if second is MD5:
+        # A tag and an MD5 are alike once in 2**64 blocks; such a block is read again.
+        return block.second != NO_SECOND and not any(carries(block, other) for other in LADDER)
     return second is None or block.second[:_TAG_BYTES] == second.name.encode("ascii").ljust(_TAG_BYTES, b"\0")
 
 
 def fold(blocks: Iterable[StagedBlock], algorithm: Algorithm) -> int:
-    """Combine the digests of contiguous blocks, in offset order, into the whole object's.
+    """Combine the digests of contiguous blocks, in offset order, into that of all their bytes.
 
     Args:
-        blocks: Blocks without gap or overlap, sorted by start; each carries the algorithm's digest.
+        blocks: Blocks without gap or overlap, sorted by start; each carries the algorithm's digest. For an algorithm
+            that cannot be combined: one block, or none.
         algorithm: Which digest to combine.
     """
     value = algorithm.digest(memoryview(b""))
-    for block in blocks:
-        part = block.crc64 if algorithm is CRC64NVME else int.from_bytes(block.second[_TAG_BYTES:], "big")
-        value = algorithm.combine(value, part, block.size_bytes)
+    for number, block in enumerate(blocks):
+        part = _digest_of(block, algorithm)
+        if algorithm.combine is not None:
+            value = algorithm.combine(value, part, block.size_bytes)
+        elif number:
+            raise AssertionError(f"{algorithm.name} of several blocks cannot be combined")
+        else:
+            value = part
     return value
+
+
+def fold_parts(blocks: Iterable[StagedBlock], algorithm: Algorithm, edges: Sequence[int], parts: int) -> int:
+    """Combine the digests of contiguous blocks into a composite checksum: over the checksums of the parts.
+
+    Args:
+        blocks: As for ``fold``; none straddles an edge.
+        algorithm: Of the parts and of the whole.
+        edges: Where one part ends and the next begins.
+        parts: How many parts there are; one that is empty has no block.
+    """
+    by_part: list[list[StagedBlock]] = [[] for _ in range(parts)]
+    for block in blocks:
+        by_part[bisect_right(edges, block.start)].append(block)
+    return over_parts((fold(part, algorithm) for part in by_part), algorithm)
+
+
+def over_parts(values: Iterable[int], algorithm: Algorithm) -> int:
+    """Return the composite checksum of parts with these checksums."""
+    joined = b"".join(value.to_bytes(algorithm.width_bytes, "big") for value in values)
+    return algorithm.digest(memoryview(joined))
+
+
+def _digest_of(block: StagedBlock, algorithm: Algorithm) -> int:
+    if algorithm is CRC64NVME:
+        return block.crc64
+    return int.from_bytes(block.second if algorithm is MD5 else block.second[_TAG_BYTES:], "big")
 
 
 def proven_by(checksum: SourceChecksum | None) -> str:
     """Return the rung that a comparison with this checksum reaches."""
-    return checksum.algorithm if checksum else TRANSPORT
+    if checksum is None:
+        return TRANSPORT
+    return f"{checksum.algorithm}_composite" if checksum.parts else checksum.algorithm
 
 
 def require(minimum: str, checksum: SourceChecksum | None, *, key: str) -> None:
     """Check that the object can reach the rung that the user requires.
 
     Args:
-        minimum: ``auto`` (whatever S3 allows) or a rung's name.
-        checksum: What S3 stores.
+        minimum: One of ``INTEGRITY``. ``reread`` and ``readback`` can be reached by every object.
+        checksum: What the object is proven by.
         key: The object's key, for the error.
 
     Raises:
         IntegrityUnavailable: S3 offers only a weaker one.
     """
     offered = proven_by(checksum)
-    if minimum != "auto" and RUNGS.index(offered) > RUNGS.index(minimum):
+    if minimum in ("auto", REREAD, READBACK):
+        return
+    if RUNGS.index(offered) > RUNGS.index(minimum):
         raise IntegrityUnavailable(required=minimum, key=key, offered=offered)
 
 
@@ -109,9 +182,12 @@ def to_azure(crc64: int) -> str:
 
 
 def to_s3(checksum: SourceChecksum) -> str:
-    """Return the checksum as S3 writes it: base64 of the big-endian bytes."""
+    """Return the checksum as S3 writes it: base64 of the big-endian bytes; an MD5 in hex, as in the ETag."""
     width = ALGORITHMS[checksum.algorithm].width_bytes
-    return base64.b64encode(checksum.value.to_bytes(width, "big")).decode("ascii")
+    parts = f"-{checksum.parts}" if checksum.parts else ""
+    if checksum.algorithm == MD5.name:
+        return f"{checksum.value:032x}{parts}"
+    return base64.b64encode(checksum.value.to_bytes(width, "big")).decode("ascii") + parts
 
 
 def from_s3(algorithm: str, text: str) -> SourceChecksum | None:
@@ -136,3 +212,34 @@ def strongest(offered: dict[str, str]) -> SourceChecksum | None:
         if found:
             return found
     return None
+
+
+def partwise(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
+    """Return the composite checksums of S3's answer, strongest first.
+
+    Args:
+        offered: Algorithm name in lower case to the value as S3 writes it, ``<base64>-<parts>``.
+    """
+    found: list[SourceChecksum] = []
+    for algorithm in PARTWISE:
+        text, dash, count = offered.get(algorithm.name, "").rpartition("-")
+        whole = from_s3(algorithm.name, text) if dash and _is_count(count) else None
+        if whole:
+            found.append(SourceChecksum(algorithm.name, whole.value, parts=int(count)))
+    return tuple(found)
+
+
+def etag_md5(etag: str) -> SourceChecksum | None:
+    """Read an ETag that is an MD5, or one over the MD5s of parts; None where it has another form.
+
+    Whether it is one cannot be seen from the ETag alone: not where a KMS key or a customer's key encrypts the object.
+    """
+    match = _ETAG_MD5.fullmatch(etag)
+    parts = int(match[2] or 0) if match else 0
+    if not match or parts > MAX_PARTS:
+        return None
+    return SourceChecksum(MD5.name, int(match[1], 16), parts=parts)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_PARTS and len(text) <= len(str(MAX_PARTS))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, get_args
 
-from s3_to_azure.engine.checksums import RUNGS
+from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
 from s3_to_azure.engine.model import Overwrite
@@ -51,7 +51,7 @@ class CopySettings:
 
     Attributes:
         overwrite: What to do with a blob that is there (``decisions.decide``).
-        integrity: ``auto``, or the weakest rung to accept.
+        integrity: ``auto``, the weakest rung to accept, ``reread`` or ``readback`` (``checksums.INTEGRITY``).
         block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
         memory_budget_bytes: Bound of object data in memory.
         objects_at_once: Objects in flight; they share the budget.
@@ -78,8 +78,8 @@ class CopySettings:
         """
         if self.overwrite not in get_args(Overwrite):
             raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
-        if self.integrity not in ("auto", *RUNGS):
-            raise WrongUse(what=f"integrity={self.integrity!r} is none of auto, {', '.join(RUNGS)}.")
+        if self.integrity not in INTEGRITY:
+            raise WrongUse(what=f"integrity={self.integrity!r} is none of {', '.join(INTEGRITY)}.")
         if self.refused_names not in ("skip", "fail"):
             raise WrongUse(what=f"refused_names={self.refused_names!r} is none of skip, fail.")
         if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:

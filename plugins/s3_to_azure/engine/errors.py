@@ -40,6 +40,8 @@
         ├── NameRefused
         ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, odd status
         ├── IntegrityError
+        ├── RereadDiffers              two readings of the object were not the same
+        ├── ReadbackDiffers            Azure gives back other bytes than were sent
         ├── IntegrityUnavailable       S3 stores no checksum as strong as the one required
         └── SomeObjectsFailed          a batch or run in which no retry can help
 
@@ -300,6 +302,18 @@ class IntegrityError(PermanentError):
     """The bytes are not the ones that S3 vouches for."""
 
     says = "The bytes of {key!r} do not fit the {algorithm} that S3 stores (expected {expected}, got {actual}), also after reading them again. Nothing was committed. The object may be damaged in S3."
+
+
+class RereadDiffers(PermanentError):
+    """Reading the object several times gave different bytes."""
+
+    says = "Reading {key!r} several times gave different bytes each time, and S3 stores no checksum that says which are right. Nothing was committed. Suspect this machine's memory, a proxy in between, or the endpoint."
+
+
+class ReadbackDiffers(PermanentError):
+    """Azure gives back other bytes than were sent."""
+
+    says = "Blob {blob!r} in container {container!r} was written, but Azure gives back other bytes than were sent between {start} and {end}. Copy it again with overwrite=always; if it lasts, suspect this machine's memory or a proxy in between."
 
 
 class IntegrityUnavailable(PermanentError):

@@ -24,6 +24,8 @@ MAX_METADATA_BYTES: Final = 8 * KIB
 MAX_OBJECT_BYTES: Final = 50_000 * GIB
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES: Final = 1_024
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MAX_PARTS: Final = 10_000
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 LISTING_PAGE_KEYS: Final = 1_000
 # https://learn.microsoft.com/rest/api/storageservices/list-blobs

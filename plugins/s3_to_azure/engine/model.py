@@ -11,15 +11,17 @@ Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
 
 @dataclass(frozen=True, slots=True)
 class SourceChecksum:
-    """A checksum that S3 stores for a whole object.
+    """A checksum that S3 stores for an object.
 
     Attributes:
-        algorithm: ``crc64nvme``, ``crc32c`` or ``crc32``.
+        algorithm: ``crc64nvme``, ``crc32c``, ``crc32`` or ``md5`` (the ETag of an object that has one).
         value: The checksum as an unsigned integer.
+        parts: Made over the checksums of this many parts, put end to end; 0: over the object's bytes.
     """
 
     algorithm: str
     value: int
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,12 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One version of an object: what a GET pins with If-Match. ``etag`` is unquoted."""
+    """One version of an object: what a GET pins with If-Match. ``etag`` is unquoted.
+
+    Attributes:
+        checksum: The one that a copy is proven by. As a store reads it: the strongest over the object's bytes.
+        weaker: What S3 offers beside it, strongest first: checksums over parts, and the ETag where that is an MD5.
+    """
 
     bucket: str
     key: str
@@ -58,6 +65,21 @@ class ObjectVersion:
     metadata: Mapping[str, str] = field(default_factory=dict)
     headers: ContentHeaders = field(default_factory=ContentHeaders)
     storage_class: str = "STANDARD"
+    weaker: tuple[SourceChecksum, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartSizes:
+    """The sizes in which an object was uploaded.
+
+    Attributes:
+        sizes: In bytes, in order; together the object's size.
+        certain: Each was looked up. Otherwise the first and the last were, and the others are taken to be like the
+            first, as nearly every tool uploads.
+    """
+
+    sizes: tuple[int, ...]
+    certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +139,15 @@ class ListedBlock:
 
 @dataclass(frozen=True, slots=True)
 class BlobContents:
-    """What a commit gives a blob beside its bytes."""
+    """What a commit gives a blob beside its bytes.
+
+    Attributes:
+        content_md5: The blob's Content-MD5: only where it was computed from the bytes.
+    """
 
     metadata: Mapping[str, str]
     headers: ContentHeaders
+    content_md5: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from typing import Final
 
 from s3_to_azure.engine.errors import Cancelled, Throttled
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedBlock, ListedObject, ObjectVersion
+from s3_to_azure.engine.model import (
+    BlobContents,
+    BlobState,
+    Condition,
+    ListedBlock,
+    ListedObject,
+    ObjectVersion,
+    PartSizes,
+)
 from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
 
 _POLL_S: Final = 0.1
@@ -143,6 +151,11 @@ class GatedSource:
         """See the port."""
         with self._gate.passing(self._stopped):
             return self._source.head(bucket, key)
+
+    def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        """See the port."""
+        with self._gate.passing(self._stopped):
+            return self._source.part_sizes(version, each=each)
 
     @contextmanager
     def open(

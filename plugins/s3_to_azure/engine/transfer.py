@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Self
+from typing import Final, Self
 
 from s3_to_azure.engine import blocks as cutting
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.block_ids import StagedBlock, fingerprint, parse
+from s3_to_azure.engine import checksums, proof, rungs
+from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock, fingerprint, parse
 from s3_to_azure.engine.blocks import Block, Layout
 from s3_to_azure.engine.buffers import BufferPool
 from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit, contents_metadata
@@ -17,7 +18,7 @@ from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.decisions import Decision, decide
 from s3_to_azure.engine.errors import (
     Cancelled,
-    IntegrityError,
+    RereadDiffers,
     SourceChanged,
     TransferError,
     TransientError,
@@ -30,18 +31,28 @@ from s3_to_azure.engine.model import (
     Condition,
     ListedObject,
     ObjectVersion,
+    PartSizes,
     Receipt,
     Status,
 )
 from s3_to_azure.engine.names import check_blob, check_key, metadata_to_azure
 from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.pump import BlockRoute, Pump, damaged, fill
+from s3_to_azure.engine.readback import read_back
 from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung
 from s3_to_azure.engine.stopping import run_stoppable
 from s3_to_azure.engine.throttle import Bandwidth, Gate, GatedDestination, GatedSource
 from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
 
+# How often an object that must be read twice alike is read at most.
+_MOST_READINGS: Final = 3
+
 log = logging.getLogger(__name__)
+
+
+class _PartsLookedUp(Exception):
+    """The parts are of other sizes than was taken for granted: cut the object anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +181,8 @@ class _Copy:
         self._bytes_sent = 0
         self._blocks_resumed = 0
         self._size_known = False
+        self._parts: tuple[str, PartSizes | None] | None = None
+        self._was_reread = self._was_read_back = False
         self._lock = threading.Lock()
         self._retrier = shop.retrier.counting(self._count_retry)
 
@@ -192,6 +205,10 @@ class _Copy:
                     raise
                 log.warning("S3 object %r changed during the copy: starting again with its new version", task.key)
                 listed = None
+            except _PartsLookedUp:
+                log.info("The parts of %r have sizes of their own: cutting it along them", task.key)
+                # Its siblings cut it otherwise, so this one copies what is missing of the whole.
+                task = self._task = replace(task, within=None)
 
     def _copy_version(self, listed: ListedObject | None, condition: Condition, blob: BlobState | None) -> Receipt:
         shop = self._shop
@@ -211,10 +228,10 @@ class _Copy:
         decision = decide(version, blob, shop.settings.overwrite)
         if decision.action != "copy":
             return self._left_out(version, decision, blob)
-        checksums.require(shop.settings.integrity, version.checksum, key=version.key)
+        version, rung = self._on_its_rung(version)
         if version.size_bytes == 0:
-            return self._copy_empty(version, condition)
-        layout = cutting.layout_for(
+            return self._copy_empty(version, rung, condition)
+        layout = rung.layout(
             version.size_bytes,
             budget_bytes=shop.settings.memory_budget_bytes,
             block_bytes=self._task.block_bytes or shop.settings.block_bytes,
@@ -229,11 +246,59 @@ class _Copy:
             return 0
         return self._shop.settings.block_bytes or cutting.block_bytes_for(size_bytes)
 
+    # -- what the object is proven by --------------------------------------------------------------------------------
+
+    def _on_its_rung(self, version: ObjectVersion) -> tuple[ObjectVersion, Rung]:
+        """Return the version with the checksum that it will be proven by.
+
+        Raises:
+            IntegrityUnavailable: The user requires a stronger one.
+        """
+        settings = self._shop.settings
+        rung = rungs.choose(
+            version,
+            lambda: self._part_sizes(version),
+            largest_block_bytes=min(MAX_MD5_BLOCK_BYTES, settings.memory_budget_bytes),
+        )
+        checksums.require(settings.integrity, rung.checksum, key=version.key)
+        return replace(version, checksum=rung.checksum), rung
+
+    def _part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        if each or self._parts is None or self._parts[0] != version.etag:
+            found = self._retrier.call(
+                f"look up the parts of {version.key!r}", lambda: self._shop.source.part_sizes(version, each=each)
+            )
+            self._parts = (version.etag, found)
+        return self._parts[1]
+
+    def _guessed_wrong(self, version: ObjectVersion) -> bool:
+        """After a mismatch: look at every part, if that was not done, and say whether they are not as was thought."""
+        if version.checksum is None or version.checksum.parts < 2:  # noqa: PLR2004 - one part is the whole
+            return False
+        before = self._part_sizes(version)
+        return (
+            before is not None
+            and not before.certain
+            and self._part_sizes(version, each=True) != replace(before, certain=True)
+        )
+
+    def _must_reread(self, version: ObjectVersion) -> bool:
+        return version.checksum is None and self._shop.settings.integrity == checksums.REREAD
+
+    def _rung_name(self, version: ObjectVersion) -> str:
+        return checksums.REREAD if self._was_reread else checksums.proven_by(version.checksum)
+
+    def _read_back(self, sent: Iterable[StagedBlock]) -> None:
+        shop = self._shop
+        if shop.settings.integrity == checksums.READBACK:
+            read_back(shop.destination, self._task.blob, sent, buffers=shop.buffers, retrier=self._retrier)
+            self._was_read_back = True
+
     # -- one request: empty objects and objects of one block ---------------------------------------------------------
 
-    def _copy_empty(self, version: ObjectVersion, condition: Condition) -> Receipt:
+    def _copy_empty(self, version: ObjectVersion, rung: Rung, condition: Condition) -> Receipt:
         nothing = memoryview(b"")
-        _compare(version, {version.checksum.algorithm: 0} if version.checksum else {})
+        proof.compare(version, rung.value_of(nothing))
         try:
             self._put(version, nothing, 0, condition)
         except LeftoverBlocks:
@@ -252,16 +317,21 @@ class _Copy:
             else:
                 return self._copied(version, blocks=1)
         log.info("Blob %r has uncommitted blocks left over: taking the block path", self._task.blob)
-        return self._copy_blocks(version, Layout(version.size_bytes, version.size_bytes), condition)
+        _, rung = self._on_its_rung(version)
+        return self._copy_blocks(version, Layout(version.size_bytes, version.size_bytes, rung.edges), condition)
 
     def _read_proven(self, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
-        """Read the whole object until its bytes fit its checksum; a second mismatch is final."""
+        """Read the whole object until its bytes fit its checksum; a second mismatch is final.
+
+        Where it must be read twice and has none: until two readings in a row are alike.
+        """
         seen: list[ObjectVersion] = []
+        before: int | None = None
 
         def opened(body: BodyReader) -> None:
             seen.append(body.version)
 
-        for last_time in (False, True):
+        for reading in range(1, _MOST_READINGS + 1):
             seen.clear()
             fill(
                 self._shop.source,
@@ -274,20 +344,28 @@ class _Copy:
                 whole=True,
             )
             # The first body is the whole object's, so its headers hold all; later ones only resume it.
-            read = seen[0]
-            checksums.require(self._shop.settings.integrity, read.checksum, key=read.key)
+            read, rung = self._on_its_rung(seen[0])
             crc64 = checksums.CRC64NVME.digest(view)
-            actual = {algorithm.name: algorithm.digest(view) for algorithm in _needed(read)}
-            if last_time:
-                _compare(read, actual)
-            if _fits(read, actual):
+            actual = rung.value_of(view)
+            if not proof.fits(read, actual) and self._guessed_wrong(read):
+                read, rung = self._on_its_rung(seen[0])
+                actual = rung.value_of(view)
+            if self._must_reread(read):
+                self._was_reread = crc64 == before
+                if self._was_reread:
+                    return read, crc64
+                before = crc64
+                continue
+            if reading > 1:
+                proof.compare(read, actual)
+            if proof.fits(read, actual):
                 return read, crc64
             log.warning("The bytes of %r do not fit S3's checksum: reading it again", version.key)
-        raise AssertionError("unreachable: the last round returns or raises")
+        raise RereadDiffers(key=version.key)
 
     def _put(self, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
         destination, blob = self._shop.destination, self._task.blob
-        contents = _contents(version)
+        contents = self._contents(version)
         step = Commit(
             version,
             blob,
@@ -297,6 +375,7 @@ class _Copy:
         )
         commit(destination, step, condition, self._retrier)
         self._sent(version.size_bytes)
+        self._read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
 
     # -- many requests: staged blocks --------------------------------------------------------------------------------
 
@@ -328,9 +407,10 @@ class _Copy:
     def _find_staged(self, version: ObjectVersion, default: Layout) -> tuple[Layout, dict[int, StagedBlock]]:
         staged = self._list_staged(version)
         layout = default
-        if self._task.block_bytes is None:
+        second = checksums.second_of(version.checksum)
+        if self._task.block_bytes is None and second is not checksums.MD5:
             layout = cutting.adopt(default, staged, budget_bytes=self._shop.settings.memory_budget_bytes)
-        return layout, cutting.usable(layout, staged, checksums.second_of(version.checksum))
+        return layout, cutting.usable(layout, staged, second)
 
     def _resumed(self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> None:
         # A part counts its own range only: its siblings' receipts count the rest.
@@ -362,9 +442,15 @@ class _Copy:
 
         Raises:
             IntegrityError: The bytes that S3 gives do not fit the checksum that S3 stores.
+            RereadDiffers: S3 stores none, and readings differ.
         """
-        if _fits(version, _folded(version, layout, held)):
+        if self._must_reread(version):
+            self._reread(version, layout, held)
             return
+        if proof.fits(version, proof.folded(version, layout, held)):
+            return
+        if self._guessed_wrong(version):
+            raise _PartsLookedUp
         log.warning("The blocks of %r do not fold into S3's checksum: reading all to find the bad one", version.key)
         chain = cutting.in_order(layout, held) or ()
         shop = self._shop
@@ -373,13 +459,30 @@ class _Copy:
         )
         log.warning("%d damaged blocks of %r found: staging them again", len(wrong), version.key)
         self._stage(version, wrong, held)
-        _compare(version, _folded(version, layout, held))
+        proof.compare(version, proof.folded(version, layout, held))
+
+    def _reread(self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> None:
+        """Read every block again until two readings in a row are alike."""
+        shop = self._shop
+        doubtful = list(cutting.in_order(layout, held) or ())
+        for reading in range(_MOST_READINGS):
+            wrong = damaged(
+                shop.source, version, doubtful, buffers=shop.buffers, retrier=self._retrier, cancelled=shop.cancelled
+            )
+            if not wrong:
+                self._was_reread = True
+                return
+            if reading + 1 < _MOST_READINGS:
+                log.warning("%d blocks of %r were not read alike twice: staging them again", len(wrong), version.key)
+                self._stage(version, wrong, held)
+                doubtful = [held[block.start] for block in wrong]
+        raise RereadDiffers(key=version.key)
 
     def _commit_list(
         self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock], condition: Condition
     ) -> None:
         destination, blob = self._shop.destination, self._task.blob
-        contents = _contents(version)
+        contents = self._contents(version)
 
         def write(condition: Condition) -> str:
             chain = cutting.in_order(layout, held)
@@ -395,6 +498,7 @@ class _Copy:
 
         may_replace = self._shop.settings.overwrite != "never"
         commit(destination, Commit(version, blob, write, restage, may_replace), condition, self._retrier)
+        self._read_back(cutting.in_order(layout, held) or ())
 
     def _is_done(self, version: ObjectVersion, condition: Condition) -> bool:
         """Say whether an earlier try, or the task of another part, has committed this version since the plan."""
@@ -406,6 +510,17 @@ class _Copy:
         if self._is_done(version, condition):
             return self._copied(version, blocks=len(layout))
         return self._receipt(version, "staged", blocks=len(cutting.missing(layout, {}, self._task.within)))
+
+    def _contents(self, version: ObjectVersion) -> BlobContents:
+        own = {
+            "s3_etag": version.etag,
+            "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
+            "s3_checksum": proof.checksum_text(version),
+            "s3_verified_by": self._rung_name(version),
+        }
+        named = {name: value for name, value in own.items() if value}
+        metadata = contents_metadata(named, metadata_to_azure(version.metadata))
+        return BlobContents(metadata, version.headers, proof.content_md5(version))
 
     # -- what both ways share ----------------------------------------------------------------------------------------
 
@@ -463,8 +578,8 @@ class _Copy:
             blob=self._task.blob,
             status=status,
             reason=reason,
-            verified_by=checksums.proven_by(version.checksum) if proven else "",
-            checksum=_checksum_text(version) if proven else "",
+            verified_by=(self._rung_name(version) + ("+readback" if self._was_read_back else "")) if proven else "",
+            checksum=proof.checksum_text(version) if proven else "",
             blocks=blocks,
             blocks_resumed=self._blocks_resumed,
             bytes_sent=self._bytes_sent,
@@ -484,47 +599,6 @@ def _version_of(listed: ListedObject) -> ObjectVersion:
         last_modified=listed.last_modified,
         storage_class=listed.storage_class,
     )
-
-
-def _needed(version: ObjectVersion) -> list[checksums.Algorithm]:
-    return [checksums.ALGORITHMS[version.checksum.algorithm]] if version.checksum else []
-
-
-def _folded(version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> dict[str, int]:
-    chain = cutting.in_order(layout, held)
-    if chain is None:
-        raise AssertionError("only a complete chain is folded")
-    return {algorithm.name: checksums.fold(chain, algorithm) for algorithm in _needed(version)}
-
-
-def _fits(version: ObjectVersion, actual: dict[str, int]) -> bool:
-    return version.checksum is None or actual[version.checksum.algorithm] == version.checksum.value
-
-
-def _compare(version: ObjectVersion, actual: dict[str, int]) -> None:
-    expected = version.checksum
-    if expected and not _fits(version, actual):
-        raise IntegrityError(
-            key=version.key,
-            algorithm=expected.algorithm,
-            expected=checksums.to_s3(expected),
-            actual=checksums.to_s3(replace(expected, value=actual[expected.algorithm])),
-        )
-
-
-def _contents(version: ObjectVersion) -> BlobContents:
-    own = {
-        "s3_etag": version.etag,
-        "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
-        "s3_checksum": _checksum_text(version),
-        "s3_verified_by": checksums.proven_by(version.checksum),
-    }
-    named = {name: value for name, value in own.items() if value}
-    return BlobContents(contents_metadata(named, metadata_to_azure(version.metadata)), version.headers)
-
-
-def _checksum_text(version: ObjectVersion) -> str:
-    return f"{version.checksum.algorithm}:{checksums.to_s3(version.checksum)}" if version.checksum else ""
 
 
 def _human(size_bytes: int) -> str:

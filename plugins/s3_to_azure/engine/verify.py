@@ -1,15 +1,16 @@
 """Proof after the fact: read a blob back from Azure and compare it with what S3 vouches for."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from s3_to_azure.engine import checksums
 from s3_to_azure.engine.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import BlobState, ObjectVersion, SourceChecksum
+from s3_to_azure.engine.model import BlobState, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.engine.names import check_blob, check_key
 from s3_to_azure.engine.pump import fill
+from s3_to_azure.engine.rungs import Rung, choose, digest_stream
 from s3_to_azure.engine.transfer import CopyTask, Workshop
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
@@ -75,18 +76,36 @@ def verify_object(shop: Workshop, task: CopyTask) -> Verification:
 
 
 def _compare(shop: Workshop, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
-    stored = version.checksum
-    algorithm = checksums.ALGORITHMS[stored.algorithm] if stored else checksums.CRC64NVME
-    actual = _digest(algorithm, _blob_pieces(shop, task, blob))
-    expected = stored.value if stored else _digest(algorithm, _object_pieces(shop, version))
-    rung = stored.algorithm if stored else "reread"
+    rung = _rung(shop, version, each=False)
+    actual = digest_stream(rung, _blob_pieces(shop, task, blob))
+    if rung.guessed and rung.checksum and actual != rung.checksum.value:
+        # The parts may be of other sizes than the first and the last suggest.
+        rung = _rung(shop, version, each=True)
+        actual = digest_stream(rung, _blob_pieces(shop, task, blob))
+    stored = rung.checksum or SourceChecksum(
+        checksums.CRC64NVME.name, digest_stream(rung, _object_pieces(shop, version))
+    )
+    proven_by = checksums.proven_by(rung.checksum) if rung.checksum else checksums.REREAD
     if _look(shop, task) != blob:
         return _result(shop, task, version, "failed", "the blob was written while it was read; verify again")
-    text = f"{algorithm.name}:{checksums.to_s3(SourceChecksum(algorithm.name, actual))}"
-    if actual != expected:
-        wanted = checksums.to_s3(SourceChecksum(algorithm.name, expected))
-        return _result(shop, task, version, "different", f"S3 has {algorithm.name}:{wanted}", rung, text)
-    return _result(shop, task, version, "equal", "", rung, text)
+    text = _text(replace(stored, value=actual))
+    if actual != stored.value:
+        return _result(shop, task, version, "different", f"S3 has {_text(stored)}", proven_by, text)
+    return _result(shop, task, version, "equal", "", proven_by, text)
+
+
+def _rung(shop: Workshop, version: ObjectVersion, *, each: bool) -> Rung:
+    def part_sizes() -> PartSizes | None:
+        return shop.retrier.call(
+            f"look up the parts of {version.key!r}", lambda: shop.source.part_sizes(version, each=each)
+        )
+
+    # Nothing is cut into blocks here: an MD5 of any size is computed as the bytes come.
+    return choose(version, part_sizes, largest_block_bytes=version.size_bytes)
+
+
+def _text(checksum: SourceChecksum) -> str:
+    return f"{checksum.algorithm}:{checksums.to_s3(checksum)}"
 
 
 def _look(shop: Workshop, task: CopyTask) -> BlobState | None:
@@ -110,13 +129,6 @@ def _object_pieces(shop: Workshop, version: ObjectVersion) -> Iterator[memoryvie
         with shop.buffers.lend(min(_PIECE_BYTES, version.size_bytes - start)) as view:
             fill(shop.source, version, start, view, retrier=shop.retrier, cancelled=shop.cancelled)
             yield view
-
-
-def _digest(algorithm: checksums.Algorithm, pieces: Iterator[memoryview]) -> int:
-    value = algorithm.digest(memoryview(b""))
-    for piece in pieces:
-        value = algorithm.combine(value, algorithm.digest(piece), len(piece))
-    return value
 
 
 def _result(

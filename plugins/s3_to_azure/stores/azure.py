@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -156,7 +157,7 @@ class AzureContainer:
         with azure_errors(container=self.container, blob=blob):
             answer = client.commit_block_list(
                 [BlobBlock(block_id) for block_id in block_ids],
-                content_settings=_settings(contents.headers),
+                content_settings=_settings(contents),
                 metadata=dict(contents.metadata),
                 **_conditions(condition),
                 **self._guard(blob),
@@ -171,7 +172,8 @@ class AzureContainer:
                 bytes(data),
                 length=len(data),
                 overwrite=True,
-                content_settings=_settings(contents.headers),
+                # Azure takes no MD5 beside a CRC64, and computes and keeps the MD5 of a Put Blob itself.
+                content_settings=_settings(replace(contents, content_md5=None)),
                 metadata=dict(contents.metadata),
                 headers={_CRC64: to_azure(crc64)},
                 **_conditions(condition),
@@ -221,13 +223,15 @@ def _conditions(condition: Condition) -> Mapping[str, Any]:
     return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
 
 
-def _settings(headers: ContentHeaders) -> ContentSettings:
+def _settings(contents: BlobContents) -> ContentSettings:
+    headers = contents.headers
     return ContentSettings(
         content_type=headers.content_type,
         content_encoding=headers.content_encoding,
         content_language=headers.content_language,
         content_disposition=headers.content_disposition,
         cache_control=headers.cache_control,
+        content_md5=bytearray(contents.content_md5) if contents.content_md5 else None,
     )
 
 

@@ -5,7 +5,15 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedBlock, ListedObject, ObjectVersion
+from s3_to_azure.engine.model import (
+    BlobContents,
+    BlobState,
+    Condition,
+    ListedBlock,
+    ListedObject,
+    ObjectVersion,
+    PartSizes,
+)
 
 
 class BodyReader(Protocol):
@@ -31,7 +39,16 @@ class ObjectSource(Protocol):
         ...
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
-        """Return the current version, its checksum included where S3 stores a full-object one."""
+        """Return the current version, with every checksum that S3 offers for it."""
+        ...
+
+    def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        """Return the sizes in which the version was uploaded; None where S3 does not tell.
+
+        Args:
+            version: Of which object; its ETag pins it.
+            each: Look at each part; else the first and the last may stand for all.
+        """
         ...
 
     def open(

@@ -25,15 +25,20 @@ from s3_to_azure.engine.errors import (
     UnexpectedAnswer,
 )
 from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
-from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
+from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.engine.names import check_key
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.s3_parts import part_sizes
 from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
 
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 _MOST_ERROR_BYTES: Final = 64 * 1024
-_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{name}": name for name in checksums.ALGORITHMS}
+_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.LADDER}
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: whose ETag is no MD5
+_ENCRYPTION: Final = "x-amz-server-side-encryption"
+_CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
+_DIRECTORY_BUCKET_CLASS: Final = "EXPRESS_ONEZONE"
 _METADATA: Final = "x-amz-meta-"
 
 
@@ -124,7 +129,7 @@ class S3Source:
         self._region_of(bucket)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
-        """Return the object's current version, with its full-object checksum where S3 stores one."""
+        """Return the object's current version, with every checksum that S3 offers for it."""
         check_key(key)
         try:
             with s3_errors(bucket=bucket, key=key):
@@ -141,6 +146,11 @@ class S3Source:
             raise
         headers = {name.lower(): value for name, value in answer["ResponseMetadata"]["HTTPHeaders"].items()}
         return _version(bucket, key, headers)
+
+    def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        """Return the sizes in which the version was uploaded; None where S3 does not tell."""
+        check_key(version.key)
+        return part_sizes(self._client, version, {}, each=each)
 
     @contextmanager
     def open(self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None) -> Iterator[S3Body]:
@@ -285,6 +295,7 @@ def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion
         size_bytes=int(headers.get("content-length") or 0),
         last_modified=parsedate_to_datetime(modified) if modified else datetime.fromtimestamp(0, UTC),
         checksum=_checksum(headers),
+        weaker=_weaker(headers),
         metadata={
             name.lower().removeprefix(_METADATA): value
             for name, value in headers.items()
@@ -310,9 +321,25 @@ def _stored_encoding(value: str | None) -> str | None:
 def _checksum(headers: Mapping[str, str]) -> SourceChecksum | None:
     if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
         return None
-    return checksums.strongest(
-        {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
-    )
+    return checksums.strongest(_stored(headers))
+
+
+def _weaker(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
+    return (*checksums.partwise(_stored(headers)), *_etag_md5(headers))
+
+
+def _stored(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
+
+
+def _etag_md5(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
+    """Return the ETag where it is an MD5: not under a KMS or customer key, not in a directory bucket."""
+    if headers.get(_ENCRYPTION, "AES256") != "AES256" or _CUSTOMER_KEY in headers:
+        return ()
+    if headers.get("x-amz-storage-class") == _DIRECTORY_BUCKET_CLASS:
+        return ()
+    found = checksums.etag_md5(headers.get("etag", "").strip('"'))
+    return (found,) if found else ()
 
 
 def _check_answer(

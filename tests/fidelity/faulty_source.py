@@ -1,0 +1,85 @@
+"""A source that damages bytes between S3 and the copy, and otherwise keeps the port."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.stores.ports import BodyReader, ObjectSource
+
+
+class FlippedBody:
+    """A body in which one byte is another."""
+
+    def __init__(self, body: BodyReader, at: int) -> None:
+        """Flip the byte ``at``, counted from the body's start; a negative one is not in it."""
+        self.version = body.version
+        self._body = body
+        self._left = at
+
+    def readinto(self, view: memoryview) -> int:
+        """See the port."""
+        count = self._body.readinto(view)
+        if 0 <= self._left < count:
+            view[self._left] ^= 0x01
+        self._left -= count
+        return count
+
+
+class FlippingSource:
+    """Flips the object's byte ``at`` in the first ``times`` readings of it.
+
+    Args:
+        source: The real one.
+        at: Offset in the object.
+        times: How many readings of that byte are damaged.
+        stop: Is set once ``stop_after`` bodies were opened.
+        stop_after: See ``stop``.
+    """
+
+    def __init__(
+        self,
+        source: ObjectSource,
+        *,
+        at: int,
+        times: int,
+        stop: threading.Event | None = None,
+        stop_after: int = 0,
+    ) -> None:
+        """Stand before the source."""
+        self._source = source
+        self._at = at
+        self._times = times
+        self._stop = stop
+        self._stop_after = stop_after
+        self._opened = 0
+
+    def check(self, bucket: str) -> None:
+        """See the port."""
+        self._source.check(bucket)
+
+    def head(self, bucket: str, key: str) -> ObjectVersion:
+        """See the port."""
+        return self._source.head(bucket, key)
+
+    def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        """See the port."""
+        return self._source.part_sizes(version, each=each)
+
+    @contextmanager
+    def open(
+        self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+    ) -> Iterator[BodyReader]:
+        """See the port."""
+        self._opened += 1
+        if self._stop and self._opened > self._stop_after:
+            self._stop.set()
+        inside = start <= self._at < (version.size_bytes if end is None else end)
+        damaged = inside and self._times > 0
+        self._times -= damaged
+        with self._source.open(version, start, end) as body:
+            yield FlippedBody(body, self._at - start if damaged else -1)
+
+    def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
+        """See the port."""
+        return self._source.list(bucket, prefix, max_keys=max_keys)

@@ -1,0 +1,194 @@
+"""The choice of a rung, layouts along parts, and folding part by part; no server."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3_to_azure.engine import checksums, proof
+from s3_to_azure.engine.block_ids import StagedBlock
+from s3_to_azure.engine.blocks import Block, Layout, adopt, layout_for, usable
+from s3_to_azure.engine.checksums import CRC32, CRC32C, CRC64NVME, MD5, Algorithm
+from s3_to_azure.engine.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.engine.model import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung, choose, digest_stream
+
+OBJECT = ObjectVersion("b", "k", "e", 0, datetime(2026, 1, 1, tzinfo=UTC))
+MARK = b"m" * 8
+
+
+def staged(data: bytes, block: Block, algorithm: Algorithm) -> StagedBlock:
+    """Return the block as the pump stages it."""
+    view = memoryview(data)[block.start : block.end]
+    second = checksums.second_digest(None if algorithm is CRC64NVME else algorithm, view)
+    return StagedBlock(block.start, block.end, CRC64NVME.digest(view), second, MARK)
+
+
+parted = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize("algorithm", [CRC32C, CRC32], ids=lambda a: a.name)
+@given(parts=parted, block_bytes=st.integers(1, 40))
+def test_fold_along_parts(algorithm: Algorithm, parts: list[bytes], block_bytes: int) -> None:
+    """However parts and blocks lie, the fold is the checksum over the parts' checksums, and so is the stream's."""
+    data = b"".join(parts)
+    sums = [algorithm.digest(memoryview(part)).to_bytes(4, "big") for part in parts]
+    expected = algorithm.digest(memoryview(b"".join(sums)))
+    edges = tuple(accumulate(len(part) for part in parts[:-1]))
+    layout = Layout(len(data), block_bytes, edges)
+    held = {block.start: staged(data, block, algorithm) for block in layout}
+    version = replace(OBJECT, size_bytes=len(data), checksum=SourceChecksum(algorithm.name, expected, len(parts)))
+    assert proof.folded(version, layout, held) == expected
+    pieces = (memoryview(data)[start : start + 7] for start in range(0, len(data), 7))
+    assert digest_stream(Rung(version.checksum, edges), pieces) == expected
+
+
+@given(parts=parted)
+def test_md5_of_md5s(parts: list[bytes]) -> None:
+    """One block for each part folds into S3's ETag of a multipart upload."""
+    data = b"".join(parts)
+    joined = b"".join(hashlib.md5(part).digest() for part in parts)
+    etag = f"{hashlib.md5(joined).hexdigest()}-{len(parts)}"
+    stored = checksums.etag_md5(etag)
+    assert stored is not None
+    assert checksums.to_s3(stored) == etag
+    version = replace(OBJECT, size_bytes=len(data), weaker=(stored,))
+    sizes = PartSizes(tuple(len(part) for part in parts), certain=True)
+    rung = choose(version, lambda: sizes)
+    layout = rung.layout(len(data), budget_bytes=MIB, block_bytes=MIB)
+    assert [block.size_bytes for block in layout] == list(sizes.sizes)
+    held = {block.start: staged(data, block, MD5) for block in layout}
+    assert proof.folded(replace(version, checksum=rung.checksum), layout, held) == stored.value
+    assert digest_stream(rung, iter([memoryview(data)])) == stored.value
+
+
+@given(sizes=st.lists(st.integers(0, 40 * MIB), min_size=1, max_size=20), mib=st.integers(1, 20))
+def test_no_block_straddles_a_part(sizes: list[int], mib: int) -> None:
+    """The blocks cover the object in order, each inside one part, each recognised as the layout's own."""
+    total, edges = sum(sizes), tuple(accumulate(sizes[:-1]))
+    layout = layout_for(total, budget_bytes=256 * MIB, block_bytes=mib * MIB, edges=edges)
+    blocks = list(layout)
+    assert len(blocks) == len(layout)
+    assert [block.start for block in blocks] == [0, *(block.end for block in blocks)][: len(blocks)]
+    assert sum(block.size_bytes for block in blocks) == total
+    cuts = [0, *edges, total]
+    for block in blocks:
+        assert any(start <= block.start < block.end <= end for start, end in pairwise(cuts))
+        assert layout.has(block)
+        assert not layout.has(Block(block.start, block.end + 1))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 10_000])
+def test_largest_object_in_parts(parts: int) -> None:
+    """Even with a short block at the end of each part, no object needs more than 50,000 blocks."""
+    part = MAX_OBJECT_BYTES // parts
+    edges = tuple(part * number for number in range(1, parts))
+    layout = layout_for(MAX_OBJECT_BYTES, budget_bytes=MAX_OBJECT_BYTES, edges=edges)
+    assert len(layout) <= MAX_BLOCKS_PER_BLOB
+
+
+def test_adopts_other_block_sizes_along_the_parts() -> None:
+    """Blocks that an earlier try staged with another block size bring it along; the parts' edges stay."""
+    default = Layout(40 * MIB, 8 * MIB, (20 * MIB,))
+    blocks = [
+        StagedBlock(start, start + 3 * MIB, 1, checksums.second_digest(CRC32C, memoryview(b"x")), MARK)
+        for start in (0, 3 * MIB, 20 * MIB, 23 * MIB)
+    ]
+    adopted = adopt(default, blocks, budget_bytes=256 * MIB)
+    assert adopted == Layout(40 * MIB, 3 * MIB, (20 * MIB,))
+    assert len(usable(adopted, blocks, CRC32C)) == 4
+
+
+def test_blocks_of_the_plain_layout_count_where_they_fit() -> None:
+    """Blocks staged for a checksum of the whole object count, unless they straddle two parts."""
+    plain = Layout(32 * MIB, 8 * MIB)
+    second = checksums.second_digest(CRC32C, memoryview(b"x"))
+    blocks = [StagedBlock(block.start, block.end, 1, second, MARK) for block in plain]
+    assert (
+        len(usable(adopt(Layout(32 * MIB, 8 * MIB, (16 * MIB,)), blocks, budget_bytes=MIB * 99), blocks, CRC32C)) == 4
+    )
+    odd = adopt(Layout(32 * MIB, 8 * MIB, (20 * MIB,)), blocks, budget_bytes=MIB * 99)
+    assert sorted(usable(odd, blocks, CRC32C)) == [0, 8 * MIB]
+
+
+class TestChoice:
+    """``auto`` takes the strongest that S3's answer allows."""
+
+    CRC = SourceChecksum("crc32", 1)
+    COMPOSITE = SourceChecksum("crc32c", 2, parts=3)
+    ETAG = SourceChecksum("md5", 3, parts=3)
+    SIZES = PartSizes((10, 10, 5), certain=False)
+
+    def version(self, *weaker: SourceChecksum, checksum: SourceChecksum | None = None) -> ObjectVersion:
+        """Return an object of 25 bytes."""
+        return replace(OBJECT, size_bytes=25, checksum=checksum, weaker=weaker)
+
+    def test_full_object_first(self) -> None:
+        """A checksum of the whole object wins, and the parts are not even looked up."""
+
+        def never() -> PartSizes:
+            raise AssertionError("a request too many")
+
+        assert choose(self.version(self.COMPOSITE, self.ETAG, checksum=self.CRC), never) == Rung(self.CRC)
+
+    def test_partwise_before_etag(self) -> None:
+        """A CRC over parts is stronger than the ETag."""
+        rung = choose(self.version(self.COMPOSITE, self.ETAG), lambda: self.SIZES)
+        assert rung == Rung(self.COMPOSITE, (10, 20), guessed=True)
+
+    @pytest.mark.parametrize("sizes", [None, PartSizes((10, 15), certain=True), PartSizes((10, 10, 4), certain=True)])
+    def test_parts_that_do_not_fit(self, sizes: PartSizes | None) -> None:
+        """Without sizes that fit the checksum and the object, nothing over parts can be proven."""
+        assert choose(self.version(self.COMPOSITE, self.ETAG), lambda: sizes) == Rung(None)
+
+    def test_largest_md5_block(self) -> None:
+        """An object of 64 MiB is one block; a byte more is none."""
+        etag = SourceChecksum("md5", 1)
+        version = replace(OBJECT, size_bytes=MAX_MD5_BLOCK_BYTES, weaker=(etag,))
+        assert choose(version, lambda: None) == Rung(etag)
+        assert choose(replace(version, size_bytes=MAX_MD5_BLOCK_BYTES + 1), lambda: None) == Rung(None)
+
+    def test_chosen_again(self) -> None:
+        """Choosing for a version that is on its rung already changes nothing."""
+        version = self.version(self.COMPOSITE, self.ETAG)
+        rung = choose(version, lambda: self.SIZES)
+        assert choose(replace(version, checksum=rung.checksum), lambda: self.SIZES) == rung
+
+
+@pytest.mark.parametrize(
+    ("etag", "parts"),
+    [
+        ("d41d8cd98f00b204e9800998ecf8427e", 0),
+        ("d41d8cd98f00b204e9800998ecf8427e-1", 1),
+        ("d41d8cd98f00b204e9800998ecf8427e-10000", 10_000),
+        ("d41d8cd98f00b204e9800998ecf8427e-10001", None),
+        ("d41d8cd98f00b204e9800998ecf8427e-0", None),
+        ("D41D8CD98F00B204E9800998ECF8427E", None),
+        ("d41d8cd98f00b204e9800998ecf8427", None),
+        ("", None),
+    ],
+)
+def test_etag_forms(etag: str, parts: int | None) -> None:
+    """Only what S3 writes as an MD5 is read as one."""
+    found = checksums.etag_md5(etag)
+    assert (found.parts if found else None) == parts
+
+
+@pytest.mark.parametrize(
+    "text", ["yZRlqg==", "yZRlqg==-", "yZRlqg==-0", "yZRlqg==-x", "yZRlqg==-10001", "-3", "yZRl-3"]
+)
+def test_no_partwise_checksum(text: str) -> None:
+    """A whole object's checksum, or noise, is none; it is never an error."""
+    assert checksums.partwise({"crc32c": text}) == ()
+
+
+def test_md5_beside_tags() -> None:
+    """A block that carries a CRC, or nothing, does not carry an MD5."""
+    data = memoryview(b"123456789")
+    assert checksums.carries(StagedBlock(0, 9, 1, checksums.second_digest(MD5, data), MARK), MD5)
+    for other in (CRC32, CRC32C, None):
+        assert not checksums.carries(StagedBlock(0, 9, 1, checksums.second_digest(other, data), MARK), MD5)
