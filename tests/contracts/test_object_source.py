@@ -150,7 +150,7 @@ def test_whole_object_brings_its_checksum(rig: Rig) -> None:
         assert body.version.etag == version.etag
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+@pytest.mark.parametrize("algorithm", ["crc64nvme", "crc32c", "crc32"])
 def test_checksums(rig: Rig, algorithm: str) -> None:
     """The checksum that S3 stores comes with HEAD, and is that of the bytes."""
     data = b"some bytes" * 99
