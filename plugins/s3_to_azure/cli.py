@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, get_args
 from urllib.parse import unquote, urlsplit
 
 from s3_to_azure import __version__
@@ -23,7 +23,8 @@ from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
 from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.engine.model import ListedObject, RefusedNames
+from s3_to_azure.engine.name_mapping import unmap_blob
 from s3_to_azure.engine.names import blob_name, check_bucket, check_container
 from s3_to_azure.engine.progress import Progress, Snapshot
 from s3_to_azure.engine.transfer import CopyTask, Workshop
@@ -74,13 +75,13 @@ class Destination:
     container: str
     path: str
 
-    def blob_for(self, source: Source, key: str) -> str:
-        """Return the blob's name for a key of the source."""
+    def blob_for(self, source: Source, key: str, *, mapped: bool = False) -> str:
+        """Return the blob's name for a key of the source; one that DST names itself is never mapped."""
         if source.is_prefix:
             folder = self.path if not self.path or self.path.endswith("/") else f"{self.path}/"
-            return blob_name(key, s3_prefix=source.key, blob_prefix=folder)
+            return blob_name(key, s3_prefix=source.key, blob_prefix=folder, mapped=mapped)
         if not self.path or self.path.endswith("/"):
-            return self.path + key.rpartition("/")[2]
+            return blob_name(key.rpartition("/")[2], blob_prefix=self.path, mapped=mapped)
         return self.path
 
 
@@ -179,7 +180,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
 def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     """Read blobs back and compare them with S3; print the results."""
     source, destination = parse_source(options.source), parse_destination(options.destination)
-    settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1)
+    settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1, refused_names=options.refused_names)
     wrong = equal = total = 0
     with _workshop(options, source, destination, settings, Progress(), stop) as shop:
         shop.check(source.bucket)
@@ -192,6 +193,14 @@ def verify(options: argparse.Namespace, stop: threading.Event) -> int:
                 _print_result(options, result.as_dict())
     print(f"s3-to-azure: {equal:,} of {total:,} blobs are equal to their objects.", file=sys.stderr)
     return FAILED if wrong else OK
+
+
+def keys_of(options: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print the key of each blob's name, one a line; as JSON texts where a line would not hold it."""
+    for blob in options.blobs:
+        name = unmap_blob(blob)
+        print(name if name.isprintable() else json.dumps(name, ensure_ascii=False))
+    return OK
 
 
 def _windowed(
@@ -220,7 +229,8 @@ def _tasks(shop: Workshop, options: argparse.Namespace, source: Source, destinat
 
 def _task(shop: Workshop, source: Source, destination: Destination, key: str, listed: ListedObject | None) -> CopyTask:
     shop.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
-    return CopyTask(source.bucket, key, destination.blob_for(source, key), listed=listed)
+    mapped = shop.settings.refused_names == "map"
+    return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 
 def _keys(path: str) -> Iterator[str]:
@@ -269,6 +279,7 @@ def _settings(options: argparse.Namespace) -> CopySettings:
     return CopySettings(
         overwrite=options.overwrite,
         integrity=options.integrity,
+        refused_names=options.refused_names,
         block_bytes=parse_size(options.block_size, name="--block-size") if options.block_size else None,
         memory_budget_bytes=parse_size(options.memory_budget, name="--memory-budget"),
         objects_at_once=options.objects_at_once,
@@ -354,6 +365,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
     _command(commands, "verify", verify, "read blobs back from Azure and compare them with S3's checksums")
+    naming = commands.add_parser("key", help="undo --refused-names=map: print the keys of blobs' names")
+    naming.add_argument("blobs", metavar="BLOB", nargs="+", help="the blob's name, without DST's prefix")
+    naming.set_defaults(command=keys_of, verbose=0)
     return parser
 
 
@@ -375,6 +389,12 @@ def _command(
     parser.add_argument("--keys-from", metavar="FILE", help="take the keys from FILE, one a line (- for stdin)")
     parser.add_argument(
         "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--refused-names",
+        choices=get_args(RefusedNames),
+        default="skip",
+        help="what to do with names that Azure refuses (default: %(default)s; map: spell them with ~XX, see `key`)",
     )
     parser.add_argument("--no-verify-tls", action="store_true", help="accept any certificate (only for tests)")
     parser.add_argument("--json", action="store_true", help="print one JSON document per object, nothing else")

@@ -212,7 +212,8 @@ class PrefixJob:
         for number, listed in enumerate(chain(first, objects)):
             if number >= _LOOK_AHEAD:
                 self._count([listed])
-            blob = blob_name(listed.key, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
+            mapped = self._shop.settings.refused_names == "map"
+            blob = blob_name(listed.key, s3_prefix=self._prefix, blob_prefix=self._blob_prefix, mapped=mapped)
             yield CopyTask(self._places.bucket, listed.key, blob, listed=listed)
         self.listing = False
 

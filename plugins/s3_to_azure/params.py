@@ -69,14 +69,16 @@ def migration_params(
             type="string",
             enum=list(_PROOFS),
             title="Integrity",
-            description="The weakest proof to accept; auto takes the strongest that S3's checksums allow.",
+            description="The weakest proof to accept; auto takes the strongest that S3's checksums allow. "
+            "reread and readback transfer everything twice.",
         ),
         "refused_names": Param(
             refused_names,
             type="string",
-            enum=["fail", "skip"],
+            enum=["fail", "skip", "map"],
             title="Refused names",
-            description="Objects whose names Azure refuses: fail the run after all else is copied, or only count them.",
+            description="Objects whose names Azure refuses: fail the run after all else is copied, only count them, "
+            "or map the names reversibly (see docs/fidelity.md).",
         ),
         "dry_run": Param(
             False,  # noqa: FBT003 - a Param's default

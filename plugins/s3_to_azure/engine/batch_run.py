@@ -85,7 +85,14 @@ def copy_batch(
         Cancelled: Stopped; receipts and staged blocks are kept.
     """
     began, before = time.monotonic(), shop.progress.snapshot()
-    batch = BatchSlice(files, descriptor, bucket=bucket, s3_prefix=s3_prefix, blob_prefix=blob_prefix)
+    batch = BatchSlice(
+        files,
+        descriptor,
+        bucket=bucket,
+        s3_prefix=s3_prefix,
+        blob_prefix=blob_prefix,
+        mapped_names=shop.settings.refused_names == "map",
+    )
     batch.check()
     if on_label:
         on_label(batch.label())

@@ -25,13 +25,21 @@ class BatchSlice:
         bucket: The source bucket.
         s3_prefix: All keys lie below it.
         blob_prefix: What takes its place in the blobs' names.
+        mapped_names: Names that Azure refuses are mapped.
 
     Raises:
         BadState: The slice is not what the descriptor says.
     """
 
     def __init__(
-        self, files: StateFiles, descriptor: BatchDescriptor, *, bucket: str, s3_prefix: str, blob_prefix: str
+        self,
+        files: StateFiles,
+        descriptor: BatchDescriptor,
+        *,
+        bucket: str,
+        s3_prefix: str,
+        blob_prefix: str,
+        mapped_names: bool = False,
     ) -> None:
         """Read the slice and compare its digest."""
         name = batches_name(descriptor.plan)
@@ -40,6 +48,7 @@ class BatchSlice:
         self._bucket = bucket
         self._s3_prefix = s3_prefix
         self._blob_prefix = blob_prefix
+        self._mapped_names = mapped_names
         self._data = files.read(name, descriptor.offset, descriptor.offset + descriptor.length)
         if sha256(self._data).hexdigest() != descriptor.sha256:
             raise BadState(path=self._path, detail="the batch is not the one that its descriptor names")
@@ -75,7 +84,9 @@ class BatchSlice:
 
     def blob_of(self, entry: PlanEntry) -> str:
         """Return the blob's name for an object."""
-        return blob_name(entry.listed.key, s3_prefix=self._s3_prefix, blob_prefix=self._blob_prefix)
+        return blob_name(
+            entry.listed.key, s3_prefix=self._s3_prefix, blob_prefix=self._blob_prefix, mapped=self._mapped_names
+        )
 
     def task(self, entry: PlanEntry) -> CopyTask:
         """Return what the copy of an object is to do."""

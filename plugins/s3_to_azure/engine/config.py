@@ -13,12 +13,12 @@ below. Above, a changed source starts an object again ``source_changes`` times, 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
-from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.engine.model import Overwrite, RefusedNames
 
 _MOST_AT_ONCE: Final = 1_000
 _SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
@@ -57,7 +57,8 @@ class CopySettings:
         objects_at_once: Objects in flight; they share the budget.
         lanes: Most blocks in flight; how many there really are is found by measuring, and the budget may allow fewer.
         bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
-        refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped or counts as ``fail``ed.
+        refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped, counts as ``fail``ed,
+            or goes to a blob of a ``map``ped name (``name_mapping``); where even that cannot be, it fails.
     """
 
     overwrite: Overwrite = "if_changed"
@@ -67,7 +68,7 @@ class CopySettings:
     objects_at_once: int = 8
     lanes: int = 16
     bandwidth_bytes_s: int | None = None
-    refused_names: Literal["skip", "fail"] = "skip"
+    refused_names: RefusedNames = "skip"
     retry: RetryBudget = RetryBudget()
 
     def __post_init__(self) -> None:
@@ -80,8 +81,8 @@ class CopySettings:
             raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
         if self.integrity not in INTEGRITY:
             raise WrongUse(what=f"integrity={self.integrity!r} is none of {', '.join(INTEGRITY)}.")
-        if self.refused_names not in ("skip", "fail"):
-            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of skip, fail.")
+        if self.refused_names not in get_args(RefusedNames):
+            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}.")
         if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
             raise WrongUse(
                 what=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 Overwrite = Literal["if_changed", "never", "always"]
+RefusedNames = Literal["skip", "fail", "map"]
 Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
 
 

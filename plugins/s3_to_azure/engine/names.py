@@ -7,6 +7,8 @@ from urllib.parse import quote, unquote
 
 from s3_to_azure.engine.errors import NameRefused, WrongUse
 from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
+from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.engine.name_mapping import map_blob
 
 STATE_FOLDER: Final = "_s3_to_azure"
 """Where runs keep their state, in whichever container; no object is copied below it, and no listing counts it."""
@@ -42,15 +44,27 @@ def check_container(name: str) -> str:
     return name
 
 
-def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "") -> str:
+def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "", mapped: bool = False) -> str:
     """Return the blob's name for a key: ``blob_prefix`` and the key without ``s3_prefix``.
+
+    Args:
+        key: The object's.
+        s3_prefix: What the name leaves out.
+        blob_prefix: What it begins with instead.
+        mapped: Spell what Azure refuses in another way (``name_mapping``).
 
     Raises:
         WrongUse: The key is not below the prefix.
     """
     if not key.startswith(s3_prefix):
         raise WrongUse(what=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
-    return blob_prefix + key[len(s3_prefix) :]
+    name = blob_prefix + key[len(s3_prefix) :]
+    return map_blob(name) if mapped else name
+
+
+def is_folder_marker(listed: ListedObject) -> bool:
+    """Say whether the object only makes a folder in a console: an empty one whose key ends in a slash."""
+    return listed.key.endswith("/") and not listed.size_bytes
 
 
 def dot_segment(name: str) -> bool:

@@ -10,7 +10,7 @@ from s3_to_azure.engine.decisions import Decision, decide
 from s3_to_azure.engine.errors import NameRefused
 from s3_to_azure.engine.joining import Join
 from s3_to_azure.engine.model import BlobState, Condition, ListedObject
-from s3_to_azure.engine.names import STATE_FOLDER, blob_name, check_blob, check_key
+from s3_to_azure.engine.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
 from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, Amount, Requests, requests_for
 from s3_to_azure.engine.plan_files import LeftOut, LeftOutStatus, PlanEntry
 from s3_to_azure.engine.plan_settings import PlanSettings
@@ -50,6 +50,7 @@ class Survey:
         self.rewritten = 0
         self.archived = 0
         self.looks = 0
+        self.mapped_there = 0
         self.copying = Requests()
         self.refused_names: list[str] = []
         self._settings = settings
@@ -66,14 +67,18 @@ class Survey:
         """
         self.listed = self.listed.plus(listed.size_bytes)
         settings = self._settings
-        blob = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
-        there = self._join.find(blob)
+        plain = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
+        blob = settings.blob_of(listed.key)
+        # A mapped name is out of the listing's order: only a request of its own can find it.
+        mapped = blob != plain
+        there = None if mapped else self._join.find(blob)
         if self._out_by_itself(listed, blob):
             return
-        if listed.size_bytes > settings.split_bytes and there is None:
+        if mapped or (listed.size_bytes > settings.split_bytes and there is None):
             # Its parts must commit under one condition, and it is worth a request of its own.
             self.looks += 1
             there = self._look(blob)
+        self.mapped_there += mapped and there is not None
         decision = decide(listed, there, settings.overwrite)
         if decision.action == "copy":
             self._copy(listed, there)
@@ -91,7 +96,7 @@ class Survey:
         reason = self._settings.filters.reason_to_skip(listed)
         if reason is None and blob.startswith(_OURS):
             reason = "reserved_name"
-        if reason is None and listed.key.endswith("/") and not listed.size_bytes:
+        if reason is None and is_folder_marker(listed):
             reason = "folder_marker"
         if reason is not None:
             self._leave(listed, "skipped", reason)
@@ -102,7 +107,7 @@ class Survey:
         except NameRefused as error:
             if len(self.refused_names) < MOST_EXAMPLES:
                 self.refused_names.append(listed.key)
-            status: LeftOutStatus = "failed" if self._settings.refused_names == "fail" else "skipped"
+            status: LeftOutStatus = "skipped" if self._settings.refused_names == "skip" else "failed"
             self._leave(listed, status, f"{error.reason()}: {error.attributes['detail']}")
             return True
         return False

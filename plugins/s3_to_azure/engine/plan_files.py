@@ -172,6 +172,7 @@ class PlanIndex:
     Attributes:
         token: The plan.
         manifest: The token of the manifest that it was made from.
+        mapped_names: Names that Azure refuses are mapped.
         own_batches: So many batches at the front hold one object each, or a part of one.
     """
 
@@ -181,11 +182,12 @@ class PlanIndex:
     s3_prefix: str
     blob_prefix: str
     own_batches: int
+    mapped_names: bool
     batches: tuple[BatchDescriptor, ...]
 
     def blob_of(self, key: str) -> str:
         """Return the blob's name for a key, for display."""
-        return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix)
+        return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.mapped_names)
 
 
 def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, Any]) -> None:
@@ -197,6 +199,7 @@ def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, 
         "s3_prefix": index.s3_prefix,
         "blob_prefix": index.blob_prefix,
         "own_batches": index.own_batches,
+        "mapped_names": int(index.mapped_names),
         "batches": [batch.as_dict() for batch in index.batches],
         "summary": json.dumps(summary),
     }
@@ -222,6 +225,7 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
         s3_prefix=row.text("s3_prefix", most=MAX_KEY_BYTES),
         blob_prefix=row.text("blob_prefix", most=MAX_KEY_BYTES),
         own_batches=row.number("own_batches", most=MAX_TASKS),
+        mapped_names=bool(row.number("mapped_names", most=1)),
         batches=tuple(BatchDescriptor.from_row(batch) for batch in row.rows("batches", most=MAX_TASKS)),
     )
     row.text("summary", most=_MOST_PLAN_BYTES)

@@ -1,16 +1,15 @@
 """What a plan is to be made with."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from s3_to_azure.engine.batches import BATCH_BYTES, SPLIT_BYTES, Sharing
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Overwrite
-from s3_to_azure.engine.names import STATE_FOLDER
+from s3_to_azure.engine.model import Overwrite, RefusedNames
+from s3_to_azure.engine.names import STATE_FOLDER, blob_name
 
-RefusedNames = Literal["fail", "skip"]
 _OURS: Final = f"{STATE_FOLDER}/"
 
 
@@ -24,7 +23,8 @@ class PlanSettings:
         overwrite: What to do with a blob that is there (``decisions.decide``).
         filters: What to leave out.
         refused_names: What becomes of an object whose blob Azure would refuse: ``fail`` fails the run in its report,
-            after everything else was copied; ``skip`` only counts it.
+            after everything else was copied; ``skip`` only counts it; ``map`` copies it to a blob of another name,
+            and fails where even that cannot be (``name_mapping``).
         max_tasks: Most batches.
         split_bytes: Objects above this size are split over several tasks.
         batch_bytes: Least work worth a task.
@@ -52,10 +52,16 @@ class PlanSettings:
         if self.overwrite not in get_args(Overwrite):
             raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
         if self.refused_names not in get_args(RefusedNames):
-            raise WrongUse(what=f"refused_names={self.refused_names!r} is neither fail nor skip.")
+            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}.")
         if f"{self.blob_prefix}/".startswith(_OURS):
             raise WrongUse(what=f"blob_prefix={self.blob_prefix!r} lies below {_OURS}, where runs keep their state.")
         self.sharing(1)
+
+    def blob_of(self, key: str) -> str:
+        """Return the blob's name for a key."""
+        return blob_name(
+            key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.refused_names == "map"
+        )
 
     def sharing(self, total_weight: int) -> Sharing:
         """Return who gets a batch of its own."""

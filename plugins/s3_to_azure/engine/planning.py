@@ -18,7 +18,6 @@ from s3_to_azure.engine.config import RetryBudget
 from s3_to_azure.engine.joining import Join
 from s3_to_azure.engine.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
-from s3_to_azure.engine.names import blob_name
 from s3_to_azure.engine.plan import Plan, Requests
 from s3_to_azure.engine.plan_batches import with_known_absence, write_batches
 from s3_to_azure.engine.plan_decisions import Survey
@@ -87,7 +86,7 @@ def make_plan(
         unchanged=survey.unchanged,
         skipped=survey.skipped,
         failed=survey.failed,
-        only_in_destination=join.only_there if join.in_order else None,
+        only_in_destination=join.only_there - survey.mapped_there if join.in_order else None,
         joined=join.in_order,
         rewritten=survey.rewritten,
         archived=survey.archived,
@@ -105,6 +104,7 @@ def make_plan(
         container=destination.container,
         s3_prefix=settings.s3_prefix,
         blob_prefix=settings.blob_prefix,
+        mapped_names=settings.refused_names == "map",
         own_batches=own,
         batches=plan.batches,
     )
@@ -162,7 +162,7 @@ def _read_decisions(files: StateFiles, token: str, bucket: str) -> Iterator[Plan
 def _shared_layout(entry: PlanEntry, destination: BlobDestination, settings: PlanSettings, retrier: Retrier) -> Layout:
     """Return the layout that all parts of a giant object use: the one staged already, or the usual one."""
     listed = entry.listed
-    blob = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
+    blob = settings.blob_of(listed.key)
     budget = settings.memory_budget_bytes
     usual = blocks.layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=settings.block_bytes)
     mark = fingerprint(listed)

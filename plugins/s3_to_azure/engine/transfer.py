@@ -35,7 +35,7 @@ from s3_to_azure.engine.model import (
     Receipt,
     Status,
 )
-from s3_to_azure.engine.names import check_blob, check_key, metadata_to_azure
+from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker, metadata_to_azure
 from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.pump import BlockRoute, Pump, damaged, fill
 from s3_to_azure.engine.readback import read_back
@@ -188,6 +188,8 @@ class _Copy:
 
     def run(self) -> Receipt:
         task, shop = self._task, self._shop
+        if task.listed is not None and is_folder_marker(task.listed):
+            return self._receipt(_version_of(task.listed), "skipped", blocks=0, reason="folder_marker")
         check_key(task.key)
         check_blob(task.blob)
         condition, blob = task.condition, None

@@ -8,7 +8,7 @@ from s3_to_azure.engine import checksums
 from s3_to_azure.engine.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import BlobState, ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.engine.names import check_blob, check_key
+from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.engine.pump import fill
 from s3_to_azure.engine.rungs import Rung, choose, digest_stream
 from s3_to_azure.engine.transfer import CopyTask, Workshop
@@ -48,6 +48,8 @@ def verify_object(shop: Workshop, task: CopyTask) -> Verification:
     Raises:
         Cancelled: Stopped from outside.
     """
+    if task.listed is not None and is_folder_marker(task.listed):
+        return _unseen(shop, task, "skipped", "folder_marker")
     try:
         check_key(task.key)
         check_blob(task.blob)
@@ -62,17 +64,8 @@ def verify_object(shop: Workshop, task: CopyTask) -> Verification:
     except Cancelled:
         raise
     except TransferError as error:
-        nothing = task.listed
-        return Verification(
-            bucket=task.bucket,
-            key=task.key,
-            etag=nothing.etag if nothing else "",
-            size_bytes=nothing.size_bytes if nothing else 0,
-            container=shop.destination.container,
-            blob=task.blob,
-            status="skipped" if isinstance(error, NameRefused) else "failed",
-            reason=f"{error.reason()}: {error}",
-        )
+        status: Outcome = "skipped" if isinstance(error, NameRefused) else "failed"
+        return _unseen(shop, task, status, f"{error.reason()}: {error}")
 
 
 def _compare(shop: Workshop, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
@@ -129,6 +122,20 @@ def _object_pieces(shop: Workshop, version: ObjectVersion) -> Iterator[memoryvie
         with shop.buffers.lend(min(_PIECE_BYTES, version.size_bytes - start)) as view:
             fill(shop.source, version, start, view, retrier=shop.retrier, cancelled=shop.cancelled)
             yield view
+
+
+def _unseen(shop: Workshop, task: CopyTask, status: Outcome, reason: str) -> Verification:
+    listed = task.listed
+    return Verification(
+        bucket=task.bucket,
+        key=task.key,
+        etag=listed.etag if listed else "",
+        size_bytes=listed.size_bytes if listed else 0,
+        container=shop.destination.container,
+        blob=task.blob,
+        status=status,
+        reason=reason,
+    )
 
 
 def _result(
