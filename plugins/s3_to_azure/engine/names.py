@@ -18,6 +18,9 @@ _CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|
 _ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,5}|10[0-9a-f]{4})_", re.IGNORECASE)
 # The closing ``_`` may come from the next character's own escape.
 _STARTS_LIKE_ESCAPE: Final = re.compile(r"_x[0-9a-f]{4}", re.IGNORECASE)
+# By the character in Python, these checks would be half the time of a plan.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]")
 _VISIBLE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%") + " "
 
@@ -89,15 +92,11 @@ def problem_with_blob(name: str) -> str | None:
         return "it ends in a slash"
     if "\\" in name:
         return "it has a backslash, which Azure turns into a slash"
-    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in name):
+    if _CONTROL.search(name):
         return "it has a control character"
-    if any(_is_surrogate(character) for character in name):
+    if _SURROGATE.search(name):
         return "it is not valid Unicode"
     return None
-
-
-def _is_surrogate(character: str) -> bool:
-    return 0xD800 <= ord(character) <= 0xDFFF
 
 
 def check_blob(name: str) -> str:
@@ -124,7 +123,7 @@ def check_key(key: str) -> str:
         raise NameRefused(
             name=key, detail="a path segment is '.' or '..', which HTTP clients rewrite into another path"
         )
-    if any(_is_surrogate(character) for character in key):
+    if _SURROGATE.search(key):
         raise NameRefused(name=key, detail="it is not valid Unicode")
     return key
 
