@@ -12,7 +12,7 @@ dag = migration_dag(
     "s3_to_azure_migration",
     source=os.environ.get("S3_TO_AZURE_SOURCE"),  # s3://bucket/prefix/
     destination=os.environ.get("S3_TO_AZURE_DESTINATION"),  # az://container/prefix
-    schedule="0 2 * * *",
+    schedule=os.environ.get("S3_TO_AZURE_SCHEDULE", "0 2 * * *") or None,  # UTC; empty: only when triggered
     aws_conn_id=os.environ.get("S3_TO_AZURE_AWS_CONN_ID", "aws_default"),
     wasb_conn_id=os.environ.get("S3_TO_AZURE_WASB_CONN_ID", "wasb_default"),
     state_container=os.environ.get("S3_TO_AZURE_STATE_CONTAINER"),  # without: in the destination's container

@@ -1,5 +1,6 @@
 """Real Airflow on loopback for the demo: started, asked over its REST API, stopped without a trace."""
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from typing import Any, Final
 import requests
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-_BOOT_S: Final = 120.0
+_BOOT_S: Final = 180.0
 _STOP_S: Final = 20.0
 _POLL_S: Final = 0.5
 
@@ -35,7 +36,7 @@ class Airflow:
     url: str
     log: Path
 
-    def get(self, path: str, **query: object) -> Any:
+    def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - JSON
         """GET from the REST API; return the decoded JSON."""
         return self._request("GET", path, params=query)
 
@@ -53,7 +54,18 @@ class Airflow:
         """Return the run's state."""
         return str(self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-    def _request(self, method: str, path: str, **arguments: Any) -> Any:
+    def unpause(self, dag_id: str) -> None:
+        """Let the DAG's runs begin."""
+        self._request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
+
+    def note(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> dict[str, Any]:
+        """Return a note of a task's state store; empty where there is none yet."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/state-store"
+        found = self.get(path, map_index=map_index)
+        value = {entry["key"]: entry["value"] for entry in found["task_state_store"]}.get(key, {})
+        return dict(json.loads(value) if isinstance(value, str) else value)
+
+    def _request(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
         # A token each time: the demo asks seldom, and tokens expire on an Airflow that is left running.
         token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         answer = requests.request(
@@ -64,7 +76,9 @@ class Airflow:
             **arguments,
         )
         if not answer.ok:
-            raise AirflowError(f"Airflow answered {answer.status_code} to {path}: {answer.text[:500]} (log: {self.log})")
+            raise AirflowError(
+                f"Airflow answered {answer.status_code} to {path}: {answer.text[:500]} (log: {self.log})"
+            )
         return answer.json()
 
 

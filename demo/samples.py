@@ -92,9 +92,7 @@ def samples(prefix: str = "") -> list[Sample]:
         )
         for number in range(_SMALL_ONES)
     ]
-    return [
-        Sample(prefix + s.key, s.size_bytes, s.content, s.headers, s.checksum, s.refused) for s in found
-    ]
+    return [Sample(prefix + s.key, s.size_bytes, s.content, s.headers, s.checksum, s.refused) for s in found]
 
 
 def upload(client: Any, bucket: str, wanted: list[Sample]) -> None:  # noqa: ANN401 - boto3 has no types

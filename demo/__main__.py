@@ -1,0 +1,177 @@
+"""``python -m demo run``: two nights, proven. ``up``: the same, then leave everything running. ``down``: end that."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from demo.airflow_instance import ROOT, AirflowError, running
+from demo.migration import DAG_ID, DemoError, Migration
+from local_cloud.servers import ServerError, azurite, localstack
+
+_HOME: Final = ROOT / ".demo"
+_PID: Final = _HOME / "pid"
+_READY: Final = _HOME / "ready"
+_UP_S: Final = 600.0
+_DOWN_S: Final = 40.0
+
+
+def run(home: Path, console: Console, *, port: int | None = None, stay: Path | None = None) -> None:
+    """Run both nights in ``home``; with ``stay`` write the UI's address there and wait for a signal.
+
+    Raises:
+        DemoError: A blob is not equal to its object, or the second night sent bytes.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        console.print("Starting S3 (LocalStack) and Azure Blob Storage (Azurite) on loopback …")
+        s3 = stack.enter_context(localstack(home / "s3"))
+        azure = stack.enter_context(azurite(home / "azure"))
+        migration = Migration(s3, azure, console)
+        migration.prepare()
+        console.print("Starting Airflow …")
+        airflow = stack.enter_context(running(home / "airflow", migration.environment(), port=port))
+        migration.first_night(airflow)
+        migration.second_night(airflow)
+        migration.prove()
+        console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s: every blob is equal to its object.")
+        if stay is not None:
+            stay.write_text(airflow.url)
+            signal.pause()
+
+
+def up(console: Console) -> int:
+    """Start the demo in the background, follow it until it is ready, and print where it is."""
+    if _alive():
+        console.print(f"It is up already: {_address()}  (make down ends it)")
+        return 0
+    _HOME.mkdir(exist_ok=True)
+    _READY.unlink(missing_ok=True)
+    log = _HOME / "demo.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "demo", "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    _PID.write_text(str(process.pid))
+    shown = 0
+    deadline = time.monotonic() + _UP_S
+    try:
+        while time.monotonic() < deadline and not _READY.exists():
+            shown = _follow(log, shown)
+            if process.poll() is not None:
+                _follow(log, shown)
+                return 1
+            time.sleep(0.3)
+    except KeyboardInterrupt:
+        down(console)
+        return 130
+    _follow(log, shown)
+    if not _READY.exists():
+        console.print(f"It did not come up within {_UP_S:.0f} s; see {log}.")
+        down(console)
+        return 1
+    console.print(
+        f"\nAirflow: [bold]{_address()}/dags/{DAG_ID}[/]   trigger it, look at the logs; [bold]make down[/] ends it."
+    )
+    return 0
+
+
+def serve(console: Console) -> int:
+    """Run as ``up``'s background process: from a clean folder to a signal."""
+    with tempfile.TemporaryDirectory(prefix="run-", dir=_HOME) as home:
+        port = os.environ.get("AIRFLOW_PORT")
+        run(Path(home), console, port=int(port) if port else None, stay=_READY)
+    return 0
+
+
+def down(console: Console) -> int:
+    """End what ``up`` left running."""
+    if not _alive():
+        console.print("Nothing is up.")
+        return 0
+    pid = int(_PID.read_text())
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _DOWN_S
+    while _alive() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if _alive():
+        os.killpg(pid, signal.SIGKILL)
+    _READY.unlink(missing_ok=True)
+    _PID.unlink(missing_ok=True)
+    console.print("Everything is down.")
+    return 0
+
+
+def _follow(log: Path, shown: int) -> int:
+    text = log.read_bytes()
+    sys.stdout.write(text[shown:].decode(errors="replace"))
+    sys.stdout.flush()
+    return len(text)
+
+
+def _alive() -> bool:
+    try:
+        pid = int(_PID.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes() if Path("/proc").exists() else b"demo"
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return False
+    # The number may meanwhile be another process's.
+    return b"demo" in command and not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "\nState:\tZ" in status.read_text()
+
+
+def _address() -> str:
+    return _READY.read_text().strip() if _READY.exists() else "still starting"
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; return the exit status."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    # SIGTERM unwinds like Ctrl-C, so that every server is stopped.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        match arguments:
+            case ["run"]:
+                with tempfile.TemporaryDirectory(prefix="s3-to-azure-demo-") as home:
+                    run(Path(home), console)
+                return 0
+            case ["up" | "serve" | "down" as command]:
+                return {"up": up, "serve": serve, "down": down}[command](console)
+            case _:
+                console.print("usage: python -m demo run | up | down")
+                return 2
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return 130
+    except (AirflowError, DemoError, ServerError) as error:
+        console.print(f"[bold red]Failed[/]: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
