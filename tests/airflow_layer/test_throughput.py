@@ -39,7 +39,8 @@ def test_an_earlier_try_goes_on() -> None:
 
 def test_reads_only_what_it_wrote() -> None:
     """Anything else in the state store is left out, never an error."""
-    for value in (None, {}, "x", [1], [[1, 2]], [["a", 2, 3]], [[3, 2, 1]], [[1, 2, -1]], [[-1, 2, 1]], [[1, 2, 3.5]]):
+    wrong: list[object] = [None, {}, "x", [1], [[1, 2]], [["a", 2, 3]], [[3, 2, 1]], [[1, 2, -1]], [[-1, 2, 1]]]
+    for value in [*wrong, [[1, 2, 3.5]]]:
         assert read_stretches(value) == []
     assert read_stretches([[1, 2, 3]]) == [(1, 2, 3)]
 

@@ -1,0 +1,58 @@
+"""Everything that the pages need of Airflow beyond its public interface, in one place.
+
+These names may move in any release of Airflow; ``tests/web/test_airflow_internals.py`` says which one did.
+"""
+
+from collections.abc import Iterable
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from airflow.models.dag import DagModel, DagTag
+from airflow.models.dagrun import DagRun
+from airflow.models.task_state_store import TaskStateStoreModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from sqlalchemy.orm import Session
+
+__all__ = [
+    "DagAccessEntity",
+    "DagRun",
+    "DagTag",
+    "GetUserDep",
+    "SessionDep",
+    "TaskInstance",
+    "TaskStateStoreModel",
+    "XComModel",
+    "may_read_results",
+    "readable_dags",
+    "requires_access_dag",
+]
+
+SHOWN = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+"""What of a DAG the pages show."""
+
+
+def readable_dags(user: BaseUser, session: Session) -> set[str]:
+    """Return the ids of the DAGs that the user may read."""
+    return get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
+
+
+def may_read_results(user: BaseUser, dag_ids: Iterable[str]) -> set[str]:
+    """Return those of the DAGs whose task instances and XComs the user may read."""
+    manager = get_auth_manager()
+    return {
+        dag_id
+        for dag_id in dag_ids
+        if all(
+            manager.is_authorized_dag(
+                method="GET",
+                access_entity=entity,
+                details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
+                user=user,
+            )
+            for entity in SHOWN
+        )
+    }

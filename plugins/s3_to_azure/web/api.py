@@ -1,0 +1,61 @@
+"""The pages' data and files, below ``/s3_to_azure`` of Airflow's API server; every data route asks who may read."""
+
+from datetime import timedelta
+from os import PathLike, stat_result
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Query
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from s3_to_azure.web.airflow_internals import (
+    SHOWN,
+    GetUserDep,
+    SessionDep,
+    may_read_results,
+    readable_dags,
+    requires_access_dag,
+)
+from s3_to_azure.web.history_view import history_view
+from s3_to_azure.web.migration_view import migration_view, utc_now
+from s3_to_azure.web.queries import read_history, read_run
+
+_STATIC = Path(__file__).with_name("static")
+
+
+class _Files(StaticFiles):
+    """Static files that a browser asks for again after an upgrade; unchanged ones cost it a 304."""
+
+    def file_response(
+        self, full_path: PathLike[str] | str, stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def web_app() -> FastAPI:
+    """Return the application that the plugin mounts."""
+    app = FastAPI(title="S3 to Azure", docs_url=None, redoc_url=None, openapi_url=None)
+    may_read_dag = [Depends(requires_access_dag("GET", entity)) for entity in SHOWN]
+
+    @app.get("/api/dags/{dag_id}/migration", dependencies=may_read_dag)
+    def migration(dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep) -> dict[str, Any]:
+        found = read_run(session, dag_id, run_id)
+        if found is None:
+            raise HTTPException(404, "There is no such run.")
+        run, tasks = found
+        return migration_view(run, tasks, utc_now())
+
+    @app.get("/api/history")
+    def history(
+        user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30
+    ) -> dict[str, Any]:
+        runs = read_history(session, readable_dags(user, session), utc_now() - timedelta(days=days))
+        allowed = may_read_results(user, {run.dag_id for run in runs})
+        return history_view([run for run in runs if run.dag_id in allowed], days=days)
+
+    app.mount("/static", _Files(directory=_STATIC), name="static")
+    return app

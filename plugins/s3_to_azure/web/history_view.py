@@ -1,0 +1,56 @@
+"""The migrations' runs over time, as the history page shows them. No I/O."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from s3_to_azure.web.queries import MOST_RUNS, RunRow
+from s3_to_azure.web.values import amount, items, moment, number, text
+
+_SUMS: Final = ("bytes_sent", "bytes_resumed", "retries")
+_STATUSES: Final = ("copied", "unchanged", "skipped", "failed")
+
+
+def history_view(runs: Sequence[RunRow], *, days: int) -> dict[str, Any]:
+    """Return what the history page shows, as JSON-ready values; the newest run first."""
+    shown = [_run(run) for run in runs]
+    reported = [run for run in shown if run["has_report"]]
+    reasons = Counter[str]()
+    for run in reported:
+        for reason in run["failures"]:
+            reasons[reason["reason"]] += reason["objects"]
+    return {
+        "days": days,
+        "is_cut": len(runs) >= MOST_RUNS,
+        "dags": sorted({run.dag_id for run in runs}),
+        "runs": shown,
+        "totals": {
+            "runs": len(shown),
+            "runs_failed": sum(run["state"] == "failed" for run in shown),
+            **{name: sum(run[name] for run in reported) for name in _SUMS},
+            **{f"objects_{status}": sum(run[status]["objects"] for run in reported) for status in _STATUSES},
+        },
+        "failures": [{"reason": reason, "objects": count} for reason, count in reasons.most_common(20)],
+    }
+
+
+def _run(run: RunRow) -> dict[str, Any]:
+    report = run.report
+    seconds = (run.ended_at - run.started_at).total_seconds() if run.started_at and run.ended_at else None
+    return {
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "state": run.state,
+        "started_at": moment(run.started_at),
+        "seconds": seconds,
+        "has_report": "listed" in report,
+        "dry_run": report.get("dry_run") is True,
+        **{status: amount(report, status) for status in ("listed", *_STATUSES)},
+        **{name: number(report, name) for name in _SUMS},
+        "bytes_per_second": number(report, "bytes_per_second"),
+        "failures": [
+            {"reason": text(item, "reason"), "objects": number(item, "objects")}
+            for item in items(report, "reasons")
+            if item.get("status") == "failed"
+        ],
+    }

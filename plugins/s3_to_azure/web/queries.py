@@ -1,0 +1,193 @@
+"""What the pages read from Airflow's database: one query for each page."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from s3_to_azure.watch import PROGRESS_KEY
+from s3_to_azure.web.airflow_internals import DagRun, DagTag, TaskInstance, TaskStateStoreModel, XComModel
+
+COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
+SENSOR: Final = "S3ObjectsSensor"
+PLAN_TASK: Final = "plan"
+REPORT_TASK: Final = "report"
+DAG_TAG: Final = "s3_to_azure"
+MOST_RUNS: Final = 1_000
+_RESULT: Final = "return_value"
+
+_RUN_COLUMNS: Final[tuple[Any, ...]] = (
+    *(DagRun.state, DagRun.start_date, DagRun.end_date),
+    *(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.operator, TaskInstance.state),
+    *(TaskInstance.try_number, TaskInstance.max_tries, TaskInstance.start_date, TaskInstance.end_date),
+    TaskInstance.rendered_map_index,
+    *(TaskStateStoreModel.value, TaskStateStoreModel.updated_at),
+    *(XComModel.key, XComModel.value),
+)
+_HISTORY_COLUMNS: Final[tuple[Any, ...]] = (
+    *(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date),
+    XComModel.value,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task instance, what it noted, and what it left.
+
+    Attributes:
+        note: The last progress note, also an earlier try's; empty without one.
+        noted_at: When the API server wrote it down.
+        results: XComs by key.
+    """
+
+    task_id: str
+    map_index: int
+    operator: str
+    state: str | None
+    try_number: int
+    max_tries: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    label: str | None
+    note: Mapping[str, Any] = field(default_factory=dict)
+    noted_at: datetime | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A DAG run.
+
+    Attributes:
+        report: The report's summary; ``{"dry_run": True}`` of a dry run; empty where the run has none.
+    """
+
+    dag_id: str
+    run_id: str
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]] | None:
+    """Return a run and its task instances in order, or None where there is no such run."""
+    same_task = (
+        TaskInstance.dag_id == XComModel.dag_id,
+        TaskInstance.task_id == XComModel.task_id,
+        TaskInstance.run_id == XComModel.run_id,
+        TaskInstance.map_index == XComModel.map_index,
+    )
+    ours = or_(
+        and_(XComModel.task_id.in_((PLAN_TASK, REPORT_TASK)), XComModel.key.in_((PLAN_TASK, REPORT_TASK, _RESULT))),
+        and_(TaskInstance.operator.in_((COPY_OPERATOR, SENSOR)), XComModel.key == _RESULT),
+    )
+    rows = session.execute(
+        select(*_RUN_COLUMNS)
+        .select_from(DagRun)
+        .outerjoin(TaskInstance, and_(TaskInstance.dag_id == DagRun.dag_id, TaskInstance.run_id == DagRun.run_id))
+        .outerjoin(
+            TaskStateStoreModel,
+            and_(
+                TaskStateStoreModel.dag_run_id == DagRun.id,
+                TaskStateStoreModel.task_id == TaskInstance.task_id,
+                TaskStateStoreModel.map_index == TaskInstance.map_index,
+                TaskStateStoreModel.key == PROGRESS_KEY,
+            ),
+        )
+        .outerjoin(XComModel, and_(*same_task, ours))
+        .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        .order_by(TaskInstance.task_id, TaskInstance.map_index)
+    ).all()
+    if not rows:
+        return None
+    tasks: dict[tuple[str, int], TaskRow] = {}
+    for *_, task_id, map_index, operator, state, tries, most, start, end, label, note, noted, key, result in rows:
+        if task_id is None:
+            continue
+        task = tasks.get((task_id, map_index))
+        if task is None:
+            task = tasks[task_id, map_index] = TaskRow(
+                task_id=task_id,
+                map_index=map_index,
+                operator=operator or "",
+                state=state,
+                try_number=tries,
+                max_tries=most,
+                started_at=start,
+                ended_at=end,
+                label=label,
+                note=as_mapping(note),
+                noted_at=noted,
+            )
+        if key is not None:
+            task.results[key] = decoded(result)
+    state, start, end = rows[0][:3]
+    return RunRow(dag_id, run_id, str(state), start, end), list(tasks.values())
+
+
+def read_history(session: Session, dag_ids: Collection[str], since: datetime) -> list[RunRow]:
+    """Return the migrations' runs that began since then, the newest first, at most ``MOST_RUNS``.
+
+    Args:
+        session: Of Airflow's database.
+        dag_ids: The DAGs to look at; which of them are migrations, their tag or a report says.
+        since: The time.
+    """
+    tagged = select(DagTag.dag_id).where(DagTag.name == DAG_TAG)
+    rows = session.execute(
+        select(*_HISTORY_COLUMNS, DagRun.dag_id.in_(tagged))
+        .select_from(DagRun)
+        .outerjoin(
+            XComModel,
+            and_(
+                XComModel.dag_run_id == DagRun.id,
+                XComModel.task_id == REPORT_TASK,
+                XComModel.map_index == -1,
+                XComModel.key.in_((REPORT_TASK, _RESULT)),
+            ),
+        )
+        .where(
+            DagRun.dag_id.in_(dag_ids),
+            DagRun.start_date >= since,
+            or_(DagRun.dag_id.in_(tagged), XComModel.key.is_not(None)),
+        )
+        .order_by(DagRun.start_date.desc(), DagRun.id.desc())
+        # A report may be there under both keys.
+        .limit(2 * MOST_RUNS)
+    ).all()
+    runs: dict[tuple[str, str], RunRow] = {}
+    for dag_id, run_id, state, start, end, value, is_tagged in rows:
+        report = as_report(decoded(value))
+        # Any DAG may have a task of that name; and ours may have left two values, of which one is the report.
+        if report or (is_tagged and (dag_id, run_id) not in runs):
+            runs[dag_id, run_id] = RunRow(dag_id, run_id, str(state), start, end, report)
+    return list(runs.values())[:MOST_RUNS]
+
+
+def decoded(value: object) -> object:
+    """Return what a task left as XCom: Airflow keeps JSON inside its JSON column. None where it cannot be read."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """Return the JSON object, or an empty one for whatever else a task left."""
+    found = decoded(value)
+    return found if isinstance(found, dict) else {}
+
+
+def as_report(value: object) -> Mapping[str, Any]:
+    """Return a report's summary, or an empty one for whatever else a task left."""
+    found = as_mapping(value)
+    if found.get("dry_run") is True:
+        return {"dry_run": True}
+    return found if all(isinstance(found.get(name), dict) for name in ("listed", "copied", "failed")) else {}

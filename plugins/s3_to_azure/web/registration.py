@@ -1,0 +1,51 @@
+"""The pages' entries for the plugin. Cheap to import: scheduler and workers load plugins too, and serve no page."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+_Scope = MutableMapping[str, Any]
+_App = Callable[[_Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+URL_PREFIX: Final = "/s3_to_azure"
+
+
+class LazyApp:
+    """An ASGI application that is made at its first request."""
+
+    def __init__(self) -> None:
+        """Nothing is imported yet."""
+        self._app: _App | None = None
+
+    async def __call__(
+        self, scope: _Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        """Serve a request."""
+        if self._app is None:
+            from s3_to_azure.web.api import web_app  # noqa: PLC0415 - seconds, that only the API server shall spend
+
+            self._app = web_app()
+        await self._app(scope, receive, send)
+
+
+FASTAPI_APPS: Final[list[dict[str, Any]]] = [{"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "S3 to Azure"}]
+
+# Airflow keeps each page as a global of this name in the browser: names such as "History" are taken there.
+REACT_APPS: Final[list[dict[str, Any]]] = [
+    {
+        "name": "Migration",
+        "bundle_url": f"{URL_PREFIX[1:]}/static/migration.js",
+        "destination": "dag_run",
+        "url_route": "s3_to_azure_migration",
+        "icon": f"{URL_PREFIX[1:]}/static/icon.svg",
+        "icon_dark_mode": f"{URL_PREFIX[1:]}/static/icon-dark.svg",
+    },
+    {
+        "name": "Migrations",
+        "bundle_url": f"{URL_PREFIX[1:]}/static/history.js",
+        "destination": "nav",
+        "category": "browse",
+        "url_route": "s3_to_azure_history",
+        "icon": f"{URL_PREFIX[1:]}/static/icon.svg",
+        "icon_dark_mode": f"{URL_PREFIX[1:]}/static/icon-dark.svg",
+    },
+]

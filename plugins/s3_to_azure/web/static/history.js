@@ -1,0 +1,177 @@
+// The migrations' history, over all DAGs that the user may read.
+
+import { RunsChart } from "./chart.js";
+import { usePolled } from "./data.js";
+import { count, counted, dateTime, duration, rate, size, words } from "./format.js";
+import { historyApi, migrationPath } from "./links.js";
+import { h, Link, loadStyles, useId, useMemo, useState } from "./react.js";
+import { Badge, Card, Choice, Figure, Figures, Notice, Table } from "./widgets.js";
+
+const PERIODS = [7, 30, 90, 365];
+const FIRST_ROWS = 100;
+
+loadStyles();
+
+const pause = () => 60_000;
+const hasFigures = (run) => run.has_report;
+
+function History() {
+  const [days, setDays] = useState(30);
+  const [dag, setDag] = useState("");
+  const url = useMemo(() => historyApi(days), [days]);
+  const { data: view, error, isLoading } = usePolled(url, pause);
+  return h(
+    "div",
+    { className: "s3az" },
+    h(
+      "header",
+      { className: "s3az-head" },
+      h("h1", null, "S3 to Azure migrations"),
+      h(Dags, { dags: view?.dags ?? [], dag, onChange: setDag }),
+      h(Choice, {
+        label: "Period",
+        value: days,
+        options: PERIODS.map((period) => ({ value: period, label: `${period} days` })),
+        onChange: setDays,
+      }),
+    ),
+    error && h(Notice, { tone: "bad", role: "alert" }, error.message),
+    isLoading && h(Notice, null, "Loading …"),
+    view && h(Runs, { view, runs: view.runs.filter((run) => !dag || run.dag_id === dag), isOneDag: Boolean(dag) }),
+  );
+}
+
+function Dags({ dags, dag, onChange }) {
+  const id = useId();
+  if (dags.length < 2 && !dag) return null;
+  return h(
+    "span",
+    { className: "s3az-select" },
+    h("label", { htmlFor: id }, "DAG"),
+    h(
+      "select",
+      { id, value: dag, onChange: (event) => onChange(event.target.value) },
+      h("option", { value: "" }, `All ${count(dags.length)} DAGs`),
+      dags.map((name) => h("option", { key: name, value: name }, name)),
+    ),
+  );
+}
+
+function Runs({ view, runs, isOneDag }) {
+  const [isWhole, setWhole] = useState(false);
+  if (!runs.length) {
+    return h(Notice, null, `No migration that you may read ran in the last ${view.days} days.`);
+  }
+  const reported = runs.filter(hasFigures);
+  const sum = (of) => reported.reduce((total, run) => total + of(run), 0);
+  const failedRuns = runs.filter((run) => run.state === "failed").length;
+  const sentBytes = sum((run) => run.bytes_sent);
+  // A run that sent nothing has no rate; slow runs shall weigh as long as they took.
+  const busySeconds = sum((run) => (run.bytes_per_second ? run.bytes_sent / run.bytes_per_second : 0));
+  const shown = isWhole ? runs : runs.slice(0, FIRST_ROWS);
+  return [
+    h(
+      Card,
+      { key: "sum", id: "sum", title: `The last ${view.days} days`, aside: view.is_cut && h(Badge, { state: "up_for_retry", label: "only the newest 1,000 runs" }) },
+      h(
+        Figures,
+        { label: `The last ${view.days} days` },
+        h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? `${count(failedRuns)} failed` : "none failed", tone: failedRuns ? "bad" : undefined }),
+        h(Figure, { name: "Bytes sent", value: size(sentBytes) }),
+        h(Figure, { name: "Saved by resume", value: size(sum((run) => run.bytes_resumed)) }),
+        h(Figure, { name: "Objects copied", value: count(sum((run) => run.copied.objects)) }),
+        h(Figure, { name: "Objects failed", value: count(sum((run) => run.failed.objects)), tone: sum((run) => run.failed.objects) ? "bad" : undefined }),
+        h(Figure, { name: "Mean rate", value: busySeconds ? rate(sentBytes / busySeconds) : "–" }),
+        h(Figure, { name: "Retried requests", value: count(sum((run) => run.retries)) }),
+      ),
+      reported.length > 1 && h(RunsChart, { runs: reported, onOpen: open }),
+      reported.length > 1 && h(Legend),
+    ),
+    h(Reasons, { key: "reasons", runs: reported }),
+    h(
+      Card,
+      { key: "runs", id: "runs", title: "Runs" },
+      h(Table, {
+        caption: "Runs, the newest first",
+        columns: [
+          { name: "Started" },
+          ...(isOneDag ? [] : [{ name: "DAG" }]),
+          { name: "State" },
+          { name: "Copied", isNumber: true },
+          { name: "Sent", isNumber: true },
+          { name: "Saved by resume", isNumber: true },
+          { name: "Rate", isNumber: true },
+          { name: "Duration", isNumber: true },
+          { name: "Unchanged", isNumber: true },
+          { name: "Skipped", isNumber: true },
+          { name: "Failed", isNumber: true },
+          { name: "Retries", isNumber: true },
+        ],
+        rows: shown.map((run) => runRow(run, isOneDag)),
+      }),
+      runs.length > FIRST_ROWS &&
+        h("button", { type: "button", className: "s3az-more", onClick: () => setWhole(!isWhole) }, isWhole ? `Show the newest ${FIRST_ROWS}` : `Show all ${count(runs.length)} runs`),
+    ),
+  ];
+}
+
+// The chart is an image to a reader; who uses it with a mouse gets the same link as the table's.
+function open(run) {
+  const path = migrationPath(run.dag_id, run.run_id);
+  document.querySelector(`a[data-run="${CSS.escape(path)}"]`)?.click();
+}
+
+function runRow(run, isOneDag) {
+  const path = migrationPath(run.dag_id, run.run_id);
+  const figure = (value) => (hasFigures(run) ? value : "–");
+  return {
+    key: path,
+    cells: [
+      h(Link, { to: path, "data-run": path }, dateTime(run.started_at)),
+      ...(isOneDag ? [] : [run.dag_id]),
+      h("span", null, h(Badge, { state: run.state }), run.dry_run && " dry run"),
+      figure(count(run.copied.objects)),
+      figure(size(run.bytes_sent)),
+      figure(run.bytes_resumed ? size(run.bytes_resumed) : "–"),
+      figure(run.bytes_per_second ? rate(run.bytes_per_second) : "–"),
+      duration(run.seconds),
+      figure(count(run.unchanged.objects)),
+      figure(count(run.skipped.objects)),
+      figure(h("span", { className: run.failed.objects ? "s3az-tone-bad" : undefined }, count(run.failed.objects))),
+      figure(count(run.retries)),
+    ],
+  };
+}
+
+const Legend = () =>
+  h(
+    "ul",
+    { className: "s3az-legend" },
+    h("li", { className: "s3az-key-busy" }, "sent"),
+    h("li", { className: "s3az-key-there" }, "saved by resume"),
+    h("li", { className: "s3az-key-bad" }, "sent by a run that failed"),
+  );
+
+function Reasons({ runs }) {
+  const counts = new Map();
+  for (const run of runs) {
+    for (const { reason, objects } of run.failures) {
+      const before = counts.get(reason) ?? { objects: 0, runs: 0 };
+      counts.set(reason, { objects: before.objects + objects, runs: before.runs + 1 });
+    }
+  }
+  if (!counts.size) return null;
+  return h(
+    Card,
+    { id: "reasons", title: "Failures by reason" },
+    h(Table, {
+      caption: "Failures by reason",
+      columns: [{ name: "Reason" }, { name: "Objects", isNumber: true }, { name: "Runs", isNumber: true }],
+      rows: [...counts]
+        .sort(([, one], [, other]) => other.objects - one.objects)
+        .map(([reason, sum]) => ({ key: reason, cells: [words(reason), count(sum.objects), counted(sum.runs, "run")] })),
+    }),
+  );
+}
+
+globalThis.AirflowPlugin = History;

@@ -1,0 +1,19 @@
+// Where things are in Airflow's UI. Every part is encoded: ids and keys may hold anything.
+
+const part = encodeURIComponent;
+
+export const runPath = (dagId, runId) => `/dags/${part(dagId)}/runs/${part(runId)}`;
+
+export const migrationPath = (dagId, runId) => `${runPath(dagId, runId)}/plugin/s3_to_azure_migration`;
+
+/** The log of one try of a task. */
+export function logPath(run, taskId, mapIndex, tryNumber) {
+  const mapped = mapIndex >= 0 && mapIndex !== null ? `/mapped/${part(mapIndex)}` : "";
+  return `${runPath(run.dag_id, run.run_id)}/tasks/${part(taskId)}${mapped}?try_number=${part(tryNumber)}`;
+}
+
+const api = (path) => new URL(`../api/${path}`, import.meta.url).href;
+
+export const migrationApi = (dagId, runId) => api(`dags/${part(dagId)}/migration?run_id=${part(runId)}`);
+
+export const historyApi = (days) => api(`history?days=${part(days)}`);

@@ -1,0 +1,78 @@
+// The Migration page of a DAG run.
+
+import { ThroughputChart } from "./chart.js";
+import { usePolled } from "./data.js";
+import { duration, percent, rate, timeOfDay } from "./format.js";
+import { migrationApi } from "./links.js";
+import { Failures, OtherTasks, Overview, phaseText, Plan, Report, Tasks } from "./migration_parts.js";
+import { h, loadStyles, useMemo } from "./react.js";
+import { Card, Notice } from "./widgets.js";
+
+// Tasks note their progress every 5 seconds.
+const POLL_MS = 4_000;
+const SPOKEN_STEP = 10;
+
+loadStyles();
+
+// Ended runs are asked for once more in a while: a task may be cleared and run again.
+const pause = (view) => (view.phase === "ended" ? 60_000 : POLL_MS);
+
+function Migration({ dagId, runId }) {
+  const url = useMemo(() => migrationApi(dagId, runId), [dagId, runId]);
+  const { data: view, error, isLoading } = usePolled(url, pause);
+  if (!view) {
+    return h("div", { className: "s3az" }, h(Notice, error ? { tone: "bad", role: "alert" } : {}, error ? error.message : isLoading ? "Loading …" : ""));
+  }
+  if (!view.is_migration) {
+    return h("div", { className: "s3az" }, h(Notice, null, "This run copies nothing from S3 to Azure."));
+  }
+  return h(
+    "div",
+    { className: "s3az" },
+    h(Spoken, { view }),
+    h(Freshness, { view, error }),
+    h(OtherTasks, { view }),
+    h(Overview, { view }),
+    h(Throughput, { view }),
+    h(Failures, { view }),
+    h(Report, { view }),
+    h(Plan, { view }),
+    h(Tasks, { view }),
+  );
+}
+
+/** What a screen reader says while the run goes on: a new tenth, a new phase, no more. */
+function Spoken({ view }) {
+  const share = percent(view.totals.bytes_done, view.totals.bytes_total);
+  const step = view.phase === "copying" ? `, ${SPOKEN_STEP * Math.floor(share / SPOKEN_STEP)} percent` : "";
+  return h("p", { className: "s3az-hidden", role: "status", "aria-live": "polite" }, `Migration: ${phaseText(view)}${step}`);
+}
+
+function Freshness({ view, error }) {
+  if (error) {
+    return h(Notice, { tone: "warn", role: "alert" }, `Not updated since ${timeOfDay(view.now)}: ${error.message} ${error.isFinal ? "" : "It is tried again."}`);
+  }
+  return h(
+    "p",
+    { className: "s3az-fresh" },
+    view.phase === "ended" ? `As of ${timeOfDay(view.now)}` : h("span", null, h("span", { className: "s3az-live", "aria-hidden": true }), `Live, updated ${timeOfDay(view.now)}`),
+  );
+}
+
+function Throughput({ view }) {
+  const { throughput } = view;
+  const values = throughput.bytes_per_second;
+  if (values.length < 2) return null;
+  const highest = rate(Math.max(...values));
+  return h(
+    Card,
+    {
+      id: "throughput",
+      title: "Throughput",
+      aside: h("span", { className: "s3az-aside" }, `highest ${highest}, mean ${rate(view.mean_bytes_per_second)}, over ${duration(throughput.step_s * values.length)}`),
+    },
+    h(ThroughputChart, { throughput }),
+  );
+}
+
+globalThis.AirflowPlugin = Migration;

@@ -1,0 +1,26 @@
+// React as Airflow's UI shares it: nothing is bundled, nothing is built.
+
+export const React = globalThis.React;
+export const h = React.createElement;
+export const { Fragment, useCallback, useEffect, useId, useMemo, useRef, useState } = React;
+
+// Inside the UI a link changes the view; elsewhere it is an ordinary link below the same base address.
+const RouterLink = globalThis.ReactRouterDOM?.Link;
+
+export function Link({ to, children, ...rest }) {
+  return RouterLink
+    ? h(RouterLink, { to, ...rest }, children)
+    : h("a", { href: new URL(to.slice(1), document.baseURI).href, ...rest }, children);
+}
+
+const STYLES = "s3-to-azure-styles";
+
+/** Load the pages' stylesheet once. */
+export function loadStyles() {
+  if (document.getElementById(STYLES)) return;
+  const link = document.createElement("link");
+  link.id = STYLES;
+  link.rel = "stylesheet";
+  link.href = new URL("style.css", import.meta.url).href;
+  document.head.append(link);
+}

@@ -1,0 +1,179 @@
+"""The pages' data: who may read them, what they hold, and how many queries they cost; on Airflow's own API server."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from airflow import settings
+from fastapi.routing import APIRoute
+from sqlalchemy import event
+
+from s3_to_azure.web.airflow_internals import requires_access_dag
+from s3_to_azure.web.api import web_app
+from tests.web.airflow_rows import GIB, RunRows, add_dag, note, report_summary
+from tests.web.one_dag_each import NO_RESULTS
+
+Clients = Callable[[str | None], Any]
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def migration_path(run: RunRows) -> str:
+    """Return the address of a run's data."""
+    return f"/s3_to_azure/api/dags/{run.dag_id}/migration"
+
+
+@contextmanager
+def counted_selects() -> Iterator[list[str]]:
+    """Collect the statements that are sent to the database meanwhile."""
+    statements: list[str] = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(settings.engine, "before_cursor_execute", keep)
+    try:
+        yield statements
+    finally:
+        event.remove(settings.engine, "before_cursor_execute", keep)
+
+
+@pytest.fixture
+def mine(session: Any) -> RunRows:
+    """Return a run of the DAG ``mine``: three batches, one done, one at work, one with a failed object."""
+    add_dag(session, "mine")
+    add_dag(session, "other")
+    run = RunRows(session, "mine")
+    run.plan(3)
+    run.copy(0, note=note(bytes_sent=GIB, bytes_resumed=0), xcoms={"return_value": {"objects": 4, "size_bytes": GIB}})
+    run.copy(1, state="running", note=note(), label="4 objects, 1.0 GiB")
+    run.copy(2, state="up_for_retry", note=note(objects_failed=1, failures=[{"key": EVIL, "reason": EVIL}]))
+    return run.done()
+
+
+def test_a_stranger_gets_nothing(client_of: Clients, mine: RunRows) -> None:
+    """Without a login no data route answers."""
+    client = client_of(None)
+    for path in (migration_path(mine), "/s3_to_azure/api/history"):
+        assert client.get(path, params={"run_id": mine.run_id}).status_code == 401
+
+
+def test_only_readers_of_the_dag_see_its_run(client_of: Clients, mine: RunRows) -> None:
+    """A user of another DAG gets 403, and cannot get around it by naming a DAG that may be read."""
+    assert client_of("reader_of_mine").get(migration_path(mine), params={"run_id": mine.run_id}).status_code == 200
+    other = client_of("reader_of_other")
+    for trick in ({}, {"dag_id": "other"}):
+        answer = other.get(migration_path(mine), params={"run_id": mine.run_id, **trick})
+        assert answer.status_code == 403
+        assert mine.run_id not in answer.text
+    # The right to one DAG opens no run of another.
+    assert other.get("/s3_to_azure/api/dags/other/migration", params={"run_id": mine.run_id}).status_code == 404
+
+
+def test_results_need_their_own_right(client_of: Clients, session: Any) -> None:
+    """Who may read a DAG but not its XComs sees neither its run's page nor its history."""
+    add_dag(session, NO_RESULTS)
+    run = RunRows(session, NO_RESULTS, state="success")
+    run.report()
+    run.done()
+    client = client_of(f"reader_of_{NO_RESULTS}")
+    assert client.get(migration_path(run), params={"run_id": run.run_id}).status_code == 403
+    assert client.get("/s3_to_azure/api/history").json()["runs"] == []
+
+
+def test_every_dag_route_asks_who_may_read() -> None:
+    """No route with a DAG in its path lacks the check, whoever adds one."""
+    check = requires_access_dag("GET").__code__
+    routes = [route for route in web_app().routes if isinstance(route, APIRoute)]
+    assert {route.path for route in routes} == {"/api/dags/{dag_id}/migration", "/api/history"}
+    for route in routes:
+        assert route.methods == {"GET"}
+        if "dag_id" in route.path:
+            calls = [dependency.call for dependency in route.dependant.dependencies]
+            assert sum(getattr(call, "__code__", None) is check for call in calls) == 2
+
+
+def test_a_run_at_work(client_of: Clients, mine: RunRows) -> None:
+    """Totals, rates, tasks and failures are what plan and notes say."""
+    view = client_of("reader_of_mine").get(migration_path(mine), params={"run_id": mine.run_id}).json()
+    assert (view["phase"], view["is_migration"]) == ("copying", True)
+    assert view["source"] == {"bucket": "source", "prefix": "nightly/"}
+    assert view["destination"] == {"container": "target", "prefix": ""}
+    totals = view["totals"]
+    assert (totals["objects_total"], totals["objects_done"], totals["objects_failed"]) == (12, 8, 1)
+    assert (totals["bytes_total"], totals["bytes_done"]) == (3 * GIB, 2 * GIB)
+    assert view["tasks"] == {"done": 1, "running": 1, "waiting_to_retry": 1}
+    assert (view["bytes_per_second"], view["seconds_left"]) == (1024**2, 1024)
+    assert [batch["map_index"] for batch in view["batches"]] == [0, 1, 2]
+    assert view["throughput"]["bytes_per_second"]
+    # A name is data; it comes back as it is, in JSON that no browser takes for a page.
+    (failed,) = view["failures"]
+    assert (failed["key"], failed["reason"], failed["map_index"], failed["will_retry"]) == (EVIL, EVIL, 2, True)
+
+
+def test_a_run_costs_one_query(client_of: Clients, session: Any) -> None:
+    """500 batches are read by one statement."""
+    add_dag(session, "mine")
+    run = RunRows(session, "mine")
+    run.plan(500)
+    stretches = [[1_000 + 5 * index, 1_005 + 5 * index, 1_000] for index in range(48)]
+    for index in range(500):
+        run.copy(index, state="running", note=note(throughput=stretches))
+    run.done()
+    client = client_of("reader_of_mine")
+    with counted_selects() as statements:
+        view = client.get(migration_path(run), params={"run_id": run.run_id}).json()
+    assert len(view["batches"]) == 500
+    assert view["totals"]["bytes_total"] == 500 * GIB
+    ours = [statement for statement in statements if "task_instance" in statement]
+    assert len(ours) == 1
+
+
+def test_no_such_run(client_of: Clients, mine: RunRows) -> None:
+    """An unknown run is 404, a missing or endless run id 422."""
+    client = client_of("reader_of_mine")
+    assert client.get(migration_path(mine), params={"run_id": "none"}).status_code == 404
+    assert client.get(migration_path(mine)).status_code == 422
+    assert client.get(migration_path(mine), params={"run_id": "x" * 251}).status_code == 422
+
+
+def test_history_holds_what_the_user_may_read(client_of: Clients, session: Any) -> None:
+    """Each user sees the runs of his own DAGs; failed runs' reports count as well, other DAGs' tasks do not."""
+    for dag_id in ("mine", "other"):
+        add_dag(session, dag_id)
+        good, bad = RunRows(session, dag_id, state="success", began=3), RunRows(session, dag_id, state="failed")
+        good.report(failed={"objects": 0, "size_bytes": 0}, reasons=[], failures=[])
+        bad.report(state="failed", key="report")
+        good.done()
+    add_dag(session, "nobodys", tags=())
+    foreign = RunRows(session, "nobodys", state="success")
+    foreign.task("report", "BashOperator", xcoms={"return_value": "done"})
+    foreign.done()
+    view = client_of("reader_of_mine").get("/s3_to_azure/api/history").json()
+    assert view["dags"] == ["mine"]
+    with_report = [run for run in view["runs"] if run["has_report"]]
+    assert [run["state"] for run in with_report] == ["failed", "success"]
+    assert with_report[0]["failures"] == [{"reason": "access_denied", "objects": 1}]
+    assert view["failures"] == [{"reason": "access_denied", "objects": 1}]
+    assert view["totals"]["bytes_resumed"] == 2 * report_summary()["bytes_resumed"]
+    assert client_of("reader_of_nobodys").get("/s3_to_azure/api/history").json()["runs"] == []
+
+
+def test_history_is_bounded(client_of: Clients) -> None:
+    """A period is between a day and a year."""
+    client = client_of("reader_of_mine")
+    assert client.get("/s3_to_azure/api/history", params={"days": 0}).status_code == 422
+    assert client.get("/s3_to_azure/api/history", params={"days": 367}).status_code == 422
+
+
+def test_files_are_checked_for_news(client_of: Clients) -> None:
+    """Scripts are served as such, always asked for again, and nothing beside them is reachable."""
+    client = client_of(None)
+    answer = client.get("/s3_to_azure/static/migration.js")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert answer.headers["cache-control"] == "no-cache"
+    again = client.get("/s3_to_azure/static/migration.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    for path in ("%2e%2e/api.py", "..%2fapi.py", "../api.py", "%2e%2e%2fapi.py"):
+        assert "web_app" not in client.get(f"/s3_to_azure/static/{path}").text
