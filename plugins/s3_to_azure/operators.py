@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from s3_to_azure.addresses import is_template
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.links import LINKS
 from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.wording import count_text, size_text
 
@@ -76,6 +77,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         "bandwidth_limit",
         "state_container",
     )
+    operator_extra_links = LINKS
     ui_color = "#cfe8f7"
 
     def __init__(  # noqa: PLR0913 - the arguments of Airflow's own operator, and what it lacks
@@ -130,6 +132,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         self.wasb_extra_args = wasb_extra_args
         self.state_container = state_container
         self._stopped = False
+        self._account = ""
         # Not made here: Airflow copies operators, and an event cannot be copied.
         self._cancelled: threading.Event | None = None
         self._check_what()
@@ -167,6 +170,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 create_container=self.create_container,
             )
             with copying.bench(places, self._settings(), cancelled) as bench:
+                self._account = str(bench.service.account_name or "")
                 job = self._job(bench, places, context)
                 notes = cast("watch.Notes | None", context.get("task_state_store"))
                 teller = watch.Teller(bench.shop.progress, notes=notes, listing=lambda: job.listing)
@@ -174,6 +178,12 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         except TransferError as error:
             # The sentence says all; the frames of our threads and of the SDKs would bury it.
             raise error.with_traceback(None) from None
+
+    def get_openlineage_facets_on_complete(self, _task_instance: object) -> object:
+        """Return what was read and written; called by OpenLineage's provider, where that is installed."""
+        from s3_to_azure.lineage import lineage
+
+        return lineage(self, account=self._account)
 
     def on_kill(self) -> None:
         """Stop; runs in a signal handler, so it may do nothing but set the event."""

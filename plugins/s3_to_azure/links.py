@@ -1,0 +1,88 @@
+"""Links beside a copy task: where it reads, where it writes, and the run's Migration page."""
+
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import attrs
+from airflow.sdk import BaseHook, BaseOperatorLink
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.types import TaskInstanceKey
+
+RESOURCE_ID: Final = "resource_id"
+"""Extra field of the ``wasb`` connection: the storage account's Azure resource id, which the portal's links need."""
+
+_S3_CONSOLE: Final = "https://s3.console.aws.amazon.com/s3"
+_AZURE_PORTAL: Final = "https://portal.azure.com"
+_STORAGE: Final = "Microsoft_Azure_Storage"
+
+
+def s3_console_url(bucket: str, *, key: str | None = None, prefix: str = "") -> str:
+    """Return the object's page in the AWS console, or that of the bucket's prefix."""
+    if key is not None:
+        return f"{_S3_CONSOLE}/object/{quote(bucket, safe='')}?{urlencode({'prefix': key})}"
+    return f"{_S3_CONSOLE}/buckets/{quote(bucket, safe='')}" + (f"?{urlencode({'prefix': prefix})}" if prefix else "")
+
+
+def azure_portal_url(resource_id: str, container: str, blob: str | None = None) -> str:
+    """Return the blob's page in the Azure portal, or its container's; without a resource id the list of accounts."""
+    if not resource_id:
+        return f"{_AZURE_PORTAL}/#browse/Microsoft.Storage%2FStorageAccounts"
+    account = quote(resource_id, safe="")
+    if blob is None:
+        return (
+            f"{_AZURE_PORTAL}/#view/{_STORAGE}/ContainerMenuBlade/~/overview/storageAccountId/{account}"
+            f"/path/{quote(container, safe='')}"
+        )
+    path = quote(f"{container}/{blob}", safe="")
+    return f"{_AZURE_PORTAL}/#view/{_STORAGE}/BlobPropertiesBladeV2/storageAccountId/{account}/path/{path}"
+
+
+def migration_page_url(dag_id: str, run_id: str) -> str:
+    """Return the run's Migration page in Airflow's UI."""
+    base = conf.get("api", "base_url", fallback="/").rstrip("/")
+    return f"{base}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/s3_to_azure_migration"
+
+
+@attrs.define()
+class SourceLink(BaseOperatorLink):
+    """The object, or the prefix, in the AWS console."""
+
+    name: str = "S3 source (AWS console)"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
+        """Return the address."""
+        return s3_console_url(operator.s3_bucket, key=operator.s3_key, prefix=operator.s3_prefix or "")
+
+
+@attrs.define()
+class DestinationLink(BaseOperatorLink):
+    """The blob, or the container, in the Azure portal."""
+
+    name: str = "Azure destination (portal)"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
+        """Return the address."""
+        blob = None
+        if operator.s3_key is not None:
+            blob = operator.blob_name if operator.blob_name is not None else operator.blob_prefix + operator.s3_key
+        try:
+            extra = BaseHook.get_connection(operator.wasb_conn_id).extra_dejson
+        except AirflowNotFoundException:
+            # The task's log says so already.
+            return ""
+        return azure_portal_url(str(extra.get(RESOURCE_ID) or ""), operator.container_name, blob)
+
+
+@attrs.define()
+class MigrationPageLink(BaseOperatorLink):
+    """The run's Migration page."""
+
+    name: str = "Migration"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
+        """Return the address."""
+        return migration_page_url(ti_key.dag_id, ti_key.run_id)
+
+
+LINKS: Final = (MigrationPageLink(), SourceLink(), DestinationLink())
