@@ -81,17 +81,21 @@ def rates(stretches: Sequence[Stretch], *, bins: int) -> tuple[float, float, lis
     if not stretches:
         return 0.0, 0.0, []
     start_s = min(stretch.start_s for stretch in stretches)
-    # Times are noted in whole seconds: what began and ended in one took a second.
-    total_s = max(1.0, max(stretch.end_s for stretch in stretches) - start_s)
+    total_s = max(_end_s(stretch) for stretch in stretches) - start_s
     bins = min(bins, int(total_s))
     width_s = total_s / bins
     sums = [0.0] * bins
     for stretch in stretches:
-        length_s = max(1.0, stretch.end_s - stretch.start_s)
+        end_s = _end_s(stretch)
         for index in range(int((stretch.start_s - start_s) / width_s), bins):
             left_s = max(stretch.start_s, start_s + index * width_s)
-            right_s = min(stretch.start_s + length_s, start_s + (index + 1) * width_s)
-            if right_s <= left_s:
+            right_s = min(end_s, start_s + (index + 1) * width_s)
+            sums[index] += stretch.size_bytes * max(0.0, right_s - left_s) / (end_s - stretch.start_s)
+            if right_s >= end_s:
                 break
-            sums[index] += stretch.size_bytes * (right_s - left_s) / length_s
     return start_s, width_s, [round(total / width_s) for total in sums]
+
+
+def _end_s(stretch: Stretch) -> float:
+    """Times are noted in whole seconds: what began and ended in one took a second."""
+    return max(stretch.end_s, stretch.start_s + 1)
