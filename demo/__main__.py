@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import requests
 from rich.console import Console
 
 from demo.airflow_instance import ROOT, AirflowError, running
@@ -168,7 +169,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
         return 130
-    except (AirflowError, DemoError, ServerError) as error:
+    except (AirflowError, DemoError, ServerError, requests.RequestException) as error:
         console.print(f"[bold red]Failed[/]: {error}")
         return 1
 

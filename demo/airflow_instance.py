@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+import tenacity
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _BOOT_S: Final = 180.0
@@ -38,7 +39,14 @@ class Airflow:
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - JSON
         """GET from the REST API; return the decoded JSON."""
-        return self._request("GET", path, params=query)
+        # A busy machine may keep an answer waiting; asking again is harmless.
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(requests.RequestException),
+            stop=tenacity.stop_after_attempt(5),
+            wait=tenacity.wait_fixed(_POLL_S),
+            reraise=True,
+        )
+        return retrying(self._request, "GET", path, params=query)
 
     def trigger(self, dag_id: str, conf: Mapping[str, object]) -> str:
         """Start a run; return its id."""

@@ -134,7 +134,7 @@ class Migration:
                 f"missing blobs: {sorted(set(wanted) - names)}, blobs too many: {sorted(names - set(wanted))}"
             )
         for name, sample in wanted.items():
-            download = container.download_blob(name)
+            download = container.download_blob(name, decompress=False)
             digest = hashlib.sha256()
             for chunk in download.chunks():
                 digest.update(chunk)
