@@ -10,15 +10,17 @@ from hashlib import sha256
 from typing import Final
 
 from s3_to_azure.engine.errors import BadState
-from s3_to_azure.engine.limits import KIB, MIB
+from s3_to_azure.engine.limits import KIB
 from s3_to_azure.stores.ports import StateWriter
 
 # A key of 1,024 bytes is at most 6,144 characters as JSON; a receipt holds two of such names and a sentence about it.
 MAX_LINE_BYTES: Final = 64 * KIB
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_PIECE_BYTES: Final = 1 * MIB
+_FED_BYTES: Final = 16 * KIB
+_PIECE_BYTES: Final = 256 * KIB
 _GZIP: Final = 31
 _LEVEL: Final = 3
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,19 @@ class LinesWriter:
         self._out = out
         self._written = 0
         self._whole = sha256()
+        self._waiting = bytearray()
         self._begin()
 
     def add(self, row: Mapping[str, object]) -> None:
         """Append one line."""
-        self._emit(self._gzip.compress(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"))
+        self._waiting += _ENCODE(row).encode("ascii")
+        self._waiting += b"\n"
+        if len(self._waiting) >= _FED_BYTES:
+            self._compress()
 
     def end_member(self) -> Member:
         """Close the member and begin the next; return its place."""
+        self._compress()
         self._emit(self._gzip.flush())
         member = Member(self._offset, self._written - self._offset, self._digest.hexdigest())
         self._begin()
@@ -70,6 +77,10 @@ class LinesWriter:
         self._gzip = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         self._digest = sha256()
         self._offset = self._written
+
+    def _compress(self) -> None:
+        self._emit(self._gzip.compress(self._waiting))
+        self._waiting.clear()
 
     def _emit(self, data: bytes) -> None:
         if data:
@@ -210,16 +221,23 @@ def lines(chunks: Iterable[bytes], *, path: str) -> Iterator[bytes]:
         raise BadState(path=path, detail="its last line has no end")
 
 
+def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield small pieces: what zlib has not yet taken of one is copied after each of its steps."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _FED_BYTES):
+            yield chunk[start : start + _FED_BYTES]
+
+
 def _unzipped(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
     gzip = None
     try:
-        for chunk in chunks:
-            left = chunk
+        for piece in _in_pieces(chunks):
+            left = piece
             while left:
                 gzip = gzip or zlib.decompressobj(_GZIP)
-                piece = gzip.decompress(left, _PIECE_BYTES)
-                if piece:
-                    yield piece
+                unzipped = gzip.decompress(left, _PIECE_BYTES)
+                if unzipped:
+                    yield unzipped
                 left = gzip.unused_data if gzip.eof else gzip.unconsumed_tail
                 if gzip.eof:
                     gzip = None

@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.limits import MIB
 
-_PIECE_BYTES: Final = 4 * MIB
+_PIECE_BYTES: Final = 1 * MIB
 
 
 class LocalState:
@@ -44,14 +44,16 @@ class LocalState:
         return data
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield the file in pieces of 4 MiB."""
+        """Yield the file in pieces of 1 MiB."""
         with self._open(name) as file:
             while piece := file.read(_PIECE_BYTES):
                 yield piece
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of the files whose name begins so, sorted."""
-        found = (path for path in self._directory.rglob("*") if path.is_file() and not path.name.startswith("."))
+        # Only the folder that the prefix names can hold such files.
+        folder = self._directory / prefix.rpartition("/")[0]
+        found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         for name in sorted(path.relative_to(self._directory).as_posix() for path in found):
             if name.startswith(prefix):
                 yield name
