@@ -45,6 +45,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     max_active_tis_per_dagrun: int | None = None,
     memory_budget: str | int = "256MiB",
     block_size: str | int | None = None,
+    split_size: str | int = "64GiB",
+    task_size: str | int = "256MiB",
     s3_verify: bool | str | None = None,
     min_objects: int = 1,
     allow_empty: bool = False,
@@ -81,6 +83,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         max_active_tis_per_dagrun: Most copies of one run at once.
         memory_budget: Most object data in one task's memory.
         block_size: Size such as ``32MiB``; None: by the object's size.
+        split_size: Objects above this size are split over several tasks.
+        task_size: Less work than this is not worth a task of its own.
         s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
         min_objects: How many objects a run waits for.
         allow_empty: Do not wait for any.
@@ -163,6 +167,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
                 create_container=create_container,
                 memory_budget=memory_budget,
                 block_size=block_size,
+                split_size=split_size,
+                task_size=task_size,
             )
 
         # The names go through the arguments because Airflow renders templates there, and nowhere in a closure.

@@ -50,6 +50,8 @@ class Route:
     create_container: bool = False
     memory_budget: str | int = "256MiB"
     block_size: str | int | None = None
+    split_size: str | int = "64GiB"
+    task_size: str | int = "256MiB"
 
 
 def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) -> list[dict[str, Any]]:
@@ -66,6 +68,8 @@ def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) 
         filters=Filters(include=tuple(params["include"]), exclude=tuple(params["exclude"])),
         refused_names=params["refused_names"],
         max_tasks=params["max_tasks"],
+        split_bytes=parse_size(route.split_size, name="split_size"),
+        batch_bytes=parse_size(route.task_size, name="task_size"),
         memory_budget_bytes=parse_size(route.memory_budget, name="memory_budget"),
         block_bytes=parse_size(route.block_size, name="block_size") if route.block_size else None,
     )

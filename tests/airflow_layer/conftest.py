@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,8 +54,8 @@ def _airflow_database() -> Iterator[None]:
     settings.dispose_orm()
 
 
-@pytest.fixture(autouse=True)
-def connections(s3_server: LocalS3, azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+@pytest.fixture
+def connections(s3_server: LocalS3, azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Set Airflow connections to the local servers; return the operator's arguments that name them."""
     aws = {
         "conn_type": "aws",

@@ -18,11 +18,11 @@ from tests.airflow_layer.airflow_runs import Run, run_dag
 
 
 @pytest.fixture
-def sense(connections: dict[str, str], bucket: str) -> Any:
+def sense(connections: dict[str, Any], bucket: str) -> Any:
     """Return a function that runs one sensor, as task ``wait`` of a DAG of its own; one look unless told otherwise."""
 
     def run(**arguments: Any) -> Run:
-        usual = {"bucket_name": bucket, "prefix": "in/", "timeout": 0, "retries": 0, "mode": "poke"}
+        usual: dict[str, Any] = {"bucket_name": bucket, "prefix": "in/", "timeout": 0, "retries": 0, "mode": "poke"}
         with DAG(f"sensor-{uuid4().hex}", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
             S3ObjectsSensor(task_id="wait", **(connections | usual | arguments))
         return run_dag(dag)
