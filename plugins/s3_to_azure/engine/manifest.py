@@ -6,16 +6,20 @@ constant memory.
 
 import re
 import secrets
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
 from s3_to_azure.engine.batches import SHA256, TOKEN
+from s3_to_azure.engine.config import RetryBudget
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.names import check_bucket
+from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
 from s3_to_azure.stores.ports import StateFiles
 
@@ -78,8 +82,12 @@ class ManifestPointer:
         return pointer
 
 
-def write_manifest(objects: Iterable[ListedObject], files: StateFiles, *, bucket: str, prefix: str) -> ManifestPointer:
+def write_manifest(
+    objects: Iterable[ListedObject], files: StateFiles, *, bucket: str, prefix: str, retrier: Retrier | None = None
+) -> ManifestPointer:
     """Stream the listing into a manifest; return its pointer once the file is there.
+
+    A page of the listing that fails for now is asked for again.
 
     An object that comes twice in a row is written once. Keys may come in any order; only in ascending order, as S3
     lists general purpose buckets, can the plan be made from listings alone.
@@ -88,13 +96,14 @@ def write_manifest(objects: Iterable[ListedObject], files: StateFiles, *, bucket
         BadState: A key lies outside the prefix, or names another bucket.
     """
     check_bucket(bucket)
+    retrier = retrier or Retrier(RetryBudget(), threading.Event())
     token = secrets.token_hex(8)
     count = size_bytes = 0
     ordered, last = True, None
     name = f"manifest-{token}.jsonl.gz"
     with files.write(name) as out:
         writer = LinesWriter(out)
-        for listed in objects:
+        for listed in patiently(objects, retrier, f"list s3://{bucket}"):
             if listed.key == last:
                 continue
             if listed.bucket != bucket or not listed.key.startswith(prefix):

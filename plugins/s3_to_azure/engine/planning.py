@@ -17,6 +17,7 @@ from s3_to_azure.engine.blocks import Layout
 from s3_to_azure.engine.config import RetryBudget
 from s3_to_azure.engine.joining import Join
 from s3_to_azure.engine.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
+from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
 from s3_to_azure.engine.plan import Plan, Requests
 from s3_to_azure.engine.plan_batches import with_known_absence, write_batches
@@ -137,7 +138,8 @@ def _decide(
     token: str,
     retrier: Retrier,
 ) -> tuple[Survey, Join]:
-    join = Join(destination.list(settings.blob_prefix) if pointer.ordered else (), ordered=pointer.ordered)
+    there = patiently(destination.list(settings.blob_prefix), retrier, f"list {destination.container}")
+    join = Join(there, ordered=pointer.ordered)
     with files.write(decisions_name(token)) as to_copy, files.write(left_out_name(token)) as left_out:
         survey = Survey(
             settings,

@@ -18,6 +18,7 @@ from s3_to_azure.engine.errors import BadState, ConditionNotMet, WrongUse
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.names import STATE_FOLDER, check_blob, check_container
 from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.sdk_errors import azure_errors
 
@@ -166,16 +167,14 @@ class AzureState:
         return self.call("read", path, read)
 
     def _list(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """Yield paths and times, a page at a time; a page that fails is asked for again."""
-        token: str | None = None
-        while True:
-            pages = self._client.list_blobs(name_starts_with=prefix).by_page(token)
-            page = self.call("list", prefix, lambda pages=pages: list(next(pages, ())))  # type: ignore[misc]
-            for item in page:
-                yield item.name, item.last_modified
-            token = getattr(pages, "continuation_token", None)
-            if not token:
-                return
+        """Return paths and times, a page at a time."""
+
+        def page(token: str | None) -> tuple[list[tuple[str, datetime]], str | None]:
+            pages: Any = self._client.list_blobs(name_starts_with=prefix).by_page(token)
+            found = [(item.name, item.last_modified) for item in next(pages, ())]
+            return found, pages.continuation_token or None
+
+        return Pages(lambda token: self.call("list", prefix, lambda: page(token)))
 
     def _delete(self, path: str) -> None:
         blob = self._client.get_blob_client(check_blob(path))
