@@ -2,6 +2,7 @@
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
         s3_extra_args: More keyword arguments of ``S3Hook``.
         wasb_extra_args: More keyword arguments of ``WasbHook``.
+        deferrable: Wait in the triggerer, which only counts; the task lists once it is woken. ``mode`` is not used.
         mode: ``reschedule`` holds no worker slot between pokes.
         kwargs: ``BaseSensorOperator``'s, such as ``poke_interval``, ``timeout`` and ``soft_fail``.
 
@@ -62,6 +64,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         s3_verify: bool | str | None = None,
         s3_extra_args: Mapping[str, Any] | None = None,
         wasb_extra_args: Mapping[str, Any] | None = None,
+        deferrable: bool = False,
         mode: str = "reschedule",
         **kwargs: Any,
     ) -> None:
@@ -81,10 +84,44 @@ class S3ObjectsSensor(BaseSensorOperator):
         self.s3_verify = s3_verify
         self.s3_extra_args = s3_extra_args
         self.wasb_extra_args = wasb_extra_args
+        self.deferrable = deferrable
         if min_objects < 1:
             raise WrongUse(
                 what=f"{self.task_id}: min_objects={min_objects} is below 1; allow_empty=True waits for none."
             )
+        if deferrable and s3_extra_args:
+            raise WrongUse(what=f"{self.task_id}: s3_extra_args cannot go to the triggerer; leave deferrable out.")
+
+    def execute(self, context: Context) -> Any:
+        """Wait; return the pointer to the listing, where one is made."""
+        return self._look_or_defer(context) if self.deferrable else super().execute(context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002
+        """Go on when the trigger has fired: look again here, where the listing is made and errors are named."""
+        return self._look_or_defer(context)
+
+    def _look_or_defer(self, context: Context) -> Any:
+        found = self.poke(context)
+        if isinstance(found, PokeReturnValue):
+            return found.xcom_value
+        if not found:
+            self._defer()
+        return None
+
+    def _defer(self) -> None:
+        from s3_to_azure.triggers import S3ObjectsTrigger
+
+        trigger = S3ObjectsTrigger(
+            bucket_name=self.bucket_name,
+            prefix=self.prefix,
+            min_objects=self.min_objects,
+            include=self.include,
+            exclude=self.exclude,
+            aws_conn_id=self.aws_conn_id,
+            s3_verify=self.s3_verify,
+            poke_interval=self.poke_interval,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once.

@@ -32,7 +32,7 @@ def run_operator(arguments: dict[str, Any], **more: Any) -> Run:
 
 
 @pytest.fixture
-def arguments(connections: dict[str, str], bucket: str, container: ContainerClient) -> dict[str, Any]:
+def arguments(connections: dict[str, Any], bucket: str, container: ContainerClient) -> dict[str, Any]:
     """Return the arguments that every operator here has."""
     # A failure that may pass must show as one, not wait for its retry.
     return connections | {"s3_bucket": bucket, "container_name": container.container_name, "retries": 0}
@@ -243,7 +243,7 @@ def _when_staged(container: ContainerClient, blob: str, act: Any) -> threading.T
                 if client.get_block_list("uncommitted")[1]:
                     act()
                     return
-            except Exception as error:  # noqa: BLE001 - the blob is not there before its first block
+            except Exception as error:
                 if getattr(error, "status_code", None) != 404:
                     raise
 

@@ -1,5 +1,6 @@
 """The sensor in real Airflow."""
 
+import asyncio
 import logging
 import threading
 from datetime import UTC, datetime
@@ -7,9 +8,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import DAG
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from s3_to_azure import triggers
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
 from s3_to_azure.sensors import S3ObjectsSensor
@@ -111,8 +114,69 @@ def test_reschedules(sense: Any, fill: Any) -> None:
     assert (task.state, task.try_number) == ("success", 1)
 
 
+def test_defers(sense: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A deferred sensor waits in the triggerer, which only counts; woken up, the task lists."""
+    threading.Timer(2.0, fill, ["in/a.tmp", "in/b.csv", "in/c.csv"]).start()
+    with caplog.at_level(logging.INFO):
+        ran = sense(
+            deferrable=True,
+            include=["*.csv"],
+            min_objects=2,
+            poke_interval=0.5,
+            timeout=60,
+            state_container=container.container_name,
+        )
+    task = ran.only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 3)
+    assert any(
+        record.name.startswith("airflow.sdk") and "trigger in line" in record.message for record in caplog.records
+    )
+
+
+def test_deferred_errors_are_named_by_the_task(sense: Any, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    """Where the triggerer cannot ask S3, the task asks, so that the usual sentence is in its log."""
+    looks = iter([False])
+    poke = S3ObjectsSensor.poke
+
+    def first_in_vain(self: S3ObjectsSensor, context: Any) -> Any:
+        return next(looks, True) and poke(self, context)
+
+    monkeypatch.setattr(S3ObjectsSensor, "poke", first_in_vain)
+    task = sense(bucket_name="no-such-bucket-here", deferrable=True, poke_interval=0.1, timeout=60, retries=3).only(
+        "wait"
+    )
+    assert (task.state, task.try_number) == ("failed", 1)
+
+
+@pytest.mark.parametrize(("min_objects", "enough"), [(4, True), (5, False)])
+def test_the_trigger_counts_over_pages(
+    min_objects: int, enough: bool, connections: dict[str, Any], fill: Any, bucket: str, monkeypatch: Any
+) -> None:
+    """More objects than a page holds are counted to the end."""
+    monkeypatch.setattr(triggers, "LISTING_PAGE_KEYS", 2)
+    fill(*(f"in/{number}.csv" for number in range(4)), "in/5.tmp")
+    trigger = triggers.S3ObjectsTrigger(
+        bucket_name=bucket,
+        prefix="in/",
+        min_objects=min_objects,
+        include=["*.csv"],
+        exclude=[],
+        aws_conn_id=connections["aws_conn_id"],
+        s3_verify=None,
+        poke_interval=1,
+    )
+
+    async def count() -> bool:
+        async with await S3Hook(aws_conn_id=trigger.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
+            return await trigger._enough(client)
+
+    assert asyncio.run(count()) is enough
+
+
 def test_wrong_use_shows_when_the_dag_is_parsed() -> None:
     """To wait for no objects is said in another way."""
     with pytest.raises(WrongUse, match="allow_empty=True"):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", min_objects=0)
+    with pytest.raises(WrongUse, match="s3_extra_args"):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", deferrable=True, s3_extra_args={"region_name": "x"})
     assert S3ObjectsSensor(task_id="wait", bucket_name="bucket").mode == "reschedule"
