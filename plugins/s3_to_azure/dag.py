@@ -50,6 +50,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     s3_verify: bool | str | None = None,
     min_objects: int = 1,
     allow_empty: bool = False,
+    deferrable: bool = False,
     poke_interval: timedelta = timedelta(minutes=5),
     wait_timeout: timedelta = timedelta(hours=12),
     retries: int = 5,
@@ -88,6 +89,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
         min_objects: How many objects a run waits for.
         allow_empty: Do not wait for any.
+        deferrable: Wait in the triggerer; needs one that runs.
         poke_interval: How often to look for them.
         wait_timeout: How long a run waits before it fails.
         retries: How often Airflow runs a task again after a failure that may pass.
@@ -146,6 +148,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             prefix=there.prefix + "{{ params.prefix }}",
             min_objects=min_objects,
             allow_empty=allow_empty,
+            deferrable=deferrable,
             aws_conn_id=aws_conn_id,
             wasb_conn_id=wasb_conn_id,
             state_container=state_container or here.root,
