@@ -9,6 +9,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.stores.azure import AzureContainer, service_client
 from s3_to_azure.stores.environment import botocore_config
 from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.s3_options import ReadOptions
 
 
 def s3_source(
@@ -19,6 +20,7 @@ def s3_source(
     secret_key: str | None = None,
     lanes: int = 8,
     verify: bool | str = True,
+    reading: ReadOptions | None = None,
 ) -> S3Source:
     """Return S3 at the server, or at a proxy before it."""
     session = boto3.Session(access_key or server.access_key, secret_key or server.secret_key, region_name=server.region)
@@ -28,7 +30,7 @@ def s3_source(
         "verify": verify,
         "region_name": server.region,
     }
-    return S3Source(session, options, lanes=lanes, verify=verify)
+    return S3Source(session, options, lanes=lanes, verify=verify, options=reading)
 
 
 def azure_container(

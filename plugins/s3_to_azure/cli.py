@@ -22,6 +22,7 @@ from s3_to_azure import __version__
 from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
+from s3_to_azure.engine.fidelity import Archived, Fidelity, OversizedMetadata, RestoreTier
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import ListedObject, RefusedNames
 from s3_to_azure.engine.name_mapping import unmap_blob
@@ -44,7 +45,8 @@ DST  az://container/blob     the blob's name; for many objects, or ending in "/"
 
 Credentials come from the usual places: boto3's chain for S3 (AWS_ENDPOINT_URL too); for Azure
 AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or
-DefaultAzureCredential. A copy that was interrupted sends only what is missing when it is run again.
+DefaultAzureCredential; S3_SSE_CUSTOMER_KEY (base64) for objects under a customer key. A copy that was interrupted
+sends only what is missing when it is run again.
 """
 _EPILOG: Final = "Exit status: 0 every object is accounted for, 1 something failed, 2 wrong use or configuration."
 
@@ -261,7 +263,13 @@ def _workshop(
     verify_tls = not options.no_verify_tls
     variables = environment.current()
     return Workshop(
-        environment.s3_source(variables, lanes=connections, verify=verify_tls),
+        environment.s3_source(
+            variables,
+            lanes=connections,
+            verify=verify_tls,
+            requester_pays=options.request_payer,
+            version_id=options.version_id,
+        ),
         environment.azure_container(
             variables,
             destination.container,
@@ -279,6 +287,16 @@ def _settings(options: argparse.Namespace) -> CopySettings:
     return CopySettings(
         overwrite=options.overwrite,
         integrity=options.integrity,
+        fidelity=Fidelity.of(
+            {
+                "archived": options.archived,
+                "restore_days": options.restore_days,
+                "restore_tier": options.restore_tier,
+                "tags": options.tags,
+                "tiers": dict(map(_tier, options.tier)),
+                "oversized_metadata": options.oversized_metadata,
+            }
+        ),
         refused_names=options.refused_names,
         block_bytes=parse_size(options.block_size, name="--block-size") if options.block_size else None,
         memory_budget_bytes=parse_size(options.memory_budget, name="--memory-budget"),
@@ -288,6 +306,13 @@ def _settings(options: argparse.Namespace) -> CopySettings:
             parse_size(options.bandwidth_limit, name="--bandwidth-limit") if options.bandwidth_limit else None
         ),
     )
+
+
+def _tier(text: str) -> tuple[str, str]:
+    storage_class, equals, tier = text.partition("=")
+    if not equals:
+        raise WrongUse(what=f"--tier {text!r} is not CLASS=TIER, such as STANDARD_IA=Cool.")
+    return storage_class, tier
 
 
 def _print_result(options: argparse.Namespace, result: dict[str, Any]) -> None:
@@ -363,12 +388,50 @@ def _parser() -> argparse.ArgumentParser:
     copying.add_argument(
         "--bandwidth-limit", metavar="SIZE", help="most bytes a second, such as 50MiB (default: no limit)"
     )
+    _add_fidelity(copying)
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
     _command(commands, "verify", verify, "read blobs back from Azure and compare them with S3's checksums")
     naming = commands.add_parser("key", help="undo --refused-names=map: print the keys of blobs' names")
     naming.add_argument("blobs", metavar="BLOB", nargs="+", help="the blob's name, without DST's prefix")
     naming.set_defaults(command=keys_of, verbose=0)
     return parser
+
+
+def _add_fidelity(parser: argparse.ArgumentParser) -> None:
+    defaults = Fidelity()
+    parser.add_argument(
+        "--archived",
+        choices=get_args(Archived),
+        default=defaults.archived,
+        help="what to do with archived objects (default: %(default)s; restore: ask S3, and copy in a later run)",
+    )
+    parser.add_argument(
+        "--restore-days",
+        metavar="N",
+        type=int,
+        default=defaults.restore_days,
+        help="how long a restored object stays (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--restore-tier",
+        choices=get_args(RestoreTier),
+        default=defaults.restore_tier,
+        help="how fast S3 restores (default: %(default)s)",
+    )
+    parser.add_argument("--tags", action="store_true", help="copy tags too (a request each, and permissions)")
+    parser.add_argument(
+        "--tier",
+        metavar="CLASS=TIER",
+        action="append",
+        default=[],
+        help="access tier for objects of a storage class, such as STANDARD_IA=Cool; may be repeated",
+    )
+    parser.add_argument(
+        "--oversized-metadata",
+        choices=get_args(OversizedMetadata),
+        default=defaults.oversized_metadata,
+        help="what to do where metadata is more than a blob holds (default: %(default)s)",
+    )
 
 
 def _command(
@@ -397,6 +460,8 @@ def _command(
         help="what to do with names that Azure refuses (default: %(default)s; map: spell them with ~XX, see `key`)",
     )
     parser.add_argument("--no-verify-tls", action="store_true", help="accept any certificate (only for tests)")
+    parser.add_argument("--request-payer", action="store_true", help="the bucket charges whoever reads: agree to it")
+    parser.add_argument("--version-id", metavar="ID", help="read this version of the one key, not the current one")
     parser.add_argument("--json", action="store_true", help="print one JSON document per object, nothing else")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log what is done; twice: everything")

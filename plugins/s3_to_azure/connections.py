@@ -13,21 +13,23 @@ from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from s3_to_azure.engine.errors import ConnectionMissing, WrongUse
+from s3_to_azure.engine.errors import ConnectionMissing
 from s3_to_azure.stores.azure import service_client
 from s3_to_azure.stores.environment import botocore_config
 from s3_to_azure.stores.redaction import protect_logs, redact
 from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.sdk_errors import AZURE, S3, s3_errors
 
 _DEFAULT_REGION: Final = "us-east-1"
-# S3Hook takes them, but they act on its own transfers only; to ignore them would change what is read.
-_NOT_OURS: Final = ("extra_args", "requester_pays")
+_CUSTOMER_KEY: Final = "sse_customer_key"
+"""Field of an ``aws`` connection's extra: base64 of the key that decrypts the objects (SSE-C)."""
 
 
 def s3_source(
@@ -43,7 +45,8 @@ def s3_source(
         aws_conn_id: Id of a connection of type ``aws``; None for the worker's own identity (boto3's chain).
         lanes: Connections to keep.
         verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else True.
-        hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``.
+        hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``; of ``extra_args``
+            RequestPayer, SSECustomerKey and VersionId (``ReadOptions``), and ``requester_pays``.
 
     Raises:
         ConnectionMissing: There is no such connection.
@@ -51,11 +54,17 @@ def s3_source(
     """
     protect_logs()
     arguments = dict(hook_arguments or {})
-    refused = sorted(set(arguments).intersection(_NOT_OURS))
-    if refused:
-        raise WrongUse(what=f"s3_extra_args={refused} is not supported: it acts on S3Hook's own transfers only.")
+    # S3Hook takes them, but they act on its own transfers only.
+    extra, requester_pays = arguments.pop("extra_args", None) or {}, bool(arguments.pop("requester_pays", False))
+    key = None
     if aws_conn_id is not None:
-        _connection(aws_conn_id, S3, "aws", "or pass aws_conn_id=None to use the worker's own AWS identity")
+        connection = _connection(
+            aws_conn_id, S3, "aws", "or pass aws_conn_id=None to use the worker's own AWS identity"
+        )
+        key = connection.extra_dejson.get(_CUSTOMER_KEY)
+        if key:
+            # Airflow hides only fields whose names sound like secrets.
+            mask_secret(key)
     with s3_errors(bucket="", key=None):
         hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
         session = hook.get_session(region_name=hook.region_name)
@@ -73,6 +82,7 @@ def s3_source(
         lanes=lanes,
         verify=trust,
         proxies=config.proxies or _proxies(endpoint_url or "https://s3.amazonaws.com"),
+        options=ReadOptions.of(extra, requester_pays=requester_pays, key=key),
     )
 
 

@@ -6,7 +6,7 @@
 """
 # ruff: noqa: ANN401, PLC0415 - DAG's keywords are Any; the SDKs are imported when a task runs, never at parse
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +48,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     split_size: str | int = "64GiB",
     task_size: str | int = "256MiB",
     s3_verify: bool | str | None = None,
+    s3_extra_args: Mapping[str, Any] | None = None,
     min_objects: int = 1,
     allow_empty: bool = False,
     deferrable: bool = False,
@@ -60,6 +61,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     overwrite: Overwrite = "if_changed",
     integrity: str = "auto",
     refused_names: str = "fail",
+    fidelity: Mapping[str, Any] | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     max_tasks: int = 500,
@@ -87,9 +89,10 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         split_size: Objects above this size are split over several tasks.
         task_size: Less work than this is not worth a task of its own.
         s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
+        s3_extra_args: More keyword arguments of ``S3Hook``, for buckets that charge whoever reads, or a customer key.
         min_objects: How many objects a run waits for.
         allow_empty: Do not wait for any.
-        deferrable: Wait in the triggerer; needs one that runs.
+        deferrable: Wait in the triggerer; needs one that runs, and no ``s3_extra_args``.
         poke_interval: How often to look for them.
         wait_timeout: How long a run waits before it fails.
         retries: How often Airflow runs a task again after a failure that may pass.
@@ -99,6 +102,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         overwrite: Default of the run's Param.
         integrity: Default of the run's Param.
         refused_names: Default of the run's Param.
+        fidelity: What becomes of tags, tiers, archived objects and oversized metadata (docs/fidelity.md).
         include: Default of the run's Param.
         exclude: Default of the run's Param.
         max_tasks: Default of the run's Param.
@@ -145,7 +149,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         wait = S3ObjectsSensor(
             task_id="wait_for_objects",
             bucket_name=there.root,
-            prefix=there.prefix + "{{ params.prefix }}",
+            prefix=there.prefix + "{{ params.prefix or '' }}",
             min_objects=min_objects,
             allow_empty=allow_empty,
             deferrable=deferrable,
@@ -154,6 +158,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             state_container=state_container or here.root,
             create_container=create_container,
             s3_verify=s3_verify,
+            s3_extra_args=s3_extra_args,
             poke_interval=poke_interval,
             timeout=wait_timeout,
         )
@@ -212,9 +217,12 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             integrity="{{ params.integrity }}",
             objects_at_once="{{ params.objects_at_once }}",
             bandwidth_limit="{{ params.bandwidth_limit or '' }}",
+            refused_names="{{ params.refused_names }}",
+            fidelity=fidelity,
             memory_budget=memory_budget,
             block_size=block_size,
             s3_verify=s3_verify,
+            s3_extra_args=s3_extra_args,
             pool=pool,
             max_active_tis_per_dagrun=max_active_tis_per_dagrun,
             map_index_template=MAP_INDEX_TEMPLATE,

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 
 from s3_to_azure.addresses import is_template
 from s3_to_azure.engine.errors import TransferError, WrongUse
-from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.engine.model import Overwrite, RefusedNames
 from s3_to_azure.links import LINKS
 from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.wording import count_text, size_text
@@ -51,8 +51,11 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         objects_at_once: Objects in flight inside this task; they share the budget. (templated)
         bandwidth_limit: Most bytes a second that this task reads, a size such as ``50MiB``; None: no limit. (templated)
         s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
-        s3_extra_args: More keyword arguments of ``S3Hook``.
+        s3_extra_args: More keyword arguments of ``S3Hook``: ``requester_pays``, and in ``extra_args`` RequestPayer,
+            SSECustomerKey and VersionId hold for every read.
         wasb_extra_args: More keyword arguments of ``WasbHook``.
+        refused_names: What becomes of an object whose name Azure refuses: ``skip``, ``fail`` or ``map``. (templated)
+        fidelity: What becomes of tags, tiers, archived objects and oversized metadata (``engine.fidelity.Fidelity``).
         state_container: Container of the run's state, where the batches are; default: ``container_name``. (templated)
         kwargs: ``BaseOperator``'s. ``retry_policy`` fails permanent errors at once unless another one is given.
 
@@ -76,6 +79,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         "objects_at_once",
         "bandwidth_limit",
         "state_container",
+        "refused_names",
     )
     operator_extra_links = LINKS
     ui_color = "#cfe8f7"
@@ -103,6 +107,8 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         s3_verify: bool | str | None = None,
         s3_extra_args: Mapping[str, Any] | None = None,
         wasb_extra_args: Mapping[str, Any] | None = None,
+        refused_names: str = "skip",
+        fidelity: Mapping[str, Any] | None = None,
         state_container: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -130,6 +136,8 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         self.s3_verify = s3_verify
         self.s3_extra_args = s3_extra_args
         self.wasb_extra_args = wasb_extra_args
+        self.refused_names = refused_names
+        self.fidelity = fidelity
         self.state_container = state_container
         self._stopped = False
         self._account = ""
@@ -238,6 +246,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             WrongUse: A value is none of those allowed.
         """
         from s3_to_azure.engine.config import CopySettings, parse_size
+        from s3_to_azure.engine.fidelity import Fidelity
 
         by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: "always", False: "never"}
         try:
@@ -247,6 +256,8 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         return CopySettings(
             overwrite=by_replace[self.replace],
             integrity=self.integrity,
+            refused_names=cast("RefusedNames", self.refused_names),
+            fidelity=Fidelity.of(self.fidelity),
             block_bytes=parse_size(self.block_size, name="block_size") if self.block_size else None,
             memory_budget_bytes=parse_size(self.memory_budget, name="memory_budget"),
             objects_at_once=objects_at_once,

@@ -1,5 +1,6 @@
 """Stores from Airflow connections: ways to sign in, settings, and what is missing."""
 
+import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure import connections
 from s3_to_azure.engine.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
 from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.s3_options import ReadOptions
 
 
 def _sas(server: LocalAzure) -> str:
@@ -160,8 +162,11 @@ def test_tls_is_verified(
     assert connections.s3_source(conn_id, lanes=3, verify=verify)._http.verify == expected
 
 
-def test_arguments_that_would_be_ignored(set_connection: Callable[..., str]) -> None:
-    """What acts on the hook's own transfers only is refused rather than ignored."""
-    conn_id = set_connection("aws", login="a", password="b")
-    with pytest.raises(WrongUse, match="requester_pays"):
-        connections.s3_source(conn_id, lanes=3, hook_arguments={"requester_pays": True})
+def test_arguments_of_the_hooks_own_transfers(set_connection: Callable[..., str]) -> None:
+    """Who pays and whose key decrypts hold for our reads too; what is not understood is refused rather than ignored."""
+    key = base64.b64encode(b"k" * 32).decode()
+    conn_id = set_connection("aws", login="a", password="b", extra={"sse_customer_key": key})
+    source = connections.s3_source(conn_id, lanes=3, hook_arguments={"requester_pays": True})
+    assert source._options == ReadOptions(requester_pays=True, customer_key=b"k" * 32)
+    with pytest.raises(WrongUse, match="ACL"):
+        connections.s3_source(conn_id, lanes=3, hook_arguments={"extra_args": {"ACL": "private"}})

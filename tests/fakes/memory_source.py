@@ -119,6 +119,14 @@ class MemorySource:
         """See the port; nothing here was uploaded in parts."""
         return None
 
+    def tags(self, bucket: str, key: str) -> Mapping[str, str]:
+        """See the port; nothing here has tags."""
+        return {}
+
+    def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
+        """See the port; nothing here is archived."""
+        return False
+
     @contextmanager
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None

@@ -1,7 +1,7 @@
 """A source that damages bytes between S3 and the copy, and otherwise keeps the port."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
@@ -65,6 +65,14 @@ class FlippingSource:
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """See the port."""
         return self._source.part_sizes(version, each=each)
+
+    def tags(self, bucket: str, key: str) -> Mapping[str, str]:
+        """See the port."""
+        return self._source.tags(bucket, key)
+
+    def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
+        """See the port."""
+        return self._source.restore(bucket, key, days=days, tier=tier)
 
     @contextmanager
     def open(

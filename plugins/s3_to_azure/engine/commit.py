@@ -90,9 +90,3 @@ def _what_is_there(version: ObjectVersion, found: BlobState | None) -> str:
 
 def _conflict(destination: BlobDestination, blob: str, detail: str) -> DestinationConflict:
     return DestinationConflict(blob=blob, container=destination.container, detail=detail)
-
-
-def contents_metadata(own: dict[str, str], user: dict[str, str]) -> dict[str, str]:
-    """Join the user's metadata with the record of this copy; names are compared without case, the record wins."""
-    taken = {name.lower() for name in own}
-    return {**{name: value for name, value in user.items() if name.lower() not in taken}, **own}

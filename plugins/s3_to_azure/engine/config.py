@@ -11,12 +11,13 @@ below. Above, a changed source starts an object again ``source_changes`` times, 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, get_args
 
 from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
 from s3_to_azure.engine.model import Overwrite, RefusedNames
 
@@ -59,6 +60,7 @@ class CopySettings:
         bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
         refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped, counts as ``fail``ed,
             or goes to a blob of a ``map``ped name (``name_mapping``); where even that cannot be, it fails.
+        fidelity: What becomes of tags, tiers, archived objects and metadata that Azure has no room for.
     """
 
     overwrite: Overwrite = "if_changed"
@@ -70,6 +72,7 @@ class CopySettings:
     bandwidth_bytes_s: int | None = None
     refused_names: RefusedNames = "skip"
     retry: RetryBudget = RetryBudget()
+    fidelity: Fidelity = field(default_factory=Fidelity)
 
     def __post_init__(self) -> None:
         """Check every value.

@@ -37,6 +37,8 @@
         │   ├── BlockListRefused       (within the engine; ends as DestinationConflict)
         │   └── ConditionNotMet        (within the engine, which looks at the blob and decides what it means)
         │       └── LeftoverBlocks     (in commit: Put Blob met uncommitted blocks)
+        ├── MetadataTooLarge           more than Azure holds
+        ├── TagsRefused                tags that a blob, or the account, cannot have
         ├── NameRefused
         ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, odd status
         ├── IntegrityError
@@ -284,6 +286,18 @@ class BlockListRefused(DestinationError):
     """Azure does not hold a block that the list names."""
 
     says = "Azure no longer holds every staged block of blob {blob!r} in container {container!r}."
+
+
+class MetadataTooLarge(PermanentError):
+    """The object's metadata, as Azure spells it, is more than a blob holds."""
+
+    says = "The metadata of {key!r} takes {size} bytes in Azure, which holds {limit}. Shorten it in S3, or allow it to be dropped (oversized_metadata=drop)."
+
+
+class TagsRefused(PermanentError):
+    """The object's tags cannot be a blob's."""
+
+    says = "The tags of {key!r} cannot be a blob's: {detail}. Change them in S3, or copy without tags."
 
 
 class NameRefused(PermanentError):

@@ -19,6 +19,10 @@ MAX_PUT_BLOB_BYTES: Final = 5_000 * MIB
 MAX_BLOB_NAME_CHARACTERS: Final = 1_024
 MAX_BLOB_PATH_SEGMENTS: Final = 254
 MAX_METADATA_BYTES: Final = 8 * KIB
+# https://learn.microsoft.com/rest/api/storageservices/set-blob-tags
+MAX_TAGS: Final = 10
+MAX_TAG_KEY: Final = 128
+MAX_TAG_VALUE: Final = 256
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html (50 TB, as S3 counts: 48.8 TiB)
 MAX_OBJECT_BYTES: Final = 50_000 * GIB

@@ -144,11 +144,15 @@ class BlobContents:
 
     Attributes:
         content_md5: The blob's Content-MD5: only where it was computed from the bytes.
+        tags: Its blob tags; None leaves them alone, which needs no permission.
+        tier: Its access tier; empty for the account's default.
     """
 
     metadata: Mapping[str, str]
     headers: ContentHeaders
     content_md5: bytes | None = None
+    tags: Mapping[str, str] | None = None
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -156,6 +156,16 @@ class GatedSource:
         """See the port."""
         with self._gate.passing(self._stopped):
             return self._source.part_sizes(version, each=each)
+
+    def tags(self, bucket: str, key: str) -> Mapping[str, str]:
+        """See the port."""
+        with self._gate.passing(self._stopped):
+            return self._source.tags(bucket, key)
+
+    def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
+        """See the port."""
+        with self._gate.passing(self._stopped):
+            return self._source.restore(bucket, key, days=days, tier=tier)
 
     @contextmanager
     def open(

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Self
@@ -13,17 +13,19 @@ from s3_to_azure.engine import checksums, proof, rungs
 from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock, fingerprint, parse
 from s3_to_azure.engine.blocks import Block, Layout
 from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit, contents_metadata
+from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.decisions import Decision, decide
 from s3_to_azure.engine.errors import (
     Cancelled,
+    ObjectArchived,
     RereadDiffers,
     SourceChanged,
     TransferError,
     TransientError,
     WrongBlobType,
 )
+from s3_to_azure.engine.fidelity import joined_metadata, tags_to_azure
 from s3_to_azure.engine.limits import GIB, MIB
 from s3_to_azure.engine.model import (
     BlobContents,
@@ -35,7 +37,7 @@ from s3_to_azure.engine.model import (
     Receipt,
     Status,
 )
-from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker, metadata_to_azure
+from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.pump import BlockRoute, Pump, damaged, fill
 from s3_to_azure.engine.readback import read_back
@@ -182,7 +184,9 @@ class _Copy:
         self._blocks_resumed = 0
         self._size_known = False
         self._parts: tuple[str, PartSizes | None] | None = None
-        self._was_reread = self._was_read_back = False
+        self._was_reread = self._was_read_back = self._metadata_dropped = False
+        self._tags: tuple[str, Mapping[str, str]] | None = None
+        self._seen: ObjectVersion | None = _version_of(task.listed) if task.listed else None
         self._lock = threading.Lock()
         self._retrier = shop.retrier.counting(self._count_retry)
 
@@ -207,6 +211,10 @@ class _Copy:
                     raise
                 log.warning("S3 object %r changed during the copy: starting again with its new version", task.key)
                 listed = None
+            except ObjectArchived:
+                if shop.settings.fidelity.archived == "fail":
+                    raise
+                return self._archived()
             except _PartsLookedUp:
                 log.info("The parts of %r have sizes of their own: cutting it along them", task.key)
                 # Its siblings cut it otherwise, so this one copies what is missing of the whole.
@@ -222,6 +230,7 @@ class _Copy:
         version = self._retrier.call(
             f"look at object {self._task.key!r}", lambda: shop.source.head(self._task.bucket, self._task.key)
         )
+        self._seen = version
         if listed is not None and version.etag != listed.etag and self._task.within is not None:
             raise SourceChanged(key=version.key, bucket=version.bucket, etag=listed.etag)
         if self._task.listed is None and not self._size_known:
@@ -382,6 +391,8 @@ class _Copy:
     # -- many requests: staged blocks --------------------------------------------------------------------------------
 
     def _copy_blocks(self, version: ObjectVersion, layout: Layout, condition: Condition) -> Receipt:
+        # Before anything is sent: what the blob cannot have is found out now, not after terabytes.
+        self._contents(version)
         second = checksums.second_of(version.checksum)
         layout, held = self._find_staged(version, layout)
         self._resumed(version, layout, held)
@@ -521,8 +532,25 @@ class _Copy:
             "s3_verified_by": self._rung_name(version),
         }
         named = {name: value for name, value in own.items() if value}
-        metadata = contents_metadata(named, metadata_to_azure(version.metadata))
-        return BlobContents(metadata, version.headers, proof.content_md5(version))
+        choices = self._shop.settings.fidelity
+        metadata, self._metadata_dropped = joined_metadata(
+            named, version.metadata, key=version.key, oversized=choices.oversized_metadata
+        )
+        return BlobContents(
+            metadata,
+            version.headers,
+            proof.content_md5(version),
+            tags=self._blob_tags(version) if choices.tags else None,
+            tier=choices.tiers.get(version.storage_class, ""),
+        )
+
+    def _blob_tags(self, version: ObjectVersion) -> Mapping[str, str]:
+        if self._tags is None or self._tags[0] != version.etag:
+            found = self._retrier.call(
+                f"look up the tags of {version.key!r}", lambda: self._shop.source.tags(version.bucket, version.key)
+            )
+            self._tags = (version.etag, tags_to_azure(found, key=version.key))
+        return self._tags[1]
 
     # -- what both ways share ----------------------------------------------------------------------------------------
 
@@ -559,6 +587,22 @@ class _Copy:
             )
         return self._receipt(version, "skipped", blocks=0, reason=decision.reason)
 
+    def _archived(self) -> Receipt:
+        """Leave out an object that cannot be read yet; ask for it to be restored, where that is wanted."""
+        seen, choices, task = self._seen, self._shop.settings.fidelity, self._task
+        version = seen or ObjectVersion(task.bucket, task.key, "", 0, self._started)
+        self._shop.progress.add(bytes_total=-version.size_bytes)
+        if choices.archived == "skip":
+            return self._receipt(version, "skipped", blocks=0, reason="archived")
+        asked = self._retrier.call(
+            f"ask S3 to restore {task.key!r}",
+            lambda: self._shop.source.restore(
+                task.bucket, task.key, days=choices.restore_days, tier=choices.restore_tier
+            ),
+        )
+        log.info("%r is archived: %s", task.key, "asked S3 to restore it" if asked else "its restore is in progress")
+        return self._receipt(version, "skipped", blocks=0, reason="waiting_for_restore")
+
     def failed(self, error: TransferError) -> Receipt:
         """Give the receipt of a copy that ended with this error."""
         task, listed = self._task, self._task.listed
@@ -567,7 +611,8 @@ class _Copy:
         return self._receipt(version, "failed", blocks=0, reason=f"{error.reason()}: {error}")
 
     def _copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
-        return self._receipt(version, "copied", blocks=blocks)
+        reason = "metadata_dropped" if self._metadata_dropped else ""
+        return self._receipt(version, "copied", blocks=blocks, reason=reason)
 
     def _receipt(self, version: ObjectVersion, status: Status, *, blocks: int, reason: str = "") -> Receipt:
         proven = status == "copied"

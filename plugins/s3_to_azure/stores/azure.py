@@ -11,19 +11,29 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobBlock, BlobClient, BlobProperties, BlobServiceClient, ContentSettings
+from azure.storage.blob import (
+    BlobBlock,
+    BlobClient,
+    BlobProperties,
+    BlobServiceClient,
+    ContentSettings,
+    StandardBlobTier,
+)
 
 from s3_to_azure.engine.checksums import to_azure
 from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, UnexpectedAnswer
 from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
 from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
 from s3_to_azure.engine.names import check_blob, check_container
+from s3_to_azure.stores.block_writer import BlockWriter
+from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
-from s3_to_azure.stores.sdk_errors import AZURE, azure_errors
+from s3_to_azure.stores.sdk_errors import AZURE, azure_error, azure_errors
 
 _CRC64: Final = "x-ms-content-crc64"
 _OURS: Final = 52
+_CREATED: Final = 201
 
 
 def service_client(
@@ -46,7 +56,7 @@ def service_client(
         connection_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
     )
-    return BlobServiceClient(
+    made = StreamingClient(
         client.url,
         credential=client.credential,
         transport=transport,
@@ -61,6 +71,15 @@ def service_client(
         retry_status=0,
         max_single_put_size=MAX_BLOCK_BYTES,
     )
+    # A proxy needs the SDK's session for the blocks too.
+    made.writer = None if proxies else BlockWriter(made, verify=verify)
+    return made
+
+
+class StreamingClient(BlobServiceClient):
+    """An account's client with a writer for blocks; without one, blocks go through the SDK."""
+
+    writer: BlockWriter | None = None
 
 
 class AzureContainer:
@@ -76,6 +95,7 @@ class AzureContainer:
         self.container = check_container(container)
         self._service = client
         self._client = client.get_container_client(container)
+        self._writer = client.writer if isinstance(client, StreamingClient) else None
         protect_logs()
 
     def check(self, *, create: bool = False) -> None:
@@ -108,9 +128,15 @@ class AzureContainer:
 
     def list(self, prefix: str) -> Iterator[BlobState]:
         """Yield the committed blobs below the prefix, metadata included, a page at a time."""
-        with azure_errors(container=self.container, blob=""):
-            for properties in self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"]):
-                yield _state(properties)
+
+        def ask(token: str | None) -> tuple[list[BlobState], str | None]:
+            with azure_errors(container=self.container, blob=""):
+                listing = self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"])
+                pages: Any = listing.by_page(token)
+                found = [_state(properties) for properties in next(pages, ())]
+            return found, pages.continuation_token or None
+
+        return Pages(ask)
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
         """Return the uncommitted blocks in staging order; ids of other tools may be any bytes."""
@@ -136,20 +162,39 @@ class AzureContainer:
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """Put Block with its CRC64."""
         client = self._blob(blob)
+        headers = {_CRC64: to_azure(crc64)}
         try:
             with azure_errors(container=self.container, blob=blob):
-                client.stage_block(
-                    block_id,
-                    data,  # type: ignore[arg-type]
-                    length=len(data),
-                    headers={_CRC64: to_azure(crc64)},
-                    **self._guard(blob),
+                if self._writer is None:
+                    client.stage_block(
+                        block_id,
+                        data,  # type: ignore[arg-type]
+                        length=len(data),
+                        headers=headers,
+                        **self._guard(blob),
+                    )
+                    return
+                answer = self._writer.put(self._block_url(blob, block_id), headers, data)
+            if answer.status != _CREATED:
+                raise azure_error(
+                    answer.status,
+                    answer.headers.get("x-ms-error-code", str(answer.status)),
+                    container=self.container,
+                    blob=blob,
+                    retry_after=answer.headers.get("retry-after"),
                 )
         except UnexpectedAnswer as error:
             # Emulators and older stamps say only "invalid query parameter" for an id of another length.
             if any(len(block.block_id) != _OURS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
             raise error from None
+
+    def _block_url(self, blob: str, block_id: str) -> str:
+        """Return Put Block's URL; a SAS that is part of the account's URL goes along."""
+        parts = urlsplit(self._client.url)
+        name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
+        query = f"comp=block&blockid={quote(name, safe='')}" + (f"&{parts.query}" if parts.query else "")
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{quote(blob, safe='/~')}?{query}"
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         """Put Block List under the condition; return the new ETag."""
@@ -159,6 +204,7 @@ class AzureContainer:
                 [BlobBlock(block_id) for block_id in block_ids],
                 content_settings=_settings(contents),
                 metadata=dict(contents.metadata),
+                **_extras(contents),
                 **_conditions(condition),
                 **self._guard(blob),
             )
@@ -175,6 +221,7 @@ class AzureContainer:
                 # Azure takes no MD5 beside a CRC64, and computes and keeps the MD5 of a Put Blob itself.
                 content_settings=_settings(replace(contents, content_md5=None)),
                 metadata=dict(contents.metadata),
+                **_extras(contents),
                 headers={_CRC64: to_azure(crc64)},
                 **_conditions(condition),
                 **self._guard(blob),
@@ -196,6 +243,8 @@ class AzureContainer:
     def close(self) -> None:
         """Close all connections."""
         self._service.close()
+        if self._writer:
+            self._writer.close()
 
     def _blob(self, blob: str) -> BlobClient:
         return self._client.get_blob_client(check_blob(blob))
@@ -221,6 +270,16 @@ def _conditions(condition: Condition) -> Mapping[str, Any]:
     if condition.etag is None:
         return {"match_condition": MatchConditions.IfMissing}
     return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
+
+
+def _extras(contents: BlobContents) -> Mapping[str, Any]:
+    """Return tags and tier, only where they are wanted: tags need a permission, a tier an account that has tiers."""
+    extras: dict[str, Any] = {}
+    if contents.tags:
+        extras["tags"] = dict(contents.tags)
+    if contents.tier:
+        extras["standard_blob_tier"] = StandardBlobTier(contents.tier)
+    return extras
 
 
 def _settings(contents: BlobContents) -> ContentSettings:

@@ -14,6 +14,7 @@ from botocore.config import Config
 from s3_to_azure.engine.errors import ConnectionMissing, WrongUse
 from s3_to_azure.stores.azure import AzureContainer, service_client
 from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.sdk_errors import AZURE, S3, s3_errors
 
 _CURE = (
@@ -35,13 +36,22 @@ def botocore_config(lanes: int, given: Config | None = None) -> Config:
     return (given or Config()).merge(ours)
 
 
-def s3_source(environment: Mapping[str, str], *, lanes: int, verify: bool) -> S3Source:
+def s3_source(
+    environment: Mapping[str, str],
+    *,
+    lanes: int,
+    verify: bool,
+    requester_pays: bool = False,
+    version_id: str | None = None,
+) -> S3Source:
     """Return S3 as boto3's credential chain reaches it.
 
     Args:
-        environment: Mostly ``os.environ``.
+        environment: Mostly ``os.environ``; its ``S3_SSE_CUSTOMER_KEY`` is base64 of the key that decrypts the objects.
         lanes: Connections to keep.
         verify: False to accept any certificate.
+        requester_pays: The bucket charges whoever reads.
+        version_id: The version to read instead of the current one.
 
     Raises:
         ConnectionMissing: There are no credentials.
@@ -60,7 +70,12 @@ def s3_source(environment: Mapping[str, str], *, lanes: int, verify: bool) -> S3
     options = {"config": botocore_config(lanes), "verify": trust, "region_name": session.region_name or "us-east-1"}
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
     proxies = requests.utils.get_environ_proxies(endpoint or "https://s3.amazonaws.com")
-    return S3Source(session, options, lanes=lanes, verify=trust, proxies=proxies)
+    reading = ReadOptions.of(
+        {"VersionId": version_id} if version_id else {},
+        requester_pays=requester_pays,
+        key=environment.get("S3_SSE_CUSTOMER_KEY"),
+    )
+    return S3Source(session, options, lanes=lanes, verify=trust, proxies=proxies, options=reading)
 
 
 def azure_container(

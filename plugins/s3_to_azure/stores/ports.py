@@ -1,6 +1,6 @@
 """What the engine asks of S3 and of Azure; fakes, fault injectors and the real stores all keep these contracts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -51,6 +51,14 @@ class ObjectSource(Protocol):
         """
         ...
 
+    def tags(self, bucket: str, key: str) -> Mapping[str, str]:
+        """Return the object's tags."""
+        ...
+
+    def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
+        """Ask for an archived object to be restored; False where that was asked for before."""
+        ...
+
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> AbstractContextManager[BodyReader]:
@@ -62,7 +70,7 @@ class ObjectSource(Protocol):
         ...
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
-        """Yield the objects below the prefix in the service's order, page by page."""
+        """Yield the objects below the prefix in the service's order, page by page; it goes on after an error."""
         ...
 
 
@@ -80,7 +88,7 @@ class BlobDestination(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[BlobState]:
-        """Yield the committed blobs below the prefix, metadata included, in the service's order."""
+        """Yield the committed blobs below the prefix, metadata included, in the service's order, as S3's objects."""
         ...
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:

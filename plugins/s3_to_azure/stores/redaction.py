@@ -15,6 +15,8 @@ _PATTERNS: Final = (
     re.compile(r"(?i)(\bSharedKey [^:\s]+:)[A-Za-z0-9+/=]+"),
     re.compile(r"(?i)(\bBearer )[A-Za-z0-9._~+/=-]+"),
     re.compile(r"(?i)(x-amz-server-side-encryption-customer-key['\"]?\s*[:,]\s*b?['\"]?)[^'\"\s,}]+"),
+    # As botocore logs its parameters; raw bytes may hold quotes of their own.
+    re.compile(r"(?s)(SSECustomerKey['\"]\s*:\s*b?['\"]).*?(?=['\"][,}])"),
 )
 # Logs every request with all its headers at INFO: two pages for each block.
 _CHATTY: Final = "azure.core.pipeline.policies.http_logging_policy"

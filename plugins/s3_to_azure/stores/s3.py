@@ -23,12 +23,16 @@ from s3_to_azure.engine.errors import (
     SourceChanged,
     TransferError,
     UnexpectedAnswer,
+    WrongUse,
 )
 from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
 from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.engine.names import check_key
+from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.s3_object_calls import restore, tags
+from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.s3_parts import part_sizes
 from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
 
@@ -101,6 +105,7 @@ class S3Source:
         lanes: Connections to keep.
         verify: True, False or a CA bundle, for the bytes' connections.
         proxies: Scheme to proxy URL.
+        options: Who pays, whose key decrypts, which version.
     """
 
     def __init__(
@@ -111,8 +116,10 @@ class S3Source:
         lanes: int,
         verify: bool | str = True,
         proxies: dict[str, str] | None = None,
+        options: ReadOptions | None = None,
     ) -> None:
         """Make the client; no request is sent yet."""
+        self._options = options or ReadOptions()
         with s3_errors(bucket="", key=None):
             self._client = session.client("s3", **client_options)
         self._credentials = session.get_credentials()
@@ -133,7 +140,9 @@ class S3Source:
         check_key(key)
         try:
             with s3_errors(bucket=bucket, key=key):
-                answer = self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+                answer = self._client.head_object(
+                    Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._options.reading()
+                )
         except TransferError as error:
             # A HEAD's answer has no body, so its cause is unknown; a GET of one byte names it.
             if isinstance(error, ObjectNotFound) or error.attributes.get("code") in (
@@ -150,7 +159,15 @@ class S3Source:
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """Return the sizes in which the version was uploaded; None where S3 does not tell."""
         check_key(version.key)
-        return part_sizes(self._client, version, {}, each=each)
+        return part_sizes(self._client, version, self._options.reading(), each=each)
+
+    def tags(self, bucket: str, key: str) -> Mapping[str, str]:
+        """Return the object's tags."""
+        return tags(self._client, bucket, check_key(key), self._options)
+
+    def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
+        """Ask for an archived object to be restored; False where that was asked for before."""
+        return restore(self._client, bucket, check_key(key), self._options, days=days, tier=tier)
 
     @contextmanager
     def open(self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None) -> Iterator[S3Body]:
@@ -172,17 +189,21 @@ class S3Source:
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         """Yield the objects below the prefix, a page of 1,000 at a time."""
-        token: dict[str, str] = {}
-        left = max_keys
-        while left is None or left > 0:
-            page_keys = min(LISTING_PAGE_KEYS, left or LISTING_PAGE_KEYS)
+        if self._options.version_id:
+            raise WrongUse(what="A version (VersionId) goes with one key; what lies below a prefix has other versions.")
+
+        def ask(token: str | None) -> tuple[list[ListedObject], str | None]:
+            going_on = {"ContinuationToken": token} if token else {}
+            page_keys = min(LISTING_PAGE_KEYS, max_keys or LISTING_PAGE_KEYS)
             with s3_errors(bucket=bucket, key=None):
-                page = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=page_keys, **token)
+                page = self._client.list_objects_v2(
+                    Bucket=bucket, Prefix=prefix, MaxKeys=page_keys, **self._options.payer(), **going_on
+                )
             if "IsTruncated" not in page:
                 # Empty, or another document: never to be read as "there is nothing more".
                 raise UnexpectedAnswer(service=S3, thing=f"s3://{bucket}", detail="no listing")
-            for item in page.get("Contents", ()):
-                yield ListedObject(
+            found = [
+                ListedObject(
                     bucket=bucket,
                     key=item["Key"],
                     etag=item["ETag"].strip('"'),
@@ -190,10 +211,11 @@ class S3Source:
                     last_modified=item["LastModified"],
                     storage_class=item.get("StorageClass", "STANDARD"),
                 )
-            left = left - len(page.get("Contents", ())) if left is not None else None
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+                for item in page.get("Contents", ())
+            ]
+            return found, page["NextContinuationToken"] if page["IsTruncated"] else None
+
+        return Pages(ask, most=max_keys)
 
     def close(self) -> None:
         """Close all connections."""
@@ -209,7 +231,7 @@ class S3Source:
                 response = self._http.request(
                     "GET",
                     self._url(bucket, key),
-                    headers=dict(headers),
+                    headers=dict(headers) | self._options.headers(),
                     auth=auth,
                     stream=True,
                     timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
@@ -256,7 +278,9 @@ class S3Source:
 
     def _url(self, bucket: str, key: str) -> str:
         """Return the object's URL in the client's own addressing style, the key quoted once."""
-        return f"{self._base(bucket)}/{quote(key, safe='/~')}"
+        version = self._options.version_id
+        query = f"?versionId={quote(version, safe='~')}" if version else ""
+        return f"{self._base(bucket)}/{quote(key, safe='/~')}{query}"
 
     def _base(self, bucket: str) -> str:
         region = self._region_of(bucket)
@@ -290,7 +314,6 @@ def _error_of(response: requests.Response, bucket: str, key: str, etag: str) -> 
 
 def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
     """Read an object's version from the headers of a GET or HEAD (names in lower case or case-insensitive)."""
-    modified = headers.get("last-modified")
     return ObjectVersion(
         bucket=bucket,
         key=key,

@@ -57,7 +57,14 @@ WRITE_PERMISSION: Final = (
 
 
 def s3_error(
-    status: int, code: str, *, bucket: str, key: str | None, etag: str = "", retry_after: str | None = None
+    status: int,
+    code: str,
+    *,
+    bucket: str,
+    key: str | None,
+    etag: str = "",
+    retry_after: str | None = None,
+    permission: str = READ_PERMISSION,
 ) -> errors.TransferError:
     """Return the engine's error for an S3 answer.
 
@@ -68,6 +75,7 @@ def s3_error(
         key: The key asked for, or None for a request on the bucket.
         etag: The ETag that was required.
         retry_after: The answer's Retry-After header.
+        permission: What the request needs, for people.
     """
     thing = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
     if code in _THROTTLES or status == 429 or (status == 503 and code in ("503", "ServiceUnavailable")):
@@ -89,7 +97,7 @@ def s3_error(
     if code in _S3_CREDENTIALS or status == 401:
         return errors.CredentialsRefused(service=S3, thing=thing, code=code)
     if status == 403:
-        return errors.AccessDenied(service=S3, thing=thing, code=code, permission=READ_PERMISSION)
+        return errors.AccessDenied(service=S3, thing=thing, code=code, permission=permission)
     if 300 <= status < 400:
         return errors.UnexpectedAnswer(
             service=S3,
@@ -170,7 +178,7 @@ def network_error(service: str, thing: str, error: BaseException) -> errors.Tran
 
 
 @contextmanager
-def s3_errors(*, bucket: str, key: str | None, etag: str = "") -> Iterator[None]:
+def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str = READ_PERMISSION) -> Iterator[None]:
     """Translate what boto3, requests and urllib3 raise; the original never travels on, since it may hold a secret."""
     thing = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
     try:
@@ -185,6 +193,7 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "") -> Iterator[None]
             key=key,
             etag=etag,
             retry_after=meta.get("HTTPHeaders", {}).get("retry-after"),
+            permission=permission,
         ) from None
     except (botocore.NoCredentialsError, botocore.PartialCredentialsError, botocore.CredentialRetrievalError) as error:
         raise errors.ConnectionMissing(
@@ -230,7 +239,7 @@ def azure_errors(*, container: str, blob: str) -> Iterator[None]:
         ) from None
     except AzureError as error:
         raise _without_answer(thing, error) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         raise network_error(AZURE, thing, error) from None
 
 

@@ -1,0 +1,97 @@
+"""How a connection reads objects beside its credentials: who pays, whose key decrypts, which version."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from s3_to_azure.engine.errors import WrongUse
+
+_CUSTOMER: Final = "x-amz-server-side-encryption-customer"
+_KEY_BYTES: Final = 32
+_ARGUMENTS: Final = {"RequestPayer", "SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5", "VersionId"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What every GET and HEAD of an object carries.
+
+    Attributes:
+        requester_pays: The bucket charges whoever reads.
+        customer_key: The 32 bytes that decrypt the objects (SSE-C); in no log and no representation.
+        version_id: The version to read instead of the current one; for one key only.
+    """
+
+    requester_pays: bool = False
+    customer_key: bytes | None = field(default=None, repr=False)
+    version_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the key.
+
+        Raises:
+            WrongUse: It is not 32 bytes long.
+        """
+        if self.customer_key is not None and len(self.customer_key) != _KEY_BYTES:
+            raise WrongUse(what=f"The customer key (SSE-C) must have {_KEY_BYTES} bytes.")
+
+    @classmethod
+    def of(
+        cls, extra_arguments: Mapping[str, Any], *, requester_pays: bool = False, key: str | None = None
+    ) -> "ReadOptions":
+        """Read the arguments as boto3 and Airflow's ``S3Hook(extra_args=…)`` name them.
+
+        Args:
+            extra_arguments: RequestPayer, SSECustomerKey (32 bytes, or base64 of them) and VersionId.
+            requester_pays: ``S3Hook``'s own argument.
+            key: The customer key from a connection, as base64; the arguments' own wins.
+
+        Raises:
+            WrongUse: One is not known here: to ignore it would change what is read.
+        """
+        unknown = sorted(set(extra_arguments) - _ARGUMENTS)
+        if unknown:
+            raise WrongUse(what=f"The S3 arguments {unknown} are not among {', '.join(sorted(_ARGUMENTS))}.")
+        return cls(
+            requester_pays=requester_pays or extra_arguments.get("RequestPayer") == "requester",
+            customer_key=_key(extra_arguments.get("SSECustomerKey") or key),
+            version_id=extra_arguments.get("VersionId"),
+        )
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a GET; all are signed, since all begin with ``x-amz-``."""
+        headers = {"x-amz-request-payer": "requester"} if self.requester_pays else {}
+        if self.customer_key is not None:
+            digest = hashlib.md5(self.customer_key, usedforsecurity=False).digest()
+            headers |= {
+                f"{_CUSTOMER}-algorithm": "AES256",
+                f"{_CUSTOMER}-key": base64.b64encode(self.customer_key).decode("ascii"),
+                f"{_CUSTOMER}-key-md5": base64.b64encode(digest).decode("ascii"),
+            }
+        return headers
+
+    def payer(self) -> dict[str, Any]:
+        """Return boto3's arguments of a request that is about no object's bytes."""
+        return {"RequestPayer": "requester"} if self.requester_pays else {}
+
+    def version(self) -> dict[str, Any]:
+        """Return boto3's arguments of a request that is about one version, but not about its bytes."""
+        return self.payer() | ({"VersionId": self.version_id} if self.version_id else {})
+
+    def reading(self) -> dict[str, Any]:
+        """Return boto3's arguments of a HEAD."""
+        if self.customer_key is None:
+            return self.version()
+        return self.version() | {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": self.customer_key}
+
+
+def _key(value: object) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(str(value), validate=True)
+    except binascii.Error:
+        # Never the text itself: it is the secret, or most of it.
+        raise WrongUse(what="The customer key (SSE-C) is not base64.") from None

@@ -1,0 +1,169 @@
+"""Metadata, headers, tags and tiers, from S3 to Azure and read back with Azure's own SDK."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+import pytest
+from azure.storage.blob import ContainerClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.errors import MetadataTooLarge, TagsRefused
+from s3_to_azure.engine.fidelity import Fidelity, joined_metadata, tags_from_azure, tags_to_azure
+from s3_to_azure.engine.limits import MAX_METADATA_BYTES, MIB
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.names import metadata_from_azure
+from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
+from tests.fidelity.uploads import some_bytes
+from tests.real_stores import azure_container, s3_source
+
+KEY = "a b/ä.txt"
+HEADERS = {
+    "ContentType": "text/csv; charset=utf-8",
+    "ContentEncoding": "gzip",
+    "ContentLanguage": "de-DE",
+    "ContentDisposition": 'attachment; filename="x.csv"',
+    "CacheControl": "max-age=60",
+}
+
+
+@pytest.fixture
+def copied(
+    s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
+) -> Iterator[Callable[..., Receipt]]:
+    """Return a function that copies the test's one object."""
+    source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
+
+    def run(**choices: Any) -> Receipt:
+        settings = CopySettings(block_bytes=MIB, lanes=1, fidelity=Fidelity(**choices))
+        with Workshop(source, destination, settings) as shop:
+            return copy_object(shop, CopyTask(bucket, KEY, KEY))
+
+    yield run
+    source.close()
+    destination.close()
+
+
+@pytest.mark.parametrize("size_bytes", [0, 10, 2 * MIB + 1], ids=["empty", "one request", "blocks"])
+class TestEveryWayOfCopying:
+    """Empty, in one request, and in blocks."""
+
+    def test_headers_and_metadata(
+        self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+    ) -> None:
+        """All content headers arrive, the user's metadata comes back as it was, and the record of the copy is there."""
+        metadata = {"my-key": "plain", "1st": "50% + ~", "a.b": "x", "class": "y", "_x002d_": "z", "empty": ""}
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes), Metadata=metadata, **HEADERS)
+        head = s3_client.head_object(Bucket=bucket, Key=KEY)
+        assert copied().status == "copied"
+        blob = container.get_blob_client(KEY).get_blob_properties()
+        settings = blob.content_settings
+        assert settings.content_type == HEADERS["ContentType"]
+        assert settings.content_encoding == HEADERS["ContentEncoding"]
+        assert settings.content_language == HEADERS["ContentLanguage"]
+        assert settings.content_disposition == HEADERS["ContentDisposition"]
+        assert settings.cache_control == HEADERS["CacheControl"]
+        record = {name: value for name, value in blob.metadata.items() if name.startswith("s3_")}
+        own = {name: value for name, value in blob.metadata.items() if name not in record}
+        assert metadata_from_azure(own) == metadata
+        assert record["s3_etag"] == head["ETag"].strip('"')
+        assert datetime.fromisoformat(record["s3_last_modified"]) == head["LastModified"]
+
+    def test_tags(
+        self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+    ) -> None:
+        """Tags arrive where they are asked for, also those that Azure's alphabet does not have; else they do not."""
+        tags = {"team": "data", "e-mail": "a@b.example", "größe": "+ - = . _ : /", "empty": "", "_x0040_": "x"}
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes))
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        s3_client.put_object_tagging(Bucket=bucket, Key=KEY, Tagging={"TagSet": tag_set})
+        copied()
+        client = container.get_blob_client(KEY)
+        assert not client.get_blob_tags()
+        client.delete_blob()
+        copied(tags=True)
+        assert tags_from_azure(client.get_blob_tags()) == tags
+
+    def test_tier(
+        self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+    ) -> None:
+        """A storage class that the map names gets its tier, another one the account's default."""
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes), StorageClass="STANDARD_IA")
+        client = container.get_blob_client(KEY)
+        copied(tiers={"ONEZONE_IA": "Cold"})
+        assert client.get_blob_properties().blob_tier_inferred
+        client.delete_blob()
+        copied(tiers={"STANDARD_IA": "Cool"})
+        assert client.get_blob_properties().blob_tier == "Cool"
+
+
+def test_metadata_values_beyond_ascii(
+    copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+) -> None:
+    """S3 gives such values in RFC 2047's spelling, as any program gets them; they arrive as given."""
+    s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"x", Metadata={"word": "=?UTF-8?B?w7w=?="})
+    copied()
+    metadata = container.get_blob_client(KEY).get_blob_properties().metadata
+    assert unquote(metadata["word"]) == "=?UTF-8?B?w7w=?="
+
+
+class TestOversizedMetadata:
+    """More than Azure holds: never cut silently."""
+
+    # Each hyphen takes seven characters in an Azure name.
+    METADATA: ClassVar = {"-" * 600: "x", "b" + "-" * 600: "y"}
+
+    @pytest.mark.parametrize("size_bytes", [10, 2 * MIB + 1], ids=["one request", "blocks"])
+    def test_fails(
+        self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+    ) -> None:
+        """The object fails with a clear reason, before any byte is staged."""
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes), Metadata=self.METADATA)
+        with pytest.raises(MetadataTooLarge, match="oversized_metadata=drop"):
+            copied()
+        assert not list(container.list_blobs(include=["uncommittedblobs"]))
+
+    def test_dropped_where_allowed(
+        self, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+    ) -> None:
+        """The user's own goes, the record of the copy stays, and the receipt says so."""
+        s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"x", Metadata=self.METADATA)
+        receipt = copied(oversized_metadata="drop")
+        assert (receipt.status, receipt.reason) == ("copied", "metadata_dropped")
+        metadata = container.get_blob_client(KEY).get_blob_properties().metadata
+        assert set(metadata) == {"s3_etag", "s3_last_modified", "s3_checksum", "s3_verified_by"}
+
+    @pytest.mark.parametrize(("over", "dropped"), [(0, False), (1, True)])
+    def test_boundary(self, over: int, dropped: bool) -> None:
+        """8 KB fit, names and values together; a byte more does not."""
+        user = {"a": "v" * (MAX_METADATA_BYTES - len("a") - len("ownvalue") + over)}
+        metadata, was_dropped = joined_metadata({"own": "value"}, user, key="k", oversized="drop")
+        assert was_dropped is dropped
+        assert metadata == ({"own": "value"} if dropped else {**user, "own": "value"})
+
+    def test_record_wins(self) -> None:
+        """A user's entry of a name of ours is not taken for ours."""
+        metadata, _ = joined_metadata({"s3_etag": "e"}, {"S3_ETAG": "forged"}, key="k", oversized="fail")
+        assert metadata == {"s3_etag": "e"}
+
+
+class TestTags:
+    """S3's alphabet is wider than Azure's."""
+
+    @given(st.dictionaries(st.text("aé@_x04/ 🙂", min_size=1, max_size=8), st.text("aé@_x04", max_size=8), max_size=10))
+    def test_there_and_back(self, tags: dict[str, str]) -> None:
+        """Every tag comes back, so no two become one."""
+        mapped = tags_to_azure(tags, key="k")
+        assert len(mapped) == len(tags)
+        assert tags_from_azure(mapped) == tags
+        assert all(character.isascii() for name in mapped for character in name)
+
+    @pytest.mark.parametrize("tags", [{"é" * 100: "x"}, {"a": "@" * 200}, {str(n): "x" for n in range(11)}])
+    def test_beyond_azures_limits(self, tags: dict[str, str]) -> None:
+        """Too long once spelled for Azure, or too many, fails with its reason."""
+        with pytest.raises(TagsRefused, match="without tags"):
+            tags_to_azure(tags, key="k")
