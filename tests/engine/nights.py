@@ -1,13 +1,15 @@
 """A whole night over stores and state of a test's choice: list, plan, copy all batches, report."""
 
+import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3_to_azure.engine.batch_run import BatchSummary, copy_batch
 from s3_to_azure.engine.config import CopySettings, RetryBudget
-from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.manifest import ManifestPointer, write_manifest
+from s3_to_azure.engine.model import BlobContents, BlobState, Condition
 from s3_to_azure.engine.plan import Plan
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.report import Report, make_report
@@ -81,5 +83,57 @@ class Night:
         return replace(self, settings=replace(self.settings, **changes))
 
 
-SMALL_TASKS = {"batch_bytes": 2 * MIB}
-"""Settings under which a few small objects make several batches."""
+class Watched:
+    """A destination that counts what is sent to it, from before each request.
+
+    Args:
+        destination: Where it goes.
+        on_sent: Called after each answer to Put Block and Put Blob.
+        log: A file descriptor that takes each request's size, for a process that will be killed.
+    """
+
+    def __init__(
+        self, destination: BlobDestination, *, on_sent: Callable[[], None] = lambda: None, log: int | None = None
+    ) -> None:
+        """Begin at none."""
+        self.container = destination.container
+        self.bytes_sent = self.commits = self.looks = 0
+        self._destination = destination
+        self._on_sent = on_sent
+        self._log = log
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass all else on."""
+        return getattr(self._destination, name)
+
+    def head(self, blob: str) -> BlobState | None:
+        """Count."""
+        self.looks += 1
+        return self._destination.head(blob)
+
+    def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+        """Count and send."""
+        self._count(len(data))
+        self._destination.stage_block(blob, block_id, data, crc64)
+        self._on_sent()
+
+    def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
+        """Count and send."""
+        self._count(len(data))
+        etag = self._destination.put_blob(blob, data, crc64, contents, condition)
+        self._on_sent()
+        return etag
+
+    def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
+        """Send, and count what was accepted."""
+        etag = self._destination.commit(blob, block_ids, contents, condition)
+        with self._lock:
+            self.commits += 1
+        return etag
+
+    def _count(self, size_bytes: int) -> None:
+        with self._lock:
+            self.bytes_sent += size_bytes
+            if self._log is not None:
+                os.write(self._log, f"{size_bytes}\n".encode())
