@@ -23,6 +23,7 @@ from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
 from s3_to_azure.engine.fidelity import Archived, Fidelity, OversizedMetadata, RestoreTier
+from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import ListedObject, RefusedNames
 from s3_to_azure.engine.name_mapping import unmap_blob
@@ -223,7 +224,8 @@ def _tasks(shop: Workshop, options: argparse.Namespace, source: Source, destinat
         for key in _keys(options.keys_from):
             yield _task(shop, source, destination, key, None)
     elif source.is_prefix:
-        for listed in shop.source.list(source.bucket, source.key):
+        listing = shop.source.list(source.bucket, source.key)
+        for listed in patiently(listing, shop.retrier, f"list s3://{source.bucket}"):
             yield _task(shop, source, destination, listed.key, listed)
     else:
         yield _task(shop, source, destination, source.key, None)

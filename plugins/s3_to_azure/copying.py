@@ -19,6 +19,7 @@ from s3_to_azure import connections
 from s3_to_azure.engine.batch_run import copy_batch
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import ListedObject, Receipt
 from s3_to_azure.engine.names import blob_name, check_blob, check_bucket, check_key
@@ -195,7 +196,8 @@ class PrefixJob:
         return summary
 
     def _tasks(self) -> Iterator[CopyTask]:
-        objects = self._shop.source.list(self._places.bucket, self._prefix)
+        listing = self._shop.source.list(self._places.bucket, self._prefix)
+        objects = patiently(listing, self._shop.retrier, f"list s3://{self._places.bucket}")
         first = list(islice(objects, _LOOK_AHEAD))
         self.listing = len(first) == _LOOK_AHEAD
         log.info(
