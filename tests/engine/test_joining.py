@@ -1,5 +1,7 @@
 """The merge join: as good as a dictionary where the order holds, and never wrong where it does not."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,16 @@ def test_runs_states_are_not_counted() -> None:
     join = Join(map(blob, [f"{STATE_FOLDER}/dag/run/plan.json", "a"]), ordered=True)
     join.finish()
     assert join.only_there == 1
+
+
+def test_directories_are_no_blobs_that_nobody_asked_for() -> None:
+    """The directories of a hierarchical namespace are found like blobs, but not counted as left over."""
+    directory = BlobState("a", "etag", 0, "directory", {})
+    join = Join([directory, blob("a/b"), replace(directory, name="c")], ordered=True)
+    assert join.find("a/b") == blob("a/b")
+    assert join.find("c") == replace(directory, name="c")
+    join.finish()
+    assert join.only_there == 0
 
 
 def test_without_order_the_destination_is_not_listed() -> None:

@@ -8,6 +8,8 @@ from s3_to_azure.engine.model import BlobState
 from s3_to_azure.engine.names import STATE_FOLDER
 
 _OURS: Final = f"{STATE_FOLDER}/"
+# What a hierarchical namespace lists beside its files; nobody copied it, and nobody misses it.
+_DIRECTORY: Final = "directory"
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +50,17 @@ class Join:
     def finish(self) -> None:
         """Read the listing to its end, for the order and the count."""
         while self._head is not None:
-            self.only_there += 1
-            self._advance()
+            self._pass()
 
     def _skip_to(self, name: str) -> None:
         # Code point order is the order of UTF-8 bytes.
         while self._head is not None and self._head.name < name:
-            self.only_there += 1
-            self._advance()
+            self._pass()
+
+    def _pass(self) -> None:
+        """Leave the blob at the head behind: no name was looked for that is its own."""
+        self.only_there += self._head is not None and self._head.blob_type != _DIRECTORY
+        self._advance()
 
     def _advance(self) -> None:
         self._head = None
