@@ -32,6 +32,10 @@
         │   ├── WrongBlobType
         │   ├── BlobLeased
         │   ├── BlobImmutable
+        │   ├── BlobIsArchived
+        │   ├── MadeThroughFiles       a file of the Data Lake interface, which refuses blocks
+        │   ├── EncryptionRefused      a customer-provided key or an encryption scope that is not ours
+        │   ├── TierRefused
         │   ├── ForeignBlocks
         │   ├── TooManyStagedBlocks
         │   ├── BlockListRefused       (within the engine; ends as DestinationConflict)
@@ -268,6 +272,30 @@ class BlobImmutable(DestinationError):
     """An immutability policy or legal hold protects the blob."""
 
     says = "Blob {blob!r} in container {container!r} is protected by an immutability policy or legal hold ({code}). Choose another name or container."
+
+
+class BlobIsArchived(DestinationError):
+    """The blob that is there lies in Azure's archive tier."""
+
+    says = "Blob {blob!r} in container {container!r} lies in Azure's archive tier, where nothing can be written to it ({code}). Rehydrate or delete it first."
+
+
+class MadeThroughFiles(DestinationError):
+    """The blob was made through the Data Lake (file) interface."""
+
+    says = "Blob {blob!r} in container {container!r} was made through Azure's Data Lake (file) interface, which takes no blocks ({code}). Delete or rename it first."
+
+
+class EncryptionRefused(DestinationError):
+    """The blob or the container wants a key or a scope that our requests do not carry."""
+
+    says = "Blob {blob!r} in container {container!r} is under a customer-provided key or an encryption scope that this copy does not have ({code}). Delete the blob, or choose a container without."
+
+
+class TierRefused(DestinationError):
+    """The account has no such access tier."""
+
+    says = "Container {container!r} is in an account that does not take the access tier wanted for blob {blob!r} ({code}). Leave the storage class out of tiers."
 
 
 class ForeignBlocks(DestinationError):

@@ -21,7 +21,7 @@ from azure.storage.blob import (
 )
 
 from s3_to_azure.engine.checksums import to_azure
-from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, UnexpectedAnswer
+from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
 from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
 from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
 from s3_to_azure.engine.names import check_blob, check_container
@@ -93,6 +93,7 @@ class AzureContainer:
     def __init__(self, client: BlobServiceClient, container: str) -> None:
         """Keep the client; no request is sent yet."""
         self.container = check_container(container)
+        self._hierarchical = False
         self._service = client
         self._client = client.get_container_client(container)
         self._writer = client.writer if isinstance(client, StreamingClient) else None
@@ -100,6 +101,7 @@ class AzureContainer:
 
     def check(self, *, create: bool = False) -> None:
         """Look the container up; with ``create`` make a missing one."""
+        self._hierarchical = self._has_hierarchical_namespace()
         try:
             with azure_errors(container=self.container, blob=""):
                 # A listing of one needs no more than the copy itself; container properties need another permission.
@@ -246,7 +248,18 @@ class AzureContainer:
         if self._writer:
             self._writer.close()
 
+    def _has_hierarchical_namespace(self) -> bool:
+        """Ask what kind of account it is; one that does not tell this identity is taken for a flat one."""
+        try:
+            with azure_errors(container=self.container, blob=""):
+                return bool(self._service.get_account_information().get("is_hns_enabled"))
+        except PermanentError:
+            return False
+
     def _blob(self, blob: str) -> BlobClient:
+        if self._hierarchical and "" in blob.split("/"):
+            # It would become the blob of another key: "a//b" is stored as "a/b".
+            raise NameRefused(name=blob, detail="the account's hierarchical namespace drops empty path segments")
         return self._client.get_blob_client(check_blob(blob))
 
     def _guard(self, blob: str) -> Mapping[str, Any]:
@@ -296,12 +309,15 @@ def _settings(contents: BlobContents) -> ContentSettings:
 
 def _state(properties: BlobProperties) -> BlobState:
     settings = properties.content_settings
+    metadata = {name.lower(): value for name, value in (properties.metadata or {}).items()}
+    blob_type = str(getattr(properties.blob_type, "value", properties.blob_type) or "")
     return BlobState(
         name=properties.name or "",
         etag=_unquoted(properties.etag),
         size_bytes=int(properties.size or 0),
-        blob_type=str(getattr(properties.blob_type, "value", properties.blob_type) or ""),
-        metadata={name.lower(): value for name, value in (properties.metadata or {}).items()},
+        # A directory of a hierarchical namespace shows as an empty block blob.
+        blob_type="directory" if metadata.get("hdi_isfolder") == "true" else blob_type,
+        metadata=metadata,
         headers=ContentHeaders(
             content_type=settings.content_type,
             content_encoding=settings.content_encoding,
