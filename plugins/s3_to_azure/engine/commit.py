@@ -52,7 +52,8 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
             return step.write(condition)
         except (ConditionNotMet, BlockListRefused, TransientError) as error:
             found = retrier.call(f"look at blob {step.blob!r}", lambda: destination.head(step.blob))
-            if found is not None and found.holds(step.version):
+            # With the ETag of before, an equal copy is the one that was to be replaced: nothing was written.
+            if found is not None and found.holds(step.version) and not condition.fits(found):
                 log.info("Blob %r already holds this version (%s looked up)", step.blob, type(error).__name__)
                 return found.etag
             if condition.fits(found):
