@@ -1,0 +1,41 @@
+"""Workshops for tests: short waits, small blocks, everything else as shipped."""
+
+from typing import Any, Final
+
+from s3_to_azure.engine.checksums import ALGORITHMS
+from s3_to_azure.engine.config import CopySettings, RetryBudget
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.transfer import CopyTask, Workshop
+from s3_to_azure.stores.ports import BlobDestination, ObjectSource
+
+QUICK: Final = RetryBudget(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
+BUCKET: Final = "bucket"
+
+
+def workshop(source: ObjectSource, destination: BlobDestination, **settings: Any) -> Workshop:
+    """Return a workshop with blocks of 1 MiB; ``cancelled`` and ``progress`` go to it, the rest to its settings."""
+    own = {name: settings.pop(name) for name in ("cancelled", "progress") if name in settings}
+    given: dict[str, Any] = {
+        "retry": QUICK,
+        "block_bytes": MIB,
+        "memory_budget_bytes": 64 * MIB,
+        "lanes": 4,
+        "objects_at_once": 3,
+    }
+    return Workshop(source, destination, CopySettings(**(given | settings)), **own)
+
+
+def task(key: str = "k", bucket: str = BUCKET, **changes: Any) -> CopyTask:
+    """Return the task of copying an object to the blob of its name."""
+    return CopyTask(**({"bucket": bucket, "key": key, "blob": key} | changes))
+
+
+def some_bytes(size_bytes: int, seed: int = 0) -> bytes:
+    """Return bytes in which every piece differs from every other."""
+    words = b"".join(((seed << 48) + n).to_bytes(8, "big") for n in range(-(-size_bytes // 8)))
+    return words[:size_bytes]
+
+
+def crc(data: bytes, algorithm: str = "crc64nvme") -> int:
+    """Return a checksum of the bytes."""
+    return ALGORITHMS[algorithm].digest(memoryview(data))
