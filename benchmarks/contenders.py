@@ -14,6 +14,9 @@ PROGRAMS: Final = Path(__file__).with_name("programs")
 MIB: Final = 1024 * 1024
 
 Command = Sequence[str | Path]
+NOTHING: Final = Family("nothing", 0, 0)
+
+_OURS: Final = {"PYTHONPATH": str(ROOT / "plugins")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Contender:
         settings: What a reader must know.
         environment: Beside the rig's.
         rounds: Rounds it takes part in; None for all.
-        size_bytes: Copies an object of this size instead: it is too slow for the scenario's.
+        family: Copies these instead of the scenario's objects.
     """
 
     name: str
@@ -33,10 +36,10 @@ class Contender:
     settings: str
     environment: Mapping[str, str] = field(default_factory=dict)
     rounds: int | None = None
-    size_bytes: int | None = None
+    family: Family | None = None
 
 
-def project(name: str = "s3-to-azure", *options: str) -> Contender:
+def project(name: str = "s3-to-azure", *options: str, family: Family | None = None) -> Contender:
     """This project's command line."""
 
     def command(_rig: Rig, family: Family) -> Command:
@@ -46,7 +49,22 @@ def project(name: str = "s3-to-azure", *options: str) -> Contender:
         return [sys.executable, "-m", "s3_to_azure", "copy", source, target, "--json", "--quiet", *options]
 
     settings = " ".join(options) or "defaults"
-    return Contender(name, command, settings, {"PYTHONPATH": str(ROOT / "plugins")})
+    return Contender(name, command, settings, _OURS, family=family)
+
+
+def project_operator() -> Contender:
+    """This project's operator, its ``execute`` called as that of Airflow's own."""
+
+    def command(_rig: Rig, family: Family) -> Command:
+        return [sys.executable, PROGRAMS / "own_operator.py", *_keys(family)]
+
+    return Contender("s3-to-azure's operator", command, "defaults, called without a scheduler", _OURS)
+
+
+def python(name: str, code: str) -> Contender:
+    """A piece of Python that copies nothing: what an import or a DAG file costs."""
+    environment = {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT / 'dags'}"}
+    return Contender(name, lambda _rig, _family: [sys.executable, "-c", code], code, environment, family=NOTHING)
 
 
 def rclone(name: str = "rclone", *options: str) -> Contender:
@@ -92,9 +110,7 @@ def airflow_operator() -> Contender:
     """Airflow's own operator."""
 
     def command(_rig: Rig, family: Family) -> Command:
-        one = family.count == 1
-        key = next(family.keys()) if one else f"{family.prefix}/"
-        return [sys.executable, PROGRAMS / "airflow_operator.py", BUCKET, key, CONTAINER, family.prefix]
+        return [sys.executable, PROGRAMS / "airflow_operator.py", *_keys(family)]
 
     return Contender("Airflow's operator", command, "replace=True, called without a scheduler", rounds=2)
 
@@ -106,4 +122,11 @@ def first_version() -> Contender:
         program = PROGRAMS / "first_version.py"
         return [sys.executable, program, BUCKET, next(family.keys()), CONTAINER, family.prefix]
 
-    return Contender("first version", command, "as written", rounds=1, size_bytes=4 * MIB)
+    return Contender("first version", command, "as written, 4 MiB", rounds=1, family=Family("slow", 4 * MIB))
+
+
+def _keys(family: Family) -> Sequence[str]:
+    """Return bucket, key or prefix, container, blob or prefix."""
+    if family.count == 1:
+        return (BUCKET, next(family.keys()), CONTAINER, family.prefix)
+    return (BUCKET, f"{family.prefix}/", CONTAINER, f"{family.prefix}/")

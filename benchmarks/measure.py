@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+DISTURBED_SHARE: Final = 0.12
+"""Above this share of the machine taken by others, a run says little about throughput."""
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _QUIET_SHARE: Final = 0.10
 _LOOK_S: Final = 0.5

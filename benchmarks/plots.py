@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from benchmarks.tables import Result, number, rates, summary
+from benchmarks.tables import Result, growth_rows, number, rates, summary
 
 _WIDTH: Final = 900
 _NAMES: Final = 190
@@ -60,3 +60,27 @@ def _panel(result: Result, figure: str, x: float, width: float, title: str) -> S
         ]
         parts.append(f'<text x="{x + length + 6:.1f}" y="{y + 4}">{number(value)}</text>')
     return parts
+
+
+def growth(result: Result) -> str:
+    """Draw seconds and peak memory, one row for each run's kind."""
+    rows = growth_rows(result)
+    names = 260
+    panel = (_WIDTH - names - 60) / 2
+    height = 70 + _ROW * len(rows)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-size="12">',
+        '<g font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
+        f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(result.title)}</text>',
+    ]
+    for figure, title, x in (("wall_s", "seconds", names), ("peak_rss_mib", "peak RSS, MiB", names + panel + 40)):
+        parts.append(f'<text x="{x}" y="42" fill="#444">{title}</text>')
+        most = max((row[figure] for row in rows), default=1) or 1
+        for index, row in enumerate(rows):
+            y, length = 66 + index * _ROW, row[figure] / most * (panel - 50)
+            parts.append(f'<rect x="{x}" y="{y - 8}" width="{length:.1f}" height="16" fill="{_OURS}"/>')
+            parts.append(f'<text x="{x + length + 6:.1f}" y="{y + 4}">{number(row[figure])}</text>')
+    for index, row in enumerate(rows):
+        y = 70 + index * _ROW
+        parts.append(f'<text x="{names - 8}" y="{y}" text-anchor="end">{escape(row["contender"])}</text>')
+    return "\n".join([*parts, "</g></svg>\n"])

@@ -176,7 +176,7 @@ def rig(climate: Climate, families: list[Family]) -> Iterator[Rig]:
             made = Rig(directory, climate, free_port(), free_port(), free_port(), families)
             if climate.tls:
                 _make_certificate(made)
-            checksums_of = {family: _make_objects(directory, family) for family in families}
+            checksums_of = {family: _make_objects(directory, family) for family in families if family.count}
             sink = _build_sink(directory)
             stack.enter_context(_sink(made, sink))
             stack.enter_context(_nginx(made, checksums_of))

@@ -1,6 +1,6 @@
 """Measure every contender in the same run, and write tables, JSON and plots.
 
-usage: python -m benchmarks.run [--scenario NAME …] [--runs N] [--only NAME …] [--out DIRECTORY]
+usage: python -m benchmarks.run [--scenario NAME …] [--runs N] [--only NAME …] [--publish]
 """
 
 import argparse
@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.contenders import Contender
-from benchmarks.measure import ContenderFailed, Cost, run, wait_until_quiet
-from benchmarks.plots import bars
+from benchmarks.measure import DISTURBED_SHARE, ContenderFailed, Cost, run, wait_until_quiet
+from benchmarks.plots import bars, growth
+from benchmarks.publish import PLOTS, publish
 from benchmarks.rig import Family, Rig, rig
 from benchmarks.scenarios import SCENARIOS, TINY, Scenario
 from benchmarks.tables import Result, Run, summary, table
 
-_OUT: Final = Path(__file__).with_name("results")
+_OUT: Final = Path(__file__).resolve().parents[1] / "build/benchmarks"
 _START_ROUNDS: Final = 3
-_DISTURBED_SHARE: Final = 0.12
 _MOST_TRIES: Final = 3
 
 
@@ -36,10 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=5, help="rounds of interleaved runs (default: %(default)s)")
     parser.add_argument("--only", action="append", metavar="NAME", help="only contenders whose name begins so")
     parser.add_argument("--wait", type=float, default=60, help="most seconds to wait for a quiet machine before a run")
-    parser.add_argument("--out", type=Path, default=_OUT, help="where JSON and plots go (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=_OUT, help="where JSON and plots go (default: build/benchmarks)")
+    parser.add_argument("--publish", action="store_true", help="put tables and plots into docs/benchmarks.md instead")
     options = parser.parse_args(arguments)
     # An exit like any other: servers are stopped and gigabytes on tmpfs removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    if options.publish:
+        options.out = PLOTS
     options.out.mkdir(parents=True, exist_ok=True)
     failed = False
     for name in options.scenario or SCENARIOS:
@@ -53,17 +56,17 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
         for contender in scenario.contenders
         if not options.only or any(contender.name.startswith(start) for start in options.only)
     ]
-    own = {c.name: dataclasses.replace(scenario.family, prefix="slow", size_bytes=c.size_bytes, count=1)
-           for c in contenders if c.size_bytes}  # fmt: skip
+    families = {contender.family or scenario.family for contender in contenders} | {TINY}
+    starts = _START_ROUNDS if scenario.unit != "growth" else 0
     print(f"\n{scenario.title}\n", flush=True)
     runs: list[Run] = []
-    with rig(scenario.climate, [scenario.family, TINY, *set(own.values())]) as servers:
+    with rig(scenario.climate, sorted(families, key=lambda family: family.prefix)) as servers:
         for number in range(options.runs):
             for contender in contenders:
-                if number < _START_ROUNDS:
+                if number < starts:
                     runs.append(_one(servers, contender, TINY, number, options.wait, is_start=True))
                 if contender.rounds is None or number < contender.rounds:
-                    family = own.get(contender.name, scenario.family)
+                    family = contender.family or scenario.family
                     runs.append(_undisturbed(servers, contender, family, number, options.wait))
     result = Result(
         name=scenario.name,
@@ -80,8 +83,10 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
     stem = options.out / scenario.name
     document = dataclasses.asdict(result) | {"summary": summary(result)}
     stem.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-    stem.with_suffix(".svg").write_text(bars(result), encoding="utf-8")
+    plot = growth if scenario.unit == "growth" else bars
+    stem.with_suffix(".svg").write_text(plot(result), encoding="utf-8")
+    if options.publish:
+        publish(result, text)
     return all(item.cost is not None for item in runs)
 
 
@@ -90,7 +95,7 @@ def _undisturbed(servers: Rig, contender: Contender, family: Family, number: int
     tries: list[Run] = []
     while len(tries) < _MOST_TRIES:
         tries.append(_one(servers, contender, family, number, wait_s, is_start=False))
-        if tries[-1].cost is None or tries[-1].cost.others_share < _DISTURBED_SHARE:
+        if tries[-1].cost is None or tries[-1].cost.others_share < DISTURBED_SHARE:
             return tries[-1]
     return min(tries, key=lambda run: run.cost.others_share if run.cost else 1)
 

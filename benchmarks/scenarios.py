@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from benchmarks.contenders import MIB, Contender, airflow_operator, first_version, floor, project, rclone
+from benchmarks.contenders import (
+    MIB,
+    NOTHING,
+    Contender,
+    airflow_operator,
+    first_version,
+    floor,
+    project,
+    project_operator,
+    python,
+    rclone,
+)
 from benchmarks.rig import PLAIN, S3_LIKE, TLS, Climate, Family
 
 GIB: Final = 1024 * MIB
@@ -16,8 +27,8 @@ class Scenario:
     """One comparison.
 
     Attributes:
-        family: What every contender copies.
-        unit: Throughput is counted in bytes or in objects.
+        family: What every contender copies that has no objects of its own.
+        unit: What throughput is counted in; ``growth``: what each run took stands for itself.
         reference: The contender that ratios are told against.
         limit: The contender that stands for the limit.
     """
@@ -27,7 +38,7 @@ class Scenario:
     climate: Climate
     family: Family
     contenders: Sequence[Contender]
-    unit: Literal["bytes", "objects"] = "bytes"
+    unit: Literal["bytes", "objects", "growth"] = "bytes"
     reference: str = "rclone"
     limit: str | None = None
 
@@ -35,6 +46,18 @@ class Scenario:
 def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
     chunk = ("--azureblob-chunk-size", f"{chunk_mib}Mi", "--azureblob-upload-concurrency", str(streams))
     return rclone(name, *chunk, "--multi-thread-streams", str(streams))
+
+
+def _size(size_bytes: int, *options: str, note: str = "") -> Contender:
+    text = f"{size_bytes // GIB} GiB" if size_bytes >= GIB else f"{size_bytes // MIB} MiB"
+    prefix = f"size{size_bytes // MIB}"
+    return project(f"one object of {text}{note}", *options, family=Family(prefix, size_bytes, sparse=True))
+
+
+def _count(count: int, size_bytes: int, *options: str, note: str = "") -> Contender:
+    text = f"{size_bytes // MIB} MiB" if size_bytes >= MIB else f"{size_bytes:,} bytes"
+    family = Family(f"count{count}x{size_bytes}", size_bytes, count)
+    return project(f"{count:,} objects of {text}{note}", *options, family=family)
 
 
 LARGE: Final = Family("large", 2 * GIB)
@@ -93,7 +116,13 @@ SCENARIOS: Final = {
             "3,000 objects of 10 KB, plain HTTP",
             PLAIN,
             Family("small", 10_000, 3_000),
-            (project(), rclone(), rclone("rclone, 32 transfers", "--transfers", "32"), airflow_operator()),
+            (
+                project(),
+                project_operator(),
+                rclone(),
+                rclone("rclone, 32 transfers", "--transfers", "32"),
+                airflow_operator(),
+            ),
             unit="objects",
             reference="rclone, 32 transfers",
         ),
@@ -111,9 +140,66 @@ SCENARIOS: Final = {
             "1,000 objects of 1 MB, plain HTTP",
             PLAIN,
             Family("medium", 1_000_000, 1_000),
-            (project(), rclone(), rclone("rclone, 32 transfers", "--transfers", "32"), airflow_operator()),
+            (
+                project(),
+                project_operator(),
+                rclone(),
+                rclone("rclone, 32 transfers", "--transfers", "32"),
+                airflow_operator(),
+            ),
             unit="objects",
             reference="rclone, 32 transfers",
+        ),
+        Scenario(
+            "memory",
+            "Peak memory against object size, budget and objects at a time",
+            PLAIN,
+            NOTHING,
+            (
+                _size(1 * GIB),
+                _size(4 * GIB),
+                _size(10 * GIB),
+                _size(4 * GIB, "--memory-budget", "64MiB", note=", budget 64 MiB"),
+                _count(64, 64 * MIB, "--objects-at-once", "1", note=", 1 at a time"),
+                _count(64, 64 * MIB, "--objects-at-once", "32", note=", 32 at a time"),
+                _count(64, 64 * MIB, "--objects-at-once", "32", "--memory-budget", "64MiB", note=", 32, 64 MiB"),
+            ),
+            unit="growth",
+        ),
+        Scenario(
+            "growth-size",
+            "Time and requests against the size of one object",
+            PLAIN,
+            NOTHING,
+            tuple(_size(mib * MIB) for mib in (1, 4, 16, 64, 256, 1024, 4096, 10240)),
+            unit="growth",
+        ),
+        Scenario(
+            "growth-count",
+            "Time and requests against the number of objects of 10 KB",
+            PLAIN,
+            NOTHING,
+            tuple(_count(count, 10_000) for count in (100, 1_000, 10_000)),
+            unit="growth",
+        ),
+        Scenario(
+            "start",
+            "What Airflow and this project cost before the first byte",
+            PLAIN,
+            NOTHING,
+            (
+                python("nothing", "pass"),
+                python("airflow.sdk", "import airflow.sdk"),
+                python("the operator's module", "import s3_to_azure.operators"),
+                python("the example DAG's file", "import s3_to_azure_migration"),
+                python(
+                    "Airflow's S3Hook and WasbHook",
+                    "import airflow.sdk; "
+                    "from airflow.providers.amazon.aws.hooks.s3 import S3Hook; "
+                    "from airflow.providers.microsoft.azure.hooks.wasb import WasbHook",
+                ),
+            ),
+            unit="growth",
         ),
     )
 }

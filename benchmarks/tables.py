@@ -34,7 +34,7 @@ class Result:
 
     name: str
     title: str
-    unit: Literal["bytes", "objects"]
+    unit: Literal["bytes", "objects", "growth"]
     reference: str
     limit: str | None
     runs: list[Run]
@@ -81,6 +81,8 @@ def rates(result: Result, run: Run) -> Rates | None:
 
 def summary(result: Result) -> list[dict[str, Any]]:
     """Return one row for each contender: medians, and medians of the ratios within each round."""
+    if result.unit == "growth":
+        return growth_rows(result)
     rounds: dict[str, dict[int, Rates]] = {name: {} for name in result.settings}
     costs: dict[str, list[Cost]] = {name: [] for name in result.settings}
     for run in result.runs:
@@ -123,6 +125,8 @@ def summary(result: Result) -> list[dict[str, Any]]:
 
 def table(result: Result) -> str:
     """Return the summary as a Markdown table."""
+    if result.unit == "growth":
+        return _growth_table(result)
     unit, cost = ("objects/s", "CPU ms per object") if result.unit == "objects" else ("MB/s", "CPU s per GiB")
     versus = f"x {result.reference}"
     head = ["contender", unit, "lowest to highest", versus, cost, versus]
@@ -146,6 +150,43 @@ def table(result: Result) -> str:
                 str(row["runs"]),
             ]
         )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def growth_rows(result: Result) -> list[dict[str, Any]]:
+    """Return one row for each contender: medians of what its runs took, nothing taken off."""
+    rows = []
+    for name in result.settings:
+        own = [(run, run.cost) for run in result.runs if run.contender == name and run.cost]
+        if own:
+            rows.append(
+                {
+                    "contender": name,
+                    "runs": len(own),
+                    "objects": own[0][0].objects,
+                    "size_bytes": own[0][0].size_bytes,
+                    "wall_s": median(cost.wall_s for _, cost in own),
+                    "cpu_s": median(cost.cpu_s for _, cost in own),
+                    "peak_rss_mib": max(cost.peak_rss_bytes for _, cost in own) / 2**20,
+                    "source_requests": median(run.source_requests for run, _ in own),
+                    "sink_requests": median(
+                        sum(count for kind, count in run.sink_requests.items() if kind != "connections")
+                        for run, _ in own
+                    ),
+                }
+            )
+    return rows
+
+
+def _growth_table(result: Result) -> str:
+    lines = [
+        ["what", "seconds", "CPU s", "peak RSS MiB", "requests to S3", "requests to Azure", "runs"],
+        ["---", *["---:"] * 6],
+    ]
+    for row in growth_rows(result):
+        requests = [f"{row[side]:,.0f}" if row["objects"] else "" for side in ("source_requests", "sink_requests")]
+        figures = [f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}", f"{row['peak_rss_mib']:,.0f}"]
+        lines.append([row["contender"], *figures, *requests, str(row["runs"])])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
