@@ -335,7 +335,7 @@ def _configuration(made: Rig, checksums_of: dict[Family, str]) -> str:
     )
     return f"""
 daemon off;
-worker_processes 1;
+master_process off;
 pid {directory}/nginx.pid;
 error_log stderr warn;
 user {_user()};
