@@ -23,6 +23,12 @@ _PROOFS: Final = (
 )
 _MOST_TASKS: Final = 1_000
 _MOST_AT_ONCE: Final = 1_000
+# A number and perhaps a unit, as engine.config reads it. Short, for the form shows it to whoever errs.
+_SIZE: Final = "^[0-9.]+ *([KMGTkmgt]i?)?[Bb]?$"
+
+_WHAT: Final = "What to copy"
+_HOW: Final = "How to copy it"
+_SPEED: Final = "How fast"
 
 
 def migration_params(
@@ -37,32 +43,51 @@ def migration_params(
     bandwidth_limit: str | None,
 ) -> dict[str, Param]:
     """Return the Params with the migration's defaults; buckets, containers and connections are DAG code, not Params."""
-    patterns: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
+    # In Airflow's form an empty text is null, and a text that may not be null must not be empty.
+    patterns: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string", "minLength": 1}}
     return {
         "prefix": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],
             title="Prefix",
             description="Copy only what lies below this prefix, itself below the source's; blobs keep their names.",
+            section=_WHAT,
+            examples=["2026/", "2026/11/"],
         ),
         "include": Param(
-            list(include),
+            list(include) or None,
             **patterns,
             title="Include",
-            description="Copy only keys that match one of these patterns, such as *.parquet; * matches / too.",
+            description="Copy only keys that match one of these patterns, one in a line, such as *.parquet; "
+            "* matches / too.",
+            section=_WHAT,
         ),
         "exclude": Param(
-            list(exclude),
+            list(exclude) or None,
             **patterns,
             title="Exclude",
-            description="Leave out keys that match one of these patterns; stronger than Include.",
+            description="Leave out keys that match one of these patterns, one in a line; stronger than Include.",
+            section=_WHAT,
+        ),
+        "dry_run": Param(
+            False,  # noqa: FBT003 - a Param's default
+            type="boolean",
+            title="Dry run",
+            description="Only plan, and print what would be copied.",
+            section=_WHAT,
         ),
         "overwrite": Param(
             overwrite,
             type="string",
             enum=["if_changed", "never", "always"],
+            values_display={
+                "if_changed": "if changed: unless the blob is a copy of this very version",
+                "never": "never: what is there stays",
+                "always": "always: copy again whatever is there",
+            },
             title="Overwrite",
-            description="Where a blob is there already: copy unless it is this very version, never, or always.",
+            description="Where a blob of that name is there already.",
+            section=_HOW,
         ),
         "integrity": Param(
             integrity,
@@ -71,20 +96,20 @@ def migration_params(
             title="Integrity",
             description="The weakest proof to accept; auto takes the strongest that S3's checksums allow. "
             "reread and readback transfer everything twice.",
+            section=_HOW,
         ),
         "refused_names": Param(
             refused_names,
             type="string",
             enum=["fail", "skip", "map"],
+            values_display={
+                "fail": "fail the run after all else is copied",
+                "skip": "skip and count them",
+                "map": "map the names reversibly (docs/fidelity.md)",
+            },
             title="Refused names",
-            description="Objects whose names Azure refuses: fail the run after all else is copied, only count them, "
-            "or map the names reversibly (see docs/fidelity.md).",
-        ),
-        "dry_run": Param(
-            False,  # noqa: FBT003 - a Param's default
-            type="boolean",
-            title="Dry run",
-            description="Only plan, and print what would be copied.",
+            description="Objects whose names Azure refuses.",
+            section=_HOW,
         ),
         "max_tasks": Param(
             max_tasks,
@@ -92,7 +117,8 @@ def migration_params(
             minimum=1,
             maximum=_MOST_TASKS,
             title="Most tasks",
-            description="Into how many tasks the work is shared out at most.",
+            description=f"Into how many tasks the work is shared out at most: 1 to {_MOST_TASKS:,}.",
+            section=_SPEED,
         ),
         "objects_at_once": Param(
             objects_at_once,
@@ -100,12 +126,18 @@ def migration_params(
             minimum=1,
             maximum=_MOST_AT_ONCE,
             title="Objects at once",
-            description="Objects in flight inside one task; they share its memory budget.",
+            description=f"Objects in flight inside one task, 1 to {_MOST_AT_ONCE:,}; they share its memory budget.",
+            section=_SPEED,
         ),
         "bandwidth_limit": Param(
             bandwidth_limit,
+            # The form shows the schema of a value that it refuses: a sentence in it is the only one that is read.
+            cure="Write a size such as 50MiB, or leave it empty.",
             type=["null", "string"],
+            pattern=_SIZE,
             title="Bandwidth limit",
             description="Most bytes a second for each task (not for the run), such as 50MiB; empty: no limit.",
+            section=_SPEED,
+            examples=["10MiB", "50MiB", "100MiB"],
         ),
     }
