@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import DAG, BaseOperator, Context, get_current_context, task
+from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, task
 
-from s3_to_azure.addresses import parse_destination, parse_source
+from s3_to_azure.addresses import is_template, parse_destination, parse_source
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.model import Overwrite
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
@@ -190,7 +190,10 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
 
             return plan_run(pointer, route(s3_prefix, container, blob_prefix), get_current_context())
 
-        @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False)
+        # Whoever waits for the data starts when all of it is proven to be there, not when some of it is.
+        written = [] if is_template(destination) else [Asset(f"az://{here.root}/{here.prefix}")]
+
+        @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False, outlets=written)
         def report(pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str) -> dict[str, Any]:
             from s3_to_azure.run_tasks import report_run
 

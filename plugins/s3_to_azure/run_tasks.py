@@ -6,10 +6,13 @@ Heavy to import (the SDKs come with the connections): imported when they run, ne
 import logging
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+from azure.storage.blob import BlobServiceClient
 
 from s3_to_azure import connections, run_state
 from s3_to_azure.engine.config import RetryBudget, parse_size
@@ -27,7 +30,7 @@ PLAN_KEY: Final = "plan"
 """XCom key under which the plan task leaves the plan's summary, for the web page."""
 
 REPORT_KEY: Final = "report"
-"""XCom key under which the report task leaves its summary when it fails; else it returns it."""
+"""XCom key under which the report task leaves its summary when it fails or is skipped; else it returns it."""
 
 _FAILURES_IN_LOG: Final = 20
 
@@ -60,12 +63,19 @@ def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) 
     Raises:
         BadState: There is no listing, or it is not what its pointer says.
     """
+    with closing(connections.azure_service(route.wasb_conn_id, lanes=1)) as service:
+        return _plan(service, pointer, route, context)
+
+
+def _plan(
+    service: BlobServiceClient, pointer: Mapping[str, Any] | None, route: Route, context: Context
+) -> list[dict[str, Any]]:
     params = context["params"]
     settings = PlanSettings(
         s3_prefix=route.s3_prefix,
         blob_prefix=route.blob_prefix,
         overwrite=params["overwrite"],
-        filters=Filters(include=tuple(params["include"]), exclude=tuple(params["exclude"])),
+        filters=Filters(include=tuple(params["include"] or ()), exclude=tuple(params["exclude"] or ())),
         refused_names=params["refused_names"],
         max_tasks=params["max_tasks"],
         split_bytes=parse_size(route.split_size, name="split_size"),
@@ -73,7 +83,6 @@ def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) 
         memory_budget_bytes=parse_size(route.memory_budget, name="memory_budget"),
         block_bytes=parse_size(route.block_size, name="block_size") if route.block_size else None,
     )
-    service = connections.azure_service(route.wasb_conn_id, lanes=1)
     destination = AzureContainer(service, route.container)
     retrier = Retrier(RetryBudget(), threading.Event())
     retrier.call("look at the container", lambda: destination.check(create=route.create_container))
@@ -97,14 +106,28 @@ def report_run(
 
     Raises:
         SomeObjectsFailed: Something failed, or is not accounted for.
+        AirflowSkipException: It is a dry run.
         BadState: The run has no listing.
     """
-    service = connections.azure_service(route.wasb_conn_id, lanes=1)
+    with closing(connections.azure_service(route.wasb_conn_id, lanes=1)) as service:
+        return _report(service, pointer, route, context, keep_state_days)
+
+
+def _report(
+    service: BlobServiceClient,
+    pointer: Mapping[str, Any] | None,
+    route: Route,
+    context: Context,
+    keep_state_days: int | None,
+) -> dict[str, Any]:
     files = run_state.files(service, route.state_container or route.container, context)
     known = _pointer(pointer, files)
     if context["params"]["dry_run"]:
-        log.info("Dry run: nothing was copied, so there is nothing to report; the plan is in the log of task plan")
-        return {"dry_run": True}
+        context["ti"].xcom_push(REPORT_KEY, {"dry_run": True})
+        # Not a success: that would say to whoever waits for the data that it is there.
+        raise AirflowSkipException(
+            "Dry run: nothing was copied, so there is nothing to report; the plan is in the log of task plan"
+        )
     report = make_report(files, known, keep_days=keep_state_days)
     summary = report.summary()
     for line in report_lines(summary):
