@@ -26,6 +26,8 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
     batches = _batches(tasks, plan_task, now)
     listing = next((as_mapping(task.results.get(_RESULT)) for task in tasks if task.operator == SENSOR), {})
     totals = _totals(batches, plan)
+    # What is mapped has a placeholder until the plan is made.
+    shown = [batch for batch in batches if batch.task.map_index >= 0 or batch.task.state]
     work = [batch for batch in batches if batch.at_work]
     stretches = [stretch for batch in batches for stretch in batch.stretches]
     began_s, step_s, values = rates(stretches, bins=_BINS)
@@ -50,8 +52,8 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
         "bytes_per_second": rate_now,
         "mean_bytes_per_second": round(totals["bytes_sent"] / (until - began_s)) if values and until > began_s else 0,
         "seconds_left": _seconds_left(totals, rate_now, ended=ended),
-        "tasks": dict(Counter(_kind(batch) for batch in batches)),
-        "batches": [batch.as_dict() for batch in batches if batch.task.map_index >= 0 or batch.task.state],
+        "tasks": dict(Counter(_kind(batch) for batch in shown)),
+        "batches": [batch.as_dict() for batch in shown],
         "other_tasks": [_other(task) for task in tasks if not is_copy(task)],
         "failures": [asdict(failed) for failed in failures[:_MOST_FAILURES]],
         "more_failures": max(0, _failed_objects(batches, report) - min(len(failures), _MOST_FAILURES)),

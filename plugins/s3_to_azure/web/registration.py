@@ -36,8 +36,6 @@ REACT_APPS: Final[list[dict[str, Any]]] = [
         "bundle_url": f"{URL_PREFIX[1:]}/static/migration.js",
         "destination": "dag_run",
         "url_route": "s3_to_azure_migration",
-        "icon": f"{URL_PREFIX[1:]}/static/icon.svg",
-        "icon_dark_mode": f"{URL_PREFIX[1:]}/static/icon-dark.svg",
     },
     {
         "name": "Migrations",
@@ -45,7 +43,5 @@ REACT_APPS: Final[list[dict[str, Any]]] = [
         "destination": "nav",
         "category": "browse",
         "url_route": "s3_to_azure_history",
-        "icon": f"{URL_PREFIX[1:]}/static/icon.svg",
-        "icon_dark_mode": f"{URL_PREFIX[1:]}/static/icon-dark.svg",
     },
 ]

@@ -3,8 +3,8 @@
 import { dateTime, minuteOfDay, rate, secondOfDay, size } from "./format.js";
 import { h, useState } from "./react.js";
 
-const WIDTH = 900;
-const HEIGHT = 180;
+const WIDTH = 1080;
+const HEIGHT = 190;
 const LEFT = 78;
 const BOTTOM = 24;
 const TOP = 10;
@@ -134,7 +134,7 @@ export function RunsChart({ runs, onOpen }) {
       h("rect", { ...place, className: isFailed ? "s3az-fill-bad" : "s3az-fill-busy", y: sent, height: foot - sent }),
       h("rect", { ...place, className: "s3az-fill-there", y: all, height: sent - all }),
       // A failed run that sent nothing must be seen too.
-      isFailed && h("rect", { ...place, className: "s3az-fill-bad", y: foot, height: 4 }),
+      isFailed && h("rect", { ...place, className: "s3az-fill-bad", y: foot - 4, height: 4 }),
     );
   };
   return h(

@@ -48,15 +48,20 @@ export function percent(part, total) {
   return Math.min(100, Math.round(share));
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const dateAndMinute = new Intl.DateTimeFormat(undefined, {
-  year: "numeric",
-  month: "short",
-  day: "2-digit",
-  hour: "2-digit",
-  minute: "2-digit",
-});
+// As Airflow's UI shows times: in the time zone that is chosen there, the day first, 24 hours.
+function timeFormat(options) {
+  const chosen = globalThis.localStorage?.getItem("timezone")?.replaceAll('"', "");
+  const all = { hourCycle: "h23", hour: "2-digit", minute: "2-digit", ...options };
+  try {
+    return new Intl.DateTimeFormat("sv", { ...all, timeZone: chosen || undefined });
+  } catch {
+    return new Intl.DateTimeFormat("sv", all);
+  }
+}
+
+const clock = timeFormat({ second: "2-digit" });
+const minute = timeFormat({});
+const dateAndMinute = timeFormat({ year: "numeric", month: "2-digit", day: "2-digit" });
 
 export const timeOfDay = (iso) => (iso ? clock.format(new Date(iso)) : "–");
 export const minuteOfDay = (date) => minute.format(date);

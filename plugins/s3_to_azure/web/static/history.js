@@ -2,7 +2,7 @@
 
 import { RunsChart } from "./chart.js";
 import { usePolled } from "./data.js";
-import { count, counted, dateTime, duration, rate, size, words } from "./format.js";
+import { count, dateTime, duration, rate, size, words } from "./format.js";
 import { historyApi, migrationPath } from "./links.js";
 import { h, Link, loadStyles, useId, useMemo, useState } from "./react.js";
 import { Badge, Card, Choice, Figure, Figures, Notice, Table } from "./widgets.js";
@@ -76,7 +76,7 @@ function Runs({ view, runs, isOneDag }) {
       h(
         Figures,
         { label: `The last ${view.days} days` },
-        h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? `${count(failedRuns)} failed` : "none failed", tone: failedRuns ? "bad" : undefined }),
+        h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? h("span", { className: "s3az-tone-bad" }, `${count(failedRuns)} failed`) : "none failed" }),
         h(Figure, { name: "Bytes sent", value: size(sentBytes) }),
         h(Figure, { name: "Saved by resume", value: size(sum((run) => run.bytes_resumed)) }),
         h(Figure, { name: "Objects copied", value: count(sum((run) => run.copied.objects)) }),
@@ -169,7 +169,7 @@ function Reasons({ runs }) {
       columns: [{ name: "Reason" }, { name: "Objects", isNumber: true }, { name: "Runs", isNumber: true }],
       rows: [...counts]
         .sort(([, one], [, other]) => other.objects - one.objects)
-        .map(([reason, sum]) => ({ key: reason, cells: [words(reason), count(sum.objects), counted(sum.runs, "run")] })),
+        .map(([reason, sum]) => ({ key: reason, cells: [words(reason), count(sum.objects), count(sum.runs)] })),
     }),
   );
 }

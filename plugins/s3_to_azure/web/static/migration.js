@@ -36,8 +36,8 @@ function Migration({ dagId, runId }) {
     h(Throughput, { view }),
     h(Failures, { view }),
     h(Report, { view }),
-    h(Plan, { view }),
     h(Tasks, { view }),
+    h(Plan, { view }),
   );
 }
 

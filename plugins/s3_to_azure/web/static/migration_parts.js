@@ -31,12 +31,18 @@ export function Overview({ view }) {
   const said = `${share}%, ${size(totals.bytes_done)} of ${size(totals.bytes_total)}`;
   const left = Math.max(0, totals.bytes_total - totals.bytes_done);
   const waiting = (tasks.waiting ?? 0) + (tasks.waiting_to_retry ?? 0);
+  const lost = tasks.failed ? `, ${count(tasks.failed)} failed` : "";
   const failed = view.report ? view.report.failed.objects : totals.objects_failed;
   return h(
     Card,
     {
       id: "overview",
-      title: h(Fragment, null, h("span", { className: "s3az-percent" }, `${share}%`), " ", phaseText(view)),
+      title: h(
+        Fragment,
+        null,
+        totals.bytes_total > 0 && h("span", { className: "s3az-percent" }, `${share}%`),
+        ` ${phaseText(view)}`,
+      ),
       aside: h(Badge, { state: view.run.state }),
     },
     h(Route, { view }),
@@ -70,8 +76,8 @@ export function Overview({ view }) {
         name: isEnded ? "Tasks" : "Tasks at work",
         value: isEnded ? count(view.batches.length) : count(tasks.running ?? 0),
         detail: isEnded
-          ? `${count(tasks.done ?? 0)} succeeded`
-          : `${count(waiting)} waiting, ${count(tasks.done ?? 0)} done`,
+          ? `${count(tasks.done ?? 0)} succeeded${lost}`
+          : `${count(waiting)} waiting, ${count(tasks.done ?? 0)} done${lost}`,
       }),
       h(Figure, {
         name: "Not sent again",
@@ -107,7 +113,7 @@ export function Failures({ view }) {
       h("span", { className: "s3az-reason" }, failed.reason),
       h(
         Link,
-        { to: logPath(view.run, failed.task_id, failed.map_index, failed.try_number) },
+        { to: logPath(view.run, failed.task_id, failed.map_index, failed.try_number), className: "s3az-nowrap" },
         failed.map_index === null ? `Log of ${failed.task_id}` : `Task ${failed.map_index}, try ${failed.try_number}`,
       ),
       failed.will_retry ? h(Badge, { state: "up_for_retry", label: "a retry may follow" }) : h(Badge, { state: "failed" }),
@@ -348,7 +354,9 @@ function Slowest({ report }) {
 
 /** The run's other tasks that failed: without them nothing is copied. */
 export function OtherTasks({ view }) {
-  const failed = view.other_tasks.filter((task) => ["failed", "up_for_retry"].includes(task.state));
+  // The report's task fails when an object did: then the page says more than its log.
+  const isTold = (task) => task.task_id === "report" && view.report;
+  const failed = view.other_tasks.filter((task) => ["failed", "up_for_retry"].includes(task.state) && !isTold(task));
   return failed.map((task) =>
     h(
       Notice,
