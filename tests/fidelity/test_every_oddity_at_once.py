@@ -1,0 +1,138 @@
+"""A bucket with every oddity at once: planned, copied, reported, and accounted for to the last object."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from azure.storage.blob import ContainerClient
+
+from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.engine.batch_run import copy_batch
+from s3_to_azure.engine.config import CopySettings, RetryBudget
+from s3_to_azure.engine.errors import SomeObjectsFailed
+from s3_to_azure.engine.fidelity import Fidelity, tags_from_azure
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.manifest import write_manifest
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.names import metadata_from_azure
+from s3_to_azure.engine.plan_files import read_plan_index
+from s3_to_azure.engine.planning import PlanSettings, make_plan
+from s3_to_azure.engine.reconcile import reconcile
+from s3_to_azure.engine.report import make_report
+from s3_to_azure.engine.transfer import Workshop
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.ports import ObjectSource
+from tests.fakes.state_memory import MemoryState
+from tests.real_stores import azure_container, s3_source
+
+LANES = 8
+
+
+@pytest.fixture
+def stores(
+    s3_server: LocalS3, azure_server: LocalAzure, container: ContainerClient
+) -> Iterator[tuple[ObjectSource, AzureContainer]]:
+    """Return both stores."""
+    source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
+    yield source, destination
+    source.close()
+    destination.close()
+
+
+def a_run(source: ObjectSource, destination: AzureContainer, bucket: str) -> dict[str, Receipt]:
+    """List, plan, copy every batch and report, as a run does; return the receipts by key."""
+    files = MemoryState()
+    pointer = write_manifest(source.list(bucket, ""), files, bucket=bucket, prefix="")
+    settings = PlanSettings(s3_prefix="", blob_prefix="", refused_names="map", batch_bytes=32 * MIB)
+    plan = make_plan(files, pointer, destination, settings)
+    quick = RetryBudget(attempts=2, first_wait_s=0.01, longest_wait_s=0.01)
+    copying = CopySettings(
+        refused_names="map", fidelity=Fidelity.of(CHOICES), lanes=4, objects_at_once=LANES, retry=quick
+    )
+    for batch in plan.batches:
+        with Workshop(source, destination, copying) as shop:
+            try:
+                copy_batch(shop, files, batch, bucket=bucket, s3_prefix="", blob_prefix="", try_number=1)
+            except SomeObjectsFailed:
+                pass
+    receipts = {listed.key: account.receipt for listed, account in reconcile(files, pointer, read_plan_index(files))}
+    report = make_report(files, pointer)
+    counted = Counter(receipt.status for receipt in receipts.values())
+    assert {status: report.total(status).objects for status in counted} == counted
+    assert sum(counted.values()) == pointer.objects == report.listed.objects
+    return receipts
+
+
+def check_first(expected: dict[str, Oddity], receipts: dict[str, Receipt]) -> None:
+    """Compare every receipt with what must become of its object."""
+    assert set(receipts) == set(expected)
+    for key, oddity in expected.items():
+        receipt = receipts[key]
+        shown = (oddity.kind, receipt.status, receipt.reason.partition(":")[0])
+        assert shown == (oddity.kind, oddity.status, oddity.reason), receipt
+        if oddity.status == "copied":
+            assert (oddity.kind, receipt.verified_by, receipt.blob) == (oddity.kind, oddity.rung, oddity.blob_name)
+
+
+def check_blob(container: ContainerClient, oddity: Oddity) -> None:
+    """Read the blob with Azure's own SDK: its bytes, and what belongs to it."""
+    client = container.get_blob_client(oddity.blob_name)
+    assert client.download_blob(decompress=False).readall() == oddity.data, oddity.kind
+    properties = client.get_blob_properties()
+    metadata = metadata_from_azure(properties.metadata)
+    for name, value in oddity.arguments.get("Metadata", {}).items():
+        if not name.startswith("s3_"):
+            assert metadata[name] == value
+    assert metadata["s3_etag"] != "forged"
+    assert properties.content_settings.content_encoding == oddity.arguments.get("ContentEncoding")
+    if oddity.tags:
+        assert tags_from_azure(client.get_blob_tags()) == oddity.tags
+    if oddity.kind == "infrequent access":
+        assert properties.blob_tier == "Cool"
+
+
+def accounted(
+    objects: int, stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
+) -> None:
+    """Fill both sides, run twice, and look at everything."""
+    source, destination = stores
+    expected = {oddity.key: oddity for oddity in oddities(objects)}
+    assert len(expected) == objects
+    with ThreadPoolExecutor(LANES) as crew:
+        list(crew.map(lambda oddity: oddity.upload(s3_client, bucket), expected.values()))
+    prepare_container(container, objects)
+    receipts = a_run(source, destination, bucket)
+    check_first(expected, receipts)
+    copied = [oddity for oddity in expected.values() if oddity.status == "copied"]
+    with ThreadPoolExecutor(LANES) as crew:
+        list(crew.map(lambda oddity: check_blob(container, oddity), copied))
+    # The local server has restored by now what was asked for; nothing else moves in the second run.
+    again = a_run(source, destination, bucket)
+    for key, oddity in expected.items():
+        waited = oddity.reason == "waiting_for_restore"
+        becomes = "copied" if waited else "unchanged" if oddity.status == "copied" else oddity.status
+        assert (oddity.kind, again[key].status) == (oddity.kind, becomes), again[key]
+
+
+def test_every_kind(
+    stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
+) -> None:
+    """One of each kind."""
+    accounted(64, stores, s3_client, bucket, container)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_thousand_objects(
+    stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
+) -> None:
+    """The whole bucket."""
+    accounted(OBJECTS, stores, s3_client, bucket, container)
+
+
+def test_every_kind_is_among_the_first() -> None:
+    """The short test sees all kinds that the long one sees."""
+    assert {oddity.kind for oddity in oddities(64)} == {oddity.kind for oddity in oddities()}
