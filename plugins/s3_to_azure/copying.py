@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final, Protocol
@@ -71,9 +71,10 @@ def bench(places: Places, settings: CopySettings, cancelled: threading.Event) ->
     lanes = settings.lanes + settings.objects_at_once
     source = connections.s3_source(places.aws_conn_id, lanes=lanes, **places.s3_arguments)
     service = connections.azure_service(places.wasb_conn_id, lanes=lanes, hook_arguments=places.wasb_arguments)
-    destination = AzureContainer(service, places.container)
-    with Workshop(source, destination, settings, cancelled=cancelled) as shop:
-        yield Bench(shop, service)
+    with closing(source), closing(service):
+        destination = AzureContainer(service, places.container)
+        with Workshop(source, destination, settings, cancelled=cancelled) as shop:
+            yield Bench(shop, service)
 
 
 class Job(Protocol):

@@ -2,6 +2,7 @@
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -139,18 +140,20 @@ class S3ObjectsSensor(BaseSensorOperator):
             source = connections.s3_source(
                 self.aws_conn_id, lanes=1, verify=self.s3_verify, hook_arguments=self.s3_extra_args
             )
-            found = self._count(source)
-            there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
-            if found < self.min_objects and not self.allow_empty:
-                self.log.info("Waiting: %s of %s %s", f"{found:,}", count_text(self.min_objects, "object"), there)
-                return False
-            if self.state_container is None:
-                self.log.info("%s or more %s", count_text(found, "object"), there)
-                return True
-            service = connections.azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
-            files = run_state.files(service, self.state_container, context, create=self.create_container)
-            listing = source.list(self.bucket_name, self.prefix)
-            pointer = write_manifest(listing, files, bucket=self.bucket_name, prefix=self.prefix)
+            with closing(source):
+                found = self._count(source)
+                there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
+                if found < self.min_objects and not self.allow_empty:
+                    self.log.info("Waiting: %s of %s %s", f"{found:,}", count_text(self.min_objects, "object"), there)
+                    return False
+                if self.state_container is None:
+                    self.log.info("%s or more %s", count_text(found, "object"), there)
+                    return True
+                service = connections.azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
+                with closing(service):
+                    files = run_state.files(service, self.state_container, context, create=self.create_container)
+                    listing = source.list(self.bucket_name, self.prefix)
+                    pointer = write_manifest(listing, files, bucket=self.bucket_name, prefix=self.prefix)
             self.log.info(
                 "Listed %s (%s) %s; the listing is %s/%s",
                 count_text(pointer.objects, "object"),

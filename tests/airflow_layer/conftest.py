@@ -34,11 +34,12 @@ WASB = "wasb_local"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Airflow and its dependencies deprecate each other: their warnings are not this project's."""
+    """Let Airflow and its dependencies deprecate each other, and a stopped task leave its sockets to its process."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,6 +72,7 @@ def service_client(
         max_single_put_size=MAX_BLOCK_BYTES,
     )
     # A proxy needs the SDK's session for the blocks too.
+    made.http = session
     made.writer = None if proxies else BlockWriter(made, verify=verify)
     return made
 
@@ -80,6 +81,15 @@ class StreamingClient(BlobServiceClient):
     """An account's client with a writer for blocks; without one, blocks go through the SDK."""
 
     writer: BlockWriter | None = None
+    http: GuardedSession | None = None
+
+    def close(self) -> None:
+        """Close all connections; the SDK leaves those of a session that is not its own."""
+        super().close()
+        if self.http:
+            self.http.close()
+        if self.writer:
+            self.writer.close()
 
 
 class AzureContainer:
@@ -245,8 +255,6 @@ class AzureContainer:
     def close(self) -> None:
         """Close all connections."""
         self._service.close()
-        if self._writer:
-            self._writer.close()
 
     def _has_hierarchical_namespace(self) -> bool:
         """Ask what kind of account it is; one that does not tell this identity is taken for a flat one."""
