@@ -9,6 +9,8 @@ LOCK_DATE_RCLONE ?= 2026-10-22
 LOCK_ARGS ?=
 # make test PYTEST_ARGS="-k blocks -x"
 PYTEST_ARGS ?=
+# make compose-check COMPOSE_CHECK_ARGS="--stand-ins --keep-images"
+COMPOSE_CHECK_ARGS ?=
 # make bench BENCH_ARGS="--scenario plain --runs 5"
 BENCH_ARGS ?=
 
@@ -38,10 +40,10 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all bench check format lock clean
+.PHONY: help setup demo up down test test-all bench check compose-check wheel format lock clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(SETUP) ## Install everything, inside this directory (a minute with warm caches)
 	@echo "Everything is installed."
@@ -72,6 +74,13 @@ check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabili
 	.venv/bin/lint-imports
 	$(PYTHON_BIN) .ci/audit.py requirements.txt .ci/known-vulnerabilities.txt
 
+compose-check: $(VENV_READY) ## Bring docker-compose.yaml up, run its DAG, take it down (needs Docker, or root on Debian 12)
+	@$(PYTHON_BIN) -m tests.compose.check $(COMPOSE_CHECK_ARGS)
+
+wheel: $(UV_READY) ## Build the wheel and the source package into dist/
+	@$(UV) build --quiet --out-dir dist
+	@ls dist/*
+
 format: $(VENV_READY) ## Format the code and mend what the linter can mend
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
@@ -84,7 +93,7 @@ lock: $(UV_READY) $(CLOUD_READY) ## Make all locks again from pyproject.toml and
 
 clean: ## Remove everything that was installed or cached in this directory
 	rm -rf .tools .venv .venv-cloud local_cloud/node_modules
-	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A candidate counts only if it runs (a version manager's shim may exist and fail) and can make an environment.
