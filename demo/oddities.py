@@ -207,7 +207,7 @@ _BELONGINGS: Final = (
         "somebody's key",
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _CUSTOMER_KEY},
         status="failed",
-        reason="unexpected_answer",
+        reason="customer_key_wanted",
     ),
 )
 _PLACES: Final = (

@@ -12,7 +12,7 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.config import CopySettings
-from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.engine.errors import CustomerKeyWanted, WrongUse
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
 from s3_to_azure.stores.s3_options import ReadOptions
@@ -116,7 +116,7 @@ def test_customer_key(
         with Workshop(source, destination, CopySettings(block_bytes=MIB, lanes=1)) as shop:
             task = CopyTask(bucket, "k", "k")
             if reading is None:
-                with pytest.raises(TransferError):
+                with pytest.raises(CustomerKeyWanted, match="sse_customer_key"):
                     copy_object(shop, task)
             else:
                 receipt = copy_object(shop, task)

@@ -19,6 +19,7 @@
         │   ├── AccessDenied           the identity may not
         │   ├── CredentialsRefused     the identity is not one: wrong key, expired for good
         │   ├── KeyManagementDenied    the KMS key of the object
+        │   ├── CustomerKeyWanted      the object is under a key of its owner's (SSE-C)
         │   ├── CertificateRefused     TLS
         │   └── ClockSkewed
         ├── SourceError
@@ -198,6 +199,12 @@ class KeyManagementDenied(AccessError):
     """The object's KMS key cannot be used."""
 
     says = "S3 could not decrypt {thing} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled."
+
+
+class CustomerKeyWanted(AccessError):
+    """The object cannot be read without the key that its owner keeps."""
+
+    says = "S3 refused to read {thing} as it was asked for ({code}). It is most likely encrypted with a key that its owner keeps (SSE-C): put that key into the connection's extra field sse_customer_key, or S3_SSE_CUSTOMER_KEY."
 
 
 class CertificateRefused(AccessError):

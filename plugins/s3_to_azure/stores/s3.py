@@ -145,7 +145,7 @@ class S3Source:
                 )
         except TransferError as error:
             # A HEAD's answer has no body, so its cause is unknown; a GET of one byte names it.
-            if isinstance(error, ObjectNotFound) or error.attributes.get("code") in (
+            if isinstance(error, (ObjectNotFound, UnexpectedAnswer)) or error.attributes.get("code") in (
                 "400",
                 "403",
                 "Bad Request",

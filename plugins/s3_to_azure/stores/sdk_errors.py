@@ -115,6 +115,8 @@ def s3_error(
         return errors.ObjectArchived(bucket=bucket, key=key, code=code)
     if code.startswith("KMS"):
         return errors.KeyManagementDenied(thing=thing, code=code)
+    if code == "InvalidRequest" and status == 400 and key is not None:
+        return errors.CustomerKeyWanted(thing=thing, code=code)
     if code == "RequestTimeTooSkewed":
         return errors.ClockSkewed(service=S3, thing=thing, code=code)
     if code in _S3_CREDENTIALS or status == 401:
