@@ -1,0 +1,285 @@
+"""S3's side fails; the blob is the object, or there is none. Named by the promises and invariants of docs/design.md."""
+
+import random
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from s3_to_azure.engine.errors import (
+    ConnectionFailed,
+    IntegrityError,
+    ObjectNotFound,
+    SourceChanged,
+    Throttled,
+    TransientError,
+    UnexpectedAnswer,
+)
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.transfer import copy_object
+from tests.engine.workshops import QUICK, some_bytes, task, workshop
+from tests.fakes.memory_destination import MemoryDestination
+from tests.faults.conftest import Clouds
+from tests.faults.faulty_proxy import Answer, Cut, Fault, Flip, Forget, Lose, Request, Shorten, Stall
+from tests.real_stores import s3_source
+
+SMALL = 100_000
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("after_bytes", [0, 1, 300_000, MIB - 1])
+def test_promise_3_block_cut_midway_is_resumed_at_its_byte(
+    clouds: Clouds, data: bytes, after_bytes: int, reset: bool
+) -> None:
+    """A GET that ends inside a block goes on where it ended."""
+    clouds.s3.fail("get range", Cut(after_bytes, reset))
+    receipt = clouds.copy(lanes=1)
+    assert clouds.blob() == data
+    assert (receipt.retries, receipt.verified_by) == (1, "crc64nvme")
+    ranges = [request.headers["range"] for request in clouds.s3.seen if request.is_("get range")]
+    first, second = ranges[0], ranges[1]
+    assert first == f"bytes=0-{MIB - 1}"
+    assert second.endswith(f"-{MIB - 1}")
+    if not reset:
+        # A reset may take bytes with it that had arrived; an orderly end must not.
+        assert second == f"bytes={after_bytes}-{MIB - 1}"
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("after_bytes", [0, 1, SMALL - 1])
+def test_promise_3_small_object_cut_midway(clouds: Clouds, after_bytes: int, reset: bool) -> None:
+    """An object of one request is resumed at its byte, still pinned to its version."""
+    data = some_bytes(SMALL)
+    clouds.put(data)
+    clouds.s3.fail("get whole", Cut(after_bytes, reset))
+    receipt = clouds.copy()
+    assert clouds.blob() == data
+    assert receipt.retries == 1
+    assert all("if-match" in r.headers for r in clouds.s3.seen if r.kind.startswith("get "))
+
+
+def test_invariant_1_every_get_is_pinned(clouds: Clouds, data: bytes) -> None:
+    """Every GET for bytes carries If-Match, and none carries a signature in its URL."""
+    clouds.copy()
+    reads = [request for request in clouds.s3.seen if request.kind in ("get range", "get whole")]
+    assert len(reads) >= 6
+    assert all(request.headers["if-match"].strip('"') for request in reads)
+    assert all("?" not in request.path for request in reads)
+
+
+@pytest.mark.parametrize("after_bytes", [0, 500_000])
+def test_promise_2_stalled_socket_is_given_up(
+    clouds: Clouds, data: bytes, after_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that says nothing more is left after the read timeout, and its block resumed."""
+    monkeypatch.setattr("s3_to_azure.stores.s3.READ_TIMEOUT_S", 1.0)
+    clouds.s3.fail("get range", Stall(after_bytes))
+    receipt = clouds.copy(lanes=2)
+    assert clouds.blob() == data
+    assert receipt.retries == 1
+
+
+@pytest.mark.parametrize(("kind", "size_bytes"), [("get whole", SMALL), ("get range", 3 * MIB)])
+def test_promise_3_early_end_with_a_length_that_says_it_is_all(clouds: Clouds, kind: str, size_bytes: int) -> None:
+    """An answer shorter than what was asked for, yet complete by its own length, is not taken."""
+    clouds.put(some_bytes(size_bytes))
+    clouds.s3.always(kind, Shorten(1))
+    with pytest.raises(UnexpectedAnswer):
+        clouds.copy()
+    assert not clouds.is_there()
+
+
+@pytest.mark.parametrize(("size_bytes", "kind"), [(1, "get whole"), (SMALL, "get whole"), (5 * MIB, "get range")])
+@pytest.mark.parametrize("checksum", ["CRC64NVME", "CRC32C"])
+def test_promise_3_one_flipped_byte_is_cured(clouds: Clouds, size_bytes: int, kind: str, checksum: str) -> None:
+    """A byte flipped on the way in is found by the object's checksum, read again, and committed right."""
+    data = some_bytes(size_bytes)
+    clouds.put(data, checksum=checksum)
+    clouds.s3.fail(kind, Flip(12_345))
+    receipt = clouds.copy()
+    assert clouds.s3.faults == 1
+    assert clouds.blob() == data
+    assert receipt.verified_by == checksum.lower()
+
+
+@pytest.mark.parametrize(("size_bytes", "kind"), [(SMALL, "get whole"), (3 * MIB, "get range")])
+def test_promise_3_flipped_bytes_that_stay_are_never_committed(clouds: Clouds, size_bytes: int, kind: str) -> None:
+    """Invariant 5 too: the blob that was there before stays readable and whole."""
+    clouds.put(some_bytes(size_bytes))
+    clouds.container.upload_blob("k", b"the previous good blob")
+    clouds.s3.always(kind, Flip(7))
+    with pytest.raises(IntegrityError):
+        clouds.copy()
+    assert clouds.blob() == b"the previous good blob"
+
+
+def storm(seed: int, share: float, *faults: Fault) -> Any:
+    """Return a plan in which that share of all GETs and HEADs meets one of the faults."""
+    chance, lock = random.Random(seed), threading.Lock()
+
+    def plan(request: Request) -> Fault | None:
+        with lock:
+            return chance.choice(faults) if chance.random() < share and request.method in ("GET", "HEAD") else None
+
+    return plan
+
+
+SLOW_DOWN = Answer(503, {"Retry-After": "0"}, b"<Error><Code>SlowDown</Code></Error>")
+INTERNAL = Answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_promise_2_storm_of_503_and_500(clouds: Clouds, data: bytes, seed: int) -> None:
+    """Three in ten requests are refused, others are cut, reset or lost: the object arrives, each block once."""
+    clouds.s3.plan = storm(seed, 0.3, SLOW_DOWN, INTERNAL, Cut(100_000), Cut(200_000, reset=True), Lose())
+    receipt = clouds.copy(retry=QUICK.__class__(attempts=12, first_wait_s=0.01, longest_wait_s=0.05))
+    assert clouds.blob() == data
+    assert clouds.s3.faults > 0
+    assert receipt.retries > 0
+    assert receipt.bytes_sent == len(data)
+    assert clouds.azure.count("put block") == 6
+
+
+def test_promise_2_refused_for_ever_keeps_what_is_staged(clouds: Clouds, data: bytes) -> None:
+    """When the budget of tries is used up, the error is transient, and the staged blocks wait for the next try."""
+    clouds.s3.plan = lambda request: (
+        SLOW_DOWN if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
+    )
+    with pytest.raises(Throttled):
+        clouds.copy(lanes=1)
+    assert clouds.staged() == [MIB]
+    clouds.s3.plan = lambda _: None
+    receipt = clouds.copy()
+    assert clouds.blob() == data
+    assert (receipt.blocks_resumed, receipt.bytes_sent) == (1, len(data) - MIB)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "kind", "header"), [(SMALL, "get whole", "if-match"), (3 * MIB, "get range", "if-match")]
+)
+def test_invariant_1_server_that_ignores_if_match(clouds: Clouds, size_bytes: int, kind: str, header: str) -> None:
+    """The answer's own ETag is compared: bytes of another version are never mixed in."""
+    clouds.put(some_bytes(size_bytes, seed=1))
+    changed = threading.Event()
+
+    def plan(request: Request) -> Fault | None:
+        if not request.is_(kind):
+            return None
+        if not changed.is_set():
+            changed.set()
+            clouds.put(some_bytes(size_bytes, seed=2))
+        return Forget((header,))
+
+    clouds.s3.plan = plan
+    with clouds.workshop(lanes=1) as shop:
+        listed = next(iter(clouds.source.list(clouds.bucket, "k")))
+        receipt = copy_object(shop, task("k", clouds.bucket, listed=listed))
+    assert clouds.blob() == some_bytes(size_bytes, seed=2)
+    assert receipt.blocks_resumed == 0
+
+
+def test_promise_3_server_that_ignores_range(clouds: Clouds, data: bytes) -> None:
+    """The whole object in place of a range is refused, not cut to size."""
+    clouds.s3.always("get range", Forget(("range",)))
+    with pytest.raises(UnexpectedAnswer):
+        clouds.copy()
+    assert not clouds.is_there()
+    assert clouds.staged() == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_invariant_9_redirects_are_refused(clouds: Clouds, data: bytes, status: int) -> None:
+    """Neither bytes nor signature go to where a redirect points."""
+    trap = MemoryDestination()
+    elsewhere = clouds.azure.url
+    clouds.s3.always("get range", Answer(status, {"Location": f"{elsewhere}/trap"}))
+    before = len(clouds.azure.seen)
+    with pytest.raises(UnexpectedAnswer, match="redirect"):
+        workshop_copy(clouds, trap)
+    assert len(clouds.azure.seen) == before
+    assert trap.blobs == {}
+
+
+def workshop_copy(clouds: Clouds, destination: MemoryDestination) -> None:
+    """Copy into memory, so that nothing but the source's own requests can reach the other proxy."""
+    with workshop(clouds.source, destination) as shop:
+        copy_object(shop, task("k", clouds.bucket))
+
+
+@pytest.mark.parametrize("blocks_before", [1, 3])
+def test_invariant_1_overwritten_midway(clouds: Clouds, data: bytes, blocks_before: int) -> None:
+    """An object overwritten while it is copied arrives as its new version, whole."""
+    new = some_bytes(4 * MIB, seed=7)
+    reads = 0
+
+    def plan(request: Request) -> Fault | None:
+        nonlocal reads
+        if request.is_("get range"):
+            reads += 1
+            if reads == blocks_before + 1:
+                clouds.put(new)
+        return None
+
+    clouds.s3.plan = plan
+    receipt = clouds.copy(lanes=1)
+    assert clouds.blob() == new
+    assert (receipt.size_bytes, receipt.verified_by) == (len(new), "crc64nvme")
+
+
+def test_invariant_5_deleted_midway(clouds: Clouds, data: bytes) -> None:
+    """An object deleted while it is copied fails by name; what was there before stays."""
+    clouds.container.upload_blob("k", b"before")
+    clouds.s3.plan = lambda request: (
+        clouds.s3_client.delete_object(Bucket=clouds.bucket, Key="k") and None if request.is_("get range") else None
+    )
+    with pytest.raises((ObjectNotFound, SourceChanged)):
+        clouds.copy(lanes=1)
+    assert clouds.blob() == b"before"
+
+
+@dataclass
+class Renewing:
+    """Credentials that change with every use."""
+
+    uses: int = 0
+
+    def get_frozen_credentials(self) -> Any:
+        """Return the next pair."""
+        from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415 - the test's own edge
+
+        self.uses += 1
+        return ReadOnlyCredentials("test", f"secret-{self.uses}", f"token-{self.uses}")
+
+
+def test_promise_2_credentials_change_every_request(clouds: Clouds, data: bytes) -> None:
+    """Each block is signed when it is sent, with the credentials of that moment."""
+    renewing = Renewing()
+    clouds.source._credentials = renewing
+    clouds.copy()
+    assert clouds.blob() == data
+    tokens = {r.headers["x-amz-security-token"] for r in clouds.s3.seen if r.is_("get range")}
+    assert len(tokens) == 6
+
+
+EXPIRED = Answer(400, {}, b"<Error><Code>ExpiredToken</Code></Error>")
+
+
+def test_promise_2_credentials_that_expire_for_good(clouds: Clouds, data: bytes) -> None:
+    """Expired credentials are permanent, are not tried again, and leave the staged blocks."""
+    clouds.s3.plan = lambda request: (
+        EXPIRED if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
+    )
+    with pytest.raises(Exception, match="refused the credentials") as caught:
+        clouds.copy(lanes=1)
+    assert not isinstance(caught.value, TransientError)
+    assert clouds.s3.count("get range") <= 4
+    assert clouds.staged() == [MIB]
+
+
+def test_server_not_there(clouds: Clouds) -> None:
+    """Nobody listens: transient, after the budget of tries."""
+    source = s3_source(clouds.s3_server, endpoint_url="http://127.0.0.1:1")
+    with workshop(source, clouds.destination) as shop, pytest.raises(ConnectionFailed):
+        copy_object(shop, task("k", clouds.bucket))
+    source.close()
