@@ -1,0 +1,231 @@
+"""Bring docker-compose.yaml up for real, run the DAG on two workers, and take everything down again.
+
+Run by `make compose-check`. With a Docker Engine that runs, it uses that one and the upstream images; where there is
+none it runs one of its own with stand-in images (`private_engine`, `stand_ins`), and says what they do not prove.
+"""
+
+import argparse
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import boto3
+from azure.storage.blob import BlobServiceClient
+from botocore.config import Config
+
+from demo.samples import samples
+from local_cloud.processes import ServerError, free_port
+from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY
+from tests.compose.private_engine import NoEngineError, Packages, private_engine, remove_data
+from tests.compose.stack import Api, CheckError, Stack, fresh_copy
+from tests.compose.stand_ins import ROOT, UNPROVEN, make_images
+
+_HOME: Final = ROOT / ".tools" / "compose-check"
+_IMAGE: Final = "s3-to-azure-airflow:compose-check"
+_WORKERS: Final = 2
+_PREFIX: Final = "nightly/"
+_BUCKET: Final = "demo-source"
+_CONTAINER: Final = "demo-destination"
+_STATE: Final = "_s3_to_azure/"
+# Larger than what the local servers move while the api-server is away.
+_LONG_KEY: Final = "nightly/long/backup.img"
+_LONG_BYTES: Final = 1024 * 1024 * 1024
+_OUTAGE_S: Final = 30.0
+_STARTED: Final = time.monotonic()
+
+
+def main() -> int:
+    """Run the check; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make compose-check", description=__doc__)
+    parser.add_argument("--stand-ins", action="store_true", help="an engine of our own, even where one is running")
+    parser.add_argument("--keep-images", action="store_true", help="keep its images for the next time")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as resources:
+            own = arguments.stand_ins or not _engine_runs()
+            environment: Mapping[str, str] = os.environ
+            if own:
+                environment = resources.enter_context(_own_engine(keep_images=arguments.keep_images))
+            scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="compose-check-")))
+            check(scratch, environment)
+    except (CheckError, NoEngineError, ServerError, subprocess.SubprocessError) as error:
+        sys.stderr.write(f"compose-check FAILED: {error}\n")
+        return 1
+    if own:
+        sys.stdout.write(f"\n{UNPROVEN}\n\n")
+    say("compose-check passed, and nothing of it is left running")
+    return 0
+
+
+def check(scratch: Path, environment: Mapping[str, str]) -> None:
+    """Bring the stack up, look at everything it promises, take it down.
+
+    Raises:
+        CheckError: It does not keep a promise.
+    """
+    overrides = {
+        "AIRFLOW_PORT": str(free_port()),
+        "LOCALSTACK_PORT": str(free_port()),
+        "AZURITE_PORT": str(free_port()),
+        "AIRFLOW_IMAGE": _IMAGE,
+        # One task a worker, so that two batches cannot both go to the same one.
+        "WORKER_CONCURRENCY": "1",
+    }
+    with fresh_copy(scratch, environment, overrides) as stack:
+        say("without secrets it refuses to start, and names the script that makes them")
+        stack.compose("build", quiet=True)
+        say("the images are built")
+        stack.compose("up", "--detach", "--wait", f"--scale=airflow-worker={_WORKERS}", quiet=True)
+        say(f"all services are healthy: {', '.join(stack.compose('ps', '--services').split())}")
+        _look_at_secrets(stack)
+        _look_at_ports(stack)
+        api = _look_at_passwords(stack)
+        api.unpause()
+        _first_night(stack, api)
+        _api_server_goes_away(stack, api)
+        stack.compose("up", "--detach", "--wait", f"--scale=airflow-worker={_WORKERS}", quiet=True)
+        say("a second `up` changes nothing, and ends well")
+    left = stack.left_behind()
+    if left:
+        raise CheckError(f"`down` left behind: {left}")
+    stack.docker("image", "rm", "--force", _IMAGE)
+
+
+def say(text: str) -> None:
+    """Print a line with the seconds since the start."""
+    sys.stdout.write(f"{time.monotonic() - _STARTED:5.0f} s  {text}\n")
+    sys.stdout.flush()
+
+
+def _look_at_secrets(stack: Stack) -> None:
+    kept_back = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_ADMIN_PASSWORD")
+    seen = stack.compose("exec", "-T", "airflow-worker", "env")
+    for name in kept_back:
+        if stack.settings[name] in seen:
+            raise CheckError(f"a worker's environment holds {name}")
+    processes = stack.compose("top", quiet=True)
+    for name, value in stack.settings.items():
+        if name.endswith(("_PASSWORD", "_SECRET", "_KEY")) and value in processes:
+            raise CheckError(f"a list of processes shows {name}")
+    for service in ("airflow-worker", "airflow-apiserver"):
+        files = stack.compose("exec", "-T", service, "sh", "-c", "ls -A /opt/s3-to-azure /opt/airflow")
+        if ".env" in files.split():
+            raise CheckError("the image holds .env")
+    say("workers hold no database password, no Fernet key, no signing key; no process shows a secret")
+
+
+def _look_at_ports(stack: Stack) -> None:
+    published = [line for line in stack.compose("ps", "--format", "{{.Ports}}").split() if "->" in line]
+    if len(published) != 3 or not all(port.startswith("127.0.0.1:") for port in published):
+        raise CheckError(f"published ports must be three, on loopback only: {published}")
+    say("three published ports, all of them on loopback")
+
+
+def _look_at_passwords(stack: Stack) -> Api:
+    url, user = f"http://127.0.0.1:{stack.settings['AIRFLOW_PORT']}", stack.settings["AIRFLOW_ADMIN_USER"]
+    for guess in ("", "airflow", "admin"):
+        try:
+            Api(url, user, guess)
+        except CheckError:
+            continue
+        raise CheckError(f"the password {guess!r} lets {user} in")
+    api = stack.api()
+    say("the password of .env signs in, and no usual one does")
+    return api
+
+
+def _first_night(stack: Stack, api: Api) -> None:
+    # The schedule's own run, for the night before, comes first: the DAG was just let run.
+    api.wait_for_success(api.trigger())
+    copies = [i for i in api.task_instances("~") if i["task_id"] == "copy" and i["hostname"]]
+    workers = {i["hostname"] for i in copies}
+    if len(workers) != _WORKERS:
+        raise CheckError(f"copies ran on {sorted(workers)}, not on {_WORKERS} workers")
+    wanted = {s.key.removeprefix(_PREFIX): s.sha256() for s in samples(_PREFIX) if not s.refused}
+    found = _blobs(stack)
+    if found != wanted:
+        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise CheckError(f"these blobs are not what was in S3: {wrong}")
+    say(
+        f"{len(copies)} copies on {len(workers)} workers moved {len(wanted)} objects; each blob has its object's SHA-256"
+    )
+
+
+def _api_server_goes_away(stack: Stack, api: Api) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{stack.settings['LOCALSTACK_PORT']}",
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    with tempfile.TemporaryFile() as sparse:
+        sparse.truncate(_LONG_BYTES)
+        client.upload_fileobj(sparse, _BUCKET, _LONG_KEY)
+    run_id = api.trigger()
+    api.wait_for_copy(run_id)
+    stack.compose("stop", "airflow-apiserver", quiet=True)
+    away = time.monotonic()
+    time.sleep(_OUTAGE_S)
+    stack.compose("up", "--detach", "--wait", "--no-deps", "airflow-apiserver", quiet=True)
+    gone_s = time.monotonic() - away
+    copies = [i for i in api.wait_for_success(run_id) if i["task_id"] == "copy"]
+    tries = {i["try_number"] for i in copies}
+    if tries != {1}:
+        raise CheckError(f"the copy that ran while the api-server was away needed {max(tries)} tries")
+    longest_s = max(i["duration"] for i in copies)
+    if longest_s < gone_s:
+        raise CheckError(f"the copy ended after {longest_s:.0f} s, before the api-server came back: nothing was shown")
+    say(f"a copy of {longest_s:.0f} s lived through {gone_s:.0f} s without api-server, in its first try")
+
+
+def _blobs(stack: Stack) -> dict[str, str]:
+    service = BlobServiceClient(
+        f"http://127.0.0.1:{stack.settings['AZURITE_PORT']}/{AZURITE_ACCOUNT}", credential=AZURITE_KEY
+    )
+    container = service.get_container_client(_CONTAINER)
+    found = {}
+    for name in container.list_blob_names():
+        if not name.startswith(_STATE):
+            digest = hashlib.sha256()
+            for chunk in container.download_blob(name).chunks():
+                digest.update(chunk)
+            found[name] = digest.hexdigest()
+    return found
+
+
+def _engine_runs() -> bool:
+    try:
+        for command in (["docker", "info"], ["docker", "compose", "version"]):
+            subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+@contextmanager
+def _own_engine(*, keep_images: bool) -> Iterator[dict[str, str]]:
+    packages, data = Packages(_HOME), _HOME / "engine"
+    packages.unpack()
+    try:
+        with private_engine(packages, data) as environment:
+            say("an engine of our own runs")
+            make_images(packages, environment, say)
+            yield environment
+    finally:
+        if not keep_images:
+            remove_data(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The wheel, installed as users install it: in an environment of its own, with the lock as constraints."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+UV: Final = ROOT / ".tools/bin/uv"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+DAG_FILE: Final = '''\
+"""An airflow dag."""
+
+from airflow.sdk import DAG
+
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
+
+with DAG("one_object"):
+    S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", s3_key="key", container_name="container")
+'''
+PARSE: Final = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1])
+print(json.dumps({"errors": bag.import_errors, "dags": {d: list(dag.task_ids) for d, dag in bag.dags.items()}}))
+"""
+PLUGINS: Final = """
+import json
+from airflow import plugins_manager
+plugins, errors = plugins_manager._get_plugins()
+import s3_to_azure
+print(json.dumps({
+    "sources": [str(plugin.source) for plugin in plugins if plugin.name == "s3_to_azure"],
+    "errors": errors,
+    "package": s3_to_azure.__file__,
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An environment, and an Airflow home that is empty but for what a test puts there."""
+
+    programs: Path
+    home: Path
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its programs; return what it printed."""
+        ours = {
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        }
+        done = subprocess.run(
+            [self.programs / program, *arguments], env=ours, cwd=self.home, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+
+def _uv(*arguments: str | Path) -> None:
+    inherited = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
+    subprocess.run([UV, "--quiet", *arguments], cwd=ROOT, env=inherited, check=True)
+
+
+def _environment(folder: Path, wheel: Path) -> Path:
+    _uv("venv", "--python", sys.executable, folder)
+    _uv("pip", "install", "--python", folder / "bin/python", "--constraint", "requirements.txt", wheel)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel, built by way of the source package."""
+    folder = tmp_path_factory.mktemp("dist")
+    _uv("build", "--out-dir", folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an environment that holds the wheel and what it asks for, nothing else."""
+    return _environment(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+@pytest.fixture
+def installed(environment: Path, tmp_path: Path) -> Installation:
+    """Return the environment with a fresh Airflow home."""
+    return Installation(environment / "bin", tmp_path)
+
+
+@pytest.fixture
+def not_installed(wheel: Path, tmp_path: Path) -> Installation:
+    """Return an environment with all that the wheel asks for, and without the wheel."""
+    environment = _environment(tmp_path / "venv", wheel)
+    _uv("pip", "uninstall", "--python", environment / "bin/python", "s3-to-azure")
+    home = tmp_path / "home"
+    home.mkdir()
+    return Installation(environment / "bin", home)
+
+
+def _give_plugins_folder(installation: Installation) -> Path:
+    folder = installation.home / "plugins"
+    folder.symlink_to(ROOT / "plugins")
+    return folder
+
+
+def test_holds_every_file_of_the_package(wheel: Path) -> None:
+    """Modules and the UI's files are all in the wheel, and the plugins folder's own file is not."""
+    with zipfile.ZipFile(wheel) as packed:
+        names = {name for name in packed.namelist() if ".dist-info/" not in name}
+    source = ROOT / "plugins"
+    files = [path for path in source.joinpath("s3_to_azure").rglob("*") if path.is_file()]
+    assert names == {str(path.relative_to(source)) for path in files if "__pycache__" not in path.parts}
+
+
+def test_airflow_lists_the_provider(installed: Installation) -> None:
+    """`airflow providers list` shows the package and its version."""
+    listed = json.loads(installed.run("airflow", "providers", "list", "--output", "json"))
+    ours = [row for row in listed if row["package_name"] == "s3-to-azure"]
+    assert [row["version"] for row in ours] == ["0.1.0"]
+
+
+def test_airflow_lists_the_plugin(installed: Installation) -> None:
+    """`airflow plugins` shows the plugin, with the wheel as its source."""
+    listed = json.loads(installed.run("airflow", "plugins", "--output", "json"))
+    ours = [row for row in listed if row["name"] == "s3_to_azure"]
+    assert len(ours) == 1
+    assert "s3-to-azure==0.1.0" in str(ours[0]["source"])
+
+
+def test_a_dag_uses_the_operator(installed: Installation) -> None:
+    """A DAG file that imports the operator parses without a plugins folder."""
+    dags = installed.home / "dags"
+    dags.mkdir()
+    dags.joinpath("one_object.py").write_text(DAG_FILE)
+    parsed = json.loads(installed.run("python", "-c", PARSE, str(dags)).splitlines()[-1])
+    assert parsed == {"errors": {}, "dags": {"one_object": ["copy"]}}
+
+
+def test_the_command_line_is_a_program(installed: Installation) -> None:
+    """`s3-to-azure` is there after the installation."""
+    assert "0.1.0" in installed.run("s3-to-azure", "--version")
+
+
+def test_a_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation) -> None:
+    """With both, Airflow loads the wheel's plugin once, reports no error, and imports the wheel's package."""
+    _give_plugins_folder(installed)
+    found = json.loads(installed.run("python", "-c", PLUGINS).splitlines()[-1])
+    assert found["errors"] == {}
+    assert [source.partition(":")[0] for source in found["sources"]] == ["s3-to-azure==0.1.0"]
+    assert found["package"].startswith(str(installed.programs.parent))
+
+
+def test_a_plugins_folder_alone_is_loaded(not_installed: Installation) -> None:
+    """Without the wheel, the same source in the plugins folder registers itself, once."""
+    folder = _give_plugins_folder(not_installed)
+    found = json.loads(not_installed.run("python", "-c", PLUGINS).splitlines()[-1])
+    assert found == {
+        "errors": {},
+        "sources": ["$PLUGINS_FOLDER/s3_to_azure_plugin.py"],
+        "package": str(folder / "s3_to_azure/__init__.py"),
+    }
