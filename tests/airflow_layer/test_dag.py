@@ -187,7 +187,7 @@ def test_shape() -> None:
     copy = dag.get_task("copy")
     assert (copy.pool, copy.retries, copy.retry_exponential_backoff) == ("transfers", 5, 2)
     assert all(dag.get_task(task_id).retry_policy for task_id in dag.task_ids)
-    assert [asset.uri for asset in dag.get_task("report").outlets] == ["az://container/b"]
+    assert [asset.uri for asset in dag.get_task("report").outlets] == ["x-az://container/b"]
     assert set(dag.params) >= {"prefix", "include", "exclude", "overwrite", "integrity", "dry_run", "max_tasks"}
 
 
