@@ -265,7 +265,12 @@ export function Report({ view }) {
   const { report } = view;
   if (!report) return null;
   const sum = STATUSES.map((status) => `${count(report[status].objects)} ${status}`).join(" + ");
-  const reasons = report.reasons.map((item) => amountRow(h(Badge, { state: item.status }), item, words(item.reason)));
+  const rows = STATUSES.flatMap((status) => {
+    const badge = h(Badge, { state: status });
+    const reasons = report.reasons.filter((item) => item.status === status);
+    if (reasons.length) return reasons.map((item) => amountRow(badge, item, words(item.reason)));
+    return report[status].objects ? [amountRow(badge, report[status])] : [];
+  });
   return h(
     Fragment,
     null,
@@ -276,12 +281,7 @@ export function Report({ view }) {
       h(Table, {
         caption: "Report",
         columns: AMOUNT_COLUMNS,
-        rows: [
-          ...STATUSES.filter((status) => report[status].objects).map((status) =>
-            amountRow(h(Badge, { state: status }), report[status], ""),
-          ),
-          ...reasons,
-        ].map((row, index) => ({ ...row, key: index })),
+        rows: rows.map((row, index) => ({ ...row, key: index })),
       }),
       report.location &&
         h(
