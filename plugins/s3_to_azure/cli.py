@@ -29,8 +29,8 @@ from s3_to_azure.engine.model import ListedObject, RefusedNames
 from s3_to_azure.engine.name_mapping import unmap_blob
 from s3_to_azure.engine.names import blob_name, check_bucket, check_container
 from s3_to_azure.engine.progress import Progress, Snapshot
-from s3_to_azure.engine.transfer import CopyTask, Workshop
 from s3_to_azure.engine.verify import verify_object
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 
 OK: Final = 0
 FAILED: Final = 1

@@ -23,7 +23,8 @@ from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import ListedObject, Receipt
 from s3_to_azure.engine.names import blob_name, check_blob, check_bucket, check_key
-from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, duration_text, size_text

@@ -13,7 +13,7 @@ from s3_to_azure.engine.model import BlobContents, BlobState, Condition
 from s3_to_azure.engine.plan import Plan
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.report import Report, make_report
-from s3_to_azure.engine.transfer import Workshop
+from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.ports import BlobDestination, ObjectSource, StateFiles
 
 QUICK = RetryBudget(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)

@@ -20,7 +20,8 @@ from s3_to_azure.engine.errors import (
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import ListedObject, ObjectVersion, Receipt
-from s3_to_azure.engine.transfer import CopyTask, Outcome
+from s3_to_azure.engine.transfer import Outcome
+from s3_to_azure.engine.workshop import CopyTask
 from tests.engine.workshops import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

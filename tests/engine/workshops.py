@@ -5,7 +5,7 @@ from typing import Any, Final
 from s3_to_azure.engine.checksums import ALGORITHMS
 from s3_to_azure.engine.config import CopySettings, RetryBudget
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.transfer import CopyTask, Workshop
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.ports import BlobDestination, ObjectSource
 
 QUICK: Final = RetryBudget(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)

@@ -11,7 +11,8 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.transfer import Workshop, copy_object
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.s3 import S3Source
 from tests.engine.workshops import some_bytes, task, workshop

@@ -134,6 +134,8 @@ class FaultyProxy:
         """Listen; nothing goes wrong until ``plan`` is set."""
         self.plan: Plan = lambda _: None
         self.seen: list[Request] = []
+        self.arrived: list[Request] = []
+        """Requests whose body came whole."""
         self.faults = 0
         self.mistakes: list[Exception] = []
         """What a plan itself raised: a mistake of the test."""
@@ -223,6 +225,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         body = self.rfile.read(size)
+        if len(body) < size:
+            # The client died: half a request is none.
+            self.close_connection = True
+            return
+        with self.owner.lock:
+            self.owner.arrived.append(request)
         if isinstance(fault, Answer):
             self._send(fault.status, dict(fault.headers), fault.body, fault)
             return

@@ -13,7 +13,8 @@ from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fidelity.archive import SlowArchive
 from tests.fidelity.uploads import some_bytes

@@ -22,7 +22,7 @@ from s3_to_azure.engine.plan_files import read_plan_index
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.reconcile import reconcile
 from s3_to_azure.engine.report import make_report
-from s3_to_azure.engine.transfer import Workshop
+from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.ports import ObjectSource
 from tests.fakes.state_memory import MemoryState

@@ -23,7 +23,8 @@ from s3_to_azure.engine.errors import (
 )
 from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.transfer import CopyTask, Outcome, Workshop, attempt
+from s3_to_azure.engine.transfer import Outcome, attempt
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 from tests.fakes.memory_source import MemorySource
 from tests.fidelity.recorded_azure import XML, Answer, recorded_azure
 from tests.real_stores import azure_container

@@ -13,8 +13,9 @@ from s3_to_azure.engine.config import CopySettings, RetryBudget
 from s3_to_azure.engine.errors import Cancelled, IntegrityError, IntegrityUnavailable, RereadDiffers
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
+from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.verify import verify_object
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.ports import ObjectSource
 from tests.fidelity.faulty_source import FlippingSource
 from tests.fidelity.uploads import put_parts, some_bytes, upload_for

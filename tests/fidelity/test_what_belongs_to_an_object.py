@@ -17,7 +17,8 @@ from s3_to_azure.engine.fidelity import Fidelity, joined_metadata, tags_from_azu
 from s3_to_azure.engine.limits import MAX_METADATA_BYTES, MIB
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.names import metadata_from_azure
-from s3_to_azure.engine.transfer import CopyTask, Workshop, copy_object
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 from tests.fidelity.uploads import some_bytes
 from tests.real_stores import azure_container, s3_source
 

@@ -13,7 +13,8 @@ from s3_to_azure.engine.errors import ObjectNotFound
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import Status
 from s3_to_azure.engine.receipts import ReceiptWriter
-from s3_to_azure.engine.transfer import Outcome, Workshop
+from s3_to_azure.engine.transfer import Outcome
+from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.ports import StateFiles
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.names import blob_name
 from s3_to_azure.engine.plan_files import PlanEntry, batches_name
 from s3_to_azure.engine.state_lines import Row, lines
-from s3_to_azure.engine.transfer import CopyTask
+from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, size_text
 

@@ -11,7 +11,7 @@ from s3_to_azure.engine.errors import TransientError
 from s3_to_azure.engine.model import BlobState, Receipt
 from s3_to_azure.engine.plan_files import PlanEntry
 from s3_to_azure.engine.receipts import read_receipts, settles
-from s3_to_azure.engine.transfer import Workshop
+from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.ports import StateFiles
 
 # A listing reads at most so many blobs beside the batch's own: some 200 requests.

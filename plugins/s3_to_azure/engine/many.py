@@ -16,7 +16,8 @@ from s3_to_azure.engine.errors import (
     TransferError,
     TransientError,
 )
-from s3_to_azure.engine.transfer import CopyTask, Outcome, Workshop, attempt
+from s3_to_azure.engine.transfer import Outcome, attempt
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 
 _POLL_S: Final = 0.1
 _STOP_GRACE_S: Final = 2.5

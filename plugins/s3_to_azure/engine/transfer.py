@@ -2,19 +2,15 @@
 
 import logging
 import threading
-import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final
 
 from s3_to_azure.engine import blocks as cutting
-from s3_to_azure.engine import checksums, proof, rungs
+from s3_to_azure.engine import checksums, proof
+from s3_to_azure.engine.belongings import Belongings
 from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock, fingerprint, parse
 from s3_to_azure.engine.blocks import Block, Layout
-from s3_to_azure.engine.buffers import BufferPool
 from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit
-from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.decisions import Decision, decide
 from s3_to_azure.engine.errors import (
     Cancelled,
@@ -22,30 +18,24 @@ from s3_to_azure.engine.errors import (
     RereadDiffers,
     SourceChanged,
     TransferError,
-    TransientError,
     WrongBlobType,
 )
-from s3_to_azure.engine.fidelity import joined_metadata, tags_to_azure
+from s3_to_azure.engine.evidence import Evidence
+from s3_to_azure.engine.ledger import Ledger
 from s3_to_azure.engine.limits import GIB, MIB
 from s3_to_azure.engine.model import (
-    BlobContents,
     BlobState,
     Condition,
     ListedObject,
     ObjectVersion,
-    PartSizes,
     Receipt,
-    Status,
 )
 from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker
-from s3_to_azure.engine.progress import Progress
-from s3_to_azure.engine.pump import BlockRoute, Pump, damaged, fill
-from s3_to_azure.engine.readback import read_back
-from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung
+from s3_to_azure.engine.pump import BlockRoute, damaged, fill
+from s3_to_azure.engine.rungs import Rung
 from s3_to_azure.engine.stopping import run_stoppable
-from s3_to_azure.engine.throttle import Bandwidth, Gate, GatedDestination, GatedSource
-from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
+from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.stores.ports import BodyReader
 
 # How often an object that must be read twice alike is read at most.
 _MOST_READINGS: Final = 3
@@ -55,80 +45,6 @@ log = logging.getLogger(__name__)
 
 class _PartsLookedUp(Exception):
     """The parts are of other sizes than was taken for granted: cut the object anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class CopyTask:
-    """One object to copy.
-
-    Attributes:
-        listed: What the listing showed, or None: then the object is looked up first.
-        condition: The destination's state as the plan saw it; None: it is read before anything else.
-        within: Stage only the blocks that begin in this range (a part of a giant object); None: all, and commit.
-        block_bytes: The block size that all parts of a giant object share.
-    """
-
-    bucket: str
-    key: str
-    blob: str
-    listed: ListedObject | None = None
-    condition: Condition | None = None
-    within: Block | None = None
-    block_bytes: int | None = None
-
-
-class Workshop:
-    """What every copy of a task shares: the stores, the lanes, the memory budget, the counts, the stop.
-
-    Args:
-        source: Objects.
-        destination: The container.
-        settings: How to copy.
-        cancelled: Set it to stop everything within three seconds; staged blocks stay.
-        progress: Counts for whoever watches.
-    """
-
-    def __init__(
-        self,
-        source: ObjectSource,
-        destination: BlobDestination,
-        settings: CopySettings,
-        *,
-        cancelled: threading.Event | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Start the lanes; close the workshop to end them."""
-        self.settings = settings
-        self.cancelled = cancelled or threading.Event()
-        most = settings.lanes + settings.objects_at_once
-        bandwidth = Bandwidth(settings.bandwidth_bytes_s)
-        self.source: ObjectSource = GatedSource(source, Gate("S3", most), bandwidth, self.cancelled)
-        self.destination: BlobDestination = GatedDestination(
-            destination, Gate("Azure Blob Storage", most), self.cancelled
-        )
-        self.progress = progress or Progress()
-        self.buffers = BufferPool(settings.memory_budget_bytes, self.cancelled)
-        self.retrier = Retrier(settings.retry, self.cancelled)
-        self.pump = Pump(
-            self.source, self.destination, buffers=self.buffers, lanes=settings.lanes, cancelled=self.cancelled
-        )
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def check(self, bucket: str, *, create_container: bool = False) -> None:
-        """Look bucket and container up, so that a wrong name or credential fails once, not once an object.
-
-        Raises:
-            PermanentError: One of them is certainly unusable.
-        """
-        self.retrier.call("look at the container", lambda: self.destination.check(create=create_container))
-        self.retrier.call("look at the bucket", lambda: self.source.check(bucket))
-
-    def __exit__(self, *_: object) -> None:
-        """Let the lanes end."""
-        self.pump.close()
 
 
 def copy_object(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Receipt:
@@ -176,24 +92,18 @@ class _Copy:
     def __init__(self, shop: Workshop, task: CopyTask, try_number: int) -> None:
         self._shop = shop
         self._task = task
-        self._try_number = try_number
-        self._started = datetime.now(UTC)
-        self._clock = time.monotonic()
-        self._retries = 0
-        self._bytes_sent = 0
-        self._blocks_resumed = 0
         self._size_known = False
-        self._parts: tuple[str, PartSizes | None] | None = None
-        self._was_reread = self._was_read_back = self._metadata_dropped = False
-        self._tags: tuple[str, Mapping[str, str]] | None = None
         self._seen: ObjectVersion | None = _version_of(task.listed) if task.listed else None
         self._lock = threading.Lock()
-        self._retrier = shop.retrier.counting(self._count_retry)
+        self._ledger = Ledger(shop, task, try_number)
+        self._retrier = shop.retrier.counting(self._ledger.count_retry)
+        self._evidence = Evidence(shop, task.blob, self._retrier)
+        self._belongings = Belongings(shop, self._evidence, self._retrier)
 
     def run(self) -> Receipt:
         task, shop = self._task, self._shop
         if task.listed is not None and is_folder_marker(task.listed):
-            return self._receipt(_version_of(task.listed), "skipped", blocks=0, reason="folder_marker")
+            return self._ledger.receipt(_version_of(task.listed), "skipped", reason="folder_marker")
         check_key(task.key)
         check_blob(task.blob)
         condition, blob = task.condition, None
@@ -239,7 +149,7 @@ class _Copy:
         decision = decide(version, blob, shop.settings.overwrite)
         if decision.action != "copy":
             return self._left_out(version, decision, blob)
-        version, rung = self._on_its_rung(version)
+        version, rung = self._evidence.on_its_rung(version)
         if version.size_bytes == 0:
             return self._copy_empty(version, rung, condition)
         layout = rung.layout(
@@ -256,54 +166,6 @@ class _Copy:
         if self._task.within is not None:
             return 0
         return self._shop.settings.block_bytes or cutting.block_bytes_for(size_bytes)
-
-    # -- what the object is proven by --------------------------------------------------------------------------------
-
-    def _on_its_rung(self, version: ObjectVersion) -> tuple[ObjectVersion, Rung]:
-        """Return the version with the checksum that it will be proven by.
-
-        Raises:
-            IntegrityUnavailable: The user requires a stronger one.
-        """
-        settings = self._shop.settings
-        rung = rungs.choose(
-            version,
-            lambda: self._part_sizes(version),
-            largest_block_bytes=min(MAX_MD5_BLOCK_BYTES, settings.memory_budget_bytes),
-        )
-        checksums.require(settings.integrity, rung.checksum, key=version.key)
-        return replace(version, checksum=rung.checksum), rung
-
-    def _part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
-        if each or self._parts is None or self._parts[0] != version.etag:
-            found = self._retrier.call(
-                f"look up the parts of {version.key!r}", lambda: self._shop.source.part_sizes(version, each=each)
-            )
-            self._parts = (version.etag, found)
-        return self._parts[1]
-
-    def _guessed_wrong(self, version: ObjectVersion) -> bool:
-        """After a mismatch: look at every part, if that was not done, and say whether they are not as was thought."""
-        if version.checksum is None or version.checksum.parts < 2:  # noqa: PLR2004 - one part is the whole
-            return False
-        before = self._part_sizes(version)
-        return (
-            before is not None
-            and not before.certain
-            and self._part_sizes(version, each=True) != replace(before, certain=True)
-        )
-
-    def _must_reread(self, version: ObjectVersion) -> bool:
-        return version.checksum is None and self._shop.settings.integrity == checksums.REREAD
-
-    def _rung_name(self, version: ObjectVersion) -> str:
-        return checksums.REREAD if self._was_reread else checksums.proven_by(version.checksum)
-
-    def _read_back(self, sent: Iterable[StagedBlock]) -> None:
-        shop = self._shop
-        if shop.settings.integrity == checksums.READBACK:
-            read_back(shop.destination, self._task.blob, sent, buffers=shop.buffers, retrier=self._retrier)
-            self._was_read_back = True
 
     # -- one request: empty objects and objects of one block ---------------------------------------------------------
 
@@ -328,7 +190,7 @@ class _Copy:
             else:
                 return self._copied(version, blocks=1)
         log.info("Blob %r has uncommitted blocks left over: taking the block path", self._task.blob)
-        _, rung = self._on_its_rung(version)
+        _, rung = self._evidence.on_its_rung(version)
         return self._copy_blocks(version, Layout(version.size_bytes, version.size_bytes, rung.edges), condition)
 
     def _read_proven(self, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
@@ -355,15 +217,15 @@ class _Copy:
                 whole=True,
             )
             # The first body is the whole object's, so its headers hold all; later ones only resume it.
-            read, rung = self._on_its_rung(seen[0])
+            read, rung = self._evidence.on_its_rung(seen[0])
             crc64 = checksums.CRC64NVME.digest(view)
             actual = rung.value_of(view)
-            if not proof.fits(read, actual) and self._guessed_wrong(read):
-                read, rung = self._on_its_rung(seen[0])
+            if not proof.fits(read, actual) and self._evidence.guessed_wrong(read):
+                read, rung = self._evidence.on_its_rung(seen[0])
                 actual = rung.value_of(view)
-            if self._must_reread(read):
-                self._was_reread = crc64 == before
-                if self._was_reread:
+            if self._evidence.must_reread(read):
+                self._evidence.was_reread = crc64 == before
+                if self._evidence.was_reread:
                     return read, crc64
                 before = crc64
                 continue
@@ -376,7 +238,7 @@ class _Copy:
 
     def _put(self, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
         destination, blob = self._shop.destination, self._task.blob
-        contents = self._contents(version)
+        contents = self._belongings.contents(version)
         step = Commit(
             version,
             blob,
@@ -385,14 +247,14 @@ class _Copy:
             may_replace=self._shop.settings.overwrite != "never",
         )
         commit(destination, step, condition, self._retrier)
-        self._sent(version.size_bytes)
-        self._read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
+        self._ledger.sent(version.size_bytes)
+        self._evidence.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
 
     # -- many requests: staged blocks --------------------------------------------------------------------------------
 
     def _copy_blocks(self, version: ObjectVersion, layout: Layout, condition: Condition) -> Receipt:
         # Before anything is sent: what the blob cannot have is found out now, not after terabytes.
-        self._contents(version)
+        self._belongings.contents(version)
         second = checksums.second_of(version.checksum)
         layout, held = self._find_staged(version, layout)
         self._resumed(version, layout, held)
@@ -430,8 +292,7 @@ class _Copy:
         mine = cutting.missing(layout, {}, self._task.within)
         found = [block for block in mine if block.start in held]
         resumed = sum(block.size_bytes for block in found)
-        self._blocks_resumed = len(found)
-        self._shop.progress.add(bytes_resumed=resumed)
+        self._ledger.resumed(len(found), resumed)
         log.info(
             "%s: %s of %s blocks (%s) are already in Azure; %s to send",
             repr(version.key),
@@ -445,7 +306,7 @@ class _Copy:
         def on_staged(block: StagedBlock) -> None:
             with self._lock:
                 held[block.start] = block
-            self._sent(block.size_bytes)
+            self._ledger.sent(block.size_bytes)
 
         route = BlockRoute(version, self._task.blob, checksums.second_of(version.checksum))
         self._shop.pump.move(route, blocks, retrier=self._retrier, on_staged=on_staged)
@@ -457,12 +318,12 @@ class _Copy:
             IntegrityError: The bytes that S3 gives do not fit the checksum that S3 stores.
             RereadDiffers: S3 stores none, and readings differ.
         """
-        if self._must_reread(version):
+        if self._evidence.must_reread(version):
             self._reread(version, layout, held)
             return
         if proof.fits(version, proof.folded(version, layout, held)):
             return
-        if self._guessed_wrong(version):
+        if self._evidence.guessed_wrong(version):
             raise _PartsLookedUp
         log.warning("The blocks of %r do not fold into S3's checksum: reading all to find the bad one", version.key)
         chain = cutting.in_order(layout, held) or ()
@@ -483,7 +344,7 @@ class _Copy:
                 shop.source, version, doubtful, buffers=shop.buffers, retrier=self._retrier, cancelled=shop.cancelled
             )
             if not wrong:
-                self._was_reread = True
+                self._evidence.was_reread = True
                 return
             if reading + 1 < _MOST_READINGS:
                 log.warning("%d blocks of %r were not read alike twice: staging them again", len(wrong), version.key)
@@ -495,7 +356,7 @@ class _Copy:
         self, version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock], condition: Condition
     ) -> None:
         destination, blob = self._shop.destination, self._task.blob
-        contents = self._contents(version)
+        contents = self._belongings.contents(version)
 
         def write(condition: Condition) -> str:
             chain = cutting.in_order(layout, held)
@@ -511,7 +372,7 @@ class _Copy:
 
         may_replace = self._shop.settings.overwrite != "never"
         commit(destination, Commit(version, blob, write, restage, may_replace), condition, self._retrier)
-        self._read_back(cutting.in_order(layout, held) or ())
+        self._evidence.read_back(cutting.in_order(layout, held) or ())
 
     def _is_done(self, version: ObjectVersion, condition: Condition) -> bool:
         """Say whether an earlier try, or the task of another part, has committed this version since the plan."""
@@ -522,35 +383,7 @@ class _Copy:
         """Give the receipt of a part whose siblings are not done, or are done and have committed already."""
         if self._is_done(version, condition):
             return self._copied(version, blocks=len(layout))
-        return self._receipt(version, "staged", blocks=len(cutting.missing(layout, {}, self._task.within)))
-
-    def _contents(self, version: ObjectVersion) -> BlobContents:
-        own = {
-            "s3_etag": version.etag,
-            "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
-            "s3_checksum": proof.checksum_text(version),
-            "s3_verified_by": self._rung_name(version),
-        }
-        named = {name: value for name, value in own.items() if value}
-        choices = self._shop.settings.fidelity
-        metadata, self._metadata_dropped = joined_metadata(
-            named, version.metadata, key=version.key, oversized=choices.oversized_metadata
-        )
-        return BlobContents(
-            metadata,
-            version.headers,
-            proof.content_md5(version),
-            tags=self._blob_tags(version) if choices.tags else None,
-            tier=choices.tiers.get(version.storage_class, ""),
-        )
-
-    def _blob_tags(self, version: ObjectVersion) -> Mapping[str, str]:
-        if self._tags is None or self._tags[0] != version.etag:
-            found = self._retrier.call(
-                f"look up the tags of {version.key!r}", lambda: self._shop.source.tags(version.bucket, version.key)
-            )
-            self._tags = (version.etag, tags_to_azure(found, key=version.key))
-        return self._tags[1]
+        return self._ledger.receipt(version, "staged", blocks=len(cutting.missing(layout, {}, self._task.within)))
 
     # -- what both ways share ----------------------------------------------------------------------------------------
 
@@ -558,16 +391,6 @@ class _Copy:
         return self._retrier.call(
             f"look at blob {self._task.blob!r}", lambda: self._shop.destination.head(self._task.blob)
         )
-
-    def _count_retry(self, _error: TransientError) -> None:
-        with self._lock:
-            self._retries += 1
-        self._shop.progress.add(retries=1)
-
-    def _sent(self, size_bytes: int) -> None:
-        with self._lock:
-            self._bytes_sent += size_bytes
-        self._shop.progress.add(bytes_sent=size_bytes)
 
     def _left_out(self, version: ObjectVersion, decision: Decision, blob: BlobState | None) -> Receipt:
         self._shop.progress.add(bytes_total=-version.size_bytes)
@@ -578,22 +401,22 @@ class _Copy:
                 blob_type=blob.blob_type if blob else "unknown",
             )
         if decision.action == "unchanged":
-            receipt = self._receipt(version, "unchanged", blocks=0)
+            receipt = self._ledger.receipt(version, "unchanged")
             recorded = blob.metadata if blob else {}
             return replace(
                 receipt,
                 verified_by=recorded.get("s3_verified_by", ""),
                 checksum=recorded.get("s3_checksum", ""),
             )
-        return self._receipt(version, "skipped", blocks=0, reason=decision.reason)
+        return self._ledger.receipt(version, "skipped", reason=decision.reason)
 
     def _archived(self) -> Receipt:
         """Leave out an object that cannot be read yet; ask for it to be restored, where that is wanted."""
         seen, choices, task = self._seen, self._shop.settings.fidelity, self._task
-        version = seen or ObjectVersion(task.bucket, task.key, "", 0, self._started)
+        version = seen or ObjectVersion(task.bucket, task.key, "", 0, self._ledger.started)
         self._shop.progress.add(bytes_total=-version.size_bytes)
         if choices.archived == "skip":
-            return self._receipt(version, "skipped", blocks=0, reason="archived")
+            return self._ledger.receipt(version, "skipped", reason="archived")
         asked = self._retrier.call(
             f"ask S3 to restore {task.key!r}",
             lambda: self._shop.source.restore(
@@ -601,40 +424,19 @@ class _Copy:
             ),
         )
         log.info("%r is archived: %s", task.key, "asked S3 to restore it" if asked else "its restore is in progress")
-        return self._receipt(version, "skipped", blocks=0, reason="waiting_for_restore")
+        return self._ledger.receipt(version, "skipped", reason="waiting_for_restore")
 
     def failed(self, error: TransferError) -> Receipt:
         """Give the receipt of a copy that ended with this error."""
         task, listed = self._task, self._task.listed
-        nothing = ObjectVersion(task.bucket, task.key, "", 0, self._started)
+        nothing = ObjectVersion(task.bucket, task.key, "", 0, self._ledger.started)
         version = _version_of(listed) if listed else nothing
-        return self._receipt(version, "failed", blocks=0, reason=f"{error.reason()}: {error}")
+        return self._ledger.receipt(version, "failed", reason=f"{error.reason()}: {error}")
 
     def _copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
-        reason = "metadata_dropped" if self._metadata_dropped else ""
-        return self._receipt(version, "copied", blocks=blocks, reason=reason)
-
-    def _receipt(self, version: ObjectVersion, status: Status, *, blocks: int, reason: str = "") -> Receipt:
-        proven = status == "copied"
-        return Receipt(
-            bucket=version.bucket,
-            key=version.key,
-            etag=version.etag,
-            size_bytes=version.size_bytes,
-            container=self._shop.destination.container,
-            blob=self._task.blob,
-            status=status,
-            reason=reason,
-            verified_by=(self._rung_name(version) + ("+readback" if self._was_read_back else "")) if proven else "",
-            checksum=proof.checksum_text(version) if proven else "",
-            blocks=blocks,
-            blocks_resumed=self._blocks_resumed,
-            bytes_sent=self._bytes_sent,
-            retries=self._retries,
-            seconds=round(time.monotonic() - self._clock, 3),
-            started_at=self._started.isoformat(timespec="milliseconds"),
-            try_number=self._try_number,
-        )
+        reason = "metadata_dropped" if self._belongings.metadata_dropped else ""
+        verified_by = self._evidence.verified_by(version)
+        return self._ledger.receipt(version, "copied", blocks=blocks, reason=reason, verified_by=verified_by)
 
 
 def _version_of(listed: ListedObject) -> ObjectVersion:

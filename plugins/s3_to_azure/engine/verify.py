@@ -11,7 +11,7 @@ from s3_to_azure.engine.model import BlobState, ObjectVersion, PartSizes, Source
 from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.engine.pump import fill
 from s3_to_azure.engine.rungs import Rung, choose, digest_stream
-from s3_to_azure.engine.transfer import CopyTask, Workshop
+from s3_to_azure.engine.workshop import CopyTask, Workshop
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
 
