@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -153,6 +153,7 @@ def private_engine(packages: Packages, data: Path) -> Iterator[dict[str, str]]:
             yield environment
         _unmount_below(here)
     _unmount_below(data)
+    _remove_control_groups()
 
 
 def remove_data(data: Path) -> None:
@@ -207,3 +208,12 @@ def _unmount_below(folder: Path) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _remove_control_groups() -> None:
+    """Remove the engine's empty control groups: one hierarchy, or one a controller on older machines."""
+    hierarchies = Path("/sys/fs/cgroup")
+    for group in ("docker/buildkit", "docker"):
+        for found in (*hierarchies.glob(group), *hierarchies.glob(f"*/{group}")):
+            with suppress(OSError):
+                found.rmdir()
