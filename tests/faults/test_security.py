@@ -1,0 +1,313 @@
+"""Certificates are checked on both legs, and no secret is in any log or error (invariant 9)."""
+
+import datetime
+import ipaddress
+import logging
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import boto3
+import pytest
+from azure.core.credentials import AzureSasCredential
+from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.engine.checksums import CRC64NVME
+from s3_to_azure.engine.errors import CertificateRefused, TransferError
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ObjectVersion
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.environment import botocore_config
+from s3_to_azure.stores.s3 import S3Source
+from tests.engine.workshops import some_bytes, task, workshop
+from tests.fakes.memory_source import EPOCH
+from tests.faults.conftest import Clouds
+from tests.faults.faulty_proxy import Answer, Cut, CutRequest, FaultyProxy, Lose, Request
+from tests.real_stores import azure_container, s3_source
+
+IGNORE_INSECURE = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate for 127.0.0.1 that nobody but itself vouches for; key and certificate in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "self-signed")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    """Return a server's context with that certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def s3_over_tls(s3_server: LocalS3, tls: ssl.SSLContext) -> Iterator[FaultyProxy]:
+    """Run the local S3 behind TLS."""
+    with FaultyProxy(s3_server.endpoint_url, tls=tls) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def azure_over_tls(azure_server: LocalAzure, tls: ssl.SSLContext) -> Iterator[FaultyProxy]:
+    """Run the local Azure behind TLS."""
+    with FaultyProxy(azure_server.account_url, tls=tls) as proxy:
+        yield proxy
+
+
+def test_self_signed_s3_is_refused(s3_server: LocalS3, s3_over_tls: FaultyProxy) -> None:
+    """No request of any kind goes over a connection that is not trusted; the error says what to do."""
+    source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
+    version = ObjectVersion("some-bucket", "k", "etag", 10, EPOCH)
+    source._regions["some-bucket"] = "us-east-1"
+    with pytest.raises(CertificateRefused, match="verify"):
+        source.head("some-bucket", "k")
+    with pytest.raises(CertificateRefused), source.open(version, 0, 5):
+        pytest.fail("opened")
+    with pytest.raises(CertificateRefused):
+        list(source.list("some-bucket", ""))
+    assert s3_over_tls.seen == []
+    source.close()
+
+
+def test_self_signed_azure_is_refused(azure_server: LocalAzure, azure_over_tls: FaultyProxy) -> None:
+    """Neither a block nor anything else is sent there."""
+    destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
+    data = memoryview(b"x")
+    crc64 = CRC64NVME.digest(data)
+    nothing = BlobContents({}, ContentHeaders())
+    with pytest.raises(CertificateRefused, match="verify"):
+        destination.head("b")
+    with pytest.raises(CertificateRefused):
+        destination.stage_block("b", "x" * 52, data, crc64)
+    with pytest.raises(CertificateRefused):
+        destination.put_blob("b", data, crc64, nothing, Condition(None))
+    with pytest.raises(CertificateRefused):
+        destination.commit("b", [], nothing, Condition(None))
+    assert azure_over_tls.seen == []
+    destination.close()
+
+
+@IGNORE_INSECURE
+@pytest.mark.parametrize("told", ["bundle", "off"])
+def test_trusted_when_told(
+    clouds: Clouds, s3_over_tls: FaultyProxy, azure_over_tls: FaultyProxy, certificate: Path, told: str
+) -> None:
+    """With its CA bundle, or with verification switched off in words, the same servers are used, over TLS."""
+    verify: bool | str = str(certificate) if told == "bundle" else False
+    data = some_bytes(3 * MIB)
+    clouds.put(data)
+    source = s3_source(clouds.s3_server, endpoint_url=s3_over_tls.url, verify=verify)
+    name = str(clouds.container.container_name)
+    destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
+    with workshop(source, destination) as shop:
+        copy_object(shop, task("k", clouds.bucket))
+    assert clouds.blob() == data
+    assert azure_over_tls.count("put block") == 3
+    source.close()
+    destination.close()
+
+
+def test_trust_is_not_taken_from_the_environment(
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    s3_over_tls: FaultyProxy,
+    azure_over_tls: FaultyProxy,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Below the entry points no variable makes a server trusted."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(certificate))
+    source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
+    source._regions["some-bucket"] = "us-east-1"
+    with pytest.raises(CertificateRefused), source.open(ObjectVersion("some-bucket", "k", "e", 10, EPOCH), 0, 5):
+        pytest.fail("opened")
+    destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
+    with pytest.raises(CertificateRefused):
+        destination.head("b")
+    source.close()
+    destination.close()
+
+
+SECRET_KEY = "s3cr3t/Key+with=signs0123456789abcdefgh"
+SESSION_TOKEN = "FwoGZXIvYXdzEBYaD-very-secret-session-token//////////"
+
+
+class Everything(logging.Handler):
+    """Keeps every record's text as a handler at the root would write it."""
+
+    def __init__(self) -> None:
+        """Take all levels."""
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the text, its traceback included."""
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def everything() -> Iterator[Everything]:
+    """Log everything that anyone logs, at DEBUG."""
+    handler, root = Everything(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def secret_source(clouds: Clouds) -> S3Source:
+    """Return S3 with credentials that can be recognised."""
+    session = boto3.Session("test", SECRET_KEY, SESSION_TOKEN, region_name="us-east-1")
+    options = {"endpoint_url": clouds.s3.url, "config": botocore_config(4), "region_name": "us-east-1"}
+    return S3Source(session, options, lanes=4)
+
+
+def sas(server: LocalAzure, container: ContainerClient) -> str:
+    """Return a SAS for the container."""
+    return generate_container_sas(
+        server.account_name,
+        str(container.container_name),
+        account_key=server.account_key,
+        permission=ContainerSasPermissions(read=True, write=True, create=True, list=True, delete=True),
+        expiry=datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1),
+    )
+
+
+def destinations(clouds: Clouds) -> Iterator[tuple[AzureContainer, list[str]]]:
+    """Yield the container by account key, by SAS credential and by SAS in the URL, each with its secrets."""
+    name, server = str(clouds.container.container_name), clouds.azure_server
+    token = sas(server, clouds.container)
+    signature = re.findall("sig=([^&]+)", token)[0]
+    yield azure_container(server, name, account_url=clouds.azure.url), [server.account_key]
+    for credential, url in ((AzureSasCredential(token), clouds.azure.url), (None, f"{clouds.azure.url}?{token}")):
+        if credential is None:
+            from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 - without the account key
+
+            from s3_to_azure.stores.azure import service_client  # noqa: PLC0415
+
+            made = AzureContainer(service_client(BlobServiceClient(url), lanes=4), name)
+        else:
+            made = azure_container(server, name, account_url=url, credential=credential)
+        yield made, [signature, unquote(signature)]
+
+
+def leaks(text: str, secrets: set[str]) -> list[str]:
+    """Return the secrets that are in the text, as they are or in base64."""
+    forms = secrets | {b64encode(secret.encode()).decode() for secret in secrets}
+    return [form for form in forms if form in text]
+
+
+def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: Everything) -> None:
+    """At DEBUG, over copies that succeed and that fail in every way, no key, token, SAS or signature is written."""
+    data = some_bytes(2 * MIB + 5)
+    secrets = {SECRET_KEY, SESSION_TOKEN, clouds.azure_server.account_key}
+    errors: list[TransferError] = []
+    source = secret_source(clouds)
+    denied = b"<Error><Code>SignatureDoesNotMatch</Code><StringToSign>x</StringToSign></Error>"
+    plans = {
+        "nothing": (None, None),
+        "S3 refuses": (Answer(403, {}, denied), None),
+        "S3 cuts": (Cut(0, reset=True), None),
+        "S3 redirects": (Answer(307, {"Location": "http://127.0.0.1:1/x?X-Amz-Signature=abc"}), None),
+        "Azure refuses": (None, Answer(403, {"x-ms-error-code": "AuthenticationFailed"}, b"<Error/>")),
+        "Azure cuts": (None, CutRequest(0)),
+        "Azure loses": (None, Lose()),
+    }
+    for number, (destination, own) in enumerate(destinations(clouds)):
+        secrets.update(own)
+        for what, (s3_fault, azure_fault) in plans.items():
+            key = f"{number} {what}"
+            clouds.put(data, key)
+            clouds.s3.plan = lambda request, fault=s3_fault: fault if request.method == "GET" else None  # type: ignore[misc]
+            clouds.azure.plan = lambda request, fault=azure_fault: fault if request.method == "PUT" else None  # type: ignore[misc]
+            with workshop(source, destination) as shop:
+                try:
+                    copy_object(shop, task(key, clouds.bucket))
+                except TransferError as error:
+                    errors.append(error)
+                    logging.getLogger("a caller's own").exception("it failed")
+        destination.close()
+    source.close()
+    secrets |= clouds.s3.secrets | clouds.azure.secrets
+    secrets |= {unquote(secret) for secret in secrets}
+    assert len(secrets) > 20
+    assert len(errors) >= 3 * 5
+    text = "\n".join(everything.lines)
+    assert len(everything.lines) > 100
+    assert leaks(text, secrets) == []
+    assert not re.search(r"Signature=[0-9a-f]{16}|[?&]sig=(?!\*|REDACTED)", text)
+    for told in errors:
+        assert leaks(f"{told}{told.attributes}{told.__cause__!r}", secrets) == []
+
+
+def test_the_search_for_secrets_finds_them(everything: Everything) -> None:
+    """The test above can fail: a secret that somebody logs is found."""
+    logging.getLogger("careless").debug("Authorization: %s", SECRET_KEY)
+    assert leaks("\n".join(everything.lines), {SECRET_KEY, "not there"}) == [SECRET_KEY]
+
+
+def test_refused_connection_tells_no_signature(clouds: Clouds, everything: Everything) -> None:
+    """An error below HTTP quotes the URL: not with the SAS in it."""
+    token = sas(clouds.azure_server, clouds.container)
+    nowhere = replace(clouds.azure_server, account_url="http://127.0.0.1:1/devstoreaccount1")
+    destination = azure_container(nowhere, "container", credential=AzureSasCredential(token))
+    signature = re.findall("sig=([^&]+)", token)[0]
+    data = memoryview(b"x")
+    acts: list[Callable[[], object]] = [
+        lambda: destination.head("b"),
+        lambda: destination.stage_block("b", "x" * 52, data, CRC64NVME.digest(data)),
+        destination.check,
+    ]
+    for act in acts:
+        with pytest.raises(TransferError) as caught:
+            act()
+        assert leaks(str(caught.value), {signature, unquote(signature)}) == []
+    assert leaks("\n".join(everything.lines), {signature, unquote(signature)}) == []
+    destination.close()
+
+
+def test_signatures_go_in_headers(clouds: Clouds) -> None:
+    """No S3 request carries its signature in the URL, where any proxy would write it into its log."""
+    clouds.put(some_bytes(2 * MIB))
+    clouds.copy()
+
+    def signed_in_url(request: Request) -> bool:
+        return "signature" in request.path.lower()
+
+    assert clouds.s3.secrets
+    assert not any(map(signed_in_url, clouds.s3.seen))

@@ -1,0 +1,213 @@
+"""The worker dies or is stopped; the next one sends only what is missing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3_to_azure.engine.errors import Cancelled
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.transfer import copy_object
+from tests.engine.workshops import some_bytes, task
+from tests.faults.conftest import Clouds
+from tests.faults.faulty_proxy import FaultyProxy, Slow, Stall
+
+ROOT = Path(__file__).resolve().parents[2]
+LANES = 4
+
+
+class CommandLine:
+    """``s3-to-azure copy`` of the object ``k`` in processes of its own, between the proxies."""
+
+    def __init__(self, clouds: Clouds, directory: Path) -> None:
+        """Start nothing yet."""
+        self._clouds = clouds
+        self._log = directory / "stderr.log"
+        self.running: list[subprocess.Popen[str]] = []
+        server = clouds.azure_server
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": clouds.s3.url,
+            "AZURE_STORAGE_CONNECTION_STRING": (
+                f"DefaultEndpointsProtocol=http;AccountName={server.account_name};"
+                f"AccountKey={server.account_key};BlobEndpoint={clouds.azure.url};"
+            ),
+        }
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start a copy."""
+        command = [sys.executable, "-m", "s3_to_azure", "copy", f"s3://{self._clouds.bucket}/k"]
+        command += [f"az://{self._clouds.container.container_name}/k", "--block-size", "1MiB"]
+        command += ["--lanes", str(LANES), "--json", "--quiet", "--verbose"]
+        with self._log.open("w") as log:
+            process = subprocess.Popen(
+                command, env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        self.running.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        """Wait for its receipt."""
+        output, _ = process.communicate()
+        assert process.returncode == 0, self.log()
+        receipt: dict[str, Any] = json.loads(output)
+        return receipt
+
+    def log(self) -> str:
+        """Return what the last process logged."""
+        return self._log.read_text()
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        for process in self.running:
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+@pytest.fixture
+def command_line(clouds: Clouds, tmp_path: Path) -> Iterator[CommandLine]:
+    """Give the command line, and end what a failed test leaves."""
+    commands = CommandLine(clouds, tmp_path)
+    yield commands
+    commands.close()
+
+
+def blocks_arrived(proxy: FaultyProxy) -> list[str]:
+    """Return the path, and so the id, of every block that came whole."""
+    with proxy.lock:
+        return [request.path for request in proxy.arrived if request.is_("put block")]
+
+
+def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    """Kill the process as soon as it has got so far; it must not end by itself before."""
+    while not reached():
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
+def test_promise_2_sigkill_in_a_loop(clouds: Clouds, command_line: CommandLine, kills: int) -> None:
+    """Killed at random moments until it is done: the blob is right, and no more is sent again than was in flight."""
+    chance = random.Random(kills)
+    blocks = kills * (3 + LANES) + 10
+    data = some_bytes(blocks * MIB)
+    clouds.put(data)
+    clouds.azure.always("put block", Slow(0.05))
+    for _ in range(kills):
+        goal = len(blocks_arrived(clouds.azure)) + chance.randint(1, 3)
+        process = command_line.start()
+        kill_when(process, lambda goal=goal: len(blocks_arrived(clouds.azure)) >= goal)  # type: ignore[misc]
+    assert not clouds.is_there()
+    receipt = command_line.finish(command_line.start())
+    assert clouds.blob() == data
+    assert (receipt["status"], receipt["verified_by"]) == ("copied", "crc64nvme")
+    arrived = blocks_arrived(clouds.azure)
+    assert len(set(arrived)) == blocks
+    sent_again = len(arrived) - len(set(arrived))
+    assert sent_again <= kills * LANES
+    assert receipt["blocks_resumed"] + receipt["bytes_sent"] // MIB == blocks
+
+
+def test_promise_2_sigkill_at_ninety_percent(clouds: Clouds, command_line: CommandLine) -> None:
+    """The retry finds nearly all in Azure, sends the rest, and its log and receipt say so."""
+    data = some_bytes(20 * MIB)
+    clouds.put(data)
+    clouds.azure.always("put block", Slow(0.02))
+    kill_when(command_line.start(), lambda: len(set(blocks_arrived(clouds.azure))) >= 18)
+    clouds.azure.plan = lambda _: None
+    staged = settled(clouds)
+    assert staged >= 18
+    receipt = command_line.finish(command_line.start())
+    assert clouds.blob() == data
+    assert (receipt["blocks_resumed"], receipt["bytes_sent"]) == (staged, (20 - staged) * MIB)
+    assert f"'k': {staged} of 20 blocks ({staged}.0 MiB) are already in Azure; {20 - staged}.0 MiB to send" in (
+        command_line.log()
+    )
+
+
+def settled(clouds: Clouds) -> int:
+    """Return the number of staged blocks once what was on its way has arrived."""
+    wanted = len(set(blocks_arrived(clouds.azure)))
+    while len(clouds.staged()) < wanted:
+        time.sleep(0.02)
+    return wanted
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("side", ["s3", "azure"])
+def test_stop_by_signal_while_a_server_stalls(
+    clouds: Clouds, command_line: CommandLine, data: bytes, number: signal.Signals, side: str
+) -> None:
+    """The process ends by itself although no answer comes (it would never, if it waited); what is staged stays."""
+    proxy, kind = (clouds.s3, "get range") if side == "s3" else (clouds.azure, "put block")
+    proxy.plan = lambda request: Stall() if request.is_(kind) and proxy.count(kind) > 2 else None
+    process = command_line.start()
+    while not proxy.faults:
+        assert process.poll() is None, command_line.log()
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.wait(timeout=30)
+    assert process.returncode == 128 + number
+    assert not clouds.is_there()
+    assert "Stopped on request" in command_line.log()
+    assert "Traceback" not in command_line.log()
+    proxy.plan = lambda _: None
+    proxy.released.set()
+    staged = len(clouds.staged())
+    receipt = command_line.finish(command_line.start())
+    assert clouds.blob() == data
+    assert receipt["blocks_resumed"] >= staged
+
+
+@pytest.mark.parametrize(
+    ("side", "kind", "size_bytes"),
+    [
+        ("s3", "get whole", 1_000),
+        ("s3", "get range", 3 * MIB),
+        ("s3", "head", 3 * MIB),
+        ("azure", "head", 1_000),
+        ("azure", "get block list", 3 * MIB),
+        ("azure", "put blob", 1_000),
+        ("azure", "put block", 3 * MIB),
+        ("azure", "put block list", 3 * MIB),
+    ],
+)
+def test_stop_of_one_object_while_a_server_stalls(clouds: Clouds, side: str, kind: str, size_bytes: int) -> None:
+    """Whichever request hangs, the stop ends the copy before the server answers."""
+    proxy = clouds.s3 if side == "s3" else clouds.azure
+    data = some_bytes(size_bytes)
+    clouds.put(data)
+    proxy.always(kind, Stall())
+    stop = threading.Event()
+
+    def stop_once_stalled() -> None:
+        while not proxy.faults and not stop.is_set():
+            time.sleep(0.01)
+        stop.set()
+
+    watcher = threading.Thread(target=stop_once_stalled)
+    watcher.start()
+    with clouds.workshop(cancelled=stop) as shop, pytest.raises(Cancelled):
+        copy_object(shop, task("k", clouds.bucket))
+    assert not proxy.released.is_set()
+    watcher.join()
+    # A commit that Azure had in hand may have happened; then it is the whole object.
+    assert not clouds.is_there() or clouds.blob() == data
