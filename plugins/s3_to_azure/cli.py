@@ -12,22 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, get_args
-from urllib.parse import unquote, urlsplit
 
 from s3_to_azure import __version__
+from s3_to_azure.cli_addresses import Destination, Source, parse_destination, parse_source
 from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
 from s3_to_azure.engine.fidelity import Archived, Fidelity, OversizedMetadata, RestoreTier
 from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.model import ListedObject, RefusedNames
+from s3_to_azure.engine.model import ListedObject, Overwrite, RefusedNames
 from s3_to_azure.engine.name_mapping import unmap_blob
-from s3_to_azure.engine.names import blob_name, check_bucket, check_container
 from s3_to_azure.engine.progress import Progress, Snapshot
 from s3_to_azure.engine.verify import verify_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
@@ -50,85 +48,6 @@ DefaultAzureCredential; S3_SSE_CUSTOMER_KEY (base64) for objects under a custome
 sends only what is missing when it is run again.
 """
 _EPILOG: Final = "Exit status: 0 every object is accounted for, 1 something failed, 2 wrong use or configuration."
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What SRC names: one key, or all below a prefix."""
-
-    bucket: str
-    key: str
-
-    @property
-    def is_prefix(self) -> bool:
-        """Whether it names many objects."""
-        return not self.key or self.key.endswith("/")
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """What DST names.
-
-    Attributes:
-        account_url: The account's endpoint where DST is a URL, else None.
-        path: The blob's name, or the prefix.
-    """
-
-    account_url: str | None
-    container: str
-    path: str
-
-    def blob_for(self, source: Source, key: str, *, mapped: bool = False) -> str:
-        """Return the blob's name for a key of the source; one that DST names itself is never mapped."""
-        if source.is_prefix:
-            folder = self.path if not self.path or self.path.endswith("/") else f"{self.path}/"
-            return blob_name(key, s3_prefix=source.key, blob_prefix=folder, mapped=mapped)
-        if not self.path or self.path.endswith("/"):
-            return blob_name(key.rpartition("/")[2], blob_prefix=self.path, mapped=mapped)
-        return self.path
-
-
-def parse_source(text: str) -> Source:
-    """Read SRC.
-
-    Raises:
-        WrongUse: It is no S3 address.
-    """
-    scheme, separator, rest = text.partition("://")
-    bucket, _, key = rest.partition("/")
-    if scheme != "s3" or not separator or not bucket:
-        raise WrongUse(what=f"SRC {text!r} is no S3 address. Write s3://bucket/key or s3://bucket/prefix/.")
-    return Source(check_bucket(bucket), key)
-
-
-def parse_destination(text: str) -> Destination:
-    """Read DST.
-
-    Raises:
-        WrongUse: It is no address of a container or blob, or it carries a token.
-    """
-    wrong = WrongUse(
-        what=f"DST {text.partition('?')[0]!r} is no Azure address. Write az://container/path or the blob's https URL."
-    )
-    scheme, separator, rest = text.partition("://")
-    if scheme == "az" and separator:
-        container, _, path = rest.partition("/")
-        return Destination(None, check_container(container), path)
-    if scheme not in ("https", "http") or not separator:
-        raise wrong
-    parts = urlsplit(text)
-    if parts.query:
-        raise WrongUse(
-            what="DST carries a query. Put a SAS into AZURE_STORAGE_SAS_TOKEN: command lines are visible to everyone."
-        )
-    segments = parts.path.lstrip("/").split("/")
-    account = []
-    if not parts.hostname or parts.hostname == "localhost" or parts.hostname.replace(".", "").isdigit():
-        account, segments = segments[:1], segments[1:]
-    if not segments or not segments[0]:
-        raise wrong
-    url = "/".join([f"{scheme}://{parts.netloc}", *account])
-    return Destination(url, check_container(segments[0]), unquote("/".join(segments[1:])))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -178,6 +97,24 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     if error:
         print(f"s3-to-azure: {error}", file=sys.stderr)
     return WRONG_USE if wrong_use else FAILED if error else OK
+
+
+def plan(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Say what a copy would do: nothing is read and nothing is written."""
+    # Planning is for many objects, and costs its import only here.
+    from s3_to_azure.cli_plan import lines, plan_settings, survey  # noqa: PLC0415
+
+    source, destination = parse_source(options.source), parse_destination(options.destination)
+    wanted = plan_settings(options, source, destination)
+    rate = parse_size(options.rate, name="--rate")
+    with _workshop(options, source, destination, CopySettings(lanes=1), Progress(), stop) as shop:
+        shop.check(source.bucket)
+        found = survey(shop, source, wanted, rate_bytes_s=rate)
+    if options.json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        print("\n".join(lines(found)))
+    return OK
 
 
 def verify(options: argparse.Namespace, stop: threading.Event) -> int:
@@ -392,6 +329,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_fidelity(copying)
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
+    planning = _command(commands, "plan", plan, "say what a copy would do and cost; nothing is moved", keys=False)
+    planning.add_argument("--overwrite", choices=get_args(Overwrite), default="if_changed", help="as for copy")
+    planning.add_argument("--include", metavar="PATTERN", action="append", default=[], help="only keys like this")
+    planning.add_argument("--exclude", metavar="PATTERN", action="append", default=[], help="no keys like this")
+    planning.add_argument("--max-tasks", metavar="N", type=int, default=500, help="most batches (default: %(default)s)")
+    planning.add_argument(
+        "--rate", metavar="SIZE", default="200MB", help="bytes a second to reckon with (default: %(default)s)"
+    )
     _command(commands, "verify", verify, "read blobs back from Azure and compare them with S3's checksums")
     naming = commands.add_parser("key", help="undo --refused-names=map: print the keys of blobs' names")
     naming.add_argument("blobs", metavar="BLOB", nargs="+", help="the blob's name, without DST's prefix")
@@ -441,6 +386,8 @@ def _command(
     name: str,
     function: Callable[[argparse.Namespace, threading.Event], int],
     summary: str,
+    *,
+    keys: bool = True,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -451,10 +398,13 @@ def _command(
     )
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
-    parser.add_argument("--keys-from", metavar="FILE", help="take the keys from FILE, one a line (- for stdin)")
-    parser.add_argument(
-        "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
-    )
+    if keys:
+        parser.add_argument("--keys-from", metavar="FILE", help="take the keys from FILE, one a line (- for stdin)")
+        parser.add_argument(
+            "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
+        )
+    else:
+        parser.set_defaults(keys_from=None)
     parser.add_argument(
         "--refused-names",
         choices=get_args(RefusedNames),

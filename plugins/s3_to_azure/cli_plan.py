@@ -1,0 +1,72 @@
+"""``s3-to-azure plan``: the engine's plan in a directory that is thrown away, told to a person."""
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from s3_to_azure.cli_addresses import Destination, Source
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.manifest import write_manifest
+from s3_to_azure.engine.plan_settings import PlanSettings
+from s3_to_azure.engine.planning import make_plan
+from s3_to_azure.engine.preview import preview
+from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.stores.local_state import LocalState
+from s3_to_azure.wording import count_text, duration_text, size_text
+
+
+def plan_settings(options: argparse.Namespace, source: Source, destination: Destination) -> PlanSettings:
+    """Return the plan's settings.
+
+    Raises:
+        WrongUse: SRC is one object, or a setting is wrong.
+    """
+    if not source.is_prefix:
+        raise WrongUse(what="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
+    return PlanSettings(
+        s3_prefix=source.key,
+        blob_prefix=destination.folder,
+        overwrite=options.overwrite,
+        filters=Filters(include=tuple(options.include), exclude=tuple(options.exclude)),
+        refused_names=options.refused_names,
+        max_tasks=options.max_tasks,
+    )
+
+
+def survey(shop: Workshop, source: Source, settings: PlanSettings, *, rate_bytes_s: float) -> dict[str, Any]:
+    """List both sides, plan, and return the plan's preview; nothing in S3 or Azure is changed."""
+    with tempfile.TemporaryDirectory(prefix="s3-to-azure-plan-") as directory:
+        files = LocalState(Path(directory))
+        listing = shop.source.list(source.bucket, source.key)
+        pointer = write_manifest(listing, files, bucket=source.bucket, prefix=source.key, retrier=shop.retrier)
+        plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
+        return preview(plan, rate_bytes_s=rate_bytes_s)
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the preview as lines: what would be copied, what not and why, what it takes and costs."""
+    estimate = found["estimate"]
+    yield f"listed         {_amount(found['listed'])}"
+    yield f"to copy        {_amount(found['copy'])} in {count_text(found['batches'], 'task')}"
+    yield f"unchanged      {_amount(found['unchanged'])}"
+    for outcome in ("skipped", "failed"):
+        for reason, amount in found[outcome].items():
+            yield f"{outcome:14} {_amount(amount)}: {reason}"
+    for name in found["refused_names"]:
+        yield f"refused name   {name!r}"
+    if found["only_in_destination"]:
+        yield f"only in Azure  {count_text(found['only_in_destination'], 'blob')}, left alone"
+    told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in estimate["requests"].items() if count)
+    yield f"requests       {told or 'none'}"
+    rate = size_text(estimate["at_bytes_per_second"])
+    yield f"time           about {duration_text(estimate['seconds'])} at {rate}/s"
+    dollars = (estimate["s3_egress_dollars"], estimate["s3_requests_dollars"])
+    yield f"S3 charges     about ${dollars[0]:,} for egress and ${dollars[1]:,} for requests"
+    yield f"               ({estimate['prices']})"
+
+
+def _amount(amount: Mapping[str, int]) -> str:
+    return f"{count_text(amount['objects'], 'object')}, {size_text(amount['size_bytes'])}"

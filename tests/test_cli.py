@@ -1,0 +1,114 @@
+"""The command line against real local servers: what it prints, and how it ends."""
+
+import json
+from typing import Any
+
+import pytest
+from azure.storage.blob import ContainerClient
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.cli import FAILED, OK, WRONG_USE, main
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, s3_server: LocalS3, azure_server: LocalAzure) -> None:
+    """Give the process the credentials of both servers."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", s3_server.region)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure_server.connection_string)
+
+
+@pytest.fixture
+def filled(s3_client: Any, bucket: str) -> str:
+    """Put three objects into the bucket, one of which cannot be copied; return its name."""
+    for key, data in (("d/one", b"1"), ("d/two words", b"22"), ("d/../three", b"333")):
+        s3_client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumAlgorithm="CRC64NVME")
+    return bucket
+
+
+def test_copy_prints_one_receipt_per_object(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --json, stdout holds a receipt for each object and nothing else."""
+    source, destination = f"s3://{filled}/d/", f"az://{container.container_name}/to"
+    assert main(["copy", source, destination, "--json"]) == OK
+    receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {r["key"]: (r["status"], r["verified_by"]) for r in receipts} == {
+        "d/one": ("copied", "crc64nvme"),
+        "d/two words": ("copied", "crc64nvme"),
+        "d/../three": ("skipped", ""),
+    }
+    assert container.download_blob("to/two words").readall() == b"22"
+
+
+def test_a_second_copy_sends_nothing(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there already is unchanged."""
+    arguments = ["copy", f"s3://{filled}/d/one", f"az://{container.container_name}/", "--json"]
+    assert main(arguments) == OK
+    assert main(arguments) == OK
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (first["blob"], first["bytes_sent"]) == ("one", 1)
+    assert (second["status"], second["bytes_sent"]) == ("unchanged", 0)
+
+
+def test_plan_moves_nothing(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan counts what a copy would do, names what Azure refuses, and leaves no trace."""
+    assert main(["plan", f"s3://{filled}/d/", f"az://{container.container_name}/to", "--json"]) == OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["listed"]["objects"] == 3
+    assert found["copy"] == {"objects": 2, "size_bytes": 3}
+    assert found["estimate"]["s3_egress_dollars"] >= 0
+    assert list(container.list_blob_names()) == []
+
+
+def test_plan_tells_a_person(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --json it is lines to read."""
+    assert main(["plan", f"s3://{filled}/d/", f"az://{container.container_name}/to"]) == OK
+    told = capsys.readouterr().out
+    assert "to copy        2 objects, 3 bytes in 1 task" in told
+    assert "'d/../three'" in told or "'to/../three'" in told
+
+
+def test_verify_finds_a_changed_blob(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blob that is not its object's bytes is different, and that is a failure."""
+    source, destination = f"s3://{filled}/d/one", f"az://{container.container_name}/one"
+    assert main(["copy", source, destination, "-q"]) == OK
+    assert main(["verify", source, destination]) == OK
+    container.upload_blob("one", b"X", overwrite=True)
+    assert main(["verify", source, destination]) == FAILED
+    assert "different" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["copy", "s3://no-such-bucket-here/k", "az://{container}/b"], FAILED, "does not exist"),
+        (["copy", "s3://{bucket}/none", "az://{container}/b"], FAILED, "'none'"),
+        (["copy", "s3://{bucket}/d/one", "az://nocontainer/b"], FAILED, "create it"),
+        (["copy", "http://x", "az://{container}/b"], WRONG_USE, "s3://bucket/key"),
+        (["copy", "s3://{bucket}/d/one", "https://a.blob.core.windows.net/c/b?sig=x"], WRONG_USE, "SAS"),
+        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--memory-budget", "lots"], WRONG_USE, "256MiB"),
+        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--keys-from", "-"], WRONG_USE, "prefix"),
+        (["plan", "s3://{bucket}/d/one", "az://{container}/b"], WRONG_USE, "prefix"),
+    ],
+)
+def test_errors_say_what_to_do(
+    filled: str,
+    container: ContainerClient,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    told: str,
+) -> None:
+    """Each wrong name or setting has its exit status and its sentence, and no traceback."""
+    given = [a.format(bucket=filled, container=container.container_name) for a in arguments]
+    assert main(given) == status
+    error = capsys.readouterr().err
+    assert told.lower() in error.lower()
+    assert "Traceback" not in error
