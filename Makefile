@@ -60,7 +60,8 @@ down: $(SETUP) ## Stop what `make up` left running
 test: $(SETUP) ## Run the core tests against real local servers
 	@$(PYTHON_BIN) -m pytest -m "not slow and not cluster and not browser" $(PYTEST_ARGS)
 
-test-all: $(SETUP) ## Run the tests that `make test` leaves out
+test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debian it installs Chromium
+	@sh tests/web/install_chromium.sh
 	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
 	    test $$status -eq 5 && echo "There are no such tests yet."; }
 
