@@ -157,15 +157,18 @@ class _Copy:
             budget_bytes=shop.settings.memory_budget_bytes,
             block_bytes=self._task.block_bytes or shop.settings.block_bytes,
         )
-        if len(layout) == 1 and self._task.within is None:
+        if len(layout) == 1 and self._task.within is None and self._has_room_twice(version.size_bytes):
             return self._copy_small(version, condition)
         return self._copy_blocks(version, layout, condition)
 
     def _one_block_bytes(self, size_bytes: int) -> int:
         """Return up to which size an object goes in one request; 0 for a part of an object."""
-        if self._task.within is not None:
+        if self._task.within is not None or not self._has_room_twice(size_bytes):
             return 0
         return self._shop.settings.block_bytes or cutting.block_bytes_for(size_bytes)
+
+    def _has_room_twice(self, size_bytes: int) -> bool:
+        return 2 * size_bytes <= self._shop.settings.memory_budget_bytes
 
     # -- one request: empty objects and objects of one block ---------------------------------------------------------
 
@@ -177,18 +180,24 @@ class _Copy:
         except LeftoverBlocks:
             # Nothing can be staged for an empty object; an empty block list makes the empty blob.
             self._commit_list(version, Layout(0, MIB), {}, condition)
+        else:
+            self._read_back_whole(version, 0)
         return self._copied(version, blocks=0)
 
     def _copy_small(self, version: ObjectVersion, condition: Condition) -> Receipt:
         shop = self._shop
-        with shop.buffers.lend(version.size_bytes) as view:
+        # Twice the bytes count against the budget: Put Blob goes through the SDK, which needs a copy.
+        with shop.buffers.lend(2 * version.size_bytes) as room, room[: version.size_bytes] as view:
             version, crc64 = self._read_proven(version, view)
             try:
                 self._put(version, view, crc64, condition)
             except LeftoverBlocks:
-                pass
+                in_blocks = True
             else:
-                return self._copied(version, blocks=1)
+                in_blocks = False
+        if not in_blocks:
+            self._read_back_whole(version, crc64)
+            return self._copied(version, blocks=1)
         log.info("Blob %r has uncommitted blocks left over: taking the block path", self._task.blob)
         _, rung = self._evidence.on_its_rung(version)
         return self._copy_blocks(version, Layout(version.size_bytes, version.size_bytes, rung.edges), condition)
@@ -248,6 +257,9 @@ class _Copy:
         )
         commit(destination, step, condition, self._retrier)
         self._ledger.sent(version.size_bytes)
+
+    def _read_back_whole(self, version: ObjectVersion, crc64: int) -> None:
+        """Read the blob back where that was asked for; not while its buffer is held, which others may wait for."""
         self._evidence.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
 
     # -- many requests: staged blocks --------------------------------------------------------------------------------
