@@ -26,6 +26,7 @@ from s3_to_azure.engine.errors import (
     WrongBlobType,
 )
 from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.many import copy_many
 from s3_to_azure.engine.model import (
     BlobContents,
     Condition,
@@ -675,3 +676,30 @@ def test_progress_adds_up(source: MemorySource, destination: MemoryDestination) 
         copy_object(shop, task())
         now = shop.progress.snapshot()
     assert (now.bytes_total, now.bytes_sent, now.bytes_resumed) == (4 * MIB, 3 * MIB, MIB)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, MIB, 2 * MIB, 3 * MIB])
+def test_readback_of_many_within_a_small_budget(
+    source: MemorySource, destination: MemoryDestination, size_bytes: int
+) -> None:
+    """Objects that are read back never wait for memory that only they themselves could free."""
+    keys = [f"key-{n}" for n in range(6)]
+    for number, key in enumerate(keys):
+        source.put(BUCKET, key, some_bytes(size_bytes, seed=number))
+    with workshop(source, destination, integrity="readback", block_bytes=2 * MIB, memory_budget_bytes=4 * MIB) as shop:
+        outcomes = list(copy_many(shop, [task(key) for key in keys]))
+    assert {outcome.receipt.verified_by for outcome in outcomes} == {"crc64nvme+readback"}
+    assert {key: blob.data for key, blob in destination.blobs.items()} == {
+        key: some_bytes(size_bytes, seed=number) for number, key in enumerate(keys)
+    }
+
+
+@pytest.mark.parametrize("budget_mib", [1, 2])
+def test_object_as_large_as_the_budget(source: MemorySource, destination: MemoryDestination, budget_mib: int) -> None:
+    """A block that fills the budget, or half of it, is copied all the same."""
+    data = some_bytes(MIB)
+    source.put(BUCKET, "k", data)
+    with workshop(source, destination, memory_budget_bytes=budget_mib * MIB) as shop:
+        for listed in (None, source.listed(BUCKET, "k")):
+            assert copy_object(shop, task(listed=listed)).status in ("copied", "unchanged")
+    assert destination.blobs["k"].data == data

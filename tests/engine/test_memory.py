@@ -1,0 +1,104 @@
+"""The memory bound: a copy peaks at no more than its budget above the interpreter with everything imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.storage.blob import ContainerClient
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.engine.limits import MIB
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The first copy is a small one: it imports what is imported late, and connects.
+PROGRAM = """
+import json, resource, sys
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.many import copy_many
+from s3_to_azure.engine.transfer import CopyTask, Workshop
+from tests.real_stores import azure_container, s3_source
+
+given = json.loads(sys.argv[1])
+source = s3_source(LocalS3(**given["s3"]), lanes=24)
+destination = azure_container(LocalAzure(**given["azure"]), given["container"], lanes=24)
+
+def copy(prefix):
+    listed = list(source.list(given["bucket"], prefix))
+    tasks = [CopyTask(given["bucket"], item.key, item.key, listed=item) for item in listed]
+    with Workshop(source, destination, CopySettings(memory_budget_bytes=given["budget"])) as shop:
+        for outcome in copy_many(shop, tasks):
+            assert outcome.receipt.status == "copied", outcome
+    return sum(item.size_bytes for item in listed)
+
+copy("first/")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+copied = copy("then/")
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"copied": copied, "peak": (after - before) * 1024}))
+"""
+
+
+def measured(
+    s3_client: Any, bucket: str, container: ContainerClient, s3: LocalS3, azure: LocalAzure, budget_bytes: int
+) -> dict[str, int]:
+    """Copy everything below ``then/`` in a process of its own; return the bytes and the peak above its start."""
+    s3_client.put_object(Bucket=bucket, Key="first/small", Body=b"x")
+    s3_client.put_object(Bucket=bucket, Key="first/blocks", Body=bytes(9 * MIB))
+    given = {
+        "s3": vars(s3),
+        "azure": vars(azure),
+        "bucket": bucket,
+        "container": container.container_name,
+        "budget": budget_bytes,
+    }
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(given)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, int] = json.loads(done.stdout)
+    return result
+
+
+def test_large_object_stays_within_its_budget(
+    s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
+) -> None:
+    """Several times the budget goes through, and the process never holds more than the budget of it."""
+    s3_client.put_object(Bucket=bucket, Key="then/large", Body=bytes(160 * MIB))
+    result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
+    assert result["copied"] == 160 * MIB
+    assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
+
+
+def test_objects_of_one_request_stay_within_the_budget(
+    s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
+) -> None:
+    """Many objects at a time share the one budget, whatever the libraries copy on the way."""
+    for number in range(16):
+        s3_client.put_object(Bucket=bucket, Key=f"then/{number}", Body=bytes(8 * MIB))
+    result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
+    assert result["copied"] == 128 * MIB
+    assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_one_gib_within_the_default_budget(
+    s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
+) -> None:
+    """The case of the README: 1 GiB with 256 MiB."""
+    upload = s3_client.create_multipart_upload(Bucket=bucket, Key="then/large")
+    ids = {"Bucket": bucket, "Key": "then/large", "UploadId": upload["UploadId"]}
+    parts = [
+        {"PartNumber": n, "ETag": s3_client.upload_part(**ids, PartNumber=n, Body=bytes(64 * MIB))["ETag"]}
+        for n in range(1, 17)
+    ]
+    s3_client.complete_multipart_upload(**ids, MultipartUpload={"Parts": parts})
+    result = measured(s3_client, bucket, container, s3_server, azure_server, 256 * MIB)
+    assert result["copied"] == 1024 * MIB
+    assert result["peak"] <= 256 * MIB, f"{result['peak'] / MIB:.0f} MiB"
