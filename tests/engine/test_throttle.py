@@ -1,0 +1,143 @@
+"""Holding back: a service's gate narrows when it throttles and widens again; the bandwidth is kept."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from s3_to_azure.engine.errors import Cancelled, ServerFailed, Throttled
+from s3_to_azure.engine.throttle import Bandwidth, Gate
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return seconds."""
+        return self.now
+
+
+class Waits(threading.Event):
+    """An event whose waits move a clock instead of taking time."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Keep the clock."""
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Move the clock."""
+        self._clock.now += timeout or 0.0
+        return self.is_set()
+
+
+def fail(gate: Gate, error: Exception) -> None:
+    """Let one request through the gate fail."""
+    with pytest.raises(type(error)), gate.passing(threading.Event()):
+        raise error
+
+
+def throttled() -> Throttled:
+    """Return a service's wish for less."""
+    return Throttled(service="S3", code="SlowDown", retry_after_s=None)
+
+
+def test_halves_once_for_a_burst_of_answers() -> None:
+    """Many throttled answers within a second count as one; the next second's count again."""
+    clock = Clock()
+    gate = Gate("S3", 16, clock=clock)
+    clock.now = 10
+    for _ in range(5):
+        fail(gate, throttled())
+    assert gate.limit == 8
+    clock.now = 12
+    fail(gate, throttled())
+    assert gate.limit == 4
+
+
+def test_never_closes() -> None:
+    """However often a service throttles, one request may pass."""
+    clock = Clock()
+    gate = Gate("S3", 4, clock=clock)
+    for second in range(10, 100, 2):
+        clock.now = second
+        fail(gate, throttled())
+    assert gate.limit == 1
+
+
+def test_widens_by_success() -> None:
+    """About as many successes as the limit widen it by one, up to where it began."""
+    clock = Clock()
+    gate = Gate("S3", 4, clock=clock)
+    clock.now = 10
+    fail(gate, throttled())
+    for _ in range(40):
+        with gate.passing(threading.Event()):
+            pass
+    assert gate.limit == 4
+
+
+def test_other_failures_do_not_narrow_it() -> None:
+    """A 500 says nothing about the pace."""
+    gate = Gate("S3", 4)
+    fail(gate, ServerFailed(service="S3", status=500, code="InternalError", thing="'k'"))
+    assert gate.limit == 4
+
+
+def test_holds_the_limit_under_threads() -> None:
+    """No more requests are inside than the limit."""
+    gate = Gate("S3", 3)
+    inside, most, lock = [0], [0], threading.Lock()
+
+    def request(_: int) -> None:
+        with gate.passing(threading.Event()):
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.002)
+            with lock:
+                inside[0] -= 1
+
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(request, range(60)))
+    assert most[0] == 3
+
+
+def test_a_waiting_request_is_stopped() -> None:
+    """A stop ends the wait at the gate."""
+    gate = Gate("S3", 1)
+    stopped = threading.Event()
+    with gate.passing(stopped):
+        stopped.set()
+        with pytest.raises(Cancelled), gate.passing(stopped):
+            pytest.fail("the gate was full")
+
+
+@pytest.mark.parametrize("piece", [1_000, 100_000, 1_000_000])
+def test_bandwidth_is_kept(piece: int) -> None:
+    """Ten million bytes at a million a second take ten seconds, whatever the pieces."""
+    clock = Clock()
+    bandwidth = Bandwidth(1_000_000, clock=clock)
+    waits = Waits(clock)
+    for _ in range(10_000_000 // piece):
+        bandwidth.take(piece, waits)
+    assert clock.now == pytest.approx(10, rel=0.01)
+
+
+def test_no_limit_never_waits() -> None:
+    """Without a limit nothing is held back."""
+    clock = Clock()
+    Bandwidth(None, clock=clock).take(10**12, Waits(clock))
+    assert clock.now == 0
+
+
+def test_a_held_back_read_is_stopped() -> None:
+    """A stop ends the wait for bandwidth."""
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Cancelled):
+        Bandwidth(1).take(1_000_000, stopped)
