@@ -34,6 +34,8 @@ from s3_to_azure.stores.sdk_errors import AZURE, azure_error, azure_errors
 _CRC64: Final = "x-ms-content-crc64"
 _OURS: Final = 52
 _CREATED: Final = 201
+# Where a document's first element begins, behind its declaration.
+_ROOT_WITHIN_BYTES: Final = 500
 
 
 def service_client(
@@ -145,7 +147,11 @@ class AzureContainer:
             with azure_errors(container=self.container, blob=""):
                 listing = self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"])
                 pages: Any = listing.by_page(token)
-                found = [_state(properties) for properties in next(pages, ())]
+                try:
+                    found = [_state(properties) for properties in next(pages, ())]
+                except AttributeError:
+                    # The SDK stumbles over an answer that is empty, or another document.
+                    raise UnexpectedAnswer(service=AZURE, thing=repr(self.container), detail="no listing") from None
             return found, pages.continuation_token or None
 
         return Pages(ask)
@@ -155,7 +161,10 @@ class AzureContainer:
         client = self._blob(blob)
         found: list[ListedBlock] = []
 
-        def keep(_response: object, listing: Any, _headers: object) -> Any:
+        def keep(response: Any, listing: Any, _headers: object) -> Any:
+            if b"<BlockList" not in response.http_response.body()[:_ROOT_WITHIN_BYTES]:
+                # Empty, or another document: never to be read as "nothing is staged".
+                raise UnexpectedAnswer(service=AZURE, thing=repr(f"{self.container}/{blob}"), detail="no block list")
             # The SDK's own conversion decodes every id as UTF-8 and fails on other tools' binary ones.
             blocks = listing.uncommitted_blocks or ()
             found.extend(ListedBlock(_decoded(block.name), int(block.size)) for block in blocks)

@@ -198,7 +198,8 @@ def network_error(service: str, thing: str, error: BaseException) -> errors.Tran
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return errors.CertificateRefused(service=service, detail=redact(cause.verify_message or str(cause)))
+            detail = getattr(cause, "verify_message", "") or str(cause)
+            return errors.CertificateRefused(service=service, detail=redact(detail))
         inner = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else None
         reason = getattr(cause, "reason", None)
         cause = cause.__cause__ or cause.__context__ or inner or (reason if isinstance(reason, BaseException) else None)
@@ -236,6 +237,7 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str =
         urllib3.exceptions.HTTPError,
         botocore.ConnectionError,
         botocore.HTTPClientError,
+        botocore.IncompleteReadError,
         # Bodies are read from http.client itself.
         http.client.HTTPException,
         OSError,
@@ -273,6 +275,8 @@ def azure_errors(*, container: str, blob: str) -> Iterator[None]:
         raise _without_answer(thing, error) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         raise network_error(AZURE, thing, error) from None
+    except UnicodeDecodeError:
+        raise network_error(AZURE, thing, ValueError("the answer cannot be read")) from None
 
 
 def _without_answer(thing: str, error: AzureError) -> errors.TransferError:
