@@ -1,0 +1,144 @@
+"""What the Azure store does beyond its port: odd answers, ids of any bytes, and names in headers."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from azure.storage.blob import ContainerClient
+
+from local_cloud.servers import LocalAzure
+from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
+from s3_to_azure.engine.checksums import CRC64NVME
+from s3_to_azure.engine.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, WrongUse
+from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders
+from s3_to_azure.stores.azure import AzureContainer
+from tests.faults.faulty_proxy import Answer, FaultyProxy, Shorten
+from tests.real_stores import azure_container
+
+DATA = memoryview(b"0123456789")
+CRC = CRC64NVME.digest(DATA)
+BLOCK_ID = StagedBlock(0, 10, CRC, NO_SECOND, b"fingrprt").block_id
+
+
+@pytest.fixture
+def proxy(azure_server: LocalAzure) -> Iterator[FaultyProxy]:
+    """Run Azurite behind a proxy."""
+    with FaultyProxy(azure_server.account_url) as made:
+        yield made
+
+
+@pytest.fixture
+def store(azure_server: LocalAzure, container: ContainerClient, proxy: FaultyProxy) -> Iterator[AzureContainer]:
+    """Return an empty container behind the proxy."""
+    made = azure_container(azure_server, str(container.container_name), account_url=proxy.url)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<BlockList><Uncommit", b"<html></html>", b"\0\xff"])
+def test_broken_block_list_is_never_an_empty_one(store: AzureContainer, proxy: FaultyProxy, body: bytes) -> None:
+    """A list that is cut short or is something else must not make a worker send everything again."""
+    store.stage_block("b", BLOCK_ID, DATA, CRC)
+    proxy.always("get block list", Answer(200, {"Content-Type": "application/xml"}, body))
+    with pytest.raises((TransientError, UnexpectedAnswer)):
+        store.list_staged("b")
+
+
+@pytest.mark.parametrize("body", [b"", b"<EnumerationResults><Blobs><Bl", b"<html></html>", b"\0\xff"])
+def test_broken_listing_is_never_an_empty_one(store: AzureContainer, proxy: FaultyProxy, body: bytes) -> None:
+    """Nor must a container's listing of which nothing can be read look like an empty container."""
+    proxy.plan = lambda request: (
+        Answer(200, {"Content-Type": "application/xml"}, body) if "comp=list" in request.path else None
+    )
+    with pytest.raises((TransientError, UnexpectedAnswer)):
+        list(store.list(""))
+
+
+def test_shortened_read_back_is_noticed(store: AzureContainer, proxy: FaultyProxy) -> None:
+    """A read-back shorter than asked for is no proof of anything."""
+    store.put_blob("b", DATA, CRC, BlobContents({}, ContentHeaders()), Condition(None))
+    proxy.plan = lambda request: Shorten(1) if request.method == "GET" else None
+    try:
+        assert store.read("b", 0, 10) != bytes(DATA)
+    except (TransientError, UnexpectedAnswer):
+        pass
+
+
+@pytest.mark.parametrize("code", ["InvalidQueryParameterValue", "InvalidBlobOrBlock", "InvalidBlockId"])
+def test_every_way_to_say_foreign_blocks(
+    store: AzureContainer, proxy: FaultyProxy, container: ContainerClient, code: str
+) -> None:
+    """Azure and its emulators name the id's other length differently; it is one error here."""
+    container.get_blob_client("b").stage_block("short", b"foreign")
+    proxy.always("put block", Answer(400, {"x-ms-error-code": code}))
+    with pytest.raises(ForeignBlocks):
+        store.stage_block("b", BLOCK_ID, DATA, CRC)
+
+
+def test_the_same_answer_without_foreign_blocks(store: AzureContainer, proxy: FaultyProxy) -> None:
+    """Without foreign blocks nobody is blamed for them."""
+    proxy.always("put block", Answer(400, {"x-ms-error-code": "InvalidQueryParameterValue"}))
+    with pytest.raises(UnexpectedAnswer, match="InvalidQueryParameterValue"):
+        store.stage_block("b", BLOCK_ID, DATA, CRC)
+
+
+@pytest.mark.parametrize("disposition", ['attachment; filename="a b.txt"', "attachment; filename*=UTF-8''%e2%82%ac"])
+def test_headers_are_signed_as_they_are_sent(store: AzureContainer, disposition: str) -> None:
+    """Content headers are part of the signature: odd ones must not break it."""
+    contents = BlobContents({"s3_etag": "e"}, ContentHeaders("text/plain", content_disposition=disposition))
+    store.put_blob("b", DATA, CRC, contents, Condition(None))
+    state = store.head("b")
+    assert state is not None
+    assert state.headers.content_disposition == disposition
+
+
+@pytest.mark.parametrize("name", ["UPPER", "a", "with/slash", "..", "$other"])
+def test_container_names_are_checked(azure_server: LocalAzure, name: str) -> None:
+    """A container that cannot be is refused before anything is connected."""
+    with pytest.raises(WrongUse):
+        azure_container(azure_server, name)
+
+
+def test_connections_are_used_again(store: AzureContainer, proxy: FaultyProxy, monkeypatch: Any) -> None:
+    """Blocks of many threads go over as many connections as there are threads, not one each time."""
+    accepted = 0
+    original = proxy._server.get_request
+
+    def counted() -> Any:
+        nonlocal accepted
+        accepted += 1
+        return original()
+
+    monkeypatch.setattr(proxy._server, "get_request", counted)
+
+    def stage_ten() -> None:
+        for _ in range(10):
+            store.stage_block("b", BLOCK_ID, DATA, CRC)
+
+    threads = [threading.Thread(target=stage_ten) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert proxy.count("put block") == 30
+    assert accepted <= 4
+
+
+def test_connection_refused_is_transient(azure_server: LocalAzure) -> None:
+    """A server that is not up (yet) is worth another try, for each kind of request."""
+    store = azure_container(azure_server, "container", account_url="http://127.0.0.1:1/devstoreaccount1")
+    contents = BlobContents({}, ContentHeaders())
+    for act in (
+        store.check,
+        lambda: store.head("b"),
+        lambda: store.list_staged("b"),
+        lambda: list(store.list("")),
+        lambda: store.stage_block("b", BLOCK_ID, DATA, CRC),
+        lambda: store.commit("b", [], contents, Condition(None)),
+        lambda: store.put_blob("b", DATA, CRC, contents, Condition(None)),
+        lambda: store.read("b", 0, 1),
+    ):
+        with pytest.raises(ConnectionFailed):
+            act()
+    store.close()
