@@ -60,6 +60,9 @@ def main() -> int:
     except (CheckError, NoEngineError, ServerError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"compose-check FAILED: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("compose-check was stopped, and took everything down\n")
+        return 130
     if own:
         sys.stdout.write(f"\n{UNPROVEN}\n\n")
     say("compose-check passed, and nothing of it is left running")
