@@ -70,7 +70,8 @@ export function Table({ caption, columns, rows }) {
   const align = (index) => (columns[index].isNumber ? "s3az-number" : undefined);
   return h(
     "div",
-    { className: "s3az-scroll", tabIndex: 0, role: "region", "aria-label": caption },
+    // Focusable, so that the keyboard can scroll it.
+    { className: "s3az-scroll", tabIndex: 0, role: "group", "aria-label": `${caption}, table` },
     h(
       "table",
       null,

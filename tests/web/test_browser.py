@@ -1,0 +1,217 @@
+"""People's way through the UI, in a real browser on a real Airflow: trigger, watch, read why, look back.
+
+With ``S3_TO_AZURE_SCREENSHOTS=docs/images`` the documentation's pictures are taken on the way.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from local_cloud.servers import LocalAzure, LocalS3
+from tests.web.site import DAG_ID, EVIL_KEY, SLOW_TASK, Site, site
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+
+CHROMIUM = shutil.which("chromium")
+SHOTS = os.environ.get("S3_TO_AZURE_SCREENSHOTS")
+WAIT_MS = 240_000
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tests/web/install_chromium.sh"),
+]
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory, s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[Site]:
+    """Run the site."""
+    with site(tmp_path_factory.mktemp("site"), s3_server, azure_server) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Run Chromium; its sandbox does not work for root."""
+    with playwright.sync_playwright() as machine:
+        browser = machine.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=os.geteuid() != 0)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, there: Site) -> Iterator[Any]:
+    """Open a window; an error in any script fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, timezone_id="UTC")
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / "last-seen.png")
+    context.close()
+    assert errors == []
+
+
+def shoot(page: Any, name: str, *, height: int = 1000, schemes: Sequence[str] = ("light",)) -> None:
+    """Take pictures, where they are asked for."""
+    if not SHOTS:
+        return
+    page.set_viewport_size({"width": 1440, "height": height})
+    for scheme in schemes:
+        page.evaluate("name => { document.documentElement.className = name }", scheme)
+        page.wait_for_timeout(700)
+        page.screenshot(path=Path(SHOTS) / f"{name}-{scheme}.png")
+    page.evaluate("() => { document.documentElement.className = 'light' }")
+    page.set_viewport_size({"width": 1440, "height": 1000})
+
+
+def open_form(page: Any, there: Site) -> Any:
+    """Open the trigger form with its sections."""
+    page.goto(f"{there.airflow.url}/dags/{DAG_ID}")
+    page.get_by_role("button", name="Trigger Dag").click()
+    return page.get_by_role("dialog")
+
+
+def send(form: Any) -> None:
+    """Press the form's button by keyboard: Airflow's message of an earlier refusal lies over it for a while."""
+    form.get_by_role("button", name="Trigger", exact=True).press("Enter")
+
+
+def trigger(page: Any, form: Any) -> str:
+    """Send the form; return the run's id from the page that follows."""
+    send(form)
+    page.wait_for_url(re.compile(r"/runs/manual__"))
+    return str(page.url).split("/runs/")[1].split("/")[0].split("?")[0]
+
+
+def done_bytes(page: Any) -> int:
+    """Return the large bar's percentage."""
+    return int(page.get_by_role("progressbar", name="Bytes in Azure").get_attribute("aria-valuenow"))
+
+
+def wait_for_share(page: Any, least: int) -> None:
+    """Wait until so many percent are done."""
+    page.wait_for_function(
+        "least => Number(document.querySelector('[role=progressbar].s3az-large')?.ariaValueNow ?? 0) >= least",
+        arg=least,
+        timeout=WAIT_MS,
+    )
+
+
+def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
+    """A wrong value is refused in the form; the page advances, survives a killed task, and names what failed."""
+    form = open_form(page, there)
+    form.get_by_role("button", name="How fast").click()
+    limit = form.locator("#element_bandwidth_limit")
+    limit.fill("as fast as it can")
+    send(form)
+    expect(form.get_by_text("Write a size such as 50MiB, or leave it empty.")).to_be_visible()
+    limit.fill("3MiB")
+    run_id = trigger(page, form)
+
+    page.get_by_role("link", name="Migration", exact=True).click()
+    wait_for_share(page, 20)
+    first = done_bytes(page)
+    assert first < 100
+    shoot(page, "migration-running", height=1420, schemes=("dark", "light"))
+    # The slow task dies as it does when somebody clears it, or its worker goes away.
+    there.clear_task(run_id, SLOW_TASK)
+    bar = page.get_by_role("progressbar", name=f"Task {SLOW_TASK}", exact=True)
+    row = page.locator(".s3az tr").filter(has=bar)
+    expect(row.locator("td").nth(6)).to_have_text("2", timeout=WAIT_MS)
+    expect(row.locator("td").nth(5)).to_contain_text("MiB", timeout=WAIT_MS)
+    shoot(page, "migration-resumed", height=1420)
+
+    expect(page.get_by_role("heading", name=re.compile("% Failed"))).to_be_visible(timeout=WAIT_MS)
+    # 45 listed: the archived one failed, and its name is text, not a picture.
+    expect(page.locator(".s3az-equation")).to_contain_text("45 listed = 44 copied + 0 unchanged + 0 skipped + 1 failed")
+    expect(page.get_by_text(EVIL_KEY, exact=True)).to_be_visible()
+    assert page.locator(".s3az img").count() == 0
+    assert "owned" not in page.title()
+    shoot(page, "migration-ended", height=2150)
+
+    page.get_by_role("region", name="Failed objects").get_by_role("link").click()
+    page.wait_for_url(re.compile(r"/tasks/copy/mapped/\d+\?try_number=\d"))
+    expect(page.get_by_text("is archived and cannot be read").first).to_be_visible()
+
+
+def test_form_in_sections(page: Any, there: Site) -> None:
+    """The form opens without an error, one section at a time, each value with its help."""
+    form = open_form(page, there)
+    for section, shown in (
+        ("How to copy it", "The weakest proof to accept"),
+        ("How fast", "Objects in flight inside one task"),
+        ("What to copy", "Leave out keys that match"),
+    ):
+        form.get_by_role("button", name=section).click()
+        expect(form.get_by_text(shown)).to_be_visible()
+    shoot(page, "trigger-form")
+
+
+def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
+    """A run with filters succeeds, is triggered again from its page, and all runs are in the history."""
+    form = open_form(page, there)
+    form.get_by_role("button", name="What to copy").click()
+    form.locator("#element_exclude").fill("*/archive/*")
+    there.put("tables/part-100.parquet", 30 * 1024**2)
+    run_id = trigger(page, form)
+    there.wait_for_end(run_id)
+
+    page.goto(f"{there.airflow.url}/dags/{DAG_ID}/runs/{run_id}")
+    page.get_by_role("button", name="Trigger Dag").click()
+    page.get_by_role("menuitem", name="Trigger again with this config").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("button", name="What to copy").click()
+    expect(form.locator("#element_exclude")).to_have_value("*/archive/*")
+    there.put("media/video-9.mp4", 40 * 1024**2, ChecksumAlgorithm="CRC64NVME")
+    send(form)
+    # The UI stays on the old run's page.
+    expect(page.get_by_text("Dag Run Triggered").first).to_be_visible()
+    again = there.newest_run()
+    assert again["conf"]["exclude"] == ["*/archive/*"]
+    there.wait_for_end(again["dag_run_id"])
+
+    page.goto(there.airflow.url)
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("menuitem", name="Migrations").click()
+    expect(page.get_by_role("heading", name="S3 to Azure migrations")).to_be_visible()
+    rows = page.get_by_role("region", name="Runs", exact=True).locator("tbody tr")
+    expect(rows.filter(has_text="success")).to_have_count(2)
+    expect(page.get_by_role("region", name="Failures by reason")).to_contain_text("object archived")
+    shoot(page, "history", height=900, schemes=("dark", "light"))
+    rows.first.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Completed")).to_be_visible()
+    expect(page.locator(".s3az-equation")).to_contain_text("1 copied")
+
+
+def test_keyboard_and_reader(page: Any, there: Site) -> None:
+    """Every control can be reached and named; what changes is said politely; nothing needs a mouse."""
+    run = there.airflow.get(f"dags/{DAG_ID}/dagRuns", order_by="start_date", limit=1)["dag_runs"][0]["dag_run_id"]
+    page.goto(f"{there.airflow.url}/dags/{DAG_ID}/runs/{quote(run, safe='')}/plugin/s3_to_azure_migration")
+    expect(page.get_by_role("heading", name="% Failed")).to_be_visible()
+    assert page.locator(".s3az [aria-live=polite]").count() == 1
+    for bar in page.get_by_role("progressbar").all():
+        assert bar.get_attribute("aria-label")
+        assert bar.get_attribute("aria-valuetext")
+    done = page.get_by_role("group", name="Which tasks to show").get_by_role("button", name="Done")
+    done.focus()
+    page.keyboard.press("Enter")
+    expect(done).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("region", name="Tasks", exact=True).get_by_text("failed", exact=True)).to_have_count(0)
+    for element in page.locator(".s3az :is(a, button)").all():
+        assert element.evaluate("it => (it.ariaLabel || it.innerText).trim()")
+
+
+def test_other_runs_say_so(page: Any, there: Site) -> None:
+    """The tab is there on every DAG's runs, so it says where it has nothing to show."""
+    page.goto(f"{there.airflow.url}/dags/none/runs/none/plugin/s3_to_azure_migration")
+    expect(page.get_by_text("There is no such run.")).to_be_visible()
