@@ -35,6 +35,9 @@ with localstack(top / "s3"), azurite(top / "azure"), rclone_s3(top / "rclone", a
     time.sleep(600)
 """
 
+# Each starts servers of its own; all other tests show every day that they come up.
+pytestmark = pytest.mark.slow
+
 
 def processes_in(directory: Path) -> set[int]:
     """Return the processes whose working directory lies in `directory`, where every server is started."""
