@@ -1,8 +1,10 @@
 """The shipped stores on the local servers, as an entry point would make them."""
 
+from functools import cache
 from typing import Any
 
 import boto3
+import botocore.session
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.servers import LocalAzure, LocalS3
@@ -10,6 +12,12 @@ from s3_to_azure.stores.azure import AzureContainer, service_client
 from s3_to_azure.stores.environment import botocore_config
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_options import ReadOptions
+
+
+@cache
+def _parsed_models() -> Any:
+    """Return one loader for all sessions: parsing S3's model is most of what a client costs."""
+    return botocore.session.Session().get_component("data_loader")
 
 
 def s3_source(
@@ -23,7 +31,14 @@ def s3_source(
     reading: ReadOptions | None = None,
 ) -> S3Source:
     """Return S3 at the server, or at a proxy before it."""
-    session = boto3.Session(access_key or server.access_key, secret_key or server.secret_key, region_name=server.region)
+    core = botocore.session.Session()
+    core.register_component("data_loader", _parsed_models())
+    session = boto3.Session(
+        access_key or server.access_key,
+        secret_key or server.secret_key,
+        region_name=server.region,
+        botocore_session=core,
+    )
     options: dict[str, Any] = {
         "endpoint_url": endpoint_url or server.endpoint_url,
         "config": botocore_config(lanes),

@@ -65,6 +65,7 @@ def measured(
     return result
 
 
+@pytest.mark.slow
 def test_large_object_stays_within_its_budget(
     s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
 ) -> None:
@@ -79,10 +80,10 @@ def test_objects_of_one_request_stay_within_the_budget(
     s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
 ) -> None:
     """Many objects at a time share the one budget, whatever the libraries copy on the way."""
-    for number in range(16):
+    for number in range(12):
         s3_client.put_object(Bucket=bucket, Key=f"then/{number}", Body=bytes(8 * MIB))
     result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
-    assert result["copied"] == 128 * MIB
+    assert result["copied"] == 96 * MIB
     assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
 
 

@@ -104,7 +104,15 @@ def test_retry_after_is_honoured(clouds: Clouds, caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize("kind", ["head", "get block list"])
-@pytest.mark.parametrize("fault", [Cut(0), Cut(20, reset=True), Lose(), BUSY], ids=["FIN", "RST", "lost", "503"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Cut(20), id="FIN"),
+        pytest.param(Lose(), id="lost"),
+        pytest.param(Cut(20, reset=True), id="RST", marks=pytest.mark.slow),
+        pytest.param(BUSY, id="503", marks=pytest.mark.slow),
+    ],
+)
 def test_reads_of_the_checkpoint_survive(clouds: Clouds, data: bytes, kind: str, fault: Fault) -> None:
     """HEAD and Get Block List are tried again; half a list is never taken for the list."""
     with clouds.workshop() as shop:
@@ -252,7 +260,7 @@ def test_invariant_5_previous_blob_is_whole_during_and_after_a_failed_overwrite(
 
 
 @pytest.mark.parametrize("size_bytes", [SMALL, 3 * MIB])
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("status", [301, 307, *(pytest.param(code, marks=pytest.mark.slow) for code in (302, 308))])
 def test_invariant_9_redirects_are_refused(clouds: Clouds, size_bytes: int, status: int) -> None:
     """Neither bytes nor signature go to where a redirect points."""
     clouds.put(some_bytes(size_bytes))

@@ -188,7 +188,7 @@ def test_promise_3_server_that_ignores_range(clouds: Clouds, data: bytes) -> Non
     assert clouds.staged() == []
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("status", [301, 307, *(pytest.param(code, marks=pytest.mark.slow) for code in (302, 308))])
 def test_invariant_9_redirects_are_refused(clouds: Clouds, data: bytes, status: int) -> None:
     """Neither bytes nor signature go to where a redirect points."""
     trap = MemoryDestination()

@@ -151,8 +151,15 @@ def settled(clouds: Clouds) -> int:
     return wanted
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("side", ["s3", "azure"])
+@pytest.mark.parametrize(
+    ("side", "number"),
+    [
+        ("s3", signal.SIGTERM),
+        pytest.param("s3", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("azure", signal.SIGTERM, marks=pytest.mark.slow),
+        ("azure", signal.SIGINT),
+    ],
+)
 def test_stop_by_signal_while_a_server_stalls(
     clouds: Clouds, command_line: CommandLine, data: bytes, number: signal.Signals, side: str
 ) -> None:
@@ -182,10 +189,10 @@ def test_stop_by_signal_while_a_server_stalls(
     [
         ("s3", "get whole", 1_000),
         ("s3", "get range", 3 * MIB),
-        ("s3", "head", 3 * MIB),
-        ("azure", "head", 1_000),
-        ("azure", "get block list", 3 * MIB),
-        ("azure", "put blob", 1_000),
+        pytest.param("s3", "head", 3 * MIB, marks=pytest.mark.slow),
+        pytest.param("azure", "head", 1_000, marks=pytest.mark.slow),
+        pytest.param("azure", "get block list", 3 * MIB, marks=pytest.mark.slow),
+        pytest.param("azure", "put blob", 1_000, marks=pytest.mark.slow),
         ("azure", "put block", 3 * MIB),
         ("azure", "put block list", 3 * MIB),
     ],
