@@ -103,7 +103,7 @@ def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> No
     process.communicate()
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1_800)])])
 def test_promise_2_sigkill_in_a_loop(clouds: Clouds, command_line: CommandLine, kills: int) -> None:
     """Killed at random moments until it is done: the blob is right, and no more is sent again than was in flight."""
     chance = random.Random(kills)
