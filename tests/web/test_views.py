@@ -66,7 +66,8 @@ def test_a_done_batch_is_full() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "tries", "shown"), [("running", 2, 2), ("up_for_retry", 1, 1), ("queued", 2, 1), (None, 0, 1)]
+    ("state", "tries", "shown"),
+    [("running", 2, 2), ("up_for_retry", 1, 1), ("queued", 2, 1), ("queued", 1, 0), (None, 0, 0)],
 )
 def test_the_log_of_the_try_that_ran(state: str | None, tries: int, shown: int) -> None:
     """Airflow counts a try when it schedules it; there is no log of it then."""

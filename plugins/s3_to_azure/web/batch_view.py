@@ -61,9 +61,8 @@ class Batch:
 
     @property
     def shown_try(self) -> int:
-        """The try whose log there is: Airflow counts a retry when it schedules it."""
-        tries = self.task.try_number
-        return max(1, tries - 1) if self.task.state in _WAITING else max(1, tries)
+        """The last try whose log there is, 0 before the first: Airflow counts a try when it schedules it."""
+        return _tried(self.task)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the browser gets."""
@@ -136,15 +135,18 @@ def _failures(task: TaskRow) -> list[Failed]:
     if task.started_at and task.noted_at < task.started_at:
         # An earlier try's: these objects are being tried again.
         return []
-    tries = max(1, task.try_number - 1) if task.state in _WAITING else max(1, task.try_number)
     return [
         Failed(
             key=text(item, "key"),
             reason=text(item, "reason"),
             task_id=task.task_id,
             map_index=task.map_index,
-            try_number=tries,
+            try_number=max(1, _tried(task)),
             will_retry=task.state in _UNDECIDED,
         )
         for item in items(task.note, "failures")
     ]
+
+
+def _tried(task: TaskRow) -> int:
+    return max(0, task.try_number - 1) if task.state in _WAITING else task.try_number

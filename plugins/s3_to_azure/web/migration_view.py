@@ -167,7 +167,7 @@ def _failures(batches: Sequence[Batch], report: Mapping[str, Any]) -> list[Faile
             # A receipt that was never written has no try: then the last one's log is where to look.
             latest = tries[index]
             tried = int(number(item, "try_number")) if not failed.reason.startswith("missing") else latest
-            failed = replace(failed, task_id=copy_task, map_index=index, try_number=min(max(1, tried), latest))
+            failed = replace(failed, task_id=copy_task, map_index=index, try_number=max(1, min(tried, latest)))
         found.append(failed)
     return found
 

@@ -69,7 +69,7 @@ export function Overview({ view }) {
         ? h(Figure, { name: "Duration", value: duration(seconds(view.run.started_at, view.run.ended_at)) })
         : h(Figure, {
             name: "Time left",
-            value: view.seconds_left === null ? "–" : `about ${duration(view.seconds_left)}`,
+            value: duration(view.seconds_left),
             detail: left ? `${size(left)} left` : undefined,
           }),
       h(Figure, {
@@ -217,7 +217,7 @@ function taskRow(view, batch) {
       batch.bytes_per_second ? rate(batch.bytes_per_second) : "–",
       batch.bytes_resumed ? size(batch.bytes_resumed) : "–",
       batch.try_number || "–",
-      batch.try_number
+      batch.shown_try
         ? h(Link, { to: logPath(view.run, batch.task_id, batch.map_index, batch.shown_try), "aria-label": `Log of task ${name}` }, "Log")
         : "–",
     ],
