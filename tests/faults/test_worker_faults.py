@@ -104,7 +104,9 @@ def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> No
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1_800)])])
-def test_promise_2_sigkill_in_a_loop(clouds: Clouds, command_line: CommandLine, kills: int) -> None:
+def test_promise_2_sigkill_in_a_loop(
+    clouds: Clouds, command_line: CommandLine, kills: int, record_property: Callable[[str, object], None]
+) -> None:
     """Killed at random moments until it is done: the blob is right, and no more is sent again than was in flight."""
     chance = random.Random(kills)
     blocks = kills * (3 + LANES) + 10
@@ -122,6 +124,11 @@ def test_promise_2_sigkill_in_a_loop(clouds: Clouds, command_line: CommandLine, 
     arrived = blocks_arrived(clouds.azure)
     assert len(set(arrived)) == blocks
     sent_again = len(arrived) - len(set(arrived))
+    # For docs/reliability.md: pytest -o junit_family=legacy --junitxml=FILE writes them down.
+    record_property("kills_survived", kills)
+    record_property("blocks", blocks)
+    record_property("blocks_sent_again", sent_again)
+    record_property("most_in_flight_at_the_kills", kills * LANES)
     assert sent_again <= kills * LANES
     assert receipt["blocks_resumed"] + receipt["bytes_sent"] // MIB == blocks
 
