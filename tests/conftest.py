@@ -11,8 +11,13 @@ import boto3
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from botocore.config import Config
+from hypothesis import settings
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack, rclone_s3
+
+# A busy machine must not fail a property: pytest's timeout is for what hangs.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @contextmanager
