@@ -14,11 +14,14 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.limits import MIB
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # The first copy is a small one: it imports what is imported late, and connects.
 PROGRAM = """
-import json, resource, sys
+import json, re, sys
+from pathlib import Path
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.many import copy_many
@@ -37,11 +40,14 @@ def copy(prefix):
             assert outcome.receipt.status == "copied", outcome
     return sum(item.size_bytes for item in listed)
 
+def peak():
+    # Not getrusage: its peak is inherited from the process that started this one.
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
 copy("first/")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 copied = copy("then/")
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"copied": copied, "peak": (after - before) * 1024}))
+print(json.dumps({"copied": copied, "peak": peak() - before}))
 """
 
 
@@ -68,23 +74,35 @@ def measured(
 
 @pytest.mark.slow
 def test_large_object_stays_within_its_budget(
-    s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Several times the budget goes through, and the process never holds more than the budget of it."""
     s3_client.put_object(Bucket=bucket, Key="then/large", Body=bytes(160 * MIB))
     result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
     assert result["copied"] == 160 * MIB
+    record_property("peak_mib", round(result["peak"] / MIB, 1))
     assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
 
 
 def test_objects_of_one_request_stay_within_the_budget(
-    s3_client: Any, bucket: str, container: ContainerClient, s3_server: LocalS3, azure_server: LocalAzure
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Many objects at a time share the one budget, whatever the libraries copy on the way."""
     for number in range(12):
         s3_client.put_object(Bucket=bucket, Key=f"then/{number}", Body=bytes(8 * MIB))
     result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
     assert result["copied"] == 96 * MIB
+    record_property("peak_mib", round(result["peak"] / MIB, 1))
     assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
 
 
