@@ -15,12 +15,11 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 from azure.core.exceptions import AzureError
-from azure.storage.blob import BlobServiceClient
 from botocore import UNSIGNED
 from botocore.config import Config
 
 from s3_to_azure.engine.errors import ConnectionMissing
-from s3_to_azure.stores.azure import service_client
+from s3_to_azure.stores.azure import StreamingClient, service_client
 from s3_to_azure.stores.environment import botocore_config
 from s3_to_azure.stores.redaction import protect_logs, redact
 from s3_to_azure.stores.s3 import S3Source
@@ -88,7 +87,7 @@ def s3_source(
 
 def azure_service(
     wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str, Any] | None = None
-) -> BlobServiceClient:
+) -> StreamingClient:
     """Return the account as the Airflow connection reaches it, on a session of our own; no request is sent yet.
 
     Args:

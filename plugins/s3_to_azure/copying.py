@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final, Protocol
 
-from azure.storage.blob import BlobServiceClient
-
 from s3_to_azure import connections
 from s3_to_azure.engine.batch_run import copy_batch
 from s3_to_azure.engine.batches import BatchDescriptor
@@ -25,7 +23,7 @@ from s3_to_azure.engine.model import ListedObject, Receipt
 from s3_to_azure.engine.names import blob_name, check_blob, check_bucket, check_key
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
-from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure import AzureContainer, StreamingClient
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, duration_text, size_text
 
@@ -58,7 +56,7 @@ class Bench:
     """A workshop and the account it writes to."""
 
     shop: Workshop
-    service: BlobServiceClient
+    service: StreamingClient
 
 
 @contextmanager

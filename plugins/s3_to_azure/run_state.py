@@ -1,13 +1,12 @@
 """Where a run keeps its state: found from the task's context, never from what an earlier task wrote."""
 
 from airflow.sdk import Context
-from azure.storage.blob import BlobServiceClient
 
-from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure import AzureContainer, StreamingClient
 from s3_to_azure.stores.azure_state import AzureState
 
 
-def files(service: BlobServiceClient, container: str, context: Context, *, create: bool = False) -> AzureState:
+def files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:
     """Return the run's state files.
 
     Args:

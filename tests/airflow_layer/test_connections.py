@@ -19,6 +19,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure import connections
 from s3_to_azure.engine.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
 from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.requests_session import GuardedSession
 from s3_to_azure.stores.s3_options import ReadOptions
 
 
@@ -142,6 +143,7 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
     assert meta.config.retries["total_max_attempts"] == 1
     assert meta.config.s3["addressing_style"] == "virtual"
     assert meta.region_name == "eu-central-1"
+    assert isinstance(source._http, GuardedSession)
     assert (source._http.verify, source._http.proxies) == ("/bundle.pem", {"https": "http://proxy:1"})
 
 

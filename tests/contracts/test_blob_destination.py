@@ -395,7 +395,9 @@ def test_check_creates_a_missing_container(rig: Rig, request: pytest.FixtureRequ
     if isinstance(rig.destination, MemoryDestination):
         fresh: BlobDestination = MemoryDestination(exists=False)
     else:
-        fresh = azure_container(request.getfixturevalue("azure_server"), f"new-{uuid4().hex}")
+        made = azure_container(request.getfixturevalue("azure_server"), f"new-{uuid4().hex}")
+        request.addfinalizer(made.close)
+        fresh = made
     with pytest.raises(ContainerNotFound):
         fresh.check()
     fresh.check(create=True)

@@ -157,18 +157,15 @@ class _Copy:
             budget_bytes=shop.settings.memory_budget_bytes,
             block_bytes=self._task.block_bytes or shop.settings.block_bytes,
         )
-        if len(layout) == 1 and self._task.within is None and self._has_room_twice(version.size_bytes):
+        if len(layout) == 1 and self._task.within is None:
             return self._copy_small(version, condition)
         return self._copy_blocks(version, layout, condition)
 
     def _one_block_bytes(self, size_bytes: int) -> int:
         """Return up to which size an object goes in one request; 0 for a part of an object."""
-        if self._task.within is not None or not self._has_room_twice(size_bytes):
+        if self._task.within is not None or size_bytes > self._shop.settings.memory_budget_bytes:
             return 0
         return self._shop.settings.block_bytes or cutting.block_bytes_for(size_bytes)
-
-    def _has_room_twice(self, size_bytes: int) -> bool:
-        return 2 * size_bytes <= self._shop.settings.memory_budget_bytes
 
     # -- one request: empty objects and objects of one block ---------------------------------------------------------
 
@@ -186,8 +183,7 @@ class _Copy:
 
     def _copy_small(self, version: ObjectVersion, condition: Condition) -> Receipt:
         shop = self._shop
-        # Twice the bytes count against the budget: Put Blob goes through the SDK, which needs a copy.
-        with shop.buffers.lend(2 * version.size_bytes) as room, room[: version.size_bytes] as view:
+        with shop.buffers.lend(version.size_bytes) as view:
             version, crc64 = self._read_proven(version, view)
             try:
                 self._put(version, view, crc64, condition)

@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +24,8 @@ from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, NameRefu
 from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
 from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
 from s3_to_azure.engine.names import check_blob, check_container
-from s3_to_azure.stores.block_writer import BlockWriter
+from s3_to_azure.stores.blob_headers import put_blob_headers
+from s3_to_azure.stores.block_writer import Answer, BlockWriter
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
@@ -40,7 +40,7 @@ _ROOT_WITHIN_BYTES: Final = 500
 
 def service_client(
     client: BlobServiceClient, *, lanes: int, verify: bool | str = True, proxies: dict[str, str] | None = None
-) -> BlobServiceClient:
+) -> "StreamingClient":
     """Return the client with the same account and credential, on a session of our own and without retries.
 
     Args:
@@ -73,25 +73,22 @@ def service_client(
         retry_status=0,
         max_single_put_size=MAX_BLOCK_BYTES,
     )
-    # A proxy needs the SDK's session for the blocks too.
     made.http = session
-    made.writer = None if proxies else BlockWriter(made, verify=verify)
+    made.writer = BlockWriter(made, lanes=lanes, verify=verify, proxies=proxies)
     return made
 
 
 class StreamingClient(BlobServiceClient):
-    """An account's client with a writer for blocks; without one, blocks go through the SDK."""
+    """An account's client: the SDK for everything rare, a writer for blocks. Made by ``service_client``."""
 
-    writer: BlockWriter | None = None
-    http: GuardedSession | None = None
+    http: GuardedSession
+    writer: BlockWriter
 
     def close(self) -> None:
         """Close all connections; the SDK leaves those of a session that is not its own."""
         super().close()
-        if self.http:
-            self.http.close()
-        if self.writer:
-            self.writer.close()
+        self.http.close()
+        self.writer.close()
 
 
 class AzureContainer:
@@ -102,13 +99,13 @@ class AzureContainer:
         container: Its name.
     """
 
-    def __init__(self, client: BlobServiceClient, container: str) -> None:
+    def __init__(self, client: StreamingClient, container: str) -> None:
         """Keep the client; no request is sent yet."""
         self.container = check_container(container)
         self._hierarchical = False
         self._service = client
         self._client = client.get_container_client(container)
-        self._writer = client.writer if isinstance(client, StreamingClient) else None
+        self._writer = client.writer
         protect_logs()
 
     def check(self, *, create: bool = False) -> None:
@@ -182,40 +179,34 @@ class AzureContainer:
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """Put Block with its CRC64."""
-        client = self._blob(blob)
-        headers = {_CRC64: to_azure(crc64)}
+        self._check_name(blob)
+        name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
+        url = self._url(blob, f"comp=block&blockid={quote(name, safe='')}")
         try:
             with azure_errors(container=self.container, blob=blob):
-                if self._writer is None:
-                    client.stage_block(
-                        block_id,
-                        data,  # type: ignore[arg-type]
-                        length=len(data),
-                        headers=headers,
-                        **self._guard(blob),
-                    )
-                    return
-                answer = self._writer.put(self._block_url(blob, block_id), headers, data)
-            if answer.status != _CREATED:
-                raise azure_error(
-                    answer.status,
-                    answer.headers.get("x-ms-error-code", str(answer.status)),
-                    container=self.container,
-                    blob=blob,
-                    retry_after=answer.headers.get("retry-after"),
-                )
+                answer = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
+            self._must_be_created(answer, blob)
         except UnexpectedAnswer as error:
             # Emulators and older stamps say only "invalid query parameter" for an id of another length.
             if any(len(block.block_id) != _OURS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
             raise error from None
 
-    def _block_url(self, blob: str, block_id: str) -> str:
-        """Return Put Block's URL; a SAS that is part of the account's URL goes along."""
+    def _url(self, blob: str, query: str) -> str:
+        """Return the URL of a request that the writer sends; a SAS that is part of the account's URL goes along."""
         parts = urlsplit(self._client.url)
-        name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
-        query = f"comp=block&blockid={quote(name, safe='')}" + (f"&{parts.query}" if parts.query else "")
+        query = "&".join(filter(None, (query, parts.query)))
         return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{quote(blob, safe='/~')}?{query}"
+
+    def _must_be_created(self, answer: Answer, blob: str) -> None:
+        if answer.status != _CREATED:
+            raise azure_error(
+                answer.status,
+                answer.headers.get("x-ms-error-code", str(answer.status)),
+                container=self.container,
+                blob=blob,
+                retry_after=answer.headers.get("retry-after"),
+            )
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         """Put Block List under the condition; return the new ETag."""
@@ -233,21 +224,12 @@ class AzureContainer:
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob in one request under the condition, with its CRC64; return the new ETag."""
-        client = self._blob(blob)
+        self._check_name(blob)
+        headers = put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
-            answer = client.upload_blob(
-                bytes(data),
-                length=len(data),
-                overwrite=True,
-                # Azure takes no MD5 beside a CRC64, and computes and keeps the MD5 of a Put Blob itself.
-                content_settings=_settings(replace(contents, content_md5=None)),
-                metadata=dict(contents.metadata),
-                **_extras(contents),
-                headers={_CRC64: to_azure(crc64)},
-                **_conditions(condition),
-                **self._guard(blob),
-            )
-        return _unquoted(answer["etag"])
+            answer = self._writer.put(self._url(blob, ""), headers, data)
+        self._must_be_created(answer, blob)
+        return _unquoted(answer.headers.get("etag"))
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""
@@ -274,10 +256,13 @@ class AzureContainer:
             return False
 
     def _blob(self, blob: str) -> BlobClient:
+        return self._client.get_blob_client(self._check_name(blob))
+
+    def _check_name(self, blob: str) -> str:
         if self._hierarchical and "" in blob.split("/"):
             # It would become the blob of another key: "a//b" is stored as "a/b".
             raise NameRefused(name=blob, detail="the account's hierarchical namespace drops empty path segments")
-        return self._client.get_blob_client(check_blob(blob))
+        return check_blob(blob)
 
     def _guard(self, blob: str) -> Mapping[str, Any]:
         """Return the option that refuses to send any path but this blob's."""

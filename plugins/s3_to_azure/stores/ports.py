@@ -141,7 +141,7 @@ class StateFiles(Protocol):
     """
 
     location: str
-    """Where the files are, for people: ``container/_s3_to_azure/dag/run``."""
+    """Where the files are, as people read it, such as ``container/_s3_to_azure/dag/run``."""
 
     def write(self, name: str) -> AbstractContextManager[StateWriter]:
         """Write a file in constant memory; it is there, whole, after a clean exit, and not touched otherwise."""

@@ -1,5 +1,8 @@
 """The HTTP session under both stores: pooled, without redirects, netrc or rewritten paths."""
 
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -49,6 +52,25 @@ class GuardedSession(requests.Session):
                 detail="it would send another path; nothing was sent",
             )
         return prepared
+
+    @contextmanager
+    def answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: memoryview | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Do as ``HttpConnections.answer`` does.
+
+        Raises:
+            requests.RequestException: The connection failed, or the answer was none.
+        """
+        with self.request(
+            method, url, headers=headers, data=body, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+        ) as response:
+            # urllib3's readinto reads into a new object and copies it; http.client's below it fills the view itself.
+            answer: Any = response.raw._fp  # noqa: SLF001
+            yield answer
+            if answer.isclosed():
+                # urllib3 did not see the body end, so it would close the connection instead of keeping it.
+                response.raw.release_conn()
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request; redirects are handed back, never followed."""

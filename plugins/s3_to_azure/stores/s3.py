@@ -1,99 +1,48 @@
-"""S3 as an ``ObjectSource``: boto3 to look and list, requests with SigV4 headers for the bytes."""
+"""S3 as an ``ObjectSource``: boto3 to look and list, GETs signed in their headers for the bytes."""
 
-import re
+import http.client
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-import requests
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
-from requests.auth import AuthBase
 
-from s3_to_azure.engine import checksums
 from s3_to_azure.engine.errors import (
     CredentialsRefused,
     ObjectNotFound,
-    SourceChanged,
     TransferError,
     UnexpectedAnswer,
     WrongUse,
 )
 from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
-from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.engine.names import check_key
+from s3_to_azure.stores.http_connections import connections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
-from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.s3_answers import check_answer, error_of, version_of
 from s3_to_azure.stores.s3_object_calls import restore, tags
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.s3_parts import part_sizes
-from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
-
-_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
-_MOST_ERROR_BYTES: Final = 64 * 1024
-_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.LADDER}
-# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: whose ETag is no MD5
-_ENCRYPTION: Final = "x-amz-server-side-encryption"
-_CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
-_DIRECTORY_BUCKET_CLASS: Final = "EXPRESS_ONEZONE"
-_METADATA: Final = "x-amz-meta-"
-
-
-class SigV4Headers(AuthBase):
-    """Signs a request in its headers at the moment it is sent, with the credentials of that moment.
-
-    Args:
-        credentials: botocore's credentials, refreshable ones included.
-        region: The bucket's own region.
-    """
-
-    def __init__(self, credentials: Any, region: str) -> None:
-        """Keep what signing needs; nothing is signed yet."""
-        self._credentials = credentials
-        self._region = region
-        self.used_key: str | None = None
-
-    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the signature's headers."""
-        frozen = self._credentials.get_frozen_credentials()
-        self.used_key = frozen.access_key
-        # Only what is S3's business: a proxy may change Connection, Accept or Accept-Encoding.
-        signed = {name: value for name, value in prepared.headers.items() if _is_signed(name.lower())}
-        request = AWSRequest(method=prepared.method, url=prepared.url, headers=signed)
-        S3SigV4Auth(frozen, "s3", self._region).add_auth(request)
-        prepared.headers.update(dict(request.headers.items()))
-        return prepared
-
-
-def _is_signed(name: str) -> bool:
-    return name in ("range", "if-match") or name.startswith("x-amz-")
+from s3_to_azure.stores.s3_signing import SigV4
+from s3_to_azure.stores.sdk_errors import S3, s3_errors
 
 
 class S3Body:
     """The open body of a GET."""
 
-    def __init__(self, response: requests.Response, version: ObjectVersion) -> None:
+    def __init__(self, body: http.client.HTTPResponse, version: ObjectVersion) -> None:
         """Wrap an answer whose headers were checked."""
         self.version = version
-        self._response = response
+        self._body = body
 
     def readinto(self, view: memoryview) -> int:
         """Fill the front of ``view``; return the bytes written, 0 at the body's end."""
         with s3_errors(bucket=self.version.bucket, key=self.version.key):
-            # urllib3's readinto reads into a new object and copies it; http.client's below it fills the view itself.
-            body: Any = self._response.raw._fp  # noqa: SLF001
-            count = int(body.readinto(view))
-            if body.length == 0:
-                # urllib3 did not see the body end, so it would close the connection instead of keeping it.
-                self._response.raw.release_conn()
-            return count
+            return self._body.readinto(view)
 
 
 class S3Source:
@@ -123,7 +72,7 @@ class S3Source:
         with s3_errors(bucket="", key=None):
             self._client = session.client("s3", **client_options)
         self._credentials = session.get_credentials()
-        self._http = GuardedSession(pool=lanes, verify=verify, proxies=proxies)
+        self._http = connections(pool=lanes, verify=verify, proxies=proxies)
         self._regions: dict[str, str] = {}
         self._lock = threading.Lock()
         protect_logs()
@@ -154,7 +103,7 @@ class S3Source:
                 raise self._explained(bucket, key, error) from None
             raise
         headers = {name.lower(): value for name, value in answer["ResponseMetadata"]["HTTPHeaders"].items()}
-        return _version(bucket, key, headers)
+        return version_of(bucket, key, headers)
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """Return the sizes in which the version was uploaded; None where S3 does not tell."""
@@ -178,14 +127,11 @@ class S3Source:
             wanted["x-amz-checksum-mode"] = "ENABLED"
         else:
             wanted["Range"] = f"bytes={start}-{end - 1}"
-        response = self._get(version.bucket, version.key, wanted, etag=version.etag)
-        try:
-            read = _version(version.bucket, version.key, response.headers)
-            _check_answer(response, version, read, start, end)
-            yield S3Body(response, replace(read, size_bytes=version.size_bytes))
-        finally:
-            # Returns a drained connection to the pool, closes any other.
-            response.close()
+        with self._get(version.bucket, version.key, wanted, etag=version.etag) as answer:
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            read = version_of(version.bucket, version.key, headers)
+            check_answer(answer.status, headers.get("content-range"), version, read, start=start, end=end)
+            yield S3Body(answer, replace(read, size_bytes=version.size_bytes))
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         """Yield the objects below the prefix, a page of 1,000 at a time."""
@@ -222,35 +168,32 @@ class S3Source:
         self._http.close()
         self._client.close()
 
-    def _get(self, bucket: str, key: str, headers: Mapping[str, str], *, etag: str) -> requests.Response:
+    @contextmanager
+    def _get(
+        self, bucket: str, key: str, headers: Mapping[str, str], *, etag: str
+    ) -> Iterator[http.client.HTTPResponse]:
         """Send one GET; a signature that expired between signing and arrival is made anew once."""
-        last: TransferError | None = None
-        for _ in range(2):
-            auth = SigV4Headers(self._credentials, self._region_of(bucket)) if self._credentials else None
-            with s3_errors(bucket=bucket, key=key, etag=etag):
-                response = self._http.request(
-                    "GET",
-                    self._url(bucket, key),
-                    headers=dict(headers) | self._options.headers(),
-                    auth=auth,
-                    stream=True,
-                    timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-                )
-            if response.status_code in (200, 206):
-                return response
-            last = _error_of(response, bucket, key, etag)
-            if not (isinstance(last, CredentialsRefused) and auth and auth.used_key != self._key_now()):
-                raise last
-        raise last or AssertionError("unreachable")
-
-    def _key_now(self) -> str | None:
-        return str(self._credentials.get_frozen_credentials().access_key)
+        url = self._url(bucket, key)
+        unsigned = {**headers, **self._options.headers()}
+        signer = SigV4(self._credentials, self._region_of(bucket)) if self._credentials else None
+        for is_last in (False, True):
+            with ExitStack() as opened:
+                with s3_errors(bucket=bucket, key=key, etag=etag):
+                    signed = signer.signed("GET", url, unsigned) if signer else unsigned
+                    answer = opened.enter_context(self._http.answer("GET", url, signed))
+                if answer.status in (200, 206):
+                    yield answer
+                    return
+                error = error_of(answer, bucket, key, etag)
+            if is_last or not (isinstance(error, CredentialsRefused) and signer and signer.is_outdated()):
+                raise error
 
     def _explained(self, bucket: str, key: str, error: TransferError) -> TransferError:
         self._regions.pop(bucket, None)
         try:
             self._region_of(bucket)
-            self._get(bucket, key, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}, etag="").close()
+            with self._get(bucket, key, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}, etag=""):
+                pass
         except TransferError as explained:
             # 416: the object is there and empty, so the refusal was about the HEAD alone.
             return error if isinstance(explained, UnexpectedAnswer) else explained
@@ -295,112 +238,3 @@ class S3Source:
         if style == "virtual" or (style == "auto" and own_host):
             return f"{endpoint.scheme}://{bucket}.{host}{endpoint.path.rstrip('/')}"
         return f"{endpoint.scheme}://{host}{endpoint.path.rstrip('/')}/{bucket}"
-
-
-def _error_of(response: requests.Response, bucket: str, key: str, etag: str) -> TransferError:
-    with s3_errors(bucket=bucket, key=key, etag=etag):
-        body = response.raw.read(_MOST_ERROR_BYTES) or b""
-        response.close()
-    match = _CODE.search(body)
-    return s3_error(
-        response.status_code,
-        match[1].decode("ascii") if match else str(response.status_code),
-        bucket=bucket,
-        key=key,
-        etag=etag,
-        retry_after=response.headers.get("Retry-After"),
-    )
-
-
-def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
-    """Read an object's version from the headers of a GET or HEAD (names in lower case or case-insensitive)."""
-    return ObjectVersion(
-        bucket=bucket,
-        key=key,
-        etag=headers.get("etag", "").strip('"'),
-        size_bytes=_number(headers.get("content-length")),
-        last_modified=_moment(headers.get("last-modified")),
-        checksum=_checksum(headers),
-        weaker=_weaker(headers),
-        metadata={
-            name.lower().removeprefix(_METADATA): value
-            for name, value in headers.items()
-            if name.lower().startswith(_METADATA)
-        },
-        headers=ContentHeaders(
-            content_type=headers.get("content-type"),
-            content_encoding=_stored_encoding(headers.get("content-encoding")),
-            content_language=headers.get("content-language"),
-            content_disposition=headers.get("content-disposition"),
-            cache_control=headers.get("cache-control"),
-        ),
-        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
-    )
-
-
-def _number(text: str | None) -> int:
-    """Read a length; what is none fits no size, so that the answer is refused."""
-    return int(text) if text and len(text) < 20 and text.isascii() and text.isdigit() else 0
-
-
-def _moment(text: str | None) -> datetime:
-    try:
-        moment = parsedate_to_datetime(text or "")
-    except ValueError:
-        return datetime.fromtimestamp(0, UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _stored_encoding(value: str | None) -> str | None:
-    """Drop ``aws-chunked``, which names the upload's framing, not the stored bytes."""
-    names = [name.strip() for name in (value or "").split(",")]
-    return ", ".join(name for name in names if name and name != "aws-chunked") or None
-
-
-def _checksum(headers: Mapping[str, str]) -> SourceChecksum | None:
-    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
-        return None
-    return checksums.strongest(_stored(headers))
-
-
-def _weaker(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
-    return (*checksums.partwise(_stored(headers)), *_etag_md5(headers))
-
-
-def _stored(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
-
-
-def _etag_md5(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
-    """Return the ETag where it is an MD5: not under a KMS or customer key, not in a directory bucket."""
-    if headers.get(_ENCRYPTION, "AES256") != "AES256" or _CUSTOMER_KEY in headers:
-        return ()
-    if headers.get("x-amz-storage-class") == _DIRECTORY_BUCKET_CLASS:
-        return ()
-    found = checksums.etag_md5(headers.get("etag", "").strip('"'))
-    return (found,) if found else ()
-
-
-def _check_answer(
-    response: requests.Response,
-    wanted: ObjectVersion | ListedObject,
-    read: ObjectVersion,
-    start: int,
-    end: int | None,
-) -> None:
-    """Refuse an answer that is not the range asked for, of the version asked for."""
-    thing = repr(f"s3://{wanted.bucket}/{wanted.key}")
-    if read.etag != wanted.etag:
-        raise SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
-    if end is None:
-        if response.status_code != 200 or read.size_bytes != wanted.size_bytes:
-            raise UnexpectedAnswer(
-                service=S3, thing=thing, detail=f"{read.size_bytes} bytes instead of {wanted.size_bytes}"
-            )
-        return
-    expected = f"bytes {start}-{end - 1}/{wanted.size_bytes}"
-    got = response.headers.get("Content-Range", "no Content-Range")
-    # Some S3 servers (rclone's) send the range under status 200; range and length leave no doubt.
-    if response.status_code not in (200, 206) or got != expected or read.size_bytes != end - start:
-        detail = f"status {response.status_code}, {got!r}, {read.size_bytes} bytes instead of {expected!r}"
-        raise UnexpectedAnswer(service=S3, thing=thing, detail=detail)

@@ -1,0 +1,128 @@
+"""What an answer of S3 says: the object's version from its headers, and whether it is what was asked for."""
+
+import http.client
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from s3_to_azure.engine import checksums
+from s3_to_azure.engine.errors import SourceChanged, TransferError, UnexpectedAnswer
+from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
+from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
+
+_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
+_MOST_ERROR_BYTES: Final = 64 * 1024
+_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.LADDER}
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: whose ETag is no MD5
+_ENCRYPTION: Final = "x-amz-server-side-encryption"
+_CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
+_DIRECTORY_BUCKET_CLASS: Final = "EXPRESS_ONEZONE"
+_METADATA: Final = "x-amz-meta-"
+
+
+def error_of(answer: http.client.HTTPResponse, bucket: str, key: str, etag: str) -> TransferError:
+    """Return the engine's error for an answer that is no success; reads its document."""
+    with s3_errors(bucket=bucket, key=key, etag=etag):
+        match = _CODE.search(answer.read(_MOST_ERROR_BYTES))
+    return s3_error(
+        answer.status,
+        match[1].decode("ascii") if match else str(answer.status),
+        bucket=bucket,
+        key=key,
+        etag=etag,
+        retry_after=answer.headers.get("Retry-After"),
+    )
+
+
+def version_of(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
+    """Read an object's version from the headers of a GET or HEAD (names in lower case)."""
+    return ObjectVersion(
+        bucket=bucket,
+        key=key,
+        etag=headers.get("etag", "").strip('"'),
+        size_bytes=_number(headers.get("content-length")),
+        last_modified=_moment(headers.get("last-modified")),
+        checksum=_checksum(headers),
+        weaker=_weaker(headers),
+        metadata={name.removeprefix(_METADATA): value for name, value in headers.items() if name.startswith(_METADATA)},
+        headers=ContentHeaders(
+            content_type=headers.get("content-type"),
+            content_encoding=_stored_encoding(headers.get("content-encoding")),
+            content_language=headers.get("content-language"),
+            content_disposition=headers.get("content-disposition"),
+            cache_control=headers.get("cache-control"),
+        ),
+        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
+    )
+
+
+def _number(text: str | None) -> int:
+    """Read a length; what is none fits no size, so that the answer is refused."""
+    return int(text) if text and len(text) < 20 and text.isascii() and text.isdigit() else 0
+
+
+def _moment(text: str | None) -> datetime:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _stored_encoding(value: str | None) -> str | None:
+    """Drop ``aws-chunked``, which names the upload's framing, not the stored bytes."""
+    names = [name.strip() for name in (value or "").split(",")]
+    return ", ".join(name for name in names if name and name != "aws-chunked") or None
+
+
+def _checksum(headers: Mapping[str, str]) -> SourceChecksum | None:
+    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+        return None
+    return checksums.strongest(_stored(headers))
+
+
+def _weaker(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
+    return (*checksums.partwise(_stored(headers)), *_etag_md5(headers))
+
+
+def _stored(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
+
+
+def _etag_md5(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
+    """Return the ETag where it is an MD5: not under a KMS or customer key, not in a directory bucket."""
+    if headers.get(_ENCRYPTION, "AES256") != "AES256" or _CUSTOMER_KEY in headers:
+        return ()
+    if headers.get("x-amz-storage-class") == _DIRECTORY_BUCKET_CLASS:
+        return ()
+    found = checksums.etag_md5(headers.get("etag", "").strip('"'))
+    return (found,) if found else ()
+
+
+def check_answer(
+    status: int,
+    content_range: str | None,
+    wanted: ObjectVersion | ListedObject,
+    read: ObjectVersion,
+    *,
+    start: int,
+    end: int | None,
+) -> None:
+    """Refuse an answer that is not the range asked for, of the version asked for."""
+    thing = repr(f"s3://{wanted.bucket}/{wanted.key}")
+    if read.etag != wanted.etag:
+        raise SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
+    if end is None:
+        if status != 200 or read.size_bytes != wanted.size_bytes:
+            raise UnexpectedAnswer(
+                service=S3, thing=thing, detail=f"{read.size_bytes} bytes instead of {wanted.size_bytes}"
+            )
+        return
+    expected = f"bytes {start}-{end - 1}/{wanted.size_bytes}"
+    got = content_range or "no Content-Range"
+    # Some S3 servers (rclone's) send the range under status 200; range and length leave no doubt.
+    if status not in (200, 206) or got != expected or read.size_bytes != end - start:
+        detail = f"status {status}, {got!r}, {read.size_bytes} bytes instead of {expected!r}"
+        raise UnexpectedAnswer(service=S3, thing=thing, detail=detail)
