@@ -40,7 +40,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all soak bench check compose-check wheel format lock clean
+.PHONY: help setup demo up down test test-all soak bench check docs compose-check wheel format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,7 +61,7 @@ test: $(SETUP) ## Run the core tests against real local servers
 	@$(PYTHON_BIN) -m pytest -m "not slow and not cluster and not browser and not soak" $(PYTEST_ARGS)
 
 test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debian it installs Chromium
-	@sh tests/web/install_chromium.sh
+	@sh tests/install_tools.sh
 	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
 	    test $$status -eq 5 && echo "There are no such tests yet."; }
 
@@ -71,12 +71,18 @@ soak: $(SETUP) ## Run the faults for a long time (half an hour)
 bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")
 	@$(PYTHON_BIN) -m benchmarks.run $(BENCH_ARGS)
 
-check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities
+docs: $(VENV_READY) ## Build the documentation's site into build/docs; a warning or a dead link is an error
+	@rm -rf build/docs
+	@.venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky docs build/docs
+	@echo "The documentation is build/docs/index.html."
+
+check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities, the documentation
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PYTHON_BIN) .ci/audit.py requirements.txt .ci/known-vulnerabilities.txt
+	@$(MAKE) docs
 
 compose-check: $(VENV_READY) ## Bring docker-compose.yaml up, run its DAG, take it down (needs Docker, or root on Debian 12)
 	@$(PYTHON_BIN) -m tests.compose.check $(COMPOSE_CHECK_ARGS)
@@ -97,7 +103,7 @@ lock: $(UV_READY) $(CLOUD_READY) ## Make all locks again from pyproject.toml and
 
 clean: ## Remove everything that was installed or cached in this directory
 	rm -rf .tools .venv .venv-cloud local_cloud/node_modules
-	rm -rf dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A candidate counts only if it runs (a version manager's shim may exist and fail) and can make an environment.

@@ -52,7 +52,7 @@ _EPILOG: Final = "Exit status: 0 every object is accounted for, 1 something fail
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.verbose > 1 else logging.INFO if options.verbose else logging.ERROR,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -295,7 +295,8 @@ def _stop_on_signals(stop: threading.Event) -> list[int]:
     return caught
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of all commands; the documentation reads it too."""
     parser = argparse.ArgumentParser(
         prog="s3-to-azure",
         description=_DESCRIPTION,

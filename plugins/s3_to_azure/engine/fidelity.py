@@ -25,16 +25,16 @@ class Fidelity:
     """The choices that cost something: a request, a permission, a fee, or time.
 
     Attributes:
-        archived: What becomes of an object in an archive class: it ``fail``s, is ``skip``ped, or a ``restore`` is asked
-            for, and a later run copies it.
+        archived: What becomes of an object in an archive class. ``fail`` or ``skip`` it, or ask S3 to ``restore`` it,
+            and a later run copies it.
         restore_days: How long a restored copy stays in S3 (not used by Intelligent-Tiering, which keeps it).
         restore_tier: How fast, and how dear, S3 restores; DEEP_ARCHIVE knows no ``Expedited``.
         tags: Copy S3's tags to blob tags: one request more for each object, ``s3:GetObjectTagging``, and the permission
             to write tags in Azure.
         tiers: S3 storage class to Azure access tier; classes that are not named get the account's default. Cool, Cold
             and Archive charge for early deletion.
-        oversized_metadata: Where an object's metadata is more than Azure holds: the object ``fail``s, or its own
-            metadata is ``drop``ped, and the receipt says so.
+        oversized_metadata: Where an object's metadata is more than Azure holds: ``fail`` the object, or ``drop`` its
+            own metadata, and the receipt says so.
     """
 
     archived: Archived = "fail"

@@ -1,0 +1,94 @@
+"""Directives for what has no docstring: the command line, and the run Params. Both read the code, nothing is copied."""
+
+import argparse
+import inspect
+import json
+from collections.abc import Iterable, Iterator
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from s3_to_azure.cli import command_line
+from s3_to_azure.dag import migration_dag
+from s3_to_azure.params import migration_params
+
+# Looked up before autodoc replaces signatures with those that it prints.
+_PARAMS = inspect.signature(migration_params).parameters
+_DEFAULTS = {
+    name: each.default for name, each in inspect.signature(migration_dag).parameters.items() if name in _PARAMS
+}
+
+
+class CommandLine(SphinxDirective):
+    """``{command-line}``: one section for each command, one entry for each option, from argparse's parser."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections."""
+        parser = command_line()
+        lines = [f"## {parser.prog}", "", *_block("text", parser.description or ""), parser.epilog or "", ""]
+        for name, command, summary in _commands(parser):
+            lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.", ""]
+            lines += _block("text", command.format_usage().removeprefix("usage: "))
+            lines += _block(f"{{program}} {parser.prog} {name}", "")
+            for action in command._actions:  # noqa: SLF001 - argparse has no public way to ask
+                if action.option_strings and not isinstance(action, argparse._HelpAction):  # noqa: SLF001
+                    lines += _block(f"{{option}} {_spelled(action)}", _helped(command, action))
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+
+
+class RunParams(SphinxDirective):
+    """``{run-params}``: a table of the Params with their defaults in ``migration_dag``."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        lines = ["| Param | default | values | |", "|---|---|---|---|"]
+        for name, param in migration_params(**_DEFAULTS).items():
+            values = _values(param.schema)
+            lines.append(f"| `{name}` | `{json.dumps(param.value)}` | {values} | {_cell(param.description or '')} |")
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            summaries = {each.dest: each.help or "" for each in action._choices_actions}  # noqa: SLF001
+            yield from ((name, command, summaries[name]) for name, command in action.choices.items())
+
+
+def _spelled(action: argparse.Action) -> str:
+    value = ""
+    if action.nargs != 0:
+        value = " " + (
+            action.metavar if isinstance(action.metavar, str) else "{" + ",".join(action.choices or ()) + "}"
+        )
+    return ", ".join(f"{option}{value}" for option in action.option_strings)
+
+
+def _helped(command: argparse.ArgumentParser, action: argparse.Action) -> str:
+    return command._get_formatter()._expand_help(action)  # noqa: SLF001
+
+
+def _block(language: str, text: str) -> list[str]:
+    return [f"```{language}", text.strip("\n"), "```", ""]
+
+
+def _values(schema: dict[str, object]) -> str:
+    choices = schema.get("enum")
+    if isinstance(choices, Iterable):
+        return ", ".join(f"`{choice}`" for choice in choices)
+    if "minimum" in schema:
+        return f"{schema['minimum']:,} to {schema['maximum']:,}"
+    kind = schema["type"]
+    return " or ".join(each for each in kind if each != "null") + ", or empty" if isinstance(kind, list) else str(kind)
+
+
+def _cell(text: str) -> str:
+    return text.replace("*", r"\*").replace("|", r"\|")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives."""
+    app.add_directive("command-line", CommandLine)
+    app.add_directive("run-params", RunParams)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
