@@ -40,7 +40,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all soak bench check docs compose-check wheel format lock clean
+.PHONY: help setup demo up down test test-all faults soak bench check docs compose-check wheel format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -60,12 +60,16 @@ down: $(SETUP) ## Stop what `make up` left running
 test: $(SETUP) ## Run the core tests against real local servers
 	@$(PYTHON_BIN) -m pytest -m "not slow and not cluster and not browser and not soak" $(PYTEST_ARGS)
 
-test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debian it installs Chromium
+test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debian it installs what they need
 	@sh tests/install_tools.sh
 	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
 	    test $$status -eq 5 && echo "There are no such tests yet."; }
 
-soak: $(SETUP) ## Run the faults for a long time (half an hour)
+faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make test-all` hold them all (8 minutes)
+	@sh tests/install_tools.sh
+	@$(PYTHON_BIN) -m pytest tests/faults tests/cluster -m "not soak" $(PYTEST_ARGS)
+
+soak: $(SETUP) ## Run the faults' long form, which CI leaves out (half an hour)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
 
 bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")

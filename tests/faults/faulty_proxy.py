@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import select
 import socket
 import ssl
 import struct
@@ -136,6 +137,8 @@ class FaultyProxy:
         self.seen: list[Request] = []
         self.arrived: list[Request] = []
         """Requests whose body came whole."""
+        self.answered: list[tuple[Request, int]] = []
+        """Requests that the server answered, and the status it gave; the client may have got something else."""
         self.faults = 0
         self.mistakes: list[Exception] = []
         """What a plan itself raised: a mistake of the test."""
@@ -241,6 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Forget):
             headers = {name: value for name, value in headers.items() if name not in fault.headers}
         status, answered, data = self._forward(request, headers, body)
+        with self.owner.lock:
+            self.owner.answered.append((request, status))
         if isinstance(fault, Lose):
             self._reset()
             return
@@ -260,6 +265,9 @@ class _Handler(BaseHTTPRequestHandler):
         return request
 
     def _forward(self, request: Request, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        # Dropped by the server while it rested: the client's own connection to the proxy knows nothing of that.
+        if self._up and self._up.sock and select.select([self._up.sock], [], [], 0)[0]:
+            self._up.close()
         if self._up is None:
             self._up = http.client.HTTPConnection(*self.owner.upstream, timeout=60)
         self._up.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)

@@ -26,7 +26,7 @@ WAIT_MS = 240_000
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tests/web/install_chromium.sh"),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: tests/install_tools.sh"),
 ]
 
 

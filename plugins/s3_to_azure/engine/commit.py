@@ -54,7 +54,9 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
             found = retrier.call(f"look at blob {step.blob!r}", lambda: destination.head(step.blob))
             # With the ETag of before, an equal copy is the one that was to be replaced: nothing was written.
             if found is not None and found.holds(step.version) and not condition.fits(found):
-                log.info("Blob %r already holds this version (%s looked up)", step.blob, type(error).__name__)
+                log.info(
+                    "Blob %r holds this very version already: a lost answer, or another worker's commit", step.blob
+                )
                 return found.etag
             if condition.fits(found):
                 if isinstance(error, BlockListRefused) and step.restage and rounds < retrier.budget.commit_rounds:
