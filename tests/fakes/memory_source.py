@@ -123,6 +123,10 @@ class MemorySource:
         """See the port; nothing here has tags."""
         return {}
 
+    def current_etag(self, bucket: str, key: str) -> str | None:
+        """See the port; only current versions are read here."""
+        return None
+
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """See the port; nothing here is archived."""
         return False

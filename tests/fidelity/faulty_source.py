@@ -70,6 +70,10 @@ class FlippingSource:
         """See the port."""
         return self._source.tags(bucket, key)
 
+    def current_etag(self, bucket: str, key: str) -> str | None:
+        """See the port."""
+        return self._source.current_etag(bucket, key)
+
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """See the port."""
         return self._source.restore(bucket, key, days=days, tier=tier)

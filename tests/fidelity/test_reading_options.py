@@ -14,6 +14,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.errors import CustomerKeyWanted, WrongUse
 from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import Overwrite
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.s3_options import ReadOptions
@@ -148,6 +149,40 @@ def test_named_version(
     destination.close()
     assert receipt.verified_by == "crc32c_composite"
     assert container.download_blob("k").readall() == data
+
+
+@pytest.mark.parametrize("overwrite", ["if_changed", "always"])
+def test_named_version_replaces_no_newer_copy(
+    overwrite: Overwrite,
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+) -> None:
+    """A copy of the current version stays, also where S3's dates, which count in seconds, do not tell them apart."""
+    s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    older = s3_client.put_object(Bucket=bucket, Key="k", Body=b"older")["VersionId"]
+    s3_client.put_object(Bucket=bucket, Key="k", Body=b"newer")
+    destination = azure_container(azure_server, container.container_name)
+    current, named = s3_source(s3_server), s3_source(s3_server, reading=ReadOptions(version_id=older))
+    with Workshop(current, destination, CopySettings(lanes=1)) as shop:
+        assert copy_object(shop, CopyTask(bucket, "k", "k")).status == "copied"
+    client = container.get_blob_client("k")
+    metadata = dict(client.get_blob_properties().metadata)
+    same_second = named.head(bucket, "k").last_modified.isoformat()
+    client.set_blob_metadata(metadata | {"s3_last_modified": same_second})
+    with Workshop(named, destination, CopySettings(overwrite=overwrite, lanes=1)) as shop:
+        receipt = copy_object(shop, CopyTask(bucket, "k", "k"))
+        assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
+        # A copy of neither version is replaced, as ever.
+        client.set_blob_metadata(metadata | {"s3_last_modified": same_second, "s3_etag": "another"})
+        assert copy_object(shop, CopyTask(bucket, "k", "k")).status == "copied"
+        s3_client.delete_object(Bucket=bucket, Key="k")
+        assert named.current_etag(bucket, "k") is None
+    assert container.download_blob("k").readall() == b"older"
+    for store in (current, named, destination):
+        store.close()
 
 
 class TestOptions:

@@ -162,6 +162,11 @@ class GatedSource:
         with self._gate.passing(self._stopped):
             return self._source.tags(bucket, key)
 
+    def current_etag(self, bucket: str, key: str) -> str | None:
+        """See the port."""
+        with self._gate.passing(self._stopped):
+            return self._source.current_etag(bucket, key)
+
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """See the port."""
         with self._gate.passing(self._stopped):

@@ -133,7 +133,7 @@ class _Copy:
     def _copy_version(self, listed: ListedObject | None, condition: Condition, blob: BlobState | None) -> Receipt:
         shop = self._shop
         if listed is not None and 0 < listed.size_bytes <= self._one_block_bytes(listed.size_bytes):
-            decision = decide(listed, blob, shop.settings.overwrite)
+            decision = self._decide(listed, blob)
             if decision.action != "copy":
                 return self._left_out(_version_of(listed), decision, blob)
             return self._copy_small(_version_of(listed), condition)
@@ -146,7 +146,7 @@ class _Copy:
         if self._task.listed is None and not self._size_known:
             self._size_known = True
             shop.progress.add(bytes_total=version.size_bytes)
-        decision = decide(version, blob, shop.settings.overwrite)
+        decision = self._decide(version, blob)
         if decision.action != "copy":
             return self._left_out(version, decision, blob)
         version, rung = self._evidence.on_its_rung(version)
@@ -160,6 +160,18 @@ class _Copy:
         if len(layout) == 1 and self._task.within is None:
             return self._copy_small(version, condition)
         return self._copy_blocks(version, layout, condition)
+
+    def _decide(self, source: ObjectVersion | ListedObject, blob: BlobState | None) -> Decision:
+        shop, task = self._shop, self._task
+        decision = decide(source, blob, shop.settings.overwrite)
+        if decision.action == "copy" and blob is not None and blob.source_etag not in (None, source.etag):
+            # A named version may be older than one of the same second, and dates count in seconds.
+            current = self._retrier.call(
+                f"look at {task.key!r}", lambda: shop.source.current_etag(task.bucket, task.key)
+            )
+            if current == blob.source_etag:
+                return Decision("skip", "destination_newer")
+        return decision
 
     def _one_block_bytes(self, size_bytes: int) -> int:
         """Return up to which size an object goes in one request; 0 for a part of an object."""

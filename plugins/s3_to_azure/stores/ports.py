@@ -55,6 +55,10 @@ class ObjectSource(Protocol):
         """Return the object's tags."""
         ...
 
+    def current_etag(self, bucket: str, key: str) -> str | None:
+        """Return the ETag of the key's current version if another one may be read here; else None, unasked."""
+        ...
+
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """Ask for an archived object to be restored; False where that was asked for before."""
         ...

@@ -24,7 +24,7 @@ from s3_to_azure.stores.http_connections import connections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.s3_answers import check_answer, error_of, version_of
-from s3_to_azure.stores.s3_object_calls import restore, tags
+from s3_to_azure.stores.s3_object_calls import current_etag, restore, tags
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.s3_parts import part_sizes
 from s3_to_azure.stores.s3_signing import SigV4
@@ -113,6 +113,10 @@ class S3Source:
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         """Return the object's tags."""
         return tags(self._client, bucket, check_key(key), self._options)
+
+    def current_etag(self, bucket: str, key: str) -> str | None:
+        """Return the current version's ETag where a version was named, which may be another one."""
+        return current_etag(self._client, bucket, check_key(key), self._options)
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """Ask for an archived object to be restored; False where that was asked for before."""

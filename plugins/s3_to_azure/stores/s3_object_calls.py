@@ -1,5 +1,6 @@
-"""What S3 knows of an object beside bytes and headers: its tags, and bringing it back from an archive."""
+"""What S3 knows of an object beside bytes and headers: tags, its current version, bringing it back from an archive."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -38,6 +39,21 @@ def restore(client: Any, bucket: str, key: str, options: ReadOptions, *, days: i
                 raise
             return False
     return True
+
+
+def current_etag(client: Any, bucket: str, key: str, options: ReadOptions) -> str | None:
+    """Return the ETag of the key's current version where another one may be read; else, or where it is gone, None."""
+    if not options.version_id:
+        return None
+    with s3_errors(bucket=bucket, key=key):
+        try:
+            answer = client.head_object(Bucket=bucket, Key=key, **replace(options, version_id=None).reading())
+        except ClientError as error:
+            # The current version may be a delete marker.
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 405):
+                return None
+            raise
+    return str(answer["ETag"]).strip('"')
 
 
 def tags(client: Any, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
