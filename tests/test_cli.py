@@ -1,6 +1,7 @@
 """The command line against real local servers: what it prints, and how it ends."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_copy_prints_one_receipt_per_object(
 ) -> None:
     """With --json, stdout holds a receipt for each object and nothing else."""
     source, destination = f"s3://{filled}/d/", f"az://{container.container_name}/to"
-    assert main(["copy", source, destination, "--json"]) == OK
+    assert main(["copy", source, destination, "--json", "--refused-names", "skip"]) == OK
     receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {r["key"]: (r["status"], r["verified_by"]) for r in receipts} == {
         "d/one": ("copied", "crc64nvme"),
@@ -53,6 +54,55 @@ def test_a_second_copy_sends_nothing(
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (first["blob"], first["bytes_sent"]) == ("one", 1)
     assert (second["status"], second["bytes_sent"]) == ("unchanged", 0)
+
+
+def test_a_name_that_azure_refuses_fails_unless_told_otherwise(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing stays behind unnoticed, and the rest is copied; the second copy leaves that alone."""
+    arguments = ["copy", f"s3://{filled}/d/", f"az://{container.container_name}/to", "--json"]
+    for status in ("copied", "unchanged"):
+        assert main(arguments) == FAILED
+        told = capsys.readouterr()
+        found = {(r["status"], r["reason"].partition(":")[0]) for r in map(json.loads, told.out.splitlines())}
+        assert found == {(status, ""), ("failed", "name_refused")}
+        assert "1 of 3 objects failed" in told.err
+
+
+def test_mapped_names_come_back(
+    s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan says which names are mapped, the copy maps them, and ``key`` undoes it."""
+    s3_client.put_object(Bucket=bucket, Key="d/dot.", Body=b"1")
+    places = [f"s3://{bucket}/d/", f"az://{container.container_name}", "--refused-names", "map"]
+    assert main(["plan", *places]) == OK
+    assert "mapped name    'd/dot.' to 'dot~2E'" in capsys.readouterr().out
+    assert main(["copy", *places]) == OK
+    capsys.readouterr()
+    assert main(["key", *container.list_blob_names()]) == OK
+    assert capsys.readouterr().out == "dot.\n"
+
+
+def test_keys_from_a_list(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Only the keys of the list are planned and copied, each once; one that is not there fails."""
+    keys = tmp_path / "keys.txt"
+    keys.write_bytes(b"d/two words\r\nd/none\n\nd/two words\n")
+    places = [f"s3://{filled}/d/", f"az://{container.container_name}/to", "--keys-from", str(keys), "--json"]
+    assert main(["plan", *places]) == OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["copy"] == {"objects": 1, "size_bytes": 2}
+    assert found["failed"] == {"missing_in_source": {"objects": 1, "size_bytes": 0}}
+    assert found["requests"]["planning"]["s3_get"] == 2
+    assert main(["copy", *places]) == FAILED
+    receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {r["key"]: r["status"] for r in receipts} == {"d/two words": "copied", "d/none": "failed"}
+    assert len(receipts) == 2
+    keys.write_text("d/one\nelsewhere/x\n")
+    assert main(["copy", *places]) == WRONG_USE
+    assert "Line 2 of" in capsys.readouterr().err
+    assert set(container.list_blob_names()) == {"to/two words"}
 
 
 def test_plan_moves_nothing(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,18 @@ def parse_destination(text: str) -> Place:
     return Place(container if is_template(container) else check_container(container), prefix)
 
 
+def key_list(text: str, bucket: str) -> str:
+    """Return the key of a list of keys, ``s3://bucket/key``.
+
+    Raises:
+        WrongUse: It is no such address, or it lies in another bucket: what may be copied is the source's own affair.
+    """
+    root, key = _split(text, "s3", "keys_from")
+    if root != bucket or not key or key.endswith("/"):
+        raise WrongUse(what=f"keys_from={text!r} names no object in the source's own bucket, s3://{bucket}/….")
+    return key
+
+
 def is_template(value: object) -> bool:
     """Say whether Airflow has still to render the value."""
     return isinstance(value, str) and any(mark in value for mark in _TEMPLATE_MARKS)

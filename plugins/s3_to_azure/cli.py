@@ -11,8 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from pathlib import Path
+from contextlib import AbstractContextManager, closing, contextmanager
 from types import FrameType
 from typing import Any, Final, get_args
 
@@ -24,7 +23,7 @@ from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
 from s3_to_azure.engine.fidelity import Archived, Fidelity, OversizedMetadata, RestoreTier
 from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.model import ListedObject, Overwrite, RefusedNames
+from s3_to_azure.engine.model import REFUSED_NAMES, ListedObject, Overwrite, Receipt, RefusedNames
 from s3_to_azure.engine.name_mapping import unmap_blob
 from s3_to_azure.engine.progress import Progress, Snapshot
 from s3_to_azure.engine.verify import verify_object
@@ -80,20 +79,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     """Copy one object or many; print receipts."""
+    # Planning is for many objects, and costs its import only here.
+    from s3_to_azure.cli_listing import copy_below  # noqa: PLC0415
+
     source, destination = parse_source(options.source), parse_destination(options.destination)
     settings = _settings(options)
     progress = Progress()
     with _workshop(options, source, destination, settings, progress, stop) as shop, _display(options, progress):
         shop.check(source.bucket, create_container=options.create_container)
-        tally, counts, wrong_use = Tally(), Counter[str](), False
+        counts, wrong_use = Counter[str](), False
         started = time.monotonic()
-        for outcome in copy_many(shop, _tasks(shop, options, source, destination)):
-            tally.add(outcome)
-            counts[outcome.receipt.status] += 1
-            wrong_use |= isinstance(outcome.error, WrongUse)
-            _print_result(options, outcome.receipt.as_dict())
+
+        def tell(receipt: Receipt) -> None:
+            counts[receipt.status] += 1
+            _print_result(options, receipt.as_dict())
+
+        if source.is_prefix and not options.keys_from:
+            error = copy_below(shop, source, destination, tell)
+        else:
+            tally = Tally()
+            for outcome in copy_many(shop, _tasks(shop, options, source, destination)):
+                tally.add(outcome)
+                wrong_use |= isinstance(outcome.error, WrongUse)
+                tell(outcome.receipt)
+            error = tally.error()
     _print_summary(counts, progress.snapshot(), time.monotonic() - started)
-    error = tally.error()
     if error:
         print(f"s3-to-azure: {error}", file=sys.stderr)
     return WRONG_USE if wrong_use else FAILED if error else OK
@@ -107,9 +117,10 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
     source, destination = parse_source(options.source), parse_destination(options.destination)
     wanted = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
-    with _workshop(options, source, destination, CopySettings(lanes=1), Progress(), stop) as shop:
+    settings = CopySettings(lanes=1, objects_at_once=options.objects_at_once)
+    with _workshop(options, source, destination, settings, Progress(), stop) as shop:
         shop.check(source.bucket)
-        found = survey(shop, source, wanted, rate_bytes_s=rate)
+        found = survey(shop, source, wanted, keys_from=options.keys_from, rate_bytes_s=rate)
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
     else:
@@ -158,7 +169,9 @@ def _windowed(
 
 def _tasks(shop: Workshop, options: argparse.Namespace, source: Source, destination: Destination) -> Iterator[CopyTask]:
     if options.keys_from:
-        for key in _keys(options.keys_from):
+        from s3_to_azure.cli_listing import keys_given  # noqa: PLC0415
+
+        for key in keys_given(options.keys_from, source):
             yield _task(shop, source, destination, key, None)
     elif source.is_prefix:
         listing = shop.source.list(source.bucket, source.key)
@@ -174,17 +187,7 @@ def _task(shop: Workshop, source: Source, destination: Destination, key: str, li
     return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 
-def _keys(path: str) -> Iterator[str]:
-    try:
-        with sys.stdin if path == "-" else Path(path).open(encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                key = line.removesuffix("\n").removesuffix("\r")
-                if key:
-                    yield key
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(what=f"--keys-from {path!r} cannot be read: {error}.") from error
-
-
+@contextmanager
 def _workshop(
     options: argparse.Namespace,
     source: Source,
@@ -192,7 +195,7 @@ def _workshop(
     settings: CopySettings,
     progress: Progress,
     stop: threading.Event,
-) -> Workshop:
+) -> Iterator[Workshop]:
     if options.keys_from and not source.is_prefix:
         raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
     # The SDKs cost a second to import; --help and wrong arguments need none of them.
@@ -201,25 +204,23 @@ def _workshop(
     connections = settings.lanes + settings.objects_at_once
     verify_tls = not options.no_verify_tls
     variables = environment.current()
-    return Workshop(
-        environment.s3_source(
-            variables,
-            lanes=connections,
-            verify=verify_tls,
-            requester_pays=options.request_payer,
-            version_id=options.version_id,
-        ),
-        environment.azure_container(
+    bucket = environment.s3_source(
+        variables,
+        lanes=connections,
+        verify=verify_tls,
+        requester_pays=options.request_payer,
+        version_id=options.version_id,
+    )
+    with closing(bucket):
+        container = environment.azure_container(
             variables,
             destination.container,
             account_url=destination.account_url,
             lanes=connections,
             verify=verify_tls,
-        ),
-        settings,
-        cancelled=stop,
-        progress=progress,
-    )
+        )
+        with closing(container), Workshop(bucket, container, settings, cancelled=stop, progress=progress) as shop:
+            yield shop
 
 
 def _settings(options: argparse.Namespace) -> CopySettings:
@@ -330,8 +331,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     _add_fidelity(copying)
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
-    planning = _command(commands, "plan", plan, "say what a copy would do and cost; nothing is moved", keys=False)
+    planning = _command(commands, "plan", plan, "say what a copy would do and cost; nothing is moved")
     planning.add_argument("--overwrite", choices=get_args(Overwrite), default="if_changed", help="as for copy")
+    _add_archived(planning)
     planning.add_argument("--include", metavar="PATTERN", action="append", default=[], help="only keys like this")
     planning.add_argument("--exclude", metavar="PATTERN", action="append", default=[], help="no keys like this")
     planning.add_argument("--max-tasks", metavar="N", type=int, default=500, help="most batches (default: %(default)s)")
@@ -345,14 +347,18 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_fidelity(parser: argparse.ArgumentParser) -> None:
-    defaults = Fidelity()
+def _add_archived(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--archived",
         choices=get_args(Archived),
-        default=defaults.archived,
+        default=Fidelity().archived,
         help="what to do with archived objects (default: %(default)s; restore: ask S3, and copy in a later run)",
     )
+
+
+def _add_fidelity(parser: argparse.ArgumentParser) -> None:
+    defaults = Fidelity()
+    _add_archived(parser)
     parser.add_argument(
         "--restore-days",
         metavar="N",
@@ -387,8 +393,6 @@ def _command(
     name: str,
     function: Callable[[argparse.Namespace, threading.Event], int],
     summary: str,
-    *,
-    keys: bool = True,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -399,17 +403,18 @@ def _command(
     )
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
-    if keys:
-        parser.add_argument("--keys-from", metavar="FILE", help="take the keys from FILE, one a line (- for stdin)")
-        parser.add_argument(
-            "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
-        )
-    else:
-        parser.set_defaults(keys_from=None)
+    parser.add_argument(
+        "--keys-from",
+        metavar="FILE",
+        help="take the keys from FILE, one a line (JSON texts in FILE.jsonl; - for stdin); all must lie below SRC",
+    )
+    parser.add_argument(
+        "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
+    )
     parser.add_argument(
         "--refused-names",
         choices=get_args(RefusedNames),
-        default="skip",
+        default=REFUSED_NAMES,
         help="what to do with names that Azure refuses (default: %(default)s; map: spell them with ~XX, see `key`)",
     )
     parser.add_argument("--no-verify-tls", action="store_true", help="accept any certificate (only for tests)")

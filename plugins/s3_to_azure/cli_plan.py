@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from s3_to_azure.cli_addresses import Destination, Source
+from s3_to_azure.cli_listing import write_listing
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.filters import Filters
-from s3_to_azure.engine.manifest import write_manifest
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.planning import make_plan
 from s3_to_azure.engine.preview import preview
@@ -32,16 +32,18 @@ def plan_settings(options: argparse.Namespace, source: Source, destination: Dest
         overwrite=options.overwrite,
         filters=Filters(include=tuple(options.include), exclude=tuple(options.exclude)),
         refused_names=options.refused_names,
+        archived=options.archived,
         max_tasks=options.max_tasks,
     )
 
 
-def survey(shop: Workshop, source: Source, settings: PlanSettings, *, rate_bytes_s: float) -> dict[str, Any]:
+def survey(
+    shop: Workshop, source: Source, settings: PlanSettings, *, keys_from: str | None, rate_bytes_s: float
+) -> dict[str, Any]:
     """List both sides, plan, and return the plan's preview; nothing in S3 or Azure is changed."""
     with tempfile.TemporaryDirectory(prefix="s3-to-azure-plan-") as directory:
         files = LocalState(Path(directory))
-        listing = shop.source.list(source.bucket, source.key)
-        pointer = write_manifest(listing, files, bucket=source.bucket, prefix=source.key, retrier=shop.retrier)
+        pointer = write_listing(shop, source, files, keys_from)
         plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
         return preview(plan, rate_bytes_s=rate_bytes_s)
 
@@ -57,6 +59,10 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{outcome:14} {_amount(amount)}: {reason}"
     for name in found["refused_names"]:
         yield f"refused name   {name!r}"
+    for key, blob in found["mapped_names"].items():
+        yield f"mapped name    {key!r} to {blob!r}"
+    for warning in found["warnings"]:
+        yield f"mind           {warning}"
     if found["only_in_destination"]:
         yield f"only in Azure  {count_text(found['only_in_destination'], 'blob')}, left alone"
     told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in estimate["requests"].items() if count)

@@ -8,27 +8,28 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any, Final, Protocol
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
 
 from s3_to_azure import connections
 from s3_to_azure.engine.batch_run import copy_batch
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.config import CopySettings
-from s3_to_azure.engine.listing import patiently
-from s3_to_azure.engine.many import Tally, copy_many
+from s3_to_azure.engine.manifest import write_manifest
 from s3_to_azure.engine.model import ListedObject, Receipt
-from s3_to_azure.engine.names import blob_name, check_blob, check_bucket, check_key
+from s3_to_azure.engine.names import check_blob, check_bucket, check_key
+from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.plan import Plan
+from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.azure import AzureContainer, StreamingClient
+from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, duration_text, size_text
-
-# So many objects are listed before the first is copied, so that the log can say what there is to do.
-_LOOK_AHEAD: Final = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -141,16 +142,28 @@ class PrefixJob:
     Args:
         shop: Stores, settings, counts.
         places: Bucket and container.
+        files: The run's state, with manifest, plan, receipts and report afterwards; None: a directory that is gone
+            afterwards, so that nothing but the blobs is in Azure.
         prefix: Where the objects are.
         blob_prefix: Where the blobs go.
         try_number: For the receipts.
     """
 
-    def __init__(self, shop: Workshop, places: Places, *, prefix: str, blob_prefix: str, try_number: int) -> None:
+    def __init__(
+        self,
+        shop: Workshop,
+        places: Places,
+        files: StateFiles | None,
+        *,
+        prefix: str,
+        blob_prefix: str,
+        try_number: int,
+    ) -> None:
         """Nothing is listed yet."""
         self.listing = True
         self._shop = shop
         self._places = places
+        self._files = files
         self._prefix = prefix
         self._blob_prefix = blob_prefix
         self._try_number = try_number
@@ -163,23 +176,39 @@ class PrefixJob:
             SomeObjectsFailedForNow: A retry may help at least one; it does not copy again what is there.
         """
         began = time.monotonic()
-        self._shop.check(self._places.bucket, create_container=self._places.create_container)
-        statuses, reasons, proofs, tally = Counter[str](), Counter[str](), Counter[str](), Tally()
-        for outcome in copy_many(self._shop, self._tasks(), try_number=self._try_number):
-            receipt = outcome.receipt
-            tally.add(outcome)
+        shop, bucket = self._shop, self._places.bucket
+        shop.check(bucket, create_container=self._places.create_container)
+        statuses, reasons, proofs = Counter[str](), Counter[str](), Counter[str]()
+
+        def count(receipt: Receipt) -> None:
             statuses[receipt.status] += 1
             if receipt.reason:
                 reasons[receipt.reason.partition(":")[0]] += 1
             if receipt.verified_by:
                 proofs[receipt.verified_by] += 1
-        totals = self._shop.progress.snapshot()
+
+        with ExitStack() as stack:
+            files = self._files or LocalState(Path(stack.enter_context(TemporaryDirectory(prefix="s3-to-azure-"))))
+            listing = shop.source.list(bucket, self._prefix)
+            pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=shop.retrier)
+            error = copy_listed(
+                shop,
+                files,
+                pointer,
+                settings_for(shop, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix),
+                try_number=self._try_number,
+                on_plan=self._begin,
+                on_receipt=count,
+            )
+            if self._files:
+                log.info("Receipts and report: %s", make_report(files, pointer).location)
+        totals = shop.progress.snapshot()
         summary = {
-            "bucket": self._places.bucket,
+            "bucket": bucket,
             "prefix": self._prefix,
-            "container": self._shop.destination.container,
+            "container": shop.destination.container,
             "blob_prefix": self._blob_prefix,
-            "objects": tally.total,
+            "objects": statuses.total(),
             **{status: statuses[status] for status in ("copied", "unchanged", "skipped", "failed")},
             "reasons": dict(reasons),
             "verified_by": dict(proofs),
@@ -190,38 +219,22 @@ class PrefixJob:
             "try_number": self._try_number,
         }
         log.info("%s", summary_line(summary))
-        error = tally.error()
         if error:
             raise error
         return summary
 
-    def _tasks(self) -> Iterator[CopyTask]:
-        listing = self._shop.source.list(self._places.bucket, self._prefix)
-        objects = patiently(listing, self._shop.retrier, f"list s3://{self._places.bucket}")
-        first = list(islice(objects, _LOOK_AHEAD))
-        self.listing = len(first) == _LOOK_AHEAD
+    def _begin(self, plan: Plan) -> None:
+        self.listing = False
         log.info(
-            "Copying %s (%s)%s below %r in S3 bucket %s to %r in Azure container %s",
-            count_text(len(first), "object"),
-            size_text(sum(listed.size_bytes for listed in first)),
-            " and more" if self.listing else "",
+            "Copying %s (%s) of %s below %r in S3 bucket %s to %r in Azure container %s",
+            count_text(plan.copy.objects, "object"),
+            size_text(plan.copy.size_bytes),
+            f"{plan.listed.objects:,}",
             self._prefix,
             self._places.bucket,
             self._blob_prefix,
             self._shop.destination.container,
         )
-        self._count(first)
-        for number, listed in enumerate(chain(first, objects)):
-            if number >= _LOOK_AHEAD:
-                self._count([listed])
-            mapped = self._shop.settings.refused_names == "map"
-            blob = blob_name(listed.key, s3_prefix=self._prefix, blob_prefix=self._blob_prefix, mapped=mapped)
-            yield CopyTask(self._places.bucket, listed.key, blob, listed=listed)
-        self.listing = False
-
-    def _count(self, objects: list[ListedObject]) -> None:
-        size_bytes = sum(listed.size_bytes for listed in objects)
-        self._shop.progress.add(objects_total=len(objects), bytes_total=size_bytes)
 
 
 class BatchJob:

@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, 
 
 from s3_to_azure.addresses import is_template, parse_destination, parse_source
 from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
 from s3_to_azure.params import migration_params
 from s3_to_azure.retry_policy import RETRY_POLICY
@@ -41,6 +41,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     wasb_conn_id: str = "wasb_default",
     state_container: str | None = None,
     create_container: bool = False,
+    keys_from: str | None = None,
     pool: str = "default_pool",
     max_active_tis_per_dagrun: int | None = None,
     memory_budget: str | int = "256MiB",
@@ -60,7 +61,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     keep_state_days: int | None = 30,
     overwrite: Overwrite = "if_changed",
     integrity: str = "auto",
-    refused_names: str = "fail",
+    refused_names: str = REFUSED_NAMES,
     fidelity: Mapping[str, Any] | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -82,6 +83,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         state_container: Where listing, plan, receipts and report are kept; None: the destination's container. Give
             it one of its own in production: who can write there could steer a copy.
         create_container: Make missing containers.
+        keys_from: ``s3://bucket/key`` of a list of keys in the source's bucket; only these are copied (see
+            ``S3ObjectsSensor``). It may hold templates, such as ``{{ ds }}``.
         pool: Limits the copies of all migrations that share it; it must exist.
         max_active_tis_per_dagrun: Most copies of one run at once.
         memory_budget: Most object data in one task's memory.
@@ -150,6 +153,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             task_id="wait_for_objects",
             bucket_name=there.root,
             prefix=there.prefix + "{{ params.prefix or '' }}",
+            keys_from=keys_from,
             min_objects=min_objects,
             allow_empty=allow_empty,
             deferrable=deferrable,
@@ -177,6 +181,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
                 block_size=block_size,
                 split_size=split_size,
                 task_size=task_size,
+                fidelity=fidelity,
             )
 
         # The names go through the arguments because Airflow renders templates there, and nowhere in a closure.

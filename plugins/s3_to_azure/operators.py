@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context
 
 from s3_to_azure.addresses import is_template
 from s3_to_azure.engine.errors import TransferError, WrongUse
-from s3_to_azure.engine.model import Overwrite, RefusedNames
+from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.links import LINKS
 from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.wording import count_text, size_text
@@ -56,7 +56,9 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         wasb_extra_args: More keyword arguments of ``WasbHook``.
         refused_names: What becomes of an object whose name Azure refuses: ``skip``, ``fail`` or ``map``. (templated)
         fidelity: What becomes of tags, tiers, archived objects and oversized metadata (``engine.fidelity.Fidelity``).
-        state_container: Container of the run's state, where the batches are; default: ``container_name``. (templated)
+        state_container: Container of the run's state. With ``batch`` that is where the plan is; default:
+            ``container_name``. With ``s3_prefix`` listing, receipts and report are kept there, and without it nothing
+            but the blobs is written. (templated)
         kwargs: ``BaseOperator``'s. ``retry_policy`` fails permanent errors at once unless another one is given.
 
     Returns:
@@ -107,7 +109,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         s3_verify: bool | str | None = None,
         s3_extra_args: Mapping[str, Any] | None = None,
         wasb_extra_args: Mapping[str, Any] | None = None,
-        refused_names: str = "skip",
+        refused_names: str = REFUSED_NAMES,
         fidelity: Mapping[str, Any] | None = None,
         state_container: str | None = None,
         **kwargs: Any,
@@ -234,6 +236,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         return copying.PrefixJob(
             bench.shop,
             places,
+            run_state.task_files(bench.service, self.state_container, context) if self.state_container else None,
             prefix=self.s3_prefix or "",
             blob_prefix=self.blob_prefix,
             try_number=try_number,

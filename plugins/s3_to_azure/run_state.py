@@ -22,3 +22,11 @@ def files(service: StreamingClient, container: str, context: Context, *, create:
         AzureContainer(service, container).check(create=True)
     instance = context["ti"]
     return AzureState(service, container, dag_id=instance.dag_id, run_id=instance.run_id)
+
+
+def task_files(service: StreamingClient, container: str, context: Context) -> AzureState:
+    """Return the state files of one task that is a whole run by itself; a DAG may have several."""
+    instance = context["ti"]
+    place = f"{instance.run_id}/{instance.task_id}"
+    mapped = f"/{instance.map_index}" if instance.map_index is not None and instance.map_index >= 0 else ""
+    return AzureState(service, container, dag_id=instance.dag_id, run_id=place + mapped)

@@ -12,17 +12,17 @@ from typing import Any, Final
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
-from azure.storage.blob import BlobServiceClient
 
 from s3_to_azure import connections, run_state
 from s3_to_azure.engine.config import RetryBudget, parse_size
 from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.manifest import ManifestPointer
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure import AzureContainer, StreamingClient
 from s3_to_azure.stores.azure_state import AzureState
 from s3_to_azure.wording import count_text, duration_text, size_text
 
@@ -55,6 +55,7 @@ class Route:
     block_size: str | int | None = None
     split_size: str | int = "64GiB"
     task_size: str | int = "256MiB"
+    fidelity: Mapping[str, Any] | None = None
 
 
 def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) -> list[dict[str, Any]]:
@@ -68,7 +69,7 @@ def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) 
 
 
 def _plan(
-    service: BlobServiceClient, pointer: Mapping[str, Any] | None, route: Route, context: Context
+    service: StreamingClient, pointer: Mapping[str, Any] | None, route: Route, context: Context
 ) -> list[dict[str, Any]]:
     params = context["params"]
     settings = PlanSettings(
@@ -77,6 +78,7 @@ def _plan(
         overwrite=params["overwrite"],
         filters=Filters(include=tuple(params["include"] or ()), exclude=tuple(params["exclude"] or ())),
         refused_names=params["refused_names"],
+        archived=Fidelity.of(route.fidelity).archived,
         max_tasks=params["max_tasks"],
         split_bytes=parse_size(route.split_size, name="split_size"),
         batch_bytes=parse_size(route.task_size, name="task_size"),
@@ -114,7 +116,7 @@ def report_run(
 
 
 def _report(
-    service: BlobServiceClient,
+    service: StreamingClient,
     pointer: Mapping[str, Any] | None,
     route: Route,
     context: Context,

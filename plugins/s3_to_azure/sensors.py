@@ -1,34 +1,45 @@
 """``S3ObjectsSensor``: waits until there is something to copy, then lists it once."""
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
+from glob import escape
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.bases.sensor import PokeReturnValue
 
+from s3_to_azure.addresses import is_template, key_list
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.wording import count_text, size_text
 
 if TYPE_CHECKING:
+    from s3_to_azure.engine.model import ListedObject
     from s3_to_azure.stores.s3 import S3Source
+
+# HEAD requests in flight while the keys of a list are looked up.
+_LOOKS_AT_ONCE: Final = 16
 
 
 class S3ObjectsSensor(BaseSensorOperator):
     """Wait for objects below a prefix; then write their listing into the run's state and return a pointer to it.
 
-    A poke lists no more than it needs to count ``min_objects``. Only the last one pages through all, once.
+    A poke lists no more than it needs to count ``min_objects``. Only the last one pages through all, once. With
+    ``keys_from`` it waits for that object, a list of keys, and looks each of them up instead of listing the bucket.
 
     Args:
         bucket_name: Bucket to watch. (templated)
         prefix: Where the objects are. (templated)
-        min_objects: How many must be there.
-        allow_empty: Succeed at once, however few there are.
+        keys_from: ``s3://bucket/key`` in the same bucket: a text with one key a line, or JSON lines where its name
+            ends in ``.jsonl``; all below ``prefix``. A key that is not there is a failed object of the run. DAG code
+            only, like the bucket: whoever could name a list could choose what is copied. (templated)
+        min_objects: How many must be there; not used with ``keys_from``.
+        allow_empty: Succeed at once, however few there are; a list that is not there is an empty one.
         include: Only keys that match one of these patterns count; the listing holds all. (templated)
         exclude: Keys that match one of these do not count. (templated)
         aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
@@ -46,7 +57,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         The pointer to the listing; without ``state_container`` nothing.
     """
 
-    template_fields: Sequence[str] = ("bucket_name", "prefix", "include", "exclude", "state_container")
+    template_fields: Sequence[str] = ("bucket_name", "prefix", "keys_from", "include", "exclude", "state_container")
     ui_color = "#e6f1f2"
 
     def __init__(  # noqa: PLR0913 - the arguments of Airflow's own sensors, and where the listing goes
@@ -54,6 +65,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         *,
         bucket_name: str,
         prefix: str = "",
+        keys_from: str | None = None,
         min_objects: int = 1,
         allow_empty: bool = False,
         include: Sequence[str] = (),
@@ -74,6 +86,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         super().__init__(mode=mode, **kwargs)
         self.bucket_name = bucket_name
         self.prefix = prefix
+        self.keys_from = keys_from
         self.min_objects = min_objects
         self.allow_empty = allow_empty
         self.include = include
@@ -90,6 +103,10 @@ class S3ObjectsSensor(BaseSensorOperator):
             raise WrongUse(
                 what=f"{self.task_id}: min_objects={min_objects} is below 1; allow_empty=True waits for none."
             )
+        if keys_from is not None and (min_objects != 1 or include or exclude):
+            raise WrongUse(what=f"{self.task_id}: keys_from goes without min_objects, include and exclude.")
+        if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
+            key_list(keys_from, bucket_name)
         if deferrable and s3_extra_args:
             raise WrongUse(what=f"{self.task_id}: s3_extra_args cannot go to the triggerer; leave deferrable out.")
 
@@ -112,11 +129,13 @@ class S3ObjectsSensor(BaseSensorOperator):
     def _defer(self) -> None:
         from s3_to_azure.triggers import S3ObjectsTrigger
 
+        listed = key_list(self.keys_from, self.bucket_name) if self.keys_from else None
         trigger = S3ObjectsTrigger(
             bucket_name=self.bucket_name,
-            prefix=self.prefix,
+            prefix=listed or self.prefix,
             min_objects=self.min_objects,
-            include=self.include,
+            # Other keys may begin like the list's.
+            include=[escape(listed)] if listed else self.include,
             exclude=self.exclude,
             aws_conn_id=self.aws_conn_id,
             s3_verify=self.s3_verify,
@@ -137,14 +156,23 @@ class S3ObjectsSensor(BaseSensorOperator):
 
         try:
             check_bucket(self.bucket_name)
+            listed = key_list(self.keys_from, self.bucket_name) if self.keys_from else None
+            lanes = _LOOKS_AT_ONCE if listed else 1
             source = connections.s3_source(
-                self.aws_conn_id, lanes=1, verify=self.s3_verify, hook_arguments=self.s3_extra_args
+                self.aws_conn_id, lanes=lanes, verify=self.s3_verify, hook_arguments=self.s3_extra_args
             )
             with closing(source):
-                found = self._count(source)
+                found = self._count(source, listed)
                 there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
+                if listed:
+                    there = f"named by {self.keys_from}"
                 if found < self.min_objects and not self.allow_empty:
-                    self.log.info("Waiting: %s of %s %s", f"{found:,}", count_text(self.min_objects, "object"), there)
+                    self.log.info(
+                        "Waiting: %s of %s %s",
+                        f"{found:,}",
+                        count_text(self.min_objects, "list" if listed else "object"),
+                        f"at {self.keys_from}" if listed else there,
+                    )
                     return False
                 if self.state_container is None:
                     self.log.info("%s or more %s", count_text(found, "object"), there)
@@ -152,8 +180,13 @@ class S3ObjectsSensor(BaseSensorOperator):
                 service = connections.azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
                 with closing(service):
                     files = run_state.files(service, self.state_container, context, create=self.create_container)
-                    listing = source.list(self.bucket_name, self.prefix)
-                    pointer = write_manifest(listing, files, bucket=self.bucket_name, prefix=self.prefix)
+                    if listed:
+                        listing = self._looked_up(source, listed, found=bool(found))
+                    else:
+                        listing = source.list(self.bucket_name, self.prefix)
+                    pointer = write_manifest(
+                        listing, files, bucket=self.bucket_name, prefix=self.prefix, looked_up=bool(listed)
+                    )
             self.log.info(
                 "Listed %s (%s) %s; the listing is %s/%s",
                 count_text(pointer.objects, "object"),
@@ -166,8 +199,21 @@ class S3ObjectsSensor(BaseSensorOperator):
         except TransferError as error:
             raise error.with_traceback(None) from None
 
-    def _count(self, source: "S3Source") -> int:
-        """Return how many objects count, up to ``min_objects``."""
+    def _looked_up(self, source: "S3Source", listed: str, *, found: bool) -> "Iterator[ListedObject]":
+        """Yield the objects that the list of keys names."""
+        from s3_to_azure.engine.config import RetryBudget
+        from s3_to_azure.engine.key_lists import keys_of, look_up, object_pieces
+        from s3_to_azure.engine.retries import Retrier
+
+        retrier = Retrier(RetryBudget(), threading.Event())
+        pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=listed) if found else ()
+        keys = keys_of(pieces, name=str(self.keys_from), prefix=self.prefix)
+        return look_up(keys, source, retrier, bucket=self.bucket_name, at_once=_LOOKS_AT_ONCE)
+
+    def _count(self, source: "S3Source", key: str | None) -> int:
+        """Return how many objects count, up to ``min_objects``; of a list of keys, whether it is there."""
+        if key:
+            return sum(found.key == key for found in source.list(self.bucket_name, key, max_keys=1))
         filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
         # Without patterns the service need not send more than are counted.
         most = None if self.include or self.exclude else self.min_objects

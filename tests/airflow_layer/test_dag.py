@@ -1,5 +1,6 @@
 """The whole migration in real Airflow."""
 
+import json
 import logging
 import os
 from datetime import timedelta
@@ -10,11 +11,13 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.addresses import parse_destination, parse_source
+from s3_to_azure.cli import OK, main
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.engine.batches import MAX_TASKS
 from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.names import metadata_from_azure
 from tests.airflow_layer.airflow_runs import Run, run_dag
 
 _STATUSES = ("listed", "copied", "unchanged", "skipped", "failed")
@@ -128,6 +131,56 @@ def test_params_of_a_run(migrate: Any, fill: Any, container: ContainerClient) ->
     assert _blobs(container) == {"out/x/a.csv"}
     again = migrate({"prefix": "x/", "include": ["*.csv"], "exclude": ["*/c.*"], "overwrite": "always"})
     assert _counts(again.only("report").xcom)["copied"] == 1
+
+
+def test_keys_from_a_list(
+    migrate: Any, fill: Any, bucket: str, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A list's keys are copied and no others; one that is missing fails the run, one from elsewhere all of it."""
+    fill(**{"in/a": b"1", "in/b": b"2", "in/list.txt": b"in/a\nin/gone\n", "in/bad.txt": b"in/a\nout/x\n"})
+    ran = migrate(keys_from=f"s3://{bucket}/in/list.txt")
+    assert (ran.state, ran.only("copy").state, ran.only("report").state) == ("failed", "success", "failed")
+    assert _blobs(container) == {"out/a"}
+    assert any("Failed:    'in/gone': missing_in_source" in line for line in caplog.messages)
+    steered = migrate(keys_from=f"s3://{bucket}/in/bad.txt", retries=3)
+    assert (steered.only("wait_for_objects").state, steered.only("wait_for_objects").try_number) == ("failed", 1)
+    assert _blobs(container) == {"out/a"}
+
+
+def test_fidelity_of_a_run(
+    migrate: Any, s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mapped names, tags, tiers and metadata arrive through a whole run, and the names' mapping can be undone."""
+    keys = {"in/dot./x.": b"1", "in/tab\there": b"2", "in/back\\slash": b"3", "in/full/": b"4", "in/plain": b"5"}
+    for key, body in keys.items():
+        s3_client.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=body,
+            Metadata={"my-key": "1 2"},
+            Tagging="team=data",
+            StorageClass="STANDARD_IA",
+        )
+    s3_client.put_object(Bucket=bucket, Key="in/frozen", Body=b"6", StorageClass="GLACIER")
+    choices = {"tags": True, "tiers": {"STANDARD_IA": "Cool"}, "archived": "restore"}
+    first = migrate({"refused_names": "map"}, fidelity=choices)
+    assert first.state == "success"
+    assert _counts(first.only("report").xcom) == {"listed": 6, "copied": 5, "unchanged": 0, "skipped": 1, "failed": 0}
+    names = sorted(_blobs(container))
+    capsys.readouterr()
+    assert main(["key", *(name.removeprefix("out/") for name in names)]) == OK
+    told = [json.loads(line) if line.startswith('"') else line for line in capsys.readouterr().out.splitlines()]
+    assert dict(zip(told, names, strict=True)).keys() == {key.removeprefix("in/") for key in keys}
+    for key, name in zip(told, names, strict=True):
+        blob = container.get_blob_client(name)
+        properties = blob.get_blob_properties()
+        assert blob.download_blob().readall() == keys[f"in/{key}"]
+        assert properties.blob_tier == "Cool"
+        assert blob.get_blob_tags() == {"team": "data"}
+        assert metadata_from_azure(properties.metadata)["my-key"] == "1 2"
+    # The local S3 restores at once: the run after it copies what waited, and nothing else.
+    second = migrate({"refused_names": "map"}, fidelity=choices)
+    assert _counts(second.only("report").xcom) == {"listed": 6, "copied": 1, "unchanged": 5, "skipped": 0, "failed": 0}
 
 
 def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: ContainerClient) -> None:

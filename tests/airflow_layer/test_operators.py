@@ -19,6 +19,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import AZURITE_KEY
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
+from s3_to_azure.stores.azure_state import id_of
 from tests.airflow_layer.airflow_runs import Run, run_dag
 
 MIB = 1024**2
@@ -84,7 +85,8 @@ def test_templates(arguments: dict[str, Any], put: Any, container: ContainerClie
 
 
 def test_prefix(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
-    """All below a prefix arrives; a name that cannot be one of a blob is skipped and counted."""
+    """All below a prefix arrives; a name that cannot be one of a blob is skipped and counted, if that is wanted."""
+    arguments |= {"refused_names": "skip"}
     for key in ("in/1", "in/2/3", "in/../out", "elsewhere"):
         put(key, key.encode())
     ran = run_operator(arguments, s3_prefix="in/", blob_prefix="to/")
@@ -99,6 +101,22 @@ def test_prefix(arguments: dict[str, Any], put: Any, container: ContainerClient)
     assert {blob.name for blob in container.list_blobs()} == {"to/1", "to/2/3"}
     again = run_operator(arguments, s3_prefix="in/", blob_prefix="to/").only("copy").xcom
     assert (again["copied"], again["unchanged"], again["bytes_sent"]) == (0, 2, 0)
+
+
+def test_prefix_with_state(arguments: dict[str, Any], put: Any, container: ContainerClient, blob_service: Any) -> None:
+    """Where a state container is named, receipts and report are kept there, each task's in a folder of its own."""
+    put("in/1", b"1")
+    put("in/bad.", b"2")
+    state = blob_service.create_container(f"state-{uuid4().hex}")
+    ran = run_operator(arguments, s3_prefix="in/", state_container=state.container_name)
+    assert ran.only("copy").state == "failed"
+    assert {blob.name for blob in container.list_blobs()} == {"1"}
+    names = list(state.list_blob_names())
+    (report,) = (name for name in names if name.endswith("/report.json"))
+    assert id_of(report.split("/")[2]) == f"{ran.run_id}/copy"
+    assert any("/receipts/" in name for name in names)
+    counted = json.loads(state.download_blob(report).readall())
+    assert (counted["copied"]["objects"], counted["failed"]["objects"]) == (1, 1)
 
 
 def test_replace(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:

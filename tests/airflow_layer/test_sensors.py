@@ -90,6 +90,47 @@ def test_patterns_say_what_counts(sense: Any, fill: Any) -> None:
     assert sense(exclude=["*.tmp"], min_objects=2).only("wait").state == "failed"
 
 
+def test_a_list_of_keys(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
+    """It waits for the list, and its listing holds what the list names, the missing too."""
+    place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/{{{{ 1 + 1 }}}}.txt"}
+    fill("in/a", "in/b", "lists/2.txt.old")
+    assert sense(**place).only("wait").state == "failed"
+    s3_client.put_object(Bucket=bucket, Key="lists/2.txt", Body=b"in/b\nin/gone\nin/b\n")
+    task = sense(**place, state_container=container.container_name).only("wait")
+    assert (task.state, task.xcom["objects"], task.xcom["ordered"], task.xcom["looked_up"]) == (
+        "success",
+        2,
+        True,
+        True,
+    )
+
+
+def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
+    """The trigger waits for the list's own key, not for one that begins like it."""
+    fill("in/a", "lists/k[1].txt.old")
+    threading.Timer(2.0, fill, ["lists/k[1].txt"]).start()
+    place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/k[1].txt", "prefix": "", "allow_empty": False}
+    task = sense(
+        **place, deferrable=True, poke_interval=0.5, timeout=60, state_container=container.container_name
+    ).only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"keys_from": "s3://other/keys.txt"}, "own bucket"),
+        ({"keys_from": "keys.txt"}, "no address"),
+        ({"keys_from": "s3://bucket/lists/"}, "names no object"),
+        ({"keys_from": "s3://bucket/keys.txt", "min_objects": 2}, "goes without min_objects"),
+    ],
+)
+def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:
+    """A list lies in the bucket that is copied from, which is DAG code."""
+    with pytest.raises(WrongUse, match=says):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
+
+
 def test_timeout_may_skip(sense: Any) -> None:
     """soft_fail and timeout are Airflow's own."""
     assert sense(soft_fail=True).only("wait").state == "skipped"

@@ -73,7 +73,10 @@ class Night:
 
     def run(self) -> tuple[Plan, list[BatchSummary], Report]:
         """Do it all."""
-        pointer = self.make_manifest()
+        return self.run_from(self.make_manifest())
+
+    def run_from(self, pointer: ManifestPointer) -> tuple[Plan, list[BatchSummary], Report]:
+        """Do all that follows the listing."""
         plan = self.plan(pointer)
         summaries = [self.copy(plan, batch.index) for batch in plan.batches]
         return plan, summaries, make_report(self.files, pointer)

@@ -199,6 +199,7 @@ def test_a_line_that_cannot_be_is_bad_state(line: bytes) -> None:
         objects=1,
         bytes_total=3,
         ordered=True,
+        looked_up=False,
         length=len(data),
         sha256=sha256(data).hexdigest(),
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from s3_to_azure.engine.batch_slice import BatchSlice
 from s3_to_azure.engine.block_ids import StagedBlock, fingerprint
 from s3_to_azure.engine.errors import BadState, BudgetTooSmall, WrongUse
+from s3_to_azure.engine.fidelity import Archived
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.limits import MIB, TIB
 from s3_to_azure.engine.manifest import write_manifest
@@ -145,6 +146,33 @@ def test_names_and_filters_leave_out_with_a_reason(stage: Stage) -> None:
     lenient = stage.plan(refused_names="skip")
     assert lenient.skipped["name_refused"] == Amount(3, 12)
     assert not lenient.failed
+
+
+def test_the_plan_tells_of_mapped_names(stage: Stage) -> None:
+    """Which objects get a blob of another name, and of which, can be read before anything moves."""
+    for key in ("a/ok", "a/../b", "a/dot.", "a/full/"):
+        stage.object(key, b"data")
+    plan = stage.plan(refused_names="map")
+    assert (plan.mapped, plan.failed) == (2, {"name_refused": Amount(1, 4)})
+    assert plan.mapped_names == (("a/dot.", "a/dot~2E"), ("a/full/", "a/full~2F"))
+    assert plan.summary()["mapped"] == 2
+    assert preview(plan, rate_bytes_s=1)["mapped_names"] == dict(plan.mapped_names)
+    assert any("2 objects with a name that Azure refuses, copied" in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("archived", "says"),
+    [("fail", "restore them in S3 first"), ("skip", "skipped"), ("restore", "a later run copies them")],
+)
+def test_the_plan_tells_of_archived_objects(archived: Archived, says: str, stage: Stage) -> None:
+    """What becomes of objects in an archive depends on what was chosen, and so does the sentence."""
+    listed = ListedObject("bucket", "a", "e", 4, EPOCH, "GLACIER")
+    pointer = write_manifest([listed], stage.files, bucket="bucket", prefix="")
+    plan = make_plan(
+        stage.files, pointer, stage.destination, PlanSettings(s3_prefix="", blob_prefix="", archived=archived)
+    )
+    assert plan.archived == 1
+    assert says in plan.warnings[0]
 
 
 def test_no_copy_is_planned_into_the_state(stage: Stage) -> None:

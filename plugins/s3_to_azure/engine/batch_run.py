@@ -11,7 +11,7 @@ from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.earlier_tries import EarlierTries
 from s3_to_azure.engine.errors import ObjectNotFound
 from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.model import Status
+from s3_to_azure.engine.model import Receipt, Status
 from s3_to_azure.engine.receipts import ReceiptWriter
 from s3_to_azure.engine.transfer import Outcome
 from s3_to_azure.engine.workshop import Workshop
@@ -54,7 +54,7 @@ class BatchSummary:
         return asdict(self)
 
 
-def copy_batch(
+def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
     shop: Workshop,
     files: StateFiles,
     descriptor: BatchDescriptor,
@@ -64,6 +64,7 @@ def copy_batch(
     blob_prefix: str,
     try_number: int,
     on_label: Callable[[str], None] | None = None,
+    on_receipt: Callable[[Receipt], None] = lambda _: None,
 ) -> BatchSummary:
     """Copy what is left of a batch. Safe to repeat and to run twice at once.
 
@@ -78,6 +79,7 @@ def copy_batch(
         blob_prefix: What takes its place in the blobs' names.
         try_number: 1 for the first try of this task.
         on_label: Takes the batch's name for people, before the first request.
+        on_receipt: Takes each receipt of this try.
 
     Raises:
         BadState: The slice is not what the descriptor says, or holds anything it must not; nothing was copied.
@@ -105,6 +107,7 @@ def copy_batch(
         if settled:
             for receipt in settled.from_destination(try_number):
                 receipts.add(receipt)
+                on_receipt(receipt)
             shop.progress.add(objects_done=len(settled.keys), bytes_resumed=settled.size_bytes)
             # The summary counts only the objects that this try went on with.
             before = replace(before, bytes_resumed=before.bytes_resumed + settled.size_bytes)
@@ -113,6 +116,7 @@ def copy_batch(
         for outcome in copy_many(shop, tasks, try_number=try_number):
             counted = _deleted_since_listing(outcome)
             receipts.add(counted.receipt)
+            on_receipt(counted.receipt)
             counts[counted.receipt.status] += 1
             tally.add(counted)
     error = tally.error()

@@ -19,7 +19,7 @@ from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
-from s3_to_azure.engine.model import Overwrite, RefusedNames
+from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
 
 _MOST_AT_ONCE: Final = 1_000
 _SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
@@ -70,7 +70,7 @@ class CopySettings:
     objects_at_once: int = 8
     lanes: int = 16
     bandwidth_bytes_s: int | None = None
-    refused_names: RefusedNames = "skip"
+    refused_names: RefusedNames = REFUSED_NAMES
     retry: RetryBudget = RetryBudget()
     fidelity: Fidelity = field(default_factory=Fidelity)
 

@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from s3_to_azure.stores.ports import StateFiles
 _MEMBER_LINES: Final = 10_000
 _MOST_OBJECTS: Final = 10**12
 _MOST_FILE_BYTES: Final = 1 << 50
+_MOST_PROBLEM: Final = 1_000
 # These go into request headers: visible ASCII without the quote that ends them.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
 _CLASS: Final = re.compile(r"[A-Z0-9_]{1,64}")
@@ -38,6 +39,7 @@ class ManifestPointer:
     Attributes:
         token: Names the file; a listing made again writes another one.
         ordered: The keys came in ascending order of their UTF-8 bytes, each once.
+        looked_up: The keys came from a list, and each object was looked at; otherwise the bucket was listed.
         length: The file's bytes.
         sha256: The file's digest.
     """
@@ -48,6 +50,7 @@ class ManifestPointer:
     objects: int
     bytes_total: int
     ordered: bool
+    looked_up: bool
     length: int
     sha256: str
 
@@ -75,6 +78,7 @@ class ManifestPointer:
             objects=row.number("objects", most=_MOST_OBJECTS),
             bytes_total=row.number("bytes_total", most=_MOST_OBJECTS * MAX_OBJECT_BYTES),
             ordered=row.flag("ordered"),
+            looked_up=row.flag("looked_up"),
             length=row.number("length", most=_MOST_FILE_BYTES),
             sha256=row.text("sha256", most=64, pattern=SHA256),
         )
@@ -83,7 +87,13 @@ class ManifestPointer:
 
 
 def write_manifest(
-    objects: Iterable[ListedObject], files: StateFiles, *, bucket: str, prefix: str, retrier: Retrier | None = None
+    objects: Iterable[ListedObject],
+    files: StateFiles,
+    *,
+    bucket: str,
+    prefix: str,
+    retrier: Retrier | None = None,
+    looked_up: bool = False,
 ) -> ManifestPointer:
     """Stream the listing into a manifest; return its pointer once the file is there.
 
@@ -124,6 +134,7 @@ def write_manifest(
         objects=count,
         bytes_total=size_bytes,
         ordered=ordered,
+        looked_up=looked_up,
         length=writer.length,
         sha256=writer.sha256(),
     )
@@ -143,6 +154,8 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
     for line in lines(digest, path=path):
         row = Row(line, path)
         listed = listed_of(row, bucket=pointer.bucket)
+        if row.has("problem"):
+            listed = replace(listed, problem=row.text("problem", most=_MOST_PROBLEM))
         row.end()
         if not listed.key.startswith(pointer.prefix):
             raise row.bad(f"{listed.key!r} is not below the prefix {pointer.prefix!r}")
@@ -155,13 +168,14 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
 
 def row_of(listed: ListedObject) -> dict[str, object]:
     """Return a listed object as a line's values."""
-    return {
+    values: dict[str, object] = {
         "key": listed.key,
         "etag": listed.etag,
         "size_bytes": listed.size_bytes,
         "last_modified": listed.last_modified.isoformat(),
         "storage_class": listed.storage_class,
     }
+    return values | {"problem": listed.problem} if listed.problem else values
 
 
 def listed_of(row: Row, *, bucket: str) -> ListedObject:

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Overwrite = Literal["if_changed", "never", "always"]
 RefusedNames = Literal["skip", "fail", "map"]
 Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
+
+REFUSED_NAMES: Final[RefusedNames] = "fail"
+"""What becomes of a name that Azure refuses unless somebody says otherwise: nothing stays behind unnoticed."""
+
+NO_ETAG: Final = "-"
+"""Stands for the ETag of an object that was asked for by its key and not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,11 @@ class ContentHeaders:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object as a listing shows it. ``etag`` is unquoted."""
+    """An object as a listing shows it. ``etag`` is unquoted.
+
+    Attributes:
+        problem: Why it cannot be copied: it was asked for by its key, and S3 did not show it. Empty for all others.
+    """
 
     bucket: str
     key: str
@@ -46,6 +56,7 @@ class ListedObject:
     size_bytes: int
     last_modified: datetime
     storage_class: str = "STANDARD"
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.blocks import block_bytes_for
+from s3_to_azure.engine.fidelity import Archived
 from s3_to_azure.wording import count_text
 
 # What a listing shows of objects that cannot be read before somebody restores them.
@@ -15,6 +16,13 @@ _REWRITTEN: Final = (
     "{count} written to S3 again with the same bytes since the copy, left as unchanged. Whether metadata changed, a "
     "listing does not show; overwrite=always copies them anew."
 )
+_MAPPED: Final = "{count} with a name that Azure refuses, copied under a mapped one; s3-to-azure key tells the key."
+_IN_ARCHIVE: Final = "{count} in an archive class; unless restored already: {then}."
+_ON_ARCHIVED: Final[Mapping[Archived, str]] = {
+    "fail": "restore them in S3 first, or the copy fails",
+    "skip": "skipped",
+    "restore": "S3 is asked to restore them, and a later run copies them",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,10 @@ class Plan:
         joined: Both listings came in the same order, so every object's destination is known.
         rewritten: Unchanged objects that S3 received again since their copy: their metadata may have changed.
         archived: Objects to copy that lie in an archive class.
+        on_archived: What the copies do with those of them that nobody has restored.
         refused_names: A few keys whose blob Azure would refuse.
+        mapped: Objects to copy whose blob's name is spelled otherwise, because Azure would refuse it.
+        mapped_names: A few of these, each key with its blob.
         planning: Requests that listing and plan made.
         copying: Requests that the copies will make.
     """
@@ -104,7 +115,10 @@ class Plan:
     joined: bool
     rewritten: int = 0
     archived: int = 0
+    on_archived: Archived = "fail"
     refused_names: tuple[str, ...] = field(default=())
+    mapped: int = 0
+    mapped_names: tuple[tuple[str, str], ...] = field(default=())
     planning: Requests = field(default=Requests())
     copying: Requests = field(default=Requests())
 
@@ -118,8 +132,12 @@ class Plan:
                 f"{count_text(refused, 'object')} with a name that Azure refuses. Rename, or leave out by a filter.",
             ),
             (
+                self.mapped,
+                _MAPPED.format(count=count_text(self.mapped, "object")),
+            ),
+            (
                 self.archived,
-                f"{count_text(self.archived, 'object')} in an archive class: restore in S3 first, or the copy fails.",
+                _IN_ARCHIVE.format(count=count_text(self.archived, "object"), then=_ON_ARCHIVED[self.on_archived]),
             ),
             (
                 self.rewritten,
@@ -146,6 +164,7 @@ class Plan:
             "joined": self.joined,
             "rewritten": self.rewritten,
             "archived": self.archived,
+            "mapped": self.mapped,
             "requests": {"planning": asdict(self.planning), "copying": asdict(self.copying)},
             "warnings": list(self.warnings),
         }

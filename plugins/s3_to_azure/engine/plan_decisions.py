@@ -53,6 +53,8 @@ class Survey:
         self.mapped_there = 0
         self.copying = Requests()
         self.refused_names: list[str] = []
+        self.mapped = 0
+        self.mapped_names: list[tuple[str, str]] = []
         self._settings = settings
         self._join = join
         self._look = look
@@ -81,6 +83,8 @@ class Survey:
         self.mapped_there += mapped and there is not None
         decision = decide(listed, there, settings.overwrite)
         if decision.action == "copy":
+            if mapped:
+                self._count_mapped(listed.key, blob)
             self._copy(listed, there)
         else:
             self._decided_out(listed, there, decision)
@@ -93,6 +97,9 @@ class Survey:
 
     def _out_by_itself(self, listed: ListedObject, blob: str) -> bool:
         """Leave the object out where no look at the destination is needed for it."""
+        if listed.problem:
+            self._leave(listed, "failed", listed.problem)
+            return True
         reason = self._settings.filters.reason_to_skip(listed)
         if reason is None and blob.startswith(_OURS):
             reason = "reserved_name"
@@ -129,6 +136,11 @@ class Survey:
                 checksum=there.metadata.get("s3_checksum", "")[:200],
             )
         )
+
+    def _count_mapped(self, key: str, blob: str) -> None:
+        self.mapped += 1
+        if len(self.mapped_names) < MOST_EXAMPLES:
+            self.mapped_names.append((key, blob))
 
     def _copy(self, listed: ListedObject, there: BlobState | None) -> None:
         settings = self._settings

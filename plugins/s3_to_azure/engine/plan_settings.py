@@ -5,9 +5,10 @@ from typing import Final, get_args
 
 from s3_to_azure.engine.batches import BATCH_BYTES, SPLIT_BYTES, Sharing
 from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.fidelity import Archived
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Overwrite, RefusedNames
+from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.engine.names import STATE_FOLDER, blob_name
 
 _OURS: Final = f"{STATE_FOLDER}/"
@@ -25,6 +26,7 @@ class PlanSettings:
         refused_names: What becomes of an object whose blob Azure would refuse: ``fail`` fails the run in its report,
             after everything else was copied; ``skip`` only counts it; ``map`` copies it to a blob of another name,
             and fails where even that cannot be (``name_mapping``).
+        archived: What the copies do with an object that lies in an archive; the plan only tells of it.
         max_tasks: Most batches.
         split_bytes: Objects above this size are split over several tasks.
         batch_bytes: Least work worth a task.
@@ -36,7 +38,8 @@ class PlanSettings:
     blob_prefix: str
     overwrite: Overwrite = "if_changed"
     filters: Filters = field(default_factory=Filters)
-    refused_names: RefusedNames = "fail"
+    refused_names: RefusedNames = REFUSED_NAMES
+    archived: Archived = "fail"
     max_tasks: int = 500
     split_bytes: int = SPLIT_BYTES
     batch_bytes: int = BATCH_BYTES

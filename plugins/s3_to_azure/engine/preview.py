@@ -26,12 +26,13 @@ def preview(plan: Plan, *, rate_bytes_s: float) -> dict[str, Any]:
         "largest_batch_bytes": max(sizes, default=0),
         "smallest_batch_bytes": min(sizes, default=0),
         "refused_names": list(plan.refused_names),
+        "mapped_names": dict(plan.mapped_names),
         "estimate": {
             "seconds": round(plan.copy.size_bytes / rate_bytes_s, 1),
             "at_bytes_per_second": rate_bytes_s,
             "requests": asdict(requests),
             "s3_egress_dollars": round(prices.egress_dollars(plan.copy.size_bytes), 2),
             "s3_requests_dollars": round(prices.request_dollars(requests), 2),
-            "prices": f"AWS list prices, {prices.REGION}, {prices.AS_OF}",
+            "prices": f"AWS list prices, {prices.REGION}, as known in {prices.AS_OF}; without retrieval fees",
         },
     }

@@ -14,7 +14,7 @@ from s3_to_azure.engine.batch_slice import BatchSlice
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
-from s3_to_azure.engine.model import ListedObject, Receipt, Status
+from s3_to_azure.engine.model import NO_ETAG, ListedObject, Receipt, Status
 from s3_to_azure.engine.plan_files import LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
 from s3_to_azure.engine.receipts import read_receipts, settles, stronger
 from s3_to_azure.stores.ports import StateFiles
@@ -172,7 +172,7 @@ class _Ledger:
         return Receipt(
             bucket=listed.bucket,
             key=listed.key,
-            etag=listed.etag,
+            etag="" if listed.etag == NO_ETAG else listed.etag,
             size_bytes=listed.size_bytes,
             container=self._index.container if self._index else "",
             blob=self._index.blob_of(listed.key) if self._index else "",

@@ -1,0 +1,70 @@
+"""What the command line copies: a list of keys, or all below a prefix."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, Final
+
+from s3_to_azure.cli_addresses import Destination, Source
+from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.engine.key_lists import keys_of, look_up
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.manifest import ManifestPointer, write_manifest
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.stores.local_state import LocalState
+from s3_to_azure.stores.ports import StateFiles
+
+_STDIN: Final = "-"
+
+
+def keys_given(path: str, source: Source) -> Iterator[str]:
+    """Yield the keys of ``--keys-from``, sorted, each once.
+
+    Raises:
+        WrongUse: It cannot be read, or a line is no key below SRC.
+    """
+    try:
+        if path == _STDIN:
+            yield from keys_of(_pieces(sys.stdin.buffer), name="standard input", prefix=source.key)
+            return
+        with Path(path).open("rb") as file:
+            yield from keys_of(_pieces(file), name=path, prefix=source.key)
+    except OSError as error:
+        raise WrongUse(what=f"--keys-from {path!r} cannot be read: {error}.") from error
+
+
+def write_listing(shop: Workshop, source: Source, files: StateFiles, keys_from: str | None) -> ManifestPointer:
+    """List SRC, or look up the keys of a list, into a manifest."""
+    if keys_from:
+        keys = keys_given(keys_from, source)
+        at_once = shop.settings.objects_at_once
+        found = look_up(keys, shop.source, shop.retrier, bucket=source.bucket, at_once=at_once)
+    else:
+        found = shop.source.list(source.bucket, source.key)
+    return write_manifest(
+        found,
+        files,
+        bucket=source.bucket,
+        prefix=source.key,
+        retrier=shop.retrier,
+        looked_up=bool(keys_from),
+    )
+
+
+def copy_below(
+    shop: Workshop, source: Source, destination: Destination, on_receipt: Callable[[Receipt], None]
+) -> TransferError | None:
+    """Join the listings of both sides and copy what needs it; return the error of what failed."""
+    with TemporaryDirectory(prefix="s3-to-azure-copy-") as directory:
+        files = LocalState(Path(directory))
+        pointer = write_listing(shop, source, files, None)
+        settings = settings_for(shop, pointer, s3_prefix=source.key, blob_prefix=destination.folder)
+        return copy_listed(shop, files, pointer, settings, on_receipt=on_receipt)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(MIB):
+        yield piece

@@ -1,0 +1,133 @@
+"""A whole run in one task, without a DAG around it: plan, copy what needs it, account for all.
+
+The listings of both sides are joined as in any plan, so what is unchanged costs no request of its own.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from s3_to_azure.engine.batch_run import copy_batch
+from s3_to_azure.engine.errors import SomeObjectsFailed, SomeObjectsFailedForNow, TransferError
+from s3_to_azure.engine.manifest import ManifestPointer
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.plan import Plan
+from s3_to_azure.engine.plan_files import LeftOut, read_left_out
+from s3_to_azure.engine.plan_settings import PlanSettings
+from s3_to_azure.engine.planning import make_plan
+from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.stores.ports import StateFiles
+
+# A batch's part of the plan is held in memory: 25 to 100 bytes an object.
+_BATCH_OBJECTS: Final = 500_000
+_NEVER_SPLIT: Final = 1 << 60
+
+log = logging.getLogger(__name__)
+
+
+def settings_for(shop: Workshop, pointer: ManifestPointer, *, s3_prefix: str, blob_prefix: str) -> PlanSettings:
+    """Return plan settings that share nothing out: one batch, or several only where it would be too large to hold."""
+    chosen = shop.settings
+    return PlanSettings(
+        s3_prefix=s3_prefix,
+        blob_prefix=blob_prefix,
+        overwrite=chosen.overwrite,
+        refused_names=chosen.refused_names,
+        archived=chosen.fidelity.archived,
+        max_tasks=1 + pointer.objects // _BATCH_OBJECTS,
+        split_bytes=_NEVER_SPLIT,
+        memory_budget_bytes=chosen.memory_budget_bytes,
+        block_bytes=chosen.block_bytes,
+    )
+
+
+def copy_listed(
+    shop: Workshop,
+    files: StateFiles,
+    pointer: ManifestPointer,
+    settings: PlanSettings,
+    *,
+    try_number: int = 1,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+    on_receipt: Callable[[Receipt], None],
+) -> TransferError | None:
+    """Plan and copy all that a manifest lists; return the error of what failed, after everything else was done.
+
+    Args:
+        shop: Stores, lanes, budget.
+        files: The run's files.
+        pointer: The manifest.
+        settings: The plan's.
+        try_number: For the receipts.
+        on_plan: Takes the plan before anything is copied.
+        on_receipt: Takes the receipt of each listed object, those that need no copy first.
+
+    Raises:
+        Cancelled: Stopped; receipts and staged blocks are kept.
+        PermanentError: Nothing was copied.
+    """
+    plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
+    on_plan(plan)
+    counted = _Counted(on_receipt)
+    for left_out in read_left_out(files, plan.token):
+        receipt = _receipt(left_out, pointer.bucket, shop.destination.container, settings.blob_of(left_out.key))
+        failed = receipt.status == "failed"
+        if failed:
+            shop.progress.add_failure(receipt.key, receipt.reason)
+        shop.progress.add(objects_total=1, objects_done=not failed, objects_failed=failed)
+        counted.add(receipt)
+    transient = 0
+    for batch in plan.batches:
+        try:
+            copy_batch(
+                shop,
+                files,
+                batch,
+                bucket=pointer.bucket,
+                s3_prefix=settings.s3_prefix,
+                blob_prefix=settings.blob_prefix,
+                try_number=try_number,
+                on_receipt=counted.add,
+            )
+        except SomeObjectsFailedForNow as error:
+            transient += int(str(error.attributes["transient"]))
+        except SomeObjectsFailed as error:
+            log.debug("Batch %d: %s", batch.index, error)
+    return counted.error(pointer.objects, transient)
+
+
+class _Counted:
+    """Passes receipts on, and counts those that failed."""
+
+    def __init__(self, on_receipt: Callable[[Receipt], None]) -> None:
+        self._on_receipt = on_receipt
+        self._failed = 0
+        self._first = ""
+
+    def add(self, receipt: Receipt) -> None:
+        if receipt.status == "failed":
+            self._failed += 1
+            self._first = self._first or f"{receipt.key!r}: {receipt.reason}"
+        self._on_receipt(receipt)
+
+    def error(self, total: int, transient: int) -> TransferError | None:
+        if not self._failed:
+            return None
+        if transient:
+            return SomeObjectsFailedForNow(failed=self._failed, total=total, transient=transient, first=self._first)
+        return SomeObjectsFailed(failed=self._failed, total=total, first=self._first)
+
+
+def _receipt(left_out: LeftOut, bucket: str, container: str, blob: str) -> Receipt:
+    return Receipt(
+        bucket=bucket,
+        key=left_out.key,
+        etag=left_out.etag,
+        size_bytes=left_out.size_bytes,
+        container=container,
+        blob=blob,
+        status=left_out.status,
+        reason=left_out.reason,
+        verified_by=left_out.verified_by,
+        checksum=left_out.checksum,
+    )
