@@ -1,0 +1,194 @@
+"""Every command in README, CONTRIBUTING and docs: run here, run by CI as a target, or in the list with its check."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import BlobServiceClient
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.cli import OK, command_line, main
+from tests.docs.pages import ROOT, blocks, text_of
+
+_SHELL = ("sh", "bash", "console", "shell")
+_OURS = "s3-to-azure"
+
+# Commands that no test of this file runs: the beginning of the command, what checks it, and why that is elsewhere.
+_ELSEWHERE = {
+    "deploy/make-env.sh": "make compose-check",  # needs Docker, or root for its stand-ins
+    "docker compose": "make compose-check",
+    "grep AIRFLOW_ADMIN .env": "make compose-check",  # the file that make-env.sh makes
+    "pip install --constraint": "tests/wheel/test_wheel.py",  # into an environment of its own
+    "airflow providers list": "tests/wheel/test_wheel.py",
+    "airflow plugins": "tests/wheel/test_wheel.py",
+    ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
+    "airflow pools set": "test_airflow_commands_are_airflow_s",
+    "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
+    "docker push": "nothing: needs a registry",
+    "helm": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the values",
+}
+# Targets that CI does not run, and why.
+_BY_HAND = {
+    "up": "make demo is the same, and ends",
+    "down": "make demo is the same, and ends",
+    "demo": "its parts are tests; it is for people",
+    "bench": "needs a quiet machine for an hour",
+    "soak": "half an hour",
+    "compose-check": "needs Docker, or root on Debian 12",
+    "lock": "asks registries for what is new",
+    "wheel": "tests/wheel/test_wheel.py builds it",
+    "setup": "every target begins with it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a page."""
+
+    place: str
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return it as a shell has it."""
+        return shlex.join(self.words)
+
+
+def _commands() -> Iterator[Command]:
+    for block in blocks(*_SHELL):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words:
+                yield Command(str(block), tuple(words))
+
+
+_COMMANDS = list(_commands())
+_RUNS = [command for command in _COMMANDS if command.words[0] == _OURS]
+
+
+def test_every_block_says_what_it_is() -> None:
+    """A block without a language would be a command that nobody checks."""
+    known = {*_SHELL, "ini", "json", "python", "text", "yaml"}
+    odd = [str(block) for block in blocks() if block.language not in known and not block.language.startswith("{")]
+    # The drawing of the README is text; GitHub shows it best without a language.
+    assert [place for place in odd if not place.startswith("README.md")] == []
+    drawings = [block.text for block in blocks("") if block.page == "README.md"]
+    assert all("┌" in text for text in drawings)
+
+
+def test_every_command_is_run_or_named() -> None:
+    """Nothing stands in the pages that is neither run nor in the list, and nothing in the list that no page has."""
+    targets = set(re.findall(r"^([a-z-]+):.*## ", text_of("Makefile"), re.MULTILINE))
+    left, used = [], set()
+    for command in _COMMANDS:
+        named = [start for start in _ELSEWHERE if str(command).startswith(start)]
+        used.update(named)
+        if command.words[0] == "make":
+            assert command.words[1] in targets, command
+        elif command.words[0] != _OURS and not named:
+            left.append(command)
+    assert left == []
+    assert used == set(_ELSEWHERE)
+
+
+def test_make_targets_are_run_by_ci_or_named() -> None:
+    """A target that a page names, CI runs; the others are in the list with the reason."""
+    by_ci = set(re.findall(r"^step make (\S+)$", text_of(".ci/run"), re.MULTILINE)) | {"docs"}
+    assert "$(MAKE) docs" in text_of("Makefile")
+    named = {command.words[1] for command in _COMMANDS if command.words[0] == "make"}
+    for page in sorted({block.page for block in blocks()}):
+        named |= set(re.findall(r"`make ([a-z-]+)", text_of(page)))
+    assert named <= by_ci | set(_BY_HAND)
+
+
+def test_programs_are_there() -> None:
+    """Files that commands name exist."""
+    named = [
+        word for command in _COMMANDS for word in command.words if re.match(r"(benchmarks|deploy|tests|demo)/", word)
+    ]
+    assert named
+    for word in named:
+        assert (ROOT / word.partition("::")[0]).exists(), word
+
+
+def test_airflow_commands_are_airflow_s() -> None:
+    """Airflow's own parser takes each of its commands."""
+    from airflow.cli import cli_parser  # noqa: PLC0415 - seconds, here only
+
+    parser = cli_parser.get_parser()
+    found = [command for command in _COMMANDS if command.words[0] == "airflow"]
+    assert found
+    for command in found:
+        assert parser.parse_args(command.words[1:]), command
+
+
+@pytest.mark.parametrize("command", _RUNS, ids=str)
+def test_our_commands_are_understood(command: Command) -> None:
+    """The real parser takes each of them; the slow test runs them."""
+    if command.words[1:] != ("--version",):
+        assert command_line().parse_args(command.words[1:]).source.startswith("s3://")
+
+
+@pytest.fixture
+def cloud(
+    s3_client: Any, s3_server: LocalS3, azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], None]:
+    """Return a function that makes what a command names, on the local servers, and reach them as the pages say."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", s3_server.region)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure_server.connection_string)
+
+    def make(source: str, destination: str) -> None:
+        there, here = urlsplit(source), urlsplit(destination)
+        s3_client.create_bucket(Bucket=there.netloc)
+        key = there.path.removeprefix("/")
+        s3_client.put_object(Bucket=there.netloc, Key=f"{key}one" if key.endswith("/") else key, Body=b"1")
+        with BlobServiceClient.from_connection_string(azure_server.connection_string) as service:
+            try:
+                service.create_container(here.netloc)
+            except ResourceExistsError:
+                pass
+
+    return make
+
+
+@pytest.mark.slow
+def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]) -> None:
+    """Each s3-to-azure command of the pages, as it stands there, runs against the local servers."""
+    assert {command.words[1] for command in _RUNS} >= {"copy", "plan", "verify"}
+    for command in _RUNS:
+        if command.words[1:] == ("--version",):
+            continue
+        options = command_line().parse_args(command.words[1:])
+        cloud(options.source, options.destination)
+        # A page's verify follows a copy.
+        if command.words[1] == "verify":
+            assert main(["copy", *command.words[2:4], "--quiet"]) == OK, command
+        assert main([*command.words[1:], "--quiet"]) == OK, command
+        out = capsys.readouterr().out.splitlines()
+        assert out, command
+        if options.json:
+            assert [json.loads(line)["status"] for line in out] == ["copied"]
+
+
+def test_inline_commands_are_taken_by_the_parser() -> None:
+    """Options that the prose names are options."""
+    known = {option for name in ("copy", "plan", "verify", "key") for option in _options(name)} | {
+        "--help",
+        "--version",
+    }
+    for page in sorted({block.page for block in blocks()}):
+        for words in re.findall(r"`s3-to-azure ([^`]*)`", text_of(page)):
+            assert set(re.findall(r"--[a-z-]+", words)) <= known, (page, words)
+
+
+def _options(command: str) -> set[str]:
+    (commands,) = (action.choices for action in command_line()._actions if isinstance(action.choices, dict))
+    return {option for action in commands[command]._actions for option in action.option_strings}

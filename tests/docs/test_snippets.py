@@ -1,0 +1,79 @@
+"""Snippets in the pages: data is parsed, settings are Airflow's, DAG files are loaded as Airflow loads them."""
+
+import json
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped] # its types are a package of their own
+from airflow.configuration import conf
+
+from tests.docs.pages import ROOT, Block, blocks
+
+_LOAD = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(dag_folder=sys.argv[1])
+print(json.dumps({"errors": bag.import_errors, "dags": {dag.fileloc: dag_id for dag_id, dag in bag.dags.items()}}))
+"""
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
+def test_json_is_json(block: Block) -> None:
+    """A reader may paste it."""
+    assert json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_yaml_is_yaml(block: Block) -> None:
+    """A reader may paste it."""
+    assert isinstance(yaml.safe_load(block.text), dict)
+
+
+@pytest.mark.parametrize("block", blocks("ini"), ids=str)
+def test_settings_are_airflow_s(block: Block) -> None:
+    """Each setting is one that this Airflow knows, except for those that Celery's transport takes as they come."""
+    found = [
+        (section.lower(), name.lower())
+        for section, name in re.findall(r"^AIRFLOW__([A-Z_]+?)__(\w+)=", block.text, re.MULTILINE)
+    ]
+    if not found:
+        settings = ConfigParser(inline_comment_prefixes=";")
+        settings.read_string(block.text)
+        found = [(section, name) for section in settings.sections() for name in settings[section]]
+    assert found
+    for section, name in found:
+        known = conf.configuration_description[section]["options"]
+        assert name in known or section == "celery_broker_transport_options", (section, name)
+
+
+@pytest.mark.slow
+def test_dag_files_are_loaded_by_airflow(tmp_path: Path) -> None:
+    """Each Python block is a file in a DAGs folder: no import errors, and those that make DAGs have them."""
+    names = {}
+    for block in blocks("python"):
+        file = tmp_path / f"{Path(block.page).stem}_{block.line}.py"
+        file.write_text(block.text, encoding="utf-8")
+        names[str(file)] = block
+    assert names
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD, str(tmp_path)],
+        env={
+            "AIRFLOW_HOME": str(tmp_path / "home"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT / "plugins"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["errors"] == {}
+    with_dags = {file for file, block in names.items() if re.search(r"migration_dag\(|DAG\(", block.text)}
+    assert with_dags
+    assert {file for file in names if file in result["dags"]} == with_dags
