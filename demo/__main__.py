@@ -14,7 +14,9 @@ import requests
 from rich.console import Console
 
 from demo.airflow_instance import ROOT, AirflowError, running
-from demo.migration import DAG_ID, DemoError, Migration
+from demo.airflow_runs import DemoError
+from demo.migration import DAG_ID, Migration
+from demo.oddity_night import OddityNight
 from local_cloud.servers import ServerError, azurite, localstack
 
 _HOME: Final = ROOT / ".demo"
@@ -25,7 +27,7 @@ _DOWN_S: Final = 40.0
 
 
 def run(home: Path, console: Console, *, port: int | None = None, stay: Path | None = None) -> None:
-    """Run both nights in ``home``; with ``stay`` write the UI's address there and wait for a signal.
+    """Run both nights, and one of oddities, in ``home``; with ``stay`` write the UI's address there and stay.
 
     Raises:
         DemoError: A blob is not equal to its object, or the second night sent bytes.
@@ -37,11 +39,16 @@ def run(home: Path, console: Console, *, port: int | None = None, stay: Path | N
         azure = stack.enter_context(azurite(home / "azure"))
         migration = Migration(s3, azure, console)
         migration.prepare()
+        oddities = OddityNight(s3, azure, console)
+        oddities.prepare()
         console.print("Starting Airflow …")
-        airflow = stack.enter_context(running(home / "airflow", migration.environment(), port=port))
+        airflow = stack.enter_context(
+            running(home / "airflow", migration.environment() | oddities.environment(), port=port)
+        )
         migration.first_night(airflow)
         migration.second_night(airflow)
         migration.prove()
+        oddities.run(airflow)
         console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s: every blob is equal to its object.")
         if stay is not None:
             stay.write_text(airflow.url)

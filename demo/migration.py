@@ -1,9 +1,7 @@
 """The demo's two nights: fill the bucket, run the real DAG, show what it did, prove every blob."""
 
-import gzip
 import hashlib
 import json
-import time
 from typing import Any, Final
 
 import boto3
@@ -13,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from demo.airflow_instance import Airflow
+from demo.airflow_instance import ROOT, Airflow
+from demo.airflow_runs import STATE, DemoError, Tasks, followed, receipts_of, wait_for_dag
 from demo.samples import Sample, samples, upload
 from local_cloud.servers import LocalAzure, LocalS3
 
@@ -21,15 +20,11 @@ DAG_ID: Final = "s3_to_azure_migration"
 _BUCKET: Final = "demo-source"
 _PREFIX: Final = "nightly/"
 _CONTAINER: Final = "demo-destination"
-_STATE: Final = "_s3_to_azure/"
-_PARSE_S: Final = 60.0
-_NIGHT_S: Final = 240.0
-_POLL_S: Final = 1.0
-_ENDED: Final = ("success", "failed")
-
-
-class DemoError(RuntimeError):
-    """The demo did not show what it promises."""
+_LOCAL: Final = "airflow.dag_processing.bundles.local.LocalDagBundle"
+_BUNDLES: Final = [
+    {"name": "dags-folder", "classpath": _LOCAL, "kwargs": {}},
+    {"name": "demo", "classpath": _LOCAL, "kwargs": {"path": str(ROOT / "demo" / "dags")}},
+]
 
 
 class Migration:
@@ -50,15 +45,7 @@ class Migration:
 
     def prepare(self) -> None:
         """Fill the bucket and make an empty container."""
-        client = boto3.client(
-            "s3",
-            endpoint_url=self._s3.endpoint_url,
-            region_name=self._s3.region,
-            aws_access_key_id=self._s3.access_key,
-            aws_secret_access_key=self._s3.secret_key,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        )
-        upload(client, _BUCKET, self._samples)
+        upload(s3_client(self._s3), _BUCKET, self._samples)
         self._container().create_container()
         total = sum(sample.size_bytes for sample in self._samples)
         self._console.print(f"Filled s3://{_BUCKET}/{_PREFIX} with {len(self._samples)} objects, {total:,} bytes.")
@@ -83,6 +70,7 @@ class Migration:
             "S3_TO_AZURE_DESTINATION": f"az://{_CONTAINER}/",
             # With a schedule, Airflow would make up for last night as soon as the DAG is unpaused.
             "S3_TO_AZURE_SCHEDULE": "",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(_BUNDLES),
         }
 
     def first_night(self, airflow: Airflow) -> None:
@@ -92,8 +80,8 @@ class Migration:
             DemoError: An object is not accounted for as it must be.
         """
         self._console.rule("First night")
-        self._wait_for_dag(airflow)
-        receipts = self._receipts(self._night(airflow))
+        wait_for_dag(airflow, DAG_ID)
+        receipts = receipts_of(self._container(), DAG_ID, self._night(airflow))
         self._show(receipts)
         expected = {s.key: "skipped" if s.refused else "copied" for s in self._samples}
         actual = {receipt["key"]: receipt["status"] for receipt in receipts}
@@ -111,7 +99,7 @@ class Migration:
         """
         self._console.rule("Second night")
         before = self._etags()
-        receipts = self._receipts(self._night(airflow))
+        receipts = receipts_of(self._container(), DAG_ID, self._night(airflow))
         sent = sum(receipt["bytes_sent"] for receipt in receipts)
         unchanged = sum(receipt["status"] == "unchanged" for receipt in receipts)
         self._console.print(f"{unchanged} objects unchanged; [bold]{sent} bytes sent[/].")
@@ -127,7 +115,7 @@ class Migration:
         """
         self._console.rule("Proof")
         container = self._container()
-        names = {name for name in container.list_blob_names() if not name.startswith(_STATE)}
+        names = {name for name in container.list_blob_names() if not name.startswith(STATE)}
         wanted = {sample.key.removeprefix(_PREFIX): sample for sample in self._samples if not sample.refused}
         if names != set(wanted):
             raise DemoError(
@@ -147,18 +135,8 @@ class Migration:
                 raise DemoError(f"blob {name!r} has other content headers than its object: {headers}")
         self._console.print(f"{len(wanted)} blobs read back: all equal, byte for byte, content headers too.")
 
-    def _wait_for_dag(self, airflow: Airflow) -> None:
-        deadline = time.monotonic() + _PARSE_S
-        while not any(dag["dag_id"] == DAG_ID for dag in airflow.get("dags")["dags"]):
-            if time.monotonic() > deadline:
-                raise DemoError(f"Airflow does not show the DAG {DAG_ID}: {airflow.get('importErrors')}")
-            time.sleep(_POLL_S)
-        airflow.unpause(DAG_ID)
-
     def _night(self, airflow: Airflow) -> str:
         """Trigger a run, follow it to its end, and return its id."""
-        run_id = airflow.trigger(DAG_ID, {"refused_names": "skip"})
-        self._console.print(f"Triggered {DAG_ID}: {run_id}")
         total = sum(sample.size_bytes for sample in self._samples if not sample.refused)
         columns = (
             TextColumn("{task.description}"),
@@ -166,46 +144,21 @@ class Migration:
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
         )
-        deadline = time.monotonic() + _NIGHT_S
-        told = ""
         with Progress(*columns, console=self._console, transient=True) as bar:
             shown = bar.add_task("", total=total)
-            while (state := airflow.state(DAG_ID, run_id)) not in _ENDED:
-                if time.monotonic() > deadline:
-                    raise DemoError(f"the run is still {state} after {_NIGHT_S:.0f} s (log: {airflow.log})")
-                tasks = airflow.task_instances(DAG_ID, run_id)
-                words = _words(tasks)
-                bar.update(shown, description=words, completed=self._bytes_there(airflow, run_id, tasks))
-                if words != told and not self._console.is_terminal:
-                    self._console.print(f"  {words}")
-                told = words
-                time.sleep(_POLL_S)
-        if state != "success":
-            raise DemoError(f"the run ended as {state}: {_words(airflow.task_instances(DAG_ID, run_id))}")
-        return run_id
 
-    def _bytes_there(self, airflow: Airflow, run_id: str, tasks: list[dict[str, Any]]) -> int:
+            def show(run_id: str, words: str, tasks: Tasks) -> None:
+                bar.update(shown, description=words, completed=self._bytes_there(airflow, run_id, tasks))
+
+            return followed(airflow, self._console, DAG_ID, {"refused_names": "skip"}, show=show)
+
+    def _bytes_there(self, airflow: Airflow, run_id: str, tasks: Tasks) -> int:
         return sum(
             note.get("bytes_sent", 0) + note.get("bytes_resumed", 0)
             for task in tasks
             if task["task_id"] == "copy" and task["map_index"] >= 0
             for note in [airflow.note(DAG_ID, run_id, "copy", task["map_index"], "progress")]
         )
-
-    def _receipts(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the run's receipts as the report left them in the state location."""
-        container = self._container()
-        folder = f"{_STATE}{DAG_ID}/"
-        for name in container.list_blob_names(name_starts_with=folder):
-            if name.endswith("/receipts.jsonl.gz") and self._is_of(name, run_id):
-                lines = gzip.decompress(container.download_blob(name).readall()).splitlines()
-                return [json.loads(line) for line in lines]
-        raise DemoError(f"the run {run_id} left no receipts below {folder}")
-
-    def _is_of(self, name: str, run_id: str) -> bool:
-        from s3_to_azure.stores.azure_state import id_of  # noqa: PLC0415 - the SDKs are loaded by now
-
-        return id_of(name.split("/")[2]) == run_id
 
     def _show(self, receipts: list[dict[str, Any]]) -> None:
         table = Table("object", "bytes", "status", "proof", "blocks", "seconds", "why", title="Receipts")
@@ -223,21 +176,20 @@ class Migration:
 
     def _etags(self) -> dict[str, str]:
         blobs = self._container().list_blobs()
-        return {blob.name: blob.etag for blob in blobs if not blob.name.startswith(_STATE)}
+        return {blob.name: blob.etag for blob in blobs if not blob.name.startswith(STATE)}
 
     def _container(self) -> ContainerClient:
         service = BlobServiceClient.from_connection_string(self._azure.connection_string)
         return service.get_container_client(_CONTAINER)
 
 
-def _words(tasks: list[dict[str, Any]]) -> str:
-    """Say how far a run is: each task's state, the mapped one's counted."""
-    told = []
-    for task_id in ("wait_for_objects", "plan", "copy", "report"):
-        mine = [task for task in tasks if task["task_id"] == task_id]
-        if len(mine) > 1:
-            done = sum(task["state"] == "success" for task in mine)
-            told.append(f"{task_id} {done}/{len(mine)}")
-        else:
-            told.append(f"{task_id} {(mine[0]['state'] if mine else None) or '-'}")
-    return " · ".join(told)
+def s3_client(s3: LocalS3, connections: int = 10) -> Any:  # noqa: ANN401 - boto3 has no types
+    """Return a boto3 client of the local S3."""
+    return boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint_url,
+        region_name=s3.region,
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=connections),
+    )
