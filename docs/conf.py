@@ -34,7 +34,6 @@ nitpick_ignore_regex = [("py:.*", r"(airflow|collections|contextlib|datetime|Con
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 # Google's sections; "Attributes" as fields, since dataclasses' own are undocumented.

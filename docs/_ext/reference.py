@@ -13,7 +13,6 @@ from s3_to_azure.cli import command_line
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.params import migration_params
 
-# Looked up before autodoc replaces signatures with those that it prints.
 _PARAMS = inspect.signature(migration_params).parameters
 _DEFAULTS = {
     name: each.default for name, each in inspect.signature(migration_dag).parameters.items() if name in _PARAMS
@@ -21,20 +20,11 @@ _DEFAULTS = {
 
 
 class CommandLine(SphinxDirective):
-    """``{command-line}``: one section for each command, one entry for each option, from argparse's parser."""
+    """``{command-line}``: one section for each command, one entry for each option."""
 
     def run(self) -> list[nodes.Node]:
         """Return the sections."""
-        parser = command_line()
-        lines = [f"## {parser.prog}", "", *_block("text", parser.description or ""), parser.epilog or "", ""]
-        for name, command, summary in _commands(parser):
-            lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.", ""]
-            lines += _block("text", command.format_usage().removeprefix("usage: "))
-            lines += _block(f"{{program}} {parser.prog} {name}", "")
-            for action in command._actions:  # noqa: SLF001 - argparse has no public way to ask
-                if action.option_strings and not isinstance(action, argparse._HelpAction):  # noqa: SLF001
-                    lines += _block(f"{{option}} {_spelled(action)}", _helped(command, action))
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
+        return self.parse_text_to_nodes(command_line_page(), allow_section_headings=True)
 
 
 class RunParams(SphinxDirective):
@@ -42,11 +32,31 @@ class RunParams(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
-        lines = ["| Param | default | values | |", "|---|---|---|---|"]
-        for name, param in migration_params(**_DEFAULTS).items():
-            values = _values(param.schema)
-            lines.append(f"| `{name}` | `{json.dumps(param.value)}` | {values} | {_cell(param.description or '')} |")
-        return self.parse_text_to_nodes("\n".join(lines))
+        return self.parse_text_to_nodes(run_params_table())
+
+
+def command_line_page() -> str:
+    """Return argparse's parser as Markdown."""
+    parser = command_line()
+    lines = [f"## {parser.prog}", "", *_block("text", parser.description or ""), parser.epilog or "", ""]
+    for name, command, summary in _commands(parser):
+        usage = command.format_usage().removeprefix("usage: ").split("\n")
+        lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.", ""]
+        lines += _block("text", "\n".join([usage[0], *(f"    {line.strip()}" for line in usage[1:])]).rstrip())
+        lines += _block(f"{{program}} {parser.prog} {name}", "")
+        for action in command._actions:  # noqa: SLF001 - argparse has no public way to ask
+            if action.option_strings and not isinstance(action, argparse._HelpAction):  # noqa: SLF001
+                lines += _block(f"{{option}} {_spelled(action)}", _helped(command, action))
+    return "\n".join(lines)
+
+
+def run_params_table() -> str:
+    """Return the Params as a Markdown table."""
+    lines = ["| Param | default | values | |", "|---|---|---|---|"]
+    for name, param in migration_params(**_DEFAULTS).items():
+        values = _values(param.schema)
+        lines.append(f"| `{name}` | `{json.dumps(param.value)}` | {values} | {_cell(param.description or '')} |")
+    return "\n".join(lines)
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:

@@ -1,11 +1,11 @@
 """Each argument, run Param, option and field that people can meet has its words; each link leads somewhere."""
 
-import argparse
 import inspect
 import re
 from pathlib import Path
 
 import pytest
+from reference import command_line_page, run_params_table
 
 from s3_to_azure.cli import command_line
 from s3_to_azure.dag import migration_dag
@@ -36,22 +36,24 @@ def test_the_reference_tells_every_fidelity_choice() -> None:
 
 
 def test_the_pages_tell_every_run_param() -> None:
-    """Each has its row beside the picture of the trigger form, and its description in the schema."""
-    page = text_of("docs/ui.md")
+    """Each has its row beside the picture of the trigger form, and with its default in the reference."""
+    page, table = text_of("docs/ui.md"), run_params_table()
     params = migration_dag("told", None, None).params
     assert params
     for name in params:
         assert f"`{name}`" in page, name
-        assert params.get_param(name).description, name
+        assert re.search(rf"^\| `{name}` \| `.+` \| .+ \| .+ \|$", table, re.MULTILINE), name
+    assert "{run-params}" in text_of("docs/reference/airflow.md")
 
 
-def test_the_command_line_helps_with_every_option() -> None:
-    """The reference is made from the parser: an option without help would stand there without a word."""
+def test_the_reference_tells_every_option() -> None:
+    """Each command has its section, and each of its options an entry there with a word of help."""
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", command_line_page(), re.MULTILINE | re.DOTALL))
     (commands,) = (action.choices for action in command_line()._actions if isinstance(action.choices, dict))
     for name, command in commands.items():
-        for action in command._actions:
-            if action.option_strings and not isinstance(action, argparse._HelpAction):
-                assert action.help, (name, action.option_strings)
+        entries = re.findall(r"^```\{option\} (.+)\n(.+)\n```$", sections[name], re.MULTILINE)
+        told = {option for spelled, helped in entries if helped for option in re.findall(r"(?<!\w)--?[a-z-]+", spelled)}
+        assert told >= set(command._option_string_actions) - {"-h", "--help"}, name
     assert "{command-line}" in text_of("docs/reference/cli.md")
 
 
