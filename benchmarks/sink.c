@@ -170,7 +170,7 @@ static bool blob_request(struct connection *c, const char *method, const char *p
     enum kind kind = OTHER;
     if (strstr(query, "comp=blocklist")) kind = put ? PUT_BLOCK_LIST : GET_BLOCK_LIST;
     else if (put && strstr(query, "comp=block")) kind = PUT_BLOCK;
-    else if (put && !*query) kind = PUT_BLOB;
+    else if (put && !strstr(query, "comp=")) kind = PUT_BLOB; /* what else the query holds is a SAS */
     else if (head) kind = HEAD_BLOB;
     counts[kind]++;
     pthread_mutex_lock(&table_lock);

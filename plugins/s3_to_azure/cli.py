@@ -200,6 +200,7 @@ def _workshop(
         raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
     # The SDKs cost a second to import; --help and wrong arguments need none of them.
     from s3_to_azure.stores import environment  # noqa: PLC0415
+    from s3_to_azure.stores.small_lane import small_lane  # noqa: PLC0415
 
     connections = settings.lanes + settings.objects_at_once
     verify_tls = not options.no_verify_tls
@@ -219,7 +220,17 @@ def _workshop(
             lanes=connections,
             verify=verify_tls,
         )
-        with closing(container), Workshop(bucket, container, settings, cancelled=stop, progress=progress) as shop:
+        with (
+            closing(container),
+            Workshop(
+                bucket,
+                container,
+                settings,
+                cancelled=stop,
+                progress=progress,
+                small_lane=small_lane(bucket, container),
+            ) as shop,
+        ):
             yield shop
 
 

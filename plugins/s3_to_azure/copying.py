@@ -29,6 +29,7 @@ from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.azure import AzureContainer, StreamingClient
 from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles
+from s3_to_azure.stores.small_lane import small_lane
 from s3_to_azure.wording import count_text, duration_text, size_text
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def bench(places: Places, settings: CopySettings, cancelled: threading.Event) ->
     service = connections.azure_service(places.wasb_conn_id, lanes=lanes, hook_arguments=places.wasb_arguments)
     with closing(source), closing(service):
         destination = AzureContainer(service, places.container)
-        with Workshop(source, destination, settings, cancelled=cancelled) as shop:
+        lane = small_lane(source, destination)
+        with Workshop(source, destination, settings, cancelled=cancelled, small_lane=lane) as shop:
             yield Bench(shop, service)
 
 

@@ -53,6 +53,29 @@ class BufferPool:
             view.release()
             self._give(buffer)
 
+    @contextmanager
+    def set_aside(self, size_bytes: int) -> Iterator[None]:
+        """Wait until the budget has room for so many bytes, and count them as held: for who brings its own memory.
+
+        Raises:
+            BudgetTooSmall: It can never have room.
+            Cancelled: Stopped while waiting.
+        """
+        if size_bytes > self._budget:
+            raise BudgetTooSmall(size_bytes=size_bytes, needs=size_bytes, budget=self._budget)
+        with self._changed:
+            while not self._makes_room(size_bytes):
+                if self._cancelled.is_set():
+                    raise Cancelled.now()
+                self._changed.wait(_CANCEL_POLL_S)
+            self._held += size_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= size_bytes
+                self._changed.notify_all()
+
     def _take(self, size_bytes: int) -> mmap.mmap:
         capacity = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         if size_bytes > self._budget:
@@ -77,17 +100,21 @@ class BufferPool:
         return buffer
 
     def _allocate(self, capacity: int) -> mmap.mmap | None:
-        while self._held + capacity > self._budget and self._free:
-            dropped = self._free.pop(0)
-            self._held -= len(dropped)
-            dropped.close()
-        if self._held and self._held + capacity > self._budget:
+        if not self._makes_room(capacity):
             return None
         buffer = mmap.mmap(-1, capacity)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             buffer.madvise(mmap.MADV_HUGEPAGE)
         self._held += capacity
         return buffer
+
+    def _makes_room(self, size_bytes: int) -> bool:
+        """Drop free buffers until the budget has room; say whether it has."""
+        while self._held + size_bytes > self._budget and self._free:
+            dropped = self._free.pop(0)
+            self._held -= len(dropped)
+            dropped.close()
+        return not self._held or self._held + size_bytes <= self._budget
 
     def _give(self, buffer: mmap.mmap) -> None:
         with self._changed:

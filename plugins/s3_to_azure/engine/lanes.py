@@ -25,13 +25,14 @@ class Climb:
     Args:
         most: Upper bound.
         clock: Seconds, monotonic.
+        first: How many to begin with.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic, *, first: int = _START) -> None:
         """Begin with a few lanes."""
-        self._most = most
+        self.most = most
         self._clock = clock
-        self.limit = min(_START, most)
+        self.limit = min(first, most)
         self._steady = self.limit
         self._best = 0.0
         self._probe_up = True
@@ -68,11 +69,11 @@ class Climb:
             self._settle(rate, now)
         elif rate >= self._best * _GAIN:
             self._best, self._steady = rate, self.limit
-            if self.limit == self._most:
+            if self.limit == self.most:
                 self._settle(rate, now)
             else:
                 self._growing = True
-                self.limit = min(self._most, self.limit + max(1, self.limit // 2))
+                self.limit = min(self.most, self.limit + max(1, self.limit // 2))
         else:
             self._settle(rate, now)
 
@@ -85,7 +86,7 @@ class Climb:
     def _probe(self, now: float) -> None:
         step = 1 if self._probe_up else -1
         self._probe_up = not self._probe_up
-        self.limit = min(self._most, max(1, self._steady + step))
+        self.limit = min(self.most, max(1, self._steady + step))
         self._hold_until = now + _HOLD_S
 
 

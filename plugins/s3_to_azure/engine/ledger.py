@@ -43,6 +43,10 @@ class Ledger:
             self._bytes_sent += size_bytes
         self._shop.progress.add(bytes_sent=size_bytes)
 
+    def sent_alone(self, size_bytes: int) -> None:
+        """Count them for the receipt; whoever calls counts them for the task's progress."""
+        self._bytes_sent += size_bytes
+
     def resumed(self, blocks: int, size_bytes: int) -> None:
         """Count blocks that Azure held already."""
         self._blocks_resumed = blocks

@@ -4,7 +4,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
@@ -16,11 +17,14 @@ from s3_to_azure.engine.errors import (
     TransferError,
     TransientError,
 )
+from s3_to_azure.engine.small_objects import SmallObjects
 from s3_to_azure.engine.transfer import Outcome, attempt
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 
 _POLL_S: Final = 0.1
 _STOP_GRACE_S: Final = 2.5
+# At most so long does the lane of small objects keep the next task waiting.
+_SETTLE_S: Final = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +42,28 @@ def copy_many(shop: Workshop, tasks: Iterable[CopyTask], *, try_number: int = 1)
 
 
 class _Crew:
-    """Daemon threads that each copy one object at a time."""
+    """Daemon threads: one that draws the tasks and moves small objects, the others copy one object each at a time."""
 
     def __init__(self, shop: Workshop, tasks: Iterator[CopyTask], try_number: int) -> None:
         self._shop = shop
         self._tasks = tasks
         self._try_number = try_number
-        self._drawing = threading.Lock()
+        self._workers = shop.settings.objects_at_once
+        self._ordinary: queue.SimpleQueue[CopyTask | None] = queue.SimpleQueue()
         # Bounded: who reads the outcomes slowly slows the copying instead of filling the memory.
-        self._done: queue.Queue[Outcome | BaseException | None] = queue.Queue(maxsize=4 * shop.settings.objects_at_once)
+        self._done: queue.Queue[Sequence[Outcome] | BaseException | None] = queue.Queue(maxsize=4 * self._workers)
         self._abandoned = threading.Event()
+        self._drew = threading.Condition()
+        self._waiting = 0
 
     def outcomes(self) -> Iterator[Outcome]:
-        count = self._shop.settings.objects_at_once
-        for index in range(count):
-            threading.Thread(target=self._work, name=f"object-{index}", daemon=True).start()
-        working = count
+        threads = [threading.Thread(target=self._draw, name="draw", daemon=True)]
+        threads += [
+            threading.Thread(target=self._work, name=f"object-{index}", daemon=True) for index in range(self._workers)
+        ]
+        for thread in threads:
+            thread.start()
+        working = len(threads)
         deadline: float | None = None
         try:
             while working:
@@ -70,22 +80,85 @@ class _Crew:
                 elif isinstance(item, BaseException):
                     raise item
                 else:
-                    yield item
+                    yield from item
         finally:
             self._abandoned.set()
         if self._shop.cancelled.is_set():
             raise Cancelled.now()
 
+    def _draw(self) -> None:
+        """Draw tasks as there is room for them: small objects go their own way, all others to the workers."""
+        try:
+            with ExitStack() as opened:
+                small = None
+                if self._shop.small_lane:
+                    small = SmallObjects(self._shop, self._shop.small_lane(), self._try_number)
+                    opened.callback(small.close)
+                self._share_out(small)
+        except Cancelled:
+            pass
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            # Not one object's failure but a fault of ours, or of the plan: the batch must not go on as if nothing was.
+            self._hand_over(error)
+        finally:
+            for _ in range(self._workers):
+                self._ordinary.put(None)
+            self._hand_over(None)
+
+    def _share_out(self, small: SmallObjects | None) -> None:
+        task = next(self._tasks, None)
+        while not self._over() and (task or (small and small.busy)):
+            while task and self._begin(task, small):
+                task = next(self._tasks, None)
+            if small and small.busy:
+                self._settle(small)
+            else:
+                with self._drew:
+                    self._drew.wait_for(lambda: self._waiting < self._workers, _POLL_S)
+
+    def _begin(self, task: CopyTask, small: SmallObjects | None) -> bool:
+        """Begin a task or hand it to the workers; False where there is no room yet."""
+        if small and small.takes(task):
+            if not small.has_room(task):
+                return False
+            small.begin(task)
+            return True
+        if self._waiting >= self._workers:
+            return False
+        self._hand_to_workers(task)
+        return True
+
+    def _settle(self, small: SmallObjects) -> None:
+        outcomes = []
+        for task, receipt in small.settle(_SETTLE_S):
+            if receipt is None:
+                self._hand_to_workers(task)
+            else:
+                outcomes.append(Outcome(receipt))
+        if outcomes:
+            self._hand_over(outcomes)
+
+    def _hand_to_workers(self, task: CopyTask) -> None:
+        with self._drew:
+            self._waiting += 1
+        self._ordinary.put(task)
+
+    def _over(self) -> bool:
+        return self._abandoned.is_set() or self._shop.cancelled.is_set()
+
     def _work(self) -> None:
         try:
-            while (task := self._draw()) is not None:
+            while (task := self._ordinary.get()) is not None and not self._over():
+                with self._drew:
+                    self._waiting -= 1
+                    self._drew.notify_all()
                 outcome = self._by_policy(attempt(self._shop, task, try_number=self._try_number))
                 failed = outcome.error is not None
                 if failed:
                     log.warning("%r failed: %s", task.key, outcome.error)
                     self._shop.progress.add_failure(task.key, str(outcome.error))
                 self._shop.progress.add(objects_done=not failed, objects_failed=failed)
-                self._hand_over(outcome)
+                self._hand_over([outcome])
         except Cancelled:
             pass
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
@@ -100,13 +173,7 @@ class _Crew:
             return Outcome(replace(outcome.receipt, status="skipped"))
         return outcome
 
-    def _draw(self) -> CopyTask | None:
-        with self._drawing:
-            if self._abandoned.is_set() or self._shop.cancelled.is_set():
-                return None
-            return next(self._tasks, None)
-
-    def _hand_over(self, item: Outcome | BaseException | None) -> None:
+    def _hand_over(self, item: Sequence[Outcome] | BaseException | None) -> None:
         while not self._abandoned.is_set():
             try:
                 self._done.put(item, timeout=_POLL_S)

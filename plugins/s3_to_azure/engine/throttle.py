@@ -67,16 +67,30 @@ class Gate:
             yield
             widen = True
         except Throttled:
-            self._narrow()
+            self.narrow()
             raise
         finally:
             with self._changed:
                 self._inside -= 1
                 if widen:
-                    self._limit = min(self._most, self._limit + 1 / self._limit)
+                    self._widen()
                 self._changed.notify_all()
 
-    def _narrow(self) -> None:
+    @property
+    def share(self) -> float:
+        """How far the gate is open: 1 for as far as it goes."""
+        return self._limit / self._most
+
+    def widen(self) -> None:
+        """Widen the gate a little, after a request that did not pass through it."""
+        if self._limit < self._most:
+            with self._changed:
+                self._widen()
+
+    def _widen(self) -> None:
+        self._limit = min(self._most, self._limit + 1 / self._limit)
+
+    def narrow(self) -> None:
         """Halve the gate because the service said so; many such answers at once count as one."""
         with self._changed:
             now = self._clock()

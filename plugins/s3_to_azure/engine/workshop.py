@@ -1,18 +1,20 @@
 """What a task's copies share, and what one of them is to do."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from s3_to_azure.engine.blocks import Block
 from s3_to_azure.engine.buffers import BufferPool
 from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.errors import Throttled
 from s3_to_azure.engine.model import Condition, ListedObject
 from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.pump import Pump
 from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.throttle import Bandwidth, Gate, GatedDestination, GatedSource
-from s3_to_azure.stores.ports import BlobDestination, ObjectSource
+from s3_to_azure.stores.ports import BlobDestination, ObjectSource, SmallObjectLane
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Workshop:
         settings: How to copy.
         cancelled: Set it to stop everything within three seconds; staged blocks stay.
         progress: Counts for whoever watches.
+        small_lane: Makes a lane for small objects; None: they go like all others.
     """
 
     def __init__(
@@ -54,16 +57,18 @@ class Workshop:
         *,
         cancelled: threading.Event | None = None,
         progress: Progress | None = None,
+        small_lane: Callable[[], SmallObjectLane] | None = None,
     ) -> None:
         """Start the lanes; close the workshop to end them."""
         self.settings = settings
+        self.small_lane = small_lane
         self.cancelled = cancelled or threading.Event()
         most = settings.lanes + settings.objects_at_once
-        bandwidth = Bandwidth(settings.bandwidth_bytes_s)
-        self.source: ObjectSource = GatedSource(source, Gate("S3", most), bandwidth, self.cancelled)
-        self.destination: BlobDestination = GatedDestination(
-            destination, Gate("Azure Blob Storage", most), self.cancelled
-        )
+        self.bandwidth = Bandwidth(settings.bandwidth_bytes_s)
+        self._gates = {"S3": Gate("S3", most), "Azure Blob Storage": Gate("Azure Blob Storage", most)}
+        source_gate, destination_gate = self._gates.values()
+        self.source: ObjectSource = GatedSource(source, source_gate, self.bandwidth, self.cancelled)
+        self.destination: BlobDestination = GatedDestination(destination, destination_gate, self.cancelled)
         self.progress = progress or Progress()
         self.buffers = BufferPool(settings.memory_budget_bytes, self.cancelled)
         self.retrier = Retrier(settings.retry, self.cancelled)
@@ -83,6 +88,21 @@ class Workshop:
         """
         self.retrier.call("look at the container", lambda: self.destination.check(create=create_container))
         self.retrier.call("look at the bucket", lambda: self.source.check(bucket))
+
+    def allowed_at_once(self, most: int) -> int:
+        """Return how many of ``most`` requests the services take at present, for what passes no gate by itself."""
+        return max(1, int(most * min(gate.share for gate in self._gates.values())))
+
+    def went_well(self) -> None:
+        """Note a success of what passes no gate by itself."""
+        for gate in self._gates.values():
+            gate.widen()
+
+    def throttled(self, error: Throttled) -> None:
+        """Hold back because a service said so."""
+        gate = self._gates.get(str(error.attributes.get("service")))
+        if gate:
+            gate.narrow()
 
     def __exit__(self, *_: object) -> None:
         """Let the lanes end."""

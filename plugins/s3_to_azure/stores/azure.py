@@ -25,7 +25,9 @@ from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
 from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
 from s3_to_azure.engine.names import check_blob, check_container
 from s3_to_azure.stores.blob_headers import put_blob_headers
-from s3_to_azure.stores.block_writer import Answer, BlockWriter
+from s3_to_azure.stores.block_writer import BlockWriter
+from s3_to_azure.stores.container_pass import ContainerPass
+from s3_to_azure.stores.http_connections import HttpConnections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
@@ -106,7 +108,13 @@ class AzureContainer:
         self._service = client
         self._client = client.get_container_client(container)
         self._writer = client.writer
+        self._pass = ContainerPass(client, container)
         protect_logs()
+
+    @property
+    def connections(self) -> HttpConnections | GuardedSession:
+        """What sends the blocks."""
+        return self._writer.connections
 
     def check(self, *, create: bool = False) -> None:
         """Look the container up; with ``create`` make a missing one."""
@@ -185,7 +193,7 @@ class AzureContainer:
         try:
             with azure_errors(container=self.container, blob=blob):
                 answer = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
-            self._must_be_created(answer, blob)
+            self.must_be_created(answer.status, answer.headers, blob)
         except UnexpectedAnswer as error:
             # Emulators and older stamps say only "invalid query parameter" for an id of another length.
             if any(len(block.block_id) != _OURS for block in self.list_staged(blob)):
@@ -198,14 +206,15 @@ class AzureContainer:
         query = "&".join(filter(None, (query, parts.query)))
         return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{quote(blob, safe='/~')}?{query}"
 
-    def _must_be_created(self, answer: Answer, blob: str) -> None:
-        if answer.status != _CREATED:
+    def must_be_created(self, status: int, headers: Mapping[str, str], blob: str) -> None:
+        """Raise what the answer to a write means, unless it is 201; header names in lower case."""
+        if status != _CREATED:
             raise azure_error(
-                answer.status,
-                answer.headers.get("x-ms-error-code", str(answer.status)),
+                status,
+                headers.get("x-ms-error-code", str(status)),
                 container=self.container,
                 blob=blob,
-                retry_after=answer.headers.get("retry-after"),
+                retry_after=headers.get("retry-after"),
             )
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
@@ -228,8 +237,18 @@ class AzureContainer:
         headers = put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
             answer = self._writer.put(self._url(blob, ""), headers, data)
-        self._must_be_created(answer, blob)
+        self.must_be_created(answer.status, answer.headers, blob)
         return _unquoted(answer.headers.get("etag"))
+
+    def authorised_put_blob(
+        self, blob: str, crc64: int, contents: BlobContents, condition: Condition
+    ) -> tuple[str, Mapping[str, str]]:
+        """Return the URL and all headers of a Put Blob but its length, for ``small_lane``."""
+        self._check_name(blob)
+        headers = put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
+        with azure_errors(container=self.container, blob=blob):
+            query, authorised = self._pass.of_now()
+        return self._url(blob, query), {**headers, **authorised}
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""

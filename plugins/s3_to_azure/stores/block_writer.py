@@ -13,7 +13,7 @@ from azure.storage.blob import BlobServiceClient
 
 from s3_to_azure.stores.http_connections import connections
 
-_SCOPE: Final = "https://storage.azure.com/.default"
+SCOPE: Final = "https://storage.azure.com/.default"
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 
 
@@ -45,7 +45,7 @@ class BlockWriter:
         self, client: BlobServiceClient, *, lanes: int, verify: bool | str, proxies: dict[str, str] | None = None
     ) -> None:
         """Make no connection yet."""
-        self._connections = connections(pool=lanes, verify=verify, proxies=proxies)
+        self.connections = connections(pool=lanes, verify=verify, proxies=proxies)
         self._version = client.api_version
         self._signer = _signer(client.credential)
 
@@ -58,7 +58,7 @@ class BlockWriter:
             requests.RequestException: Either, behind a proxy.
         """
         signed_url, signed = self._signed(url, headers, len(body))
-        with self._connections.answer("PUT", signed_url, signed, body) as response:
+        with self.connections.answer("PUT", signed_url, signed, body) as response:
             return Answer(
                 response.status,
                 {name.lower(): value for name, value in response.getheaders()},
@@ -67,7 +67,7 @@ class BlockWriter:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._connections.close()
+        self.connections.close()
 
     def _signed(self, url: str, headers: Mapping[str, str], length: int) -> tuple[str, Mapping[str, str]]:
         """Return the URL to send to, and all headers, signed at this moment."""
@@ -92,7 +92,7 @@ def _signer(credential: Any) -> Any:
     if credential is None:
         return None
     if hasattr(credential, "get_token"):
-        return BearerTokenCredentialPolicy(credential, _SCOPE)
+        return BearerTokenCredentialPolicy(credential, SCOPE)
     if isinstance(credential, AzureSasCredential):
         return AzureSasCredentialPolicy(credential)
     # A shared key: the client has made its policy already.

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from s3_to_azure.engine.errors import TransferError
 from s3_to_azure.engine.model import (
     BlobContents,
     BlobState,
@@ -127,6 +129,59 @@ class BlobDestination(Protocol):
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob (for read-back proofs and state files)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole object is here: what its answer says of it, and its bytes, not compared with anything yet."""
+
+    tag: Any
+    version: ObjectVersion
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Azure has confirmed the blob."""
+
+    tag: Any
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """Anything else: whether the blob was written is unknown."""
+
+    tag: Any
+    error: TransferError
+
+
+class SmallObjectLane(Protocol):
+    """Whole small objects, many at a time, driven by one thread. No call retries; what is unexpected is handed back."""
+
+    def fetch(self, tag: Any, listed: ListedObject) -> None:
+        """Begin to read a whole object, pinned with If-Match; ``tag`` comes back with its end."""
+        ...
+
+    def store(
+        self,
+        tag: Any,
+        blob: str,
+        data: bytes,
+        *,
+        crc64: int,
+        contents: BlobContents,
+        condition: Condition,
+    ) -> None:
+        """Begin to Put Blob, with the CRC64 along and under the condition."""
+        ...
+
+    def finished(self, timeout_s: float) -> Sequence[Fetched | Stored | HandedBack]:
+        """Move what can be moved; return what ended, waiting up to ``timeout_s`` where nothing has."""
+        ...
+
+    def close(self) -> None:
+        """Break off what is under way and close all connections."""
         ...
 
 

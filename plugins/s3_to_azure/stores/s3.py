@@ -20,9 +20,10 @@ from s3_to_azure.engine.errors import (
 from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
 from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.engine.names import check_key
-from s3_to_azure.stores.http_connections import connections
+from s3_to_azure.stores.http_connections import HttpConnections, connections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
+from s3_to_azure.stores.requests_session import GuardedSession
 from s3_to_azure.stores.s3_answers import check_answer, error_of, version_of
 from s3_to_azure.stores.s3_object_calls import current_etag, restore, tags
 from s3_to_azure.stores.s3_options import ReadOptions
@@ -74,8 +75,14 @@ class S3Source:
         self._credentials = session.get_credentials()
         self._http = connections(pool=lanes, verify=verify, proxies=proxies)
         self._regions: dict[str, str] = {}
+        self._signers: dict[str, SigV4] = {}
         self._lock = threading.Lock()
         protect_logs()
+
+    @property
+    def connections(self) -> HttpConnections | GuardedSession:
+        """What sends the GETs."""
+        return self._http
 
     def check(self, bucket: str) -> None:
         """Look the bucket up once; raise where it is certainly unusable."""
@@ -121,6 +128,17 @@ class S3Source:
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """Ask for an archived object to be restored; False where that was asked for before."""
         return restore(self._client, bucket, check_key(key), self._options, days=days, tier=tier)
+
+    def signed_whole(self, listed: ListedObject) -> tuple[str, Mapping[str, str]]:
+        """Return the URL and the signed headers of a GET of the whole object, for ``small_lane``."""
+        url = self._url(listed.bucket, check_key(listed.key))
+        wanted = {"if-match": f'"{listed.etag}"', "x-amz-checksum-mode": "ENABLED", **self._options.headers()}
+        if self._credentials:
+            signer = self._signers.get(listed.bucket)
+            if signer is None:
+                signer = self._signers[listed.bucket] = SigV4(self._credentials, self._region_of(listed.bucket))
+            wanted = signer.signed_fast(url, wanted)
+        return url, wanted | {"Accept-Encoding": "identity"}
 
     @contextmanager
     def open(self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None) -> Iterator[S3Body]:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from s3_to_azure.engine import checksums
-from s3_to_azure.engine.errors import SourceChanged, TransferError, UnexpectedAnswer
+from s3_to_azure.engine.errors import ConnectionFailed, SourceChanged, TransferError, UnexpectedAnswer
 from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
 from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
 
@@ -25,15 +25,48 @@ _METADATA: Final = "x-amz-meta-"
 def error_of(answer: http.client.HTTPResponse, bucket: str, key: str, etag: str) -> TransferError:
     """Return the engine's error for an answer that is no success; reads its document."""
     with s3_errors(bucket=bucket, key=key, etag=etag):
-        match = _CODE.search(answer.read(_MOST_ERROR_BYTES))
+        document = answer.read(_MOST_ERROR_BYTES)
+    return refusal(
+        answer.status, document, bucket=bucket, key=key, etag=etag, retry_after=answer.headers.get("Retry-After")
+    )
+
+
+def refusal(
+    status: int, document: bytes, *, bucket: str, key: str, etag: str, retry_after: str | None
+) -> TransferError:
+    """Return the engine's error for an answer that is no success, from its document."""
+    match = _CODE.search(document)
     return s3_error(
-        answer.status,
-        match[1].decode("ascii") if match else str(answer.status),
+        status,
+        match[1].decode("ascii") if match else str(status),
         bucket=bucket,
         key=key,
         etag=etag,
-        retry_after=answer.headers.get("Retry-After"),
+        retry_after=retry_after,
     )
+
+
+def whole_object(wanted: ListedObject, status: int, headers: Mapping[str, str], body: bytes) -> ObjectVersion:
+    """Return what the answer to a GET of a whole object says of it.
+
+    Args:
+        wanted: What was asked for.
+        status: The answer's.
+        headers: The answer's, names in lower case.
+        body: All of it.
+
+    Raises:
+        TransferError: It is not that object, or not all of it.
+    """
+    if status != 200:
+        raise refusal(
+            status, body, bucket=wanted.bucket, key=wanted.key, etag=wanted.etag, retry_after=headers.get("retry-after")
+        )
+    read = version_of(wanted.bucket, wanted.key, headers)
+    check_answer(status, None, wanted, read, start=0, end=None)
+    if len(body) != wanted.size_bytes:
+        raise ConnectionFailed(service=S3, thing=repr(wanted.key), detail=f"the body ended at byte {len(body)}")
+    return read
 
 
 def version_of(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:

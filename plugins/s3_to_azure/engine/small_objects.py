@@ -1,0 +1,192 @@
+"""Objects of one small request each: one GET, one Put Blob, many at a time from one thread; the rest is handed back.
+
+The ordinary way (``transfer``) costs a thread and some milliseconds of CPU for each object. Here an object is proven
+and committed under the same rules, but only if everything goes as it should: whatever else happens, the ordinary way
+takes the object from the start, and knows what to do.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from s3_to_azure.engine import checksums, proof
+from s3_to_azure.engine.belongings import Belongings
+from s3_to_azure.engine.checksums import CRC64NVME, READBACK, REREAD
+from s3_to_azure.engine.errors import Throttled, TransferError
+from s3_to_azure.engine.evidence import Evidence
+from s3_to_azure.engine.lanes import Climb
+from s3_to_azure.engine.ledger import Ledger
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.names import check_blob, is_folder_marker
+from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.stores.ports import Fetched, HandedBack, SmallObjectLane, Stored
+
+# Up to here a request's own cost outweighs that of moving its bytes.
+SMALL_BYTES: Final = 1 * MIB
+# What the lane takes of the budget, and how many objects of it are in flight at most for each ``objects_at_once``.
+_SHARE_OF_BUDGET: Final = 4
+_AT_ONCE: Final = 32
+_FIRST_AT_ONCE: Final = 16
+# So many in a row mean that something in between does not let them through.
+_MOST_HANDED_BACK: Final = 64
+_LONGEST_PAUSE_S: Final = 120.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """One object under way."""
+
+    task: CopyTask
+    ledger: Ledger
+    receipt: Callable[[], Receipt] | None = None
+
+
+class SmallObjects:
+    """One thread's small objects.
+
+    Args:
+        shop: Settings, budget, gates, counts.
+        lane: Moves them.
+        try_number: Airflow's number of this try.
+    """
+
+    def __init__(self, shop: Workshop, lane: SmallObjectLane, try_number: int) -> None:
+        """Take nothing of the budget yet."""
+        self._shop = shop
+        self._lane = lane
+        self._try_number = try_number
+        settings = shop.settings
+        self._most_bytes = settings.memory_budget_bytes // _SHARE_OF_BUDGET
+        self._bytes = 0
+        self._in_flight = 0
+        self._climb = Climb(_AT_ONCE * settings.objects_at_once, first=_FIRST_AT_ONCE)
+        self._room = ExitStack()
+        self._pause_until = 0.0
+        self._handed_back_in_a_row = 0
+        self._plain = not settings.fidelity.tags and settings.integrity not in (REREAD, READBACK)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any object is under way."""
+        return self._in_flight > 0
+
+    def takes(self, task: CopyTask) -> bool:
+        """Say whether an object may go this way: small, and decided on already."""
+        listed = task.listed
+        return (
+            self._plain
+            and listed is not None
+            and task.condition is not None
+            and task.within is None
+            and 0 < listed.size_bytes <= min(SMALL_BYTES, self._most_bytes)
+            and not is_folder_marker(listed)
+            and self._handed_back_in_a_row < _MOST_HANDED_BACK
+        )
+
+    def has_room(self, task: CopyTask) -> bool:
+        """Say whether one more may begin now: within the budget, and as the services and the network allow."""
+        if not self._in_flight:
+            return True
+        size_bytes = task.listed.size_bytes if task.listed else 0
+        allowed = min(self._climb.limit, self._shop.allowed_at_once(self._climb.most))
+        return (
+            self._in_flight < allowed
+            and self._bytes + size_bytes <= self._most_bytes
+            and time.monotonic() >= self._pause_until
+        )
+
+    def begin(self, task: CopyTask) -> None:
+        """Begin to read an object that ``takes`` and ``has_room`` allow.
+
+        Raises:
+            Cancelled: Stopped while waiting for memory or bandwidth.
+        """
+        listed = task.listed
+        if listed is None:
+            raise AssertionError("only what was listed goes this way")
+        shop = self._shop
+        if not self._in_flight:
+            self._room.enter_context(shop.buffers.set_aside(self._most_bytes))
+        shop.bandwidth.take(listed.size_bytes, shop.cancelled)
+        self._in_flight += 1
+        self._bytes += listed.size_bytes
+        self._lane.fetch(_InFlight(task, Ledger(shop, task, self._try_number)), listed)
+
+    def settle(self, timeout_s: float) -> Iterator[tuple[CopyTask, Receipt | None]]:
+        """Go on with what is under way; yield each object that ended with its receipt, or None: copy it otherwise."""
+        sent = objects = 0
+        for event in self._lane.finished(timeout_s):
+            flight: _InFlight = event.tag
+            if isinstance(event, Fetched) and self._go_on(flight, event):
+                continue
+            self._in_flight -= 1
+            size_bytes = flight.task.listed.size_bytes if flight.task.listed else 0
+            self._bytes -= size_bytes
+            if isinstance(event, Stored) and flight.receipt:
+                self._handed_back_in_a_row = 0
+                self._shop.went_well()
+                self._climb.done(1)
+                sent += size_bytes
+                objects += 1
+                flight.ledger.sent_alone(size_bytes)
+                yield flight.task, flight.receipt()
+            else:
+                self._note(event)
+                yield flight.task, None
+        if sent:
+            self._shop.progress.add(bytes_sent=sent, objects_done=objects)
+        if not self._in_flight:
+            self._room.close()
+
+    def close(self) -> None:
+        """Give everything back; what is under way is broken off."""
+        self._lane.close()
+        self._room.close()
+
+    def _go_on(self, flight: _InFlight, fetched: Fetched) -> bool:
+        """Prove an object's bytes and begin to write them; False if anything is not as it should be."""
+        shop, task, version, body = self._shop, flight.task, fetched.version, fetched.body
+        offered = version.checksum or next(iter(version.weaker), None)
+        if offered is not None and offered.parts > 1:
+            # To know its parts takes more requests.
+            return False
+        retrier = shop.retrier
+        evidence = Evidence(shop, task.blob, retrier)
+        belongings = Belongings(shop, evidence, retrier)
+        try:
+            check_blob(task.blob)
+            version, rung = evidence.on_its_rung(version)
+            with memoryview(body) as view:
+                crc64 = CRC64NVME.digest(view)
+                of_rung = version.checksum is not None and version.checksum.algorithm == CRC64NVME.name
+                actual = crc64 if of_rung and version.checksum and not version.checksum.parts else rung.value_of(view)
+            if not proof.fits(version, actual):
+                return False
+            contents = belongings.contents(version)
+        except TransferError:
+            return False
+        if task.condition is None:
+            raise AssertionError("only what was decided on goes this way")
+        reason = "metadata_dropped" if belongings.metadata_dropped else ""
+        verified_by = checksums.proven_by(version.checksum)
+        flight.receipt = lambda: flight.ledger.receipt(
+            version, "copied", blocks=1, reason=reason, verified_by=verified_by
+        )
+        self._lane.store(flight, task.blob, body, crc64=crc64, contents=contents, condition=task.condition)
+        return True
+
+    def _note(self, event: Fetched | Stored | HandedBack) -> None:
+        if not isinstance(event, HandedBack):
+            return
+        self._handed_back_in_a_row += 1
+        if self._handed_back_in_a_row == _MOST_HANDED_BACK:
+            log.warning("Small objects go one by one from here on, since so many in a row met: %s", event.error)
+        if isinstance(event.error, Throttled):
+            self._shop.throttled(event.error)
+            self._pause_until = time.monotonic() + min(event.error.retry_after_s or 0.0, _LONGEST_PAUSE_S)

@@ -1,0 +1,233 @@
+"""Small objects on libcurl: tens of whole GETs and Put Blobs at a time from one thread.
+
+requests and the SDK cost ten times the CPU of such a request (docs/benchmarks.md). Here only what is as expected goes
+through: any other answer is handed back, and the object takes the ordinary path.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import certifi
+import pycurl
+
+from s3_to_azure.engine.errors import ConnectionFailed, TransferError, UnexpectedAnswer
+from s3_to_azure.engine.model import BlobContents, Condition, ListedObject
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.http_connections import HttpConnections
+from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
+from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.s3_answers import whole_object
+from s3_to_azure.stores.sdk_errors import AZURE, S3
+
+# libcurl asks for no more than this of a socket at a time; it keeps such a buffer for each connection in use.
+_PIECE_BYTES: Final = 64 * 1024
+_MOST_ANSWER_BYTES: Final = 64 * 1024
+# Without a value: libcurl does not add them by itself.
+_NOT_SENT: Final = [b"Accept:", b"Expect:"]
+_HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+
+
+def small_lane(source: S3Source, container: AzureContainer) -> "Callable[[], SmallLane] | None":
+    """Return what makes a lane between the two; None where a proxy is in between, which only requests knows."""
+    legs = (source.connections, container.connections)
+    direct = [leg.verify for leg in legs if isinstance(leg, HttpConnections)]
+    return partial(SmallLane, source, container, verify=(direct[0], direct[1])) if len(direct) == len(legs) else None
+
+
+class SmallLane:
+    """One thread's transfers; keeps ``ports.SmallObjectLane``.
+
+    Args:
+        source: Signs the GETs, and says what their answers mean.
+        container: Authorises the Put Blobs, and says what their answers mean.
+        verify: For S3 and for Azure: True, False, or the path of a CA bundle.
+    """
+
+    def __init__(self, source: S3Source, container: AzureContainer, *, verify: tuple[bool | str, bool | str]) -> None:
+        """Make no connection yet."""
+        self._source = source
+        self._container = container
+        self._multi = pycurl.CurlMulti()
+        self._verify = verify
+        self._idle: tuple[list[_Transfer], list[_Transfer]] = ([], [])
+        self._under_way: dict[Any, _Transfer] = {}
+        self._failed_at_once: deque[HandedBack] = deque()
+
+    def fetch(self, tag: Any, listed: ListedObject) -> None:
+        """Begin to read a whole object, pinned by its ETag."""
+        try:
+            url, headers = self._source.signed_whole(listed)
+            transfer = self._begin(0, tag, url, headers, max(listed.size_bytes, _MOST_ANSWER_BYTES))
+        except TransferError as error:
+            self._failed_at_once.append(HandedBack(tag, error))
+            return
+        transfer.settle = lambda: self._fetched(transfer, listed)
+
+    def store(
+        self, tag: Any, blob: str, data: bytes, *, crc64: int, contents: BlobContents, condition: Condition
+    ) -> None:
+        """Begin to Put Blob, with the CRC64 along and under the condition."""
+        try:
+            url, headers = self._container.authorised_put_blob(blob, crc64, contents, condition)
+            transfer = self._begin(1, tag, url, headers, _MOST_ANSWER_BYTES, body=data)
+        except TransferError as error:
+            self._failed_at_once.append(HandedBack(tag, error))
+            return
+        transfer.settle = lambda: self._stored(transfer, blob)
+
+    def finished(self, timeout_s: float) -> Sequence[Fetched | Stored | HandedBack]:
+        """Move what can be moved; return what ended, if need be after waiting for it."""
+        events: list[Fetched | Stored | HandedBack] = []
+        while self._failed_at_once:
+            events.append(self._failed_at_once.popleft())
+        self._multi.perform()
+        self._collect(events)
+        if not events and self._under_way:
+            self._multi.select(timeout_s)
+            self._multi.perform()
+            self._collect(events)
+        return events
+
+    def close(self) -> None:
+        """Break off what is under way and close all connections."""
+        for handle in self._under_way:
+            self._multi.remove_handle(handle)
+            handle.close()
+        self._under_way.clear()
+        for idle in self._idle:
+            for transfer in idle:
+                transfer.handle.close()
+            idle.clear()
+        self._multi.close()
+
+    def _begin(
+        self, leg: int, tag: Any, url: str, headers: Mapping[str, str], most_bytes: int, body: bytes | None = None
+    ) -> "_Transfer":
+        idle = self._idle[leg]
+        transfer = idle.pop() if idle else _Transfer(leg, self._verify[leg])
+        transfer.begin(tag, url, headers, most_bytes, body)
+        self._under_way[transfer.handle] = transfer
+        self._multi.add_handle(transfer.handle)
+        return transfer
+
+    def _collect(self, events: list[Fetched | Stored | HandedBack]) -> None:
+        while True:
+            queued, done, failed = self._multi.info_read()
+            events.extend([self._ended(handle, None) for handle in done])
+            events.extend([self._ended(handle, number) for handle, number, _ in failed])
+            if not queued:
+                return
+
+    def _ended(self, handle: Any, failure: int | None) -> Fetched | Stored | HandedBack:
+        self._multi.remove_handle(handle)
+        transfer = self._under_way.pop(handle)
+        try:
+            if failure is not None:
+                # libcurl's text may hold the URL, and with it a SAS.
+                service = (S3, AZURE)[transfer.leg]
+                error = ConnectionFailed(service=service, thing="a small object", detail=f"libcurl's error {failure}")
+                return HandedBack(transfer.tag, error)
+            return transfer.settle()
+        except TransferError as error:
+            return HandedBack(transfer.tag, error)
+        finally:
+            transfer.forget()
+            self._idle[transfer.leg].append(transfer)
+
+    def _fetched(self, transfer: "_Transfer", listed: ListedObject) -> Fetched:
+        body = b"".join(transfer.pieces)
+        version = whole_object(listed, transfer.status, transfer.headers(), body)
+        return Fetched(transfer.tag, version, body)
+
+    def _stored(self, transfer: "_Transfer", blob: str) -> Stored:
+        self._container.must_be_created(transfer.status, transfer.headers(), blob)
+        return Stored(transfer.tag)
+
+
+class _Transfer:
+    """A libcurl handle, set up once for one leg, and the request that it is on."""
+
+    def __init__(self, leg: int, verify: bool | str) -> None:
+        self.leg = leg
+        self.handle = handle = pycurl.Curl()
+        self.tag: Any = None
+        self.settle: Callable[[], Fetched | Stored]
+        self.pieces: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._left = 0
+        handle.setopt(pycurl.NOSIGNAL, 1)
+        # Sent as it was built: no path squashed, no redirect, no proxy of the environment, no other protocol.
+        handle.setopt(pycurl.PATH_AS_IS, 1)
+        handle.setopt(pycurl.FOLLOWLOCATION, 0)
+        handle.setopt(pycurl.PROXY, "")
+        handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        handle.setopt(pycurl.CONNECTTIMEOUT, int(CONNECT_TIMEOUT_S))
+        handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        handle.setopt(pycurl.LOW_SPEED_TIME, int(READ_TIMEOUT_S))
+        handle.setopt(pycurl.BUFFERSIZE, _PIECE_BYTES)
+        handle.setopt(pycurl.WRITEFUNCTION, self._take)
+        handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        if verify is False:
+            handle.setopt(pycurl.SSL_VERIFYPEER, 0)
+            handle.setopt(pycurl.SSL_VERIFYHOST, 0)
+        else:
+            trusted = verify if isinstance(verify, str) else certifi.where()
+            handle.setopt(pycurl.CAPATH if Path(trusted).is_dir() else pycurl.CAINFO, trusted)
+
+    def begin(self, tag: Any, url: str, headers: Mapping[str, str], most_bytes: int, body: bytes | None) -> None:
+        self.tag = tag
+        self._left = most_bytes
+        handle = self.handle
+        handle.setopt(pycurl.URL, url)
+        handle.setopt(pycurl.HTTPHEADER, [_line(name, value) for name, value in headers.items()] + _NOT_SENT)
+        if body is not None:
+            handle.setopt(pycurl.POSTFIELDS, body)
+            handle.setopt(pycurl.CUSTOMREQUEST, "PUT")
+
+    def _take(self, piece: bytes) -> int | None:
+        self._left -= len(piece)
+        if self._left < 0:
+            return -1
+        self.pieces.append(piece)
+        return None
+
+    @property
+    def status(self) -> int:
+        return int(self.handle.getinfo(pycurl.RESPONSE_CODE))
+
+    def headers(self) -> dict[str, str]:
+        """Return the answer's headers, names in lower case; of the last answer, where a 1xx came before."""
+        found: dict[str, str] = {}
+        for line in self._lines:
+            if line[:5] == b"HTTP/":
+                found.clear()
+                continue
+            name, _, value = line.decode("latin-1").partition(":")
+            found[name.lower()] = value.strip()
+        return found
+
+    def forget(self) -> None:
+        self.tag = None
+        self.settle = _nothing
+        self.pieces = []
+        self._lines.clear()
+
+
+def _line(name: str, value: str) -> bytes:
+    """Return a header as libcurl takes it: a semicolon sends an empty one, which a colon would drop.
+
+    Raises:
+        UnexpectedAnswer: It is no header; nothing was sent.
+    """
+    if not _HEADER_VALUE.fullmatch(value):
+        raise UnexpectedAnswer(service="the HTTP client", thing=repr(name), detail="it is no header; nothing was sent")
+    return f"{name}: {value}".encode("latin-1") if value else f"{name};".encode("latin-1")
+
+
+def _nothing() -> Fetched:
+    raise AssertionError("no request is under way")
