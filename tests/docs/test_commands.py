@@ -1,10 +1,14 @@
 """Every command in README, CONTRIBUTING and docs: run here, run by CI as a target, or in the list with its check."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +17,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure import __version__
 from s3_to_azure.cli import OK, command_line, main
 from tests.docs.pages import ROOT, blocks, text_of
 
@@ -25,10 +30,7 @@ _ELSEWHERE = {
     "docker compose": "make compose-check",
     "grep AIRFLOW_ADMIN .env": "make compose-check",  # the file that make-env.sh makes
     "pip install --constraint": "tests/wheel/test_wheel.py",  # into an environment of its own
-    "airflow providers list": "tests/wheel/test_wheel.py",
-    "airflow plugins": "tests/wheel/test_wheel.py",
     ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
-    "airflow pools set": "test_airflow_commands_are_airflow_s",
     "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
     "docker push": "nothing: needs a registry",
     "helm": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the values",
@@ -90,10 +92,13 @@ def test_every_command_is_run_or_named() -> None:
         used.update(named)
         if command.words[0] == "make":
             assert command.words[1] in targets, command
-        elif command.words[0] != _OURS and not named:
+        elif command.words[0] not in (_OURS, "airflow") and not named:
             left.append(command)
     assert left == []
     assert used == set(_ELSEWHERE)
+    for check in {*_ELSEWHERE.values(), *_BY_HAND.values()}:
+        for file in re.findall(r"tests/\S+\.py", check):
+            assert (ROOT / file).is_file(), file
 
 
 def test_make_targets_are_run_by_ci_or_named() -> None:
@@ -116,15 +121,23 @@ def test_programs_are_there() -> None:
         assert (ROOT / word.partition("::")[0]).exists(), word
 
 
-def test_airflow_commands_are_airflow_s() -> None:
-    """Airflow's own parser takes each of its commands."""
-    from airflow.cli import cli_parser  # noqa: PLC0415 - seconds, here only
-
-    parser = cli_parser.get_parser()
+@pytest.mark.slow
+def test_airflow_commands_run(tmp_path: Path) -> None:
+    """Each airflow command of the pages succeeds in an Airflow of its own, and shows what the page says beside it."""
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     found = [command for command in _COMMANDS if command.words[0] == "airflow"]
-    assert found
-    for command in found:
-        assert parser.parse_args(command.words[1:]), command
+    shown = {"plugins": "s3_to_azure", "providers": "s3-to-azure", "pools": "s3_to_azure"}
+    assert {command.words[1] for command in found} == set(shown)
+    subprocess.run(["airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
+    for words in dict.fromkeys(command.words for command in found):
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert shown[words[1]] in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("command", _RUNS, ids=str)
@@ -165,6 +178,9 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
     assert {command.words[1] for command in _RUNS} >= {"copy", "plan", "verify"}
     for command in _RUNS:
         if command.words[1:] == ("--version",):
+            with pytest.raises(SystemExit, match="0"):
+                main(command.words[1:])
+            assert capsys.readouterr().out == f"{__version__}\n"
             continue
         options = command_line().parse_args(command.words[1:])
         cloud(options.source, options.destination)
