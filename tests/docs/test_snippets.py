@@ -36,14 +36,9 @@ def test_yaml_is_yaml(block: Block) -> None:
 @pytest.mark.parametrize("block", blocks("ini"), ids=str)
 def test_settings_are_airflow_s(block: Block) -> None:
     """Each setting is one that this Airflow knows, except for those that Celery's transport takes as they come."""
-    found = [
-        (section.lower(), name.lower())
-        for section, name in re.findall(r"^AIRFLOW__([A-Z_]+?)__(\w+)=", block.text, re.MULTILINE)
-    ]
-    if not found:
-        settings = ConfigParser(inline_comment_prefixes=";")
-        settings.read_string(block.text)
-        found = [(section, name) for section in settings.sections() for name in settings[section]]
+    settings = ConfigParser()
+    settings.read_string(block.text)
+    found = [(section, name) for section in settings.sections() for name in settings[section]]
     assert found
     for section, name in found:
         known = conf.configuration_description[section]["options"]
