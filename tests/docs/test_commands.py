@@ -42,6 +42,8 @@ _BY_HAND = {
     "demo": "its parts are tests; it is for people",
     "bench": "needs a quiet machine for an hour",
     "soak": "half an hour",
+    "faults": "make test and make test-all hold all of them",
+    "mutants": "takes long, and changes the code while it runs",
     "compose-check": "needs Docker, or root on Debian 12",
     "lock": "asks registries for what is new",
     "wheel": "tests/wheel/test_wheel.py builds it",
