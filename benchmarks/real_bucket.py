@@ -1,0 +1,101 @@
+"""A bucket of real small objects in LocalStack and a container in Azurite, for ``plan_memory.py --real``."""
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from azure.storage.blob import BlobServiceClient
+from botocore.config import Config
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
+
+from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack  # noqa: E402 - the path comes first
+from s3_to_azure.engine.config import CopySettings  # noqa: E402
+from s3_to_azure.engine.workshop import Workshop  # noqa: E402
+from s3_to_azure.stores.azure import AzureContainer, service_client  # noqa: E402
+from s3_to_azure.stores.environment import botocore_config  # noqa: E402
+from s3_to_azure.stores.s3 import S3Source  # noqa: E402
+from s3_to_azure.stores.small_lane import small_lane  # noqa: E402
+
+BUCKET: Final = "benchmark"
+CONTAINER: Final = "benchmark"
+_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True)
+class RealPlaces:
+    """Where the objects are and where they go; passed to the steps' processes as text."""
+
+    s3: LocalS3
+    azure: LocalAzure
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, text: str) -> "RealPlaces":
+        """Read ``text``."""
+        values = json.loads(text)
+        return cls(LocalS3(**values["s3"]), LocalAzure(**values["azure"]))
+
+    def source(self) -> S3Source:
+        """Return the bucket's store."""
+        session = boto3.Session(self.s3.access_key, self.s3.secret_key, region_name=self.s3.region)
+        options = {"endpoint_url": self.s3.endpoint_url, "config": botocore_config(_AT_ONCE)}
+        return S3Source(session, options, lanes=_AT_ONCE)
+
+    def destination(self) -> AzureContainer:
+        """Return the container's store."""
+        account = {"account_name": self.azure.account_name, "account_key": self.azure.account_key}
+        client = BlobServiceClient(self.azure.account_url, credential=account)
+        return AzureContainer(service_client(client, lanes=_AT_ONCE), CONTAINER)
+
+    def workshop(self) -> Workshop:
+        """Return what a copy task works with."""
+        source, destination = self.source(), self.destination()
+        settings = CopySettings(lanes=4, objects_at_once=_AT_ONCE)
+        return Workshop(source, destination, settings, small_lane=small_lane(source, destination))
+
+
+@contextmanager
+def real_places(directory: Path) -> Iterator[RealPlaces]:
+    """Run both servers with an empty bucket and container while the block runs."""
+    with localstack(directory / "s3") as s3, azurite(directory / "azure") as azure:
+        BlobServiceClient.from_connection_string(azure.connection_string).create_container(CONTAINER).close()
+        places = RealPlaces(s3, azure)
+        _client(places).create_bucket(Bucket=BUCKET)
+        yield places
+
+
+def fill(places: RealPlaces, prefix: str, count: int) -> None:
+    """Put so many objects of some hundred bytes below the prefix."""
+    client = _client(places)
+
+    def put(number: int) -> None:
+        key = f"{prefix}events/2026/03/{number // 5_000:05}/part-{number:012}.parquet"
+        body = str(number).encode() * (1 + number % 97)
+        client.put_object(Bucket=BUCKET, Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
+
+    with ThreadPoolExecutor(_AT_ONCE) as crew:
+        for _ in crew.map(put, range(count)):
+            pass
+    client.close()
+
+
+def _client(places: RealPlaces) -> Any:  # noqa: ANN401 - boto3 has no types
+    return boto3.client(
+        "s3",
+        endpoint_url=places.s3.endpoint_url,
+        aws_access_key_id=places.s3.access_key,
+        aws_secret_access_key=places.s3.secret_key,
+        region_name=places.s3.region,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=_AT_ONCE),
+    )
