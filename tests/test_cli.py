@@ -1,6 +1,7 @@
 """The command line against real local servers: what it prints, and how it ends."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,23 @@ def test_keys_from_a_list(
     assert set(container.list_blob_names()) == {"to/two words"}
 
 
+def test_filters(filled: str, s3_client: Any, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """Plan and copy leave out the same, each with its reason."""
+    s3_client.put_object(Bucket=filled, Key="d/cold", Body=b"4444", StorageClass="STANDARD_IA")
+    places = [f"s3://{filled}/d/", f"az://{container.container_name}", "--json"]
+    filters = ["--exclude", "*three", "--min-size", "2", "--storage-class", "STANDARD"]
+    reasons = {"excluded": 1, "too_small": 1, "storage_class": 1}
+    assert main(["plan", *places, *filters]) == OK
+    found = json.loads(capsys.readouterr().out)
+    assert {reason: amount["objects"] for reason, amount in found["skipped"].items()} == reasons
+    assert main(["copy", *places, *filters]) == OK
+    receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert Counter(r["reason"] for r in receipts if r["status"] == "skipped") == reasons
+    assert main(["copy", *places, "--modified-before", "2020-01-01T00:00:00Z"]) == OK
+    assert '"too_new"' in capsys.readouterr().out
+    assert list(container.list_blob_names()) == ["two words"]
+
+
 def test_plan_moves_nothing(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
     """The plan counts what a copy would do, names what Azure refuses, and leaves no trace."""
     assert main(["plan", f"s3://{filled}/d/", f"az://{container.container_name}/to", "--json"]) == OK
@@ -146,6 +164,8 @@ def test_verify_finds_a_changed_blob(
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--memory-budget", "lots"], WRONG_USE, "256MiB"),
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--keys-from", "-"], WRONG_USE, "prefix"),
         (["plan", "s3://{bucket}/d/one", "az://{container}/b"], WRONG_USE, "prefix"),
+        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--min-size", "1"], WRONG_USE, "below a prefix"),
+        (["copy", "s3://{bucket}/d/", "az://{container}/b", "--modified-after", "now"], WRONG_USE, "no moment"),
     ],
 )
 def test_errors_say_what_to_do(

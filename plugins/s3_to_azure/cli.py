@@ -21,6 +21,7 @@ from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
 from s3_to_azure.engine.fidelity import Archived, Fidelity, OversizedMetadata, RestoreTier
+from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.many import Tally, copy_many
 from s3_to_azure.engine.model import REFUSED_NAMES, ListedObject, Overwrite, Receipt, RefusedNames
@@ -80,10 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     """Copy one object or many; print receipts."""
     # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli_listing import copy_below  # noqa: PLC0415
+    from s3_to_azure.cli_listing import copy_below, filters_given  # noqa: PLC0415
 
     source, destination = parse_source(options.source), parse_destination(options.destination)
-    settings = _settings(options)
+    settings, filters = _settings(options), filters_given(options)
+    if filters != Filters() and (options.keys_from or not source.is_prefix):
+        raise WrongUse(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
     progress = Progress()
     with _workshop(options, source, destination, settings, progress, stop) as shop, _display(options, progress):
         shop.check(source.bucket, create_container=options.create_container)
@@ -95,7 +98,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
             _print_result(options, receipt.as_dict())
 
         if source.is_prefix and not options.keys_from:
-            error = copy_below(shop, source, destination, tell)
+            error = copy_below(shop, source, destination, filters, tell)
         else:
             tally = Tally()
             for outcome in copy_many(shop, _tasks(shop, options, source, destination)):
@@ -340,13 +343,13 @@ def command_line() -> argparse.ArgumentParser:
     copying.add_argument(
         "--bandwidth-limit", metavar="SIZE", help="most bytes a second, such as 50MiB (default: no limit)"
     )
+    _add_filters(copying)
     _add_fidelity(copying)
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
     planning = _command(commands, "plan", plan, "say what a copy would do and cost; nothing is moved")
     planning.add_argument("--overwrite", choices=get_args(Overwrite), default="if_changed", help="as for copy")
     _add_archived(planning)
-    planning.add_argument("--include", metavar="PATTERN", action="append", default=[], help="only keys like this")
-    planning.add_argument("--exclude", metavar="PATTERN", action="append", default=[], help="no keys like this")
+    _add_filters(planning)
     planning.add_argument("--max-tasks", metavar="N", type=int, default=500, help="most batches (default: %(default)s)")
     planning.add_argument(
         "--rate", metavar="SIZE", default="200MB", help="bytes a second to reckon with (default: %(default)s)"
@@ -356,6 +359,23 @@ def command_line() -> argparse.ArgumentParser:
     naming.add_argument("blobs", metavar="BLOB", nargs="+", help="the blob's name, without DST's prefix")
     naming.set_defaults(command=keys_of, verbose=0)
     return parser
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--include", metavar="PATTERN", action="append", default=[], help="only keys like this")
+    parser.add_argument("--exclude", metavar="PATTERN", action="append", default=[], help="no keys like this")
+    parser.add_argument("--min-size", metavar="SIZE", help="no objects below this size, such as 1KiB")
+    parser.add_argument("--max-size", metavar="SIZE", help="no objects above this size")
+    moment = "such as 2026-01-31T00:00:00+00:00"
+    parser.add_argument("--modified-after", metavar="MOMENT", help=f"only objects modified after it, {moment}")
+    parser.add_argument("--modified-before", metavar="MOMENT", help="only objects modified before it")
+    parser.add_argument(
+        "--storage-class",
+        metavar="CLASS",
+        action="append",
+        default=[],
+        help="only this class of objects; repeatable",
+    )
 
 
 def _add_archived(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """What the command line copies: a list of keys, or all below a prefix."""
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,16 +9,34 @@ from typing import BinaryIO, Final
 
 from s3_to_azure.cli_addresses import Destination, Source
 from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.key_lists import keys_of, look_up
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.manifest import ManifestPointer, write_manifest
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.plan_settings import read_filters
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles
 
 _STDIN: Final = "-"
+
+
+def filters_given(options: argparse.Namespace) -> Filters:
+    """Return the filters that the options name.
+
+    Raises:
+        WrongUse: One cannot be read.
+    """
+    texts = {
+        "min_size": options.min_size,
+        "max_size": options.max_size,
+        "modified_after": options.modified_after,
+        "modified_before": options.modified_before,
+        "storage_classes": options.storage_class,
+    }
+    return read_filters(texts, include=options.include, exclude=options.exclude)
 
 
 def keys_given(path: str, source: Source) -> Iterator[str]:
@@ -55,13 +74,17 @@ def write_listing(shop: Workshop, source: Source, files: StateFiles, keys_from: 
 
 
 def copy_below(
-    shop: Workshop, source: Source, destination: Destination, on_receipt: Callable[[Receipt], None]
+    shop: Workshop,
+    source: Source,
+    destination: Destination,
+    filters: Filters,
+    on_receipt: Callable[[Receipt], None],
 ) -> TransferError | None:
     """Join the listings of both sides and copy what needs it; return the error of what failed."""
     with TemporaryDirectory(prefix="s3-to-azure-copy-") as directory:
         files = LocalState(Path(directory))
         pointer = write_listing(shop, source, files, None)
-        settings = settings_for(shop, pointer, s3_prefix=source.key, blob_prefix=destination.folder)
+        settings = settings_for(shop, pointer, s3_prefix=source.key, blob_prefix=destination.folder, filters=filters)
         return copy_listed(shop, files, pointer, settings, on_receipt=on_receipt)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from s3_to_azure.cli_addresses import Destination, Source
-from s3_to_azure.cli_listing import write_listing
+from s3_to_azure.cli_listing import filters_given, write_listing
 from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.planning import make_plan
 from s3_to_azure.engine.preview import preview
@@ -30,7 +29,7 @@ def plan_settings(options: argparse.Namespace, source: Source, destination: Dest
         s3_prefix=source.key,
         blob_prefix=destination.folder,
         overwrite=options.overwrite,
-        filters=Filters(include=tuple(options.include), exclude=tuple(options.exclude)),
+        filters=filters_given(options),
         refused_names=options.refused_names,
         archived=options.archived,
         max_tasks=options.max_tasks,

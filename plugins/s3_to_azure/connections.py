@@ -85,9 +85,7 @@ def s3_source(
     )
 
 
-def azure_service(
-    wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str, Any] | None = None
-) -> StreamingClient:
+def azure_service(wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str, Any] | None = None) -> StreamingClient:
     """Return the account as the Airflow connection reaches it, on a session of our own; no request is sent yet.
 
     Args:

@@ -65,6 +65,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     fidelity: Mapping[str, Any] | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    filters: Mapping[str, Any] | None = None,
     max_tasks: int = 500,
     objects_at_once: int = 8,
     bandwidth_limit: str | None = None,
@@ -108,6 +109,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         fidelity: What becomes of tags, tiers, archived objects and oversized metadata (docs/fidelity.md).
         include: Default of the run's Param.
         exclude: Default of the run's Param.
+        filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (ISO 8601
+            with a time zone; may hold templates, such as ``{{ data_interval_start }}``), ``storage_classes``.
         max_tasks: Default of the run's Param.
         objects_at_once: Default of the run's Param.
         bandwidth_limit: Default of the run's Param.
@@ -167,7 +170,9 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             timeout=wait_timeout,
         )
 
-        def route(s3_prefix: str, container: str, blob_prefix: str) -> "Route":
+        def route(
+            s3_prefix: str, container: str, blob_prefix: str, filters: Mapping[str, Any] | None = None
+        ) -> "Route":
             from s3_to_azure.run_tasks import Route
 
             return Route(
@@ -182,6 +187,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
                 split_size=split_size,
                 task_size=task_size,
                 fidelity=fidelity,
+                filters=filters,
             )
 
         # The names go through the arguments because Airflow renders templates there, and nowhere in a closure.
@@ -189,11 +195,15 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
 
         @task(task_id="plan", show_return_value_in_logs=False)
         def plan(
-            pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str
+            pointer: dict[str, Any] | None,
+            s3_prefix: str,
+            container: str,
+            blob_prefix: str,
+            filters: dict[str, Any],
         ) -> list[dict[str, Any]]:
             from s3_to_azure.run_tasks import plan_run
 
-            return plan_run(pointer, route(s3_prefix, container, blob_prefix), get_current_context())
+            return plan_run(pointer, route(s3_prefix, container, blob_prefix, filters), get_current_context())
 
         # Whoever waits for the data starts when all of it is proven to be there, not when some of it is.
         # An x- scheme is the only one for which Airflow does not import every provider when the DAG is parsed.
@@ -212,7 +222,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
 
         # Airflow hands over the value that the sensor returned, where an XComArg stands for it.
         pointer: Any = wait.output
-        batches = plan(pointer, **names)
+        batches = plan(pointer, **names, filters=dict(filters or {}))
         copies = S3ToAzureBlobStreamOperator.partial(
             task_id="copy",
             s3_bucket=there.root,

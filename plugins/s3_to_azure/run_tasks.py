@@ -17,9 +17,9 @@ from s3_to_azure import connections, run_state
 from s3_to_azure.engine.config import RetryBudget, parse_size
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.fidelity import Fidelity
-from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.manifest import ManifestPointer
-from s3_to_azure.engine.planning import PlanSettings, make_plan
+from s3_to_azure.engine.plan_settings import PlanSettings, read_filters
+from s3_to_azure.engine.planning import make_plan
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.stores.azure import AzureContainer, StreamingClient
@@ -56,6 +56,7 @@ class Route:
     split_size: str | int = "64GiB"
     task_size: str | int = "256MiB"
     fidelity: Mapping[str, Any] | None = None
+    filters: Mapping[str, Any] | None = None
 
 
 def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ def _plan(
         s3_prefix=route.s3_prefix,
         blob_prefix=route.blob_prefix,
         overwrite=params["overwrite"],
-        filters=Filters(include=tuple(params["include"] or ()), exclude=tuple(params["exclude"] or ())),
+        filters=read_filters(route.filters or {}, include=params["include"], exclude=params["exclude"]),
         refused_names=params["refused_names"],
         archived=Fidelity.of(route.fidelity).archived,
         max_tasks=params["max_tasks"],

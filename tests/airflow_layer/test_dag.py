@@ -183,6 +183,16 @@ def test_fidelity_of_a_run(
     assert _counts(second.only("report").xcom) == {"listed": 6, "copied": 1, "unchanged": 5, "skipped": 0, "failed": 0}
 
 
+def test_filters_of_a_migration(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """Sizes, ages and classes are the migration's; moments may be templates."""
+    fill(**{"in/small": b"1", "in/right": b"22", "in/large": b"333"})
+    filters = {"min_size": "2", "max_size": 2, "modified_before": "{{ '2999' }}-01-01T00:00:00+00:00"}
+    report = migrate(filters=filters).only("report").xcom
+    assert _counts(report) == {"listed": 3, "copied": 1, "unchanged": 0, "skipped": 2, "failed": 0}
+    assert {row["reason"] for row in report["reasons"]} == {"too_small", "too_large"}
+    assert _blobs(container) == {"out/right"}
+
+
 def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: ContainerClient) -> None:
     """Each copy checks what it is told."""
     fill(**{"in/a": b"1"})

@@ -253,6 +253,22 @@ def test_every_write_changes_the_etag(rig: Rig) -> None:
     assert not any(etag.startswith('"') for etag in etags)
 
 
+def test_update_leaves_the_bytes(rig: Rig) -> None:
+    """Metadata and headers are replaced under the ETag; bytes stay, and another ETag changes nothing."""
+    before = BlobContents({"a": "1", "b": "2"}, ContentHeaders("text/plain", content_language="de"))
+    etag = rig.put("blob", b"bytes", contents=before)
+    after = BlobContents({"a": "3"}, ContentHeaders("text/csv", cache_control="no-store"))
+    for wrong in ("0x0", "another"):
+        with pytest.raises(ConditionNotMet):
+            rig.destination.update("blob", after, Condition(wrong))
+    assert rig.head("blob").metadata == before.metadata
+    new = rig.destination.update("blob", after, Condition(etag))
+    found = rig.head("blob")
+    assert (found.etag, found.metadata, found.headers) == (new, after.metadata, after.headers)
+    assert new != etag
+    assert rig.destination.read("blob", 0, 5) == b"bytes"
+
+
 @pytest.mark.parametrize("staged", [True, False], ids=["commit", "put_blob"])
 class TestConditions:
     """Invariant 4: a write happens only in the state that its condition names, and leaves all else as it was."""

@@ -9,7 +9,7 @@ import pytest
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.errors import SomeObjectsFailed
 from s3_to_azure.engine.manifest import write_manifest
-from s3_to_azure.engine.model import BlobState, ObjectVersion, Receipt
+from s3_to_azure.engine.model import BlobState, ContentHeaders, ObjectVersion, Receipt
 from s3_to_azure.engine.one_task import copy_listed, settings_for
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.workshop import Workshop
@@ -36,9 +36,17 @@ class CountedSource(MemorySource):
 
 
 class CountedDestination(MemoryDestination):
-    """Counts the requests for single blobs."""
+    """Counts the requests for single blobs, and may have one written before it is updated."""
 
     requests = 0
+    meddle = False
+
+    def update(self, blob: str, *arguments: Any) -> str:
+        """Count."""
+        self.requests += 1
+        if self.meddle:
+            self.write(blob, b"a stranger's")
+        return super().update(blob, *arguments)
 
     def head(self, blob: str) -> BlobState | None:
         """Count."""
@@ -120,3 +128,38 @@ def test_refused_names_may_be_skipped_or_mapped(source: CountedSource, tmp_path:
     destination = MemoryDestination()
     receipts, error = run(source, destination, tmp_path / "map", refused_names="map")
     assert (error, len(receipts), "out/bad~2E" in destination.blobs) == (None, 51, True)
+
+
+def test_metadata_alone(source: CountedSource, tmp_path: Path) -> None:
+    """Bytes that were written again bring only their metadata and headers, and the night after brings nothing."""
+    destination = CountedDestination()
+    run(source, destination, tmp_path / "1")
+    blob = destination.blobs["out/007"]
+    proof = {name: blob.metadata[name] for name in ("s3_checksum", "s3_verified_by")}
+    headers = ContentHeaders(content_type="text/csv")
+    # Another checksum of the object proves nothing of the bytes that were copied before.
+    source.put("bucket", "in/007", bytes([7]) * 8, metadata={"owner": "new"}, headers=headers, checksum="crc32c")
+    before = destination.bytes_staged
+    receipts, error = run(source, destination, tmp_path / "2")
+    (receipt,) = (receipt for receipt in receipts if receipt.reason)
+    assert (error, receipt.key, receipt.status, receipt.reason) == (None, "in/007", "unchanged", "metadata_updated")
+    assert (receipt.bytes_sent, destination.bytes_staged) == (0, before)
+    assert (blob.metadata["owner"], blob.headers, blob.data) == ("new", headers, bytes([7]) * 8)
+    assert {name: blob.metadata[name] for name in proof} == proof
+    assert receipt.verified_by == proof["s3_verified_by"]
+    asked = source.requests, destination.requests
+    receipts, error = run(source, destination, tmp_path / "3")
+    assert {receipt.reason for receipt in receipts} == {""}
+    assert (source.requests, destination.requests) == asked
+
+
+def test_metadata_is_never_put_on_a_strangers_blob(source: CountedSource, tmp_path: Path) -> None:
+    """What is written between plan and update stays as it is, and its object fails."""
+    destination = CountedDestination()
+    run(source, destination, tmp_path / "1")
+    source.put("bucket", "in/007", bytes([7]) * 8, metadata={"owner": "new"})
+    destination.meddle = True
+    _, error = run(source, destination, tmp_path / "2")
+    assert error is not None
+    assert "written by someone else" in str(error)
+    assert (destination.blobs["out/007"].data, destination.blobs["out/007"].metadata) == (b"a stranger's", {})

@@ -197,14 +197,18 @@ def test_a_second_night_asks_for_nothing_but_listings(stage: Stage) -> None:
     assert stage.destination.heads == 0
 
 
-def test_rewritten_bytes_are_unchanged_but_told(stage: Stage) -> None:
-    """The same bytes written again may have other metadata; a listing cannot tell, so the plan says how many."""
+def test_rewritten_bytes_are_updated_only(stage: Stage) -> None:
+    """The same bytes written again may have other metadata; a listing cannot tell, so the copy looks, without bytes."""
     before = stage.object("a")
-    stage.copy_of("a", before)
+    etag = stage.copy_of("a", before)
     stage.object("a", last_modified=EPOCH + timedelta(days=3))
     plan = stage.plan()
-    assert (plan.unchanged.objects, plan.rewritten) == (1, 1)
-    assert "listing does not show" in plan.warnings[0]
+    assert (plan.unchanged.objects, plan.rewritten, plan.copy) == (0, 1, Amount(1, 0))
+    assert plan.copying == Requests(s3_get=1, azure_read=2, azure_write=2)
+    assert "metadata and headers of their blobs are updated" in plan.warnings[0]
+    entry = stage.entries(plan)[0]
+    assert (entry.listed.key, entry.metadata_only, entry.condition) == ("a", True, Condition(etag))
+    assert stage.plan(overwrite="never").unchanged.objects == 1
 
 
 @settings(max_examples=150)

@@ -147,6 +147,18 @@ class MemoryDestination:
             self.bytes_staged += len(received)
             return self._replace(blob, received, contents, {})
 
+    def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
+        """See the port."""
+        check_blob(blob)
+        with self._lock:
+            self._there()
+            self._writable(blob)
+            self._check(blob, condition)
+            held = self.blobs[blob]
+            held.metadata, held.headers = dict(contents.metadata), contents.headers
+            held.etag = self._new_etag()
+            return held.etag
+
     def read(self, blob: str, start: int, end: int) -> bytes:
         """See the port."""
         check_blob(blob)

@@ -98,6 +98,7 @@ class BatchSlice:
             condition=entry.condition,
             within=entry.within,
             block_bytes=entry.block_bytes,
+            metadata_only=entry.metadata_only,
         )
 
     def label(self) -> str:

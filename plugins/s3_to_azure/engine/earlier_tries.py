@@ -78,7 +78,9 @@ class EarlierTries:
             return None
         if entry.condition is not None:
             # As planned still: with overwrite=always this is the copy that is to be made anew.
-            return None if entry.condition.fits(blob) else "copied"
+            if entry.condition.fits(blob):
+                return None
+            return "unchanged" if entry.metadata_only else "copied"
         return None if self._shop.settings.overwrite == "always" else "unchanged"
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from s3_to_azure.engine.batch_run import copy_batch
 from s3_to_azure.engine.errors import SomeObjectsFailed, SomeObjectsFailedForNow, TransferError
+from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.manifest import ManifestPointer
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.plan import Plan
@@ -25,13 +26,16 @@ _NEVER_SPLIT: Final = 1 << 60
 log = logging.getLogger(__name__)
 
 
-def settings_for(shop: Workshop, pointer: ManifestPointer, *, s3_prefix: str, blob_prefix: str) -> PlanSettings:
+def settings_for(
+    shop: Workshop, pointer: ManifestPointer, *, s3_prefix: str, blob_prefix: str, filters: Filters | None = None
+) -> PlanSettings:
     """Return plan settings that share nothing out: one batch, or several only where it would be too large to hold."""
     chosen = shop.settings
     return PlanSettings(
         s3_prefix=s3_prefix,
         blob_prefix=blob_prefix,
         overwrite=chosen.overwrite,
+        filters=filters or Filters(),
         refused_names=chosen.refused_names,
         archived=chosen.fidelity.archived,
         max_tasks=1 + pointer.objects // _BATCH_OBJECTS,

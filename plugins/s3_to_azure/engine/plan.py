@@ -13,8 +13,8 @@ from s3_to_azure.wording import count_text
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 MOST_EXAMPLES: Final = 10
 _REWRITTEN: Final = (
-    "{count} written to S3 again with the same bytes since the copy, left as unchanged. Whether metadata changed, a "
-    "listing does not show; overwrite=always copies them anew."
+    "{count} written to S3 again with the same bytes since the copy: metadata and headers of their blobs are updated, "
+    "no bytes are copied."
 )
 _MAPPED: Final = "{count} with a name that Azure refuses, copied under a mapped one; s3-to-azure key tells the key."
 _IN_ARCHIVE: Final = "{count} in an archive class; unless restored already: {then}."
@@ -83,18 +83,22 @@ def requests_for(size_bytes: int, *, block_bytes: int | None, looked: bool) -> R
     return Requests(s3_get=1 + blocks, azure_read=2, azure_write=blocks + 1)
 
 
+UPDATE_REQUESTS: Final = Requests(s3_get=1, azure_read=2, azure_write=2)
+"""What it takes to bring a blob's metadata and headers up to date."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The batches of a run, and the reason for every object left out.
 
     Attributes:
         token: Names the plan's files.
-        copy: What the batches hold.
+        copy: What the batches hold; an object of which only metadata is updated counts without its bytes.
         skipped: By reason.
         failed: By reason: what the plan knows that cannot be copied.
         only_in_destination: Blobs without an object; never touched. None: the listings could not be joined.
         joined: Both listings came in the same order, so every object's destination is known.
-        rewritten: Unchanged objects that S3 received again since their copy: their metadata may have changed.
+        rewritten: Those of them that S3 received again with the same bytes: only metadata and headers are updated.
         archived: Objects to copy that lie in an archive class.
         on_archived: What the copies do with those of them that nobody has restored.
         refused_names: A few keys whose blob Azure would refuse.

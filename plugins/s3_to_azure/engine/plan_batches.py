@@ -43,11 +43,11 @@ def write_batches(
     batches = _Batches(token, writer)
     shared_weight = 0
     for entry in entries():
-        parts = sharing.parts(entry.listed.size_bytes)
+        parts = sharing.parts(entry.work_bytes)
         if parts:
             _own(batches, entry, parts, layout_of)
         else:
-            shared_weight += weight_of(entry.listed.size_bytes)
+            shared_weight += weight_of(entry.work_bytes)
     own = len(batches.done)
     shares = sharing.shared_batches(shared_weight, own)
     if not shares:
@@ -55,9 +55,9 @@ def write_batches(
     cut = SharedCut(shared_weight, shares)
     current = 0
     for entry in entries():
-        if sharing.parts(entry.listed.size_bytes):
+        if sharing.parts(entry.work_bytes):
             continue
-        share = cut.place(entry.listed.size_bytes)
+        share = cut.place(entry.work_bytes)
         if share != current:
             batches.close("objects")
             current = share

@@ -11,7 +11,7 @@ from s3_to_azure.engine.errors import NameRefused
 from s3_to_azure.engine.joining import Join
 from s3_to_azure.engine.model import BlobState, Condition, ListedObject
 from s3_to_azure.engine.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
-from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, Amount, Requests, requests_for
+from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, UPDATE_REQUESTS, Amount, Requests, requests_for
 from s3_to_azure.engine.plan_files import LeftOut, LeftOutStatus, PlanEntry
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.state_lines import LinesWriter
@@ -82,7 +82,9 @@ class Survey:
             there = self._look(blob)
         self.mapped_there += mapped and there is not None
         decision = decide(listed, there, settings.overwrite)
-        if decision.action == "copy":
+        if decision.action == "unchanged" and there is not None and self._was_rewritten(listed, there):
+            self._update(listed, there)
+        elif decision.action == "copy":
             if mapped:
                 self._count_mapped(listed.key, blob)
             self._copy(listed, there)
@@ -123,8 +125,6 @@ class Survey:
         if decision.action != "unchanged" or there is None:
             self._leave(listed, "failed" if decision.action == "refuse" else "skipped", decision.reason)
             return
-        copied = there.source_last_modified
-        self.rewritten += copied is not None and copied < listed.last_modified
         self.unchanged = self.unchanged.plus(listed.size_bytes)
         self._write(
             LeftOut(
@@ -137,6 +137,16 @@ class Survey:
             )
         )
 
+    def _was_rewritten(self, listed: ListedObject, there: BlobState) -> bool:
+        """Say whether S3 received the same bytes again since the copy: a listing does not show what came with them."""
+        copied = there.source_last_modified
+        return self._settings.overwrite != "never" and copied is not None and copied < listed.last_modified
+
+    def _update(self, listed: ListedObject, there: BlobState) -> None:
+        self.rewritten += 1
+        self.copying = self.copying.plus(UPDATE_REQUESTS)
+        self._plan(PlanEntry(listed, Condition.of(there), metadata_only=True))
+
     def _count_mapped(self, key: str, blob: str) -> None:
         self.mapped += 1
         if len(self.mapped_names) < MOST_EXAMPLES:
@@ -146,14 +156,17 @@ class Survey:
         settings = self._settings
         if listed.size_bytes > settings.memory_budget_bytes:
             layout_for(listed.size_bytes, budget_bytes=settings.memory_budget_bytes, block_bytes=settings.block_bytes)
-        self.copy = self.copy.plus(listed.size_bytes)
-        self.weight += weight_of(listed.size_bytes)
         self.archived += listed.storage_class in ARCHIVE_CLASSES
         # Where the order breaks later, up to one HEAD for each object comes on top.
         self.copying = self.copying.plus(
             requests_for(listed.size_bytes, block_bytes=settings.block_bytes, looked=self._join.in_order)
         )
-        self._to_copy.add(PlanEntry(listed, Condition.of(there)).row())
+        self._plan(PlanEntry(listed, Condition.of(there)))
+
+    def _plan(self, entry: PlanEntry) -> None:
+        self.copy = self.copy.plus(entry.work_bytes)
+        self.weight += weight_of(entry.work_bytes)
+        self._to_copy.add(entry.row())
         if not self.copy.objects % _MEMBER_LINES:
             self._to_copy.end_member()
 

@@ -54,17 +54,24 @@ class PlanEntry:
         condition: The destination as the plan saw it; None: the copy looks itself.
         within: The part's bytes; None: the whole object.
         block_bytes: The block size that all parts share; None for a whole object.
+        metadata_only: The blob holds these bytes; only what belongs to them may have changed.
     """
 
     listed: ListedObject
     condition: Condition | None = None
     within: Block | None = None
     block_bytes: int | None = None
+    metadata_only: bool = False
+
+    @property
+    def work_bytes(self) -> int:
+        """Bytes to copy of the whole object."""
+        return 0 if self.metadata_only else self.listed.size_bytes
 
     @property
     def size_bytes(self) -> int:
         """Bytes to copy."""
-        return self.within.size_bytes if self.within else self.listed.size_bytes
+        return self.within.size_bytes if self.within else self.work_bytes
 
     def row(self) -> dict[str, object]:
         """Return the entry as a line's values; ``""`` as destination's ETag means that there is no blob."""
@@ -72,7 +79,7 @@ class PlanEntry:
         values = row_of(self.listed) | {"destination_etag": etag}
         if self.within is not None:
             values |= {"start": self.within.start, "end": self.within.end, "block_bytes": self.block_bytes}
-        return values
+        return values | {"metadata_only": True} if self.metadata_only else values
 
     @classmethod
     def from_row(cls, row: Row, *, bucket: str) -> "PlanEntry":
@@ -97,8 +104,11 @@ class PlanEntry:
             if -(-listed.size_bytes // block_bytes) > MAX_BLOCKS_PER_BLOB:
                 raise row.bad("block_bytes makes too many blocks")
             within = Block(start, end)
+        metadata_only = row.flag("metadata_only") if row.has("metadata_only") else False
+        if metadata_only and (condition is None or condition.etag is None or within):
+            raise row.bad("metadata_only goes with a blob that is there, and not with a part")
         row.end()
-        return cls(listed, condition, within, block_bytes)
+        return cls(listed, condition, within, block_bytes, metadata_only)
 
 
 _ETAG_OR_ABSENT: Final = re.compile(f"|{ETAG.pattern}")

@@ -1,9 +1,12 @@
 """What a plan is to be made with."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from datetime import datetime
+from typing import Any, Final, get_args
 
 from s3_to_azure.engine.batches import BATCH_BYTES, SPLIT_BYTES, Sharing
+from s3_to_azure.engine.config import parse_size
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.fidelity import Archived
 from s3_to_azure.engine.filters import Filters
@@ -12,6 +15,48 @@ from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.engine.names import STATE_FOLDER, blob_name
 
 _OURS: Final = f"{STATE_FOLDER}/"
+_FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")
+
+
+def read_filters(
+    texts: Mapping[str, Any], *, include: Sequence[str] | None = (), exclude: Sequence[str] | None = ()
+) -> Filters:
+    """Return filters from what a person writes.
+
+    Args:
+        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (ISO 8601 with its
+            time zone), ``storage_classes`` (a list); what is empty or left out filters nothing.
+        include: Patterns of keys.
+        exclude: Patterns of keys.
+
+    Raises:
+        WrongUse: One is none of these, or cannot be read.
+    """
+    unknown = sorted(set(texts) - set(_FILTERS))
+    if unknown:
+        raise WrongUse(what=f"The filters {unknown} are not among {', '.join(_FILTERS)}.")
+    return Filters(
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        min_size_bytes=_size(texts, "min_size"),
+        max_size_bytes=_size(texts, "max_size"),
+        modified_after=_moment(texts, "modified_after"),
+        modified_before=_moment(texts, "modified_before"),
+        storage_classes=texts.get("storage_classes") or (),
+    )
+
+
+def _size(texts: Mapping[str, Any], name: str) -> int | None:
+    text = texts.get(name)
+    return None if text in (None, "") else parse_size(text, name=name)
+
+
+def _moment(texts: Mapping[str, Any], name: str) -> datetime | None:
+    text = str(texts.get(name) or "")
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise WrongUse(what=f"{name}={text!r} is no moment. Write it as 2026-01-31T00:00:00+00:00.") from None
 
 
 @dataclass(frozen=True, slots=True)

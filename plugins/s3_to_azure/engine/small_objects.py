@@ -84,6 +84,7 @@ class SmallObjects:
             and listed is not None
             and task.condition is not None
             and task.within is None
+            and not task.metadata_only
             and 0 < listed.size_bytes <= min(SMALL_BYTES, self._most_bytes)
             and not is_folder_marker(listed)
             and self._handed_back_in_a_row < _MOST_HANDED_BACK

@@ -242,6 +242,11 @@ class GatedDestination:
         with self._gate.passing(self._stopped):
             return self._destination.put_blob(blob, data, crc64, contents, condition)
 
+    def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
+        """See the port."""
+        with self._gate.passing(self._stopped):
+            return self._destination.update(blob, contents, condition)
+
     def read(self, blob: str, start: int, end: int) -> bytes:
         """See the port."""
         with self._gate.passing(self._stopped):

@@ -23,6 +23,7 @@ from s3_to_azure.engine.errors import (
 from s3_to_azure.engine.evidence import Evidence
 from s3_to_azure.engine.ledger import Ledger
 from s3_to_azure.engine.limits import GIB, MIB
+from s3_to_azure.engine.metadata_update import update_metadata
 from s3_to_azure.engine.model import (
     BlobState,
     Condition,
@@ -106,10 +107,9 @@ class _Copy:
             return self._ledger.receipt(_version_of(task.listed), "skipped", reason="folder_marker")
         check_key(task.key)
         check_blob(task.blob)
-        condition, blob = task.condition, None
-        if condition is None:
-            blob = self._look_at_blob()
-            condition = Condition.of(blob)
+        condition, blob = self._condition()
+        if task.metadata_only and (updated := self._updated(condition)):
+            return updated
         listed = task.listed
         changes = 0
         while True:
@@ -129,6 +129,21 @@ class _Copy:
                 log.info("The parts of %r have sizes of their own: cutting it along them", task.key)
                 # Its siblings cut it otherwise, so this one copies what is missing of the whole.
                 task = self._task = replace(task, within=None)
+
+    def _condition(self) -> tuple[Condition, BlobState | None]:
+        """Return the condition of every write, and the blob if it had to be looked at for that."""
+        if self._task.condition is not None:
+            return self._task.condition, None
+        blob = self._look_at_blob()
+        return Condition.of(blob), blob
+
+    def _updated(self, condition: Condition) -> Receipt | None:
+        """Bring the blob's metadata up to date; None where the object is to be copied after all."""
+        found = update_metadata(self._shop, self._task, condition, self._belongings, self._retrier)
+        if found is None:
+            self._shop.progress.add(bytes_total=self._task.listed.size_bytes if self._task.listed else 0)
+            return None
+        return self._unchanged(found.version, found.blob, reason="metadata_updated")
 
     def _copy_version(self, listed: ListedObject | None, condition: Condition, blob: BlobState | None) -> Receipt:
         shop = self._shop
@@ -421,14 +436,16 @@ class _Copy:
                 blob_type=blob.blob_type if blob else "unknown",
             )
         if decision.action == "unchanged":
-            receipt = self._ledger.receipt(version, "unchanged")
-            recorded = blob.metadata if blob else {}
-            return replace(
-                receipt,
-                verified_by=recorded.get("s3_verified_by", ""),
-                checksum=recorded.get("s3_checksum", ""),
-            )
+            return self._unchanged(version, blob)
         return self._ledger.receipt(version, "skipped", reason=decision.reason)
+
+    def _unchanged(self, version: ObjectVersion, blob: BlobState | None, *, reason: str = "") -> Receipt:
+        recorded = blob.metadata if blob else {}
+        return replace(
+            self._ledger.receipt(version, "unchanged", reason=reason),
+            verified_by=recorded.get("s3_verified_by", ""),
+            checksum=recorded.get("s3_checksum", ""),
+        )
 
     def _archived(self) -> Receipt:
         """Leave out an object that cannot be read yet; ask for it to be restored, where that is wanted."""

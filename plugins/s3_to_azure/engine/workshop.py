@@ -26,6 +26,7 @@ class CopyTask:
         condition: The destination's state as the plan saw it; None: it is read before anything else.
         within: Stage only the blocks that begin in this range (a part of a giant object); None: all, and commit.
         block_bytes: The block size that all parts of a giant object share.
+        metadata_only: The blob holds the bytes already; bring its metadata and headers up to date.
     """
 
     bucket: str
@@ -35,6 +36,7 @@ class CopyTask:
     condition: Condition | None = None
     within: Block | None = None
     block_bytes: int | None = None
+    metadata_only: bool = False
 
 
 class Workshop:

@@ -250,6 +250,19 @@ class AzureContainer:
             query, authorised = self._pass.of_now()
         return self._url(blob, query), {**headers, **authorised}
 
+    def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
+        """Set Blob Properties and Set Blob Metadata, each under the ETag before it; return the new ETag."""
+        client = self._blob(blob)
+        with azure_errors(container=self.container, blob=blob):
+            there = client.get_blob_properties(**_conditions(condition), **self._guard(blob))
+            settings = _settings(contents)
+            # What is not named is taken away, and the bytes' own MD5 still holds.
+            settings.content_md5 = there.content_settings.content_md5
+            answer = client.set_http_headers(settings, **_conditions(condition), **self._guard(blob))
+            under = Condition(_unquoted(answer["etag"]))
+            answer = client.set_blob_metadata(dict(contents.metadata), **_conditions(under), **self._guard(blob))
+        return _unquoted(answer["etag"])
+
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""
         client = self._blob(blob)

@@ -127,6 +127,16 @@ class BlobDestination(Protocol):
         """
         ...
 
+    def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
+        """Replace the blob's content headers and then its metadata, not its bytes; return the new ETag.
+
+        Stopped in between it leaves the old metadata, so that the next plan does it again.
+
+        Raises:
+            ConditionNotMet: The blob is not as the condition names it, or was written in between.
+        """
+        ...
+
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob (for read-back proofs and state files)."""
         ...

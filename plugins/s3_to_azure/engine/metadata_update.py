@@ -1,0 +1,56 @@
+"""An object that was written again with the same bytes: bring its blob's metadata and headers up to date."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
+
+from s3_to_azure.engine.belongings import Belongings
+from s3_to_azure.engine.errors import ConditionNotMet
+from s3_to_azure.engine.model import BlobState, Condition, ObjectVersion
+from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.engine.workshop import CopyTask, Workshop
+
+# What the copy of the bytes recorded stays true, and is not proven anew.
+_OF_THE_BYTES: Final = ("s3_checksum", "s3_verified_by")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """The object's version, and its blob as it was."""
+
+    version: ObjectVersion
+    blob: BlobState
+
+
+def update_metadata(
+    shop: Workshop, task: CopyTask, condition: Condition, belongings: Belongings, retrier: Retrier
+) -> Updated | None:
+    """Update the blob under the plan's condition; None where object or blob are no longer as planned.
+
+    Then the object is to be copied as any other, under the same condition. Tags and tier are left as they are.
+
+    Raises:
+        TransferError: One of the services refused.
+    """
+    version = retrier.call(f"look at object {task.key!r}", lambda: shop.source.head(task.bucket, task.key))
+    blob = retrier.call(f"look at blob {task.blob!r}", lambda: shop.destination.head(task.blob))
+    if blob is None or not blob.holds(version) or not condition.fits(blob):
+        return None
+    contents = belongings.contents(version)
+    own = {name: value for name, value in contents.metadata.items() if name not in _OF_THE_BYTES}
+    kept = {name: blob.metadata[name] for name in _OF_THE_BYTES if name in blob.metadata}
+    contents = replace(contents, metadata=own | kept)
+    try:
+        retrier.call(
+            f"update the metadata of {task.blob!r}", lambda: shop.destination.update(task.blob, contents, condition)
+        )
+    except ConditionNotMet:
+        # Written by somebody since, or by a try of ours whose answer was lost: the next plan sees which.
+        found = retrier.call(f"look at blob {task.blob!r}", lambda: shop.destination.head(task.blob))
+        wanted = {name.lower(): value for name, value in contents.metadata.items()}
+        if found is None or not found.holds(version) or found.metadata != wanted:
+            return None
+    log.info("%r has the same bytes: updated the metadata of blob %r", task.key, task.blob)
+    return Updated(version, blob)
