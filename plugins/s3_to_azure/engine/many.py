@@ -25,6 +25,7 @@ _POLL_S: Final = 0.1
 _STOP_GRACE_S: Final = 2.5
 # At most so long does the lane of small objects keep the next task waiting.
 _SETTLE_S: Final = 0.05
+_BUNCH: Final = 100
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class _Crew:
         self._abandoned = threading.Event()
         self._drew = threading.Condition()
         self._waiting = 0
+        self._settled: list[Outcome] = []
+        self._bunch_began = 0.0
 
     def outcomes(self) -> Iterator[Outcome]:
         threads = [threading.Thread(target=self._draw, name="draw", daemon=True)]
@@ -129,14 +132,16 @@ class _Crew:
         return True
 
     def _settle(self, small: SmallObjects) -> None:
-        outcomes = []
         for task, receipt in small.settle(_SETTLE_S):
             if receipt is None:
                 self._hand_to_workers(task)
             else:
-                outcomes.append(Outcome(receipt))
-        if outcomes:
-            self._hand_over(outcomes)
+                self._settled.append(Outcome(receipt))
+        # In bunches: to wake the reader for each would cost more than to make the receipt.
+        if len(self._settled) >= _BUNCH or time.monotonic() > self._bunch_began + _POLL_S or not small.busy:
+            if self._settled:
+                self._hand_over(self._settled)
+            self._settled, self._bunch_began = [], time.monotonic()
 
     def _hand_to_workers(self, task: CopyTask) -> None:
         with self._drew:

@@ -21,7 +21,7 @@ from s3_to_azure.engine.lanes import Climb
 from s3_to_azure.engine.ledger import Ledger
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.names import check_blob, is_folder_marker
+from s3_to_azure.engine.names import is_folder_marker
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.ports import Fetched, HandedBack, SmallObjectLane, Stored
 
@@ -161,7 +161,6 @@ class SmallObjects:
         evidence = Evidence(shop, task.blob, retrier)
         belongings = Belongings(shop, evidence, retrier)
         try:
-            check_blob(task.blob)
             version, rung = evidence.on_its_rung(version)
             with memoryview(body) as view:
                 crc64 = CRC64NVME.digest(view)

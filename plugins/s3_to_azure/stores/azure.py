@@ -109,6 +109,8 @@ class AzureContainer:
         self._client = client.get_container_client(container)
         self._writer = client.writer
         self._pass = ContainerPass(client, container)
+        parts = urlsplit(self._client.url)
+        self._base = (f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", parts.query)
         protect_logs()
 
     @property
@@ -202,9 +204,9 @@ class AzureContainer:
 
     def _url(self, blob: str, query: str) -> str:
         """Return the URL of a request that the writer sends; a SAS that is part of the account's URL goes along."""
-        parts = urlsplit(self._client.url)
-        query = "&".join(filter(None, (query, parts.query)))
-        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{quote(blob, safe='/~')}?{query}"
+        base, sas = self._base
+        query = "&".join(filter(None, (query, sas)))
+        return f"{base}/{quote(blob, safe='/~')}?{query}"
 
     def must_be_created(self, status: int, headers: Mapping[str, str], blob: str) -> None:
         """Raise what the answer to a write means, unless it is 201; header names in lower case."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final
 
 from azure.core.credentials import AzureSasCredential
@@ -43,7 +44,7 @@ class ContainerPass:
             query, bearer, until = self._kept
             if time.time() > until - _EARLY_S:
                 query, bearer, until = self._kept = self._renewed()
-        headers = {**self._fixed, "x-ms-date": formatdate(usegmt=True)}
+        headers = {**self._fixed, "x-ms-date": _date(int(time.time()))}
         if bearer:
             headers["Authorization"] = bearer
         return query, headers
@@ -67,3 +68,8 @@ class ContainerPass:
             expiry=datetime.fromtimestamp(now + _LIFE_S, UTC),
         )
         return sas, "", now + _LIFE_S
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

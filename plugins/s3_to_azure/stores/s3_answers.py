@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from s3_to_azure.engine import checksums
@@ -96,6 +97,7 @@ def _number(text: str | None) -> int:
     return int(text) if text and len(text) < 20 and text.isascii() and text.isdigit() else 0
 
 
+@lru_cache(maxsize=4096)
 def _moment(text: str | None) -> datetime:
     try:
         moment = parsedate_to_datetime(text or "")

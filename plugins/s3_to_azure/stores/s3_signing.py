@@ -51,7 +51,7 @@ class SigV4:
             headers: All of them are signed; names in lower case.
         """
         frozen = self._credentials.get_frozen_credentials()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        stamp = _stamp(int(time.time()))
         parts = urlsplit(url)
         signed = {**headers, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
         if frozen.token:
@@ -72,6 +72,11 @@ class SigV4:
     def is_outdated(self) -> bool:
         """Say whether the credentials changed since the last signature."""
         return bool(self._credentials.get_frozen_credentials().access_key != self._used_key)
+
+
+@lru_cache(maxsize=2)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
 
 
 @lru_cache(maxsize=8)
