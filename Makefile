@@ -11,6 +11,8 @@ LOCK_ARGS ?=
 PYTEST_ARGS ?=
 # make compose-check COMPOSE_CHECK_ARGS="--stand-ins --keep-images"
 COMPOSE_CHECK_ARGS ?=
+# make mutants MUTANTS_ARGS=results
+MUTANTS_ARGS ?=
 # make bench BENCH_ARGS="--scenario plain --runs 5"
 BENCH_ARGS ?=
 
@@ -40,7 +42,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all faults soak bench check docs compose-check wheel format lock clean
+.PHONY: help setup demo up down test test-all faults soak mutants bench check docs compose-check wheel format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +73,9 @@ faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make tes
 
 soak: $(SETUP) ## Run the faults' long form, which CI leaves out (half an hour)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
+
+mutants: $(VENV_READY) ## Change the engine's decisions in small ways; count those no test notices (20 minutes; MUTANTS_ARGS=results)
+	@sh tests/mutation/run.sh $(MUTANTS_ARGS)
 
 bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")
 	@$(PYTHON_BIN) -m benchmarks.run $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-"""The reliability page: each test that it names is there, no part of the contract is without, figures are the code's."""
+"""The reliability page: each test that it names is there, all of the contract has one, and figures are the code's."""
 
 import inspect
 import re

@@ -103,6 +103,18 @@ def test_retry_after_is_honoured(clouds: Clouds, caplog: pytest.LogCaptureFixtur
     assert any("next try in 1.0 s" in message and "ServerBusy" in message for message in caplog.messages)
 
 
+def test_promise_2_throttled_azure_slows_no_reads(clouds: Clouds, data: bytes) -> None:
+    """Azure's 503 narrows Azure's gate alone; S3 is read as before, and the copy succeeds."""
+    clouds.azure.fail("put block", *[BUSY] * 3)
+    with clouds.workshop() as shop:
+        receipt = copy_object(shop, task("k", clouds.bucket))
+        shares = {name: gate.share for name, gate in shop._gates.items()}
+    assert receipt.retries == 3
+    assert shares["S3"] == 1
+    assert shares["Azure Blob Storage"] < 1
+    assert clouds.blob() == data
+
+
 @pytest.mark.parametrize("kind", ["head", "get block list"])
 @pytest.mark.parametrize(
     "fault",

@@ -48,11 +48,29 @@ class CommandLine:
             ),
         }
 
+    def start_without_disk(self) -> subprocess.Popen[str]:
+        """Start a copy that may not write one byte to a file, in a directory that takes none, as its only one."""
+        program = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+        program += "runpy.run_module('s3_to_azure', run_name='__main__')"
+        nowhere = {"HOME": "/proc", "TMPDIR": "/proc", "TEMP": "/proc", "TMP": "/proc"}
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *self._arguments()],
+            env=self._environment | nowhere,
+            cwd="/proc",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.running.append(process)
+        return process
+
+    def _arguments(self) -> list[str]:
+        arguments = ["copy", f"s3://{self._clouds.bucket}/k", f"az://{self._clouds.container.container_name}/k"]
+        return [*arguments, "--block-size", "1MiB", "--lanes", str(LANES), "--json", "--quiet", "--verbose"]
+
     def start(self) -> subprocess.Popen[str]:
         """Start a copy."""
-        command = [sys.executable, "-m", "s3_to_azure", "copy", f"s3://{self._clouds.bucket}/k"]
-        command += [f"az://{self._clouds.container.container_name}/k", "--block-size", "1MiB"]
-        command += ["--lanes", str(LANES), "--json", "--quiet", "--verbose"]
+        command = [sys.executable, "-m", "s3_to_azure", *self._arguments()]
         with self._log.open("w") as log:
             process = subprocess.Popen(
                 command, env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
@@ -76,8 +94,9 @@ class CommandLine:
         for process in self.running:
             process.kill()
             process.wait()
-            if process.stdout:
-                process.stdout.close()
+            for stream in (process.stdout, process.stderr):
+                if stream:
+                    stream.close()
 
 
 @pytest.fixture
@@ -158,6 +177,16 @@ def test_promise_2_sigkill_at_ninety_percent(clouds: Clouds, command_line: Comma
     assert (receipt["blocks_resumed"], receipt["bytes_sent"]) == (staged, left * MIB)
     found = f"'k': {staged} of {blocks} blocks ({staged}.0 MiB) are already in Azure; {left}.0 MiB to send"
     assert found in command_line.log()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_promise_1_disk_full_and_read_only(clouds: Clouds, command_line: CommandLine, data: bytes) -> None:
+    """No file of the process may grow by one byte, and no directory takes one: the copy needs none."""
+    process = command_line.start_without_disk()
+    output, told = process.communicate()
+    assert process.returncode == 0, told
+    assert json.loads(output)["status"] == "copied"
+    assert clouds.blob() == data
 
 
 def settled(clouds: Clouds) -> int:

@@ -45,6 +45,10 @@ class RetryBudget:
     source_changes: int = 2
     commit_rounds: int = 3
 
+    def most_requests_for_a_block(self, *, airflow_retries: int) -> int:
+        """Return the product of all budgets: how often a block is asked for at worst, over all tries of its task."""
+        return self.attempts * (1 + self.source_changes) * (1 + self.commit_rounds) * (1 + airflow_retries)
+
 
 @dataclass(frozen=True, slots=True)
 class CopySettings:

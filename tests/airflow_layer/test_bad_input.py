@@ -1,0 +1,63 @@
+"""Whatever a DAG's author writes: a clear sentence when the DAG is parsed, or an operator that knows what it means."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3_to_azure.addresses import is_template
+from s3_to_azure.dag import migration_dag
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
+
+WORDS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["always", "crc32", "skip", "1MiB", "-1", "0", "1e9", "NaN", "∞", "9" * 40, " 5 MB", "1.5.GiB"]),
+)
+NUMBERS = st.integers(min_value=-(2**70), max_value=2**70)
+SIZES = st.one_of(st.none(), WORDS, NUMBERS)
+ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
+    "s3_prefix": st.one_of(st.none(), WORDS),
+    "blob_name": st.one_of(st.none(), WORDS),
+    "blob_prefix": WORDS,
+    "replace": st.one_of(st.none(), st.booleans()),
+    "overwrite": WORDS,
+    "integrity": WORDS,
+    "block_size": SIZES,
+    "memory_budget": st.one_of(WORDS, NUMBERS),
+    "objects_at_once": st.one_of(WORDS, NUMBERS),
+    "bandwidth_limit": SIZES,
+    "refused_names": WORDS,
+    "fidelity": st.one_of(st.none(), st.dictionaries(WORDS, st.one_of(WORDS, NUMBERS, st.booleans()), max_size=2)),
+}
+
+
+@settings(max_examples=150)
+@given(given=st.fixed_dictionaries({"s3_key": st.one_of(st.none(), WORDS)}, optional=ARGUMENTS))
+def test_operator_takes_its_arguments_or_says_which_is_wrong(given: dict[str, Any]) -> None:
+    """No value raises anything but ``WrongUse``, and that names an argument."""
+    try:
+        operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **given)
+    except WrongUse as error:
+        told = str(error)
+        assert any(name in told for name in (*given, "batch")), told
+    else:
+        templates = (name for name in operator.template_fields if is_template(getattr(operator, name)))
+        assert next(templates, None) is not None or operator._settings().memory_budget_bytes > 0
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@settings(max_examples=60)
+@given(
+    text=st.one_of(st.text(max_size=30), st.builds("{}://{}/{}".format, st.sampled_from(["s3", "az"]), WORDS, WORDS))
+)
+def test_addresses_are_taken_or_refused(side: str, text: str) -> None:
+    """A migration's address makes a DAG, one that says what is missing, or ``WrongUse``."""
+    addresses = {"source": "s3://bucket/p/", "destination": "az://container/p"} | {side: text}
+    try:
+        dag = migration_dag("any", **addresses)
+    except WrongUse:
+        return
+    tasks = {task.task_id for task in dag.tasks}
+    assert tasks in ({"wait_for_objects", "plan", "copy", "report"}, {"not_configured"})
