@@ -56,7 +56,7 @@ def test_addresses_are_taken_or_refused(side: str, text: str) -> None:
     """A migration's address makes a DAG, one that says what is missing, or ``WrongUse``."""
     addresses = {"source": "s3://bucket/p/", "destination": "az://container/p"} | {side: text}
     try:
-        dag = migration_dag("any", **addresses)
+        dag = migration_dag("any", addresses["source"], addresses["destination"])
     except WrongUse:
         return
     tasks = {task.task_id for task in dag.tasks}

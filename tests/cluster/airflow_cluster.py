@@ -132,8 +132,8 @@ class Cluster:
 
     def start_scheduler(self, *, heartbeat_timeout_s: int) -> None:
         """Start the scheduler, which takes a task for lost that was silent for so long."""
-        setting = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(heartbeat_timeout_s)}
-        self.start("scheduler", "scheduler", **setting)
+        timeout = str(heartbeat_timeout_s)
+        self.start("scheduler", "scheduler", AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=timeout)
 
     def start_worker(self, name: str, **settings: str) -> None:
         """Start a worker of two tasks at once."""

@@ -45,6 +45,13 @@ def test_round_trip(block: StagedBlock) -> None:
     assert parse(listed, block.fingerprint) == block
 
 
+@pytest.mark.parametrize("start", [2**40 - 1, 2**40, MAX_OBJECT_BYTES - 1])
+def test_blocks_beyond_a_tebibyte_are_found_again(start: int) -> None:
+    """Every byte of the offset counts: what is staged far into a giant is not sent twice."""
+    block = StagedBlock(start, start + 1, 2**63, bytes(range(16)), b"12345678")
+    assert parse(ListedBlock(block.block_id.encode("ascii"), 1), b"12345678") == block
+
+
 @given(st.binary(max_size=80), st.integers(-1, 10))
 def test_any_bytes_are_read_or_ignored(name: bytes, size_bytes: int) -> None:
     """Another tool's id, whatever its bytes, is ignored and never an error."""

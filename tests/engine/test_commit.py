@@ -171,8 +171,9 @@ def test_older_copy_with_overwrite_never(rig: Rig) -> None:
 def test_what_must_not_be_replaced(rig: Rig, metadata: dict[str, str], detail: str, staged: bool) -> None:
     """A newer copy, one of the same second, or somebody's own blob is a conflict, and stays."""
     rig.azure.write("b", b"theirs", metadata=metadata)
-    with pytest.raises(DestinationConflict, match=detail):
+    with pytest.raises(DestinationConflict, match=detail) as caught:
         rig.commit(ABSENT, staged=staged)
+    assert (caught.value.attributes["blob"], caught.value.attributes["container"]) == ("b", rig.azure.container)
     assert rig.content() == b"theirs"
     assert len(rig.conditions) == 1
 

@@ -152,6 +152,59 @@ def test_parts_of_an_object_make_one_row(statuses: list[Status | None], expected
     assert report.bytes_sent == MIB * sum(status is not None for status in statuses)
 
 
+def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
+    """Bytes, blocks found and retries are sums, the time is the slowest part's, the beginning the first one's."""
+    run = Run(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    one, two = run.plan.batches
+    first = {
+        "bytes_sent": MIB,
+        "blocks_resumed": 1,
+        "retries": 2,
+        "seconds": 7.0,
+        "started_at": "2026-03-01T02:00:00Z",
+    }
+    second = {
+        "bytes_sent": 2 * MIB,
+        "blocks_resumed": 3,
+        "retries": 4,
+        "seconds": 5.0,
+        "started_at": "2026-03-01T03:00:00Z",
+    }
+    run.play(one, run.receipt("giant", "staged", **first))
+    run.play(two, run.receipt("giant", "copied", **second))
+    report = run.report()
+    assert (report.bytes_sent, report.retries) == (3 * MIB, 6)
+    (line,) = lines([run.files.files["receipts.jsonl.gz"]], path="")
+    told = {name: json.loads(line)[name] for name in first}
+    assert told == {
+        "bytes_sent": 3 * MIB,
+        "blocks_resumed": 4,
+        "retries": 6,
+        "seconds": 7.0,
+        "started_at": "2026-03-01T02:00:00Z",
+    }
+
+
+def test_a_failure_in_parts_names_the_part_that_failed() -> None:
+    """Whoever reads the report opens the right task's log."""
+    run = Run(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    one, two = run.plan.batches
+    run.play(one, run.receipt("giant", "staged"))
+    run.play(two, run.receipt("giant", "failed", reason="because"))
+    (failure,) = run.report().summary()["failures"]
+    assert (failure["key"], failure["batch"]) == ("giant", two.index)
+
+
+def test_an_object_that_nobody_told_of_is_a_whole_row() -> None:
+    """A row that only the listing vouches for says of which version, and where its blob would be."""
+    run = Run(2)
+    listed = {one.key: one for one in run.source.list("bucket", "")}
+    run.report()
+    row = run.rows()[1]
+    wanted = {"bucket": "bucket", "key": "0001", "etag": listed["0001"].etag, "size_bytes": "3", "blob": "0001"}
+    assert {name: row[name] for name in wanted} == wanted
+
+
 def test_the_parts_own_tries_are_joined_too() -> None:
     """A part killed and retried counts once, with all its bytes."""
     run = Run(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
