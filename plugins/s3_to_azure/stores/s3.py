@@ -143,7 +143,8 @@ class S3Source:
             signer = self._signers.get(listed.bucket)
             if signer is None:
                 signer = self._signers[listed.bucket] = SigV4(self._credentials, self._region_of(listed.bucket))
-            wanted = signer.signed_fast(url, wanted)
+            with s3_errors(bucket=listed.bucket, key=listed.key):
+                wanted = signer.signed_fast(url, wanted)
         return url, wanted | {"Accept-Encoding": "identity"}
 
     @contextmanager
@@ -219,6 +220,7 @@ class S3Source:
     def _explained(self, bucket: str, key: str, error: TransferError) -> TransferError:
         self._regions.pop(bucket, None)
         self._bases.pop(bucket, None)
+        self._signers.pop(bucket, None)
         try:
             self._region_of(bucket)
             with self._get(bucket, key, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}, etag=""):
@@ -261,7 +263,8 @@ class S3Source:
 
     def _base_in(self, bucket: str, region: str) -> str:
         endpoint = urlsplit(self._client.meta.endpoint_url)
-        host = endpoint.netloc
+        # As SigV4 signs it: libcurl sends it as it is written.
+        host = endpoint.netloc.lower()
         if host.endswith(".amazonaws.com") and region != self._client.meta.region_name:
             host = host.replace(str(self._client.meta.region_name), region)
             if host == "s3.amazonaws.com":

@@ -47,7 +47,7 @@ class SigV4:
         """Return the headers of a GET with the same signature, made in a twentieth of the time.
 
         Args:
-            url: Encoded already, without a query.
+            url: Encoded already, with one query parameter at most.
             headers: All of them are signed; names in lower case.
         """
         frozen = self._credentials.get_frozen_credentials()
@@ -58,8 +58,8 @@ class SigV4:
             signed["x-amz-security-token"] = frozen.token
         covered = {"host": _host(parts), **signed}
         names = sorted(covered)
-        said = "".join([f"{name}:{covered[name]}\n" for name in names])
-        request = f"GET\n{parts.path}\n\n{said}\n{';'.join(names)}\n{_NO_BODY}"
+        said = "".join([f"{name}:{' '.join(covered[name].split())}\n" for name in names])
+        request = f"GET\n{parts.path or '/'}\n{parts.query}\n{said}\n{';'.join(names)}\n{_NO_BODY}"
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = hmac.digest(_key_of_the_day(frozen.secret_key, stamp[:8], self._region), text.encode(), "sha256")
