@@ -26,6 +26,7 @@ _STOP_GRACE_S: Final = 2.5
 # At most so long does the lane of small objects keep the next task waiting.
 _SETTLE_S: Final = 0.05
 _BUNCH: Final = 100
+_BACKLOG: Final = 32
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,8 @@ class _Crew:
     def _begin(self, task: CopyTask, small: SmallObjects | None) -> bool:
         """Begin a task or hand it to the workers; False where there is no room yet."""
         if small and small.takes(task):
-            if not small.has_room(task):
+            # What is handed back waits for the workers, who are slower: their queue must not grow without end.
+            if self._waiting >= _BACKLOG * self._workers or not small.has_room(task):
                 return False
             small.begin(task)
             return True

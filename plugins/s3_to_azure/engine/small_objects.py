@@ -34,6 +34,7 @@ _FIRST_AT_ONCE: Final = 16
 # So many in a row mean that something in between does not let them through.
 _MOST_HANDED_BACK: Final = 64
 _LONGEST_PAUSE_S: Final = 120.0
+_POLL_S: Final = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,9 @@ class SmallObjects:
         self._climb = Climb(_AT_ONCE * settings.objects_at_once, first=_FIRST_AT_ONCE)
         self._room = ExitStack()
         self._pause_until = 0.0
+        # The task whose bytes the bandwidth limit has counted already, and when they may move.
+        self._booked: CopyTask | None = None
+        self._not_before = 0.0
         self._handed_back_in_a_row = 0
         self._plain = not settings.fidelity.tags and settings.integrity not in (REREAD, READBACK)
 
@@ -92,29 +96,33 @@ class SmallObjects:
 
     def has_room(self, task: CopyTask) -> bool:
         """Say whether one more may begin now: within the budget, and as the services and the network allow."""
-        if not self._in_flight:
-            return True
         size_bytes = task.listed.size_bytes if task.listed else 0
-        allowed = min(self._climb.limit, self._shop.allowed_at_once(self._climb.most))
-        return (
-            self._in_flight < allowed
-            and self._bytes + size_bytes <= self._most_bytes
-            and time.monotonic() >= self._pause_until
-        )
+        if self._in_flight:
+            allowed = min(self._climb.limit, self._shop.allowed_at_once(self._climb.most))
+            if self._in_flight >= allowed or self._bytes + size_bytes > self._most_bytes:
+                return False
+        now = time.monotonic()
+        if task is not self._booked:
+            self._booked, self._not_before = task, now + self._shop.bandwidth.book(size_bytes)
+        held_back_s = max(self._pause_until, self._not_before) - now
+        if held_back_s > 0 and not self._in_flight:
+            # Nothing is under way that could be gone on with.
+            self._shop.cancelled.wait(min(held_back_s, _POLL_S))
+        return held_back_s <= 0
 
     def begin(self, task: CopyTask) -> None:
         """Begin to read an object that ``takes`` and ``has_room`` allow.
 
         Raises:
-            Cancelled: Stopped while waiting for memory or bandwidth.
+            Cancelled: Stopped while waiting for memory.
         """
         listed = task.listed
         if listed is None:
             raise AssertionError("only what was listed goes this way")
         shop = self._shop
+        self._booked = None
         if not self._in_flight:
             self._room.enter_context(shop.buffers.set_aside(self._most_bytes))
-        shop.bandwidth.take(listed.size_bytes, shop.cancelled)
         self._in_flight += 1
         self._bytes += listed.size_bytes
         self._lane.fetch(_InFlight(task, Ledger(shop, task, self._try_number)), listed)

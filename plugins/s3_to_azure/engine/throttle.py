@@ -124,12 +124,19 @@ class Bandwidth:
         """
         if not self._rate:
             return
-        with self._lock:
-            self._free_at = max(self._free_at, self._clock()) + size_bytes / self._rate
-            until = self._free_at
+        until = self._clock() + self.book(size_bytes)
         while (left_s := until - self._clock()) > 0:
             if stopped.wait(left_s):
                 raise Cancelled.now()
+
+    def book(self, size_bytes: int) -> float:
+        """Count bytes that are to move; return in how many seconds the limit has room for them."""
+        if not self._rate:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            self._free_at = max(self._free_at, now) + size_bytes / self._rate
+            return self._free_at - now
 
 
 class _MeteredBody:
