@@ -1,6 +1,7 @@
 """The command line against real local servers: what it prints, and how it ends."""
 
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ def test_copy_prints_one_receipt_per_object(
         "d/../three": ("skipped", ""),
     }
     assert container.download_blob("to/two words").readall() == b"22"
+
+
+def test_a_prefix_needs_no_disk(
+    filled: str, container: ContainerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Plan and receipts of a copy stay in memory: no temporary file can be made, and all is copied."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert main(["copy", f"s3://{filled}/d/", f"az://{container.container_name}", "--refused-names", "skip"]) == OK
+    assert set(container.list_blob_names()) == {"one", "two words"}
 
 
 def test_a_second_copy_sends_nothing(

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final
 
 from s3_to_azure.cli_addresses import Destination, Source
@@ -17,8 +16,8 @@ from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.one_task import copy_listed, settings_for
 from s3_to_azure.engine.plan_settings import read_filters
 from s3_to_azure.engine.workshop import Workshop
-from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles
+from s3_to_azure.stores.spooled_state import SpooledState
 
 _STDIN: Final = "-"
 
@@ -81,8 +80,7 @@ def copy_below(
     on_receipt: Callable[[Receipt], None],
 ) -> TransferError | None:
     """Join the listings of both sides and copy what needs it; return the error of what failed."""
-    with TemporaryDirectory(prefix="s3-to-azure-copy-") as directory:
-        files = LocalState(Path(directory))
+    with SpooledState() as files:
         pointer = write_listing(shop, source, files, None)
         settings = settings_for(shop, pointer, s3_prefix=source.key, blob_prefix=destination.folder, filters=filters)
         return copy_listed(shop, files, pointer, settings, on_receipt=on_receipt)

@@ -1,9 +1,7 @@
 """``s3-to-azure plan``: the engine's plan in a directory that is thrown away, told to a person."""
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from s3_to_azure.cli_addresses import Destination, Source
@@ -13,7 +11,7 @@ from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.planning import make_plan
 from s3_to_azure.engine.preview import preview
 from s3_to_azure.engine.workshop import Workshop
-from s3_to_azure.stores.local_state import LocalState
+from s3_to_azure.stores.spooled_state import SpooledState
 from s3_to_azure.wording import count_text, duration_text, size_text
 
 
@@ -40,8 +38,7 @@ def survey(
     shop: Workshop, source: Source, settings: PlanSettings, *, keys_from: str | None, rate_bytes_s: float
 ) -> dict[str, Any]:
     """List both sides, plan, and return the plan's preview; nothing in S3 or Azure is changed."""
-    with tempfile.TemporaryDirectory(prefix="s3-to-azure-plan-") as directory:
-        files = LocalState(Path(directory))
+    with SpooledState() as files:
         pointer = write_listing(shop, source, files, keys_from)
         plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
         return preview(plan, rate_bytes_s=rate_bytes_s)

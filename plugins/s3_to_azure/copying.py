@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from s3_to_azure import connections
@@ -27,9 +25,9 @@ from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.azure import AzureContainer, StreamingClient
-from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.stores.small_lane import small_lane
+from s3_to_azure.stores.spooled_state import SpooledState
 from s3_to_azure.wording import count_text, duration_text, size_text
 
 log = logging.getLogger(__name__)
@@ -144,8 +142,8 @@ class PrefixJob:
     Args:
         shop: Stores, settings, counts.
         places: Bucket and container.
-        files: The run's state, with manifest, plan, receipts and report afterwards; None: a directory that is gone
-            afterwards, so that nothing but the blobs is in Azure.
+        files: The run's state, with manifest, plan, receipts and report afterwards; None: it is gone
+            afterwards, and nothing but the blobs is in Azure.
         prefix: Where the objects are.
         blob_prefix: Where the blobs go.
         try_number: For the receipts.
@@ -190,7 +188,7 @@ class PrefixJob:
                 proofs[receipt.verified_by] += 1
 
         with ExitStack() as stack:
-            files = self._files or LocalState(Path(stack.enter_context(TemporaryDirectory(prefix="s3-to-azure-"))))
+            files = self._files or stack.enter_context(SpooledState())
             listing = shop.source.list(bucket, self._prefix)
             pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=shop.retrier)
             error = copy_listed(

@@ -17,6 +17,7 @@ from s3_to_azure.stores.azure import service_client
 from s3_to_azure.stores.azure_state import AzureState, folder_name, id_of
 from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles
+from s3_to_azure.stores.spooled_state import SpooledState
 from tests.fakes.state_memory import MemoryState
 
 
@@ -39,13 +40,16 @@ def state_of(service: BlobServiceClient, container: ContainerClient) -> Callable
     return make
 
 
-@pytest.fixture(params=["azure", "local", "memory"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> StateFiles:
+@pytest.fixture(params=["azure", "local", "spooled", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateFiles]:
     """Return each kind of state, empty."""
     if request.param == "azure":
-        made: AzureState = request.getfixturevalue("state_of")()
-        return made
-    return LocalState(tmp_path / "run") if request.param == "local" else MemoryState()
+        yield request.getfixturevalue("state_of")()
+    elif request.param == "spooled":
+        with SpooledState() as spooled:
+            yield spooled
+    else:
+        yield LocalState(tmp_path / "run") if request.param == "local" else MemoryState()
 
 
 def write(files: StateFiles, name: str, *pieces: bytes) -> None:

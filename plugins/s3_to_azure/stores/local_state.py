@@ -1,10 +1,10 @@
-"""A run's state files in a local directory: for a plan on the command line and for benchmarks, not for workers."""
+"""A run's state files in a local directory: for benchmarks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.limits import MIB
@@ -76,7 +76,7 @@ class LocalState:
 class LocalStateWriter:
     """A state file while it is written."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: IO[bytes]) -> None:
         """Keep the open file."""
         self._out = out
 
