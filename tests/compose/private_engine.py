@@ -151,13 +151,14 @@ def private_engine(packages: Packages, data: Path) -> Iterator[dict[str, str]]:
             ),
         ):
             yield environment
-        _unmount_below(here)
-    _unmount_below(data)
+        _unmount(here)
+    _unmount(data)
     _remove_control_groups()
 
 
 def remove_data(data: Path) -> None:
     """Delete the engine's images."""
+    _unmount(data)
     shutil.rmtree(data, ignore_errors=True)
 
 
@@ -199,9 +200,10 @@ def _rules(family: str, environment: Mapping[str, str]) -> str:
     return subprocess.run([f"{family}-save"], env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def _unmount_below(folder: Path) -> None:
+def _unmount(folder: Path) -> None:
+    """Unmount what is mounted below the folder, and the folder itself, which an engine that was killed leaves bound."""
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+    for mount in sorted((m for m in mounts if f"{m}/".startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)
 
 
