@@ -1,5 +1,8 @@
 """What OpenLineage hears of a copy: read from the bucket, written to the container.
 
+Named by OpenLineage's own rules (https://openlineage.io/docs/spec/naming), so that what other tools tell of the same
+data joins; its name for a blob ends in ``.dfs.core.windows.net``, whatever endpoint the copy used.
+
 Imported only by OpenLineage's provider, through the operator: this project does not need that provider.
 """
 
@@ -19,6 +22,9 @@ def lineage(operator: "S3ToAzureBlobStreamOperator", *, account: str) -> Operato
         operator: The copy.
         account: Name of the storage account.
     """
+    if not account:
+        # The connections failed: nothing was read or written, and a dataset of no account would be nobody's.
+        return OperatorLineage()
     if operator.s3_key is not None:
         read = operator.s3_key
         written = operator.blob_name if operator.blob_name is not None else operator.blob_prefix + operator.s3_key
@@ -26,5 +32,5 @@ def lineage(operator: "S3ToAzureBlobStreamOperator", *, account: str) -> Operato
         read, written = operator.s3_prefix or "/", operator.blob_prefix or "/"
     return OperatorLineage(
         inputs=[Dataset(namespace=f"s3://{operator.s3_bucket}", name=read)],
-        outputs=[Dataset(namespace=f"wasbs://{operator.container_name}@{account}", name=written)],
+        outputs=[Dataset(namespace=f"wasbs://{operator.container_name}@{account}.dfs.core.windows.net", name=written)],
     )

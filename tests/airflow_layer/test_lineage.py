@@ -50,9 +50,15 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_datasets(what: dict[str, str], read: str, written: str) -> None:
-    """An object and its blob, or the two prefixes, named as Airflow's own providers name them."""
+    """An object and its blob, or the two prefixes, named as OpenLineage's rules name them."""
     operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", **what)  # type: ignore[arg-type]
     operator._account = "account"
     assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage(
-        [Dataset("s3://b", read)], [Dataset("wasbs://c@account", written)]
+        [Dataset("s3://b", read)], [Dataset("wasbs://c@account.dfs.core.windows.net", written)]
     )
+
+
+def test_no_dataset_without_an_account() -> None:
+    """A copy that never reached an account names none: ``wasbs://c@`` would be nobody's dataset."""
+    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", s3_key="k")
+    assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage()
