@@ -83,6 +83,9 @@ class Job(Protocol):
     listing: bool
     """Whether it is not known yet how much there is."""
 
+    one: tuple[str, str] | None
+    """Key and blob of the only object, as far as known; None where there are more."""
+
     def run(self) -> dict[str, Any]:
         """Copy; return what XCom shall hold."""
         ...
@@ -102,6 +105,7 @@ class ObjectJob:
     def __init__(self, shop: Workshop, places: Places, *, key: str, blob: str, try_number: int) -> None:
         """Check the names; nothing is sent yet."""
         self.listing = False
+        self.one: tuple[str, str] | None = (key, blob)
         self._shop = shop
         self._places = places
         self._key = check_key(key)
@@ -161,6 +165,7 @@ class PrefixJob:
     ) -> None:
         """Nothing is listed yet."""
         self.listing = True
+        self.one: tuple[str, str] | None = None
         self._shop = shop
         self._places = places
         self._files = files
@@ -265,6 +270,7 @@ class BatchJob:
     ) -> None:
         """Nothing is read yet."""
         self.listing = False
+        self.one: tuple[str, str] | None = None
         self._shop = shop
         self._places = places
         self._files = files
@@ -282,7 +288,7 @@ class BatchJob:
             SomeObjectsFailed: No retry can help those that failed; all others are done.
             SomeObjectsFailedForNow: A retry may help at least one.
         """
-        summary = copy_batch(
+        return copy_batch(
             self._shop,
             self._files,
             self._descriptor,
@@ -291,21 +297,26 @@ class BatchJob:
             blob_prefix=self._blob_prefix,
             try_number=self._try_number,
             on_label=self._begin,
+            on_receipt=self._keep,
+            on_end=lambda summary: log.info("%s", summary_line(summary.as_dict())),
         ).as_dict()
-        log.info("%s", summary_line(summary))
-        return summary
 
     def _begin(self, label: str) -> None:
         self._on_label(label)
-        size = f" ({size_text(self._descriptor.size_bytes)})" if self._descriptor.objects == 1 else ""
+        # Quoted: a key may read like a sentence of ours, or hold what some viewers take for a line's end.
+        what = f"{label!r} ({size_text(self._descriptor.size_bytes)})" if self._descriptor.objects == 1 else label
         log.info(
-            "Copying batch %d: %s%s, from S3 bucket %s to Azure container %s",
+            "Copying batch %d%s: %s, from S3 bucket %s to Azure container %s",
             self._descriptor.index,
-            label,
-            size,
+            f", try {self._try_number}" if self._try_number > 1 else "",
+            what,
             self._places.bucket,
             self._shop.destination.container,
         )
+
+    def _keep(self, receipt: Receipt) -> None:
+        if self._descriptor.objects == 1:
+            self.one = (receipt.key, receipt.blob)
 
 
 def summary_line(summary: Mapping[str, Any]) -> str:

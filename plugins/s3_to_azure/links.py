@@ -52,7 +52,8 @@ class SourceLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
         """Return the address."""
-        return s3_console_url(operator.s3_bucket, key=operator.s3_key, prefix=operator.s3_prefix or "")
+        key, _ = _one_object(operator)
+        return s3_console_url(operator.s3_bucket, key=key, prefix=operator.s3_prefix or "")
 
 
 @attrs.define()
@@ -63,9 +64,7 @@ class DestinationLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
         """Return the address."""
-        blob = None
-        if operator.s3_key is not None:
-            blob = operator.blob_name if operator.blob_name is not None else operator.blob_prefix + operator.s3_key
+        _, blob = _one_object(operator)
         try:
             extra = BaseHook.get_connection(operator.wasb_conn_id).extra_dejson
         except AirflowNotFoundException:
@@ -83,6 +82,15 @@ class MigrationPageLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
         """Return the address."""
         return migration_page_url(ti_key.dag_id, ti_key.run_id)
+
+
+def _one_object(operator: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - operators would be a circle
+    """Return key and blob of the only object that the task copies, as far as known; of a batch its copy tells them."""
+    if operator.s3_key is not None:
+        return operator.s3_key, operator.blob_name if operator.blob_name is not None else (
+            operator.blob_prefix + operator.s3_key
+        )
+    return operator.one_object or (None, None)
 
 
 LINKS: Final = (MigrationPageLink(), SourceLink(), DestinationLink())

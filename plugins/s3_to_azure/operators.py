@@ -143,6 +143,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         self.state_container = state_container
         self._stopped = False
         self._account = ""
+        self.one_object: tuple[str, str] | None = None
         # Not made here: Airflow copies operators, and an event cannot be copied.
         self._cancelled: threading.Event | None = None
         self._check_what()
@@ -184,7 +185,10 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 job = self._job(bench, places, context)
                 notes = cast("watch.Notes | None", context.get("task_state_store"))
                 teller = watch.Teller(bench.shop.progress, notes=notes, listing=lambda: job.listing)
-                return watch.watched(job.run, teller=teller, cancelled=cancelled)
+                try:
+                    return watch.watched(job.run, teller=teller, cancelled=cancelled)
+                finally:
+                    self.one_object = job.one
         except TransferError as error:
             # The sentence says all; the frames of our threads and of the SDKs would bury it.
             raise error.with_traceback(None) from None

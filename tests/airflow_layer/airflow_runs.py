@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.models.asset import AssetEvent
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperatorLink
 from airflow.utils.session import create_session
+from sqlalchemy import select
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,20 @@ def run_dag(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
     return _look_at(dag.test(run_conf=conf))
+
+
+def asset_events(run: Run) -> list[str]:
+    """Return the URIs of the assets that the run updated."""
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id))
+        return [str(event.uri) for event in events]
+
+
+def link_of(run: Run, task_id: str, link: BaseOperatorLink) -> str:
+    """Return the address that a finished task's first instance left for its link."""
+    with create_session() as session:
+        row = session.scalars(XComModel.get_many(run_id=run.run_id, key=link.xcom_key, task_ids=task_id)).first()
+        return str(XComModel.deserialize_value(row)) if row else ""
 
 
 def _look_at(dag_run: DagRun) -> Run:

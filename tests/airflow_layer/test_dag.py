@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +19,10 @@ from s3_to_azure.engine.checksums import INTEGRITY
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.names import metadata_from_azure
-from tests.airflow_layer.airflow_runs import Run, run_dag
+from s3_to_azure.links import SourceLink, s3_console_url
+from tests.airflow_layer.airflow_runs import Run, asset_events, link_of, run_dag
 
+_PAGE = Path(__file__).parents[2] / "docs/ui.md"
 _STATUSES = ("listed", "copied", "unchanged", "skipped", "failed")
 
 
@@ -69,18 +72,27 @@ def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None
     }
     assert _blobs(container) == {"out/a.txt", "out/b/{{ ds }}.txt", "out/empty"}
     assert first.only("copy").label == "3 objects, 3 bytes"
+    # Whoever waits for the data is started by this.
+    assert asset_events(first) == [f"x-az://{container.container_name}/out"]
     second = migrate({"refused_names": "skip"})
     assert (second.state, second.only("copy").state) == ("success", "skipped")
     report = second.only("report").xcom
     assert (report["unchanged"]["objects"], report["copied"]["objects"], report["bytes_sent"]) == (3, 0, 0)
 
 
-def test_one_object_is_called_by_its_key(migrate: Any, fill: Any) -> None:
-    """A task with one object is labelled with the key, as it is: a key is no template."""
-    fill(**{"in/{{ 7 * 7 }} ü.bin": os.urandom(9 * MIB)})
-    ran = migrate()
+def test_one_object_is_called_by_its_key(
+    migrate: Any, fill: Any, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A task with one object is labelled with the key, as it is, and links to it: a key is no template, no log line."""
+    key = "in/{{ 7 * 7 }}\u2028 ü.bin"
+    fill(**{key: os.urandom(9 * MIB)})
+    with caplog.at_level(logging.INFO):
+        ran = migrate()
     assert ran.state == "success"
-    assert ran.only("copy").label == "in/{{ 7 * 7 }} ü.bin"
+    assert ran.only("copy").label == key
+    (told,) = [line for line in caplog.messages if line.startswith("Copying batch 0: ")]
+    assert repr(key) in told
+    assert link_of(ran, "copy", SourceLink()) == s3_console_url(bucket, key=key)
 
 
 def test_several_tasks(migrate: Any, fill: Any, container: ContainerClient) -> None:
@@ -102,6 +114,7 @@ def test_a_failed_object_fails_the_run(
         ran = migrate()
     assert ran.state == "failed"
     assert ran.only("report").state == "failed"
+    assert asset_events(ran) == []
     assert _blobs(container) == {"out/fine", "out/taken"}
     assert any("Failed:    'in/taken'" in line for line in caplog.messages)
     assert any("Failed:    'in/bad/../name'" in line for line in caplog.messages)
@@ -116,6 +129,7 @@ def test_dry_run_copies_nothing(
         ran = migrate({"dry_run": True})
     assert (ran.state, ran.only("copy").state) == ("success", "skipped")
     # No success: whoever waits for the destination's asset must not start.
+    assert asset_events(ran) == []
     assert ran.only("report").state == "skipped"
     assert _blobs(container) == set()
     assert "To copy:   1 object (5 bytes) in 1 task" in caplog.messages
@@ -250,7 +264,9 @@ def test_shape() -> None:
     copy = dag.get_task("copy")
     assert (copy.pool, copy.retries, copy.retry_exponential_backoff) == ("transfers", 5, 2)
     assert all(dag.get_task(task_id).retry_policy for task_id in dag.task_ids)
-    assert [asset.uri for asset in dag.get_task("report").outlets] == ["x-az://container/b"]
+    (asset,) = dag.get_task("report").outlets
+    assert asset.uri == "x-az://container/b"
+    assert f'Asset("{asset.uri.removesuffix("b")}prefix")' in _PAGE.read_text()
     assert set(dag.params) >= {"prefix", "include", "exclude", "overwrite", "integrity", "dry_run", "max_tasks"}
 
 

@@ -60,6 +60,10 @@ def test_links_of_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SourceLink().get_link(many, ti_key=KEY).endswith("/buckets/b?prefix=k%2F")
     assert DestinationLink().get_link(one, ti_key=KEY).endswith("/path/c%2Fp%2Fk%2Fv")
     assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/c")
+    # A batch tells which object it was, when it held only one.
+    many.one_object = ("k/only", "p/only")
+    assert SourceLink().get_link(many, ti_key=KEY).endswith("/object/b?prefix=k%2Fonly")
+    assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/c%2Fp%2Fonly")
     assert "/dags/my%20dag/runs/" in MigrationPageLink().get_link(one, ti_key=KEY)
 
 

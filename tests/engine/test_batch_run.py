@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.batch_run import copy_batch
+from s3_to_azure.engine.batch_run import BatchSummary, copy_batch
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.errors import (
     AccessDenied,
@@ -137,12 +137,14 @@ def test_a_task_reads_only_its_slice() -> None:
 
 
 def test_one_failure_does_not_stop_the_others_and_is_named() -> None:
-    """All others are copied; the error says how many failed, and that no retry helps."""
+    """All others are copied; the error says how many failed, and that no retry helps; the counts are told too."""
     night, source, destination = night_of(20)
     source.refused = frozenset({"in/0003"})
     plan = night.plan(night.make_manifest())
+    told: list[BatchSummary] = []
     with pytest.raises(SomeObjectsFailed, match="1 of 20 objects failed; first: 'in/0003'"):
-        night.copy(plan, 0)
+        night.copy(plan, 0, on_end=told.append)
+    assert [(summary.copied, summary.failed) for summary in told] == [(19, 1)]
     assert len(destination.blobs) == 19
     failed = [receipt for receipt in read_receipts(night.files, plan.batches[0]) if receipt.status == "failed"]
     assert [receipt.reason.partition(":")[0] for receipt in failed] == ["access_denied"]

@@ -658,12 +658,13 @@ def test_zombie_stages_on(source: MemorySource) -> None:
 def test_log_says_what_was_found(
     source: MemorySource, destination: MemoryDestination, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who reads the log of a retry sees how much it need not send."""
+    """Who reads the log of a retry sees the whole plan of blocks, and how much it need not send."""
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, data[MIB : 2 * MIB])
     with caplog.at_level("INFO", logger="s3_to_azure"), workshop(source, destination) as shop:
         copy_object(shop, task())
+    assert "'k': 4.0 MiB, cut into 4 blocks of at most 1.0 MiB" in caplog.messages
     assert "'k': 1 of 4 blocks (1.0 MiB) are already in Azure; 3.0 MiB to send" in caplog.messages
 
 

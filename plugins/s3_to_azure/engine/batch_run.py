@@ -65,6 +65,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
     try_number: int,
     on_label: Callable[[str], None] | None = None,
     on_receipt: Callable[[Receipt], None] = lambda _: None,
+    on_end: Callable[[BatchSummary], None] = lambda _: None,
 ) -> BatchSummary:
     """Copy what is left of a batch. Safe to repeat and to run twice at once.
 
@@ -80,6 +81,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
         try_number: 1 for the first try of this task.
         on_label: Takes the batch's name for people, before the first request.
         on_receipt: Takes each receipt of this try.
+        on_end: Takes the summary, also of a try that fails for some of its objects.
 
     Raises:
         BadState: The slice is not what the descriptor says, or holds anything it must not; nothing was copied.
@@ -119,11 +121,8 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
             on_receipt(counted.receipt)
             counts[counted.receipt.status] += 1
             tally.add(counted)
-    error = tally.error()
-    if error:
-        raise error
     now = shop.progress.snapshot()
-    return BatchSummary(
+    summary = BatchSummary(
         index=descriptor.index,
         kind=descriptor.kind,
         objects=descriptor.objects,
@@ -135,6 +134,11 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
         retries=now.retries - before.retries,
         seconds=round(time.monotonic() - began, 3),
     )
+    on_end(summary)
+    error = tally.error()
+    if error:
+        raise error
+    return summary
 
 
 def _deleted_since_listing(outcome: Outcome) -> Outcome:

@@ -327,6 +327,13 @@ class _Copy:
         mine = cutting.missing(layout, {}, self._task.within)
         found = [block for block in mine if block.start in held]
         resumed = sum(block.size_bytes for block in found)
+        log.info(
+            "%s: %s, cut into %s blocks of at most %s",
+            repr(version.key),
+            _human(layout.size_bytes),
+            f"{len(layout):,}",
+            _human(layout.block_bytes),
+        )
         self._ledger.resumed(len(found), resumed)
         log.info(
             "%s: %s of %s blocks (%s) are already in Azure; %s to send",
