@@ -1,4 +1,4 @@
-"""An auth manager for tests: the user ``reader_of_x`` may read the DAG ``x``, and nothing else."""
+"""An auth manager for tests: the user ``reader_of_x`` may read the DAG ``x``, and nothing else, but for one."""
 
 from typing import Any
 
@@ -8,6 +8,10 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
 NO_RESULTS = "no_results"
 """This DAG's runs may be read by its reader, but no XCom of theirs."""
+
+
+READER_OF_ALL = "reader_of_all"
+"""This user may read every DAG."""
 
 
 class OneDagEach(SimpleAuthManager):
@@ -25,4 +29,4 @@ class OneDagEach(SimpleAuthManager):
         dag_id = details.id if details else None
         if access_entity is DagAccessEntity.XCOM and dag_id == NO_RESULTS:
             return False
-        return method == "GET" and (dag_id is None or user.username == f"reader_of_{dag_id}")
+        return method == "GET" and (dag_id is None or user.username in (f"reader_of_{dag_id}", READER_OF_ALL))

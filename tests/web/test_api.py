@@ -12,7 +12,7 @@ from sqlalchemy import event
 from s3_to_azure.web.airflow_internals import requires_access_dag
 from s3_to_azure.web.api import web_app
 from tests.web.airflow_rows import GIB, RunRows, add_dag, note, report_summary
-from tests.web.one_dag_each import NO_RESULTS
+from tests.web.one_dag_each import NO_RESULTS, READER_OF_ALL
 
 Clients = Callable[[str | None], Any]
 EVIL = "<img src=x onerror=alert(1)>"
@@ -157,6 +157,23 @@ def test_history_holds_what_the_user_may_read(client_of: Clients, session: Any) 
     assert view["failures"] == [{"reason": "access_denied", "objects": 1}]
     assert view["totals"]["bytes_resumed"] == 2 * report_summary()["bytes_resumed"]
     assert client_of("reader_of_nobodys").get("/s3_to_azure/api/history").json()["runs"] == []
+
+
+def test_the_history_costs_the_same_however_many_dags(client_of: Clients, session: Any) -> None:
+    """One statement reads all runs, and none is sent for each DAG."""
+    costs = []
+    for dag_id in ("first", "second", "third"):
+        add_dag(session, dag_id)
+        run = RunRows(session, dag_id, state="success")
+        run.report()
+        run.done()
+        client = client_of(READER_OF_ALL)
+        with counted_selects() as statements:
+            view = client.get("/s3_to_azure/api/history").json()
+        assert dag_id in view["dags"]
+        assert sum("xcom" in statement for statement in statements) == 1
+        costs.append(len(statements))
+    assert len(set(costs)) == 1
 
 
 def test_history_is_bounded(client_of: Clients) -> None:
