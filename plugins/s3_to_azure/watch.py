@@ -169,7 +169,7 @@ class Teller:
             self._notes.set(PROGRESS_KEY, progress_note(sight, self._progress.failures(), self._throughput.as_lists()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is worth more than its display
             self._notes = None
-            log.warning("Progress cannot be shown in the web UI (%s); the transfer goes on", error)
+            log.warning("Progress cannot be shown in the web UI (%.120s); the transfer goes on", error)
 
     @staticmethod
     def _earlier_throughput(notes: Notes) -> list[Stretch]:
