@@ -16,6 +16,8 @@ from s3_to_azure.stores.block_writer import SCOPE
 _LIFE_S: Final = 3600
 # Renewed this long before its end, so that no request arrives after it.
 _EARLY_S: Final = 900
+# As the SDK does: asked for earlier, the credential only gives the same token again.
+_TOKEN_EARLY_S: Final = 300
 
 
 class ContainerPass:
@@ -41,9 +43,9 @@ class ContainerPass:
             AzureError: There is no token to be had.
         """
         with self._lock:
-            query, bearer, until = self._kept
-            if time.time() > until - _EARLY_S:
-                query, bearer, until = self._kept = self._renewed()
+            query, bearer, renew_at = self._kept
+            if time.time() >= renew_at:
+                query, bearer, renew_at = self._kept = self._renewed()
         headers = {**self._fixed, "x-ms-date": _date(int(time.time()))}
         if bearer:
             headers["Authorization"] = bearer
@@ -53,10 +55,10 @@ class ContainerPass:
         credential, now = self._credential, time.time()
         if credential is None:
             # The account's URL holds a SAS.
-            return "", "", now + _LIFE_S + _EARLY_S
+            return "", "", now + _LIFE_S
         if hasattr(credential, "get_token"):
             token = credential.get_token(SCOPE)
-            return "", f"Bearer {token.token}", float(token.expires_on)
+            return "", f"Bearer {token.token}", float(token.expires_on) - _TOKEN_EARLY_S
         if isinstance(credential, AzureSasCredential):
             # Read anew each time: whoever made it may put a fresh one in.
             return credential.signature.lstrip("?"), "", 0.0
@@ -67,7 +69,7 @@ class ContainerPass:
             permission=ContainerSasPermissions(write=True, create=True),
             expiry=datetime.fromtimestamp(now + _LIFE_S, UTC),
         )
-        return sas, "", now + _LIFE_S
+        return sas, "", now + _LIFE_S - _EARLY_S
 
 
 @lru_cache(maxsize=2)
