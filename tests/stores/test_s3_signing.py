@@ -1,0 +1,104 @@
+"""The fast signature is botocore's signature."""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from s3_to_azure.stores.s3_signing import SigV4
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
+VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80)
+VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60).map(str.strip)
+HEADERS = st.dictionaries(st.from_regex(r"x-amz-[a-z]{1,12}(-[a-z0-9]{1,8})?", fullmatch=True), VALUES, max_size=4)
+ENDPOINTS = st.sampled_from(
+    [
+        "https://bucket.s3.eu-central-1.amazonaws.com",
+        "https://s3.amazonaws.com:443/bucket",
+        "http://127.0.0.1:9000/bucket",
+        "http://minio:80/bucket",
+        "http://minio:443/bucket",
+        "https://minio:80/a/path/bucket",
+        "http://[::1]:9000/bucket",
+        "https://s3.cn-north-1.amazonaws.com.cn/bucket.with.dots",
+    ]
+)
+MOMENTS = st.datetimes(datetime(2001, 1, 1), datetime(2099, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001 - made aware at once
+
+
+def by_botocore(credentials: Any, region: str, url: str, headers: dict[str, str], moment: datetime) -> dict[str, str]:
+    """Return the headers that botocore signs at that moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.auth.get_current_datetime", lambda: moment.replace(tzinfo=None), raising=True)
+        request = AWSRequest(method="GET", url=url, headers=headers)
+        S3SigV4Auth(credentials.get_frozen_credentials(), "s3", region).add_auth(request)
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+def fast(credentials: Any, region: str, url: str, headers: dict[str, str], moment: datetime) -> dict[str, str]:
+    """Return the headers that are signed fast at that moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
+        return SigV4(credentials, region).signed_fast(url, headers)
+
+
+@settings(max_examples=60)
+@given(
+    endpoint=ENDPOINTS,
+    key=KEYS,
+    version=st.none() | KEYS,
+    etag=VISIBLE,
+    headers=HEADERS,
+    credentials=st.builds(Credentials, st.just("AKID"), VISIBLE.filter(bool), st.none() | VISIBLE.filter(bool)),
+    region=st.sampled_from(["us-east-1", "eu-central-1"]),
+    moment=MOMENTS,
+)
+@example(
+    endpoint="http://127.0.0.1:9000/b",
+    key="a//b +%?#~ü",
+    version=None,
+    etag="e",
+    headers={"x-amz-a": "two  spaces"},
+    credentials=Credentials("AKID", "secret", "token"),
+    region="us-east-1",
+    moment=datetime(2026, 1, 1, tzinfo=UTC),
+)
+def test_same_signature_as_botocore(
+    endpoint: str,
+    key: str,
+    version: str | None,
+    etag: str,
+    headers: dict[str, str],
+    credentials: Credentials,
+    region: str,
+    moment: datetime,
+) -> None:
+    """For any key, version, ETag, header, token, port and moment."""
+    url = f"{endpoint}/{quote(key, safe='/~')}" + (f"?versionId={quote(version, safe='~')}" if version else "")
+    covered = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED", **headers}
+    ours = fast(credentials, region, url, covered, moment)
+    assert ours == by_botocore(credentials, region, url, covered, moment)
+
+
+def test_credentials_of_the_moment_sign() -> None:
+    """Refreshed ones are used from the next request on, and the day's key follows the day."""
+
+    class Refreshed:
+        def get_frozen_credentials(self) -> Any:
+            return Credentials(f"AKID{len(made)}", f"secret {len(made)}").get_frozen_credentials()
+
+    made: list[dict[str, str]] = []
+    signer = Refreshed()
+    moments = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in (1, 1, 2)]
+    for moment in moments:
+        url = "http://127.0.0.1:9000/b/k"
+        expected = by_botocore(signer, "us-east-1", url, {}, moment)
+        made.append(fast(signer, "us-east-1", url, {}, moment))
+        assert made[-1] == expected
+    assert len({headers["authorization"] for headers in made}) == 3
