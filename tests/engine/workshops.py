@@ -13,8 +13,8 @@ BUCKET: Final = "bucket"
 
 
 def workshop(source: ObjectSource, destination: BlobDestination, **settings: Any) -> Workshop:
-    """Return a workshop with blocks of 1 MiB; ``cancelled`` and ``progress`` go to it, the rest to its settings."""
-    own = {name: settings.pop(name) for name in ("cancelled", "progress") if name in settings}
+    """Return a workshop with blocks of 1 MiB; its own arguments go to it, the rest to its settings."""
+    own = {name: settings.pop(name) for name in ("cancelled", "progress", "small_lane") if name in settings}
     given: dict[str, Any] = {
         "retry": QUICK,
         "block_bytes": MIB,
