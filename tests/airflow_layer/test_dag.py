@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.addresses import parse_destination, parse_source
@@ -16,6 +17,7 @@ from s3_to_azure.cli import OK, main
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.engine.batches import MAX_TASKS
 from s3_to_azure.engine.checksums import INTEGRITY
+from s3_to_azure.engine.config import parse_size
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.names import metadata_from_azure
@@ -210,7 +212,7 @@ def test_filters_of_a_migration(migrate: Any, fill: Any, container: ContainerCli
 def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: ContainerClient) -> None:
     """Each copy checks what it is told."""
     fill(**{"in/a": b"1"})
-    ran = migrate({"bandwidth_limit": "0MiB"})
+    ran = migrate({"bandwidth_limit": "0.1B"})
     assert (ran.state, ran.only("copy").state) == ("failed", "failed")
     assert _blobs(container) == set()
 
@@ -278,6 +280,24 @@ def test_params_know_what_the_engine_takes() -> None:
     for name in params:
         assert params.get_param(name).description, name
         params.get_param(name).resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_taken"),
+    [
+        *((text, True) for text in ("1", "50MiB", "1.5 GB", "64k", "0.5GiB", "100 b", None)),
+        *((text, False) for text in ("", "0", "0.0MiB", "...", "1.2.3MiB", "MiB", "-1MiB", "1e6", "50 MiB/s", "5XiB")),
+    ],
+)
+def test_the_form_refuses_what_is_no_size(text: str | None, is_taken: bool) -> None:
+    """What the form takes as a limit the engine can use; anything else starts no run."""
+    limit = migration_dag("migration", "s3://bucket/a/", "az://container/b").params.get_param("bandwidth_limit")
+    if is_taken:
+        assert limit.resolve(text) == text
+        assert text is None or parse_size(text, name="bandwidth_limit") > 0
+    else:
+        with pytest.raises(ParamValidationError):
+            limit.resolve(text)
 
 
 @pytest.mark.parametrize("wrong", ["bucket/x/", "s3://", "s3:///x/", "az://bucket/x/", "s3://bucket/x", "s3://b_/x/"])
