@@ -52,13 +52,13 @@ def project(name: str = "s3-to-azure", *options: str, family: Family | None = No
     return Contender(name, command, settings, _OURS, family=family)
 
 
-def project_operator() -> Contender:
+def project_operator(name: str = "s3-to-azure's operator", *, family: Family | None = None) -> Contender:
     """This project's operator, its ``execute`` called as that of Airflow's own."""
 
     def command(_rig: Rig, family: Family) -> Command:
         return [sys.executable, PROGRAMS / "own_operator.py", *_keys(family)]
 
-    return Contender("s3-to-azure's operator", command, "defaults, called without a scheduler", _OURS)
+    return Contender(name, command, "defaults, called without a scheduler", _OURS, family=family)
 
 
 def python(name: str, code: str) -> Contender:

@@ -16,7 +16,7 @@ from benchmarks.contenders import (
     python,
     rclone,
 )
-from benchmarks.rig import PLAIN, S3_LIKE, TLS, Climate, Family
+from benchmarks.rig import DISTANT, PLAIN, S3_LIKE, TLS, Climate, Family
 
 GIB: Final = 1024 * MIB
 TINY: Final = Family("tiny", 1)
@@ -60,6 +60,16 @@ def _count(count: int, size_bytes: int, *options: str, note: str = "") -> Conten
     return project(f"{count:,} objects of {text}{note}", *options, family=family)
 
 
+_EMPTY_DAG: Final = """
+from airflow.sdk import dag, task
+@dag
+def empty():
+    @task
+    def nothing():
+        pass
+    nothing()
+empty()
+"""
 LARGE: Final = Family("large", 2 * GIB)
 
 SCENARIOS: Final = {
@@ -136,6 +146,20 @@ SCENARIOS: Final = {
             reference="rclone, 32 transfers",
         ),
         Scenario(
+            "small-far",
+            "6,000 objects of 10 KB, 30 ms to the first byte on both legs",
+            DISTANT,
+            Family("far", 10_000, 6_000),
+            (
+                project(),
+                project("s3-to-azure, 20 at once", "--objects-at-once", "20"),
+                rclone("rclone, 32 transfers", "--transfers", "32"),
+                rclone("rclone, 300 transfers", "--transfers", "300"),
+            ),
+            unit="objects",
+            reference="rclone, 300 transfers",
+        ),
+        Scenario(
             "medium",
             "1,000 objects of 1 MB, plain HTTP",
             PLAIN,
@@ -179,7 +203,21 @@ SCENARIOS: Final = {
             "Time and requests against the number of objects of 10 KB",
             PLAIN,
             NOTHING,
-            tuple(_count(count, 10_000) for count in (100, 1_000, 10_000)),
+            tuple(_count(count, 10_000) for count in (100, 1_000, 10_000, 100_000)),
+            unit="growth",
+        ),
+        Scenario(
+            "batch",
+            "What a task costs for 1, 100 and 10,000 objects of 10 KB",
+            PLAIN,
+            NOTHING,
+            (
+                python("airflow.sdk alone", "import airflow.sdk"),
+                *(
+                    project_operator(f"the operator, {count:,} objects", family=Family(f"batch{count}", 10_000, count))
+                    for count in (1, 100, 10_000)
+                ),
+            ),
             unit="growth",
         ),
         Scenario(
@@ -191,6 +229,7 @@ SCENARIOS: Final = {
                 python("nothing", "pass"),
                 python("airflow.sdk", "import airflow.sdk"),
                 python("the operator's module", "import s3_to_azure.operators"),
+                python("a DAG of one empty task", _EMPTY_DAG),
                 python("the example DAG's file", "import s3_to_azure_migration"),
                 python(
                     "Airflow's S3Hook and WasbHook",
