@@ -28,7 +28,7 @@ from s3_to_azure.stores.sdk_errors import AZURE, S3
 _PIECE_BYTES: Final = 64 * 1024
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 # Without a value: libcurl does not add them by itself.
-_NOT_SENT: Final = [b"Accept:", b"Expect:"]
+_NOT_SENT: Final = [b"Accept:", b"Expect:", b"User-Agent:"]
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 

@@ -1,0 +1,604 @@
+"""Small objects on libcurl, between real servers and against servers that keep to nothing."""
+
+import contextlib
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+import boto3
+import pytest
+from azure.core.credentials import AzureSasCredential
+from azure.storage.blob import BlobServiceClient, ContainerClient
+from botocore.exceptions import CredentialRetrievalError
+
+from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.engine.checksums import CRC64NVME
+from s3_to_azure.engine.errors import (
+    ConditionNotMet,
+    ConnectionFailed,
+    ConnectionMissing,
+    CredentialsRefused,
+    DamagedOnTheWay,
+    NameRefused,
+    ServerFailed,
+    SourceChanged,
+    Throttled,
+    TransferError,
+    UnexpectedAnswer,
+)
+from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ListedObject
+from s3_to_azure.engine.names import metadata_from_azure, metadata_to_azure
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
+from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.s3_options import ReadOptions
+from s3_to_azure.stores.small_lane import SmallLane, small_lane
+from tests.fakes.memory_source import EPOCH
+from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
+from tests.real_stores import azure_container, s3_source
+
+NEW = Condition(None)
+NOTHING = BlobContents({}, ContentHeaders())
+HOSTILE = [
+    "plain",
+    " outer spaces ",
+    "a b+c%20d?e=f&g#h",
+    "x//y///z",
+    "%2e%2e/%2F",
+    "ümläut/日本語/😀",
+    "quotes'\"`<>[]{}|^~",
+    "semi;colon:comma,at@dollar$star*(bang)!",
+    "é" * 500,
+]
+
+
+def until(lane: SmallLane, count: int = 1) -> list[Fetched | Stored | HandedBack]:
+    """Return the next ends; as many as there are to come."""
+    events: list[Fetched | Stored | HandedBack] = []
+    for _ in range(200):
+        if len(events) >= count:
+            return events
+        events += lane.finished(0.1)
+    raise AssertionError(f"{len(events)} of {count} ended")
+
+
+def refused(lane: SmallLane) -> TransferError:
+    """Return why the next one is handed back."""
+    (event,) = until(lane)
+    assert isinstance(event, HandedBack), event
+    return event.error
+
+
+def crc64(data: bytes) -> int:
+    """Return the CRC64."""
+    return CRC64NVME.digest(memoryview(data))
+
+
+@dataclass
+class Between:
+    """Both servers behind proxies, and a lane between them."""
+
+    s3: FaultyProxy
+    azure: FaultyProxy
+    source: S3Source
+    destination: AzureContainer
+    lane: SmallLane
+    s3_client: Any
+    bucket: str
+    container: ContainerClient
+
+    def put(self, key: str, data: bytes, **more: Any) -> ListedObject:
+        """Write an object; return it as a listing shows it."""
+        self.s3_client.put_object(Bucket=self.bucket, Key=key, Body=data, ChecksumAlgorithm="CRC64NVME", **more)
+        return next(item for item in self.source.list(self.bucket, key) if item.key == key)
+
+    def store(self, blob: str, data: bytes, condition: Condition = NEW, contents: BlobContents = NOTHING) -> None:
+        """Begin to write a blob."""
+        self.lane.store(blob, blob, data, crc64=crc64(data), contents=contents, condition=condition)
+
+
+@pytest.fixture
+def between(
+    s3_server: LocalS3, azure_server: LocalAzure, s3_client: Any, bucket: str, container: ContainerClient
+) -> Iterator[Between]:
+    """Give a lane between the real servers."""
+    with FaultyProxy(s3_server.endpoint_url) as s3, FaultyProxy(azure_server.account_url) as azure:
+        source = s3_source(s3_server, endpoint_url=s3.url)
+        destination = azure_container(azure_server, str(container.container_name), account_url=azure.url)
+        made = small_lane(source, destination)
+        assert made
+        lane = made()
+        yield Between(s3, azure, source, destination, lane, s3_client, bucket, container)
+        lane.close()
+        source.close()
+        destination.close()
+
+
+def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> None:
+    """One GET and one Put Blob for each object, whatever its key; Azure's own SDK reads the same back."""
+    said = {
+        "ContentType": 'text/plain; charset="utf-8"',
+        "ContentEncoding": "gzip",
+        "ContentLanguage": "de",
+        "ContentDisposition": 'attachment; filename="a b;c.txt"',
+        "CacheControl": "max-age=1, private",
+    }
+    user = {"empty": "", "plain": "a b", "percent": "100% %41", "under_score": "x" * 500, "dash-ed": "1"}
+    objects = {key: bytes([n]) * (1 + 7_000 * n) for n, key in enumerate(HOSTILE)}
+    for key, data in objects.items():
+        between.lane.fetch(key, between.put(key, data, Metadata=user, **said))
+    left = len(objects)
+    while left:
+        for event in until(between.lane):
+            assert not isinstance(event, HandedBack), event
+            if isinstance(event, Stored):
+                left -= 1
+                continue
+            version = event.version
+            assert version.metadata == user
+            assert version.checksum
+            assert version.checksum.value == crc64(event.body)
+            contents = BlobContents(metadata_to_azure(version.metadata), version.headers)
+            between.store(event.tag, event.body, contents=contents)
+    for key, data in objects.items():
+        there = between.container.get_blob_client(key)
+        assert there.download_blob(decompress=False).readall() == data
+        properties = there.get_blob_properties()
+        settings = properties.content_settings
+        assert metadata_from_azure(properties.metadata) == user
+        assert (
+            settings.content_type,
+            settings.content_encoding,
+            settings.content_language,
+            settings.content_disposition,
+            settings.cache_control,
+        ) == tuple(said.values())
+    assert between.s3.count("get whole") == between.azure.count("put blob") == len(objects)
+    paths = {unquote(request.path).partition("/")[2] for request in between.s3.seen if request.is_("get whole")}
+    assert paths == {f"{between.bucket}/{key}" for key in objects}
+    assert len(between.azure.seen) == len(objects)
+
+
+def test_invariant_1_object_that_changed_is_handed_back(between: Between) -> None:
+    """The GET is pinned; also where the server ignores that, the answer's own ETag is looked at."""
+    listed = between.put("k", b"first")
+    between.put("k", b"other")
+    between.lane.fetch("k", listed)
+    assert isinstance(refused(between.lane), SourceChanged)
+    between.s3.always("get whole", Forget(("if-match",)))
+    between.lane.fetch("k", listed)
+    assert isinstance(refused(between.lane), SourceChanged)
+
+
+def test_invariant_4_put_blob_is_under_its_condition(between: Between) -> None:
+    """No blob where there is to be none, this ETag where there is to be one; else nothing is replaced."""
+    blob = between.container.get_blob_client("k")
+    between.store("k", b"first")
+    assert until(between.lane) == [Stored("k")]
+    etag = str(blob.get_blob_properties().etag).strip('"')
+    for condition in (NEW, Condition("0x8D0000000000000")):
+        between.store("k", b"second", condition)
+        assert isinstance(refused(between.lane), ConditionNotMet)
+    assert blob.download_blob().readall() == b"first"
+    between.store("k", b"third", Condition(etag))
+    assert until(between.lane) == [Stored("k")]
+    assert blob.download_blob().readall() == b"third"
+    between.store("not there", b"x", Condition(etag))
+    assert isinstance(refused(between.lane), ConditionNotMet)
+
+
+def test_flipped_byte_on_either_leg_is_noticed(between: Between) -> None:
+    """On the way in by the checksum that came along, on the way out by Azure."""
+    data = b"0123456789" * 100
+    listed = between.put("k", data)
+    between.s3.always("get whole", Flip(500))
+    between.lane.fetch("k", listed)
+    (event,) = until(between.lane)
+    assert isinstance(event, Fetched)
+    assert event.version.checksum
+    assert event.version.checksum.value == crc64(data) != crc64(event.body)
+    between.azure.always("put blob", FlipRequest(500))
+    between.store("k", data)
+    assert isinstance(refused(between.lane), DamagedOnTheWay)
+    assert not between.container.get_blob_client("k").exists()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+def test_answer_cut_midway_is_handed_back(between: Between, reset: bool) -> None:
+    """Half a body is none, and the next request goes over a new connection."""
+    listed = between.put("k", b"x" * 200_000)
+    between.s3.fail("get whole", Cut(100_000, reset))
+    between.lane.fetch("k", listed)
+    assert isinstance(refused(between.lane), ConnectionFailed)
+    between.lane.fetch("k", listed)
+    (event,) = until(between.lane)
+    assert isinstance(event, Fetched)
+    assert len(event.body) == 200_000
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        BlobContents({"a": "x\r\nx-ms-evil: 1"}, ContentHeaders()),
+        BlobContents({"a\r\nx-ms-evil": "1"}, ContentHeaders()),
+        BlobContents({"ü": "1"}, ContentHeaders()),
+        BlobContents({"a": "日"}, ContentHeaders()),
+        BlobContents({"a": "nul\0"}, ContentHeaders()),
+        BlobContents({}, ContentHeaders(content_type="text/plain\nx-ms-evil: 1")),
+    ],
+)
+def test_what_is_no_header_is_never_sent(between: Between, contents: BlobContents) -> None:
+    """Whoever can name an object's metadata adds no header to our requests."""
+    between.store("k", b"x", contents=contents)
+    assert isinstance(refused(between.lane), UnexpectedAnswer)
+    between.lane.fetch("k", ListedObject(between.bucket, "k", 'e"\r\nx-evil: "', 1, EPOCH))
+    assert isinstance(refused(between.lane), UnexpectedAnswer)
+    assert between.azure.seen == []
+    assert between.s3.count("get whole") == 0
+
+
+@pytest.mark.parametrize("name", ["a/../b", "..", "./a"])
+def test_invariant_8_dot_segments_are_never_sent(between: Between, name: str) -> None:
+    """Neither a key nor a blob's name, and no request goes out for them."""
+    between.lane.fetch("k", ListedObject(between.bucket, name, "e", 1, EPOCH))
+    assert isinstance(refused(between.lane), NameRefused)
+    between.store(name, b"x")
+    assert isinstance(refused(between.lane), NameRefused)
+    assert between.azure.seen == []
+    assert between.s3.count("get whole") == 0
+
+
+def test_body_is_let_go_when_it_is_sent(between: Between) -> None:
+    """A handle that rests keeps no body: the memory budget does not know of it any more."""
+    data = uuid4().bytes * 1000
+    before = sys.getrefcount(data)
+    between.store("k", data)
+    assert sys.getrefcount(data) > before
+    assert until(between.lane) == [Stored("k")]
+    assert sys.getrefcount(data) == before
+
+
+def test_credentials_that_cannot_be_had_are_handed_back(between: Between) -> None:
+    """As the object's failure: the batch is not at fault."""
+
+    class Gone:
+        def get_frozen_credentials(self) -> None:
+            raise CredentialRetrievalError(provider="iam-role", error_msg="the metadata service is away")
+
+    listed = between.put("k", b"x")
+    between.source._credentials = Gone()
+    between.lane.fetch("k", listed)
+    assert isinstance(refused(between.lane), ConnectionMissing)
+
+
+# -- header signatures -------------------------------------------------------------------------------------------------
+
+
+def test_server_that_checks_signatures_accepts_the_lanes(rclone_server: LocalS3, azure_server: LocalAzure) -> None:
+    """And refuses those of another key; hostile keys and more signed headers included."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=rclone_server.endpoint_url,
+        aws_access_key_id=rclone_server.access_key,
+        aws_secret_access_key=rclone_server.secret_key,
+        region_name=rclone_server.region,
+    )
+    bucket = f"bucket-{uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+    keys = ["plain", "a b+c%20d?e=f&g#h", "ü/日本~", "semi;colon,at@dollar$(bang)!"]
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    client.close()
+    destination = azure_container(azure_server, "container")
+    shouted = rclone_server.endpoint_url.replace("127.0.0.1", "LOCALHOST")
+    for secret, endpoint in ((None, None), (None, shouted), ("another", None)):
+        source = s3_source(
+            rclone_server, secret_key=secret, endpoint_url=endpoint, reading=ReadOptions(requester_pays=True)
+        )
+        source._regions[bucket] = rclone_server.region
+        lane = SmallLane(source, destination, verify=(True, True))
+        for key in keys:
+            etag = next(item for item in s3_source(rclone_server).list(bucket, key) if item.key == key).etag
+            lane.fetch(key, ListedObject(bucket, key, etag, len(key.encode()), EPOCH))
+        for event in until(lane, len(keys)):
+            if secret:
+                assert isinstance(event, HandedBack)
+                assert isinstance(event.error, CredentialsRefused)
+            else:
+                assert isinstance(event, Fetched), event
+                assert event.body == event.tag.encode()
+        lane.close()
+        source.close()
+    destination.close()
+
+
+# -- servers that keep to nothing --------------------------------------------------------------------------------------
+
+
+class Says:
+    """A server that answers every request with the same bytes, whatever it was; with none, not at all."""
+
+    def __init__(self, answer: bytes, *, hang_up: bool = False) -> None:
+        """Listen on loopback."""
+        self.answer = answer
+        self.hang_up = hang_up
+        self.requests: list[bytes] = []
+        self.ended = threading.Semaphore(0)
+        """One for each connection that the client closed."""
+        self.connected = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connected += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            stream = connection.makefile("rb")
+            while True:
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    line = stream.readline()
+                    if not line:
+                        self.ended.release()
+                        return
+                    head += line
+                length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+                body = stream.read(int(length[1])) if length else b""
+                self.requests.append(head + body)
+                connection.sendall(self.answer)
+                if self.hang_up:
+                    return
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.close()
+
+
+BODY = b"0123456789"
+WANTED = ListedObject("bucket", "k", "e", len(BODY), EPOCH)
+HEAD = b'ETag: "e"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n'
+SIZED = HEAD + b"Content-Length: 10\r\n"
+
+
+@contextlib.contextmanager
+def against(server: LocalAzure, answer: bytes, *, hang_up: bool = False) -> Iterator[tuple[Says, SmallLane]]:
+    """Give a lane of which both ends are such a server."""
+    says = Says(answer, hang_up=hang_up)
+    nowhere = LocalS3(says.url, "access", "secret", "us-east-1")
+    source = s3_source(nowhere)
+    source._regions["bucket"] = "us-east-1"
+    destination = azure_container(server, "container", account_url=f"{says.url}/account")
+    lane = SmallLane(source, destination, verify=(True, True))
+    try:
+        yield says, lane
+    finally:
+        lane.close()
+        source.close()
+        destination.close()
+        says.close()
+
+
+ANSWERS: dict[str, tuple[bytes, type[TransferError] | None]] = {
+    "as it should be": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY, None),
+    "more behind its length": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY + b"more", None),
+    "early hints before it": (
+        b'HTTP/1.1 103 Early Hints\r\nETag: "other"\r\nx-amz-meta-a: no\r\n\r\n'
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY,
+        None,
+    ),
+    "too long": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 11\r\n\r\n" + BODY + b"x", UnexpectedAnswer),
+    "far too long": (
+        b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 900000\r\n\r\n" + bytes(900_000),
+        ConnectionFailed,
+    ),
+    "too short": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 9\r\n\r\n" + BODY[:9], UnexpectedAnswer),
+    "ends early": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY[:9], ConnectionFailed),
+    "in chunks": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + HEAD + b"\r\na\r\n" + BODY + b"\r\n0\r\n\r\n",
+        UnexpectedAnswer,
+    ),
+    "chunks with another length": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + SIZED + b"\r\n5\r\n01234\r\n0\r\n\r\n",
+        ConnectionFailed,
+    ),
+    "no length": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"\r\n" + BODY, UnexpectedAnswer),
+    "206": (b"HTTP/1.1 206 Partial Content\r\n" + SIZED + b"\r\n" + BODY, UnexpectedAnswer),
+    "another version": (b'HTTP/1.1 200 OK\r\nETag: "f"\r\nContent-Length: 10\r\n\r\n' + BODY, SourceChanged),
+    "412": (b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n", SourceChanged),
+    "503": (b"HTTP/1.1 503 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", Throttled),
+    "500": (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ServerFailed),
+    "redirect": (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\n" + SIZED + b"\r\n" + BODY, UnexpectedAnswer),
+    "permanent redirect": (b"HTTP/1.1 301 Away\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
+    "no HTTP": (b"0123456789", ConnectionFailed),
+    "nothing": (b"", ConnectionFailed),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_only_the_answer_that_was_asked_for_is_taken(azure_server: LocalAzure, name: str) -> None:
+    """Any other is handed back, after one request: nothing is followed, decoded or sent again."""
+    answer, expected = ANSWERS[name]
+    with against(azure_server, answer, hang_up=True) as (says, lane):
+        lane.fetch("t", WANTED)
+        if expected is None:
+            (event,) = until(lane)
+            assert isinstance(event, Fetched)
+            assert (event.tag, event.body, event.version.etag, event.version.metadata) == ("t", BODY, "e", {})
+        else:
+            error = refused(lane)
+            assert type(error) is expected
+            assert error.attributes.get("retry_after_s") == (7.0 if name == "503" else None)
+        assert len(says.requests) == 1
+        assert says.requests[0].startswith(b"GET /bucket/k HTTP/1.1\r\n")
+
+
+def test_values_are_kept_byte_for_byte(azure_server: LocalAzure) -> None:
+    """Raw UTF-8 in a header may end in a byte that Python takes for a space; a body is never decoded."""
+    value = "voilà".encode()
+    assert value.endswith(b"\xa0")
+    more = b"Content-Encoding: gzip\r\nx-amz-meta-a: \t" + value + b" \r\nX-Amz-Meta-B:\r\n"
+    with against(azure_server, b"HTTP/1.1 200 OK\r\n" + more + SIZED + b"\r\n" + BODY) as (_, lane):
+        lane.fetch("t", WANTED)
+        (event,) = until(lane)
+    assert isinstance(event, Fetched)
+    assert event.version.metadata == {"a": value.decode("latin-1"), "b": ""}
+    assert event.version.headers.content_encoding == "gzip"
+    assert event.body == BODY
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
+        (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
+        (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 7\r\n\r\n", Throttled),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ServerFailed),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nab", ConnectionFailed),
+        (b"", ConnectionFailed),
+    ],
+)
+def test_only_201_means_stored(azure_server: LocalAzure, answer: bytes, expected: type[TransferError] | None) -> None:
+    """Any other answer is handed back, after one request."""
+    with against(azure_server, answer, hang_up=True) as (says, lane):
+        lane.store("t", "b", BODY, crc64=crc64(BODY), contents=NOTHING, condition=NEW)
+        if expected is None:
+            assert until(lane) == [Stored("t")]
+        else:
+            assert type(refused(lane)) is expected
+    assert len(says.requests) == 1
+    assert says.requests[0].startswith(b"PUT /account/container/b?")
+    assert says.requests[0].endswith(b"\r\n\r\n" + BODY)
+
+
+def test_only_headers_that_were_meant_are_sent(azure_server: LocalAzure) -> None:
+    """Host and Content-Length are all that libcurl adds: no name and version of it either."""
+
+    def names(request: bytes) -> set[str]:
+        head = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
+        return {line.partition(":")[0].lower() for line in head}
+
+    with against(azure_server, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n") as (says, lane):
+        lane.fetch("t", WANTED)
+        until(lane)
+        lane.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=Condition("0x1"))
+        until(lane)
+    assert names(says.requests[0]) == {
+        "host",
+        "accept-encoding",
+        "authorization",
+        "if-match",
+        "x-amz-checksum-mode",
+        "x-amz-content-sha256",
+        "x-amz-date",
+    }
+    assert names(says.requests[1]) == {
+        "host",
+        "content-length",
+        "content-type",
+        "if-match",
+        "x-ms-blob-type",
+        "x-ms-content-crc64",
+        "x-ms-date",
+        "x-ms-version",
+    }
+
+
+def test_connections_are_reused(azure_server: LocalAzure) -> None:
+    """A hundred requests, four at a time, take four connections; a server that hangs up costs new ones."""
+    good = ANSWERS["as it should be"][0]
+    with against(azure_server, good) as (says, lane):
+        for _ in range(25):
+            for tag in range(4):
+                lane.fetch(tag, WANTED)
+            assert all(isinstance(event, Fetched) for event in until(lane, 4))
+        assert (len(says.requests), says.connected) == (100, 4)
+    with against(azure_server, good, hang_up=True) as (says, lane):
+        for _ in range(5):
+            lane.fetch("t", WANTED)
+            assert isinstance(until(lane)[0], Fetched)
+        assert len(says.requests) == 5
+
+
+@pytest.mark.parametrize("leg", ["GET", "PUT"])
+def test_closing_breaks_off_what_is_under_way(azure_server: LocalAzure, leg: str) -> None:
+    """The server sees every connection end, and the handles are free of their bodies."""
+    data = uuid4().bytes * 1000
+    before = sys.getrefcount(data)
+    with against(azure_server, b"") as (says, lane):
+        for tag in range(3):
+            if leg == "GET":
+                lane.fetch(tag, WANTED)
+            else:
+                lane.store(tag, "b", data, crc64=1, contents=NOTHING, condition=NEW)
+        while len(says.requests) < 3:
+            assert lane.finished(0.05) == []
+        lane.close()
+        for _ in range(3):
+            assert says.ended.acquire(timeout=10)
+    assert sys.getrefcount(data) == before
+
+
+def test_server_that_is_not_there_tells_no_url(azure_server: LocalAzure) -> None:
+    """Libcurl's own words hold the URL, and with it the SAS."""
+    nowhere = replace(azure_server, account_url="http://127.0.0.1:1/account")
+    destination = azure_container(nowhere, "container", credential=AzureSasCredential("sv=1&sig=verysecret"))
+    source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
+    source._regions["bucket"] = "us-east-1"
+    lane = SmallLane(source, destination, verify=(True, True))
+    lane.fetch("t", WANTED)
+    lane.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
+    for event in until(lane, 2):
+        assert isinstance(event, HandedBack)
+        assert isinstance(event.error, ConnectionFailed)
+        said = f"{event.error}{event.error.attributes}{event.error.__cause__!r}"
+        assert "libcurl's error 7" in said
+        assert not re.search("http:|sig|verysecret|Signature", said)
+    lane.close()
+    source.close()
+    destination.close()
+
+
+def test_server_that_says_nothing_is_left(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the read timeout, as everywhere."""
+    monkeypatch.setattr("s3_to_azure.stores.small_lane.READ_TIMEOUT_S", 1.0)
+    with against(azure_server, b"") as (_, lane):
+        lane.fetch("t", WANTED)
+        error = refused(lane)
+    assert isinstance(error, ConnectionFailed)
+    assert "libcurl's error 28" in str(error)
+
+
+def test_environment_names_no_proxy_for_it(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the entry points no variable sends the bytes elsewhere."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with against(azure_server, ANSWERS["as it should be"][0]) as (_, lane):
+        lane.fetch("t", WANTED)
+        assert isinstance(until(lane)[0], Fetched)
+
+
+def test_no_lane_where_a_proxy_is_in_between(azure_server: LocalAzure) -> None:
+    """Only requests knows proxies; everything takes the ordinary way then."""
+    from s3_to_azure.stores.azure import service_client  # noqa: PLC0415
+
+    client = BlobServiceClient(azure_server.account_url, credential=AzureSasCredential("sig=x"))
+    behind = service_client(client, lanes=1, proxies={"http": "http://127.0.0.1:1"})
+    source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
+    assert small_lane(source, AzureContainer(behind, "container")) is None
+    source.close()
+    behind.close()
