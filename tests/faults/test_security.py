@@ -23,11 +23,14 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.checksums import CRC64NVME
 from s3_to_azure.engine.errors import CertificateRefused, TransferError
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ObjectVersion
+from s3_to_azure.engine.many import copy_many
+from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.environment import botocore_config
+from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.small_lane import SmallLane, small_lane
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.fakes.memory_source import EPOCH
 from tests.faults.conftest import Clouds
@@ -138,6 +141,74 @@ def test_trusted_when_told(
     destination.close()
 
 
+def ends(lane: SmallLane) -> list[Fetched | Stored | HandedBack]:
+    """Return the next ends of a lane."""
+    return next(events for _ in range(100) if (events := list(lane.finished(0.1))))
+
+
+LISTED = ListedObject("some-bucket", "k", "etag", 10, EPOCH)
+
+
+def store_one(lane: SmallLane) -> None:
+    """Begin to write a blob."""
+    data, nothing = b"x", BlobContents({}, ContentHeaders())
+    lane.store("t", "b", data, crc64=CRC64NVME.digest(memoryview(data)), contents=nothing, condition=Condition(None))
+
+
+def test_small_objects_are_not_sent_where_nothing_is_trusted(
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    s3_over_tls: FaultyProxy,
+    azure_over_tls: FaultyProxy,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither leg sends a request over a connection that is not trusted, whatever the environment says."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(certificate))
+    source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
+    source._regions["some-bucket"] = "us-east-1"
+    destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
+    made = small_lane(source, destination)
+    assert made
+    lane = made()
+    acts: list[Callable[[], None]] = [lambda: lane.fetch("t", LISTED), lambda: store_one(lane)]
+    for act in acts:
+        act()
+        (event,) = ends(lane)
+        assert isinstance(event, HandedBack)
+        assert "libcurl's error 60" in str(event.error)
+    assert s3_over_tls.seen == azure_over_tls.seen == []
+    lane.close()
+    source.close()
+    destination.close()
+
+
+@pytest.mark.parametrize("told", ["bundle", "off"])
+def test_small_objects_go_where_is_trusted_when_told(
+    clouds: Clouds, s3_over_tls: FaultyProxy, azure_over_tls: FaultyProxy, certificate: Path, told: str
+) -> None:
+    """With its CA bundle, or with verification switched off in words, the same servers are used, over TLS."""
+    verify: bool | str = str(certificate) if told == "bundle" else False
+    clouds.put(b"0123456789")
+    source = s3_source(clouds.s3_server, endpoint_url=s3_over_tls.url, verify=verify)
+    source._regions[clouds.bucket] = "us-east-1"
+    name = str(clouds.container.container_name)
+    destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
+    made = small_lane(source, destination)
+    assert made
+    lane = made()
+    lane.fetch("t", next(iter(clouds.source.list(clouds.bucket, "k"))))
+    (event,) = ends(lane)
+    assert isinstance(event, Fetched)
+    store_one(lane)
+    assert ends(lane) == [Stored("t")]
+    assert (s3_over_tls.count("get whole"), azure_over_tls.count("put blob")) == (1, 1)
+    lane.close()
+    source.close()
+    destination.close()
+
+
 def test_trust_is_not_taken_from_the_environment(
     s3_server: LocalS3,
     azure_server: LocalAzure,
@@ -232,6 +303,17 @@ def leaks(text: str, secrets: set[str]) -> list[str]:
     return [form for form in forms if form in text]
 
 
+def copied_on_the_lane(clouds: Clouds, source: S3Source, destination: AzureContainer, key: str) -> list[TransferError]:
+    """Copy an object by the small objects' way, and by the ordinary one where that fails; return the errors."""
+    data = some_bytes(1000)
+    clouds.put(data, key)
+    etag = clouds.s3_client.head_object(Bucket=clouds.bucket, Key=key)["ETag"].strip('"')
+    listed = ListedObject(clouds.bucket, key, etag, len(data), EPOCH)
+    with workshop(source, destination, small_lane=small_lane(source, destination)) as shop:
+        outcomes = list(copy_many(shop, [task(key, clouds.bucket, listed=listed, condition=Condition(None))]))
+    return [outcome.error for outcome in outcomes if outcome.error]
+
+
 def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: Everything) -> None:
     """At DEBUG, over copies that succeed and that fail in every way, no key, token, SAS or signature is written."""
     data = some_bytes(2 * MIB + 5)
@@ -261,12 +343,13 @@ def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: E
                 except TransferError as error:
                     errors.append(error)
                     logging.getLogger("a caller's own").exception("it failed")
+            errors += copied_on_the_lane(clouds, source, destination, f"{key} small")
         destination.close()
     source.close()
     secrets |= clouds.s3.secrets | clouds.azure.secrets
     secrets |= {unquote(secret) for secret in secrets}
     assert len(secrets) > 20
-    assert len(errors) >= 3 * 5
+    assert len(errors) >= 2 * 3 * 5
     text = "\n".join(everything.lines)
     assert len(everything.lines) > 100
     assert leaks(text, secrets) == []

@@ -1,0 +1,269 @@
+"""Many small objects on their short way while either side fails; named by docs/design.md's promises and invariants."""
+
+import random
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from s3_to_azure.engine.errors import (
+    BlobLeased,
+    ContainerNotFound,
+    CredentialsRefused,
+    DamagedOnTheWay,
+    DestinationConflict,
+    ForeignBlocks,
+    IntegrityError,
+    ObjectNotFound,
+)
+from s3_to_azure.engine.many import copy_many
+from s3_to_azure.engine.model import Condition
+from s3_to_azure.engine.transfer import Outcome
+from s3_to_azure.engine.workshop import CopyTask
+from s3_to_azure.stores.small_lane import small_lane
+from tests.engine.workshops import QUICK, some_bytes, task, workshop
+from tests.faults.conftest import Clouds
+from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Lose, Request, Stall
+
+SIZE = 20_000
+COUNT = 12
+NEW = Condition(None)
+SLOW_DOWN = Answer(503, {"Retry-After": "0"}, b"<Error><Code>SlowDown</Code></Error>")
+INTERNAL = Answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
+BUSY = Answer(503, {"x-ms-error-code": "ServerBusy", "Retry-After": "0"})
+BROKEN = Answer(500, {"x-ms-error-code": "InternalError"})
+LEGS = ["get whole", "put blob"]
+
+
+def content(n: int) -> bytes:
+    """Return the bytes of the object of that number."""
+    return some_bytes(SIZE, seed=n)
+
+
+def planned(clouds: Clouds, count: int = COUNT) -> list[CopyTask]:
+    """Write so many objects; return the tasks of a plan that found no blob for any."""
+    for n in range(count):
+        clouds.put(content(n), f"k{n:02}")
+    return [task(item.key, clouds.bucket, listed=item, condition=NEW) for item in clouds.source.list(clouds.bucket, "")]
+
+
+def copied(clouds: Clouds, tasks: Iterable[CopyTask], **settings: Any) -> dict[str, Outcome]:
+    """Copy as the shipped entry points do; return the outcome of each, of which there is one."""
+    tasks = list(tasks)
+    lane = small_lane(clouds.source, clouds.destination)
+    assert lane
+    with workshop(clouds.source, clouds.destination, small_lane=lane, **settings) as shop:
+        outcomes = list(copy_many(shop, tasks))
+        now = shop.progress.snapshot()
+    found = {outcome.receipt.key: outcome for outcome in outcomes}
+    assert len(outcomes) == len(found) == len(tasks)
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    assert (now.objects_done, now.objects_failed) == (len(tasks) - failed, failed)
+    return found
+
+
+def all_there(clouds: Clouds, found: dict[str, Outcome]) -> None:
+    """Each was copied and proven, and each blob is its object."""
+    for n, (key, outcome) in enumerate(sorted(found.items())):
+        assert (outcome.receipt.status, outcome.receipt.verified_by) == ("copied", "crc64nvme"), outcome.error
+        assert clouds.blob(key) == content(n)
+
+
+def some_of(kind: str, every: int, *faults: Fault) -> Callable[[Request], Fault | None]:
+    """Return a plan in which each so-manyth request of that kind meets the next of the faults; the first one does."""
+    lock, seen = threading.Lock(), [0]
+
+    def plan(request: Request) -> Fault | None:
+        if not request.is_(kind):
+            return None
+        with lock:
+            seen[0] += 1
+            number = seen[0] - 1
+        return None if number % every else faults[number // every % len(faults)]
+
+    return plan
+
+
+def test_two_requests_for_each_object(clouds: Clouds) -> None:
+    """The short way is taken: nothing but one GET and one Put Blob goes over the wire for an object."""
+    tasks = planned(clouds)
+    before = len(clouds.s3.seen)
+    all_there(clouds, copied(clouds, tasks))
+    kinds = [request.kind for request in (*clouds.s3.seen[before:], *clouds.azure.seen)]
+    assert sorted(kinds) == sorted(["head", *(LEGS * COUNT)])
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
+def test_promise_2_storm_on_both_legs(clouds: Clouds, seed: int) -> None:
+    """Three in ten requests are refused or fail on either side: every object arrives."""
+    tasks = planned(clouds)
+    chance, lock = random.Random(seed), threading.Lock()
+
+    def storm(*faults: Fault) -> Callable[[Request], Fault | None]:
+        def plan(request: Request) -> Fault | None:
+            with lock:
+                met = chance.random() < 0.3 and request.kind in (*LEGS, "get range")
+                return chance.choice(faults) if met else None
+
+        return plan
+
+    clouds.s3.plan, clouds.azure.plan = storm(SLOW_DOWN, INTERNAL), storm(BUSY, BROKEN)
+    patient = replace(QUICK, attempts=12)
+    all_there(clouds, copied(clouds, tasks, retry=patient))
+    assert clouds.s3.faults > 0
+    assert clouds.azure.faults > 0
+
+
+@pytest.mark.parametrize(
+    ("leg", "faults"),
+    [
+        ("get whole", [Cut(0), Cut(SIZE // 2), Cut(0, reset=True), Cut(SIZE // 2, reset=True), Flip(7)]),
+        ("put blob", [CutRequest(0), CutRequest(SIZE // 2), FlipRequest(7)]),
+    ],
+    ids=LEGS,
+)
+def test_promise_3_cut_reset_or_damaged_midway(clouds: Clouds, leg: str, faults: list[Fault]) -> None:
+    """Half a body, or one with a flipped bit, is never committed; the object is read and written again."""
+    tasks = planned(clouds)
+    side = clouds.s3 if leg == "get whole" else clouds.azure
+    side.plan = some_of(leg, 2, *faults)
+    all_there(clouds, copied(clouds, tasks))
+    assert side.faults >= len(faults)
+
+
+@pytest.mark.parametrize(
+    "after_bytes",
+    # libcurl's measure of speed is a mean over some seconds, which go on top of the timeout once bytes have come.
+    [0, pytest.param(1000, marks=pytest.mark.slow)],
+)
+def test_promise_2_stalled_sockets_are_given_up(
+    clouds: Clouds, monkeypatch: pytest.MonkeyPatch, after_bytes: int
+) -> None:
+    """Connections that say nothing more are left after the read timeout, on either leg; the others go on."""
+    monkeypatch.setattr("s3_to_azure.stores.small_lane.READ_TIMEOUT_S", 1.0)
+    tasks = planned(clouds, 6)
+    clouds.s3.fail("get whole", Stall(after_bytes))
+    clouds.azure.fail("put blob", Stall(0))
+    all_there(clouds, copied(clouds, tasks))
+    assert (clouds.s3.faults, clouds.azure.faults) == (1, 1)
+
+
+@pytest.mark.parametrize(("leg", "fault"), [("get whole", Flip(7)), ("put blob", FlipRequest(7))], ids=LEGS)
+def test_promise_3_damage_that_stays_is_never_committed(clouds: Clouds, leg: str, fault: Fault) -> None:
+    """Invariant 5 too: each object fails with the reason, and what was there before stays."""
+    tasks = planned(clouds, 4)
+    clouds.container.upload_blob("k00", b"the previous good blob")
+    before = clouds.destination.head("k00")
+    tasks[0] = replace(tasks[0], condition=Condition.of(before))
+    (clouds.s3 if leg == "get whole" else clouds.azure).always(leg, fault)
+    found = copied(clouds, tasks)
+    expected = IntegrityError if leg == "get whole" else DamagedOnTheWay
+    assert {type(outcome.error) for outcome in found.values()} == {expected}
+    assert clouds.blob("k00") == b"the previous good blob"
+    assert [blob.name for blob in clouds.container.list_blobs()] == ["k00"]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
+def test_invariant_6_lost_answer_is_looked_up(clouds: Clouds, there: bool) -> None:
+    """The blob was written, its answer lost: that is found out, and is a success."""
+    tasks = planned(clouds)
+    if there:
+        for number, one in enumerate(tasks):
+            clouds.container.upload_blob(one.blob, b"before")
+            tasks[number] = replace(one, condition=Condition.of(clouds.destination.head(one.blob)))
+    clouds.azure.plan = some_of("put blob", 3, Lose())
+    all_there(clouds, copied(clouds, tasks, overwrite="always"))
+    assert clouds.azure.faults >= COUNT // 3
+
+
+def test_invariant_1_object_overwritten_or_deleted_since_the_listing(clouds: Clouds) -> None:
+    """The new version is copied, never a mixture; one that is gone fails and leaves no blob."""
+    tasks = planned(clouds, 4)
+    clouds.put(content(77), "k01")
+    clouds.s3_client.delete_object(Bucket=clouds.bucket, Key="k02")
+    found = copied(clouds, tasks)
+    assert isinstance(found["k02"].error, ObjectNotFound)
+    assert not clouds.is_there("k02")
+    assert {key: clouds.blob(key) for key in ("k00", "k01", "k03")} == {
+        "k00": content(0),
+        "k01": content(77),
+        "k03": content(3),
+    }
+    assert tasks[1].listed
+    assert found["k01"].receipt.etag != tasks[1].listed.etag
+
+
+def test_invariant_4_blob_written_since_the_plan_is_never_replaced(clouds: Clouds) -> None:
+    """Neither one where there was none, nor one that was another."""
+    tasks = planned(clouds, 4)
+    clouds.container.upload_blob("k01", b"before")
+    tasks[1] = replace(tasks[1], condition=Condition.of(clouds.destination.head("k01")))
+    clouds.container.upload_blob("k01", b"theirs", overwrite=True)
+    clouds.container.upload_blob("k02", b"theirs too")
+    found = copied(clouds, tasks)
+    conflicts = {key for key, outcome in found.items() if isinstance(outcome.error, DestinationConflict)}
+    assert conflicts == {"k01", "k02"}
+    assert (clouds.blob("k01"), clouds.blob("k02")) == (b"theirs", b"theirs too")
+    assert (clouds.blob("k00"), clouds.blob("k03")) == (content(0), content(3))
+
+
+def test_invariant_5_lease_held(clouds: Clouds) -> None:
+    """A leased blob fails alone, and stays."""
+    tasks = planned(clouds, 3)
+    clouds.container.upload_blob("k01", b"before").acquire_lease()
+    tasks[1] = replace(tasks[1], condition=Condition.of(clouds.destination.head("k01")))
+    found = copied(clouds, tasks)
+    assert isinstance(found["k01"].error, BlobLeased)
+    assert clouds.blob("k01") == b"before"
+    assert found["k00"].receipt.status == found["k02"].receipt.status == "copied"
+
+
+def test_invariant_7_leftover_blocks(clouds: Clouds) -> None:
+    """Those of our id's length are ignored; those of another tool leave the blob as it is, or give way whole."""
+    tasks = planned(clouds, 4)
+    clouds.container.get_blob_client("k01").stage_block("f" * 52, b"foreign")
+    clouds.container.get_blob_client("k02").stage_block("short", b"foreign")
+    found = copied(clouds, tasks)
+    for n in (0, 1, 3):
+        assert found[f"k{n:02}"].receipt.status == "copied"
+        assert clouds.blob(f"k{n:02}") == content(n)
+    assert isinstance(found["k02"].error, ForeignBlocks)
+    assert clouds.staged("k02") == [7]
+
+
+def test_container_deleted_midway(clouds: Clouds) -> None:
+    """Each object that did not arrive before says so, by the container's name."""
+    tasks = planned(clouds)
+    gone = threading.Event()
+
+    def plan(request: Request) -> Fault | None:
+        if request.is_("put blob") and request.number >= 3 and not gone.is_set():
+            gone.set()
+            clouds.container.delete_container()
+        return Answer(404, {"x-ms-error-code": "ContainerNotFound"}) if gone.is_set() else None
+
+    clouds.azure.plan = plan
+    found = copied(clouds, tasks)
+    failed = [outcome.error for outcome in found.values() if outcome.error]
+    assert len(failed) >= COUNT - 4
+    assert all(isinstance(error, ContainerNotFound) for error in failed)
+    assert all(str(clouds.container.container_name) in str(error) for error in failed)
+
+
+@pytest.mark.parametrize("side", ["S3", "Azure Blob Storage"])
+def test_promise_4_credentials_that_end_midway(clouds: Clouds, side: str) -> None:
+    """Each object is accounted for, and the error says whose credentials to renew."""
+    tasks = planned(clouds)
+    expired = Answer(400, {}, b"<Error><Code>ExpiredToken</Code></Error>")
+    denied = Answer(403, {"x-ms-error-code": "AuthenticationFailed"})
+    proxy, fault = (clouds.s3, expired) if side == "S3" else (clouds.azure, denied)
+    begun = len(proxy.seen)
+    proxy.plan = lambda request: fault if request.number >= begun + 5 else None
+    found = copied(clouds, tasks)
+    failed = [outcome.error for outcome in found.values() if outcome.error]
+    assert 1 <= len(failed) < COUNT
+    for error in failed:
+        assert isinstance(error, CredentialsRefused)
+        assert side in str(error)
