@@ -18,6 +18,7 @@ from s3_to_azure.engine.errors import (
     Cancelled,
     ConnectionFailed,
     IntegrityUnavailable,
+    ObjectNotFound,
     SourceChanged,
     Throttled,
     TransferError,
@@ -401,6 +402,20 @@ def test_one_success_begins_the_count_anew() -> None:
     with workshop(source, destination, small_lane=lambda: lane) as shop:
         assert len(list(copy_many(shop, tasks))) == 400
     assert len(lane.fetched) == 400
+
+
+def test_what_is_said_of_the_object_is_not_held_against_the_way() -> None:
+    """A folder of archived or deleted objects does not cost the others the short way."""
+    source, tasks = filled(100)
+    gone, there = tasks[:90], tasks[90:]
+    for one in gone:
+        source.delete(BUCKET, one.key)
+    destination = MemoryDestination()
+    lane = MemoryLane(source, destination)
+    with workshop(source, destination, small_lane=lambda: lane) as shop:
+        outcomes = list(copy_many(shop, tasks))
+    assert sum(isinstance(outcome.error, ObjectNotFound) for outcome in outcomes) == 90
+    assert lane.stored == [one.blob for one in there]
 
 
 class Stalled(MemorySource):

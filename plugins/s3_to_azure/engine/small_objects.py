@@ -15,7 +15,15 @@ from typing import Final
 from s3_to_azure.engine import checksums, proof
 from s3_to_azure.engine.belongings import Belongings
 from s3_to_azure.engine.checksums import CRC64NVME, READBACK, REREAD
-from s3_to_azure.engine.errors import Throttled, TransferError
+from s3_to_azure.engine.errors import (
+    ConditionNotMet,
+    NameRefused,
+    ObjectArchived,
+    ObjectNotFound,
+    SourceChanged,
+    Throttled,
+    TransferError,
+)
 from s3_to_azure.engine.evidence import Evidence
 from s3_to_azure.engine.lanes import Climb
 from s3_to_azure.engine.ledger import Ledger
@@ -33,6 +41,8 @@ _AT_ONCE: Final = 32
 _FIRST_AT_ONCE: Final = 16
 # So many in a row mean that something in between does not let them through.
 _MOST_HANDED_BACK: Final = 64
+# What a service says of one object: its way here is open.
+_OF_THE_OBJECT: Final = (ObjectArchived, ObjectNotFound, SourceChanged, ConditionNotMet, NameRefused)
 _LONGEST_PAUSE_S: Final = 120.0
 _POLL_S: Final = 0.05
 
@@ -191,6 +201,8 @@ class SmallObjects:
 
     def _note(self, event: Fetched | Stored | HandedBack) -> None:
         if not isinstance(event, HandedBack):
+            return
+        if isinstance(event.error, _OF_THE_OBJECT):
             return
         self._handed_back_in_a_row += 1
         if self._handed_back_in_a_row == _MOST_HANDED_BACK:
