@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from s3_to_azure.engine.errors import UnexpectedAnswer
 from s3_to_azure.stores.http_connections import HttpConnections, connections
 from s3_to_azure.stores.requests_session import GuardedSession
 
@@ -178,3 +179,18 @@ def test_proxy_is_used(server: Server) -> None:
         assert answer.status == 200
     assert server.seen[0][0] == "GET http://storage.invalid/c/k"
     made.close()
+
+
+@pytest.mark.parametrize(("name", "value"), [("If-Match", '"e"\r\nx-evil: "'), ("If-Match", '"日"'), ("a\r\nb", "1")])
+def test_what_is_no_header_is_never_sent(server: Server, name: str, value: str) -> None:
+    """One object's failure, not the batch's end; the value is not told, and the next request goes its way."""
+    with _both("bare") as http_:
+        with (
+            pytest.raises(UnexpectedAnswer, match="no header") as refused,
+            http_.answer("GET", server.url, {name: value}),
+        ):
+            pytest.fail("answered")
+        assert value not in str(refused.value)
+        assert server.seen == []
+        with http_.answer("GET", server.url, {}) as answer:
+            assert answer.status == 200

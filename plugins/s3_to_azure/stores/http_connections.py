@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import certifi
 
+from s3_to_azure.engine.errors import UnexpectedAnswer
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
 
 # What an idle connection does when the server has closed it. Every request here is safe to send again.
@@ -65,6 +66,7 @@ class HttpConnections:
         Raises:
             OSError: The connection failed.
             http.client.HTTPException: The answer was none.
+            UnexpectedAnswer: A header is none; nothing was sent.
         """
         parts = urlsplit(url)
         host = (parts.scheme, parts.netloc)
@@ -157,7 +159,13 @@ def _exchange(
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection.putrequest(method, target, skip_accept_encoding=True)
     for name, value in headers.items():
-        connection.putheader(name, value)
+        try:
+            connection.putheader(name, value)
+        except ValueError:
+            # The server's own words, such as an ETag with a line break. The value may be a secret.
+            raise UnexpectedAnswer(
+                service="the HTTP client", thing=repr(name), detail="it is no header; nothing was sent"
+            ) from None
     connection.endheaders()
     if body is not None and len(body):
         connection.send(body)
