@@ -174,3 +174,31 @@ def test_a_strange_file_among_receipts_is_bad_state() -> None:
     files.files[f"{folder_of(BATCH)}notes.txt"] = b""
     with pytest.raises(BadState):
         list(read_receipts(files, BATCH))
+
+
+def test_receipt_as_json_is_the_contract() -> None:
+    """Names and order are what docs/design.md promises, and the values go through JSON and back."""
+    names = [
+        "bucket",
+        "key",
+        "etag",
+        "size_bytes",
+        "container",
+        "blob",
+        "status",
+        "reason",
+        "verified_by",
+        "checksum",
+        "blocks",
+        "blocks_resumed",
+        "bytes_sent",
+        "retries",
+        "seconds",
+        "started_at",
+        "try_number",
+    ]
+    receipt = replace(RECEIPT, seconds=0.125, started_at="2026-01-01T00:00:00.000+00:00", try_number=2)
+    told = receipt.as_dict()
+    assert list(told) == names
+    assert list(json.loads(json.dumps(told)).items()) == list(told.items())
+    assert Receipt(**told) == receipt
