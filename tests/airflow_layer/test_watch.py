@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +106,20 @@ def test_broken_notes_never_hurt(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.message for record in caplog.records] == [
         "Progress cannot be shown in the web UI (no API server); the transfer goes on"
     ]
+
+
+def test_lines_come_less_and_less_often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The first line comes soon, then ever later, at last one a minute: ten hours are 600 lines, not 7,200."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    teller, told = Teller(Progress(), notes=None), []
+    with caplog.at_level(logging.INFO):
+        for second in range(400):
+            clock.now = float(second)
+            before = len(caplog.messages)
+            teller.tell()
+            told += [second] * (len(caplog.messages) - before)
+    assert told == [5, 15, 35, 75, 135, 195, 255, 315, 375]
 
 
 def test_the_works_error_is_raised() -> None:
