@@ -171,6 +171,8 @@ def test_invariant_1_object_that_changed_is_handed_back(between: Between) -> Non
     between.put("k", b"other")
     between.lane.fetch("k", listed)
     assert isinstance(refused(between.lane), SourceChanged)
+    assert between.s3.seen[-1].headers["if-match"] == f'"{listed.etag}"'
+    assert between.s3.answered[-1][1] == 412
     between.s3.always("get whole", Forget(("if-match",)))
     between.lane.fetch("k", listed)
     assert isinstance(refused(between.lane), SourceChanged)
