@@ -155,6 +155,8 @@ class FaultyProxy:
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = True
+        # By default five may wait: one more is told nothing, and tries again a second later.
+        self._server.socket.listen(128)
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"{'https' if tls else 'http'}://{HOST}:{self._server.server_port}{parts.path}"
