@@ -109,9 +109,9 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "s3like",
-            "One object of 2 GiB, 90 MB/s a connection and 30 ms to the first byte on both legs",
+            "One object of 8 GiB, 90 MB/s a connection and 30 ms to the first byte on both legs",
             S3_LIKE,
-            LARGE,
+            Family("huge", 8 * GIB, sparse=True),
             (
                 project("s3-to-azure"),
                 project("s3-to-azure, 16 lanes", "--lanes", "16"),

@@ -20,7 +20,7 @@ def limit_after(seconds: float, rate: Callable[[int], float], *, most: int = 32,
         most: Upper bound of lanes.
         climb: One to go on with; its clock must be ``clock`` below.
     """
-    climb = climb or Climb(most, clock=clock)
+    climb = climb or Climb(most, clock=clock, cpu_clock=clock)
     ends = clock() + seconds
     while clock() < ends:
         clock.now += BLOCK_BYTES / rate(climb.limit)
@@ -48,15 +48,25 @@ def test_grows_while_each_connection_is_slow() -> None:
     assert limit_after(30, lambda lanes: lanes * 90e6) == 32
 
 
+def test_doubles_while_the_process_waits() -> None:
+    """A network far away is filled within a few rounds; one that keeps the processor busy is felt out step by step."""
+    waiting = Climb(64, clock=clock, cpu_clock=lambda: 0.1 * clock())
+    assert limit_after(2.5, lambda lanes: lanes * 40e6, climb=waiting) == 64
+    working = Climb(64, clock=clock, cpu_clock=clock)
+    assert limit_after(2.5, lambda lanes: lanes * 40e6, climb=working) < 16
+
+
+@pytest.mark.parametrize("busy_cores", [0.1, 1.0])
 @pytest.mark.parametrize("knee", [1, 3, 8])
-def test_stays_near_the_knee(knee: int) -> None:
+def test_stays_near_the_knee(knee: int, busy_cores: float) -> None:
     """Where more lanes bring nothing, few more than needed are used."""
-    assert limit_after(60, lambda lanes: min(lanes, knee) * 200e6) <= max(8, 2 * knee)
+    climb = Climb(32, clock=clock, cpu_clock=lambda: busy_cores * clock())
+    assert limit_after(60, lambda lanes: min(lanes, knee) * 200e6, climb=climb) <= max(8, 2 * knee)
 
 
 def test_more_lanes_than_needed_are_given_up() -> None:
     """A network that became slow is found out: probes with fewer lanes lose nothing, so they stay."""
-    climb = Climb(32, clock=clock)
+    climb = Climb(32, clock=clock, cpu_clock=clock)
     wide = limit_after(30, lambda lanes: lanes * 90e6, climb=climb)
     narrow = limit_after(1200, lambda lanes: min(lanes, 4) * 90e6, climb=climb)
     assert narrow < wide

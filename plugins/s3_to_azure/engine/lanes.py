@@ -14,24 +14,36 @@ _HOLD_S: Final = 15.0
 # Less than this is noise: a lane more must earn it, a lane less must not lose it.
 _GAIN: Final = 1.05
 _POLL_S: Final = 0.1
+# Below so many cores' work the process waits for the network: more lanes cost nothing, so it grows in leaps.
+_IDLE_CORES: Final = 0.5
+_IDLE_WINDOW_S: Final = 0.25
 
 
 class Climb:
     """Finds the number of lanes at which throughput stops growing: more threads than needed cost throughput.
 
-    Grows by half while a window's throughput beats the best one; else steps back and holds, then tries one more and
-    one fewer in turn, so that it follows a network that changes.
+    Grows by half while a window's throughput beats the best one, and doubles while the process mostly waits; else steps
+    back and holds, then tries one more and one fewer in turn, so that it follows a network that changes.
 
     Args:
         most: Upper bound.
         clock: Seconds, monotonic.
         first: How many to begin with.
+        cpu_clock: Seconds of CPU that the process has used.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic, *, first: int = _START) -> None:
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first: int = _START,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
         """Begin with a few lanes."""
         self.most = most
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self.limit = min(first, most)
         self._steady = self.limit
         self._best = 0.0
@@ -42,6 +54,7 @@ class Climb:
 
     def _open_window(self) -> None:
         self._began = self._clock()
+        self._cpu_began = self._cpu_clock()
         self._bytes = 0
         self._blocks = 0
 
@@ -51,13 +64,14 @@ class Climb:
         self._blocks += 1
         now = self._clock()
         elapsed = now - self._began
-        # Blocks land in bunches of as many as there are lanes: two rounds give a rate that means something.
-        if elapsed < _WINDOW_S or self._blocks < 2 * self.limit:
+        idle = self._growing and elapsed > 0 and self._cpu_clock() - self._cpu_began < _IDLE_CORES * elapsed
+        # Blocks land in bunches of as many as there are lanes: two rounds give a rate that means something, one a hint.
+        if elapsed < (_IDLE_WINDOW_S if idle else _WINDOW_S) or self._blocks < (1 if idle else 2) * self.limit:
             return
-        self._judge(self._bytes / elapsed, now)
+        self._judge(self._bytes / elapsed, now, idle=idle)
         self._open_window()
 
-    def _judge(self, rate: float, now: float) -> None:
+    def _judge(self, rate: float, now: float, *, idle: bool) -> None:
         if self.limit == self._steady and not self._growing:
             self._best = rate
             if now >= self._hold_until:
@@ -73,7 +87,7 @@ class Climb:
                 self._settle(rate, now)
             else:
                 self._growing = True
-                self.limit = min(self.most, self.limit + max(1, self.limit // 2))
+                self.limit = min(self.most, self.limit + (self.limit if idle else max(1, self.limit // 2)))
         else:
             self._settle(rate, now)
 
