@@ -159,6 +159,27 @@ class TestAdoption:
         blocks = [staged(0, 32 * MIB)]
         assert adopt(self.DEFAULT, blocks, budget_bytes=16 * MIB) == self.DEFAULT
 
+    def test_at_the_bounds(self) -> None:
+        """A block as large as the budget, and a layout of exactly 50,000 blocks, are adopted."""
+        assert adopt(self.DEFAULT, [staged(0, 16 * MIB)], budget_bytes=16 * MIB) == Layout(self.TOTAL, 16 * MIB)
+        total = MAX_BLOCKS_PER_BLOB * MIB
+        assert adopt(Layout(total, 8 * MIB), [staged(0, MIB)], budget_bytes=BUDGET) == Layout(total, MIB)
+
+    def test_the_last_bytes_decide(self) -> None:
+        """Of two layouts with as many whole blocks, the one whose shorter last block is there too has more bytes."""
+        default = Layout(self.TOTAL, 16 * MIB)
+        blocks = [staged(0, 16 * MIB), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB)]
+        assert adopt(default, blocks, budget_bytes=BUDGET) == default
+        tail = staged(40 * MIB, self.TOTAL)
+        assert adopt(default, [*blocks, tail], budget_bytes=BUDGET) == Layout(self.TOTAL, 8 * MIB)
+
+    @pytest.mark.parametrize("start", [4 * MIB, 12 * MIB, 36 * MIB, 40 * MIB])
+    def test_blocks_that_are_none_of_its_own(self, start: int) -> None:
+        """What lies across a layout's grid, or beyond the object's end, is no byte of that layout."""
+        default = Layout(self.TOTAL, 16 * MIB)
+        blocks = [staged(0, 16 * MIB), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB), staged(start, start + 8 * MIB)]
+        assert adopt(default, blocks, budget_bytes=BUDGET) == default
+
     def test_too_many_blocks(self) -> None:
         """A layout of more than 50,000 blocks could never be committed."""
         default = Layout(MAX_BLOCKS_PER_BLOB * 2 * MIB, 8 * MIB)
@@ -200,6 +221,7 @@ class TestUsable:
     def test_odd_ranges(self, odd: StagedBlock) -> None:
         """A block that is not exactly one of the layout's never counts."""
         assert usable(self.LAYOUT, [odd], None) == {}
+        assert usable(self.LAYOUT, [odd, staged(0, 8)], None) == {0: staged(0, 8)}
 
     @pytest.mark.parametrize("order", [(1, 2), (2, 1), (1, 2, 1), (1, 1, 2), (2, 1, 1)])
     def test_two_crcs_at_one_start(self, order: tuple[int, ...]) -> None:
