@@ -147,3 +147,32 @@ def test_integrity_minimum(minimum: str, offered: str) -> None:
         with pytest.raises(IntegrityUnavailable, match=offered):
             checksums.require(minimum, checksum, key="k")
     checksums.require("auto", checksum, key="k")
+
+
+@pytest.mark.parametrize("parts", [1, 2, 9_999, 10_000])
+def test_composite_checksums_are_read_with_their_parts(parts: int) -> None:
+    """``<base64>-<parts>``, as S3 writes it for objects of 1 to 10,000 parts; strongest first, others left alone."""
+    text = base64.b64encode(CHECK_VALUES[CRC32].to_bytes(4, "big")).decode()
+    stronger = base64.b64encode(CHECK_VALUES[CRC32C].to_bytes(4, "big")).decode()
+    found = checksums.partwise({"crc32": f"{text}-{parts}", "crc32c": f"{stronger}-{parts}", "sha1": f"x-{parts}"})
+    assert found == (
+        SourceChecksum("crc32c", CHECK_VALUES[CRC32C], parts=parts),
+        SourceChecksum("crc32", CHECK_VALUES[CRC32], parts=parts),
+    )
+    assert [checksums.proven_by(checksum) for checksum in found] == ["crc32c_composite", "crc32_composite"]
+    assert [checksums.to_s3(checksum) for checksum in found] == [f"{stronger}-{parts}", f"{text}-{parts}"]
+
+
+@pytest.mark.parametrize("count", ["", "0", "10001", "100000", "1x", "-1", "٣"])
+def test_what_is_no_composite_checksum(count: str) -> None:
+    """A count that S3 never gives, or none, makes it none."""
+    text = base64.b64encode(bytes(4)).decode()
+    assert checksums.partwise({"crc32": f"{text}-{count}"}) == ()
+    assert checksums.partwise({"crc32": text}) == ()
+
+
+def test_refusal_names_what_is_required_and_of_which_object() -> None:
+    """The error carries both, for whoever reads the report."""
+    with pytest.raises(IntegrityUnavailable) as refused:
+        checksums.require("crc64nvme", None, key="a/b")
+    assert (refused.value.attributes["required"], refused.value.attributes["key"]) == ("crc64nvme", "a/b")
