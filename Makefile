@@ -71,7 +71,7 @@ faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make tes
 	@sh tests/install_tools.sh
 	@$(PYTHON_BIN) -m pytest tests/faults tests/cluster -m "not soak" $(PYTEST_ARGS)
 
-soak: $(SETUP) ## Run the faults' long form, which CI leaves out (half an hour)
+soak: $(SETUP) ## Run the faults' long form, which CI leaves out (two minutes)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
 
 mutants: $(VENV_READY) ## Change the engine's decisions in small ways; count those no test notices (20 minutes; MUTANTS_ARGS=results)
