@@ -2,6 +2,6 @@
 
 import sys
 
-from s3_to_azure.cli import main
+from s3_to_azure.cli.main import main
 
 sys.exit(main())

@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import ParamValidationError
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.addresses import parse_destination, parse_source
-from s3_to_azure.cli import OK, main
+from s3_to_azure.cli.exit_status import OK
+from s3_to_azure.cli.main import main
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.engine.batches import MAX_TASKS
 from s3_to_azure.engine.checksums import INTEGRITY

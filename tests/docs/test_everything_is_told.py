@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reference import command_line_page, run_params_table
 
-from s3_to_azure.cli import command_line
+from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.model import Receipt

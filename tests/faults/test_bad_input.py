@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError, ParamValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.cli import FAILED, OK, WRONG_USE, main
+from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
+from s3_to_azure.cli.main import main
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import FaultyProxy
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.cli import main
+from s3_to_azure.cli.main import main
 from s3_to_azure.engine.name_mapping import map_blob, unmap_blob
 from s3_to_azure.engine.names import blob_name, problem_with_blob
 

@@ -1,12 +1,11 @@
 """What the command line copies: a list of keys, or all below a prefix."""
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from s3_to_azure.cli_addresses import Destination, Source
+from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.key_lists import keys_of, look_up
@@ -14,28 +13,11 @@ from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.manifest import ManifestPointer, write_manifest
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.one_task import copy_listed, settings_for
-from s3_to_azure.engine.plan_settings import read_filters
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.stores.spooled_state import SpooledState
 
 _STDIN: Final = "-"
-
-
-def filters_given(options: argparse.Namespace) -> Filters:
-    """Return the filters that the options name.
-
-    Raises:
-        WrongUse: One cannot be read.
-    """
-    texts = {
-        "min_size": options.min_size,
-        "max_size": options.max_size,
-        "modified_after": options.modified_after,
-        "modified_before": options.modified_before,
-        "storage_classes": options.storage_class,
-    }
-    return read_filters(texts, include=options.include, exclude=options.exclude)
 
 
 def keys_given(path: str, source: Source) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _lines(progress: Progress, ended: threading.Event) -> None:
     while not ended.wait(_LINE_EVERY_S):
         now = progress.snapshot()
         rate = now.bytes_sent / max(time.monotonic() - started, 0.001)
-        print(  # noqa: T201 - this is what the module is for
+        print(
             f"{_objects(now)}, {now.bytes_sent:,} bytes sent ({rate / 1e6:,.1f} MB/s), "
             f"{now.bytes_resumed:,} were there already, {now.retries:,} retries",
             file=sys.stderr,

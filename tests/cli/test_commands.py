@@ -10,7 +10,8 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.cli import FAILED, OK, WRONG_USE, main
+from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
+from s3_to_azure.cli.main import main
 
 
 @pytest.fixture(autouse=True)

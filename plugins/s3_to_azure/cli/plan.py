@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from s3_to_azure.cli_addresses import Destination, Source
-from s3_to_azure.cli_listing import filters_given, write_listing
+from s3_to_azure.cli.addresses import Destination, Source
+from s3_to_azure.cli.listing import write_listing
+from s3_to_azure.cli.settings import filters_given
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.planning import make_plan

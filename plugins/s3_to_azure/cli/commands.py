@@ -1,0 +1,120 @@
+"""What each command does: copy, plan, verify, key."""
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from s3_to_azure.cli.addresses import parse_destination, parse_source
+from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
+from s3_to_azure.cli.opening import opened
+from s3_to_azure.cli.output import print_result, print_summary
+from s3_to_azure.cli.progress_bar import shown
+from s3_to_azure.cli.settings import copy_settings, filters_given
+from s3_to_azure.cli.tasks import tasks_of
+from s3_to_azure.engine.config import CopySettings, parse_size
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.many import Tally, copy_many
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.name_mapping import unmap_blob
+from s3_to_azure.engine.progress import Progress
+from s3_to_azure.engine.verify import verify_object
+from s3_to_azure.engine.workshop import CopyTask
+
+
+def copy(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Copy one object or many; print receipts."""
+    # Planning is for many objects, and costs its import only here.
+    from s3_to_azure.cli.listing import copy_below  # noqa: PLC0415
+
+    source, destination = parse_source(options.source), parse_destination(options.destination)
+    settings, filters = copy_settings(options), filters_given(options)
+    if filters != Filters() and (options.keys_from or not source.is_prefix):
+        raise WrongUse(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
+    progress = Progress()
+    with opened(options, source, destination, settings, progress, stop) as shop, shown(progress, quiet=options.quiet):
+        shop.check(source.bucket, create_container=options.create_container)
+        counts, wrong_use = Counter[str](), False
+        started = time.monotonic()
+
+        def tell(receipt: Receipt) -> None:
+            counts[receipt.status] += 1
+            print_result(options, receipt.as_dict())
+
+        if source.is_prefix and not options.keys_from:
+            error = copy_below(shop, source, destination, filters, tell)
+        else:
+            tally = Tally()
+            for outcome in copy_many(shop, tasks_of(shop, options, source, destination)):
+                tally.add(outcome)
+                wrong_use |= isinstance(outcome.error, WrongUse)
+                tell(outcome.receipt)
+            error = tally.error()
+    print_summary(counts, progress.snapshot(), time.monotonic() - started)
+    if error:
+        print(f"s3-to-azure: {error}", file=sys.stderr)
+    return WRONG_USE if wrong_use else FAILED if error else OK
+
+
+def plan(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Say what a copy would do: nothing is read and nothing is written."""
+    # Planning is for many objects, and costs its import only here.
+    from s3_to_azure.cli.plan import lines, plan_settings, survey  # noqa: PLC0415
+
+    source, destination = parse_source(options.source), parse_destination(options.destination)
+    wanted = plan_settings(options, source, destination)
+    rate = parse_size(options.rate, name="--rate")
+    settings = CopySettings(lanes=1, objects_at_once=options.objects_at_once)
+    with opened(options, source, destination, settings, Progress(), stop) as shop:
+        shop.check(source.bucket)
+        found = survey(shop, source, wanted, keys_from=options.keys_from, rate_bytes_s=rate)
+    if options.json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        print("\n".join(lines(found)))
+    return OK
+
+
+def verify(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Read blobs back and compare them with S3; print the results."""
+    source, destination = parse_source(options.source), parse_destination(options.destination)
+    settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1, refused_names=options.refused_names)
+    wrong = equal = total = 0
+    with opened(options, source, destination, settings, Progress(), stop) as shop:
+        shop.check(source.bucket)
+        with ThreadPoolExecutor(settings.objects_at_once) as crew:
+            tasks = tasks_of(shop, options, source, destination)
+            for result in _windowed(crew, lambda task: verify_object(shop, task), tasks, 4 * settings.objects_at_once):
+                total += 1
+                wrong += result.status not in ("equal", "skipped")
+                equal += result.status == "equal"
+                print_result(options, result.as_dict())
+    print(f"s3-to-azure: {equal:,} of {total:,} blobs are equal to their objects.", file=sys.stderr)
+    return FAILED if wrong else OK
+
+
+def keys_of(options: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print the key of each blob's name, one a line; as JSON texts where a line would not hold it."""
+    for blob in options.blobs:
+        name = unmap_blob(blob)
+        print(name if name.isprintable() else json.dumps(name, ensure_ascii=False))
+    return OK
+
+
+def _windowed(
+    crew: ThreadPoolExecutor, function: Callable[[CopyTask], Any], tasks: Iterator[CopyTask], most: int
+) -> Iterator[Any]:
+    """Map in order with at most ``most`` tasks begun, so that any number takes constant memory."""
+    waiting: list[Any] = []
+    for task in tasks:
+        waiting.append(crew.submit(function, task))
+        if len(waiting) >= most:
+            yield waiting.pop(0).result()
+    for future in waiting:
+        yield future.result()

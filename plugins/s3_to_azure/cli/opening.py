@@ -1,0 +1,64 @@
+"""Open both sides with the environment's credentials."""
+
+import argparse
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from s3_to_azure.cli.addresses import Destination, Source
+from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.progress import Progress
+from s3_to_azure.engine.workshop import Workshop
+
+
+@contextmanager
+def opened(
+    options: argparse.Namespace,
+    source: Source,
+    destination: Destination,
+    settings: CopySettings,
+    progress: Progress,
+    stop: threading.Event,
+) -> Iterator[Workshop]:
+    """Yield a workshop on both sides, and close them after the block.
+
+    Raises:
+        WrongUse: The options do not go together, or name no credentials.
+    """
+    if options.keys_from and not source.is_prefix:
+        raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
+    # The SDKs cost a second to import; --help and wrong arguments need none of them.
+    from s3_to_azure.stores import environment  # noqa: PLC0415
+    from s3_to_azure.stores.small_lane import small_lane  # noqa: PLC0415
+
+    connections = settings.lanes + settings.objects_at_once
+    verify_tls = not options.no_verify_tls
+    variables = environment.current()
+    bucket = environment.s3_source(
+        variables,
+        lanes=connections,
+        verify=verify_tls,
+        requester_pays=options.request_payer,
+        version_id=options.version_id,
+    )
+    with closing(bucket):
+        container = environment.azure_container(
+            variables,
+            destination.container,
+            account_url=destination.account_url,
+            lanes=connections,
+            verify=verify_tls,
+        )
+        with (
+            closing(container),
+            Workshop(
+                bucket,
+                container,
+                settings,
+                cancelled=stop,
+                progress=progress,
+                small_lane=small_lane(bucket, container),
+            ) as shop,
+        ):
+            yield shop

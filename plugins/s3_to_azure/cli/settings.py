@@ -1,0 +1,62 @@
+"""The engine's settings as the options name them."""
+
+import argparse
+
+from s3_to_azure.engine.config import CopySettings, parse_size
+from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.engine.fidelity import Fidelity
+from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.plan_settings import read_filters
+
+
+def copy_settings(options: argparse.Namespace) -> CopySettings:
+    """Return the settings of a copy.
+
+    Raises:
+        WrongUse: One cannot be read.
+    """
+    return CopySettings(
+        overwrite=options.overwrite,
+        integrity=options.integrity,
+        fidelity=Fidelity.of(
+            {
+                "archived": options.archived,
+                "restore_days": options.restore_days,
+                "restore_tier": options.restore_tier,
+                "tags": options.tags,
+                "tiers": dict(map(_tier, options.tier)),
+                "oversized_metadata": options.oversized_metadata,
+            }
+        ),
+        refused_names=options.refused_names,
+        block_bytes=parse_size(options.block_size, name="--block-size") if options.block_size else None,
+        memory_budget_bytes=parse_size(options.memory_budget, name="--memory-budget"),
+        objects_at_once=options.objects_at_once,
+        lanes=options.lanes,
+        bandwidth_bytes_s=(
+            parse_size(options.bandwidth_limit, name="--bandwidth-limit") if options.bandwidth_limit else None
+        ),
+    )
+
+
+def filters_given(options: argparse.Namespace) -> Filters:
+    """Return the filters that the options name.
+
+    Raises:
+        WrongUse: One cannot be read.
+    """
+    texts = {
+        "min_size": options.min_size,
+        "max_size": options.max_size,
+        "modified_after": options.modified_after,
+        "modified_before": options.modified_before,
+        "storage_classes": options.storage_class,
+    }
+    return read_filters(texts, include=options.include, exclude=options.exclude)
+
+
+def _tier(text: str) -> tuple[str, str]:
+    storage_class, equals, tier = text.partition("=")
+    if not equals:
+        raise WrongUse(what=f"--tier {text!r} is not CLASS=TIER, such as STANDARD_IA=Cool.")
+    return storage_class, tier
