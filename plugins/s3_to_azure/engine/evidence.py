@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from s3_to_azure.engine import checksums, rungs
 from s3_to_azure.engine.block_ids import StagedBlock
@@ -10,6 +11,9 @@ from s3_to_azure.engine.readback import read_back
 from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung
 from s3_to_azure.engine.workshop import Workshop
+
+# How often an object that must be read twice alike is read at most.
+MOST_READINGS: Final = 3
 
 
 class Evidence:

@@ -4,11 +4,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
-from s3_to_azure.engine.belongings import Belongings
 from s3_to_azure.engine.errors import ConditionNotMet
 from s3_to_azure.engine.model import BlobState, Condition, ObjectVersion
-from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.engine.object_copy import ObjectCopy
 
 # What the copy of the bytes recorded stays true, and is not proven anew.
 _OF_THE_BYTES: Final = ("s3_checksum", "s3_verified_by")
@@ -24,9 +22,7 @@ class Updated:
     blob: BlobState
 
 
-def update_metadata(
-    shop: Workshop, task: CopyTask, condition: Condition, belongings: Belongings, retrier: Retrier
-) -> Updated | None:
+def update_metadata(copy: ObjectCopy, condition: Condition) -> Updated | None:
     """Update the blob under the plan's condition; None where object or blob are no longer as planned.
 
     Then the object is to be copied as any other, under the same condition. Tags and tier are left as they are.
@@ -34,21 +30,22 @@ def update_metadata(
     Raises:
         TransferError: One of the services refused.
     """
-    version = retrier.call(f"look at object {task.key!r}", lambda: shop.source.head(task.bucket, task.key))
-    blob = retrier.call(f"look at blob {task.blob!r}", lambda: shop.destination.head(task.blob))
+    task, destination = copy.task, copy.shop.destination
+    version = copy.look_at_object()
+    blob = copy.look_at_blob()
     if blob is None or not blob.holds(version) or not condition.fits(blob):
         return None
-    contents = belongings.contents(version)
+    contents = copy.belongings.contents(version)
     own = {name: value for name, value in contents.metadata.items() if name not in _OF_THE_BYTES}
     kept = {name: blob.metadata[name] for name in _OF_THE_BYTES if name in blob.metadata}
     contents = replace(contents, metadata=own | kept)
     try:
-        retrier.call(
-            f"update the metadata of {task.blob!r}", lambda: shop.destination.update(task.blob, contents, condition)
+        copy.retrier.call(
+            f"update the metadata of {task.blob!r}", lambda: destination.update(task.blob, contents, condition)
         )
     except ConditionNotMet:
         # Written by somebody since, or by a try of ours whose answer was lost: the next plan sees which.
-        found = retrier.call(f"look at blob {task.blob!r}", lambda: shop.destination.head(task.blob))
+        found = copy.look_at_blob()
         wanted = {name.lower(): value for name, value in contents.metadata.items()}
         if found is None or not found.holds(version) or found.metadata != wanted:
             return None

@@ -79,6 +79,18 @@ class ObjectVersion:
     storage_class: str = "STANDARD"
     weaker: tuple[SourceChecksum, ...] = ()
 
+    @classmethod
+    def of(cls, listed: ListedObject) -> "ObjectVersion":
+        """Return as much of the version as a listing shows."""
+        return cls(
+            bucket=listed.bucket,
+            key=listed.key,
+            etag=listed.etag,
+            size_bytes=listed.size_bytes,
+            last_modified=listed.last_modified,
+            storage_class=listed.storage_class,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PartSizes:
