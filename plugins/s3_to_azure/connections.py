@@ -19,7 +19,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from s3_to_azure.engine.errors import ConnectionMissing
-from s3_to_azure.stores.azure import StreamingClient, service_client
+from s3_to_azure.stores.azure_client import StreamingClient, service_client
 from s3_to_azure.stores.environment import botocore_config
 from s3_to_azure.stores.redaction import protect_logs, redact
 from s3_to_azure.stores.s3 import S3Source

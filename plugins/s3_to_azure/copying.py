@@ -24,7 +24,8 @@ from s3_to_azure.engine.plan import Plan
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
-from s3_to_azure.stores.azure import AzureContainer, StreamingClient
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.stores.small_lane import small_lane
 from s3_to_azure.stores.spooled_state import SpooledState

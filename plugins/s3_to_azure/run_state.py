@@ -2,7 +2,8 @@
 
 from airflow.sdk import Context
 
-from s3_to_azure.stores.azure import AzureContainer, StreamingClient
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.azure_state import AzureState
 
 

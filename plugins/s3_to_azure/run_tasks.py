@@ -22,7 +22,8 @@ from s3_to_azure.engine.plan_settings import PlanSettings, read_filters
 from s3_to_azure.engine.planning import make_plan
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.stores.azure import AzureContainer, StreamingClient
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.azure_state import AzureState
 from s3_to_azure.wording import count_text, duration_text, size_text
 

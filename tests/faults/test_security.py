@@ -289,7 +289,7 @@ def destinations(clouds: Clouds) -> Iterator[tuple[AzureContainer, list[str]]]:
         if credential is None:
             from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 - without the account key
 
-            from s3_to_azure.stores.azure import service_client  # noqa: PLC0415
+            from s3_to_azure.stores.azure_client import service_client  # noqa: PLC0415
 
             made = AzureContainer(service_client(BlobServiceClient(url), lanes=4), name)
         else:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from local_cloud.servers import LocalAzure
 from s3_to_azure.engine.errors import BadState, ContainerNotFound, ServerFailed, WrongUse
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.stores.azure import service_client
+from s3_to_azure.stores.azure_client import service_client
 from s3_to_azure.stores.azure_state import AzureState, folder_name, id_of
 from s3_to_azure.stores.local_state import LocalState
 from s3_to_azure.stores.ports import StateFiles

@@ -155,7 +155,8 @@ def test_sas_credential_is_read_anew_each_time(clock: Clock) -> None:
 
 def test_sas_in_the_accounts_url_goes_along(azure_server: LocalAzure) -> None:
     """The pass adds nothing, and the URL holds the SAS once."""
-    from s3_to_azure.stores.azure import AzureContainer, service_client  # noqa: PLC0415
+    from s3_to_azure.stores.azure import AzureContainer  # noqa: PLC0415
+    from s3_to_azure.stores.azure_client import service_client  # noqa: PLC0415
 
     client = service_client(BlobServiceClient(f"{URL}/?sv=1&sig=abc"), lanes=1)
     destination = AzureContainer(client, "container")

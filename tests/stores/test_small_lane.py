@@ -596,7 +596,7 @@ def test_environment_names_no_proxy_for_it(azure_server: LocalAzure, monkeypatch
 
 def test_no_lane_where_a_proxy_is_in_between(azure_server: LocalAzure) -> None:
     """Only requests knows proxies; everything takes the ordinary way then."""
-    from s3_to_azure.stores.azure import service_client  # noqa: PLC0415
+    from s3_to_azure.stores.azure_client import service_client  # noqa: PLC0415
 
     client = BlobServiceClient(azure_server.account_url, credential=AzureSasCredential("sig=x"))
     behind = service_client(client, lanes=1, proxies={"http": "http://127.0.0.1:1"})

@@ -1,36 +1,27 @@
 """An Azure container as a ``BlobDestination``, through azure-storage-blob with its own retries off."""
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline import PipelineRequest
-from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import (
-    BlobBlock,
-    BlobClient,
-    BlobProperties,
-    BlobServiceClient,
-    ContentSettings,
-    StandardBlobTier,
-)
+from azure.storage.blob import BlobBlock, BlobClient
 
 from s3_to_azure.engine.checksums import to_azure
 from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
-from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
+from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedBlock
 from s3_to_azure.engine.names import check_blob, check_container
+from s3_to_azure.stores.azure_answers import blob_state, decoded_id, unquoted
+from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.blob_headers import put_blob_headers
-from s3_to_azure.stores.block_writer import BlockWriter
+from s3_to_azure.stores.blob_options import conditions, content_settings, extras
 from s3_to_azure.stores.container_pass import ContainerPass
 from s3_to_azure.stores.http_connections import HttpConnections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
-from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.requests_session import GuardedSession
 from s3_to_azure.stores.sdk_errors import AZURE, azure_error, azure_errors
 
 _CRC64: Final = "x-ms-content-crc64"
@@ -40,64 +31,11 @@ _CREATED: Final = 201
 _ROOT_WITHIN_BYTES: Final = 500
 
 
-def service_client(
-    client: BlobServiceClient, *, lanes: int, verify: bool | str = True, proxies: dict[str, str] | None = None
-) -> "StreamingClient":
-    """Return the client with the same account and credential, on a session of our own and without retries.
-
-    Args:
-        client: Made by whoever knows the credentials (an Airflow hook, the command line).
-        lanes: Connections to keep; the SDK's default of 10 makes more threads reconnect.
-        verify: True, False or a CA bundle.
-        proxies: Scheme to proxy URL.
-    """
-    session = GuardedSession(pool=lanes, verify=verify, proxies=proxies)
-    transport = RequestsTransport(
-        session=session,
-        session_owner=False,
-        use_env_settings=False,
-        connection_verify=verify,
-        connection_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-    )
-    made = StreamingClient(
-        client.url,
-        credential=client.credential,
-        transport=transport,
-        connection_verify=verify,
-        connection_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        # A redirect could carry data and signature to another host.
-        permit_redirects=False,
-        retry_total=0,
-        retry_connect=0,
-        retry_read=0,
-        retry_status=0,
-        max_single_put_size=MAX_BLOCK_BYTES,
-    )
-    made.http = session
-    made.writer = BlockWriter(made, lanes=lanes, verify=verify, proxies=proxies)
-    return made
-
-
-class StreamingClient(BlobServiceClient):
-    """An account's client: the SDK for everything rare, a writer for blocks. Made by ``service_client``."""
-
-    http: GuardedSession
-    writer: BlockWriter
-
-    def close(self) -> None:
-        """Close all connections; the SDK leaves those of a session that is not its own."""
-        super().close()
-        self.http.close()
-        self.writer.close()
-
-
 class AzureContainer:
     """One container.
 
     Args:
-        client: From ``service_client``.
+        client: From ``azure_client.service_client``.
         container: Its name.
     """
 
@@ -139,7 +77,7 @@ class AzureContainer:
         client = self._blob(blob)
         with azure_errors(container=self.container, blob=blob):
             try:
-                return _state(client.get_blob_properties(**self._guard(blob)))
+                return blob_state(client.get_blob_properties(**self._guard(blob)))
             except HttpResponseError as error:
                 # A HEAD's answer may lack its code; a missing container shows in every other request.
                 code = getattr(error, "error_code", None)
@@ -155,7 +93,7 @@ class AzureContainer:
                 listing = self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"])
                 pages: Any = listing.by_page(token)
                 try:
-                    found = [_state(properties) for properties in next(pages, ())]
+                    found = [blob_state(properties) for properties in next(pages, ())]
                 except AttributeError:
                     # The SDK stumbles over an answer that is empty, or another document.
                     raise UnexpectedAnswer(service=AZURE, thing=repr(self.container), detail="no listing") from None
@@ -174,7 +112,7 @@ class AzureContainer:
                 raise UnexpectedAnswer(service=AZURE, thing=repr(f"{self.container}/{blob}"), detail="no block list")
             # The SDK's own conversion decodes every id as UTF-8 and fails on other tools' binary ones.
             blocks = listing.uncommitted_blocks or ()
-            found.extend(ListedBlock(_decoded(block.name), int(block.size)) for block in blocks)
+            found.extend(ListedBlock(decoded_id(block.name), int(block.size)) for block in blocks)
             listing.uncommitted_blocks = listing.committed_blocks = None
             return listing
 
@@ -225,13 +163,13 @@ class AzureContainer:
         with azure_errors(container=self.container, blob=blob):
             answer = client.commit_block_list(
                 [BlobBlock(block_id) for block_id in block_ids],
-                content_settings=_settings(contents),
+                content_settings=content_settings(contents),
                 metadata=dict(contents.metadata),
-                **_extras(contents),
-                **_conditions(condition),
+                **extras(contents),
+                **conditions(condition),
                 **self._guard(blob),
             )
-        return _unquoted(answer["etag"])
+        return unquoted(answer["etag"])
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob in one request under the condition, with its CRC64; return the new ETag."""
@@ -240,7 +178,7 @@ class AzureContainer:
         with azure_errors(container=self.container, blob=blob):
             answer = self._writer.put(self._url(blob, ""), headers, data)
         self.must_be_created(answer.status, answer.headers, blob)
-        return _unquoted(answer.headers.get("etag"))
+        return unquoted(answer.headers.get("etag"))
 
     def authorised_put_blob(
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition
@@ -256,14 +194,14 @@ class AzureContainer:
         """Set Blob Properties and Set Blob Metadata, each under the ETag before it; return the new ETag."""
         client = self._blob(blob)
         with azure_errors(container=self.container, blob=blob):
-            there = client.get_blob_properties(**_conditions(condition), **self._guard(blob))
-            settings = _settings(contents)
+            there = client.get_blob_properties(**conditions(condition), **self._guard(blob))
+            settings = content_settings(contents)
             # What is not named is taken away, and the bytes' own MD5 still holds.
             settings.content_md5 = there.content_settings.content_md5
-            answer = client.set_http_headers(settings, **_conditions(condition), **self._guard(blob))
-            under = Condition(_unquoted(answer["etag"]))
-            answer = client.set_blob_metadata(dict(contents.metadata), **_conditions(under), **self._guard(blob))
-        return _unquoted(answer["etag"])
+            answer = client.set_http_headers(settings, **conditions(condition), **self._guard(blob))
+            under = Condition(unquoted(answer["etag"]))
+            answer = client.set_blob_metadata(dict(contents.metadata), **conditions(under), **self._guard(blob))
+        return unquoted(answer["etag"])
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""
@@ -313,64 +251,3 @@ class AzureContainer:
                 )
 
         return {"raw_request_hook": check}
-
-
-def _conditions(condition: Condition) -> Mapping[str, Any]:
-    if condition.etag is None:
-        return {"match_condition": MatchConditions.IfMissing}
-    return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
-
-
-def _extras(contents: BlobContents) -> Mapping[str, Any]:
-    """Return tags and tier, only where they are wanted: tags need a permission, a tier an account that has tiers."""
-    extras: dict[str, Any] = {}
-    if contents.tags:
-        extras["tags"] = dict(contents.tags)
-    if contents.tier:
-        extras["standard_blob_tier"] = StandardBlobTier(contents.tier)
-    return extras
-
-
-def _settings(contents: BlobContents) -> ContentSettings:
-    headers = contents.headers
-    return ContentSettings(
-        content_type=headers.content_type,
-        content_encoding=headers.content_encoding,
-        content_language=headers.content_language,
-        content_disposition=headers.content_disposition,
-        cache_control=headers.cache_control,
-        content_md5=bytearray(contents.content_md5) if contents.content_md5 else None,
-    )
-
-
-def _state(properties: BlobProperties) -> BlobState:
-    settings = properties.content_settings
-    metadata = {name.lower(): value for name, value in (properties.metadata or {}).items()}
-    blob_type = str(getattr(properties.blob_type, "value", properties.blob_type) or "")
-    return BlobState(
-        name=properties.name or "",
-        etag=_unquoted(properties.etag),
-        size_bytes=int(properties.size or 0),
-        # A directory of a hierarchical namespace shows as an empty block blob.
-        blob_type="directory" if metadata.get("hdi_isfolder") == "true" else blob_type,
-        metadata=metadata,
-        headers=ContentHeaders(
-            content_type=settings.content_type,
-            content_encoding=settings.content_encoding,
-            content_language=settings.content_language,
-            content_disposition=settings.content_disposition,
-            cache_control=settings.cache_control,
-        ),
-    )
-
-
-def _unquoted(etag: object) -> str:
-    return str(etag or "").strip('"')
-
-
-def _decoded(name: object) -> bytes:
-    raw = name if isinstance(name, bytes) else str(name or "").encode("ascii", "replace")
-    try:
-        return base64.b64decode(raw)
-    except binascii.Error:
-        return raw

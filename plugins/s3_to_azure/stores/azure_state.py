@@ -47,7 +47,7 @@ class AzureState:
     """The files of one run.
 
     Args:
-        service: From ``stores.azure.service_client``.
+        service: From ``stores.azure_client.service_client``.
         container: The state container; it must exist.
         dag_id: The DAG.
         run_id: The run.

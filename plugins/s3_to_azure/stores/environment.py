@@ -12,7 +12,8 @@ from azure.storage.blob import BlobServiceClient
 from botocore.config import Config
 
 from s3_to_azure.engine.errors import ConnectionMissing, WrongUse
-from s3_to_azure.stores.azure import AzureContainer, service_client
+from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure_client import service_client
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.sdk_errors import AZURE, S3, s3_errors
