@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from tests.fidelity.uploads import some_bytes, upload_for
@@ -21,7 +24,9 @@ from tests.real_stores import azure_container, s3_source
 ROOT = Path(__file__).resolve().parents[2]
 DATA = some_bytes(11 * MIB + 5)
 KEY = "a/b.bin"
-SETTINGS = {"block_bytes": MIB, "lanes": 1}
+SETTINGS: dict[str, Any] = {"block_bytes": MIB, "lanes": 1}
+# The one block that an MD5 of the whole object needs does not fit into this memory: nothing of S3's can be compared.
+NO_PROOF = {"memory_budget_bytes": 8 * MIB}
 
 COPY = """
 import json, os, sys, threading
@@ -52,6 +57,13 @@ class Stuck:
             os.write(1, b"staged")
 
     def commit(self, *arguments):
+        if not told["commits"]:
+            threading.Event().wait()
+        etag = self._destination.commit(*arguments)
+        os.write(1, b"staged")
+        return etag
+
+    def read(self, *arguments):
         threading.Event().wait()
 
 
@@ -62,66 +74,127 @@ with Workshop(source, destination, CopySettings(**told["settings"])) as shop:
 """
 
 
+@pytest.fixture
+def killed(
+    s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
+) -> Callable[..., None]:
+    """Return a function that begins to copy the test's object, and kills the process at the moment told."""
+
+    def run(*, settings: dict[str, Any], blocks: int, commits: bool = False) -> None:
+        told = {
+            "s3": asdict(s3_server),
+            "azure": asdict(azure_server),
+            "bucket": bucket,
+            "container": container.container_name,
+            "key": KEY,
+            "blocks": blocks,
+            "commits": commits,
+            "settings": settings,
+        }
+        child = subprocess.Popen(
+            [sys.executable, "-c", COPY, json.dumps(told)],
+            cwd=ROOT,
+            env={"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"},
+            stdout=subprocess.PIPE,
+        )
+        with child:
+            try:
+                assert child.stdout is not None
+                for _ in range(1 + commits):
+                    assert child.stdout.read(6) == b"staged"
+            finally:
+                child.kill()
+
+    return run
+
+
+@pytest.fixture
+def resumed(
+    s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
+) -> Callable[..., tuple[Receipt, int]]:
+    """Return a function that copies the object; gives its receipt, and the bytes that Azure held already."""
+
+    def run(settings: dict[str, Any]) -> tuple[Receipt, int]:
+        source, destination = s3_source(s3_server), azure_container(azure_server, str(container.container_name))
+        with closing(source), closing(destination), Workshop(source, destination, CopySettings(**settings)) as shop:
+            return copy_object(shop, CopyTask(bucket, KEY, KEY)), shop.progress.snapshot().bytes_resumed
+
+    return run
+
+
+@dataclass(frozen=True)
+class Death:
+    """An upload, how it is copied, and how much of it is in Azure when the worker dies."""
+
+    rung: str
+    blocks: int
+    size_bytes: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    upload: str = ""
+
+
+FOUR = (4, 4 * MIB)
+ALL = (12, len(DATA))
+REREAD = NO_PROOF | {"integrity": "reread"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rung", "blocks", "size_bytes"),
+    "death",
     [
-        ("crc64nvme", 4, 4 * MIB),
-        ("crc32c", 4, 4 * MIB),
-        ("crc32", 4, 4 * MIB),
-        ("crc32c_composite", 4, 4 * MIB),
-        ("crc32_composite", 4, 4 * MIB),
+        Death("crc64nvme", *FOUR),
+        Death("crc32c", *FOUR),
+        Death("crc32", *FOUR),
+        Death("crc32c_composite", *FOUR),
+        Death("crc32_composite", *FOUR),
         # An MD5 needs its bytes in one block: the whole object, or a part of it.
-        ("md5", 1, len(DATA)),
-        ("md5_composite", 2, 10 * MIB),
+        Death("md5", 1, len(DATA)),
+        Death("md5_composite", 2, 10 * MIB),
+        Death("transport", *FOUR, NO_PROOF, upload="md5"),
+        Death("reread", *FOUR, REREAD, upload="md5"),
+        # All is staged: the kill meets the second reading, or the moment before the commit.
+        Death("reread", *ALL, REREAD, upload="md5"),
+        Death("crc64nvme+readback", *FOUR, {"integrity": "readback"}, upload="crc64nvme"),
+        Death("transport+readback", *FOUR, NO_PROOF | {"integrity": "readback"}, upload="md5"),
     ],
+    ids=lambda death: f"{death.rung}, {death.blocks} staged",
 )
 def test_killed_and_resumed(
-    rung: str,
-    blocks: int,
-    size_bytes: int,
-    s3_server: LocalS3,
-    azure_server: LocalAzure,
+    death: Death,
+    killed: Callable[..., None],
+    resumed: Callable[..., tuple[Receipt, int]],
     s3_client: Any,
     bucket: str,
     container: ContainerClient,
 ) -> None:
     """What Azure confirmed before the kill is not sent again, and the proof is the one that the object allows."""
-    upload_for(rung, s3_client, bucket, KEY, DATA)
+    upload_for(death.upload or death.rung, s3_client, bucket, KEY, DATA)
     client = container.get_blob_client(KEY)
-    if rung == "md5":
+    if death.rung == "md5":
         # Otherwise the object would go in one request, of which a kill leaves nothing or all.
         client.stage_block("A" * 52, b"left over")
-    told = {
-        "s3": asdict(s3_server),
-        "azure": asdict(azure_server),
-        "bucket": bucket,
-        "container": container.container_name,
-        "key": KEY,
-        "blocks": blocks,
-        "settings": SETTINGS,
-    }
-    child = subprocess.Popen(
-        [sys.executable, "-c", COPY, json.dumps(told)],
-        cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"},
-        stdout=subprocess.PIPE,
-    )
-    with child:
-        try:
-            assert child.stdout is not None
-            assert child.stdout.read(6) == b"staged"
-        finally:
-            child.kill()
+    killed(settings=SETTINGS | death.settings, blocks=death.blocks)
     assert not client.exists()
-    source, destination = s3_source(s3_server), azure_container(azure_server, str(container.container_name))
-    with Workshop(source, destination, CopySettings(block_bytes=MIB, lanes=1)) as shop:
-        receipt = copy_object(shop, CopyTask(bucket, KEY, KEY))
-        resumed = shop.progress.snapshot().bytes_resumed
-    source.close()
-    destination.close()
-    assert (receipt.status, receipt.verified_by) == ("copied", rung)
-    assert (receipt.blocks_resumed, resumed) == (blocks, size_bytes)
-    assert receipt.bytes_sent == len(DATA) - size_bytes
+    receipt, bytes_resumed = resumed(SETTINGS | death.settings)
+    assert (receipt.status, receipt.verified_by) == ("copied", death.rung)
+    assert (receipt.blocks_resumed, bytes_resumed) == (death.blocks, death.size_bytes)
+    assert receipt.bytes_sent == len(DATA) - death.size_bytes
     assert bytes(container.download_blob(KEY).readall()) == DATA
-    assert client.get_blob_properties().metadata["s3_verified_by"] == rung
+    assert client.get_blob_properties().metadata["s3_verified_by"] == death.rung.removesuffix("+readback")
+
+
+@pytest.mark.slow
+def test_killed_while_reading_back(
+    killed: Callable[..., None],
+    resumed: Callable[..., tuple[Receipt, int]],
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+) -> None:
+    """The commit stands, with the proof that it was made under; no read-back is claimed that did not end."""
+    upload_for("crc64nvme", s3_client, bucket, KEY, DATA)
+    settings = SETTINGS | {"integrity": "readback"}
+    killed(settings=settings, blocks=12, commits=True)
+    receipt, _ = resumed(settings)
+    assert (receipt.status, receipt.verified_by, receipt.bytes_sent) == ("unchanged", "crc64nvme", 0)
+    assert bytes(container.download_blob(KEY).readall()) == DATA
