@@ -2,21 +2,16 @@
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import pytest
 from azure.storage.blob import ContainerClient
-from botocore.utils import parse_timestamp
-from hypothesis import given
-from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.errors import ServerFailed
 from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.stores.azure_state import AzureState
-from s3_to_azure.stores.s3 import _moment
 from tests.engine.nights import QUICK
 from tests.real_stores import azure_container, s3_source
 
@@ -70,26 +65,3 @@ def test_azure_goes_on_after_a_failed_page(
     monkeypatch.setattr("s3_to_azure.engine.retries.Retrier._sleep", lambda *_: None)
     assert list(state.names()) == NAMES
     destination.close()
-
-
-@given(
-    moment=st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)),  # noqa: DTZ001 - the text names the zone
-    fraction=st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]),
-    zone=st.sampled_from(["", "Z", "+00:00", "+05:30", "-08:00"]),
-)
-def test_moments_of_a_listing_are_botocores(moment: datetime, fraction: str, zone: str) -> None:
-    """Read in a tenth of the time, and the same in every form of a date and time that S3 servers write."""
-    text = moment.isoformat(timespec=fraction) + zone
-    assert _moment(text) == parse_timestamp(text)
-
-
-@pytest.mark.parametrize("value", ["Thu, 01 Jan 2026 00:00:00 GMT", "1767225600", 1767225600, 1767225600.5])
-def test_other_moments_are_left_to_botocore(value: object) -> None:
-    """A header's form, and seconds."""
-    assert _moment(value) == parse_timestamp(value)
-
-
-def test_what_is_no_moment_is_refused() -> None:
-    """As botocore refuses it."""
-    with pytest.raises(ValueError, match="yesterday"):
-        _moment("yesterday")

@@ -5,12 +5,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import ClientError
-from botocore.utils import parse_timestamp
 
 from s3_to_azure.engine.errors import (
     CredentialsRefused,
@@ -27,11 +25,12 @@ from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import GuardedSession
 from s3_to_azure.stores.s3_answers import check_answer, error_of, version_of
+from s3_to_azure.stores.s3_listing import objects_of, take_listings
 from s3_to_azure.stores.s3_object_calls import current_etag, restore, tags
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.s3_parts import part_sizes
 from s3_to_azure.stores.s3_signing import SigV4
-from s3_to_azure.stores.sdk_errors import S3, s3_errors
+from s3_to_azure.stores.sdk_errors import s3_errors
 
 
 class S3Body:
@@ -72,11 +71,9 @@ class S3Source:
     ) -> None:
         """Make the client; no request is sent yet."""
         self._options = options or ReadOptions()
-        # botocore's own reading of a listing's times takes most of the listing's CPU.
-        factory = session._session.get_component("response_parser_factory")  # noqa: SLF001 - boto3 offers no other way
-        factory.set_parser_defaults(timestamp_parser=_moment)
         with s3_errors(bucket="", key=None):
             self._client = session.client("s3", **client_options)
+        take_listings(self._client)
         self._credentials = session.get_credentials()
         self._http = connections(pool=lanes, verify=verify, proxies=proxies)
         self._regions: dict[str, str] = {}
@@ -174,21 +171,7 @@ class S3Source:
                 page = self._client.list_objects_v2(
                     Bucket=bucket, Prefix=prefix, MaxKeys=page_keys, **self._options.payer(), **going_on
                 )
-            if "IsTruncated" not in page:
-                # Empty, or another document: never to be read as "there is nothing more".
-                raise UnexpectedAnswer(service=S3, thing=f"s3://{bucket}", detail="no listing")
-            found = [
-                ListedObject(
-                    bucket=bucket,
-                    key=item["Key"],
-                    etag=item["ETag"].strip('"'),
-                    size_bytes=item["Size"],
-                    last_modified=item["LastModified"],
-                    storage_class=item.get("StorageClass", "STANDARD"),
-                )
-                for item in page.get("Contents", ())
-            ]
-            return found, page["NextContinuationToken"] if page["IsTruncated"] else None
+            return objects_of(page, bucket)
 
         return Pages(ask, most=max_keys)
 
@@ -274,11 +257,3 @@ class S3Source:
         if style == "virtual" or (style == "auto" and own_host):
             return f"{endpoint.scheme}://{bucket}.{host}{endpoint.path.rstrip('/')}"
         return f"{endpoint.scheme}://{host}{endpoint.path.rstrip('/')}/{bucket}"
-
-
-def _moment(value: Any) -> Any:
-    """Read a time as S3 writes it in a document; botocore reads all others."""
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return parse_timestamp(value)
