@@ -127,9 +127,10 @@ class ObjectJob:
         )
         shop.progress.add(objects_total=1, bytes_total=listed.size_bytes)
         log.info(
-            "Copying %r (%s) from S3 bucket %s to %r in Azure container %s",
+            "Copying %r (%s)%s, from S3 bucket %s to %r in Azure container %s",
             key,
             size_text(listed.size_bytes),
+            _which_try(self._try_number),
             bucket,
             self._blob,
             shop.destination.container,
@@ -232,10 +233,11 @@ class PrefixJob:
     def _begin(self, plan: Plan) -> None:
         self.listing = False
         log.info(
-            "Copying %s (%s) of %s below %r in S3 bucket %s to %r in Azure container %s",
+            "Copying %s (%s) of %s%s, below %r in S3 bucket %s to %r in Azure container %s",
             count_text(plan.copy.objects, "object"),
             size_text(plan.copy.size_bytes),
             f"{plan.listed.objects:,}",
+            _which_try(self._try_number),
             self._prefix,
             self._places.bucket,
             self._blob_prefix,
@@ -309,7 +311,7 @@ class BatchJob:
         log.info(
             "Copying batch %d%s: %s, from S3 bucket %s to Azure container %s",
             self._descriptor.index,
-            f", try {self._try_number}" if self._try_number > 1 else "",
+            _which_try(self._try_number),
             what,
             self._places.bucket,
             self._shop.destination.container,
@@ -337,6 +339,10 @@ def summary_line(summary: Mapping[str, Any]) -> str:
         + f"; {size_text(summary['bytes_sent'])} sent in {duration_text(seconds)} ({size_text(rate)}/s)"
         + (f", {size_text(summary['bytes_resumed'])} were in Azure already" if summary["bytes_resumed"] else "")
     )
+
+
+def _which_try(number: int) -> str:
+    return f", try {number}" if number > 1 else ""
 
 
 def _told(receipt: Receipt) -> str:

@@ -1,4 +1,4 @@
-"""The log of a batch's tries, as whoever opens one of them reads it."""
+"""The log of each try, as whoever opens one of them reads it."""
 
 import logging
 from collections.abc import Iterator
@@ -6,17 +6,19 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.copying import BatchJob, Places
+from s3_to_azure.copying import BatchJob, ObjectJob, Places, PrefixJob
 from s3_to_azure.engine.errors import ServerFailed, SomeObjectsFailedForNow
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import ListedObject, ObjectVersion
 from s3_to_azure.engine.plan import Plan
 from s3_to_azure.engine.planning import PlanSettings
 from tests.engine.nights import Night
-from tests.engine.workshops import some_bytes
+from tests.engine.workshops import some_bytes, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
 from tests.fakes.state_memory import MemoryState
+
+PLACES = Places("bucket", "container", aws_conn_id=None, wasb_conn_id="w", s3_arguments={})
 
 
 class LameSource(MemorySource):
@@ -37,11 +39,10 @@ class LameSource(MemorySource):
 
 def _log_of_try(night: Night, plan: Plan, try_number: int, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.clear()
-    places = Places("bucket", "container", aws_conn_id=None, wasb_conn_id="w", s3_arguments={})
     with night.shop() as shop, caplog.at_level(logging.INFO, logger="s3_to_azure"):
         job = BatchJob(
             shop,
-            places,
+            PLACES,
             night.files,
             plan.batches[0],
             s3_prefix="in/",
@@ -77,3 +78,20 @@ def test_each_try_tells_its_whole_story(caplog: pytest.LogCaptureFixture) -> Non
     assert "'in/big': 4.0 MiB, cut into 4 blocks of at most 1.0 MiB" in second
     assert any(line.startswith("'in/big': ") and " of 4 blocks (" in line for line in second)
     assert second[-1].startswith("1 object: 1 copied, 0 unchanged, 0 skipped, 0 failed; ")
+
+
+@pytest.mark.parametrize(("try_number", "told"), [(1, ""), (2, ", try 2")])
+def test_a_task_without_a_plan_tells_its_try(try_number: int, told: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One object's task, and a prefix's, say which try of theirs the log is of."""
+    source = MemorySource("bucket")
+    source.put("bucket", "in/k", b"123")
+    caplog.set_level(logging.INFO, logger="s3_to_azure")
+    with workshop(source, MemoryDestination()) as shop:
+        PrefixJob(shop, PLACES, None, prefix="in/", blob_prefix="out/", try_number=try_number).run()
+        ObjectJob(shop, PLACES, key="in/k", blob="k", try_number=try_number).run()
+    begun = [line for line in caplog.messages if line.startswith("Copying ")]
+    where = f"S3 bucket bucket to {'{!r}'} in Azure container {shop.destination.container}"
+    assert begun == [
+        f"Copying 1 object (3 bytes) of 1{told}, below 'in/' in {where.format('out/')}",
+        f"Copying 'in/k' (3 bytes){told}, from {where.format('k')}",
+    ]
