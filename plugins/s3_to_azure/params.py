@@ -23,8 +23,8 @@ _PROOFS: Final = (
 )
 _MOST_TASKS: Final = 1_000
 _MOST_AT_ONCE: Final = 1_000
-# A number above zero and perhaps a unit, as engine.config reads it. Short, for the form shows it to whoever errs.
-_SIZE: Final = "^(?=.*[1-9])[0-9]{1,20}([.][0-9]{1,20})? *([KMGTkmgt]i?)?[Bb]?$"
+# One byte or more, as engine.config reads it, fractions with a unit. Short, for the form shows it to whoever errs.
+_SIZE: Final = "^(?=0*[1-9]|0+[.]0{0,2}[1-9])[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]?$"
 
 _WHAT: Final = "What to copy"
 _HOW: Final = "How to copy it"

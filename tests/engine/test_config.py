@@ -37,7 +37,8 @@ def test_sizes(text: str | int, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "MiB", "-1MiB", "1e9", "1,5GB", "1 2MB", "1PB", "1..5MB", "0x10", "nan", "inf", "9" * 400]
+    "text",
+    ["", "MiB", "-1MiB", "1e9", "1,5GB", "1 2MB", "1PB", "1..5MB", "0x10", "nan", "inf", "9" * 400, "0.1B", "1.5"],
 )
 def test_no_sizes(text: str) -> None:
     """Everything else is wrong use that names the setting."""

@@ -117,7 +117,8 @@ def parse_size(text: str | int, *, name: str) -> int:
     if isinstance(text, int):
         return text
     match = _SIZE.fullmatch(text.strip())
-    if not match:
+    # A part of a byte is a slip of the unit.
+    if not match or ("." in match[1] and not match[2]):
         raise WrongUse(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
     unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
