@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_grows_while_each_connection_is_slow() -> None:
     assert limit_after(30, lambda lanes: lanes * 90e6) == 32
 
 
-def test_doubles_while_the_process_waits() -> None:
+def test_leaps_while_the_process_waits() -> None:
     """A network far away is filled within a few rounds; one that keeps the processor busy is felt out step by step."""
     waiting = Climb(64, clock=clock, cpu_clock=lambda: 0.1 * clock())
     assert limit_after(2.5, lambda lanes: lanes * 40e6, climb=waiting) == 64
@@ -64,12 +65,27 @@ def test_stays_near_the_knee(knee: int, busy_cores: float) -> None:
     assert limit_after(60, lambda lanes: min(lanes, knee) * 200e6, climb=climb) <= max(8, 2 * knee)
 
 
-def test_more_lanes_than_needed_are_given_up() -> None:
-    """A network that became slow is found out: probes with fewer lanes lose nothing, so they stay."""
-    climb = Climb(32, clock=clock, cpu_clock=clock)
-    wide = limit_after(30, lambda lanes: lanes * 90e6, climb=climb)
-    narrow = limit_after(1200, lambda lanes: min(lanes, 4) * 90e6, climb=climb)
-    assert narrow < wide
+@pytest.mark.parametrize("busy_cores", [0.1, 1.0])
+def test_more_lanes_than_needed_are_given_up(busy_cores: float) -> None:
+    """A network that became slow is noticed: half as many lanes, and half of those, lose nothing there."""
+    climb = Climb(32, clock=clock, cpu_clock=lambda: busy_cores * clock())
+    assert limit_after(30, lambda lanes: lanes * 90e6, climb=climb) == 32
+    assert limit_after(30, lambda lanes: min(lanes, 4) * 90e6, climb=climb) in range(4, 9)
+
+
+def test_a_pause_costs_no_lanes_for_long() -> None:
+    """After a service stood still for seconds, all lanes are at work again within seconds."""
+    climb = Climb(32, clock=clock, cpu_clock=lambda: 0.1 * clock())
+    limit_after(30, lambda lanes: lanes * 90e6, climb=climb)
+    clock.now += 20
+    assert limit_after(15, lambda lanes: lanes * 90e6, climb=climb) == 32
+
+
+def test_a_faster_network_is_noticed() -> None:
+    """From a few lanes on a slow network to many on one that became fast: a probe that earns something goes on."""
+    climb = Climb(32, clock=clock, cpu_clock=lambda: 0.3 * clock())
+    assert limit_after(30, lambda lanes: min(lanes, 4) * 90e6, climb=climb) < 9
+    assert limit_after(60, lambda lanes: lanes * 90e6, climb=climb) == 32
 
 
 def test_never_leaves_its_bounds() -> None:
@@ -79,11 +95,32 @@ def test_never_leaves_its_bounds() -> None:
     assert limit_after(100, lambda _: 1e8, most=1) == 1
 
 
-def test_a_waiting_lane_is_stopped() -> None:
-    """A stop ends the wait for a lane."""
-    lanes = Lanes(Climb(1))
-    stopped = threading.Event()
-    with lanes.taken(1, stopped):
+@pytest.mark.parametrize("leg", [Lanes.reading, Lanes.writing])
+def test_a_waiting_leg_is_stopped(leg: Callable[[Lanes, int, threading.Event], AbstractContextManager[None]]) -> None:
+    """A stop ends the wait for a place."""
+    lanes, stopped = Lanes(Climb(1)), threading.Event()
+    with leg(lanes, 1, stopped):
         stopped.set()
-        with pytest.raises(Cancelled), lanes.taken(1, stopped):
-            pytest.fail("there was no lane")
+        with pytest.raises(Cancelled), leg(lanes, 1, stopped):
+            pytest.fail("there was no place")
+
+
+def test_a_waiting_admission_is_stopped() -> None:
+    """A stop ends the wait of whoever hands out blocks; one that landed makes room."""
+    lanes, stopped = Lanes(Climb(1)), threading.Event()
+    for _ in range(2 + Lanes.SPARE):
+        lanes.admit(stopped)
+    lanes.landed()
+    lanes.admit(stopped)
+    stopped.set()
+    with pytest.raises(Cancelled):
+        lanes.admit(stopped)
+
+
+def test_readers_and_writers_do_not_wait_for_each_other() -> None:
+    """While every writer's place is taken a block can be read, and the other way round."""
+    lanes, running = Lanes(Climb(1)), threading.Event()
+    with lanes.writing(1, running), lanes.reading(1, running):
+        pass
+    with lanes.reading(1, running), lanes.writing(1, running):
+        pass

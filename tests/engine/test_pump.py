@@ -1,6 +1,7 @@
 """The block pipeline: every block once, the first error alone, and nobody else's flight disturbed."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from s3_to_azure.engine.blocks import Block, Layout
 from s3_to_azure.engine.buffers import BufferPool
 from s3_to_azure.engine.checksums import CRC32C
 from s3_to_azure.engine.errors import Cancelled, ConnectionFailed, ObjectNotFound, TransferError
+from s3_to_azure.engine.lanes import Lanes
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import ListedObject, ObjectVersion
 from s3_to_azure.engine.pump import BlockRoute, Pump, damaged
@@ -120,6 +122,97 @@ def test_fewer_buffers_than_lanes() -> None:
     rig = Rig(lanes=8, budget_bytes=65_536)
     assert len(rig.move(rig.source.put(BUCKET, "k", DATA), BLOCKS)) == len(BLOCKS)
     rig.pump.close()
+
+
+class Counting:
+    """Counts how many are inside at once, and how many at most."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Count one in, hold it long enough to meet others, and count it out."""
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("budget_blocks", [1, 2, 100])
+def test_bounds_of_both_legs(lanes: int, budget_blocks: int) -> None:
+    """Never more reading, nor more writing connections than lanes, nor more blocks in memory than both need."""
+    reading, writing = Counting(), Counting()
+
+    class Source(Fails):
+        @contextmanager
+        def open(
+            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+        ) -> Iterator[MemoryBody]:
+            with reading.inside(), super().open(version, start, end) as body:
+                time.sleep(0.002)
+                yield body
+
+    class Destination(MemoryDestination):
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            with writing.inside():
+                time.sleep(0.002)
+                super().stage_block(blob, block_id, data, crc64)
+
+    class Buffers(BufferPool):
+        lent = Counting()
+
+        @contextmanager
+        def lend(self, size_bytes: int) -> Iterator[memoryview]:
+            with super().lend(size_bytes) as view, self.lent.inside():
+                yield view
+
+    source, destination, stop = Source(BUCKET), Destination(), threading.Event()
+    buffers = Buffers(budget_blocks * 65_536, stop)
+    buffers.lent = Counting()
+    pump = Pump(source, destination, buffers=buffers, lanes=lanes, cancelled=stop)
+    version = source.put(BUCKET, "k", DATA * 4)
+    blocks = list(Layout(len(DATA) * 4, 65_536))
+    pump.move(BlockRoute(version, "k", None), blocks, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
+    pump.close()
+    assert len(destination.list_staged("k")) == len(blocks)
+    assert (reading.now, writing.now) == (0, 0)
+    assert 1 <= reading.most <= lanes
+    assert 1 <= writing.most <= lanes
+    assert 1 <= buffers.lent.most <= min(2 * lanes + Lanes.SPARE, budget_blocks)
+
+
+def test_reads_on_while_blocks_are_written() -> None:
+    """One lane reads the next block while it writes the one before; both legs are never each other's wait."""
+    read_next = threading.Event()
+
+    class Source(Fails):
+        @contextmanager
+        def open(
+            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+        ) -> Iterator[MemoryBody]:
+            if start:
+                read_next.set()
+            with super().open(version, start, end) as body:
+                yield body
+
+    class Destination(MemoryDestination):
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            assert read_next.wait(10), "the next block is not read before this one is written"
+            super().stage_block(blob, block_id, data, crc64)
+
+    source, stop = Source(BUCKET), threading.Event()
+    pump = Pump(source, Destination(), buffers=BufferPool(MIB, stop), lanes=1, cancelled=stop)
+    version = source.put(BUCKET, "k", DATA)
+    pump.move(BlockRoute(version, "k", None), BLOCKS, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
+    pump.close()
 
 
 def test_stopped_before_it_begins(rig: Rig) -> None:

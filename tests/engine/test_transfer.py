@@ -234,8 +234,8 @@ class ChangesUnderWay(MemorySource):
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """Overwrite the object before the second read of a version."""
-        if self.changes and start > 0:
+        """Overwrite the object before the second read of its current version."""
+        if self.changes and start > 0 and version.etag == self.head(BUCKET, version.key).etag:
             self.changes -= 1
             self.put(BUCKET, version.key, some_bytes(version.size_bytes, seed=100 + self.changes))
         with super().open(version, start, end) as body:

@@ -1,7 +1,7 @@
 """A source that damages bytes between S3 and the copy, and otherwise keeps the port."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
@@ -35,6 +35,7 @@ class FlippingSource:
         times: How many readings of that byte are damaged.
         stop: Is set once ``stop_after`` bodies were opened.
         stop_after: See ``stop``.
+        before_stop: Called first: the blocks that were read may not be staged yet.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FlippingSource:
         times: int,
         stop: threading.Event | None = None,
         stop_after: int = 0,
+        before_stop: Callable[[], None] | None = None,
     ) -> None:
         """Stand before the source."""
         self._source = source
@@ -52,6 +54,7 @@ class FlippingSource:
         self._times = times
         self._stop = stop
         self._stop_after = stop_after
+        self._before_stop = before_stop
         self._opened = 0
 
     def check(self, bucket: str) -> None:
@@ -85,6 +88,8 @@ class FlippingSource:
         """See the port."""
         self._opened += 1
         if self._stop and self._opened > self._stop_after:
+            if self._before_stop:
+                self._before_stop()
             self._stop.set()
         inside = start <= self._at < (version.size_bytes if end is None else end)
         damaged = inside and self._times > 0

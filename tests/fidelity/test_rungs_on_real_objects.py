@@ -2,10 +2,12 @@
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
@@ -111,8 +113,20 @@ def test_flipped_before_a_resume(
     upload_for(rung, s3_client, bucket, KEY, DATA)
     stop = threading.Event()
     stage = 2 if rung == "md5_composite" else 8
+
+    def staged() -> int:
+        try:
+            return len(container.get_blob_client(KEY).get_block_list("uncommitted")[1])
+        except ResourceNotFoundError:
+            return 0
+
+    def all_are_staged() -> None:
+        while staged() < stage:
+            time.sleep(0.02)
+
+    stopping = FlippingSource(source, at=FLIPPED, times=1, stop=stop, stop_after=stage, before_stop=all_are_staged)
     with pytest.raises(Cancelled):
-        copied(through=FlippingSource(source, at=FLIPPED, times=1, stop=stop, stop_after=stage), stop=stop)
+        copied(through=stopping, stop=stop)
     assert not is_there(container)
     receipt = copied()
     assert receipt.verified_by == rung

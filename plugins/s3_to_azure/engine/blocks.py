@@ -10,12 +10,9 @@ from typing import Final
 from s3_to_azure.engine.block_ids import StagedBlock
 from s3_to_azure.engine.checksums import Algorithm, carries
 from s3_to_azure.engine.errors import BudgetTooSmall, WrongUse
-from s3_to_azure.engine.limits import GIB, MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.engine.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
 
-# Below this size more, smaller blocks keep all workers busy; above it fewer requests win.
-_LARGE_BYTES: Final = 1 * GIB
 _BASE_BLOCK_BYTES: Final = 8 * MIB
-_LARGE_BLOCK_BYTES: Final = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ class Layout:
 
 
 def block_bytes_for(size_bytes: int) -> int:
-    """Return the block size for an object: a base by its size, then the smallest MiB multiple that fits 50,000.
+    """Return the block size for an object: a base, then the smallest MiB multiple that fits 50,000.
 
     Raises:
         WrongUse: The object is larger than S3 can hold.
@@ -78,9 +75,8 @@ def block_bytes_for(size_bytes: int) -> int:
         raise WrongUse(
             what=f"An object of {size_bytes} bytes is larger than S3 objects can be ({MAX_OBJECT_BYTES} bytes)."
         )
-    base = _LARGE_BLOCK_BYTES if size_bytes > _LARGE_BYTES else _BASE_BLOCK_BYTES
     smallest = -(-size_bytes // MAX_BLOCKS_PER_BLOB)
-    return max(base, -(-smallest // MIB) * MIB)
+    return max(_BASE_BLOCK_BYTES, -(-smallest // MIB) * MIB)
 
 
 def layout_for(

@@ -91,8 +91,11 @@ class BufferPool:
                 self._changed.wait(_CANCEL_POLL_S)
 
     def _reuse(self, size_bytes: int) -> mmap.mmap | None:
-        """Take the smallest free buffer that fits and is at most twice as large."""
-        fitting = [b for b in self._free if size_bytes <= len(b) <= max(2 * size_bytes, mmap.PAGESIZE)]
+        """Take the smallest free buffer that fits and is at most twice as large; of equal ones the last used.
+
+        So buffers beyond those in use are never touched, and the processor's cache may still hold a part of this one.
+        """
+        fitting = [b for b in reversed(self._free) if size_bytes <= len(b) <= max(2 * size_bytes, mmap.PAGESIZE)]
         if not fitting:
             return None
         buffer = min(fitting, key=len)

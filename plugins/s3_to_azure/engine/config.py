@@ -60,7 +60,8 @@ class CopySettings:
         block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
         memory_budget_bytes: Bound of object data in memory.
         objects_at_once: Objects in flight; they share the budget.
-        lanes: Most blocks in flight; how many there really are is found by measuring, and the budget may allow fewer.
+        lanes: Most blocks being read, and most being written; how many there really are is found by measuring, and
+            the budget may allow fewer (``lanes`` has the formula).
         bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
         refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped, counts as ``fail``ed,
             or goes to a blob of a ``map``ped name (``name_mapping``); where even that cannot be, it fails.

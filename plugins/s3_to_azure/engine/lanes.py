@@ -1,4 +1,4 @@
-"""How many blocks are in flight: found by measuring."""
+"""How many blocks move at once: a level for each leg, found by measuring."""
 
 import threading
 import time
@@ -8,22 +8,26 @@ from typing import Final
 
 from s3_to_azure.engine.errors import Cancelled
 
-_START: Final = 4
+_START: Final = 2
 _WINDOW_S: Final = 1.0
+_IDLE_WINDOW_S: Final = 0.25
 _HOLD_S: Final = 15.0
 # Less than this is noise: a lane more must earn it, a lane less must not lose it.
 _GAIN: Final = 1.05
+# A rate below this part of the last one is another network: its level is searched at once, down and up.
+_FALL: Final = 0.6
 _POLL_S: Final = 0.1
-# Below so many cores' work the process waits for the network: more lanes cost nothing, so it grows in leaps.
-_IDLE_CORES: Final = 0.5
-_IDLE_WINDOW_S: Final = 0.25
+# Where the process mostly waits, more lanes cost nothing: it leaps to as many as a core could feed.
+_MOST_LEAP: Final = 4.0
+_IDLE_LEAP: Final = 2.0
 
 
 class Climb:
     """Finds the number of lanes at which throughput stops growing: more threads than needed cost throughput.
 
-    Grows by half while a window's throughput beats the best one, and doubles while the process mostly waits; else steps
-    back and holds, then tries one more and one fewer in turn, so that it follows a network that changes.
+    Grows by half while a window's throughput beats the best one, and in leaps while the process mostly waits; else
+    steps back and holds. Then tries a quarter more and a quarter fewer in turn, and searches anew, down and up, when
+    throughput falls: it follows a network that changes.
 
     Args:
         most: Upper bound.
@@ -47,96 +51,176 @@ class Climb:
         self.limit = min(first, most)
         self._steady = self.limit
         self._best = 0.0
-        self._probe_up = True
-        self._growing = True
+        self._direction = 1
+        self._next_probe = 1
+        self._then_up = False
         self._hold_until = 0.0
-        self._open_window()
+        self.begin()
 
-    def _open_window(self) -> None:
+    def begin(self) -> None:
+        """Count from now on: what came before was no moving of blocks."""
         self._began = self._clock()
         self._cpu_began = self._cpu_clock()
         self._bytes = 0
         self._blocks = 0
 
-    def done(self, size_bytes: int) -> None:
-        """Count a block that has arrived; at a window's end, judge the present number of lanes."""
+    def done(self, size_bytes: int, *, blocks: int = 1) -> None:
+        """Count what has arrived, a block or several; at a window's end, judge the present number of lanes."""
         self._bytes += size_bytes
-        self._blocks += 1
+        self._blocks += blocks
         now = self._clock()
         elapsed = now - self._began
-        idle = self._growing and elapsed > 0 and self._cpu_clock() - self._cpu_began < _IDLE_CORES * elapsed
+        if elapsed < _IDLE_WINDOW_S or self._blocks < self.limit:
+            # Before the processor's clock is read, which costs more than all else here.
+            return
+        leap = elapsed / max(self._cpu_clock() - self._cpu_began, elapsed / _MOST_LEAP, 1e-9)
+        idle = self._direction != 0 and leap >= _IDLE_LEAP
         # Blocks land in bunches of as many as there are lanes: two rounds give a rate that means something, one a hint.
         if elapsed < (_IDLE_WINDOW_S if idle else _WINDOW_S) or self._blocks < (1 if idle else 2) * self.limit:
             return
-        self._judge(self._bytes / elapsed, now, idle=idle)
-        self._open_window()
+        self._judge(self._bytes / elapsed, now, leap if idle else 1.5)
+        self.begin()
 
-    def _judge(self, rate: float, now: float, *, idle: bool) -> None:
-        if self.limit == self._steady and not self._growing:
+    def _judge(self, rate: float, now: float, leap: float) -> None:
+        if self._direction > 0 and rate >= self._best * _GAIN:
+            self._keep(rate)
+            self._move(self.limit * leap, now)
+        elif self._direction < 0 and rate * _GAIN >= self._best:
+            self._keep(max(rate, self._best))
+            self._move(self.limit / 2, now)
+        elif self._direction:
+            self._settle(now)
+        elif rate < self._best * _FALL:
+            self._best, self._direction, self._then_up = rate, -1, True
+            self._move(self.limit / 2, now)
+        else:
             self._best = rate
             if now >= self._hold_until:
-                self._probe(now)
-        elif self.limit < self._steady:
-            # A probe with fewer lanes: keep them if nothing was lost.
-            if rate * _GAIN >= self._best:
-                self._steady = self.limit
-            self._settle(rate, now)
-        elif rate >= self._best * _GAIN:
-            self._best, self._steady = rate, self.limit
-            if self.limit == self.most:
-                self._settle(rate, now)
-            else:
-                self._growing = True
-                self.limit = min(self.most, self.limit + (self.limit if idle else max(1, self.limit // 2)))
-        else:
-            self._settle(rate, now)
+                self._direction, self._next_probe = self._next_probe, -self._next_probe
+                self._move(self.limit * (1 + self._direction / 4), now)
 
-    def _settle(self, rate: float, now: float) -> None:
-        self._growing = False
-        self._best = max(self._best, rate) if self.limit == self._steady else self._best
+    def _keep(self, rate: float) -> None:
+        self._best, self._steady = rate, self.limit
+
+    def _move(self, to: float, now: float) -> None:
+        """Try another level in the present direction; at the bound, settle."""
+        wanted = max(self.limit + 1, int(to)) if self._direction > 0 else min(self.limit - 1, int(to))
+        wanted = min(self.most, max(1, wanted))
+        if wanted == self._steady:
+            self._settle(now)
+        else:
+            self.limit = wanted
+
+    def _settle(self, now: float) -> None:
+        """Go back to the level that was best; hold it, or look above it too."""
         self.limit = self._steady
         self._hold_until = now + _HOLD_S
-
-    def _probe(self, now: float) -> None:
-        step = 1 if self._probe_up else -1
-        self._probe_up = not self._probe_up
-        self.limit = min(self.most, max(1, self._steady + step))
-        self._hold_until = now + _HOLD_S
+        self._direction = 0
+        if self._then_up and self._steady < self.most:
+            self._then_up, self._direction = False, 1
+            self._move(self.limit * 1.5, now)
 
 
 class Lanes:
-    """Lets as many blocks be in flight as the climb allows.
+    """Readers and writers apart, as many of each as the climb allows.
+
+    A block is admitted, read, and written; its buffer is lent from before the reading until after the writing. With
+    ``n`` lanes at most ``n`` blocks are being read, ``n`` written, and ``2 n + SPARE`` admitted in all, so that a full
+    buffer waits for each writer, and no slow leg piles up buffers. Who holds a writer's place holds its buffer already:
+    no leg can starve the other.
+
+    The model: where each connection gives ``c`` bytes a second after ``t`` seconds, blocks of ``b`` bytes move at ::
+
+        rate = n x b / (t + b / c)      while the budget holds 2 n blocks, and until the processor is the limit
 
     Args:
         climb: Who decides.
     """
 
+    SPARE: Final = 2
+
     def __init__(self, climb: Climb) -> None:
         """Begin with none in flight."""
         self._climb = climb
-        self._inside = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._admitted = _Places(self._lock, lambda: 2 * climb.limit + self.SPARE)
+        self._readers = _Places(self._lock, lambda: climb.limit)
+        self._writers = _Places(self._lock, lambda: climb.limit)
 
-    @contextmanager
-    def taken(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
-        """Wait for a lane and hold it while a block of that size moves; count the block if it arrives.
+    def admit(self, stopped: threading.Event) -> None:
+        """Wait until one more block may be in flight; ``landed`` must follow.
 
         Raises:
             Cancelled: Stopped while waiting.
         """
-        with self._changed:
-            while self._inside >= self._climb.limit:
-                if stopped.is_set():
-                    raise Cancelled.now()
-                self._changed.wait(_POLL_S)
-            self._inside += 1
+        with self._lock:
+            if not self._admitted.taken:
+                # An empty pump has told nothing about the network.
+                self._climb.begin()
+            self._admitted.take(stopped)
+
+    def landed(self) -> None:
+        """Count an admitted block out, whatever became of it."""
+        with self._lock:
+            self._admitted.give()
+
+    @contextmanager
+    def reading(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+        """Hold a reader's place; count the bytes if they arrive.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        with self._leg(self._readers, size_bytes, stopped):
+            yield
+
+    @contextmanager
+    def writing(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+        """Hold a writer's place; count the bytes if they arrive.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        with self._leg(self._writers, size_bytes, stopped):
+            yield
+
+    @contextmanager
+    def _leg(self, places: "_Places", size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+        with self._lock:
+            places.take(stopped)
         arrived = 0
         try:
             yield
             arrived = size_bytes
         finally:
-            with self._changed:
-                self._inside -= 1
+            with self._lock:
+                places.give()
                 if arrived:
-                    self._climb.done(arrived)
-                self._changed.notify_all()
+                    self._count(arrived)
+
+    def _count(self, size_bytes: int) -> None:
+        before = self._climb.limit
+        self._climb.done(size_bytes)
+        if self._climb.limit > before:
+            for places in (self._admitted, self._readers, self._writers):
+                places.changed.notify_all()
+
+
+class _Places:
+    """A number of places that may change; all methods want the lock held."""
+
+    def __init__(self, lock: threading.Lock, most: Callable[[], int]) -> None:
+        self.taken = 0
+        self.changed = threading.Condition(lock)
+        self._most = most
+
+    def take(self, stopped: threading.Event) -> None:
+        while self.taken >= self._most():
+            if stopped.is_set():
+                raise Cancelled.now()
+            self.changed.wait(_POLL_S)
+        self.taken += 1
+
+    def give(self) -> None:
+        self.taken -= 1
+        self.changed.notify()

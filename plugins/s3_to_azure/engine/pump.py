@@ -94,16 +94,16 @@ def fill(
 
 
 class Pump:
-    """Lanes that move blocks of any number of objects within one budget.
+    """Moves blocks of any number of objects within one budget, several at once on each leg.
 
-    Daemon threads: a lane stuck in a dead socket never keeps the process from ending.
+    Daemon threads: one stuck in a dead socket never keeps the process from ending.
 
     Args:
         source: Where blocks come from.
         destination: Where they go.
         buffers: The memory budget, shared with whoever else holds object data.
-        lanes: Blocks in flight at most; how many there really are is found by measuring (``lanes``).
-        cancelled: Stops every lane; staged blocks stay.
+        lanes: Connections at most on each leg; how many there really are is found by measuring (``lanes``).
+        cancelled: Stops everything; staged blocks stay.
     """
 
     def __init__(
@@ -115,19 +115,19 @@ class Pump:
         lanes: int,
         cancelled: threading.Event,
     ) -> None:
-        """Start the lanes; they wait for work."""
+        """Start the threads; they wait for work."""
         self._source = source
         self._destination = destination
         self._buffers = buffers
-        self._threads = lanes
         self._lanes = Lanes(Climb(lanes))
         self._cancelled = cancelled
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        for index in range(lanes):
-            threading.Thread(target=self._lane, name=f"lane-{index}", daemon=True).start()
+        self._threads = 2 * lanes + Lanes.SPARE
+        for index in range(self._threads):
+            threading.Thread(target=self._serve, name=f"block-{index}", daemon=True).start()
 
     def close(self) -> None:
-        """Let the lanes end; does not wait for one that hangs."""
+        """Let the threads end; does not wait for one that hangs."""
         for _ in range(self._threads):
             self._work.put(None)
 
@@ -145,13 +145,13 @@ class Pump:
             route: Whose blocks.
             blocks: Byte ranges, in the order to begin them.
             retrier: Budget of each single request.
-            on_staged: Called in a lane after each 201.
+            on_staged: Called in a block's thread after each 201.
 
         Raises:
             TransferError: The first error; no further block is begun, those in flight are awaited.
             Cancelled: Stopped; within about two seconds, whatever the sockets do.
         """
-        flight = _Flight(self._cancelled, most=2 * self._threads)
+        flight = _Flight(self._cancelled, self._lanes)
         for block in blocks:
             if not flight.begin():
                 break
@@ -159,7 +159,7 @@ class Pump:
             self._work.put(partial(flight.run, job))
         flight.finish()
 
-    def _lane(self) -> None:
+    def _serve(self) -> None:
         while (job := self._work.get()) is not None:
             job()
 
@@ -171,8 +171,9 @@ class Pump:
         on_staged: Callable[[StagedBlock], None],
         stopped: threading.Event,
     ) -> None:
-        with self._lanes.taken(block.size_bytes, stopped), self._buffers.lend(block.size_bytes) as view:
-            fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
+        with self._buffers.lend(block.size_bytes) as view:
+            with self._lanes.reading(block.size_bytes, stopped):
+                fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
             staged = StagedBlock(
                 start=block.start,
                 end=block.end,
@@ -180,31 +181,34 @@ class Pump:
                 second=second_digest(route.second, view),
                 fingerprint=fingerprint(route.version),
             )
-            retrier.call(
-                f"stage bytes {block.start} to {block.end} of {route.blob!r}",
-                lambda: self._destination.stage_block(route.blob, staged.block_id, view, staged.crc64),
-            )
+            with self._lanes.writing(block.size_bytes, stopped):
+                retrier.call(
+                    f"stage bytes {block.start} to {block.end} of {route.blob!r}",
+                    lambda: self._destination.stage_block(route.blob, staged.block_id, view, staged.crc64),
+                )
         on_staged(staged)
 
 
 class _Flight:
     """The blocks of one ``move``: how many are begun, the first error, and when all have landed."""
 
-    def __init__(self, cancelled: threading.Event, *, most: int) -> None:
+    def __init__(self, cancelled: threading.Event, lanes: Lanes) -> None:
         self.stopped = _Either(cancelled)
         self._cancelled = cancelled
-        self._room = threading.Semaphore(most)
+        self._lanes = lanes
         self._lock = threading.Lock()
         self._landed = threading.Condition(self._lock)
         self._aloft = 0
         self._error: BaseException | None = None
 
     def begin(self) -> bool:
-        """Take room for one more block; False when the flight is over because of an error or a stop."""
-        while not self._room.acquire(timeout=_POLL_S):
-            if self.stopped.is_set():
-                return False
+        """Wait until one more block may be in flight; False when it is over because of an error or a stop."""
+        try:
+            self._lanes.admit(self.stopped)
+        except Cancelled:
+            return False
         if self.stopped.is_set():
+            self._lanes.landed()
             return False
         with self._lock:
             self._aloft += 1
@@ -217,12 +221,12 @@ class _Flight:
                 job()
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             with self._lock:
-                # A lane that stops because another failed says Cancelled: the other's error is the one to tell.
+                # A block that stops because another failed says Cancelled: the other's error is the one to tell.
                 if self._error is None or isinstance(self._error, Cancelled):
                     self._error = error
             self.stopped.set()
         finally:
-            self._room.release()
+            self._lanes.landed()
             with self._landed:
                 self._aloft -= 1
                 self._landed.notify_all()
