@@ -55,7 +55,11 @@ def command_line() -> argparse.ArgumentParser:
         "--memory-budget", metavar="SIZE", default="256MiB", help="most object data in memory (default: %(default)s)"
     )
     copying.add_argument(
-        "--lanes", metavar="N", type=int, default=16, help="most blocks read, and most written, at once (default: %(default)s)"
+        "--lanes",
+        metavar="N",
+        type=int,
+        default=16,
+        help="most blocks read, and most written, at once (default: %(default)s)",
     )
     copying.add_argument(
         "--bandwidth-limit", metavar="SIZE", help="most bytes a second, such as 50MiB (default: no limit)"
