@@ -21,7 +21,7 @@ from s3_to_azure.engine.config import CopySettings  # noqa: E402
 from s3_to_azure.engine.workshop import Workshop  # noqa: E402
 from s3_to_azure.stores.azure import AzureContainer  # noqa: E402
 from s3_to_azure.stores.azure_client import service_client  # noqa: E402
-from s3_to_azure.stores.environment import botocore_config  # noqa: E402
+from s3_to_azure.stores.botocore_settings import botocore_config  # noqa: E402
 from s3_to_azure.stores.s3 import S3Source  # noqa: E402
 from s3_to_azure.stores.small_lane import small_lane  # noqa: E402
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, task
 
 from s3_to_azure.addresses import is_template, parse_destination, parse_source
+from s3_to_azure.collector import collector_at_rest
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
@@ -201,7 +202,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             blob_prefix: str,
             filters: dict[str, Any],
         ) -> list[dict[str, Any]]:
-            from s3_to_azure.run_tasks import plan_run
+            with collector_at_rest():
+                from s3_to_azure.run_tasks import plan_run
 
             return plan_run(pointer, route(s3_prefix, container, blob_prefix, filters), get_current_context())
 
@@ -211,7 +213,8 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
 
         @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False, outlets=written)
         def report(pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str) -> dict[str, Any]:
-            from s3_to_azure.run_tasks import report_run
+            with collector_at_rest():
+                from s3_to_azure.run_tasks import report_run
 
             return report_run(
                 pointer,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from airflow.sdk import BaseOperator, Context
 
 from s3_to_azure.addresses import is_template
+from s3_to_azure.collector import collector_at_rest
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.links import LINKS
@@ -15,7 +16,9 @@ from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.wording import count_text, size_text
 
 if TYPE_CHECKING:
-    from s3_to_azure.copying import Bench, Job, Places
+    from s3_to_azure.copying.job import Job
+    from s3_to_azure.copying.opening import Bench
+    from s3_to_azure.copying.places import Places
     from s3_to_azure.engine.config import CopySettings
 
 BATCH_LABEL: Final = "batch_label"
@@ -165,13 +168,16 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             TransientError: A retry may help; it sends only what is missing.
             Cancelled: Stopped by ``on_kill``; what is staged stays.
         """
-        from s3_to_azure import copying, watch
+        with collector_at_rest():
+            from s3_to_azure import watch
+            from s3_to_azure.copying.opening import bench as opened
+            from s3_to_azure.copying.places import Places
 
         cancelled = self._cancelled = threading.Event()
         if self._stopped:
             cancelled.set()
         try:
-            places = copying.Places(
+            places = Places(
                 self.s3_bucket,
                 self.container_name,
                 aws_conn_id=self.aws_conn_id,
@@ -180,7 +186,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 wasb_arguments=self.wasb_extra_args,
                 create_container=self.create_container,
             )
-            with copying.bench(places, self._settings(), cancelled) as bench:
+            with opened(places, self._settings(), cancelled) as bench:
                 self._account = str(bench.service.account_name or "")
                 job = self._job(bench, places, context)
                 notes = cast("watch.Notes | None", context.get("task_state_store"))
@@ -218,13 +224,15 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             raise WrongUse(what=f"{self.task_id}: give replace or overwrite, not both.")
 
     def _job(self, bench: "Bench", places: "Places", context: Context) -> "Job":
-        from s3_to_azure import copying, run_state
-        from s3_to_azure.engine.batches import BatchDescriptor
+        from s3_to_azure import run_state
 
         try_number = context["ti"].try_number
         if self.batch is not None:
+            from s3_to_azure.copying.batch import BatchJob
+            from s3_to_azure.engine.batches import BatchDescriptor
+
             variables = cast("dict[str, Any]", context)
-            return copying.BatchJob(
+            return BatchJob(
                 bench.shop,
                 places,
                 run_state.files(bench.service, self.state_container or self.container_name, context),
@@ -235,9 +243,13 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 on_label=lambda label: variables.__setitem__(BATCH_LABEL, label),
             )
         if self.s3_key is not None:
+            from s3_to_azure.copying.one_object import ObjectJob
+
             blob = self.blob_name if self.blob_name is not None else self.blob_prefix + self.s3_key
-            return copying.ObjectJob(bench.shop, places, key=self.s3_key, blob=blob, try_number=try_number)
-        return copying.PrefixJob(
+            return ObjectJob(bench.shop, places, key=self.s3_key, blob=blob, try_number=try_number)
+        from s3_to_azure.copying.prefix import PrefixJob
+
+        return PrefixJob(
             bench.shop,
             places,
             run_state.task_files(bench.service, self.state_container, context) if self.state_container else None,

@@ -11,7 +11,7 @@ def files(service: StreamingClient, container: str, context: Context, *, create:
     """Return the run's state files.
 
     Args:
-        service: From ``connections.azure_service``.
+        service: From ``connections.azure.azure_service``.
         container: The state container.
         context: The task's.
         create: Look the container up, and make a missing one.

@@ -13,7 +13,8 @@ from typing import Any, Final
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from s3_to_azure import connections, run_state
+from s3_to_azure import run_state
+from s3_to_azure.connections.azure import azure_service
 from s3_to_azure.engine.config import RetryBudget, parse_size
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.fidelity import Fidelity
@@ -66,7 +67,7 @@ def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) 
     Raises:
         BadState: There is no listing, or it is not what its pointer says.
     """
-    with closing(connections.azure_service(route.wasb_conn_id, lanes=1)) as service:
+    with closing(azure_service(route.wasb_conn_id, lanes=1)) as service:
         return _plan(service, pointer, route, context)
 
 
@@ -113,7 +114,7 @@ def report_run(
         AirflowSkipException: It is a dry run.
         BadState: The run has no listing.
     """
-    with closing(connections.azure_service(route.wasb_conn_id, lanes=1)) as service:
+    with closing(azure_service(route.wasb_conn_id, lanes=1)) as service:
         return _report(service, pointer, route, context, keep_state_days)
 
 

@@ -13,12 +13,14 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.bases.sensor import PokeReturnValue
 
 from s3_to_azure.addresses import is_template, key_list
+from s3_to_azure.collector import collector_at_rest
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.wording import count_text, size_text
 
 if TYPE_CHECKING:
+    from s3_to_azure.engine.manifest import ManifestPointer
     from s3_to_azure.engine.model import ListedObject
     from s3_to_azure.stores.s3 import S3Source
 
@@ -150,17 +152,15 @@ class S3ObjectsSensor(BaseSensorOperator):
             PermanentError: Waiting cannot help: no such bucket, no access.
             TransientError: The next try may succeed.
         """
-        from s3_to_azure import connections, run_state
-        from s3_to_azure.engine.manifest import write_manifest
-        from s3_to_azure.engine.names import check_bucket
+        with collector_at_rest():
+            from s3_to_azure.connections.aws import s3_source
+            from s3_to_azure.engine.names import check_bucket
 
         try:
             check_bucket(self.bucket_name)
             listed = key_list(self.keys_from, self.bucket_name) if self.keys_from else None
             lanes = _LOOKS_AT_ONCE if listed else 1
-            source = connections.s3_source(
-                self.aws_conn_id, lanes=lanes, verify=self.s3_verify, hook_arguments=self.s3_extra_args
-            )
+            source = s3_source(self.aws_conn_id, lanes=lanes, verify=self.s3_verify, hook_arguments=self.s3_extra_args)
             with closing(source):
                 found = self._count(source, listed)
                 there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
@@ -177,27 +177,39 @@ class S3ObjectsSensor(BaseSensorOperator):
                 if self.state_container is None:
                     self.log.info("%s or more %s", count_text(found, "object"), there)
                     return True
-                service = connections.azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
-                with closing(service):
-                    files = run_state.files(service, self.state_container, context, create=self.create_container)
-                    if listed:
-                        listing = self._looked_up(source, listed, found=bool(found))
-                    else:
-                        listing = source.list(self.bucket_name, self.prefix)
-                    pointer = write_manifest(
-                        listing, files, bucket=self.bucket_name, prefix=self.prefix, looked_up=bool(listed)
-                    )
+                pointer, place = self._write_listing(source, listed, context, found=bool(found))
             self.log.info(
                 "Listed %s (%s) %s; the listing is %s/%s",
                 count_text(pointer.objects, "object"),
                 size_text(pointer.bytes_total),
                 there,
-                files.location,
+                place,
                 pointer.name,
             )
             return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
         except TransferError as error:
             raise error.with_traceback(None) from None
+
+    def _write_listing(
+        self, source: "S3Source", listed: str | None, context: Context, *, found: bool
+    ) -> "tuple[ManifestPointer, str]":
+        """List into the run's state; return the pointer, and where that state is."""
+        # Only here: a poke that finds too little, in a process of its own, needs nothing of Azure.
+        with collector_at_rest():
+            from s3_to_azure import run_state
+            from s3_to_azure.connections.azure import azure_service
+            from s3_to_azure.engine.manifest import write_manifest
+
+        service = azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
+        with closing(service):
+            files = run_state.files(service, str(self.state_container), context, create=self.create_container)
+            listing = (
+                self._looked_up(source, listed, found=found) if listed else source.list(self.bucket_name, self.prefix)
+            )
+            pointer = write_manifest(
+                listing, files, bucket=self.bucket_name, prefix=self.prefix, looked_up=bool(listed)
+            )
+        return pointer, files.location
 
     def _looked_up(self, source: "S3Source", listed: str, *, found: bool) -> "Iterator[ListedObject]":
         """Yield the objects that the list of keys names."""

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.copying import BatchJob, ObjectJob, Places, PrefixJob
+from s3_to_azure.copying.batch import BatchJob
+from s3_to_azure.copying.one_object import ObjectJob
+from s3_to_azure.copying.places import Places
+from s3_to_azure.copying.prefix import PrefixJob
 from s3_to_azure.engine.errors import ServerFailed, SomeObjectsFailedForNow
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.model import ListedObject, ObjectVersion

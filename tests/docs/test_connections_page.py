@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
 
-from s3_to_azure import connections
+from s3_to_azure.connections.aws import s3_source
+from s3_to_azure.connections.azure import azure_service
 from tests.docs.pages import Block, blocks, text_of
 
 _PAGE = "docs/connections.md"
@@ -52,12 +53,12 @@ def test_connections_sign_in_as_their_section_says(block: Block, monkeypatch: py
 
 def _signs_in(conn_type: str) -> Any:
     if conn_type == "aws":
-        source = connections.s3_source("of_the_page", lanes=1)
+        source = s3_source("of_the_page", lanes=1)
         try:
             return source._credentials.method
         finally:
             source.close()
-    service = connections.azure_service("of_the_page", lanes=1)
+    service = azure_service("of_the_page", lanes=1)
     try:
         return type(service.credential).__name__
     finally:

@@ -27,7 +27,7 @@ from s3_to_azure.engine.many import copy_many
 from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.environment import botocore_config
+from s3_to_azure.stores.botocore_settings import botocore_config
 from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.small_lane import SmallLane, small_lane

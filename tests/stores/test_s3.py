@@ -25,7 +25,7 @@ from s3_to_azure.engine.errors import (
     UnexpectedAnswer,
 )
 from s3_to_azure.engine.model import ListedObject, ObjectVersion
-from s3_to_azure.stores.environment import botocore_config
+from s3_to_azure.stores.botocore_settings import botocore_config
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_signing import SigV4
 from tests.fakes.memory_source import EPOCH

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from s3_to_azure.cli.addresses import Destination, Source
+from s3_to_azure.collector import collector_at_rest
 from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.progress import Progress
@@ -28,9 +29,10 @@ def opened(
     """
     if options.keys_from and not source.is_prefix:
         raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
-    # The SDKs cost a second to import; --help and wrong arguments need none of them.
-    from s3_to_azure.stores import environment  # noqa: PLC0415
-    from s3_to_azure.stores.small_lane import small_lane  # noqa: PLC0415
+    # The SDKs cost most of the start; --help and wrong arguments need none of them.
+    with collector_at_rest():
+        from s3_to_azure.stores import environment  # noqa: PLC0415
+        from s3_to_azure.stores.small_lane import small_lane  # noqa: PLC0415
 
     connections = settings.lanes + settings.objects_at_once
     verify_tls = not options.no_verify_tls

@@ -9,11 +9,11 @@ import boto3
 import requests.utils
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
-from botocore.config import Config
 
 from s3_to_azure.engine.errors import ConnectionMissing, WrongUse
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.azure_client import service_client
+from s3_to_azure.stores.botocore_settings import botocore_config
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.sdk_errors import AZURE, S3, s3_errors
@@ -22,19 +22,6 @@ _CURE = (
     "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "
     "or sign in for DefaultAzureCredential."
 )
-
-
-def botocore_config(lanes: int, given: Config | None = None) -> Config:
-    """Return the botocore settings of every S3 client here: SigV4, and no retries of its own.
-
-    Args:
-        lanes: Connections to keep.
-        given: A connection's own settings, which stay except for those.
-    """
-    ours = Config(
-        signature_version="s3v4", retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=lanes
-    )
-    return (given or Config()).merge(ours)
 
 
 def s3_source(

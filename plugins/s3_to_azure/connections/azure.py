@@ -1,0 +1,44 @@
+"""An account as an Airflow connection of type ``wasb`` reaches it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+from azure.core.exceptions import AzureError
+
+from s3_to_azure.connections.lookup import ca_bundle, connection_of, proxies_for
+from s3_to_azure.engine.errors import ConnectionMissing
+from s3_to_azure.stores.azure_client import StreamingClient, service_client
+from s3_to_azure.stores.redaction import protect_logs, redact
+from s3_to_azure.stores.sdk_errors import AZURE
+
+
+def azure_service(wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str, Any] | None = None) -> StreamingClient:
+    """Return the account as the Airflow connection reaches it, on a session of our own; no request is sent yet.
+
+    Args:
+        wasb_conn_id: Id of a connection of type ``wasb``.
+        lanes: Connections to keep.
+        hook_arguments: More keyword arguments of ``WasbHook``.
+
+    Raises:
+        ConnectionMissing: There is no such connection, or it names no account.
+    """
+    protect_logs()
+    connection = connection_of(wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login")
+    try:
+        client = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {})).get_conn()
+    except (AzureError, TypeError, ValueError) as error:
+        raise ConnectionMissing(
+            service=AZURE,
+            detail=f"the Airflow connection {wasb_conn_id!r} cannot be used ({redact(str(error))[:300]})",
+            cure="Mend its login, password, host or extra fields.",
+        ) from None
+    extra = connection.extra_dejson
+    verify = extra.get("connection_verify", True)
+    return service_client(
+        client,
+        lanes=lanes,
+        verify=ca_bundle() if verify is True else verify,
+        proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
+    )

@@ -1,0 +1,124 @@
+"""A task of all objects below a prefix."""
+
+import logging
+import time
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any
+
+from s3_to_azure.copying.lines import summary_line, which_try
+from s3_to_azure.copying.places import Places
+from s3_to_azure.engine.manifest import write_manifest
+from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.plan import Plan
+from s3_to_azure.engine.report import make_report
+from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.stores.ports import StateFiles
+from s3_to_azure.stores.spooled_state import SpooledState
+from s3_to_azure.wording import count_text, size_text
+
+log = logging.getLogger(__name__)
+
+
+class PrefixJob:
+    """All objects below a prefix, each to ``blob_prefix`` and its key without ``prefix``.
+
+    Args:
+        shop: Stores, settings, counts.
+        places: Bucket and container.
+        files: The run's state, with manifest, plan, receipts and report afterwards; None: it is gone
+            afterwards, and nothing but the blobs is in Azure.
+        prefix: Where the objects are.
+        blob_prefix: Where the blobs go.
+        try_number: For the receipts.
+    """
+
+    def __init__(
+        self,
+        shop: Workshop,
+        places: Places,
+        files: StateFiles | None,
+        *,
+        prefix: str,
+        blob_prefix: str,
+        try_number: int,
+    ) -> None:
+        """Nothing is listed yet."""
+        self.listing = True
+        self.one: tuple[str, str] | None = None
+        self._shop = shop
+        self._places = places
+        self._files = files
+        self._prefix = prefix
+        self._blob_prefix = blob_prefix
+        self._try_number = try_number
+
+    def run(self) -> dict[str, Any]:
+        """Copy them; return the counts by status and reason.
+
+        Raises:
+            SomeObjectsFailed: No retry can help those that failed; all others are done.
+            SomeObjectsFailedForNow: A retry may help at least one; it does not copy again what is there.
+        """
+        began = time.monotonic()
+        shop, bucket = self._shop, self._places.bucket
+        shop.check(bucket, create_container=self._places.create_container)
+        statuses, reasons, proofs = Counter[str](), Counter[str](), Counter[str]()
+
+        def count(receipt: Receipt) -> None:
+            statuses[receipt.status] += 1
+            if receipt.reason:
+                reasons[receipt.reason.partition(":")[0]] += 1
+            if receipt.verified_by:
+                proofs[receipt.verified_by] += 1
+
+        with ExitStack() as stack:
+            files = self._files or stack.enter_context(SpooledState())
+            listing = shop.source.list(bucket, self._prefix)
+            pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=shop.retrier)
+            error = copy_listed(
+                shop,
+                files,
+                pointer,
+                settings_for(shop, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix),
+                try_number=self._try_number,
+                on_plan=self._begin,
+                on_receipt=count,
+            )
+            if self._files:
+                log.info("Receipts and report: %s", make_report(files, pointer).location)
+        totals = shop.progress.snapshot()
+        summary = {
+            "bucket": bucket,
+            "prefix": self._prefix,
+            "container": shop.destination.container,
+            "blob_prefix": self._blob_prefix,
+            "objects": statuses.total(),
+            **{status: statuses[status] for status in ("copied", "unchanged", "skipped", "failed")},
+            "reasons": dict(reasons),
+            "verified_by": dict(proofs),
+            "bytes_sent": totals.bytes_sent,
+            "bytes_resumed": totals.bytes_resumed,
+            "retries": totals.retries,
+            "seconds": round(time.monotonic() - began, 3),
+            "try_number": self._try_number,
+        }
+        log.info("%s", summary_line(summary))
+        if error:
+            raise error
+        return summary
+
+    def _begin(self, plan: Plan) -> None:
+        self.listing = False
+        log.info(
+            "Copying %s (%s) of %s%s, below %r in S3 bucket %s to %r in Azure container %s",
+            count_text(plan.copy.objects, "object"),
+            size_text(plan.copy.size_bytes),
+            f"{plan.listed.objects:,}",
+            which_try(self._try_number),
+            self._prefix,
+            self._places.bucket,
+            self._blob_prefix,
+            self._shop.destination.container,
+        )
