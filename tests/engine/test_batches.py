@@ -14,8 +14,8 @@ from s3_to_azure.engine.errors import BadState, WrongUse
 from s3_to_azure.engine.limits import GIB, MIB, TIB
 from s3_to_azure.engine.model import Condition, ListedObject
 from s3_to_azure.engine.plan_batches import write_batches
-from s3_to_azure.engine.plan_files import PlanEntry
-from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.engine.plan_files import PlanEntry, read_entries
+from s3_to_azure.engine.state_lines import LinesWriter
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SIZES = st.lists(st.one_of(st.just(0), st.integers(0, 4 * MIB), st.integers(0, 40 * MIB), st.integers(0, 2 * TIB)))
@@ -55,7 +55,8 @@ def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[
     held = []
     for batch in batches:
         member = bytes(out.data[batch.offset : batch.offset + batch.length])
-        rows = [PlanEntry.from_row(Row(line, "batches"), bucket="bucket") for line in lines([member], path="batches")]
+        lines = read_entries([member], prefix="", path="batches")
+        rows = [PlanEntry.of_line(line, bucket="bucket") for line in lines]
         assert batch.objects == len(rows)
         assert batch.size_bytes == sum(row.size_bytes for row in rows)
         held.append(rows)

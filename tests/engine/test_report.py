@@ -22,7 +22,8 @@ from s3_to_azure.engine.planning import PlanSettings
 from s3_to_azure.engine.receipts import ReceiptWriter, folder_of
 from s3_to_azure.engine.report import MAX_SUMMARY_BYTES, Report, make_report
 from s3_to_azure.engine.report_files import COLUMNS, safe_cell
-from s3_to_azure.engine.state_lines import Row, lines
+from s3_to_azure.engine.state_lines import lines
+from s3_to_azure.engine.state_rows import Row
 from tests.engine.nights import Night
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
 
+from msgspec import UNSET
+
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.names import blob_name
-from s3_to_azure.engine.plan_files import PlanEntry, batches_name
-from s3_to_azure.engine.state_lines import Row, lines
+from s3_to_azure.engine.plan_files import EntryLine, PlanEntry, batches_name, read_entries
 from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, size_text
@@ -59,12 +60,11 @@ class BatchSlice:
         Raises:
             BadState: A line is not what it must be, or names a key outside the prefix.
         """
-        for line in lines([self._data], path=self._path):
-            row = Row(line, self._path)
-            entry = PlanEntry.from_row(row, bucket=self._bucket)
-            if not entry.listed.key.startswith(self._s3_prefix):
-                raise row.bad(f"a key is not below the prefix {self._s3_prefix!r}")
-            yield entry
+        for line in self._lines():
+            yield PlanEntry.of_line(line, bucket=self._bucket)
+
+    def _lines(self) -> Iterator[EntryLine]:
+        return read_entries([self._data], prefix=self._s3_prefix, path=self._path)
 
     def check(self) -> None:
         """Read all lines once, before anything is copied.
@@ -73,10 +73,10 @@ class BatchSlice:
             BadState: A line is not what it must be, or their totals are not the descriptor's.
         """
         objects = size_bytes = parts = 0
-        for entry in self.entries():
+        for line in self._lines():
             objects += 1
-            size_bytes += entry.size_bytes
-            parts += entry.within is not None
+            size_bytes += line.copied_bytes
+            parts += line.block_bytes is not UNSET
         wanted = self.descriptor
         is_range = wanted.kind == "range"
         if (objects, size_bytes, parts) != (wanted.objects, wanted.size_bytes, int(is_range)):

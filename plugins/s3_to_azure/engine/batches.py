@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 from s3_to_azure.engine.blocks import Block, Layout
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.limits import GIB, KIB, MAX_OBJECT_BYTES, MIB
-from s3_to_azure.engine.state_lines import Row
+from s3_to_azure.engine.state_rows import Row
 
 MAX_TASKS: Final = 1_000  # Airflow maps 1,024 at most by default ([core] max_map_length)
 MAX_MEMBER_BYTES: Final = 512 * MIB

@@ -8,9 +8,13 @@ import re
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
 
 from s3_to_azure.engine.batches import SHA256, TOKEN
 from s3_to_azure.engine.config import RetryBudget
@@ -20,7 +24,8 @@ from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.names import check_bucket
 from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.engine.state_lines import ETagText, Key, LinesWriter, Size, typed_lines
+from s3_to_azure.engine.state_rows import Row
 from s3_to_azure.stores.ports import StateFiles
 
 _MEMBER_LINES: Final = 10_000
@@ -30,6 +35,23 @@ _MOST_PROBLEM: Final = 1_000
 # These go into request headers: visible ASCII without the quote that ends them.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
 _CLASS: Final = re.compile(r"[A-Z0-9_]{1,64}")
+_USUAL_CLASSES: Final = frozenset({"STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING"})
+
+
+class ObjectLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """What a line of a manifest or a plan says of its object."""
+
+    key: Key
+    etag: ETagText
+    size_bytes: Size
+    last_modified: Annotated[datetime, Meta(tz=True)]
+    storage_class: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ManifestLine(ObjectLine, frozen=True):
+    """A line of a manifest."""
+
+    problem: Annotated[str, Meta(max_length=_MOST_PROBLEM)] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +143,7 @@ def write_manifest(
             # Code point order is the order of UTF-8 bytes.
             ordered = ordered and (last is None or last < listed.key)
             last = listed.key
-            writer.add(row_of(listed))
+            writer.add(line_of(listed))
             count += 1
             size_bytes += listed.size_bytes
             if not count % _MEMBER_LINES:
@@ -151,14 +173,11 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
     path = f"{files.location}/{pointer.name}"
     digest = Digest(files.chunks(pointer.name))
     count = size_bytes = 0
-    for line in lines(digest, path=path):
-        row = Row(line, path)
-        listed = listed_of(row, bucket=pointer.bucket)
-        if row.has("problem"):
-            listed = replace(listed, problem=row.text("problem", most=_MOST_PROBLEM))
-        row.end()
-        if not listed.key.startswith(pointer.prefix):
-            raise row.bad(f"{listed.key!r} is not below the prefix {pointer.prefix!r}")
+    for line in typed_lines(ManifestLine, digest, path=path):
+        check_line(line, prefix=pointer.prefix, path=path)
+        listed = ListedObject(
+            pointer.bucket, line.key, line.etag, line.size_bytes, line.last_modified, line.storage_class, line.problem
+        )
         count += 1
         size_bytes += listed.size_bytes
         yield listed
@@ -166,35 +185,28 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
         raise BadState(path=path, detail="it is not the file that the listing wrote")
 
 
-def row_of(listed: ListedObject) -> dict[str, object]:
-    """Return a listed object as a line's values."""
-    values: dict[str, object] = {
-        "key": listed.key,
-        "etag": listed.etag,
-        "size_bytes": listed.size_bytes,
-        "last_modified": listed.last_modified.isoformat(),
-        "storage_class": listed.storage_class,
-    }
-    return values | {"problem": listed.problem} if listed.problem else values
+def line_of(listed: ListedObject) -> ManifestLine:
+    """Return a listed object as a line."""
+    return ManifestLine(
+        listed.key, listed.etag, listed.size_bytes, listed.last_modified, listed.storage_class, listed.problem
+    )
 
 
-def listed_of(row: Row, *, bucket: str) -> ListedObject:
-    """Take a listed object's values from a line; the bucket is the caller's.
+def check_line(line: ObjectLine, *, prefix: str, path: str) -> None:
+    """Check what a line's types do not say of its object; all keys must lie below the prefix.
 
     Raises:
         BadState: A value is not what it must be.
     """
-    key = row.text("key", most=MAX_KEY_BYTES)
-    if not key or (not key.isascii() and len(key.encode()) > MAX_KEY_BYTES):
-        raise row.bad("a key is empty or too long")
-    return ListedObject(
-        bucket=bucket,
-        key=key,
-        etag=row.text("etag", most=256, pattern=ETAG),
-        size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES),
-        last_modified=row.moment("last_modified"),
-        storage_class=row.text("storage_class", most=64, pattern=_CLASS),
-    )
+    key = line.key
+    if not key.startswith(prefix):
+        raise BadState(path=path, detail=f"a key is not below the prefix {prefix!r}")
+    if not key.isascii() and len(key.encode()) > MAX_KEY_BYTES:
+        raise BadState(path=path, detail="a key is too long")
+    if not ETAG.fullmatch(line.etag):
+        raise BadState(path=path, detail="etag has characters that it cannot have")
+    if line.storage_class not in _USUAL_CLASSES and not _CLASS.fullmatch(line.storage_class):
+        raise BadState(path=path, detail="storage_class has characters that it cannot have")
 
 
 class Digest:

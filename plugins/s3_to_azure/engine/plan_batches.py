@@ -89,7 +89,7 @@ class _Batches:
         self._objects = self._size_bytes = 0
 
     def add(self, entry: PlanEntry) -> None:
-        self._writer.add(entry.row())
+        self._writer.add(entry.line())
         self._objects += 1
         self._size_bytes += entry.size_bytes
 

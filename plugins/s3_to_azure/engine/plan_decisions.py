@@ -166,7 +166,7 @@ class Survey:
     def _plan(self, entry: PlanEntry) -> None:
         self.copy = self.copy.plus(entry.work_bytes)
         self.weight += weight_of(entry.work_bytes)
-        self._to_copy.add(entry.row())
+        self._to_copy.add(entry.line())
         if not self.copy.objects % _MEMBER_LINES:
             self._to_copy.end_member()
 
@@ -177,6 +177,6 @@ class Survey:
         self._write(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
 
     def _write(self, left_out: LeftOut) -> None:
-        self._left_out.add(left_out.row())
+        self._left_out.add(left_out)
         if not (self.listed.objects - self.copy.objects) % _MEMBER_LINES:
             self._left_out.end_member()

@@ -9,23 +9,26 @@
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from s3_to_azure.engine.batches import MAX_TASKS, TOKEN, BatchDescriptor
 from s3_to_azure.engine.blocks import Block
-from s3_to_azure.engine.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES, MIB
-from s3_to_azure.engine.manifest import ETAG, listed_of, row_of
+from s3_to_azure.engine.errors import BadState
+from s3_to_azure.engine.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MIB
+from s3_to_azure.engine.manifest import ETAG, ObjectLine, check_line
 from s3_to_azure.engine.model import Condition, ListedObject
 from s3_to_azure.engine.names import blob_name
-from s3_to_azure.engine.state_lines import Row, lines
+from s3_to_azure.engine.state_lines import ETagText, Size, typed_lines
+from s3_to_azure.engine.state_rows import Row
 from s3_to_azure.stores.ports import StateFiles
 
 PLAN_NAME: Final = "plan.json"
 _MOST_PLAN_BYTES: Final = 4 * MIB
-_STATUSES: Final = re.compile("unchanged|skipped|failed")
 _ABSENT: Final = ""
 
 LeftOutStatus = Literal["unchanged", "skipped", "failed"]
@@ -44,6 +47,23 @@ def left_out_name(token: str) -> str:
 def decisions_name(token: str) -> str:
     """Return the name of the file between the plan's two passes; it is gone afterwards."""
     return f"plan-{token}/decisions.jsonl.gz"
+
+
+class EntryLine(ObjectLine, frozen=True):
+    """A line of an object to copy, or of a part of one."""
+
+    destination_etag: Annotated[str, Meta(max_length=256)] | None
+    start: Size | UnsetType = UNSET
+    end: Size | UnsetType = UNSET
+    block_bytes: Annotated[int, Meta(ge=MIB, le=MAX_BLOCK_BYTES)] | UnsetType = UNSET
+    metadata_only: bool = False
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes to copy."""
+        if self.start is not UNSET and self.end is not UNSET:
+            return self.end - self.start
+        return 0 if self.metadata_only else self.size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,50 +93,66 @@ class PlanEntry:
         """Bytes to copy."""
         return self.within.size_bytes if self.within else self.work_bytes
 
-    def row(self) -> dict[str, object]:
-        """Return the entry as a line's values; ``""`` as destination's ETag means that there is no blob."""
-        etag = None if self.condition is None else self.condition.etag or _ABSENT
-        values = row_of(self.listed) | {"destination_etag": etag}
-        if self.within is not None:
-            values |= {"start": self.within.start, "end": self.within.end, "block_bytes": self.block_bytes}
-        return values | {"metadata_only": True} if self.metadata_only else values
+    def line(self) -> EntryLine:
+        """Return the entry as a line; ``""`` as destination's ETag means that there is no blob."""
+        listed, condition, within = self.listed, self.condition, self.within
+        etag = None if condition is None else condition.etag or _ABSENT
+        return EntryLine(
+            listed.key,
+            listed.etag,
+            listed.size_bytes,
+            listed.last_modified,
+            listed.storage_class,
+            etag,
+            within.start if within else UNSET,
+            within.end if within else UNSET,
+            UNSET if self.block_bytes is None else self.block_bytes,
+            self.metadata_only,
+        )
 
     @classmethod
-    def from_row(cls, row: Row, *, bucket: str) -> "PlanEntry":
-        """Read an entry.
-
-        Raises:
-            BadState: A value is missing, too many, or not what it must be.
-        """
-        listed = listed_of(row, bucket=bucket)
-        etag = row.optional_text("destination_etag", most=256, pattern=_ETAG_OR_ABSENT)
-        condition = None if etag is None else Condition(etag or None)
-        within, block_bytes = None, None
-        if row.has("block_bytes"):
-            # Without a condition of their own, the tasks of several parts could commit under different ones.
-            if condition is None or not listed.size_bytes:
-                raise row.bad("a part has no condition, or its object no bytes")
-            block_bytes = row.number("block_bytes", least=MIB, most=MAX_BLOCK_BYTES)
-            start = row.number("start", most=listed.size_bytes - 1)
-            end = row.number("end", least=start + 1, most=listed.size_bytes)
-            if start % block_bytes or (end % block_bytes and end != listed.size_bytes):
-                raise row.bad("a part does not lie on the blocks' borders")
-            if -(-listed.size_bytes // block_bytes) > MAX_BLOCKS_PER_BLOB:
-                raise row.bad("block_bytes makes too many blocks")
-            within = Block(start, end)
-        metadata_only = row.flag("metadata_only") if row.has("metadata_only") else False
-        if metadata_only and (condition is None or condition.etag is None or within):
-            raise row.bad("metadata_only goes with a blob that is there, and not with a part")
-        row.end()
-        return cls(listed, condition, within, block_bytes, metadata_only)
+    def of_line(cls, line: EntryLine, *, bucket: str) -> "PlanEntry":
+        """Return the entry of a line that was checked; the bucket is the caller's."""
+        listed = ListedObject(bucket, line.key, line.etag, line.size_bytes, line.last_modified, line.storage_class)
+        condition = None if line.destination_etag is None else Condition(line.destination_etag or None)
+        if line.block_bytes is UNSET or line.start is UNSET or line.end is UNSET:
+            return cls(listed, condition, metadata_only=line.metadata_only)
+        return cls(listed, condition, Block(line.start, line.end), line.block_bytes)
 
 
-_ETAG_OR_ABSENT: Final = re.compile(f"|{ETAG.pattern}")
+def read_entries(chunks: Iterable[bytes], *, prefix: str, path: str) -> Iterator[EntryLine]:
+    """Yield the lines of objects to copy, checked.
+
+    Raises:
+        BadState: A line is not what it must be, or names a key outside the prefix.
+    """
+    for line in typed_lines(EntryLine, chunks, path=path):
+        check_line(line, prefix=prefix, path=path)
+        etag = line.destination_etag
+        if etag and not ETAG.fullmatch(etag):
+            raise BadState(path=path, detail="destination_etag has characters that it cannot have")
+        if line.block_bytes is not UNSET or line.start is not UNSET or line.end is not UNSET:
+            _check_part(line, path)
+        if line.metadata_only and (not etag or line.block_bytes is not UNSET):
+            raise BadState(path=path, detail="metadata_only goes with a blob that is there, and not with a part")
+        yield line
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """An object that the plan leaves out.
+def _check_part(line: EntryLine, path: str) -> None:
+    start, end, block_bytes, size_bytes = line.start, line.end, line.block_bytes, line.size_bytes
+    # Without a condition of their own, the tasks of several parts could commit under different ones.
+    if line.destination_etag is None:
+        raise BadState(path=path, detail="a part has no condition")
+    if start is UNSET or end is UNSET or block_bytes is UNSET or not start < end <= size_bytes:
+        raise BadState(path=path, detail="a part's start, end or block_bytes is missing, or outside its object")
+    if start % block_bytes or (end % block_bytes and end != size_bytes):
+        raise BadState(path=path, detail="a part does not lie on the blocks' borders")
+    if -(-size_bytes // block_bytes) > MAX_BLOCKS_PER_BLOB:
+        raise BadState(path=path, detail="block_bytes makes too many blocks")
+
+
+class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """An object that the plan leaves out, as its line says it.
 
     Attributes:
         reason: Why, as its receipt says it; empty for ``unchanged``.
@@ -124,55 +160,23 @@ class LeftOut:
         checksum: For ``unchanged``: the checksum that the blob records.
     """
 
-    key: str
-    etag: str
-    size_bytes: int
+    key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
+    etag: ETagText
+    size_bytes: Size
     status: LeftOutStatus
-    reason: str = ""
-    verified_by: str = ""
-    checksum: str = ""
-
-    def row(self) -> dict[str, object]:
-        """Return it as a line's values."""
-        values: dict[str, object] = {"key": self.key, "etag": self.etag, "size_bytes": self.size_bytes}
-        values["status"] = self.status
-        return values | {
-            name: value
-            for name, value in (
-                ("reason", self.reason),
-                ("verified_by", self.verified_by),
-                ("checksum", self.checksum),
-            )
-            if value
-        }
-
-    @classmethod
-    def from_row(cls, row: Row) -> "LeftOut":
-        """Read one.
-
-        Raises:
-            BadState: A value is missing, too many, or not what it must be.
-        """
-        status = row.text("status", most=9, pattern=_STATUSES)
-        left_out = cls(
-            key=row.text("key", most=MAX_KEY_BYTES),
-            etag=row.text("etag", most=256, pattern=ETAG),
-            size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES),
-            status="unchanged" if status == "unchanged" else "skipped" if status == "skipped" else "failed",
-            reason=row.text("reason", most=1_000) if row.has("reason") else "",
-            verified_by=row.text("verified_by", most=100) if row.has("verified_by") else "",
-            checksum=row.text("checksum", most=200) if row.has("checksum") else "",
-        )
-        row.end()
-        return left_out
+    reason: Annotated[str, Meta(max_length=1_000)] = ""
+    verified_by: Annotated[str, Meta(max_length=100)] = ""
+    checksum: Annotated[str, Meta(max_length=200)] = ""
 
 
 def read_left_out(files: StateFiles, token: str) -> Iterator[LeftOut]:
     """Yield the objects that the plan left out, in the order of the listing."""
     name = left_out_name(token)
     path = f"{files.location}/{name}"
-    for line in lines(files.chunks(name), path=path):
-        yield LeftOut.from_row(Row(line, path))
+    for left_out in typed_lines(LeftOut, files.chunks(name), path=path):
+        if not ETAG.fullmatch(left_out.etag):
+            raise BadState(path=path, detail="etag has characters that it cannot have")
+        yield left_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,12 @@ from s3_to_azure.engine.plan_files import (
     batches_name,
     decisions_name,
     left_out_name,
+    read_entries,
     write_plan_index,
 )
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.engine.state_lines import LinesWriter
 from s3_to_azure.stores.ports import BlobDestination, StateFiles
 
 __all__ = ["PlanSettings", "make_plan"]
@@ -161,8 +162,9 @@ def _decide(
 def _read_decisions(files: StateFiles, token: str, bucket: str) -> Iterator[PlanEntry]:
     name = decisions_name(token)
     path = f"{files.location}/{name}"
-    for line in lines(files.chunks(name), path=path):
-        yield PlanEntry.from_row(Row(line, path), bucket=bucket)
+    # Each key was checked against the prefix when the manifest was read.
+    for line in read_entries(files.chunks(name), prefix="", path=path):
+        yield PlanEntry.of_line(line, bucket=bucket)
 
 
 def _shared_layout(entry: PlanEntry, destination: BlobDestination, settings: PlanSettings, retrier: Retrier) -> Layout:

@@ -4,14 +4,18 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Annotated, Final, Self
+
+import msgspec
+from msgspec import Meta
 
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.errors import BadState, TransferError
 from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.engine.model import Receipt, Status
-from s3_to_azure.engine.state_lines import LinesWriter, Row, lines
+from s3_to_azure.engine.state_lines import LinesWriter, Size, typed_lines
 from s3_to_azure.stores.ports import StateFiles
 
 CHUNK_RECEIPTS: Final = 1_000
@@ -19,17 +23,32 @@ CHUNK_SECONDS: Final = 30.0
 _MOST_TRIES: Final = 999
 _MOST_REASON: Final = 2_000
 _CHUNK: Final = re.compile(r"(\d{3})-(\d{5})\.jsonl\.gz")
-_STATUSES: Final[dict[str, Status]] = {
-    "copied": "copied",
-    "unchanged": "unchanged",
-    "skipped": "skipped",
-    "staged": "staged",
-    "failed": "failed",
-}
 # What a later receipt of the same object cannot take back: a copy that was confirmed stays one.
 _STRENGTH: Final = {"copied": 4, "unchanged": 3, "skipped": 2, "staged": 1, "failed": 0}
 
 log = logging.getLogger(__name__)
+
+
+class ReceiptLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A receipt as a line may hold it: the same fields in the same order."""
+
+    bucket: Annotated[str, Meta(max_length=255)]
+    key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
+    etag: Annotated[str, Meta(max_length=256)]
+    size_bytes: Size
+    container: Annotated[str, Meta(max_length=63)]
+    blob: Annotated[str, Meta(max_length=MAX_BLOB_NAME_CHARACTERS)]
+    status: Status
+    reason: Annotated[str, Meta(max_length=_MOST_REASON)]
+    verified_by: Annotated[str, Meta(max_length=100)]
+    checksum: Annotated[str, Meta(max_length=200)]
+    blocks: Annotated[int, Meta(ge=0, le=MAX_BLOCKS_PER_BLOB)]
+    blocks_resumed: Annotated[int, Meta(ge=0, le=MAX_BLOCKS_PER_BLOB)]
+    bytes_sent: Annotated[int, Meta(ge=0, le=100 * MAX_OBJECT_BYTES)]
+    retries: Annotated[int, Meta(ge=0, le=10**9)]
+    seconds: Annotated[float, Meta(ge=0, le=1e9)]
+    started_at: Annotated[str, Meta(max_length=40)]
+    try_number: Annotated[int, Meta(ge=0, le=10**6)]
 
 
 def folder_of(batch: BatchDescriptor) -> str:
@@ -117,7 +136,8 @@ class ReceiptWriter:
         with self._files.write(f"{self._prefix}{self._chunks + 1:05d}.jsonl.gz") as out:
             writer = LinesWriter(out)
             for receipt in self._waiting:
-                writer.add(receipt.as_dict() | {"reason": receipt.reason[:_MOST_REASON]})
+                short = len(receipt.reason) <= _MOST_REASON
+                writer.add(receipt if short else replace(receipt, reason=receipt.reason[:_MOST_REASON]))
             writer.end_member()
         self._chunks += 1
         self._waiting = []
@@ -133,37 +153,5 @@ def read_receipts(files: StateFiles, batch: BatchDescriptor) -> Iterator[Receipt
         path = f"{files.location}/{name}"
         if not _CHUNK.fullmatch(name.removeprefix(folder_of(batch))):
             raise BadState(path=path, detail="it is no receipt chunk's name")
-        for line in lines(files.chunks(name), path=path):
-            yield receipt_of(Row(line, path))
-
-
-def receipt_of(row: Row) -> Receipt:
-    """Read a receipt.
-
-    Raises:
-        BadState: A value is missing, too many, or not what it must be.
-    """
-    status = row.text("status", most=9)
-    if status not in _STATUSES:
-        raise row.bad("status is none that there is")
-    receipt = Receipt(
-        bucket=row.text("bucket", most=255),
-        key=row.text("key", most=MAX_KEY_BYTES),
-        etag=row.text("etag", most=256),
-        size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES),
-        container=row.text("container", most=63),
-        blob=row.text("blob", most=MAX_BLOB_NAME_CHARACTERS),
-        status=_STATUSES[status],
-        reason=row.text("reason", most=_MOST_REASON),
-        verified_by=row.text("verified_by", most=100),
-        checksum=row.text("checksum", most=200),
-        blocks=row.number("blocks", most=MAX_BLOCKS_PER_BLOB),
-        blocks_resumed=row.number("blocks_resumed", most=MAX_BLOCKS_PER_BLOB),
-        bytes_sent=row.number("bytes_sent", most=100 * MAX_OBJECT_BYTES),
-        retries=row.number("retries", most=10**9),
-        seconds=row.seconds("seconds", most=1e9),
-        started_at=row.text("started_at", most=40),
-        try_number=row.number("try_number", most=10**6),
-    )
-    row.end()
-    return receipt
+        for line in typed_lines(ReceiptLine, files.chunks(name), path=path):
+            yield Receipt(*msgspec.structs.astuple(line))

@@ -1,0 +1,204 @@
+"""CPU that one small object costs beside its copy: listing, manifest, plan, batch, receipts, printing.
+
+    .venv/bin/python benchmarks/plan_cost.py [--objects 100000] [--runs 3]
+
+What `s3-to-azure copy s3://b/p/ az://c/p/` does for each object before and after the lane of small objects, step by
+step in one process, each step's least CPU of several runs. S3's answers are canned pages, of a bucket whose objects
+have a checksum; the destination is empty; the state files are the command line's own. No network, no server.
+"""
+
+import argparse
+import contextlib
+import gc
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "plugins"))
+
+import boto3  # noqa: E402 - the path comes first
+from botocore.awsrequest import AWSResponse  # noqa: E402
+
+from s3_to_azure.cli.output import print_result  # noqa: E402
+from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
+from s3_to_azure.engine.config import CopySettings  # noqa: E402
+from s3_to_azure.engine.manifest import write_manifest  # noqa: E402
+from s3_to_azure.engine.model import ListedObject, Receipt  # noqa: E402
+from s3_to_azure.engine.one_task import settings_for  # noqa: E402
+from s3_to_azure.engine.planning import make_plan  # noqa: E402
+from s3_to_azure.engine.receipts import ReceiptWriter  # noqa: E402
+from s3_to_azure.stores.s3 import S3Source  # noqa: E402
+from s3_to_azure.stores.spooled_state import SpooledState  # noqa: E402
+
+T = TypeVar("T")
+
+BUCKET: Final = "benchmark"
+PREFIX: Final = "warehouse/"
+PAGE: Final = 1_000
+HEAD: Final = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    "<Name>benchmark</Name><EncodingType>url</EncodingType><MaxKeys>1000</MaxKeys>"
+)
+
+
+def page(first: int, count: int, *, last: bool) -> bytes:
+    """Return one page of the bucket's listing as S3 writes it."""
+    more = "<IsTruncated>false</IsTruncated>"
+    if not last:
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{first + count}</NextContinuationToken>"
+    items = "".join(
+        f"<Contents><Key>{PREFIX}events/2026/03/{number // 5_000:05}/part-{number:012}.parquet</Key>"
+        f"<LastModified>2026-03-01T12:00:00.000Z</LastModified>"
+        f"<ETag>&quot;{number * 0x9E3779B97F4A7C15 % 2**128:032x}&quot;</ETag>"
+        f"<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+        f"<Size>{8_000 + number * 7_919 % 4_000}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        for number in range(first, first + count)
+    )
+    return f"{HEAD}{more}{items}</ListBucketResult>".encode()
+
+
+def source_of(count: int) -> S3Source:
+    """Return a source whose bucket lists so many objects, from memory."""
+    session = boto3.session.Session("key", "secret", region_name="us-east-1")
+    source = S3Source(session, {}, lanes=1)
+    pages = [page(first, min(PAGE, count - first), last=first + PAGE >= count) for first in range(0, count, PAGE)]
+    asked = iter(pages)
+
+    class Raw:
+        def stream(self) -> Iterator[bytes]:
+            yield next(asked)
+
+    def answer(**_: object) -> AWSResponse:
+        return AWSResponse("https://s3", 200, {"Content-Type": "application/xml"}, Raw())
+
+    source._client.meta.events.register("before-send.s3.*", answer)  # noqa: SLF001 - where the network would begin
+    return source
+
+
+class EmptyDestination:
+    """Lists nothing; a plan of small objects asks for nothing more."""
+
+    container = "benchmark"
+
+    def list(self, _prefix: str) -> Iterator[Any]:
+        """Yield nothing."""
+        return iter(())
+
+
+def receipts_of(objects: list[ListedObject]) -> list[Receipt]:
+    """Return the receipts of a run that copied all."""
+    return [
+        Receipt(
+            bucket=BUCKET,
+            key=listed.key,
+            etag=listed.etag,
+            size_bytes=listed.size_bytes,
+            container="benchmark",
+            blob=listed.key,
+            status="copied",
+            verified_by="crc64nvme",
+            checksum="crc64nvme:AAAAAAAAAAA=",
+            blocks=1,
+            bytes_sent=listed.size_bytes,
+            seconds=0.052,
+            started_at="2026-03-01T12:00:00.000+00:00",
+        )
+        for listed in objects
+    ]
+
+
+def run(count: int) -> dict[str, float]:
+    """Do everything once; return each step's CPU seconds."""
+    spent: dict[str, float] = {}
+
+    def timed(step: str, act: Callable[[], T]) -> T:
+        began = time.process_time()
+        made = act()
+        spent[step] = time.process_time() - began
+        return made
+
+    objects = list(source_of(count).list(BUCKET, PREFIX))
+    receipts = receipts_of(objects)
+    source = source_of(count)
+    # A real run holds none of these: the collector must not walk them.
+    gc.collect()
+    gc.freeze()
+    with SpooledState() as files, Path(os.devnull).open("w") as nowhere:
+        timed("listing", lambda: deque(source.list(BUCKET, PREFIX), maxlen=0))
+        pointer = timed("manifest", lambda: write_manifest(Once(objects), files, bucket=BUCKET, prefix=PREFIX))
+        shop: Any = SimpleNamespace(settings=CopySettings())
+        settings = settings_for(shop, pointer, s3_prefix=PREFIX, blob_prefix=PREFIX)
+        destination: Any = EmptyDestination()
+        plan = timed("plan", lambda: make_plan(files, pointer, destination, settings))
+
+        def batch() -> None:
+            for descriptor in plan.batches:
+                part = BatchSlice(files, descriptor, bucket=BUCKET, s3_prefix=PREFIX, blob_prefix=PREFIX)
+                part.check()
+                for entry in part.entries():
+                    part.task(entry)
+
+        timed("batch", batch)
+
+        def write() -> None:
+            with ReceiptWriter(files, plan.batches[0], 1) as writer:
+                for receipt in receipts:
+                    writer.add(receipt)
+
+        timed("receipts", write)
+        options = argparse.Namespace(json=True)
+
+        def tell() -> None:
+            for receipt in receipts:
+                print_result(options, receipt.as_dict())
+
+        with contextlib.redirect_stdout(nowhere):
+            timed("printing", tell)
+    source.close()
+    gc.unfreeze()
+    return spent
+
+
+class Once:
+    """An iterator that is no generator, as a store's listing is."""
+
+    def __init__(self, objects: list[ListedObject]) -> None:
+        """Begin at the first."""
+        self._objects = iter(objects)
+
+    def __iter__(self) -> "Once":
+        """Return itself."""
+        return self
+
+    def __next__(self) -> ListedObject:
+        """Return the next."""
+        return next(self._objects)
+
+
+def main() -> int:
+    """Measure; print a row for each step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    chosen = parser.parse_args()
+    runs = [run(chosen.objects) for _ in range(chosen.runs)]
+    least = {step: round(min(one[step] for one in runs) / chosen.objects * 1e6, 2) for step in runs[0]}
+    if chosen.json:
+        print(json.dumps(least))
+        return 0
+    print(f"microseconds of CPU for each of {chosen.objects:,} objects, least of {chosen.runs} runs")
+    for step, figure in (least | {"together": round(sum(least.values()), 2)}).items():
+        print(f"{step:10}{figure:>8.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
