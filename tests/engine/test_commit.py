@@ -1,5 +1,6 @@
 """Every answer to a commit, and what it means (design.md, invariants 4 to 6)."""
 
+import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,8 +18,9 @@ from s3_to_azure.engine.errors import (
     DestinationConflict,
     ServerFailed,
     TransferError,
+    TransientError,
 )
-from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ObjectVersion
+from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ObjectVersion
 from s3_to_azure.engine.retries import Retrier
 from tests.engine.workshops import QUICK
 from tests.fakes.memory_destination import MemoryDestination
@@ -47,6 +49,7 @@ class Rig:
         self.after: list[TransferError] = []
         self.conditions: list[Condition] = []
         self.restaged = 0
+        self.retried: list[TransientError] = []
         self.meanwhile: Callable[[], object] = lambda: None
 
     def write(self, condition: Condition) -> str:
@@ -67,7 +70,7 @@ class Rig:
     def commit(self, condition: Condition, *, staged: bool = True, may_replace: bool = True) -> str:
         """Commit as the engine does."""
         step = Commit(OURS, "b", self.write, self._restage if staged else None, may_replace)
-        return commit(self.azure, step, condition, Retrier(QUICK, threading.Event()))
+        return commit(self.azure, step, condition, Retrier(QUICK, threading.Event(), self.retried.append))
 
     def content(self) -> bytes:
         """Return the blob's bytes."""
@@ -118,6 +121,7 @@ def test_lost_request(rig: Rig) -> None:
     rig.before = [LOST, LOST]
     rig.commit(planned)
     assert rig.conditions == [planned] * 3
+    assert rig.retried == [LOST, LOST]
     assert rig.content() == b"ours"
 
 
@@ -166,7 +170,12 @@ def test_older_copy_with_overwrite_never(rig: Rig) -> None:
 @pytest.mark.parametrize("staged", [True, False])
 @pytest.mark.parametrize(
     ("metadata", "detail"),
-    [(NEWER, "newer"), (SAME_SECOND, "something else"), ({}, "something else"), ({"s3_etag": "x"}, "something else")],
+    [
+        (NEWER, r"\(it holds a newer version of the object\)"),
+        (SAME_SECOND, r"\(it holds something else now\)"),
+        ({}, r"\(it holds something else now\)"),
+        ({"s3_etag": "x"}, r"\(it holds something else now\)"),
+    ],
 )
 def test_what_must_not_be_replaced(rig: Rig, metadata: dict[str, str], detail: str, staged: bool) -> None:
     """A newer copy, one of the same second, or somebody's own blob is a conflict, and stays."""
@@ -180,7 +189,7 @@ def test_what_must_not_be_replaced(rig: Rig, metadata: dict[str, str], detail: s
 
 def test_deleted_since_the_plan(rig: Rig) -> None:
     """A blob that somebody deleted is not brought back."""
-    with pytest.raises(DestinationConflict, match="deleted"):
+    with pytest.raises(DestinationConflict, match=r"\(it was deleted\)"):
         rig.commit(Condition("0x1"))
     assert rig.azure.blobs == {}
 
@@ -196,8 +205,9 @@ def test_block_list_refused(rig: Rig) -> None:
 def test_block_list_refused_for_ever(rig: Rig) -> None:
     """After three rounds it is a conflict that says why."""
     rig.before = [REFUSED] * 10
-    with pytest.raises(DestinationConflict, match="block_list_refused"):
+    with pytest.raises(DestinationConflict, match="block_list_refused") as caught:
         rig.commit(ABSENT)
+    assert caught.value.attributes["blob"] == "b"
     assert rig.restaged == 3
 
 
@@ -251,3 +261,53 @@ def test_container_deleted_before_the_look(rig: Rig) -> None:
     rig.meanwhile = lambda: setattr(rig.azure, "exists", False)
     with pytest.raises(ContainerNotFound):
         rig.commit(ABSENT)
+
+
+class TestLog:
+    """What whoever opens the log at seven in the morning reads of a commit that did not go straight."""
+
+    @pytest.fixture(autouse=True)
+    def log(self, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+        """Keep all of it."""
+        caplog.set_level(logging.INFO)
+        return caplog
+
+    def test_nothing_of_a_plain_success(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """No line for each object."""
+        rig.commit(ABSENT)
+        assert log.messages == []
+
+    def test_a_lost_answer(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """That the write had happened after all."""
+        rig.after = [LOST]
+        rig.commit(ABSENT)
+        said = "Blob 'b' holds this very version already: a lost answer, or another worker's commit"
+        assert log.messages == [said]
+
+    def test_blocks_that_are_gone(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """Each round, with its number."""
+        rig.before = [REFUSED, REFUSED]
+        rig.commit(ABSENT)
+        said = "Azure no longer holds every block of 'b': staging again, round {}"
+        assert log.messages == [said.format(1), said.format(2)]
+
+    def test_an_older_copy_in_between(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """What is replaced, although the plan did not know it."""
+        rig.azure.write("b", b"older", metadata=OLDER)
+        rig.commit(ABSENT)
+        said = "Blob 'b' was meanwhile written from an older version of this object: replacing that"
+        assert log.messages == [said]
+
+    def test_a_look_that_fails(self, rig: Rig, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was asked, when the look after a lost answer is lost too."""
+        rig.after, lost = [LOST], [LOST]
+        look = rig.azure.head
+
+        def head(blob: str) -> BlobState | None:
+            if lost:
+                raise lost.pop()
+            return look(blob)
+
+        monkeypatch.setattr(rig.azure, "head", head)
+        rig.commit(ABSENT)
+        assert log.messages[0].startswith(f"Try 1 of {QUICK.attempts} to look at blob 'b' failed, next in ")

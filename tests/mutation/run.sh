@@ -36,7 +36,7 @@ CONFTEST
     mkdir -p "$work/local_cloud"
     cp local_cloud/*.py "$work/local_cloud/"
     cp tests/mutation/setup.cfg "$work/setup.cfg"
-    printf '[pytest]\npythonpath = src .\naddopts = --import-mode=importlib -m "not slow and not soak"\nmarkers =\n    slow\n    soak\n' >"$work/pytest.ini"
+    printf '[pytest]\npythonpath = src .\naddopts = --import-mode=importlib -m "not slow and not soak"\ntimeout = 20\nmarkers =\n    slow\n    soak\n' >"$work/pytest.ini"
 fi
 cd "$work"
 export PYTHONPATH="$work/mutants/src:$work/mutants"
