@@ -169,9 +169,9 @@ def require(minimum: str, checksum: SourceChecksum | None, *, key: str) -> None:
     Raises:
         IntegrityUnavailable: S3 offers only a weaker one.
     """
-    offered = proven_by(checksum)
     if minimum in ("auto", REREAD, READBACK):
         return
+    offered = proven_by(checksum)
     if RUNGS.index(offered) > RUNGS.index(minimum):
         raise IntegrityUnavailable(required=minimum, key=key, offered=offered)
 
@@ -222,7 +222,9 @@ def partwise(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
     """
     found: list[SourceChecksum] = []
     for algorithm in PARTWISE:
-        text, dash, count = offered.get(algorithm.name, "").rpartition("-")
+        if algorithm.name not in offered:
+            continue
+        text, dash, count = offered[algorithm.name].rpartition("-")
         whole = from_s3(algorithm.name, text) if dash and _is_count(count) else None
         if whole:
             found.append(SourceChecksum(algorithm.name, whole.value, parts=int(count)))

@@ -47,7 +47,7 @@ class Evidence:
             largest_block_bytes=min(MAX_MD5_BLOCK_BYTES, settings.memory_budget_bytes),
         )
         checksums.require(settings.integrity, rung.checksum, key=version.key)
-        return replace(version, checksum=rung.checksum), rung
+        return version if rung.checksum is version.checksum else replace(version, checksum=rung.checksum), rung
 
     def _part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         if each or self._parts is None or self._parts[0] != version.etag:

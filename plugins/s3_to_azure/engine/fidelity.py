@@ -96,6 +96,8 @@ def joined_metadata(
     Raises:
         MetadataTooLarge: They do not fit, and that is not allowed.
     """
+    if not user:
+        return dict(own), False
     taken = {name.lower() for name in own}
     kept = {name: value for name, value in metadata_to_azure(user).items() if name.lower() not in taken}
     both = {**kept, **own}

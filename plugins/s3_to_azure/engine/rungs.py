@@ -64,6 +64,8 @@ def choose(
     """
     offered = (*((version.checksum,) if version.checksum else ()), *version.weaker)
     for checksum in offered:
+        if not checksum.parts and checksum.algorithm != MD5.name:
+            return Rung(checksum)
         parts = PartSizes((version.size_bytes,), certain=True) if checksum.parts <= 1 else part_sizes()
         if parts is None or not _fit(parts, checksum, version.size_bytes):
             continue

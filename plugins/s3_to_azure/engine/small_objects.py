@@ -150,7 +150,6 @@ class SmallObjects:
             if isinstance(event, Stored) and flight.receipt:
                 self._handed_back_in_a_row = 0
                 self._shop.went_well()
-                self._climb.done(1)
                 sent += size_bytes
                 objects += 1
                 flight.ledger.sent_alone(size_bytes)
@@ -158,7 +157,8 @@ class SmallObjects:
             else:
                 self._note(event)
                 yield flight.task, None
-        if sent:
+        if objects:
+            self._climb.done(objects, blocks=objects)
             self._shop.progress.add(bytes_sent=sent, objects_done=objects)
         if not self._in_flight:
             self._room.close()

@@ -21,6 +21,13 @@ _ENCRYPTION: Final = "x-amz-server-side-encryption"
 _CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
 _DIRECTORY_BUCKET_CLASS: Final = "EXPRESS_ONEZONE"
 _METADATA: Final = "x-amz-meta-"
+_CONTENT_HEADERS: Final = (
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "cache-control",
+)
 
 
 def error_of(answer: http.client.HTTPResponse, bucket: str, key: str, etag: str) -> TransferError:
@@ -72,24 +79,28 @@ def whole_object(wanted: ListedObject, status: int, headers: Mapping[str, str], 
 
 def version_of(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
     """Read an object's version from the headers of a GET or HEAD (names in lower case)."""
+    stored = {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
+    over_bytes = headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
     return ObjectVersion(
         bucket=bucket,
         key=key,
         etag=headers.get("etag", "").strip('"'),
         size_bytes=_number(headers.get("content-length")),
         last_modified=_moment(headers.get("last-modified")),
-        checksum=_checksum(headers),
-        weaker=_weaker(headers),
-        metadata={name.removeprefix(_METADATA): value for name, value in headers.items() if name.startswith(_METADATA)},
-        headers=ContentHeaders(
-            content_type=headers.get("content-type"),
-            content_encoding=_stored_encoding(headers.get("content-encoding")),
-            content_language=headers.get("content-language"),
-            content_disposition=headers.get("content-disposition"),
-            cache_control=headers.get("cache-control"),
-        ),
+        checksum=checksums.strongest(stored) if over_bytes else None,
+        weaker=(*checksums.partwise(stored), *_etag_md5(headers)),
+        metadata={name[len(_METADATA) :]: value for name, value in headers.items() if name.startswith(_METADATA)},
+        headers=_content_headers(*[headers.get(name) for name in _CONTENT_HEADERS]),
         storage_class=headers.get("x-amz-storage-class", "STANDARD"),
     )
+
+
+# Most objects below a prefix have the same.
+@lru_cache(maxsize=256)
+def _content_headers(
+    kind: str | None, encoding: str | None, language: str | None, disposition: str | None, caching: str | None
+) -> ContentHeaders:
+    return ContentHeaders(kind, _stored_encoding(encoding), language, disposition, caching)
 
 
 def _number(text: str | None) -> int:
@@ -108,22 +119,10 @@ def _moment(text: str | None) -> datetime:
 
 def _stored_encoding(value: str | None) -> str | None:
     """Drop ``aws-chunked``, which names the upload's framing, not the stored bytes."""
-    names = [name.strip() for name in (value or "").split(",")]
-    return ", ".join(name for name in names if name and name != "aws-chunked") or None
-
-
-def _checksum(headers: Mapping[str, str]) -> SourceChecksum | None:
-    if headers.get("x-amz-checksum-type", "FULL_OBJECT") != "FULL_OBJECT":
+    if not value:
         return None
-    return checksums.strongest(_stored(headers))
-
-
-def _weaker(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
-    return (*checksums.partwise(_stored(headers)), *_etag_md5(headers))
-
-
-def _stored(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
+    names = [name.strip() for name in value.split(",")]
+    return ", ".join(name for name in names if name and name != "aws-chunked") or None
 
 
 def _etag_md5(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:

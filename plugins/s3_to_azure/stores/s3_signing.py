@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -52,20 +52,22 @@ class SigV4:
         """
         frozen = self._credentials.get_frozen_credentials()
         stamp = _stamp(int(time.time()))
-        parts = urlsplit(url)
+        end_of_host = url.find("/", url.index("//") + 2)
+        path, _, query = url[end_of_host:].partition("?") if end_of_host >= 0 else ("/", "", "")
         signed = {**headers, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
         if frozen.token:
             signed["x-amz-security-token"] = frozen.token
-        covered = {"host": _host(parts), **signed}
+        covered = {"host": _host(url[:end_of_host] if end_of_host >= 0 else url), **signed}
         names = sorted(covered)
-        said = "".join([f"{name}:{' '.join(covered[name].split())}\n" for name in names])
-        request = f"GET\n{parts.path or '/'}\n{parts.query}\n{said}\n{';'.join(names)}\n{_NO_BODY}"
+        said = "".join([f"{name}:{_trimmed(covered[name])}\n" for name in names])
+        all_names = ";".join(names)
+        request = f"GET\n{path}\n{query}\n{said}\n{all_names}\n{_NO_BODY}"
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = hmac.digest(_key_of_the_day(frozen.secret_key, stamp[:8], self._region), text.encode(), "sha256")
         signed["authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={frozen.access_key}/{scope}, "
-            f"SignedHeaders={';'.join(names)}, Signature={signature.hex()}"
+            f"SignedHeaders={all_names}, Signature={signature.hex()}"
         )
         return signed
 
@@ -88,8 +90,14 @@ def _key_of_the_day(secret: str, day: str, region: str) -> bytes:
     return key
 
 
-def _host(parts: SplitResult) -> str:
+def _trimmed(value: str) -> str:
+    return " ".join(value.split()) if " " in value or not value.isprintable() else value
+
+
+@lru_cache(maxsize=8)
+def _host(base: str) -> str:
     """Return the Host header that HTTP clients send: without the scheme's own port."""
+    parts = urlsplit(base)
     own = {"http": 80, "https": 443}.get(parts.scheme)
     return parts.netloc.rpartition(":")[0] if parts.port == own else parts.netloc
 

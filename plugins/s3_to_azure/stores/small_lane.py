@@ -6,7 +6,7 @@ through: any other answer is handed back, and the object takes the ordinary path
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,9 +28,10 @@ from s3_to_azure.stores.sdk_errors import AZURE, S3
 _PIECE_BYTES: Final = 64 * 1024
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 # Without a value: libcurl does not add them by itself.
-_NOT_SENT: Final = [b"Accept:", b"Expect:", b"User-Agent:"]
+_NOT_SENT: Final = ["Accept:", "Expect:", "User-Agent:"]
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+_MOST_NAMES: Final = 1_000
 
 
 def small_lane(source: S3Source, container: AzureContainer) -> "Callable[[], SmallLane] | None":
@@ -57,6 +58,7 @@ class SmallLane:
         self._verify = verify
         self._idle: tuple[list[_Transfer], list[_Transfer]] = ([], [])
         self._under_way: dict[Any, _Transfer] = {}
+        self._names: set[str] = set()
         self._failed_at_once: deque[HandedBack] = deque()
 
     def fetch(self, tag: Any, listed: ListedObject) -> None:
@@ -110,11 +112,38 @@ class SmallLane:
         self, leg: int, tag: Any, url: str, headers: Mapping[str, str], most_bytes: int, body: bytes | None = None
     ) -> "_Transfer":
         idle = self._idle[leg]
+        lines = self._lines(headers)
         transfer = idle.pop() if idle else _Transfer(leg, self._verify[leg])
-        transfer.begin(tag, url, headers, most_bytes, body)
+        transfer.begin(tag, url, lines, most_bytes, body)
         self._under_way[transfer.handle] = transfer
         self._multi.add_handle(transfer.handle)
         return transfer
+
+    def _lines(self, headers: Mapping[str, str]) -> list[str] | list[bytes]:
+        """Return the headers as libcurl takes them: a semicolon sends an empty one, which a colon would drop.
+
+        Raises:
+            UnexpectedAnswer: One of them is no header; nothing was sent.
+        """
+        if not headers.keys() <= self._names:
+            self._learn(headers)
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
+        said = "".join(lines)
+        if said.isascii() and said.isprintable():
+            return lines + _NOT_SENT
+        for name, value in headers.items():
+            if not _HEADER_VALUE.fullmatch(value):
+                raise _no_header(name)
+        return [line.encode("latin-1") for line in lines + _NOT_SENT]
+
+    def _learn(self, names: Iterable[str]) -> None:
+        """Check names that were not sent yet."""
+        if len(self._names) > _MOST_NAMES:
+            self._names.clear()
+        for name in names:
+            if not _HEADER_NAME.fullmatch(name):
+                raise _no_header(name)
+            self._names.add(name)
 
     def _collect(self, events: list[Fetched | Stored | HandedBack]) -> None:
         while True:
@@ -180,12 +209,12 @@ class _Transfer:
             trusted = verify if isinstance(verify, str) else certifi.where()
             handle.setopt(pycurl.CAPATH if Path(trusted).is_dir() else pycurl.CAINFO, trusted)
 
-    def begin(self, tag: Any, url: str, headers: Mapping[str, str], most_bytes: int, body: bytes | None) -> None:
+    def begin(self, tag: Any, url: str, lines: list[str] | list[bytes], most_bytes: int, body: bytes | None) -> None:
         self.tag = tag
         self._left = most_bytes
         handle = self.handle
         handle.setopt(pycurl.URL, url)
-        handle.setopt(pycurl.HTTPHEADER, [_line(name, value) for name, value in headers.items()] + _NOT_SENT)
+        handle.setopt(pycurl.HTTPHEADER, lines)
         if body is not None:
             handle.setopt(pycurl.POSTFIELDS, body)
             handle.setopt(pycurl.CUSTOMREQUEST, "PUT")
@@ -223,15 +252,8 @@ class _Transfer:
             self.handle.setopt(pycurl.POSTFIELDS, b"")
 
 
-def _line(name: str, value: str) -> bytes:
-    """Return a header as libcurl takes it: a semicolon sends an empty one, which a colon would drop.
-
-    Raises:
-        UnexpectedAnswer: It is no header; nothing was sent.
-    """
-    if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
-        raise UnexpectedAnswer(service="the HTTP client", thing=repr(name), detail="it is no header; nothing was sent")
-    return f"{name}: {value}".encode("latin-1") if value else f"{name};".encode("latin-1")
+def _no_header(name: str) -> UnexpectedAnswer:
+    return UnexpectedAnswer(service="the HTTP client", thing=repr(name), detail="it is no header; nothing was sent")
 
 
 def _nothing() -> Fetched:
