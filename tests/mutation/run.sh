@@ -38,6 +38,8 @@ CONFTEST
     cp tests/mutation/setup.cfg "$work/setup.cfg"
     printf '[pytest]\npythonpath = src .\naddopts = --import-mode=importlib -m "not slow and not soak"\ntimeout = 20\nmarkers =\n    slow\n    soak\n' >"$work/pytest.ini"
 fi
+# Python never looks again at a folder of its path that was not there when it started.
+mkdir -p "$work/mutants/src"
 cd "$work"
 export PYTHONPATH="$work/mutants/src:$work/mutants"
 exec "$tools/bin/mutmut" "${@:-run}"
