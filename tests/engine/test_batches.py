@@ -12,9 +12,9 @@ from s3_to_azure.engine.batches import OBJECT_WEIGHT, BatchDescriptor, SharedCut
 from s3_to_azure.engine.blocks import Layout
 from s3_to_azure.engine.errors import BadState, WrongUse
 from s3_to_azure.engine.limits import GIB, MIB, TIB
-from s3_to_azure.engine.model import Condition, ListedObject
+from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.plan_batches import write_batches
-from s3_to_azure.engine.plan_files import PlanEntry, read_entries
+from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, entry_line, read_entries
 from s3_to_azure.engine.state_lines import LinesWriter
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,10 +32,10 @@ class Bytes:
         self.data += data
 
 
-def entries_of(sizes: list[int]) -> list[PlanEntry]:
+def entries_of(sizes: list[int]) -> list[EntryLine]:
     """Return objects of these sizes in key order."""
     return [
-        PlanEntry(ListedObject("bucket", f"{number:06}", "etag", size, NOON), Condition(None))
+        entry_line(ListedObject("bucket", f"{number:06}", "etag", size, NOON), None)
         for number, size in enumerate(sizes)
     ]
 
@@ -50,15 +50,16 @@ def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[
         LinesWriter(out),
         lambda: entries,
         sharing=sharing,
-        layout_of=lambda entry: Layout(entry.listed.size_bytes, max(MIB, -(-entry.listed.size_bytes // 40_000))),
+        layout_of=lambda entry: Layout(entry.size_bytes, max(MIB, -(-entry.size_bytes // 40_000))),
+        largest_bytes=max(sizes, default=0),
     )
     held = []
     for batch in batches:
         member = bytes(out.data[batch.offset : batch.offset + batch.length])
-        lines = read_entries([member], prefix="", path="batches")
+        lines = list(read_entries([member], prefix="", path="batches"))
         rows = [PlanEntry.of_line(line, bucket="bucket") for line in lines]
         assert batch.objects == len(rows)
-        assert batch.size_bytes == sum(row.size_bytes for row in rows)
+        assert batch.size_bytes == sum(line.copied_bytes for line in lines)
         held.append(rows)
     return batches, held, own, sharing
 
@@ -83,7 +84,7 @@ def test_every_byte_of_every_object_is_in_one_batch(
             assert covered.get(row.listed.key, 0) == start
             assert (row.within is not None) == (batch.kind == "range")
             covered[row.listed.key] = row.within.end if row.within else row.listed.size_bytes
-    assert covered == {entry.listed.key: entry.listed.size_bytes for entry in entries_of(sizes)}
+    assert covered == {entry.key: entry.size_bytes for entry in entries_of(sizes)}
     for part in (held[:own], held[own:]):
         keys = [row.listed.key for rows in part for row in rows]
         assert keys == sorted(keys)

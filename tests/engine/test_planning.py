@@ -18,7 +18,8 @@ from s3_to_azure.engine.limits import MIB, TIB
 from s3_to_azure.engine.manifest import write_manifest
 from s3_to_azure.engine.model import BlobState, Condition, ListedObject
 from s3_to_azure.engine.plan import Amount, Plan, Requests, requests_for
-from s3_to_azure.engine.plan_files import LeftOut, PlanEntry, read_left_out, read_plan_index
+from s3_to_azure.engine.plan_files import read_left_out, read_plan_index
+from s3_to_azure.engine.plan_lines import LeftOut, PlanEntry
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.preview import preview
 from s3_to_azure.engine.prices import egress_dollars
@@ -218,9 +219,10 @@ def test_rewritten_bytes_are_updated_only(stage: Stage) -> None:
     seed=st.one_of(st.none(), st.integers(0, 99)),
     ordered=st.booleans(),
     overwrite=st.sampled_from(["if_changed", "never", "always"]),
+    max_tasks=st.sampled_from([1, 2, 500]),
 )
 def test_whatever_the_orders_no_condition_is_wrong(
-    keys: list[str], there: list[str], seed: int | None, ordered: bool, overwrite: str
+    keys: list[str], there: list[str], seed: int | None, ordered: bool, overwrite: str, max_tasks: int
 ) -> None:
     """A planned state is the true one, or left to the copy; each object is planned or left out exactly once."""
     stage = Stage()
@@ -231,7 +233,8 @@ def test_whatever_the_orders_no_condition_is_wrong(
             stage.copy_of(name, listed[name])
         else:
             stage.destination.write(name, b"?")
-    plan = stage.plan(ordered=ordered, overwrite=overwrite)
+    plan = stage.plan(ordered=ordered, overwrite=overwrite, max_tasks=max_tasks, batch_bytes=1)
+    assert len(plan.batches) <= max_tasks
     entries = stage.entries(plan)
     for entry in entries:
         blob = stage.destination.blobs.get(entry.listed.key)
@@ -243,6 +246,29 @@ def test_whatever_the_orders_no_condition_is_wrong(
     assert sorted([*(entry.listed.key for entry in entries), *left_out]) == sorted(keys)
     if plan.joined:
         assert plan.only_in_destination == len(set(there) - set(keys))
+
+
+@pytest.mark.parametrize("sizes", [[5], [5, 5], [5, 1, 0], [0]])
+def test_one_task_gets_what_several_would_get(stage: Stage, sizes: list[int]) -> None:
+    """Its batch is written in one pass; what it holds, and the counts of the plan, are those of two passes."""
+    for number, size in enumerate(sizes):
+        stage.object(f"k{number}", b"x" * size)
+    stage.object("k/")
+    one, several = stage.plan(max_tasks=1, batch_bytes=1), stage.plan(max_tasks=2, batch_bytes=1 << 40)
+    assert stage.entries(one) == stage.entries(several)
+    assert [(batch.objects, batch.size_bytes) for batch in one.batches] == [(len(sizes), sum(sizes))]
+    assert (one.copy, one.copying, one.failed) == (several.copy, several.copying, several.failed)
+
+
+@pytest.mark.parametrize(("sizes", "own"), [([5], 1), ([5, 5], 0)])
+def test_one_task_and_one_object(stage: Stage, sizes: list[int], own: int) -> None:
+    """The report is told which batches belong to one object, whichever way they were written."""
+    for number, size in enumerate(sizes):
+        stage.object(f"k{number}", b"x" * size)
+    stage.plan(max_tasks=1, batch_bytes=1)
+    index = read_plan_index(stage.files)
+    assert index is not None
+    assert index.own_batches == own
 
 
 def test_a_giant_is_split_under_one_condition(stage: Stage) -> None:

@@ -9,7 +9,8 @@ from msgspec import UNSET
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.errors import BadState
 from s3_to_azure.engine.names import blob_name
-from s3_to_azure.engine.plan_files import EntryLine, PlanEntry, batches_name, read_entries
+from s3_to_azure.engine.plan_files import batches_name
+from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, read_entries
 from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.wording import count_text, size_text

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from s3_to_azure.engine.batch_slice import BatchSlice
 from s3_to_azure.engine.errors import TransientError
 from s3_to_azure.engine.model import BlobState, Receipt
-from s3_to_azure.engine.plan_files import PlanEntry
+from s3_to_azure.engine.plan_lines import PlanEntry
 from s3_to_azure.engine.receipts import read_receipts, settles
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.ports import StateFiles

@@ -1,9 +1,11 @@
 """The values that pass between the rooms; all immutable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, fields
 from datetime import datetime
 from typing import Any, Final, Literal
+
+from s3_to_azure.engine.values import value
 
 Overwrite = Literal["if_changed", "never", "always"]
 RefusedNames = Literal["skip", "fail", "map"]
@@ -16,7 +18,7 @@ NO_ETAG: Final = "-"
 """Stands for the ETag of an object that was asked for by its key and not seen."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SourceChecksum:
     """A checksum that S3 stores for an object.
 
@@ -31,7 +33,7 @@ class SourceChecksum:
     parts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ContentHeaders:
     """The content headers that S3 and Azure have in common; None where the object has none."""
 
@@ -42,7 +44,7 @@ class ContentHeaders:
     cache_control: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListedObject:
     """An object as a listing shows it. ``etag`` is unquoted.
 
@@ -59,7 +61,7 @@ class ListedObject:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObjectVersion:
     """One version of an object: what a GET pins with If-Match. ``etag`` is unquoted.
 
@@ -92,7 +94,7 @@ class ObjectVersion:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartSizes:
     """The sizes in which an object was uploaded.
 
@@ -106,7 +108,7 @@ class PartSizes:
     certain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BlobState:
     """A committed blob as HEAD or a listing shows it. Metadata names are lower case."""
 
@@ -137,7 +139,7 @@ class BlobState:
         return self.source_etag == version.etag and self.size_bytes == version.size_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Condition:
     """The state of the destination under which a commit may happen: this ETag, or (None) no blob at all."""
 
@@ -153,7 +155,7 @@ class Condition:
         return self.etag == (blob.etag if blob else None)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListedBlock:
     """An uncommitted block as Get Block List shows it; ``block_id`` before the service's base64."""
 
@@ -161,7 +163,7 @@ class ListedBlock:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BlobContents:
     """What a commit gives a blob beside its bytes.
 
@@ -178,7 +180,7 @@ class BlobContents:
     tier: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Receipt:
     """What became of one object. Field names are part of the public contract (docs/design.md)."""
 
@@ -203,4 +205,8 @@ class Receipt:
     def as_dict(self) -> dict[str, Any]:
         """Return the receipt as JSON-ready values, in the contract's order."""
         # Not asdict, which copies each value: this runs for every object.
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in RECEIPT_FIELDS}
+
+
+RECEIPT_FIELDS: Final = tuple(each.name for each in fields(Receipt))
+"""The contract's order."""

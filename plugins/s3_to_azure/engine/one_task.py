@@ -13,7 +13,8 @@ from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.manifest import ManifestPointer
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.plan import Plan
-from s3_to_azure.engine.plan_files import LeftOut, read_left_out
+from s3_to_azure.engine.plan_files import read_left_out
+from s3_to_azure.engine.plan_lines import LeftOut
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.planning import make_plan
 from s3_to_azure.engine.workshop import Workshop

@@ -37,6 +37,25 @@ class Amount:
         return Amount(self.objects + 1, self.size_bytes + size_bytes)
 
 
+class Count:
+    """Objects and their bytes while they are counted."""
+
+    __slots__ = ("objects", "size_bytes")
+
+    def __init__(self) -> None:
+        """Begin at none."""
+        self.objects = self.size_bytes = 0
+
+    def add(self, size_bytes: int) -> None:
+        """Count one more object."""
+        self.objects += 1
+        self.size_bytes += size_bytes
+
+    def amount(self) -> Amount:
+        """Return the amount as of now."""
+        return Amount(self.objects, self.size_bytes)
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
     """Requests by the kinds that are billed apart.
@@ -54,6 +73,16 @@ class Requests:
     azure_list: int = 0
     azure_read: int = 0
     azure_write: int = 0
+
+    def times(self, count: int) -> "Requests":
+        """Return as many times these."""
+        return Requests(
+            count * self.s3_list,
+            count * self.s3_get,
+            count * self.azure_list,
+            count * self.azure_read,
+            count * self.azure_write,
+        )
 
     def plus(self, other: "Requests") -> "Requests":
         """Return the sum."""

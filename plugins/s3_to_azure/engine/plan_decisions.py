@@ -5,14 +5,15 @@ from collections.abc import Callable
 from typing import Final
 
 from s3_to_azure.engine.batches import weight_of
-from s3_to_azure.engine.blocks import layout_for
+from s3_to_azure.engine.blocks import block_bytes_for, layout_for
 from s3_to_azure.engine.decisions import Decision, decide
 from s3_to_azure.engine.errors import NameRefused
+from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.joining import Join
-from s3_to_azure.engine.model import BlobState, Condition, ListedObject
+from s3_to_azure.engine.model import BlobState, ListedObject
 from s3_to_azure.engine.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
-from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, UPDATE_REQUESTS, Amount, Requests, requests_for
-from s3_to_azure.engine.plan_files import LeftOut, LeftOutStatus, PlanEntry
+from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, UPDATE_REQUESTS, Count, Requests, requests_for
+from s3_to_azure.engine.plan_lines import EntryLine, LeftOut, LeftOutStatus, entry_line
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.state_lines import LinesWriter
 
@@ -41,17 +42,17 @@ class Survey:
         left_out: LinesWriter,
     ) -> None:
         """Begin with nothing counted."""
-        self.listed = Amount()
-        self.copy = Amount()
-        self.unchanged = Amount()
-        self.skipped: dict[str, Amount] = defaultdict(Amount)
-        self.failed: dict[str, Amount] = defaultdict(Amount)
+        self.listed = Count()
+        self.copy = Count()
+        self.unchanged = Count()
+        self.skipped: dict[str, Count] = defaultdict(Count)
+        self.failed: dict[str, Count] = defaultdict(Count)
         self.weight = 0
+        self.largest_bytes = 0
         self.rewritten = 0
         self.archived = 0
         self.looks = 0
         self.mapped_there = 0
-        self.copying = Requests()
         self.refused_names: list[str] = []
         self.mapped = 0
         self.mapped_names: list[tuple[str, str]] = []
@@ -60,6 +61,20 @@ class Survey:
         self._look = look
         self._to_copy = to_copy
         self._left_out = left_out
+        self._filters = settings.filters if settings.filters != Filters() else None
+        self._maps_names = settings.refused_names == "map"
+        # Nearly all objects are of one block: their requests are counted, and added up once.
+        self._block_bytes = settings.block_bytes or block_bytes_for(0)
+        self._of_one_block = {True: 0, False: 0}
+        self._copying = Requests()
+
+    @property
+    def copying(self) -> Requests:
+        """Requests that the copies will make."""
+        total = self._copying
+        for looked, count in self._of_one_block.items():
+            total = total.plus(requests_for(0, block_bytes=self._block_bytes, looked=looked).times(count))
+        return total
 
     def add(self, listed: ListedObject) -> None:
         """Decide on the next object of the listing.
@@ -67,10 +82,11 @@ class Survey:
         Raises:
             BudgetTooSmall: The memory budget does not hold one block of it.
         """
-        self.listed = self.listed.plus(listed.size_bytes)
+        self.listed.add(listed.size_bytes)
         settings = self._settings
-        plain = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
-        blob = settings.blob_of(listed.key)
+        blob = plain = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
+        if self._maps_names:
+            blob = settings.blob_of(listed.key)
         # A mapped name is out of the listing's order: only a request of its own can find it.
         mapped = blob != plain
         there = None if mapped else self._join.find(blob)
@@ -102,7 +118,7 @@ class Survey:
         if listed.problem:
             self._leave(listed, "failed", listed.problem)
             return True
-        reason = self._settings.filters.reason_to_skip(listed)
+        reason = self._filters.reason_to_skip(listed) if self._filters else None
         if reason is None and blob.startswith(_OURS):
             reason = "reserved_name"
         if reason is None and is_folder_marker(listed):
@@ -125,7 +141,7 @@ class Survey:
         if decision.action != "unchanged" or there is None:
             self._leave(listed, "failed" if decision.action == "refuse" else "skipped", decision.reason)
             return
-        self.unchanged = self.unchanged.plus(listed.size_bytes)
+        self.unchanged.add(listed.size_bytes)
         self._write(
             LeftOut(
                 listed.key,
@@ -144,8 +160,8 @@ class Survey:
 
     def _update(self, listed: ListedObject, there: BlobState) -> None:
         self.rewritten += 1
-        self.copying = self.copying.plus(UPDATE_REQUESTS)
-        self._plan(PlanEntry(listed, Condition.of(there), metadata_only=True))
+        self._copying = self._copying.plus(UPDATE_REQUESTS)
+        self._plan(entry_line(listed, there, metadata_only=True))
 
     def _count_mapped(self, key: str, blob: str) -> None:
         self.mapped += 1
@@ -158,22 +174,27 @@ class Survey:
             layout_for(listed.size_bytes, budget_bytes=settings.memory_budget_bytes, block_bytes=settings.block_bytes)
         self.archived += listed.storage_class in ARCHIVE_CLASSES
         # Where the order breaks later, up to one HEAD for each object comes on top.
-        self.copying = self.copying.plus(
-            requests_for(listed.size_bytes, block_bytes=settings.block_bytes, looked=self._join.in_order)
-        )
-        self._plan(PlanEntry(listed, Condition.of(there)))
+        looked = self._join.in_order
+        if listed.size_bytes <= self._block_bytes:
+            self._of_one_block[looked] += 1
+        else:
+            requests = requests_for(listed.size_bytes, block_bytes=settings.block_bytes, looked=looked)
+            self._copying = self._copying.plus(requests)
+        self._plan(entry_line(listed, there))
 
-    def _plan(self, entry: PlanEntry) -> None:
-        self.copy = self.copy.plus(entry.work_bytes)
-        self.weight += weight_of(entry.work_bytes)
-        self._to_copy.add(entry.line())
+    def _plan(self, entry: EntryLine) -> None:
+        work_bytes = entry.work_bytes
+        self.copy.add(work_bytes)
+        self.weight += weight_of(work_bytes)
+        self.largest_bytes = max(self.largest_bytes, work_bytes)
+        self._to_copy.add(entry)
         if not self.copy.objects % _MEMBER_LINES:
             self._to_copy.end_member()
 
     def _leave(self, listed: ListedObject, status: LeftOutStatus, reason: str) -> None:
         counts = self.failed if status == "failed" else self.skipped
         code = reason.partition(":")[0]
-        counts[code] = counts[code].plus(listed.size_bytes)
+        counts[code].add(listed.size_bytes)
         self._write(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
 
     def _write(self, left_out: LeftOut) -> None:

@@ -19,21 +19,21 @@ from s3_to_azure.engine.joining import Join
 from s3_to_azure.engine.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
+from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.plan import Plan, Requests
-from s3_to_azure.engine.plan_batches import with_known_absence, write_batches
+from s3_to_azure.engine.plan_batches import descriptor_of, with_known_absence, write_batches
 from s3_to_azure.engine.plan_decisions import Survey
 from s3_to_azure.engine.plan_files import (
-    PlanEntry,
     PlanIndex,
     batches_name,
     decisions_name,
     left_out_name,
-    read_entries,
     write_plan_index,
 )
+from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, read_entries
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.engine.state_lines import LinesWriter
+from s3_to_azure.engine.state_lines import LinesWriter, Member
 from s3_to_azure.stores.ports import BlobDestination, StateFiles
 
 __all__ = ["PlanSettings", "make_plan"]
@@ -60,34 +60,50 @@ def make_plan(
     """
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
     token = secrets.token_hex(8)
-    survey, join = _decide(files, pointer, destination, settings, token, retrier)
+    # What goes to one task needs no second pass: its batch is what the first one wrote.
+    for_one_task = settings.max_tasks == 1
+    decided = batches_name(token) if for_one_task else decisions_name(token)
+    survey, join, whole = _decide(files, pointer, destination, settings, (decided, left_out_name(token)), retrier)
     looks = 0
 
-    def layout_of(entry: PlanEntry) -> Layout:
+    def layout_of(entry: EntryLine) -> Layout:
         nonlocal looks
         looks += 1
-        return _shared_layout(entry, destination, settings, retrier)
+        listed = PlanEntry.of_line(entry, bucket=pointer.bucket).listed
+        return _shared_layout(listed, destination, settings, retrier)
 
-    def entries() -> Iterator[PlanEntry]:
-        read = _read_decisions(files, token, pointer.bucket)
+    def entries() -> Iterator[EntryLine]:
+        # Each key was checked against the prefix when the manifest was read.
+        read = read_entries(files.chunks(decided), prefix="", path=f"{files.location}/{decided}")
         return with_known_absence(read, in_order=join.in_order, looked_above=settings.split_bytes)
 
     batches: list[BatchDescriptor] = []
     own = 0
-    with files.write(batches_name(token)) as out:
-        if survey.copy.objects:
-            batches, own = write_batches(
-                token, LinesWriter(out), entries, sharing=settings.sharing(survey.weight), layout_of=layout_of
-            )
-    files.delete(decisions_name(token))
+    if for_one_task and join.in_order and survey.copy.objects:
+        sharing = settings.sharing(survey.weight)
+        batches = [descriptor_of(token, 0, whole, survey.copy.objects, survey.copy.size_bytes, "objects")]
+        own = int(sharing.parts(survey.largest_bytes) > 0)
+    else:
+        with files.write(batches_name(token)) as out:
+            if survey.copy.objects:
+                batches, own = write_batches(
+                    token,
+                    LinesWriter(out),
+                    entries,
+                    sharing=settings.sharing(survey.weight),
+                    layout_of=layout_of,
+                    largest_bytes=survey.largest_bytes,
+                )
+    if not for_one_task:
+        files.delete(decided)
     plan = Plan(
         token=token,
         batches=tuple(batches),
-        listed=survey.listed,
-        copy=survey.copy,
-        unchanged=survey.unchanged,
-        skipped=survey.skipped,
-        failed=survey.failed,
+        listed=survey.listed.amount(),
+        copy=survey.copy.amount(),
+        unchanged=survey.unchanged.amount(),
+        skipped={reason: count.amount() for reason, count in survey.skipped.items()},
+        failed={reason: count.amount() for reason, count in survey.failed.items()},
         only_in_destination=join.only_there - survey.mapped_there if join.in_order else None,
         joined=join.in_order,
         rewritten=survey.rewritten,
@@ -140,36 +156,35 @@ def _decide(
     pointer: ManifestPointer,
     destination: BlobDestination,
     settings: PlanSettings,
-    token: str,
+    names: tuple[str, str],
     retrier: Retrier,
-) -> tuple[Survey, Join]:
+) -> tuple[Survey, Join, Member]:
+    """Decide on all objects, write those to copy and those left out into the files named so.
+
+    Returns the counts, the join, and the place of the former: all of their file.
+    """
+    decided, left_out = names
     there = patiently(destination.list(settings.blob_prefix), retrier, f"list {destination.container}")
     join = Join(there, ordered=pointer.ordered)
-    with files.write(decisions_name(token)) as to_copy, files.write(left_out_name(token)) as left_out:
+    with files.write(decided) as to_copy, files.write(left_out) as others:
+        writer = LinesWriter(to_copy)
         survey = Survey(
             settings,
             join,
             lambda blob: retrier.call(f"look at blob {blob!r}", lambda: destination.head(blob)),
-            to_copy=LinesWriter(to_copy),
-            left_out=LinesWriter(left_out),
+            to_copy=writer,
+            left_out=LinesWriter(others),
         )
         for listed in read_manifest(files, pointer):
             survey.add(listed)
         survey.finish()
-    return survey, join
+    return survey, join, Member(0, writer.length, writer.sha256())
 
 
-def _read_decisions(files: StateFiles, token: str, bucket: str) -> Iterator[PlanEntry]:
-    name = decisions_name(token)
-    path = f"{files.location}/{name}"
-    # Each key was checked against the prefix when the manifest was read.
-    for line in read_entries(files.chunks(name), prefix="", path=path):
-        yield PlanEntry.of_line(line, bucket=bucket)
-
-
-def _shared_layout(entry: PlanEntry, destination: BlobDestination, settings: PlanSettings, retrier: Retrier) -> Layout:
+def _shared_layout(
+    listed: ListedObject, destination: BlobDestination, settings: PlanSettings, retrier: Retrier
+) -> Layout:
     """Return the layout that all parts of a giant object use: the one staged already, or the usual one."""
-    listed = entry.listed
     blob = settings.blob_of(listed.key)
     budget = settings.memory_budget_bytes
     usual = blocks.layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=settings.block_bytes)

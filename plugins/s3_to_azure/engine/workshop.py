@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
 from s3_to_azure.engine.blocks import Block
@@ -14,10 +13,11 @@ from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.pump import Pump
 from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.throttle import Bandwidth, Gate, GatedDestination, GatedSource
+from s3_to_azure.engine.values import value
 from s3_to_azure.stores.ports import BlobDestination, ObjectSource, SmallObjectLane
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CopyTask:
     """One object to copy.
 
