@@ -190,7 +190,12 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 self._account = str(bench.service.account_name or "")
                 job = self._job(bench, places, context)
                 notes = cast("watch.Notes | None", context.get("task_state_store"))
-                teller = watch.Teller(bench.shop.progress, notes=notes, listing=lambda: job.listing)
+                teller = watch.Teller(
+                    bench.shop.progress,
+                    notes=notes,
+                    listing=lambda: job.listing,
+                    try_number=context["ti"].try_number,
+                )
                 try:
                     return watch.watched(job.run, teller=teller, cancelled=cancelled)
                 finally:

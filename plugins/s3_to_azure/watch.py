@@ -114,6 +114,7 @@ class Teller:
         progress: The counts.
         notes: The task's state store, or None. For display only: its failure is told once and changes nothing.
         listing: Whether the totals still grow.
+        try_number: From the second on, the throughput that the earlier ones noted goes on.
     """
 
     def __init__(
@@ -121,12 +122,14 @@ class Teller:
         progress: Progress,
         *,
         notes: Notes | None,
+        try_number: int = 1,
         listing: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin now."""
         self._progress = progress
         self._notes = notes
         self._listing = listing
+        self._try_number = try_number
         self._began = time.monotonic()
         self._seen: deque[tuple[float, int]] = deque([(self._began, 0)])
         self._silence_s = _FIRST_LINE_S
@@ -164,7 +167,9 @@ class Teller:
             return
         try:
             if self._throughput is None:
-                self._throughput = Throughput(time.time() - sight.seconds, self._earlier_throughput(self._notes))
+                # A first try has nothing to ask the API server for.
+                earlier = self._earlier_throughput(self._notes) if self._try_number > 1 else ()
+                self._throughput = Throughput(time.time() - sight.seconds, earlier)
             self._throughput.add(time.time(), sight.totals.bytes_sent)
             self._notes.set(PROGRESS_KEY, progress_note(sight, self._progress.failures(), self._throughput.as_lists()))
         except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is worth more than its display

@@ -22,9 +22,11 @@ class KeptNotes:
     def __init__(self) -> None:
         """Begin empty."""
         self.values: dict[str, Any] = {}
+        self.asked = 0
 
     def get(self, key: str) -> object:
         """Return it."""
+        self.asked += 1
         return self.values.get(key)
 
     def set(self, key: str, value: Any) -> None:
@@ -92,6 +94,18 @@ def test_notes_are_for_the_web_page() -> None:
     note = notes.values[PROGRESS_KEY]
     assert (note["objects_done"], note["bytes_sent"]) == (1, 5)
     assert {"bytes_per_second", "seconds", "updated_at", "retries", "bytes_resumed"} <= set(note)
+
+
+@pytest.mark.parametrize(("try_number", "stretches"), [(1, 1), (2, 2)])
+def test_a_retry_asks_what_was_noted_before(try_number: int, stretches: int) -> None:
+    """A first try has nothing to ask for; each question is a request to the API server."""
+    notes = KeptNotes()
+    notes.values[PROGRESS_KEY] = {"throughput": [[0, 5, 7]]}
+    progress = Progress()
+    progress.add(bytes_sent=9)
+    Teller(progress, notes=notes, try_number=try_number).close()
+    assert len(notes.values[PROGRESS_KEY]["throughput"]) == stretches
+    assert notes.asked == try_number - 1
 
 
 def test_broken_notes_never_hurt(caplog: pytest.LogCaptureFixture) -> None:
