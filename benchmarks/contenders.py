@@ -67,6 +67,15 @@ def python(name: str, code: str) -> Contender:
     return Contender(name, lambda _rig, _family: [sys.executable, "-c", code], code, environment, family=NOTHING)
 
 
+def progress(looks: int, updates: int) -> Contender:
+    """A task in real Airflow that looks at its progress, or notes it in Airflow's database, so many times."""
+    told = [f"{looks:,} looks"] if looks else []
+    told += [f"{updates:,} updates"] if updates else []
+    command: Command = [sys.executable, PROGRAMS / "progress.py", str(looks), str(updates)]
+    name = f"the same with {' and '.join(told)}" if told else "a task that tells nothing"
+    return Contender(name, lambda _rig, _family: command, " ".join(map(str, command[1:])), _OURS, family=NOTHING)
+
+
 def rclone(name: str = "rclone", *options: str) -> Contender:
     """rclone, told to leave out what the project leaves out too: no MD5 of chunks into metadata, no modtime HEADs."""
     best = (

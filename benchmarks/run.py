@@ -74,6 +74,7 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
         unit=scenario.unit,
         reference=scenario.reference,
         limit=scenario.limit,
+        baseline=scenario.baseline,
         runs=runs,
         settings={contender.name: contender.settings for contender in contenders},
         about=_about(),

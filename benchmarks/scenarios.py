@@ -11,6 +11,7 @@ from benchmarks.contenders import (
     airflow_operator,
     first_version,
     floor,
+    progress,
     project,
     project_operator,
     python,
@@ -31,6 +32,7 @@ class Scenario:
         unit: What throughput is counted in; ``growth``: what each run took stands for itself.
         reference: The contender that ratios are told against.
         limit: The contender that stands for the limit.
+        baseline: With ``growth``, the contender whose CPU is taken off the others', round by round.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Scenario:
     unit: Literal["bytes", "objects", "growth"] = "bytes"
     reference: str = "rclone"
     limit: str | None = None
+    baseline: str | None = None
 
 
 def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
@@ -60,6 +63,15 @@ def _count(count: int, size_bytes: int, *options: str, note: str = "") -> Conten
     return project(f"{count:,} objects of {text}{note}", *options, family=family)
 
 
+# The rows of a task end as Airflow's task process does, without taking the interpreter down module by module.
+_END: Final = "; import os; os._exit(0)"
+_HOOKS: Final = (
+    "import airflow.sdk; "
+    "from airflow.providers.amazon.aws.hooks.s3 import S3Hook; "
+    "from airflow.providers.microsoft.azure.hooks.wasb import WasbHook"
+)
+_LOOKS: Final = 10_000
+_UPDATES: Final = 500
 _EMPTY_DAG: Final = """
 from airflow.sdk import dag, task
 @dag
@@ -212,13 +224,25 @@ SCENARIOS: Final = {
             PLAIN,
             NOTHING,
             (
-                python("airflow.sdk alone", "import airflow.sdk"),
+                python("airflow.sdk alone", f"import airflow.sdk{_END}"),
+                python("Airflow's two hooks", f"{_HOOKS}{_END}"),
+                python("a client of each hook", f"{_HOOKS}; S3Hook().get_conn(); WasbHook().get_conn(){_END}"),
                 *(
-                    project_operator(f"the operator, {count:,} objects", family=Family(f"batch{count}", 10_000, count))
-                    for count in (1, 100, 10_000)
+                    project_operator(f"the operator, {what}", family=Family(f"batch{count}", 10_000, count))
+                    for count, what in ((1, "1 object"), (100, "100 objects"), (10_000, "10,000 objects"))
                 ),
             ),
             unit="growth",
+            baseline="airflow.sdk alone",
+        ),
+        Scenario(
+            "progress",
+            "What it costs to tell of progress, in Airflow with its API server and database",
+            PLAIN,
+            NOTHING,
+            tuple(progress(looks, updates) for looks, updates in ((0, 0), (_LOOKS, 0), (0, _UPDATES))),
+            unit="growth",
+            baseline="a task that tells nothing",
         ),
         Scenario(
             "start",
@@ -231,12 +255,8 @@ SCENARIOS: Final = {
                 python("the operator's module", "import s3_to_azure.operators"),
                 python("a DAG of one empty task", _EMPTY_DAG),
                 python("the example DAG's file", "import s3_to_azure_migration"),
-                python(
-                    "Airflow's S3Hook and WasbHook",
-                    "import airflow.sdk; "
-                    "from airflow.providers.amazon.aws.hooks.s3 import S3Hook; "
-                    "from airflow.providers.microsoft.azure.hooks.wasb import WasbHook",
-                ),
+                python("the CLI's help", "import sys; from s3_to_azure.cli.main import main; main(['copy', '--help'])"),
+                project("the CLI, one object of one byte", family=TINY),
             ),
             unit="growth",
         ),

@@ -37,6 +37,7 @@ class Result:
     unit: Literal["bytes", "objects", "growth"]
     reference: str
     limit: str | None
+    baseline: str | None
     runs: list[Run]
     settings: dict[str, str]
     about: dict[str, Any]
@@ -156,8 +157,14 @@ def table(result: Result) -> str:
 def growth_rows(result: Result) -> list[dict[str, Any]]:
     """Return one row for each contender: medians of what its runs took, nothing taken off."""
     rows = []
+    cpu_s = {
+        name: {run.round: run.cost.cpu_s for run in result.runs if run.contender == name and run.cost}
+        for name in result.settings
+    }
+    base = cpu_s.get(result.baseline or "", {})
     for name in result.settings:
         own = [(run, run.cost) for run in result.runs if run.contender == name and run.cost]
+        above = [cpu_s[name][number] - base[number] for number in sorted(set(cpu_s[name]) & set(base))]
         if own:
             rows.append(
                 {
@@ -167,6 +174,7 @@ def growth_rows(result: Result) -> list[dict[str, Any]]:
                     "size_bytes": own[0][0].size_bytes,
                     "wall_s": median(cost.wall_s for _, cost in own),
                     "cpu_s": median(cost.cpu_s for _, cost in own),
+                    "cpu_s_above_baseline": median(above) if above and name != result.baseline else None,
                     "peak_rss_mib": max(cost.peak_rss_bytes for _, cost in own) / 2**20,
                     "source_requests": median(run.source_requests for run, _ in own),
                     "sink_requests": median(
@@ -179,13 +187,16 @@ def growth_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _growth_table(result: Result) -> str:
-    lines = [
-        ["what", "seconds", "CPU s", "peak RSS MiB", "requests to S3", "requests to Azure", "runs"],
-        ["---", *["---:"] * 6],
-    ]
+    above = [f"CPU s above {result.baseline}"] if result.baseline else []
+    head = ["what", "seconds", "CPU s", *above, "peak RSS MiB", "requests to S3", "requests to Azure", "runs"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in growth_rows(result):
         requests = [f"{row[side]:,.0f}" if row["objects"] else "" for side in ("source_requests", "sink_requests")]
-        figures = [f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}", f"{row['peak_rss_mib']:,.0f}"]
+        figures = [f"{row['wall_s']:.2f}", f"{row['cpu_s']:.2f}"]
+        if result.baseline:
+            more = row["cpu_s_above_baseline"]
+            figures.append("" if more is None else f"**{more:.2f}**")
+        figures.append(f"{row['peak_rss_mib']:,.0f}")
         lines.append([row["contender"], *figures, *requests, str(row["runs"])])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

@@ -1,0 +1,69 @@
+"""What it costs to watch a transfer and to tell Airflow of it: a task in real Airflow that does nothing else.
+
+Task, supervisor, API server and SQLite are this one process (``DAG.test``), so all that an update costs is counted. The
+task's note is as large as it gets: 20 failures, and the throughput of two days.
+
+usage: progress.py LOOKS UPDATES
+"""
+# ruff: noqa: PLC0415 - Airflow may be imported only once its settings are made
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def main(looks: int, updates: int) -> None:
+    """Run the task to its end in an Airflow of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ |= {
+            "AIRFLOW_HOME": home,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(Path(home) / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        }
+        _run(looks, updates)
+
+
+def _run(looks: int, updates: int) -> None:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.sdk import DAG, get_current_context, task
+    from airflow.utils.db import initdb
+
+    from s3_to_azure.engine.progress import Progress
+    from s3_to_azure.watch import PROGRESS_KEY, Teller, progress_line
+
+    initdb()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
+
+    with DAG("progress", schedule=None) as dag:
+
+        @task
+        def tell() -> None:
+            store: Any = get_current_context()["task_state_store"]  # type: ignore[typeddict-item]
+            progress = Progress()
+            progress.add(objects_total=100_000, bytes_total=2**40)
+            teller = Teller(progress, notes=store)
+            for _ in range(looks):
+                progress.add(bytes_sent=2**20)
+                logging.getLogger("s3_to_azure").debug("%s", progress_line(teller.look()))
+            for _ in range(updates):
+                teller.close()
+            if updates and not store.get(PROGRESS_KEY):
+                raise SystemExit("Airflow kept no update.")
+
+        tell()
+    bag = DagBag(collect_dags=False)
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    run = dag.test()
+    if str(run.state) != "success":
+        raise SystemExit(f"The task ended as {run.state}.")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
