@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.rig import BUCKET, CONTAINER, Family, Rig
+from benchmarks.rig import BUCKET, CIPHER, CONTAINER, Family, Rig
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PROGRAMS: Final = Path(__file__).with_name("programs")
@@ -29,6 +29,7 @@ class Contender:
         environment: Beside the rig's.
         rounds: Rounds it takes part in; None for all.
         family: Copies these instead of the scenario's objects.
+        model_mb_s: The throughput that its model allows.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     rounds: int | None = None
     family: Family | None = None
+    model_mb_s: float | None = None
 
 
 def project(name: str = "s3-to-azure", *options: str, family: Family | None = None) -> Contender:
@@ -113,6 +115,34 @@ def floor(name: str, *options: str, threads: int, block_bytes: int) -> Contender
         return [sys.executable, PROGRAMS / "floor.py", source, target, *numbers, *options]
 
     return Contender(name, command, f"{threads} threads x {block_bytes // MIB} MiB {' '.join(options)}".strip())
+
+
+def cipher(name: str, size_bytes: int) -> Contender:
+    """TLS itself, without a network: so many bytes encrypted and decrypted."""
+
+    def command(rig: Rig, _family: Family) -> Command:
+        return [sys.executable, PROGRAMS / "cipher.py", rig.certificate, rig.key, CIPHER, str(size_bytes)]
+
+    return Contender(name, command, f"{size_bytes:,} bytes in records of 16 KB", family=NOTHING)
+
+
+def crt(name: str, *, connections: int, block_bytes: int) -> Contender:
+    """The floor's copy on awscrt's HTTP client."""
+
+    def command(rig: Rig, family: Family) -> Command:
+        source = f"{rig.source_url}/{BUCKET}/{next(family.keys())}"
+        target = f"{rig.sink_url}/{CONTAINER}/{family.prefix}"
+        return [
+            sys.executable,
+            PROGRAMS / "crt_copy.py",
+            source,
+            target,
+            str(family.size_bytes),
+            str(block_bytes),
+            str(connections),
+        ]
+
+    return Contender(name, command, f"{connections} connections on each leg x {block_bytes // MIB} MiB")
 
 
 def airflow_operator() -> Contender:

@@ -98,6 +98,11 @@ class Rig:
         return self.directory / "certificate.pem"
 
     @property
+    def key(self) -> Path:
+        """The certificate's private key."""
+        return self.directory / "key.pem"
+
+    @property
     def connection_string(self) -> str:
         """What Azure's clients take."""
         return (

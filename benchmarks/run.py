@@ -77,6 +77,7 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
         baseline=scenario.baseline,
         runs=runs,
         settings={contender.name: contender.settings for contender in contenders},
+        models={contender.name: contender.model_mb_s for contender in contenders if contender.model_mb_s},
         about=_about(),
     )
     text = table(result)

@@ -1,7 +1,7 @@
 """The scenarios: which objects, which servers, which contenders, and what is counted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from benchmarks.contenders import (
@@ -9,6 +9,8 @@ from benchmarks.contenders import (
     NOTHING,
     Contender,
     airflow_operator,
+    cipher,
+    crt,
     first_version,
     floor,
     progress,
@@ -20,6 +22,7 @@ from benchmarks.contenders import (
 from benchmarks.rig import DISTANT, PLAIN, S3_LIKE, TLS, Climate, Family
 
 GIB: Final = 1024 * MIB
+_BLOCK_BYTES: Final = 8 * MIB
 TINY: Final = Family("tiny", 1)
 
 
@@ -49,6 +52,13 @@ class Scenario:
 def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
     chunk = ("--azureblob-chunk-size", f"{chunk_mib}Mi", "--azureblob-upload-concurrency", str(streams))
     return rclone(name, *chunk, "--multi-thread-streams", str(streams))
+
+
+def _project_with_lanes(lanes: int, *options: str) -> Contender:
+    """The project with so many lanes, and what the model of ``engine/lanes.py`` allows it in the S3-like climate."""
+    block_s = S3_LIKE.latency_ms / 1000 + _BLOCK_BYTES / S3_LIKE.bytes_per_s
+    made = project(f"s3-to-azure, {lanes} lanes", "--lanes", str(lanes), *options)
+    return replace(made, model_mb_s=lanes * _BLOCK_BYTES / block_s / 1e6)
 
 
 def _size(size_bytes: int, *options: str, note: str = "") -> Contender:
@@ -120,14 +130,31 @@ SCENARIOS: Final = {
             limit="floor",
         ),
         Scenario(
+            "tls-ways",
+            "What could carry TLS: 2 GiB received and sent",
+            TLS,
+            LARGE,
+            (
+                python("nothing", "pass"),
+                cipher("the cipher alone", LARGE.size_bytes),
+                floor("http.client, 2 threads", threads=2, block_bytes=8 * MIB),
+                floor("SSLSocket.recv_into, 2 threads", "--lean", threads=2, block_bytes=8 * MIB),
+                floor("MemoryBIO, 2 threads", "--bio", threads=2, block_bytes=8 * MIB),
+                crt("awscrt's HTTP client, 2 connections", connections=2, block_bytes=8 * MIB),
+                project("s3-to-azure, whole process"),
+            ),
+            unit="growth",
+            baseline="nothing",
+        ),
+        Scenario(
             "s3like",
             "One object of 8 GiB, 90 MB/s a connection and 30 ms to the first byte on both legs",
             S3_LIKE,
             Family("huge", 8 * GIB, sparse=True),
             (
                 project("s3-to-azure"),
-                project("s3-to-azure, 16 lanes", "--lanes", "16"),
-                project("s3-to-azure, 32 lanes", "--lanes", "32", "--memory-budget", "512MiB"),
+                _project_with_lanes(16),
+                _project_with_lanes(32, "--memory-budget", "512MiB"),
                 rclone(),
                 _tuned_rclone("rclone, 16 streams", 16, 16),
                 _tuned_rclone("rclone, 32 streams", 16, 32),

@@ -30,7 +30,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All runs of a scenario, and what a reader must know."""
+    """All runs of a scenario, and what a reader must know.
+
+    Attributes:
+        models: MB/s that a contender's model allows.
+    """
 
     name: str
     title: str
@@ -40,6 +44,7 @@ class Result:
     baseline: str | None
     runs: list[Run]
     settings: dict[str, str]
+    models: dict[str, float]
     about: dict[str, Any]
 
 
@@ -132,6 +137,7 @@ def table(result: Result) -> str:
     versus = f"x {result.reference}"
     head = ["contender", unit, "lowest to highest", versus, cost, versus]
     head += ["of the floor"] if result.limit else []
+    head += ["of the model's MB/s"] if result.models else []
     head += [f"{unit} with start-up", "start-up s (CPU)", "peak RSS MiB", "runs"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in summary(result):
@@ -145,6 +151,7 @@ def table(result: Result) -> str:
                 f"**{number(row['cpu'])}**",
                 _times(row["cpu_to_reference"]),
                 *([f"{row['rate_to_limit']:.0%}" if row["rate_to_limit"] else ""] if result.limit else []),
+                *([_share(row["rate"], result.models.get(row["contender"]))] if result.models else []),
                 number(row["whole_rate"]),
                 f"{row['start_wall_s']:.2f} ({row['start_cpu_s']:.2f})" if row["start_wall_s"] else "",
                 f"{row['peak_rss_mib']:,.0f}",
@@ -204,6 +211,10 @@ def _growth_table(result: Result) -> str:
 def number(value: float) -> str:
     """Write a figure with as many digits as it deserves."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def _share(rate: float, model_mb_s: float | None) -> str:
+    return f"{rate / model_mb_s:.0%} of {number(model_mb_s)}" if model_mb_s else ""
 
 
 def _times(value: float | None) -> str:

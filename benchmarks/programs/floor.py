@@ -1,9 +1,10 @@
 """The floor: the same threads, blocks and buffers as the project, on bare http.client, without any proof.
 
-usage: floor.py SOURCE_URL DESTINATION_URL SIZE BLOCK THREADS [--lean] [--crc]
+usage: floor.py SOURCE_URL DESTINATION_URL SIZE BLOCK THREADS [--lean] [--bio] [--crc]
 
 ``--lean`` takes bodies from the blocking socket itself: one ``recv_into`` with MSG_WAITALL for a whole block, so that
-the GIL is taken once a block. ``--crc`` computes the CRC64 of each block, as the project does.
+the GIL is taken once a block. ``--bio``: TLS over ``ssl.MemoryBIO``. ``--crc`` computes the CRC64 of each
+block, as the project does.
 """
 
 import argparse
@@ -19,13 +20,21 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from bio_socket import BioSocket
 
-def connected(url: str, *, lean: bool) -> http.client.HTTPConnection:
+
+def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPConnection:
     """Connect to the URL's host."""
     parts = urlsplit(url)
+    if bio:
+        connection = http.client.HTTPConnection(parts.netloc)
+        connection.connect()
+        context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+        connection.sock = BioSocket(connection.sock, context, str(parts.hostname))  # type: ignore[assignment]
+        return connection
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.netloc, context=context)
+        connection = http.client.HTTPSConnection(parts.netloc, context=context)
     else:
         connection = http.client.HTTPConnection(parts.netloc)
     connection.timeout = None if lean else 60
@@ -52,7 +61,7 @@ def read_lean(answer: http.client.HTTPResponse, connection: http.client.HTTPConn
     head = answer.fp.peek()[: len(view)]
     view[: len(head)] = head
     done = len(head)
-    plain = not isinstance(connection.sock, ssl.SSLSocket)
+    plain = isinstance(connection.sock, socket.socket) and not isinstance(connection.sock, ssl.SSLSocket)
     while done < len(view):
         count = connection.sock.recv_into(view[done:], len(view) - done, socket.MSG_WAITALL if plain else 0)
         if not count:
@@ -76,7 +85,7 @@ class Copy:
         self._target = urlsplit(options.destination).path
         self._turn = itertools.count()
         self._failures: list[BaseException] = []
-        self._read = read_lean if options.lean else read_plain
+        self._read = read_lean if options.lean or options.bio else read_plain
         self._digest: Callable[[memoryview], int] | None = None
         if options.crc:
             from awscrt.checksums import crc64nvme  # noqa: PLC0415
@@ -101,8 +110,8 @@ class Copy:
     def _lane(self) -> None:
         try:
             options = self._options
-            getting = connected(options.source, lean=options.lean)
-            putting = connected(options.destination, lean=options.lean)
+            getting = connected(options.source, lean=options.lean, bio=options.bio)
+            putting = connected(options.destination, lean=options.lean, bio=options.bio)
             buffer = mmap.mmap(-1, options.block)
             buffer.madvise(mmap.MADV_HUGEPAGE)
             while (index := next(self._turn)) < len(self._ids):
@@ -144,6 +153,7 @@ def main() -> None:
     parser.add_argument("block", type=int)
     parser.add_argument("threads", type=int)
     parser.add_argument("--lean", action="store_true")
+    parser.add_argument("--bio", action="store_true")
     parser.add_argument("--crc", action="store_true")
     Copy(parser.parse_args()).run()
 
