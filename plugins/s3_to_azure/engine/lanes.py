@@ -8,7 +8,7 @@ from typing import Final
 
 from s3_to_azure.engine.errors import Cancelled
 
-_START: Final = 2
+_START: Final = 1
 _WINDOW_S: Final = 1.0
 _IDLE_WINDOW_S: Final = 0.25
 _HOLD_S: Final = 15.0
@@ -18,7 +18,7 @@ _GAIN: Final = 1.05
 _FALL: Final = 0.6
 _POLL_S: Final = 0.1
 # Where the process mostly waits, more lanes cost nothing: it leaps to as many as a core could feed.
-_MOST_LEAP: Final = 4.0
+_MOST_LEAP: Final = 8.0
 _IDLE_LEAP: Final = 2.0
 
 
@@ -44,7 +44,7 @@ class Climb:
         first: int = _START,
         cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
-        """Begin with a few lanes."""
+        """Begin with few lanes."""
         self.most = most
         self._clock = clock
         self._cpu_clock = cpu_clock
