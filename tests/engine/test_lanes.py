@@ -88,6 +88,19 @@ def test_a_faster_network_is_noticed() -> None:
     assert limit_after(60, lambda lanes: lanes * 90e6, climb=climb) == 32
 
 
+def test_short_objects_add_up() -> None:
+    """Objects that move in less than a window, one after the other, let the level grow as a large one does."""
+    climb = Climb(32, clock=clock, cpu_clock=clock)
+    lanes, running = Lanes(climb), threading.Event()
+    for _ in range(100):
+        clock.now += 100
+        lanes.admit(running)
+        with lanes.writing(BLOCK_BYTES, running):
+            clock.now += 0.5 / climb.limit
+        lanes.landed()
+    assert climb.limit > 4
+
+
 def test_never_leaves_its_bounds() -> None:
     """At least one lane, at most the bound, whatever is measured."""
     assert limit_after(100, lambda lanes: 1e6 / lanes, most=6) in range(1, 7)

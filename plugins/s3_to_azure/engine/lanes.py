@@ -55,10 +55,19 @@ class Climb:
         self._next_probe = 1
         self._then_up = False
         self._hold_until = 0.0
-        self.begin()
+        self._open_window()
 
-    def begin(self) -> None:
-        """Count from now on: what came before was no moving of blocks."""
+    def pause(self) -> None:
+        """Stop the clocks: there is nothing to move."""
+        self._paused = self._clock(), self._cpu_clock()
+
+    def resume(self) -> None:
+        """Let the clocks go on: the pause tells nothing about the network."""
+        since, cpu_since = self._paused
+        self._began += self._clock() - since
+        self._cpu_began += self._cpu_clock() - cpu_since
+
+    def _open_window(self) -> None:
         self._began = self._clock()
         self._cpu_began = self._cpu_clock()
         self._bytes = 0
@@ -79,7 +88,7 @@ class Climb:
         if elapsed < (_IDLE_WINDOW_S if idle else _WINDOW_S) or self._blocks < (1 if idle else 2) * self.limit:
             return
         self._judge(self._bytes / elapsed, now, leap if idle else 1.5)
-        self.begin()
+        self._open_window()
 
     def _judge(self, rate: float, now: float, leap: float) -> None:
         if self._direction > 0 and rate >= self._best * _GAIN:
@@ -141,6 +150,7 @@ class Lanes:
 
     def __init__(self, climb: Climb) -> None:
         """Begin with none in flight."""
+        climb.pause()
         self._climb = climb
         self._lock = threading.Lock()
         self._admitted = _Places(self._lock, lambda: 2 * climb.limit + self.SPARE)
@@ -154,15 +164,16 @@ class Lanes:
             Cancelled: Stopped while waiting.
         """
         with self._lock:
-            if not self._admitted.taken:
-                # An empty pump has told nothing about the network.
-                self._climb.begin()
             self._admitted.take(stopped)
+            if self._admitted.taken == 1:
+                self._climb.resume()
 
     def landed(self) -> None:
         """Count an admitted block out, whatever became of it."""
         with self._lock:
             self._admitted.give()
+            if not self._admitted.taken:
+                self._climb.pause()
 
     @contextmanager
     def reading(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
