@@ -8,7 +8,6 @@ have a checksum; the destination is empty; the state files are the command line'
 """
 
 import argparse
-import contextlib
 import gc
 import json
 import os
@@ -26,7 +25,7 @@ sys.path.insert(0, str(ROOT / "plugins"))
 import boto3  # noqa: E402 - the path comes first
 from botocore.awsrequest import AWSResponse  # noqa: E402
 
-from s3_to_azure.cli.output import print_result  # noqa: E402
+from s3_to_azure.cli.output import ResultLines  # noqa: E402
 from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
 from s3_to_azure.engine.config import CopySettings  # noqa: E402
 from s3_to_azure.engine.manifest import write_manifest  # noqa: E402
@@ -153,14 +152,13 @@ def run(count: int) -> dict[str, float]:
                     writer.add(receipt)
 
         timed("receipts", write)
-        options = argparse.Namespace(json=True)
 
         def tell() -> None:
-            for receipt in receipts:
-                print_result(options, receipt.as_dict())
+            with ResultLines(json=True, out=nowhere) as lines:
+                for receipt in receipts:
+                    lines.add(receipt)
 
-        with contextlib.redirect_stdout(nowhere):
-            timed("printing", tell)
+        timed("printing", tell)
     source.close()
     gc.unfreeze()
     return spent

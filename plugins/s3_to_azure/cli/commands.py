@@ -13,7 +13,7 @@ from typing import Any
 from s3_to_azure.cli.addresses import parse_destination, parse_source
 from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
 from s3_to_azure.cli.opening import opened
-from s3_to_azure.cli.output import print_result, print_summary
+from s3_to_azure.cli.output import ResultLines, print_summary
 from s3_to_azure.cli.progress_bar import shown
 from s3_to_azure.cli.settings import copy_settings, filters_given
 from s3_to_azure.cli.tasks import tasks_of
@@ -38,14 +38,18 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     if filters != Filters() and (options.keys_from or not source.is_prefix):
         raise WrongUse(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
     progress = Progress()
-    with opened(options, source, destination, settings, progress, stop) as shop, shown(progress, quiet=options.quiet):
+    with (
+        opened(options, source, destination, settings, progress, stop) as shop,
+        shown(progress, quiet=options.quiet),
+        ResultLines(json=options.json) as lines,
+    ):
         shop.check(source.bucket, create_container=options.create_container)
         counts, wrong_use = Counter[str](), False
         started = time.monotonic()
 
         def tell(receipt: Receipt) -> None:
             counts[receipt.status] += 1
-            print_result(options, receipt.as_dict())
+            lines.add(receipt)
 
         if source.is_prefix and not options.keys_from:
             error = copy_below(shop, source, destination, filters, tell)
@@ -86,7 +90,10 @@ def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     source, destination = parse_source(options.source), parse_destination(options.destination)
     settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1, refused_names=options.refused_names)
     wrong = equal = total = 0
-    with opened(options, source, destination, settings, Progress(), stop) as shop:
+    with (
+        opened(options, source, destination, settings, Progress(), stop) as shop,
+        ResultLines(json=options.json) as lines,
+    ):
         shop.check(source.bucket)
         with ThreadPoolExecutor(settings.objects_at_once) as crew:
             tasks = tasks_of(shop, options, source, destination)
@@ -94,7 +101,7 @@ def verify(options: argparse.Namespace, stop: threading.Event) -> int:
                 total += 1
                 wrong += result.status not in ("equal", "skipped")
                 equal += result.status == "equal"
-                print_result(options, result.as_dict())
+                lines.add(result)
     print(f"s3-to-azure: {equal:,} of {total:,} blobs are equal to their objects.", file=sys.stderr)
     return FAILED if wrong else OK
 

@@ -65,7 +65,8 @@ def copy_below(
     with SpooledState() as files:
         pointer = write_listing(shop, source, files, None)
         settings = settings_for(shop, pointer, s3_prefix=source.key, blob_prefix=destination.folder, filters=filters)
-        return copy_listed(shop, files, pointer, settings, on_receipt=on_receipt)
+        # Nobody can read the receipts there later.
+        return copy_listed(shop, files, pointer, settings, keep_receipts=False, on_receipt=on_receipt)
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

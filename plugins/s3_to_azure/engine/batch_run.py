@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -63,6 +64,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
     s3_prefix: str,
     blob_prefix: str,
     try_number: int,
+    keep_receipts: bool = True,
     on_label: Callable[[str], None] | None = None,
     on_receipt: Callable[[Receipt], None] = lambda _: None,
     on_end: Callable[[BatchSummary], None] = lambda _: None,
@@ -79,6 +81,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
         s3_prefix: All keys lie below it.
         blob_prefix: What takes its place in the blobs' names.
         try_number: 1 for the first try of this task.
+        keep_receipts: Write them into files too, for the next try and the report.
         on_label: Takes the batch's name for people, before the first request.
         on_receipt: Takes each receipt of this try.
         on_end: Takes the summary, also of a try that fails for some of its objects.
@@ -104,11 +107,13 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
     shop.progress.add(objects_total=descriptor.objects, bytes_total=descriptor.size_bytes)
     tally = Tally()
     counts: dict[Status, int] = {"copied": 0, "unchanged": 0, "skipped": 0, "failed": 0, "staged": 0}
-    with ReceiptWriter(files, descriptor, try_number) as receipts:
+    with ExitStack() as opened:
+        writer = opened.enter_context(ReceiptWriter(files, descriptor, try_number)) if keep_receipts else None
+        keep = writer.add if writer else _forget
         settled = EarlierTries(shop, files, batch) if try_number > 1 else None
         if settled:
             for receipt in settled.from_destination(try_number):
-                receipts.add(receipt)
+                keep(receipt)
                 on_receipt(receipt)
             shop.progress.add(objects_done=len(settled.keys), bytes_resumed=settled.size_bytes)
             # The summary counts only the objects that this try went on with.
@@ -117,7 +122,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
         tasks = (batch.task(entry) for entry in batch.entries() if settled is None or not settled.has(entry))
         for outcome in copy_many(shop, tasks, try_number=try_number):
             counted = _deleted_since_listing(outcome)
-            receipts.add(counted.receipt)
+            keep(counted.receipt)
             on_receipt(counted.receipt)
             counts[counted.receipt.status] += 1
             tally.add(counted)
@@ -139,6 +144,10 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
     if error:
         raise error
     return summary
+
+
+def _forget(_: Receipt) -> None:
+    """Keep no receipt: whoever is told of it has it."""
 
 
 def _deleted_since_listing(outcome: Outcome) -> Outcome:

@@ -5,6 +5,7 @@ The listings of both sides are joined as in any plan, so what is unchanged costs
 
 import logging
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from s3_to_azure.engine.batch_run import copy_batch
@@ -23,6 +24,8 @@ from s3_to_azure.stores.ports import StateFiles
 # A batch's part of the plan is held in memory: 25 to 100 bytes an object.
 _BATCH_OBJECTS: Final = 500_000
 _NEVER_SPLIT: Final = 1 << 60
+# The counts that people watch need not change for each object.
+_TOLD_AT_ONCE: Final = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ def copy_listed(
     settings: PlanSettings,
     *,
     try_number: int = 1,
+    keep_receipts: bool = True,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_receipt: Callable[[Receipt], None],
 ) -> TransferError | None:
@@ -64,6 +68,7 @@ def copy_listed(
         pointer: The manifest.
         settings: The plan's.
         try_number: For the receipts.
+        keep_receipts: Write them into files too, for whoever reads those later.
         on_plan: Takes the plan before anything is copied.
         on_receipt: Takes the receipt of each listed object, those that need no copy first.
 
@@ -74,13 +79,15 @@ def copy_listed(
     plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
     on_plan(plan)
     counted = _Counted(on_receipt)
-    for left_out in read_left_out(files, plan.token):
-        receipt = _receipt(left_out, pointer.bucket, shop.destination.container, settings.blob_of(left_out.key))
-        failed = receipt.status == "failed"
-        if failed:
-            shop.progress.add_failure(receipt.key, receipt.reason)
-        shop.progress.add(objects_total=1, objects_done=not failed, objects_failed=failed)
-        counted.add(receipt)
+    everything = read_left_out(files, plan.token)
+    while some := list(islice(everything, _TOLD_AT_ONCE)):
+        failed = [left_out for left_out in some if left_out.status == "failed"]
+        for left_out in failed:
+            shop.progress.add_failure(left_out.key, left_out.reason)
+        shop.progress.add(objects_total=len(some), objects_done=len(some) - len(failed), objects_failed=len(failed))
+        for left_out in some:
+            blob = settings.blob_of(left_out.key)
+            counted.add(_receipt(left_out, pointer.bucket, shop.destination.container, blob))
     transient = 0
     for batch in plan.batches:
         try:
@@ -92,6 +99,7 @@ def copy_listed(
                 s3_prefix=settings.s3_prefix,
                 blob_prefix=settings.blob_prefix,
                 try_number=try_number,
+                keep_receipts=keep_receipts,
                 on_receipt=counted.add,
             )
         except SomeObjectsFailedForNow as error:
