@@ -45,7 +45,8 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     """Return the headers that are signed fast at that moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
-        return SigV4(credentials, region).signed_fast(url, headers)
+        others = {name: value for name, value in headers.items() if name != "if-match"}
+        return SigV4(credentials, region).signed_fast(url, if_match=headers["if-match"], others=others)
 
 
 @settings(max_examples=60)
@@ -98,7 +99,7 @@ def test_credentials_of_the_moment_sign() -> None:
     moments = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in (1, 1, 2)]
     for moment in moments:
         url = "http://127.0.0.1:9000/b/k"
-        expected = by_botocore(signer, "us-east-1", url, {}, moment)
-        made.append(fast(signer, "us-east-1", url, {}, moment))
+        expected = by_botocore(signer, "us-east-1", url, {"if-match": '"e"'}, moment)
+        made.append(fast(signer, "us-east-1", url, {"if-match": '"e"'}, moment))
         assert made[-1] == expected
     assert len({headers["authorization"] for headers in made}) == 3

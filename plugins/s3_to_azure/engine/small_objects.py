@@ -77,6 +77,7 @@ class SmallObjects:
         self._bytes = 0
         self._in_flight = 0
         self._climb = Climb(_AT_ONCE * settings.objects_at_once, first=_FIRST_AT_ONCE)
+        self._allowed = self._climb.limit
         self._room = ExitStack()
         self._pause_until = 0.0
         # The task whose bytes the bandwidth limit has counted already, and when they may move.
@@ -107,10 +108,9 @@ class SmallObjects:
     def has_room(self, task: CopyTask) -> bool:
         """Say whether one more may begin now: within the budget, and as the services and the network allow."""
         size_bytes = task.listed.size_bytes if task.listed else 0
-        if self._in_flight:
-            allowed = min(self._climb.limit, self._shop.allowed_at_once(self._climb.most))
-            if self._in_flight >= allowed or self._bytes + size_bytes > self._most_bytes:
-                return False
+        full = self._in_flight >= self._allowed or self._bytes + size_bytes > self._most_bytes
+        if self._in_flight and full:
+            return False
         now = time.monotonic()
         if task is not self._booked:
             self._booked, self._not_before = task, now + self._shop.bandwidth.book(size_bytes)
@@ -160,6 +160,7 @@ class SmallObjects:
         if objects:
             self._climb.done(objects, blocks=objects)
             self._shop.progress.add(bytes_sent=sent, objects_done=objects)
+        self._allowed = min(self._climb.limit, self._shop.allowed_at_once(self._climb.most))
         if not self._in_flight:
             self._room.close()
 

@@ -15,6 +15,7 @@ from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedB
 from s3_to_azure.engine.names import check_blob, check_container
 from s3_to_azure.stores.azure_answers import blob_state, decoded_id, unquoted
 from s3_to_azure.stores.azure_client import StreamingClient
+from s3_to_azure.stores.azure_errors import azure_error, azure_errors
 from s3_to_azure.stores.blob_headers import put_blob_headers
 from s3_to_azure.stores.blob_options import conditions, content_settings, extras
 from s3_to_azure.stores.container_pass import ContainerPass
@@ -22,7 +23,7 @@ from s3_to_azure.stores.http_connections import HttpConnections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import GuardedSession
-from s3_to_azure.stores.sdk_errors import AZURE, azure_error, azure_errors
+from s3_to_azure.stores.service_errors import AZURE
 
 _CRC64: Final = "x-ms-content-crc64"
 _OURS: Final = 52
@@ -185,10 +186,17 @@ class AzureContainer:
     ) -> tuple[str, Mapping[str, str]]:
         """Return the URL and all headers of a Put Blob but its length, for ``small_lane``."""
         self._check_name(blob)
-        headers = put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
-        with azure_errors(container=self.container, blob=blob):
+        try:
             query, authorised = self._pass.of_now()
-        return self._url(blob, query), {**headers, **authorised}
+        except Exception:
+            # Not around the call: to enter it for each object would cost more than that.
+            with azure_errors(container=self.container, blob=blob):
+                raise
+        return self._url(blob, query), {
+            **put_blob_headers(contents, condition),
+            _CRC64: to_azure(crc64),
+            **authorised,
+        }
 
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
         """Set Blob Properties and Set Blob Metadata, each under the ETag before it; return the new ETag."""

@@ -25,12 +25,12 @@ from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
 from s3_to_azure.stores.requests_session import GuardedSession
 from s3_to_azure.stores.s3_answers import check_answer, error_of, version_of
+from s3_to_azure.stores.s3_errors import s3_errors
 from s3_to_azure.stores.s3_listing import objects_of, take_listings
 from s3_to_azure.stores.s3_object_calls import current_etag, restore, tags
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.s3_parts import part_sizes
 from s3_to_azure.stores.s3_signing import SigV4
-from s3_to_azure.stores.sdk_errors import s3_errors
 
 
 class S3Body:
@@ -79,6 +79,7 @@ class S3Source:
         self._regions: dict[str, str] = {}
         self._bases: dict[str, str] = {}
         self._signers: dict[str, SigV4] = {}
+        self._whole = {"x-amz-checksum-mode": "ENABLED", **self._options.headers()}
         self._lock = threading.Lock()
         protect_logs()
 
@@ -135,14 +136,20 @@ class S3Source:
     def signed_whole(self, listed: ListedObject) -> tuple[str, Mapping[str, str]]:
         """Return the URL and the signed headers of a GET of the whole object, for ``small_lane``."""
         url = self._url(listed.bucket, check_key(listed.key))
-        wanted = {"if-match": f'"{listed.etag}"', "x-amz-checksum-mode": "ENABLED", **self._options.headers()}
-        if self._credentials:
-            signer = self._signers.get(listed.bucket)
-            if signer is None:
-                signer = self._signers[listed.bucket] = SigV4(self._credentials, self._region_of(listed.bucket))
+        if_match = f'"{listed.etag}"'
+        if not self._credentials:
+            return url, {"if-match": if_match, "Accept-Encoding": "identity", **self._whole}
+        signer = self._signers.get(listed.bucket)
+        if signer is None:
+            signer = self._signers[listed.bucket] = SigV4(self._credentials, self._region_of(listed.bucket))
+        try:
+            headers = signer.signed_fast(url, if_match=if_match, others=self._whole)
+        except Exception:
+            # Not around the signature: to enter it for each object would cost as much as that.
             with s3_errors(bucket=listed.bucket, key=listed.key):
-                wanted = signer.signed_fast(url, wanted)
-        return url, wanted | {"Accept-Encoding": "identity"}
+                raise
+        headers["Accept-Encoding"] = "identity"
+        return url, headers
 
     @contextmanager
     def open(self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None) -> Iterator[S3Body]:

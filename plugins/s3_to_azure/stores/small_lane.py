@@ -22,7 +22,7 @@ from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_answers import whole_object
-from s3_to_azure.stores.sdk_errors import AZURE, S3
+from s3_to_azure.stores.service_errors import AZURE, S3
 
 # libcurl asks for no more than this of a socket at a time; it keeps such a buffer for each connection in use.
 _PIECE_BYTES: Final = 64 * 1024
@@ -32,6 +32,7 @@ _NOT_SENT: Final = ["Accept:", "Expect:", "User-Agent:"]
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _MOST_NAMES: Final = 1_000
+_CREATED: Final = 201
 
 
 def small_lane(source: S3Source, container: AzureContainer) -> "Callable[[], SmallLane] | None":
@@ -175,7 +176,8 @@ class SmallLane:
         return Fetched(transfer.tag, version, body)
 
     def _stored(self, transfer: "_Transfer", blob: str) -> Stored:
-        self._container.must_be_created(transfer.status, transfer.headers(), blob)
+        if transfer.status != _CREATED:
+            self._container.must_be_created(transfer.status, transfer.headers(), blob)
         return Stored(transfer.tag)
 
 
