@@ -17,9 +17,12 @@ _GAIN: Final = 1.05
 # A rate below this part of the last one is another network: its level is searched at once, down and up.
 _FALL: Final = 0.6
 _POLL_S: Final = 0.1
-# Where the process mostly waits, more lanes cost nothing: it leaps to as many as a core could feed.
+# Where the process mostly waits, more lanes cost nothing: it leaps to as many as a core could feed, at least doubling.
+_IDLE_CORES: Final = 0.67
+_LEAST_LEAP: Final = 2.0
 _MOST_LEAP: Final = 8.0
-_IDLE_LEAP: Final = 2.0
+# Where it works, it grows by half.
+_STEP: Final = 1.5
 
 
 class Climb:
@@ -82,12 +85,13 @@ class Climb:
         if elapsed < _IDLE_WINDOW_S or self._blocks < self.limit:
             # Before the processor's clock is read, which costs more than all else here.
             return
-        leap = elapsed / max(self._cpu_clock() - self._cpu_began, elapsed / _MOST_LEAP, 1e-9)
-        idle = self._direction != 0 and leap >= _IDLE_LEAP
+        cores = (self._cpu_clock() - self._cpu_began) / elapsed if elapsed > 0 else 0.0
+        idle = self._direction != 0 and cores < _IDLE_CORES
         # Blocks land in bunches of as many as there are lanes: two rounds give a rate that means something, one a hint.
         if elapsed < (_IDLE_WINDOW_S if idle else _WINDOW_S) or self._blocks < (1 if idle else 2) * self.limit:
             return
-        self._judge(self._bytes / elapsed, now, leap if idle else 1.5)
+        leap = min(_MOST_LEAP, max(_LEAST_LEAP, 1 / max(cores, 1e-9)))
+        self._judge(self._bytes / elapsed, now, leap if idle else _STEP)
         self._open_window()
 
     def _judge(self, rate: float, now: float, leap: float) -> None:
@@ -127,7 +131,7 @@ class Climb:
         self._direction = 0
         if self._then_up and self._steady < self.most:
             self._then_up, self._direction = False, 1
-            self._move(self.limit * 1.5, now)
+            self._move(self.limit * _STEP, now)
 
 
 class Lanes:
