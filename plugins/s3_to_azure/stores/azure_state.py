@@ -18,9 +18,9 @@ from s3_to_azure.engine.errors import BadState, ConditionNotMet, WrongUse
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.names import STATE_FOLDER, check_blob, check_container
 from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.stores.azure_errors import azure_errors
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs
-from s3_to_azure.stores.sdk_errors import azure_errors
 
 T = TypeVar("T")
 _PIECE_BYTES: Final = 4 * MIB

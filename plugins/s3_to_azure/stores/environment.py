@@ -15,8 +15,9 @@ from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.azure_client import service_client
 from s3_to_azure.stores.botocore_settings import botocore_config
 from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.s3_errors import s3_errors
 from s3_to_azure.stores.s3_options import ReadOptions
-from s3_to_azure.stores.sdk_errors import AZURE, S3, s3_errors
+from s3_to_azure.stores.service_errors import AZURE, S3
 
 _CURE = (
     "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "

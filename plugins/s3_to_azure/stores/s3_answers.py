@@ -11,7 +11,8 @@ from typing import Final
 from s3_to_azure.engine import checksums
 from s3_to_azure.engine.errors import ConnectionFailed, SourceChanged, TransferError, UnexpectedAnswer
 from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
-from s3_to_azure.stores.sdk_errors import S3, s3_error, s3_errors
+from s3_to_azure.stores.s3_errors import s3_error, s3_errors
+from s3_to_azure.stores.service_errors import S3
 
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 _MOST_ERROR_BYTES: Final = 64 * 1024

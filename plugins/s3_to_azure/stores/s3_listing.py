@@ -14,7 +14,7 @@ from botocore.utils import parse_timestamp
 
 from s3_to_azure.engine.errors import UnexpectedAnswer
 from s3_to_azure.engine.model import ListedObject
-from s3_to_azure.stores.sdk_errors import S3
+from s3_to_azure.stores.service_errors import S3
 
 _DOCUMENT: Final = "ListBucketResult"
 _LISTING: Final = "S3ToAzureListing"

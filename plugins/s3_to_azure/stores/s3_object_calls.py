@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from s3_to_azure.stores.s3_errors import s3_errors
 from s3_to_azure.stores.s3_options import ReadOptions
-from s3_to_azure.stores.sdk_errors import s3_errors
 
 _IN_PROGRESS: Final = 'ongoing-request="true"'
 _ALREADY: Final = "RestoreAlreadyInProgress"

@@ -1,0 +1,77 @@
+"""Every code that S3 is known to answer, and what it means to the engine."""
+
+import botocore.exceptions
+import pytest
+from botocore.parsers import ResponseParserError
+
+from s3_to_azure.engine import errors
+from s3_to_azure.stores.s3_errors import s3_error, s3_errors
+
+CODES: list[tuple[int, str, type[errors.TransferError]]] = [
+    (503, "SlowDown", errors.Throttled),
+    (503, "503", errors.Throttled),
+    (503, "ServiceUnavailable", errors.Throttled),
+    (429, "429", errors.Throttled),
+    (400, "RequestLimitExceeded", errors.Throttled),
+    (500, "InternalError", errors.ServerFailed),
+    (502, "502", errors.ServerFailed),
+    (504, "504", errors.ServerFailed),
+    (501, "NotImplemented", errors.ServerFailed),
+    (400, "RequestTimeout", errors.ServerFailed),
+    (404, "NoSuchBucket", errors.BucketNotFound),
+    (404, "NoSuchKey", errors.ObjectNotFound),
+    (404, "404", errors.ObjectNotFound),
+    (404, "NoSuchVersion", errors.ObjectNotFound),
+    (412, "PreconditionFailed", errors.SourceChanged),
+    (403, "InvalidObjectState", errors.ObjectArchived),
+    (400, "KMS.DisabledException", errors.KeyManagementDenied),
+    (403, "RequestTimeTooSkewed", errors.ClockSkewed),
+    (403, "InvalidAccessKeyId", errors.CredentialsRefused),
+    (403, "SignatureDoesNotMatch", errors.CredentialsRefused),
+    (400, "ExpiredToken", errors.CredentialsRefused),
+    (400, "InvalidToken", errors.CredentialsRefused),
+    (401, "401", errors.CredentialsRefused),
+    (403, "AccessDenied", errors.AccessDenied),
+    (403, "403", errors.AccessDenied),
+    (403, "AllAccessDisabled", errors.AccessDenied),
+    (301, "PermanentRedirect", errors.UnexpectedAnswer),
+    (307, "TemporaryRedirect", errors.UnexpectedAnswer),
+    (416, "InvalidRange", errors.UnexpectedAnswer),
+    (418, "Teapot", errors.UnexpectedAnswer),
+    (0, "", errors.UnexpectedAnswer),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), CODES)
+def test_codes(status: int, code: str, kind: type[errors.TransferError]) -> None:
+    """Each answer is the class that says whether a retry helps."""
+    assert type(s3_error(status, code, bucket="b", key="k")) is kind
+
+
+def test_missing_bucket_without_a_code() -> None:
+    """A 404 on the bucket itself needs no code."""
+    assert isinstance(s3_error(404, "404", bucket="b", key=None), errors.BucketNotFound)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://h"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://h"),
+        botocore.exceptions.ConnectionClosedError(endpoint_url="http://h"),
+        botocore.exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        ResponseParserError("<Secret>"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_botocore_network_errors_are_transient(raised: Exception) -> None:
+    """Botocore's tree has several roots; each of them may pass by itself."""
+    with pytest.raises(errors.TransientError) as caught, s3_errors(bucket="b", key="k"):
+        raise raised
+    assert "<Secret>" not in str(caught.value)
+
+
+def test_missing_credentials() -> None:
+    """No credentials at all is a connection that is missing, with its cure."""
+    with pytest.raises(errors.ConnectionMissing), s3_errors(bucket="b", key="k"):
+        raise botocore.exceptions.NoCredentialsError
