@@ -83,6 +83,7 @@ class PrefixJob:
                 pointer,
                 settings_for(shop, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix),
                 try_number=self._try_number,
+                keep_receipts=self._files is not None,
                 on_plan=self._begin,
                 on_receipt=count,
             )

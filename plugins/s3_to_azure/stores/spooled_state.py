@@ -18,7 +18,7 @@ _MEMORY_BYTES: Final = 8 * MIB
 
 
 class SpooledState:
-    """The files of one run. Memory: at most 8 MiB for each of four files, and some 100 bytes for each receipt."""
+    """The files of one run, without its receipts. Memory: at most 8 MiB for each of four files."""
 
     def __init__(self) -> None:
         """Begin with no file."""
