@@ -1,5 +1,6 @@
 """Which objects go the short way, within what bounds, and that each of them has one outcome whatever happens there."""
 
+import gc
 import logging
 import threading
 import time
@@ -311,6 +312,22 @@ def drive(small: SmallObjects, tasks: list[CopyTask]) -> int:
         if small.busy:
             back += sum(receipt is None for _, receipt in small.settle(0.0))
     return back
+
+
+def test_an_object_leaves_nothing_to_the_garbage_collector() -> None:
+    """What belongs to an object, its bytes among it, is free once its receipt is there: no two of it hold each other."""
+    source, tasks = filled(60)
+    destination = MemoryDestination()
+    with workshop(source, destination) as shop:
+        small = SmallObjects(shop, MemoryLane(source, destination), 1)
+        assert drive(small, tasks[:10]) == 0
+        gc.collect()
+        gc.disable()
+        try:
+            assert drive(small, tasks[10:]) == 0
+            assert gc.collect() < 50, "at least one unreachable object for each that was copied"
+        finally:
+            gc.enable()
 
 
 def test_bandwidth_limit_holds(clock: Time) -> None:

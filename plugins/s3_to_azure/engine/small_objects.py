@@ -7,7 +7,7 @@ takes the object from the start, and knows what to do.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +28,7 @@ from s3_to_azure.engine.evidence import Evidence
 from s3_to_azure.engine.lanes import Climb
 from s3_to_azure.engine.ledger import Ledger
 from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Receipt
+from s3_to_azure.engine.model import ObjectVersion, Receipt
 from s3_to_azure.engine.names import is_folder_marker
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.stores.ports import Fetched, HandedBack, SmallObjectLane, Stored
@@ -51,11 +51,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _InFlight:
-    """One object under way."""
+    """One object under way.
+
+    Attributes:
+        version: What was read and proven; None before that.
+        reason: The receipt's.
+    """
 
     task: CopyTask
     ledger: Ledger
-    receipt: Callable[[], Receipt] | None = None
+    version: ObjectVersion | None = None
+    reason: str = ""
+
+    def receipt(self, version: ObjectVersion) -> Receipt:
+        verified_by = checksums.proven_by(version.checksum)
+        return self.ledger.receipt(version, "copied", blocks=1, reason=self.reason, verified_by=verified_by)
 
 
 class SmallObjects:
@@ -147,13 +157,13 @@ class SmallObjects:
             self._in_flight -= 1
             size_bytes = flight.task.listed.size_bytes if flight.task.listed else 0
             self._bytes -= size_bytes
-            if isinstance(event, Stored) and flight.receipt:
+            if isinstance(event, Stored) and flight.version is not None:
                 self._handed_back_in_a_row = 0
                 self._shop.went_well()
                 sent += size_bytes
                 objects += 1
                 flight.ledger.sent_alone(size_bytes)
-                yield flight.task, flight.receipt()
+                yield flight.task, flight.receipt(flight.version)
             else:
                 self._note(event)
                 yield flight.task, None
@@ -192,11 +202,7 @@ class SmallObjects:
             return False
         if task.condition is None:
             raise AssertionError("only what was decided on goes this way")
-        reason = "metadata_dropped" if belongings.metadata_dropped else ""
-        verified_by = checksums.proven_by(version.checksum)
-        flight.receipt = lambda: flight.ledger.receipt(
-            version, "copied", blocks=1, reason=reason, verified_by=verified_by
-        )
+        flight.version, flight.reason = version, "metadata_dropped" if belongings.metadata_dropped else ""
         self._lane.store(flight, task.blob, body, crc64=crc64, contents=contents, condition=task.condition)
         return True
 

@@ -66,11 +66,9 @@ class SmallLane:
         """Begin to read a whole object, pinned by its ETag."""
         try:
             url, headers = self._source.signed_whole(listed)
-            transfer = self._begin(0, tag, url, headers, max(listed.size_bytes, _MOST_ANSWER_BYTES))
+            self._begin(tag, listed, url, headers, most_bytes=max(listed.size_bytes, _MOST_ANSWER_BYTES))
         except TransferError as error:
             self._failed_at_once.append(HandedBack(tag, error))
-            return
-        transfer.settle = lambda: self._fetched(transfer, listed)
 
     def store(
         self, tag: Any, blob: str, data: bytes, *, crc64: int, contents: BlobContents, condition: Condition
@@ -78,11 +76,9 @@ class SmallLane:
         """Begin to Put Blob, with the CRC64 along and under the condition."""
         try:
             url, headers = self._container.authorised_put_blob(blob, crc64, contents, condition)
-            transfer = self._begin(1, tag, url, headers, _MOST_ANSWER_BYTES, body=data)
+            self._begin(tag, blob, url, headers, body=data)
         except TransferError as error:
             self._failed_at_once.append(HandedBack(tag, error))
-            return
-        transfer.settle = lambda: self._stored(transfer, blob)
 
     def finished(self, timeout_s: float) -> Sequence[Fetched | Stored | HandedBack]:
         """Move what can be moved; return what ended, if need be after waiting for it."""
@@ -110,15 +106,22 @@ class SmallLane:
         self._multi.close()
 
     def _begin(
-        self, leg: int, tag: Any, url: str, headers: Mapping[str, str], most_bytes: int, body: bytes | None = None
-    ) -> "_Transfer":
+        self,
+        tag: Any,
+        thing: ListedObject | str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        most_bytes: int = _MOST_ANSWER_BYTES,
+        body: bytes | None = None,
+    ) -> None:
+        leg = 0 if body is None else 1
         idle = self._idle[leg]
         lines = self._lines(headers)
         transfer = idle.pop() if idle else _Transfer(leg, self._verify[leg])
-        transfer.begin(tag, url, lines, most_bytes, body)
+        transfer.begin(tag, thing, url, lines, most_bytes, body)
         self._under_way[transfer.handle] = transfer
         self._multi.add_handle(transfer.handle)
-        return transfer
 
     def _lines(self, headers: Mapping[str, str]) -> list[str] | list[bytes]:
         """Return the headers as libcurl takes them: a semicolon sends an empty one, which a colon would drop.
@@ -163,7 +166,8 @@ class SmallLane:
                 service = (S3, AZURE)[transfer.leg]
                 error = ConnectionFailed(service=service, thing="a small object", detail=f"libcurl's error {failure}")
                 return HandedBack(transfer.tag, error)
-            return transfer.settle()
+            thing = transfer.thing
+            return self._stored(transfer, thing) if isinstance(thing, str) else self._fetched(transfer, thing)
         except TransferError as error:
             return HandedBack(transfer.tag, error)
         finally:
@@ -182,13 +186,17 @@ class SmallLane:
 
 
 class _Transfer:
-    """A libcurl handle, set up once for one leg, and the request that it is on."""
+    """A libcurl handle, set up once for one leg, and the request that it is on.
+
+    Attributes:
+        thing: The object that is read, or the blob that is written.
+    """
 
     def __init__(self, leg: int, verify: bool | str) -> None:
         self.leg = leg
         self.handle = handle = pycurl.Curl()
         self.tag: Any = None
-        self.settle: Callable[[], Fetched | Stored]
+        self.thing: ListedObject | str = ""
         self.pieces: list[bytes] = []
         self._lines: list[bytes] = []
         self._left = 0
@@ -211,8 +219,17 @@ class _Transfer:
             trusted = verify if isinstance(verify, str) else certifi.where()
             handle.setopt(pycurl.CAPATH if Path(trusted).is_dir() else pycurl.CAINFO, trusted)
 
-    def begin(self, tag: Any, url: str, lines: list[str] | list[bytes], most_bytes: int, body: bytes | None) -> None:
+    def begin(
+        self,
+        tag: Any,
+        thing: ListedObject | str,
+        url: str,
+        lines: list[str] | list[bytes],
+        most_bytes: int,
+        body: bytes | None,
+    ) -> None:
         self.tag = tag
+        self.thing = thing
         self._left = most_bytes
         handle = self.handle
         handle.setopt(pycurl.URL, url)
@@ -246,7 +263,7 @@ class _Transfer:
 
     def forget(self) -> None:
         self.tag = None
-        self.settle = _nothing
+        self.thing = ""
         self.pieces = []
         self._lines.clear()
         if self.leg:
@@ -256,7 +273,3 @@ class _Transfer:
 
 def _no_header(name: str) -> UnexpectedAnswer:
     return UnexpectedAnswer(service="the HTTP client", thing=repr(name), detail="it is no header; nothing was sent")
-
-
-def _nothing() -> Fetched:
-    raise AssertionError("no request is under way")
