@@ -315,7 +315,7 @@ def drive(small: SmallObjects, tasks: list[CopyTask]) -> int:
 
 
 def test_an_object_leaves_nothing_to_the_garbage_collector() -> None:
-    """What belongs to an object, its bytes among it, is free once its receipt is there: no two of it hold each other."""
+    """What belongs to an object, its bytes too, is free once its receipt is there: no two of it hold each other."""
     source, tasks = filled(60)
     destination = MemoryDestination()
     with workshop(source, destination) as shop:
