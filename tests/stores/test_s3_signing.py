@@ -45,8 +45,10 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     """Return the headers that are signed fast at that moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
-        others = {name: value for name, value in headers.items() if name != "if-match"}
-        return SigV4(credentials, region).signed_fast(url, if_match=headers["if-match"], others=others)
+        others = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
+        return SigV4(credentials, region).signed_fast(
+            url, if_match=headers["if-match"], others=others, wanted_range=headers.get("range")
+        )
 
 
 @settings(max_examples=60)
@@ -55,6 +57,7 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     key=KEYS,
     version=st.none() | KEYS,
     etag=VISIBLE,
+    wanted=st.none() | st.builds("bytes={}-{}".format, st.integers(min_value=0), st.integers(min_value=0)),
     headers=HEADERS,
     credentials=st.builds(Credentials, st.just("AKID"), VISIBLE.filter(bool), st.none() | VISIBLE.filter(bool)),
     region=st.sampled_from(["us-east-1", "eu-central-1"]),
@@ -65,24 +68,29 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     key="a//b +%?#~ü",
     version=None,
     etag="e",
+    wanted="bytes=0-9",
     headers={"x-amz-a": "two  spaces"},
     credentials=Credentials("AKID", "secret", "token"),
     region="us-east-1",
     moment=datetime(2026, 1, 1, tzinfo=UTC),
 )
 def test_same_signature_as_botocore(
+    *,
     endpoint: str,
     key: str,
     version: str | None,
     etag: str,
+    wanted: str | None,
     headers: dict[str, str],
     credentials: Credentials,
     region: str,
     moment: datetime,
 ) -> None:
-    """For any key, version, ETag, header, token, port and moment."""
+    """For any key, version, ETag, range, header, token, port and moment."""
     url = f"{endpoint}/{quote(key, safe='/~')}" + (f"?versionId={quote(version, safe='~')}" if version else "")
     covered = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED", **headers}
+    if wanted is not None:
+        covered["range"] = wanted
     ours = fast(credentials, region, url, covered, moment)
     assert ours == by_botocore(credentials, region, url, covered, moment)
 
@@ -103,3 +111,32 @@ def test_credentials_of_the_moment_sign() -> None:
         made.append(fast(signer, "us-east-1", url, {"if-match": '"e"'}, moment))
         assert made[-1] == expected
     assert len({headers["authorization"] for headers in made}) == 3
+
+
+def test_whole_objects_and_ranges_take_turns() -> None:
+    """What the requests of one second share is not mixed up between those with a range and those without."""
+    signer = SigV4(Credentials("AKID", "secret"), "us-east-1")
+    url, moment = "http://127.0.0.1:9000/b/k", datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
+        for wanted in (None, "bytes=0-1", "bytes=2-3", None):
+            headers = {"if-match": '"e"'} | ({"range": wanted} if wanted else {})
+            ours = signer.signed_fast(url, if_match='"e"', others={}, wanted_range=wanted)
+            assert ours == by_botocore(Credentials("AKID", "secret"), "us-east-1", url, headers, moment)
+    assert not signer.is_outdated()
+
+
+def test_get_is_signed_as_botocore_signs_it() -> None:
+    """With an ETag or without, ranged or whole, and what a proxy may change goes along unsigned."""
+    credentials = Credentials("AKID", "secret", "token")
+    url, moment = "http://127.0.0.1:9000/b/k?versionId=v", datetime(2026, 1, 1, tzinfo=UTC)
+    etag, part, mode = {"If-Match": '"e"'}, {"Range": "bytes=0-1"}, {"x-amz-checksum-mode": "ENABLED"}
+    for covered in (etag, etag | part, etag | mode, part, part | mode):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
+            patch.setattr("botocore.auth.get_current_datetime", lambda: moment.replace(tzinfo=None))
+            signer = SigV4(credentials, "us-east-1")
+            ours = {n.lower(): v for n, v in signer.signed_get(url, {"Accept-Encoding": "identity"} | covered).items()}
+        assert ours.pop("accept-encoding") == "identity"
+        assert ours == by_botocore(credentials, "us-east-1", url, covered, moment)
+        assert not signer.is_outdated()

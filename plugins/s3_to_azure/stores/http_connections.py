@@ -10,13 +10,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import certifi
 
 from s3_to_azure.engine.errors import UnexpectedAnswer
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
+from s3_to_azure.stores.tls_socket import TlsSocket
 
 # What an idle connection does when the server has closed it. Every request here is safe to send again.
 _STALE: Final = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
@@ -115,9 +116,7 @@ class HttpConnections:
     def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
         host, port = str(parts.hostname), parts.port
         if parts.scheme == "https":
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=CONNECT_TIMEOUT_S, context=self._context()
-            )
+            connection: http.client.HTTPConnection = _TlsConnection(host, port, self._context())
         else:
             connection = http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
         try:
@@ -134,6 +133,19 @@ class HttpConnections:
             if self._tls is None:
                 self._tls = _tls(self.verify)
             return self._tls
+
+
+class _TlsConnection(http.client.HTTPConnection):
+    default_port = http.client.HTTPS_PORT
+
+    def __init__(self, host: str, port: int | None, context: ssl.SSLContext) -> None:
+        super().__init__(host, port or self.default_port, timeout=CONNECT_TIMEOUT_S)
+        self._context = context
+
+    def connect(self) -> None:
+        super().connect()
+        # http.client asks no more of a socket than this.
+        self.sock: Any = TlsSocket(self.sock, self._context, self.host)
 
 
 def _tls(verify: bool | str) -> ssl.SSLContext:

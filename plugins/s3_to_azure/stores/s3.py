@@ -198,7 +198,7 @@ class S3Source:
         for is_last in (False, True):
             with ExitStack() as opened:
                 with s3_errors(bucket=bucket, key=key, etag=etag):
-                    signed = signer.signed("GET", url, unsigned) if signer else unsigned
+                    signed = signer.signed_get(url, unsigned) if signer else unsigned
                     answer = opened.enter_context(self._http.answer("GET", url, signed))
                 if answer.status in (200, 206):
                     yield answer

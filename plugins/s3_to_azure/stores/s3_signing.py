@@ -45,25 +45,45 @@ class SigV4:
         S3SigV4Auth(frozen, "s3", self._region).add_auth(request)
         return {**headers, **dict(request.headers.items())}
 
-    def signed_fast(self, url: str, *, if_match: str, others: Mapping[str, str]) -> dict[str, str]:
+    def signed_get(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return a GET's headers with a signature made now, the fast way where they are pinned to an ETag.
+
+        Args:
+            url: Encoded already, with one query parameter at most.
+            headers: All; what is signed is what ``signed`` signs.
+        """
+        covered = {name.lower(): value for name, value in headers.items() if _is_signed(name.lower())}
+        if "if-match" not in covered:
+            return self.signed("GET", url, headers)
+        if_match, wanted_range = covered.pop("if-match"), covered.pop("range", None)
+        unsigned = {name: value for name, value in headers.items() if not _is_signed(name.lower())}
+        return unsigned | self.signed_fast(url, if_match=if_match, others=covered, wanted_range=wanted_range)
+
+    def signed_fast(
+        self, url: str, *, if_match: str, others: Mapping[str, str], wanted_range: str | None = None
+    ) -> dict[str, str]:
         """Return the headers of a GET with the same signature, made in a fortieth of the time.
 
         Args:
             url: Encoded already, with one query parameter at most.
             if_match: The header's value.
             others: The same for every request; names in lower case, each begins with ``x-amz-``. All are signed.
+            wanted_range: The Range header's value.
         """
         stamp = _stamp(int(time.time()))
         frozen = self._credentials.get_frozen_credentials()
+        self._used_key = frozen.access_key
+        own = {"if-match": if_match} if wanted_range is None else {"if-match": if_match, "range": wanted_range}
         prepared = self._prepared
-        if prepared is None or (prepared.stamp, prepared.credentials, prepared.given) != (stamp, frozen, others):
-            prepared = self._prepared = _Prepared.of(stamp, frozen, self._region, others)
+        if prepared is None or prepared.made_of != (stamp, frozen, others, tuple(own)):
+            prepared = self._prepared = _Prepared.of(stamp, frozen, self._region, others, tuple(own))
         start = url.index("/", url.index("//") + 2)
         path, _, query = url[start:].partition("?")
-        request = f"GET\n{path}\n{query}\nhost:{_host(url[:start])}\nif-match:{_trimmed(if_match)}\n{prepared.said}"
+        said = "".join(f"{name}:{_trimmed(value)}\n" for name, value in own.items())
+        request = f"GET\n{path}\n{query}\nhost:{_host(url[:start])}\n{said}{prepared.said}"
         text = prepared.before_digest + hashlib.sha256(request.encode()).hexdigest()
         signature = hmac.digest(prepared.key, text.encode(), "sha256").hex()
-        return {"if-match": if_match, **prepared.headers, "authorization": prepared.before_signature + signature}
+        return {**own, **prepared.headers, "authorization": prepared.before_signature + signature}
 
     def is_outdated(self) -> bool:
         """Say whether the credentials changed since the last signature."""
@@ -75,14 +95,13 @@ class _Prepared:
     """What the signatures of one second have in common.
 
     Attributes:
-        said: The canonical request from its third header on.
+        made_of: Stamp, credentials, the headers that all requests share, and the names of those they do not.
+        said: The canonical request from the first header on that all requests share.
         before_digest: The text to sign, up to the request's digest.
         before_signature: The Authorization header, up to the signature.
     """
 
-    stamp: str
-    credentials: Any
-    given: Mapping[str, str]
+    made_of: tuple[str, Any, Mapping[str, str], tuple[str, ...]]
     headers: Mapping[str, str]
     key: bytes
     said: str
@@ -90,16 +109,16 @@ class _Prepared:
     before_signature: str
 
     @classmethod
-    def of(cls, stamp: str, credentials: Any, region: str, given: Mapping[str, str]) -> "_Prepared":
+    def of(
+        cls, stamp: str, credentials: Any, region: str, given: Mapping[str, str], own: tuple[str, ...]
+    ) -> "_Prepared":
         headers = {**given, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
-        names = ";".join(("host", "if-match", *sorted(headers)))
+        names = ";".join(("host", *own, *sorted(headers)))
         scope = f"{stamp[:8]}/{region}/s3/aws4_request"
         return cls(
-            stamp,
-            credentials,
-            given,
+            (stamp, credentials, given, own),
             headers,
             key=_key_of_the_day(credentials.secret_key, stamp[:8], region),
             said="".join(f"{name}:{_trimmed(headers[name])}\n" for name in sorted(headers)) + f"\n{names}\n{_NO_BODY}",
