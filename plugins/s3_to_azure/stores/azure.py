@@ -17,6 +17,7 @@ from s3_to_azure.stores.azure_answers import blob_state, decoded_id, unquoted
 from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.azure_errors import azure_error, azure_errors
 from s3_to_azure.stores.blob_headers import put_blob_headers
+from s3_to_azure.stores.blob_listing import ask_page
 from s3_to_azure.stores.blob_options import conditions, content_settings, extras
 from s3_to_azure.stores.container_pass import ContainerPass
 from s3_to_azure.stores.http_connections import HttpConnections
@@ -88,19 +89,7 @@ class AzureContainer:
 
     def list(self, prefix: str) -> Iterator[BlobState]:
         """Yield the committed blobs below the prefix, metadata included, a page at a time."""
-
-        def ask(token: str | None) -> tuple[list[BlobState], str | None]:
-            with azure_errors(container=self.container, blob=""):
-                listing = self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"])
-                pages: Any = listing.by_page(token)
-                try:
-                    found = [blob_state(properties) for properties in next(pages, ())]
-                except AttributeError:
-                    # The SDK stumbles over an answer that is empty, or another document.
-                    raise UnexpectedAnswer(service=AZURE, thing=repr(self.container), detail="no listing") from None
-            return found, pages.continuation_token or None
-
-        return Pages(ask)
+        return Pages(lambda token: ask_page(self._client, prefix, token))
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
         """Return the uncommitted blocks in staging order; ids of other tools may be any bytes."""

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
 
 from azure.storage.blob import BlobProperties
 
@@ -17,8 +18,7 @@ def blob_state(properties: BlobProperties) -> BlobState:
         name=properties.name or "",
         etag=unquoted(properties.etag),
         size_bytes=int(properties.size or 0),
-        # A directory of a hierarchical namespace shows as an empty block blob.
-        blob_type="directory" if metadata.get("hdi_isfolder") == "true" else blob_type,
+        blob_type=told_type(blob_type, metadata),
         metadata=metadata,
         headers=ContentHeaders(
             content_type=settings.content_type,
@@ -28,6 +28,11 @@ def blob_state(properties: BlobProperties) -> BlobState:
             cache_control=settings.cache_control,
         ),
     )
+
+
+def told_type(blob_type: str, metadata: Mapping[str, str]) -> str:
+    """Return a blob's type; a directory of a hierarchical namespace shows as an empty block blob."""
+    return "directory" if metadata.get("hdi_isfolder") == "true" else blob_type
 
 
 def unquoted(etag: object) -> str:
