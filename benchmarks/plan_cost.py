@@ -1,14 +1,16 @@
-"""CPU that one small object costs beside its copy: listing, manifest, plan, batch, receipts, printing.
+"""CPU that one small object costs beside its copy: both listings, manifest, plan, batch, receipts, printing.
 
     .venv/bin/python benchmarks/plan_cost.py [--objects 100000] [--runs 3]
 
 What `s3-to-azure copy s3://b/p/ az://c/p/` does for each object before and after the lane of small objects, step by
 step in one process, each step's least CPU of several runs. S3's answers are canned pages, of a bucket whose objects
-have a checksum; the destination is empty; the state files are the command line's own. No network, no server.
+have a checksum; the plan's destination is empty, and listing one that holds a copy of each object is a row of its own
+("blobs", canned pages too); the state files are the command line's own. No network, no server.
 """
 
 import argparse
 import gc
+import io
 import json
 import os
 import sys
@@ -23,7 +25,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "plugins"))
 
 import boto3  # noqa: E402 - the path comes first
+import requests  # noqa: E402
+from azure.storage.blob import BlobServiceClient  # noqa: E402
 from botocore.awsrequest import AWSResponse  # noqa: E402
+from requests.adapters import BaseAdapter  # noqa: E402
+from urllib3 import HTTPResponse  # noqa: E402
 
 from s3_to_azure.cli.output import ResultLines  # noqa: E402
 from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
@@ -33,6 +39,8 @@ from s3_to_azure.engine.model import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.engine.one_task import settings_for  # noqa: E402
 from s3_to_azure.engine.planning import make_plan  # noqa: E402
 from s3_to_azure.engine.receipts import ReceiptWriter  # noqa: E402
+from s3_to_azure.stores.azure import AzureContainer  # noqa: E402
+from s3_to_azure.stores.azure_client import service_client  # noqa: E402
 from s3_to_azure.stores.s3 import S3Source  # noqa: E402
 from s3_to_azure.stores.spooled_state import SpooledState  # noqa: E402
 
@@ -41,6 +49,7 @@ T = TypeVar("T")
 BUCKET: Final = "benchmark"
 PREFIX: Final = "warehouse/"
 PAGE: Final = 1_000
+BLOB_PAGE: Final = 5_000
 HEAD: Final = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     "<Name>benchmark</Name><EncodingType>url</EncodingType><MaxKeys>1000</MaxKeys>"
@@ -79,6 +88,60 @@ def source_of(count: int) -> S3Source:
 
     source._client.meta.events.register("before-send.s3.*", answer)  # noqa: SLF001 - where the network would begin
     return source
+
+
+def blob_page(first: int, count: int, *, last: bool) -> bytes:
+    """Return one page of the container's listing as Azure writes it, of blobs that this package copied."""
+    items = "".join(
+        f"<Blob><Name>{PREFIX}events/2026/03/{number // 5_000:05}/part-{number:012}.parquet</Name><Properties>"
+        "<Creation-Time>Sun, 01 Mar 2026 13:00:00 GMT</Creation-Time>"
+        "<Last-Modified>Sun, 01 Mar 2026 13:00:00 GMT</Last-Modified>"
+        f"<Etag>0x8D{number:013X}</Etag><Content-Length>{8_000 + number * 7_919 % 4_000}</Content-Length>"
+        "<Content-Type>application/octet-stream</Content-Type><Content-Encoding /><Content-Language /><Content-CRC64 />"
+        "<Content-MD5>1B2M2Y8AsgTpgAmY7PhCfg==</Content-MD5><Cache-Control /><Content-Disposition />"
+        "<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier><AccessTierInferred>true</AccessTierInferred>"
+        "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted>"
+        f"</Properties><Metadata><s3_etag>{number * 0x9E3779B97F4A7C15 % 2**128:032x}</s3_etag>"
+        "<s3_last_modified>2026-03-01T12:00:00+00:00</s3_last_modified>"
+        "<s3_checksum>crc64nvme:AAAAAAAAAAA=</s3_checksum><s3_verified_by>crc64nvme</s3_verified_by></Metadata>"
+        "<OrMetadata /></Blob>"
+        for number in range(first, first + count)
+    )
+    return (
+        '\ufeff<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="https://b.blob.core.windows.net/"'
+        f' ContainerName="benchmark"><Prefix>{PREFIX}</Prefix><Blobs>{items}</Blobs>'
+        f"<NextMarker>{'' if last else first + count}</NextMarker></EnumerationResults>"
+    ).encode()
+
+
+class CannedPages(BaseAdapter):
+    """Answers each request with the next page, where the network would begin."""
+
+    def __init__(self, count: int) -> None:
+        """Make the pages of so many blobs."""
+        super().__init__()
+        firsts = range(0, count, BLOB_PAGE)
+        pages = [blob_page(first, min(BLOB_PAGE, count - first), last=first + BLOB_PAGE >= count) for first in firsts]
+        self._pages = iter(pages)
+
+    def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
+        """Return a page, whatever is asked for."""
+        answer = requests.Response()
+        answer.status_code, answer.request, answer.url = 200, request, request.url or ""
+        answer.headers["Content-Type"] = "application/xml"
+        answer.raw = HTTPResponse(io.BytesIO(next(self._pages)), status=200, preload_content=False)
+        return answer
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+def container_of(count: int) -> AzureContainer:
+    """Return a container that lists so many blobs, from memory."""
+    account = {"account_name": "benchmark", "account_key": "a2V5"}
+    client = service_client(BlobServiceClient("https://benchmark.blob.core.windows.net", credential=account), lanes=1)
+    client.http.mount("https://", CannedPages(count))
+    return AzureContainer(client, "benchmark")
 
 
 class EmptyDestination:
@@ -125,12 +188,13 @@ def run(count: int) -> dict[str, float]:
 
     objects = list(source_of(count).list(BUCKET, PREFIX))
     receipts = receipts_of(objects)
-    source = source_of(count)
+    source, container = source_of(count), container_of(count)
     # A real run holds none of these: the collector must not walk them.
     gc.collect()
     gc.freeze()
     with SpooledState() as files, Path(os.devnull).open("w") as nowhere:
         timed("listing", lambda: deque(source.list(BUCKET, PREFIX), maxlen=0))
+        timed("blobs", lambda: deque(container.list(PREFIX), maxlen=0))
         pointer = timed("manifest", lambda: write_manifest(Once(objects), files, bucket=BUCKET, prefix=PREFIX))
         shop: Any = SimpleNamespace(settings=CopySettings())
         settings = settings_for(shop, pointer, s3_prefix=PREFIX, blob_prefix=PREFIX)
@@ -160,6 +224,7 @@ def run(count: int) -> dict[str, float]:
 
         timed("printing", tell)
     source.close()
+    container.close()
     gc.unfreeze()
     return spent
 
