@@ -10,8 +10,12 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
 from s3_to_azure.cli.main import main
+from s3_to_azure.cli.settings import copy_settings
+from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.engine.limits import MIB
 
 
 @pytest.fixture(autouse=True)
@@ -193,3 +197,30 @@ def test_errors_say_what_to_do(
     error = capsys.readouterr().err
     assert told.lower() in error.lower()
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["d/", "--processes", "0"], "--processes=0 is not between 1 and --objects-at-once=8"),
+        (["d/", "--processes", "9"], "--processes=9 is not between 1 and --objects-at-once=8"),
+        (["d/one", "--processes", "2"], "--processes goes with all below a prefix"),
+        (["d/", "--processes", "2", "--keys-from", "-"], "--processes goes with all below a prefix"),
+        (["d/", "--processes", "2", "--memory-budget", "1MiB"], "memory_budget=524288 bytes is below 1 MiB"),
+    ],
+)
+def test_processes_need_something_to_share(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is nothing for each of them, the command says so before it asks anybody."""
+    assert main(["copy", f"s3://bucket/{options[0]}", "az://container/", *options[1:]]) == WRONG_USE
+    assert told in capsys.readouterr().err
+
+
+def test_processes_share_all_limits() -> None:
+    """Together they take no more than one would; what cannot be halved is rounded up, but not the bytes."""
+    limits = ["--memory-budget", "100MiB", "--bandwidth-limit", "1001", "--objects-at-once", "9", "--lanes", "5"]
+    options = command_line().parse_args(["copy", "s3://b/d/", "az://c/", *limits, "--processes", "2"])
+    each = copy_settings(options)
+    assert (each.memory_budget_bytes, each.bandwidth_bytes_s) == (50 * MIB, 500)
+    assert (each.objects_at_once, each.lanes) == (5, 3)
+    whole = copy_settings(command_line().parse_args(["copy", "s3://b/d/", "az://c/"]))
+    assert whole == CopySettings()

@@ -1,6 +1,7 @@
 """A whole run in one task: what it costs, and what it says."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.errors import SomeObjectsFailed
 from s3_to_azure.engine.manifest import write_manifest
 from s3_to_azure.engine.model import BlobState, ContentHeaders, ObjectVersion, Receipt
-from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.one_task import copy_here, copy_listed, settings_for
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.local_state import LocalState
@@ -77,7 +78,8 @@ def run(
     with Workshop(source, destination, CopySettings(lanes=2, objects_at_once=4, retry=QUICK, **settings)) as shop:
         pointer = write_manifest(shop.source.list("bucket", "in/"), files, bucket="bucket", prefix="in/")
         chosen = settings_for(shop, pointer, s3_prefix="in/", blob_prefix="out/")
-        error = copy_listed(shop, files, pointer, chosen, on_receipt=receipts.append)
+        copy_batches = partial(copy_here, shop, files, pointer.bucket, chosen)
+        error = copy_listed(shop, files, pointer, chosen, copy_batches=copy_batches, on_receipt=receipts.append)
         snapshot = shop.progress.snapshot()
         assert snapshot.objects_total == snapshot.objects_done + snapshot.objects_failed == pointer.objects
         report = make_report(files, pointer)

@@ -1,7 +1,12 @@
 """Two real servers behind faulty proxies, and the shipped code between them."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +23,9 @@ from s3_to_azure.stores.s3 import S3Source
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.faults.faulty_proxy import FaultyProxy
 from tests.real_stores import azure_container, s3_source
+
+ROOT = Path(__file__).resolve().parents[2]
+LANES = 4
 
 
 @dataclass
@@ -64,6 +72,87 @@ class Clouds:
             return copy_object(shop, task(key, self.bucket))
 
 
+class CommandLine:
+    """``s3-to-azure copy`` in processes of its own, between the proxies.
+
+    Attributes:
+        arguments: What is copied and how; at first the object ``k``.
+    """
+
+    def __init__(self, clouds: Clouds, directory: Path) -> None:
+        """Start nothing yet."""
+        self.arguments = [
+            f"s3://{clouds.bucket}/k",
+            f"az://{clouds.container.container_name}/k",
+            *("--block-size", "1MiB", "--lanes", str(LANES)),
+        ]
+        self._log = directory / "stderr.log"
+        self.running: list[subprocess.Popen[str]] = []
+        server = clouds.azure_server
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "PYTHONPATH": str(ROOT / "plugins"),
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": clouds.s3.url,
+            "AZURE_STORAGE_CONNECTION_STRING": (
+                f"DefaultEndpointsProtocol=http;AccountName={server.account_name};"
+                f"AccountKey={server.account_key};BlobEndpoint={clouds.azure.url};"
+            ),
+        }
+
+    def start_without_disk(self) -> subprocess.Popen[str]:
+        """Start a copy that may not write one byte to a file, in a directory that takes none, as its only one."""
+        program = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+        program += "runpy.run_module('s3_to_azure', run_name='__main__')"
+        nowhere = {"HOME": "/proc", "TMPDIR": "/proc", "TEMP": "/proc", "TMP": "/proc"}
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *self._command()],
+            env=self._environment | nowhere,
+            cwd="/proc",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.running.append(process)
+        return process
+
+    def _command(self) -> list[str]:
+        return ["copy", *self.arguments, "--json", "--quiet", "--verbose"]
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start a copy."""
+        command = [sys.executable, "-m", "s3_to_azure", *self._command()]
+        with self._log.open("w") as log:
+            process = subprocess.Popen(
+                command, env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        self.running.append(process)
+        return process
+
+    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        """Wait for its receipt."""
+        output, _ = process.communicate()
+        assert process.returncode == 0, self.log()
+        receipt: dict[str, Any] = json.loads(output)
+        return receipt
+
+    def log(self) -> str:
+        """Return what the last process logged."""
+        return self._log.read_text()
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        for process in self.running:
+            process.kill()
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+
+
 DATA = some_bytes(5 * MIB + 17)
 
 
@@ -85,3 +174,11 @@ def data(clouds: Clouds) -> bytes:
     """Return the bytes of the object ``k`` in the bucket: five blocks and a bit."""
     clouds.put(DATA)
     return DATA
+
+
+@pytest.fixture
+def command_line(clouds: Clouds, tmp_path: Path) -> Iterator[CommandLine]:
+    """Give the command line, and end what a failed test leaves."""
+    commands = CommandLine(clouds, tmp_path)
+    yield commands
+    commands.close()

@@ -1,16 +1,13 @@
 """The worker dies or is stopped; the next one sends only what is missing."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -18,93 +15,8 @@ from s3_to_azure.engine.errors import Cancelled
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.transfer import copy_object
 from tests.engine.workshops import some_bytes, task
-from tests.faults.conftest import Clouds
+from tests.faults.conftest import LANES, Clouds, CommandLine
 from tests.faults.faulty_proxy import CutRequest, Fault, FaultyProxy, Request, Slow, Stall
-
-ROOT = Path(__file__).resolve().parents[2]
-LANES = 4
-
-
-class CommandLine:
-    """``s3-to-azure copy`` of the object ``k`` in processes of its own, between the proxies."""
-
-    def __init__(self, clouds: Clouds, directory: Path) -> None:
-        """Start nothing yet."""
-        self._clouds = clouds
-        self._log = directory / "stderr.log"
-        self.running: list[subprocess.Popen[str]] = []
-        server = clouds.azure_server
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(directory),
-            "PYTHONPATH": str(ROOT / "plugins"),
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": clouds.s3.url,
-            "AZURE_STORAGE_CONNECTION_STRING": (
-                f"DefaultEndpointsProtocol=http;AccountName={server.account_name};"
-                f"AccountKey={server.account_key};BlobEndpoint={clouds.azure.url};"
-            ),
-        }
-
-    def start_without_disk(self) -> subprocess.Popen[str]:
-        """Start a copy that may not write one byte to a file, in a directory that takes none, as its only one."""
-        program = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
-        program += "runpy.run_module('s3_to_azure', run_name='__main__')"
-        nowhere = {"HOME": "/proc", "TMPDIR": "/proc", "TEMP": "/proc", "TMP": "/proc"}
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, *self._arguments()],
-            env=self._environment | nowhere,
-            cwd="/proc",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.running.append(process)
-        return process
-
-    def _arguments(self) -> list[str]:
-        arguments = ["copy", f"s3://{self._clouds.bucket}/k", f"az://{self._clouds.container.container_name}/k"]
-        return [*arguments, "--block-size", "1MiB", "--lanes", str(LANES), "--json", "--quiet", "--verbose"]
-
-    def start(self) -> subprocess.Popen[str]:
-        """Start a copy."""
-        command = [sys.executable, "-m", "s3_to_azure", *self._arguments()]
-        with self._log.open("w") as log:
-            process = subprocess.Popen(
-                command, env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        self.running.append(process)
-        return process
-
-    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        """Wait for its receipt."""
-        output, _ = process.communicate()
-        assert process.returncode == 0, self.log()
-        receipt: dict[str, Any] = json.loads(output)
-        return receipt
-
-    def log(self) -> str:
-        """Return what the last process logged."""
-        return self._log.read_text()
-
-    def close(self) -> None:
-        """Leave nothing running."""
-        for process in self.running:
-            process.kill()
-            process.wait()
-            for stream in (process.stdout, process.stderr):
-                if stream:
-                    stream.close()
-
-
-@pytest.fixture
-def command_line(clouds: Clouds, tmp_path: Path) -> Iterator[CommandLine]:
-    """Give the command line, and end what a failed test leaves."""
-    commands = CommandLine(clouds, tmp_path)
-    yield commands
-    commands.close()
 
 
 def blocks_arrived(proxy: FaultyProxy) -> list[str]:

@@ -62,6 +62,13 @@ def command_line() -> argparse.ArgumentParser:
         help="most blocks read, and most written, at once (default: %(default)s)",
     )
     copying.add_argument(
+        "--processes",
+        metavar="N",
+        type=int,
+        default=1,
+        help="processes that share the work and all limits (default: %(default)s; many small objects: one a core)",
+    )
+    copying.add_argument(
         "--bandwidth-limit", metavar="SIZE", help="most bytes a second, such as 50MiB (default: no limit)"
     )
     _add_filters(copying)

@@ -32,14 +32,20 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     """Copy one object or many; print receipts."""
     # Planning is for many objects, and costs its import only here.
     from s3_to_azure.cli.listing import copy_below  # noqa: PLC0415
+    from s3_to_azure.cli.processes import forked  # noqa: PLC0415
 
     source, destination = parse_source(options.source), parse_destination(options.destination)
     settings, filters = copy_settings(options), filters_given(options)
-    if filters != Filters() and (options.keys_from or not source.is_prefix):
+    below = source.is_prefix and not options.keys_from
+    if filters != Filters() and not below:
         raise WrongUse(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
+    if options.processes != 1 and not below:
+        raise WrongUse(what="--processes goes with all below a prefix: SRC ends in '/', and there is no --keys-from.")
     progress = Progress()
     with (
-        opened(options, source, destination, settings, progress, stop) as shop,
+        opened(options, source, destination, settings) as sides,
+        forked(options.processes, sides, settings) as processes,
+        sides.workshop(settings, progress, stop) as shop,
         shown(progress, quiet=options.quiet),
         ResultLines(json=options.json) as lines,
     ):
@@ -51,8 +57,8 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
             counts[receipt.status] += 1
             lines.add(receipt)
 
-        if source.is_prefix and not options.keys_from:
-            error = copy_below(shop, source, destination, filters, tell)
+        if below:
+            error = copy_below(shop, source, destination, filters, tell, processes)
         else:
             tally = Tally()
             for outcome in copy_many(shop, tasks_of(shop, options, source, destination)):
@@ -75,7 +81,10 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
     wanted = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
     settings = CopySettings(lanes=1, objects_at_once=options.objects_at_once)
-    with opened(options, source, destination, settings, Progress(), stop) as shop:
+    with (
+        opened(options, source, destination, settings) as sides,
+        sides.workshop(settings, Progress(), stop) as shop,
+    ):
         shop.check(source.bucket)
         found = survey(shop, source, wanted, keys_from=options.keys_from, rate_bytes_s=rate)
     if options.json:
@@ -91,7 +100,8 @@ def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1, refused_names=options.refused_names)
     wrong = equal = total = 0
     with (
-        opened(options, source, destination, settings, Progress(), stop) as shop,
+        opened(options, source, destination, settings) as sides,
+        sides.workshop(settings, Progress(), stop) as shop,
         ResultLines(json=options.json) as lines,
     ):
         shop.check(source.bucket)

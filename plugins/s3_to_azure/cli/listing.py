@@ -2,17 +2,19 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from s3_to_azure.cli.addresses import Destination, Source
+from s3_to_azure.cli.processes import Processes
 from s3_to_azure.engine.errors import TransferError, WrongUse
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.key_lists import keys_of, look_up
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.manifest import ManifestPointer, write_manifest
 from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.one_task import copy_here, copy_listed, settings_for
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.stores.spooled_state import SpooledState
@@ -60,13 +62,26 @@ def copy_below(
     destination: Destination,
     filters: Filters,
     on_receipt: Callable[[Receipt], None],
+    processes: Processes | None,
 ) -> TransferError | None:
-    """Join the listings of both sides and copy what needs it; return the error of what failed."""
+    """Join the listings of both sides and copy what needs it, here or in processes; return the error of what failed."""
     with SpooledState() as files:
         pointer = write_listing(shop, source, files, None)
-        settings = settings_for(shop, pointer, s3_prefix=source.key, blob_prefix=destination.folder, filters=filters)
-        # Nobody can read the receipts there later.
-        return copy_listed(shop, files, pointer, settings, keep_receipts=False, on_receipt=on_receipt)
+        settings = settings_for(
+            shop,
+            pointer,
+            s3_prefix=source.key,
+            blob_prefix=destination.folder,
+            filters=filters,
+            batches=processes.batches if processes else 1,
+        )
+        copy_batches = (
+            partial(processes.copy, shop, files, pointer.bucket, settings)
+            if processes
+            # Nobody can read the receipts there later.
+            else partial(copy_here, shop, files, pointer.bucket, settings, keep_receipts=False)
+        )
+        return copy_listed(shop, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

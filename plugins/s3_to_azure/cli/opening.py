@@ -2,8 +2,9 @@
 
 import argparse
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.collector import collector_at_rest
@@ -11,18 +12,29 @@ from s3_to_azure.engine.config import CopySettings
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.progress import Progress
 from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.stores.ports import BlobDestination, ObjectSource, SmallObjectLane
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides of a copy; no request was sent yet, and no thread was started."""
+
+    source: ObjectSource
+    destination: BlobDestination
+    small_lane: Callable[[], SmallObjectLane] | None
+
+    def workshop(self, settings: CopySettings, progress: Progress, stop: threading.Event) -> Workshop:
+        """Return a workshop between them."""
+        return Workshop(
+            self.source, self.destination, settings, cancelled=stop, progress=progress, small_lane=self.small_lane
+        )
 
 
 @contextmanager
 def opened(
-    options: argparse.Namespace,
-    source: Source,
-    destination: Destination,
-    settings: CopySettings,
-    progress: Progress,
-    stop: threading.Event,
-) -> Iterator[Workshop]:
-    """Yield a workshop on both sides, and close them after the block.
+    options: argparse.Namespace, source: Source, destination: Destination, settings: CopySettings
+) -> Iterator[Sides]:
+    """Yield both sides, and close them after the block.
 
     Raises:
         WrongUse: The options do not go together, or name no credentials.
@@ -52,15 +64,5 @@ def opened(
             lanes=connections,
             verify=verify_tls,
         )
-        with (
-            closing(container),
-            Workshop(
-                bucket,
-                container,
-                settings,
-                cancelled=stop,
-                progress=progress,
-                small_lane=small_lane(bucket, container),
-            ) as shop,
-        ):
-            yield shop
+        with closing(container):
+            yield Sides(bucket, container, small_lane(bucket, container))

@@ -1,6 +1,7 @@
 """The engine's settings as the options name them."""
 
 import argparse
+from dataclasses import replace
 
 from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import WrongUse
@@ -10,11 +11,28 @@ from s3_to_azure.engine.plan_settings import read_filters
 
 
 def copy_settings(options: argparse.Namespace) -> CopySettings:
-    """Return the settings of a copy.
+    """Return the settings of a copy, or of each process where several share it.
 
     Raises:
-        WrongUse: One cannot be read.
+        WrongUse: One cannot be read, or there is not enough for each process.
     """
+    return _shared(_settings(options), options.processes)
+
+
+def _shared(whole: CopySettings, processes: int) -> CopySettings:
+    if not 1 <= processes <= whole.objects_at_once:
+        raise WrongUse(what=f"--processes={processes} is not between 1 and --objects-at-once={whole.objects_at_once}.")
+    limit = whole.bandwidth_bytes_s
+    return replace(
+        whole,
+        memory_budget_bytes=whole.memory_budget_bytes // processes,
+        objects_at_once=-(-whole.objects_at_once // processes),
+        lanes=-(-whole.lanes // processes),
+        bandwidth_bytes_s=None if limit is None else limit // processes,
+    )
+
+
+def _settings(options: argparse.Namespace) -> CopySettings:
     return CopySettings(
         overwrite=options.overwrite,
         integrity=options.integrity,

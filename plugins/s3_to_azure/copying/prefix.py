@@ -4,13 +4,14 @@ import logging
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from s3_to_azure.copying.lines import summary_line, which_try
 from s3_to_azure.copying.places import Places
 from s3_to_azure.engine.manifest import write_manifest
 from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.one_task import copy_listed, settings_for
+from s3_to_azure.engine.one_task import copy_here, copy_listed, settings_for
 from s3_to_azure.engine.plan import Plan
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.workshop import Workshop
@@ -77,15 +78,18 @@ class PrefixJob:
             files = self._files or stack.enter_context(SpooledState())
             listing = shop.source.list(bucket, self._prefix)
             pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=shop.retrier)
-            error = copy_listed(
+            settings = settings_for(shop, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
+            copy_batches = partial(
+                copy_here,
                 shop,
                 files,
-                pointer,
-                settings_for(shop, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix),
+                bucket,
+                settings,
                 try_number=self._try_number,
                 keep_receipts=self._files is not None,
-                on_plan=self._begin,
-                on_receipt=count,
+            )
+            error = copy_listed(
+                shop, files, pointer, settings, copy_batches=copy_batches, on_plan=self._begin, on_receipt=count
             )
             if self._files:
                 log.info("Receipts and report: %s", make_report(files, pointer).location)

@@ -9,6 +9,7 @@
     │   ├── ServerFailed               any other 5xx
     │   ├── ConnectionFailed           refused, reset, timed out, ended early
     │   ├── DamagedOnTheWay            Azure refused a block: its CRC64 did not fit
+    │   ├── ProcessEnded               one of several that copied was killed
     │   └── SomeObjectsFailedForNow    a batch in which a retry may help
     └── PermanentError                 a retry cannot help
         ├── WrongUse                   an argument or a setting
@@ -145,6 +146,12 @@ class DamagedOnTheWay(TransientError):
     """Azure computed another CRC64 than the one sent along."""
 
     says = "A block of blob {blob!r} arrived damaged and was refused by Azure. It is sent again; if it lasts, suspect this machine's memory or network card."
+
+
+class ProcessEnded(TransientError):
+    """One of the processes that share a copy ended before its work did."""
+
+    says = "The process {name} ended in the middle of its work: {how}. What was copied is copied; run the same command again for the rest. If it was killed for want of memory, take fewer processes or a smaller memory budget."
 
 
 class SomeObjectsFailedForNow(TransientError):

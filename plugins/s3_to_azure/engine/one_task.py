@@ -4,13 +4,15 @@ The listings of both sides are joined as in any plan, so what is unchanged costs
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
 from s3_to_azure.engine.batch_run import copy_batch
+from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.errors import SomeObjectsFailed, SomeObjectsFailedForNow, TransferError
 from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.manifest import ManifestPointer
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.plan import Plan
@@ -24,16 +26,27 @@ from s3_to_azure.stores.ports import StateFiles
 # A batch's part of the plan is held in memory: 25 to 100 bytes an object.
 _BATCH_OBJECTS: Final = 500_000
 _NEVER_SPLIT: Final = 1 << 60
+# A batch is no task that has to be started: even some tens of small objects are worth one.
+_LEAST_BATCH_BYTES: Final = 16 * MIB
 # The counts that people watch need not change for each object.
 _TOLD_AT_ONCE: Final = 1_000
+
+CopyBatches = Callable[[Sequence[BatchDescriptor], Callable[[Receipt], None]], int]
+"""Copies batches, tells each receipt, and returns how many objects failed that a retry may help."""
 
 log = logging.getLogger(__name__)
 
 
 def settings_for(
-    shop: Workshop, pointer: ManifestPointer, *, s3_prefix: str, blob_prefix: str, filters: Filters | None = None
+    shop: Workshop,
+    pointer: ManifestPointer,
+    *,
+    s3_prefix: str,
+    blob_prefix: str,
+    filters: Filters | None = None,
+    batches: int = 1,
 ) -> PlanSettings:
-    """Return plan settings that share nothing out: one batch, or several only where it would be too large to hold."""
+    """Return plan settings for as few batches as asked for, or more only where one would be too large to hold."""
     chosen = shop.settings
     return PlanSettings(
         s3_prefix=s3_prefix,
@@ -42,8 +55,9 @@ def settings_for(
         filters=filters or Filters(),
         refused_names=chosen.refused_names,
         archived=chosen.fidelity.archived,
-        max_tasks=1 + pointer.objects // _BATCH_OBJECTS,
+        max_tasks=max(batches, 1 + pointer.objects // _BATCH_OBJECTS),
         split_bytes=_NEVER_SPLIT,
+        batch_bytes=_LEAST_BATCH_BYTES,
         memory_budget_bytes=chosen.memory_budget_bytes,
         block_bytes=chosen.block_bytes,
     )
@@ -55,8 +69,7 @@ def copy_listed(
     pointer: ManifestPointer,
     settings: PlanSettings,
     *,
-    try_number: int = 1,
-    keep_receipts: bool = True,
+    copy_batches: CopyBatches,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_receipt: Callable[[Receipt], None],
 ) -> TransferError | None:
@@ -67,8 +80,7 @@ def copy_listed(
         files: The run's files.
         pointer: The manifest.
         settings: The plan's.
-        try_number: For the receipts.
-        keep_receipts: Write them into files too, for whoever reads those later.
+        copy_batches: Copies the plan's batches: ``copy_here``, or whatever does the same.
         on_plan: Takes the plan before anything is copied.
         on_receipt: Takes the receipt of each listed object, those that need no copy first.
 
@@ -88,25 +100,55 @@ def copy_listed(
         for left_out in some:
             blob = settings.blob_of(left_out.key)
             counted.add(_receipt(left_out, pointer.bucket, shop.destination.container, blob))
+    return counted.error(pointer.objects, copy_batches(plan.batches, counted.add))
+
+
+def copy_here(
+    shop: Workshop,
+    files: StateFiles,
+    bucket: str,
+    settings: PlanSettings,
+    batches: Sequence[BatchDescriptor],
+    on_receipt: Callable[[Receipt], None],
+    *,
+    try_number: int = 1,
+    keep_receipts: bool = True,
+) -> int:
+    """Copy the batches one after the other; return how many objects failed that a retry may help.
+
+    Args:
+        shop: Stores, lanes, budget.
+        files: Where the plan is.
+        bucket: Where the objects are.
+        settings: The plan's.
+        batches: The plan's.
+        on_receipt: Takes each receipt.
+        try_number: For the receipts.
+        keep_receipts: Write them into files too, for whoever reads those later.
+
+    Raises:
+        Cancelled: Stopped; receipts and staged blocks are kept.
+        BadState: The plan is damaged.
+    """
     transient = 0
-    for batch in plan.batches:
+    for batch in batches:
         try:
             copy_batch(
                 shop,
                 files,
                 batch,
-                bucket=pointer.bucket,
+                bucket=bucket,
                 s3_prefix=settings.s3_prefix,
                 blob_prefix=settings.blob_prefix,
                 try_number=try_number,
                 keep_receipts=keep_receipts,
-                on_receipt=counted.add,
+                on_receipt=on_receipt,
             )
         except SomeObjectsFailedForNow as error:
             transient += int(str(error.attributes["transient"]))
         except SomeObjectsFailed as error:
             log.debug("Batch %d: %s", batch.index, error)
-    return counted.error(pointer.objects, transient)
+    return transient
 
 
 class _Counted:

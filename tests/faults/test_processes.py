@@ -1,0 +1,196 @@
+"""Several processes copy what is below a prefix, and one of them, or the first of all, is stopped or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3_to_azure.cli.exit_status import FAILED, OK
+from tests.engine.workshops import some_bytes
+from tests.faults.conftest import Clouds, CommandLine
+from tests.faults.faulty_proxy import Answer, Stall
+
+# Enough for four batches, two for each process.
+COUNT = 130
+SIZE = 2_000
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+
+
+def content(number: int) -> bytes:
+    """Return the bytes of the object of that number."""
+    return some_bytes(SIZE, seed=number)
+
+
+@pytest.fixture
+def filled(clouds: Clouds, command_line: CommandLine) -> CommandLine:
+    """Write the objects, and let the command line copy all of them in two processes."""
+    for number in range(COUNT):
+        clouds.put(content(number), f"d/{number:03}")
+    command_line.arguments = [f"s3://{clouds.bucket}/d/", f"az://{clouds.container.container_name}/"]
+    command_line.arguments += ["--processes", "2"]
+    return command_line
+
+
+@pytest.fixture
+def stalled(clouds: Clouds, filled: CommandLine) -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a copy whose Put Blobs find no answer after the first ones; give it, and the processes that it forked."""
+    clouds.azure.plan = lambda request: (
+        Stall() if request.is_("put blob") and clouds.azure.count("put blob") > 9 else None
+    )
+    process = filled.start()
+    # More than one process has in flight when it begins.
+    while clouds.azure.count("put blob") < 40:
+        assert process.poll() is None, filled.log()
+        time.sleep(0.01)
+    forked = forked_by(process)
+    assert len(forked) == 2
+    return process, forked
+
+
+def forked_by(process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that it forked, while it runs."""
+    return [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def receipts(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Return what the ended process printed."""
+    output, _ = process.communicate()
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Wait; the test's own time limit ends what lasts for ever."""
+    while not reached():
+        time.sleep(0.02)
+
+
+def is_gone(number: int) -> bool:
+    """Say whether a process has ended."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def finish(clouds: Clouds, filled: CommandLine) -> Counter[str]:
+    """Run the command once more, without faults; it accounts for all, each blob is its object."""
+    clouds.azure.plan = lambda _: None
+    clouds.azure.released.set()
+    process = filled.start()
+    told = receipts(process)
+    assert process.returncode == OK, filled.log()
+    assert sorted(receipt["key"] for receipt in told) == [f"d/{number:03}" for number in range(COUNT)]
+    for number in range(COUNT):
+        assert clouds.blob(f"{number:03}") == content(number)
+    return Counter(receipt["status"] for receipt in told)
+
+
+def test_promise_4_each_object_has_one_receipt(clouds: Clouds, filled: CommandLine) -> None:
+    """All are copied and proven, each once, and the next copy sends none of them."""
+    assert finish(clouds, filled) == {"copied": COUNT}
+    assert f"{COUNT} copied; {COUNT * SIZE:,} bytes sent" in filled.log()
+    assert clouds.s3.count("get whole") == clouds.azure.count("put blob") == COUNT
+    assert finish(clouds, filled) == {"unchanged": COUNT}
+    assert clouds.azure.count("put blob") == COUNT
+
+
+def test_promise_4_failures_are_told(clouds: Clouds, filled: CommandLine) -> None:
+    """What fails in a process fails the command, which names the first; the rest is copied."""
+    refused = Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+    clouds.s3.plan = lambda request: refused if request.path.split("?")[0].endswith(("/d/001", "/d/129")) else None
+    process = filled.start()
+    told = receipts(process)
+    assert process.returncode == FAILED
+    assert Counter(receipt["status"] for receipt in told) == {"copied": COUNT - 2, "failed": 2}
+    failed = {receipt["key"]: receipt["reason"] for receipt in told if receipt["status"] == "failed"}
+    assert failed.keys() == {"d/001", "d/129"}
+    assert all(reason.startswith("access_denied") for reason in failed.values())
+    assert f"2 of {COUNT} objects failed; first: 'd/" in filled.log()
+    clouds.s3.plan = lambda _: None
+    assert finish(clouds, filled) == {"unchanged": COUNT - 2, "copied": 2}
+
+
+@pytest.mark.slow
+def test_a_failure_that_may_pass_is_told_so(clouds: Clouds, filled: CommandLine) -> None:
+    """After all tries of its request the object fails, and the command says that a retry may help."""
+    broken = Answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
+    clouds.s3.plan = lambda request: broken if request.path.split("?")[0].endswith("/d/007") else None
+    process = filled.start()
+    assert Counter(receipt["status"] for receipt in receipts(process)) == {"copied": COUNT - 1, "failed": 1}
+    assert process.returncode == FAILED
+    assert f"1 of {COUNT} objects failed, 1 of them for a reason that may pass" in filled.log()
+
+
+def test_promise_2_one_process_is_killed(
+    clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
+) -> None:
+    """The command fails with a sentence, ends the other one, and told of no object that is not there."""
+    process, forked = stalled
+    os.kill(forked[0], signal.SIGKILL)
+    told = receipts(process)
+    assert process.returncode == FAILED
+    assert "The process s3-to-azure-1 ended in the middle of its work: killed by SIGKILL." in filled.log()
+    assert "Traceback" not in filled.log()
+    assert all(map(is_gone, forked))
+    for receipt in told:
+        assert receipt["status"] == "copied"
+        assert clouds.blob(receipt["blob"]) == content(int(receipt["blob"]))
+    statuses = finish(clouds, filled)
+    assert statuses["unchanged"] >= len(told)
+    assert statuses.total() == COUNT
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_stop_by_signal(
+    clouds: Clouds,
+    filled: CommandLine,
+    stalled: tuple[subprocess.Popen[str], list[int]],
+    number: signal.Signals,
+) -> None:
+    """A stop reaches all of them although no answer comes, and what was done is told."""
+    process, forked = stalled
+    for each in (process.pid, *forked) if number == signal.SIGINT else (process.pid,):
+        # A terminal sends it to all.
+        os.kill(each, number)
+    told = receipts(process)
+    assert process.returncode == 128 + number
+    assert "Stopped on request" in filled.log()
+    assert "Traceback" not in filled.log()
+    assert all(map(is_gone, forked))
+    assert {receipt["status"] for receipt in told} == {"copied"}
+    assert finish(clouds, filled)["unchanged"] >= len(told)
+
+
+@pytest.mark.slow
+def test_nothing_runs_on_when_the_first_process_is_killed(
+    clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
+) -> None:
+    """Nobody would read what the others tell: they stop by themselves, though they wait for an answer."""
+    process, forked = stalled
+    process.kill()
+    process.communicate()
+    wait_until(lambda: all(map(is_gone, forked)))
+    assert finish(clouds, filled).total() == COUNT
+
+
+@pytest.mark.slow
+def test_whoever_reads_the_receipts_goes_away(filled: CommandLine) -> None:
+    """As with one process: the command ends with its exit status for a failure, and no process is left."""
+    process = filled.start()
+    wait_until(lambda: len(forked_by(process)) == 2)
+    forked = forked_by(process)
+    assert process.stdout
+    process.stdout.close()
+    process.wait()
+    assert process.returncode == FAILED
+    assert "Traceback" not in filled.log()
+    assert all(map(is_gone, forked))
