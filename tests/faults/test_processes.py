@@ -182,6 +182,18 @@ def test_nothing_runs_on_when_the_first_process_is_killed(
     assert finish(clouds, filled).total() == COUNT
 
 
+def test_nobody_waits_for_work_that_never_comes(clouds: Clouds, filled: CommandLine) -> None:
+    """The first process is killed while it lists: the others have nothing to do yet, and stop."""
+    clouds.s3.plan = lambda request: Stall() if "list-type=2" in request.path else None
+    process = filled.start()
+    wait_until(lambda: bool(clouds.s3.faults))
+    forked = forked_by(process)
+    assert len(forked) == 2
+    process.kill()
+    process.communicate()
+    wait_until(lambda: all(map(is_gone, forked)))
+
+
 @pytest.mark.slow
 def test_whoever_reads_the_receipts_goes_away(filled: CommandLine) -> None:
     """As with one process: the command ends with its exit status for a failure, and no process is left."""
