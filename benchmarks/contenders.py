@@ -45,7 +45,8 @@ def project(name: str = "s3-to-azure", *options: str, family: Family | None = No
     """This project's command line."""
 
     def command(_rig: Rig, family: Family) -> Command:
-        one = family.count == 1
+        # What several processes share is what lies below a prefix.
+        one = family.count == 1 and "--processes" not in options
         source = f"s3://{BUCKET}/{next(family.keys())}" if one else f"s3://{BUCKET}/{family.prefix}/"
         target = f"az://{CONTAINER}/{family.prefix}/" if not one else f"az://{CONTAINER}/{family.prefix}"
         return [sys.executable, "-m", "s3_to_azure", "copy", source, target, "--json", "--quiet", *options]
@@ -145,13 +146,13 @@ def crt(name: str, *, connections: int, block_bytes: int) -> Contender:
     return Contender(name, command, f"{connections} connections on each leg x {block_bytes // MIB} MiB")
 
 
-def airflow_operator() -> Contender:
+def airflow_operator(family: Family | None = None) -> Contender:
     """Airflow's own operator."""
 
     def command(_rig: Rig, family: Family) -> Command:
         return [sys.executable, PROGRAMS / "airflow_operator.py", *_keys(family)]
 
-    return Contender("Airflow's operator", command, "replace=True, called without a scheduler", rounds=2)
+    return Contender("Airflow's operator", command, "replace=True, called without a scheduler", rounds=2, family=family)
 
 
 def first_version() -> Contender:

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.machine import sentence
 from benchmarks.measure import DISTURBED_SHARE
 from benchmarks.tables import Result
 
@@ -13,22 +14,29 @@ _PAGE: Final = PLOTS.with_suffix(".md")
 
 
 def publish(result: Result, table: str) -> None:
-    """Replace what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+    """Put a scenario's table and plot into the page.
 
     Raises:
         SystemExit: Others took too much of the machine, or the page has no such markers.
     """
-    page = _PAGE.read_text(encoding="utf-8")
-    begin, end = f"<!-- {result.name} -->", f"<!-- /{result.name} -->"
-    if begin not in page or end not in page:
-        raise SystemExit(f"{_PAGE.name} has no place {begin} ... {end}")
     shares = [run.cost.others_share for run in result.runs if run.cost and not run.is_start]
     if median(shares) > DISTURBED_SHARE:
         raise SystemExit(f"Others took {median(shares):.0%} of the machine: nothing is published from such a run.")
     about = result.about
-    machine = f"{about['date']}, {about['cpu']}, Linux {about['kernel']}, Python {about['python']}"
     others = f"other processes took {median(shares):.0%} of the machine (median of the runs), {max(shares):.0%} at most"
     plot = f"![{result.title}](benchmarks/{result.name}.svg)"
-    text = "\n".join([begin, plot, "", table, "", f"{machine}; {others}. `{about['command']}`", end])
+    put(result.name, "\n".join([plot, "", table, "", f"{sentence(about)}; {others}. `{about['command']}`"]))
+
+
+def put(name: str, text: str) -> None:
+    """Replace what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+
+    Raises:
+        SystemExit: The page has no such markers.
+    """
+    page = _PAGE.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in page or end not in page:
+        raise SystemExit(f"{_PAGE.name} has no place {begin} ... {end}")
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    _PAGE.write_text(pattern.sub(lambda _: text, page), encoding="utf-8")
+    _PAGE.write_text(pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page), encoding="utf-8")

@@ -6,17 +6,14 @@ usage: python -m benchmarks.run [--scenario NAME â€¦] [--runs N] [--only NAME â€
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.contenders import Contender
+from benchmarks.machine import about
 from benchmarks.measure import DISTURBED_SHARE, ContenderFailed, Cost, run, wait_until_quiet
 from benchmarks.plots import bars, growth
 from benchmarks.publish import PLOTS, publish
@@ -78,7 +75,7 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
         runs=runs,
         settings={contender.name: contender.settings for contender in contenders},
         models={contender.name: contender.model_mb_s for contender in contenders if contender.model_mb_s},
-        about=_about(),
+        about=about("benchmarks.run"),
     )
     text = table(result)
     print(f"\n{text}\n", flush=True)
@@ -139,21 +136,6 @@ def _one(servers: Rig, contender: Contender, family: Family, number: int, wait_s
             flush=True,
         )
     return item
-
-
-def _about() -> dict[str, Any]:
-    model = ""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python -m benchmarks.run {' '.join(sys.argv[1:])}".strip(),
-        "cpu": f"{os.cpu_count()} x {model}",
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("azure-storage-blob", "awscrt", "requests", "urllib3")},
-    }
 
 
 if __name__ == "__main__":

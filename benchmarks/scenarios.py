@@ -93,6 +93,8 @@ def empty():
 empty()
 """
 LARGE: Final = Family("large", 2 * GIB)
+SMALL: Final = Family("small", 10_000, 20_000)
+_TWO_PROCESSES: Final = project("s3-to-azure, 2 processes", "--processes", "2")
 
 SCENARIOS: Final = {
     scenario.name: scenario
@@ -162,25 +164,27 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "small",
-            "3,000 objects of 10 KB, plain HTTP",
+            "20,000 objects of 10 KB, plain HTTP",
             PLAIN,
-            Family("small", 10_000, 3_000),
+            SMALL,
             (
                 project(),
+                _TWO_PROCESSES,
                 project_operator(),
                 rclone(),
                 rclone("rclone, 32 transfers", "--transfers", "32"),
-                airflow_operator(),
+                # At its pace, all of them would take minutes.
+                airflow_operator(Family("few", 10_000, 1_000)),
             ),
             unit="objects",
             reference="rclone, 32 transfers",
         ),
         Scenario(
             "small-tls",
-            "3,000 objects of 10 KB, TLS on both legs",
+            "20,000 objects of 10 KB, TLS on both legs",
             TLS,
-            Family("small", 10_000, 3_000),
-            (project(), rclone(), rclone("rclone, 32 transfers", "--transfers", "32")),
+            SMALL,
+            (project(), _TWO_PROCESSES, rclone(), rclone("rclone, 32 transfers", "--transfers", "32")),
             unit="objects",
             reference="rclone, 32 transfers",
         ),
@@ -205,6 +209,7 @@ SCENARIOS: Final = {
             Family("medium", 1_000_000, 1_000),
             (
                 project(),
+                _TWO_PROCESSES,
                 project_operator(),
                 rclone(),
                 rclone("rclone, 32 transfers", "--transfers", "32"),
