@@ -26,6 +26,8 @@ from s3_to_azure.stores.service_errors import AZURE, S3
 
 # libcurl asks for no more than this of a socket at a time; it keeps such a buffer for each connection in use.
 _PIECE_BYTES: Final = 64 * 1024
+# And gives a socket no more than this at a time: the largest small object at once. All transfers share the buffer.
+_SENT_BYTES: Final = 1024 * 1024
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 # Without a value: libcurl does not add them by itself.
 _NOT_SENT: Final = ["Accept:", "Expect:", "User-Agent:"]
@@ -210,6 +212,7 @@ class _Transfer:
         handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         handle.setopt(pycurl.LOW_SPEED_TIME, int(READ_TIMEOUT_S))
         handle.setopt(pycurl.BUFFERSIZE, _PIECE_BYTES)
+        handle.setopt(pycurl.UPLOAD_BUFFERSIZE, _SENT_BYTES)
         handle.setopt(pycurl.WRITEFUNCTION, self._take)
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         if verify is False:
