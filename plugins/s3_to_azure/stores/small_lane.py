@@ -24,9 +24,9 @@ from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_answers import whole_object
 from s3_to_azure.stores.service_errors import AZURE, S3
 
-# libcurl asks for no more than this of a socket at a time; it keeps such a buffer for each connection in use.
+# libcurl asks for no more than the one of a socket at a time, and gives it no more than the other: the largest small
+# object at once. All transfers share either buffer.
 _PIECE_BYTES: Final = 64 * 1024
-# And gives a socket no more than this at a time: the largest small object at once. All transfers share the buffer.
 _SENT_BYTES: Final = 1024 * 1024
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 # Without a value: libcurl does not add them by itself.

@@ -1,0 +1,111 @@
+"""Where the CPU goes, step by step: the command line over many objects of 10 KB, and over one large object.
+
+usage: python -m benchmarks.cpu_profile [--objects N] [--gib N] [--runs N] [--publish]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.contenders import ROOT
+from benchmarks.machine import about, sentence
+from benchmarks.publish import put
+from benchmarks.rig import BUCKET, CONTAINER, PLAIN, Family, Rig, rig
+
+Steps = dict[str, list[float]]
+
+_PROGRAM: Final = Path(__file__).parent / "programs/cpu_profile.py"
+_SIZE_BYTES: Final = 10_000
+_GIB: Final = 1024**3
+
+
+def main() -> None:
+    """Measure, print the tables, and put them into the page where that is asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu_profile", description=__doc__.partition("\n")[0])
+    parser.add_argument("--objects", type=int, default=20_000, help="how many of 10 KB (default: %(default)s)")
+    parser.add_argument("--gib", type=int, default=4, help="size of the large one (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="whose medians are told (default: %(default)s)")
+    parser.add_argument("--publish", action="store_true", help="put the tables into docs/benchmarks.md")
+    options = parser.parse_args()
+    small = Family("profiled", _SIZE_BYTES, options.objects)
+    large = Family("large", options.gib * _GIB, sparse=True)
+    with rig(PLAIN, [small, large]) as servers:
+        runs = [_run(servers, "small", small) for _ in range(options.runs)]
+        tables = {"small-profile": (small_table(runs, options.objects), f"{options.objects:,} objects")}
+        runs = [_run(servers, "large", large) for _ in range(options.runs)]
+        tables["large-profile"] = (large_table(runs, options.gib), f"one object of {options.gib} GiB")
+    made = about("benchmarks.cpu_profile")
+    for name, (text, what) in tables.items():
+        print(f"\n{text}")
+        if options.publish:
+            told = f"{sentence(made)}; {what}, medians of {options.runs} runs. `{made['command']}`"
+            put(name, f"{text}\n\n{told}")
+
+
+def _run(servers: Rig, kind: str, family: Family) -> Steps:
+    servers.reset()
+    source = f"{family.prefix}/" if family.count > 1 else next(family.keys())
+    places = [f"s3://{BUCKET}/{source}", f"az://{CONTAINER}/profiled{'/' if family.count > 1 else ''}"]
+    environment = {**os.environ, **servers.environment(), "PYTHONPATH": str(ROOT / "plugins")}
+    ended = subprocess.run(
+        [sys.executable, _PROGRAM, kind, *places], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    if servers.sink_counts()["bytes"] < family.size_bytes * family.count:
+        raise SystemExit("not all of it arrived")
+    steps: Steps = json.loads(ended.stdout)
+    return steps
+
+
+def small_table(runs: list[Steps], objects: int) -> str:
+    """Return the steps and their CPU in microseconds an object."""
+
+    def us(step: str) -> float:
+        return median(run[step][1] for run in runs) / objects * 1e6
+
+    own = us("begin") + us("libcurl") + us("answers") + us("prove")
+    others = us("process") - us("listing") - us("plan") - us("lane")
+    rows = [
+        ("listing S3", us("listing")),
+        ("reading the destination's listing, deciding, writing the plan", us("plan")),
+        ("beginning the GET: signature, headers, handing it to libcurl", us("begin")),
+        ("libcurl and the kernel, without Python's lock but for each line of an answer", us("libcurl")),
+        ("reading the answers: version, checksums, headers", us("answers")),
+        ("comparing the checksum, beginning the Put Blob: metadata, headers, condition", us("prove")),
+        ("the rest of the lane: the plan's lines, receipts, budget, level", us("lane") - own),
+        ("making the clients, counting and printing receipts, other threads", others),
+        ("all", us("process")),
+    ]
+    return _table("CPU us an object", rows)
+
+
+def large_table(runs: list[Steps], gib: int) -> str:
+    """Return the steps and their CPU in milliseconds a GiB."""
+
+    def ms(step: str) -> float:
+        return median(run[step][1] for run in runs) / gib * 1e3
+
+    own = ms("ask") + ms("receive") + ms("prove") + ms("sign") + ms("send")
+    rows = [
+        ("asking S3 for a block, the answer's head read", ms("ask")),
+        ("receiving: mostly the kernel's copying", ms("receive")),
+        ("CRC64 of each block", ms("prove")),
+        ("signing GET and Put Block", ms("sign")),
+        ("Put Block sent and its answer read: mostly the kernel's copying", ms("send")),
+        ("the rest of a block: lanes, gates, retries, checks of the answers, counts", ms("stage") - own),
+        ("making the clients, commit, receipt, other threads", ms("process") - ms("stage")),
+        ("all", ms("process")),
+    ]
+    return _table("CPU ms a GiB", rows)
+
+
+def _table(unit: str, rows: list[tuple[str, float]]) -> str:
+    return "\n".join([f"| step | {unit} |", "| --- | ---: |", *(f"| {name} | {value:.0f} |" for name, value in rows)])
+
+
+if __name__ == "__main__":
+    main()
