@@ -41,9 +41,9 @@ def _panel(result: Result, figure: str, x: float, width: float, title: str) -> S
         if found and not run.is_start:
             dots[run.contender].append(getattr(found, figure))
     # One that is far off would flatten all others: its bar is cut and its number told.
-    ordered = sorted(row[figure] for row in rows)
+    ordered = sorted(max([row[figure], *dots[row["contender"]]]) for row in rows)
     most = ordered[-1] if len(ordered) < 2 or ordered[-1] < 4 * ordered[-2] else ordered[-2]
-    scale = (width - 50) / (most * 1.1 or 1)
+    scale = (width - 50) / (most or 1)
     parts = [f'<text x="{x}" y="42" fill="#444">{escape(title)}</text>']
     for index, row in enumerate(rows):
         y = 66 + index * _ROW
@@ -53,12 +53,9 @@ def _panel(result: Result, figure: str, x: float, width: float, title: str) -> S
             colour = _LIMIT
         length = min(value * scale, width - 50)
         parts.append(f'<rect x="{x}" y="{y - 8}" width="{length:.1f}" height="16" fill="{colour}"/>')
-        parts += [
-            f'<circle cx="{x + dot * scale:.1f}" cy="{y}" r="2.5" fill="#222" fill-opacity="0.6"/>'
-            for dot in dots[row["contender"]]
-            if dot * scale <= width - 50
-        ]
-        parts.append(f'<text x="{x + length + 6:.1f}" y="{y + 4}">{number(value)}</text>')
+        places = [place for dot in dots[row["contender"]] if (place := dot * scale) <= width - 50]
+        parts += [f'<circle cx="{x + place:.1f}" cy="{y}" r="2.5" fill="#222" fill-opacity="0.6"/>' for place in places]
+        parts.append(f'<text x="{x + max([length, *places]) + 6:.1f}" y="{y + 4}">{number(value)}</text>')
     return parts
 
 
