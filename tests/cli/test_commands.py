@@ -206,7 +206,14 @@ def test_errors_say_what_to_do(
         (["d/", "--processes", "9"], "--processes=9 is not between 1 and --objects-at-once=8"),
         (["d/one", "--processes", "2"], "--processes goes with all below a prefix"),
         (["d/", "--processes", "2", "--keys-from", "-"], "--processes goes with all below a prefix"),
-        (["d/", "--processes", "2", "--memory-budget", "1MiB"], "memory_budget=524288 bytes is below 1 MiB"),
+        (
+            ["d/", "--processes", "2", "--bandwidth-limit", "1"],
+            "--bandwidth-limit is less than 1 byte a second for each of 2",
+        ),
+        (
+            ["d/", "--processes", "2", "--memory-budget", "1MiB"],
+            "--memory-budget is less than 1 MiB for each of 2 processes",
+        ),
     ],
 )
 def test_processes_need_something_to_share(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ def test_promise_2_one_process_is_killed(
     os.kill(forked[0], signal.SIGKILL)
     told = receipts(process)
     assert process.returncode == FAILED
-    assert "The process s3-to-azure-1 ended in the middle of its work: killed by SIGKILL." in filled.log()
+    assert "The process s3-to-azure-1 ended in the middle of its work: killed by signal 9 (Killed)." in filled.log()
     assert "Traceback" not in filled.log()
     assert all(map(is_gone, forked))
     for receipt in told:
@@ -147,6 +147,20 @@ def test_promise_2_one_process_is_killed(
     statuses = finish(clouds, filled)
     assert statuses["unchanged"] >= len(told)
     assert statuses.total() == COUNT
+
+
+@pytest.mark.slow
+def test_promise_4_one_process_is_told_to_stop(
+    clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
+) -> None:
+    """By somebody else, and alone: the command must not end as if all were well."""
+    process, forked = stalled
+    os.kill(forked[1], signal.SIGTERM)
+    told = receipts(process)
+    assert process.returncode == FAILED
+    assert "The process s3-to-azure-2 ended in the middle of its work: something else told it to stop." in filled.log()
+    assert all(map(is_gone, forked))
+    assert finish(clouds, filled)["unchanged"] >= len(told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
@@ -195,13 +209,15 @@ def test_nobody_waits_for_work_that_never_comes(clouds: Clouds, filled: CommandL
 
 
 @pytest.mark.slow
-def test_whoever_reads_the_receipts_goes_away(filled: CommandLine) -> None:
+def test_whoever_reads_the_receipts_goes_away(
+    clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
+) -> None:
     """As with one process: the command ends with its exit status for a failure, and no process is left."""
-    process = filled.start()
-    wait_until(lambda: len(forked_by(process)) == 2)
-    forked = forked_by(process)
+    process, forked = stalled
     assert process.stdout
     process.stdout.close()
+    clouds.azure.plan = lambda _: None
+    clouds.azure.released.set()
     process.wait()
     assert process.returncode == FAILED
     assert "Traceback" not in filled.log()

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.processes import Processes
-from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.engine.errors import BudgetTooSmall, TransferError, WrongUse
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.key_lists import keys_of, look_up
 from s3_to_azure.engine.limits import MIB
@@ -81,7 +81,14 @@ def copy_below(
             # Nobody can read the receipts there later.
             else partial(copy_here, shop, files, pointer.bucket, settings, keep_receipts=False)
         )
-        return copy_listed(shop, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
+        try:
+            return copy_listed(shop, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
+        except BudgetTooSmall as error:
+            if not processes:
+                raise
+            raise WrongUse(
+                what=f"{error} That is for each of {processes.count} processes: they share --memory-budget."
+            ) from None
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from s3_to_azure.cli.opening import Sides
 from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.config import CopySettings
-from s3_to_azure.engine.errors import Cancelled, TransferError
+from s3_to_azure.engine.errors import TransferError
 from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.one_task import copy_here
 from s3_to_azure.engine.plan_files import batches_name
@@ -48,7 +48,7 @@ class Ended:
 
     Attributes:
         transient: Failed objects that a retry may help.
-        error: What kept the batch from being copied at all.
+        error: What kept the batch from being copied to its end.
     """
 
     transient: int = 0
@@ -74,6 +74,7 @@ def serve(
     inherited: Sequence["Connection[Any, Any]"],
     sides: Sides,
     settings: CopySettings,
+    first: int,
 ) -> None:
     """Copy batches until None comes instead of one, or SIGTERM, or nobody listens any more.
 
@@ -82,13 +83,15 @@ def serve(
         inherited: Ends of pipes that are not for this process: while it holds them, none of them ends.
         sides: Where it reads and writes.
         settings: What it may take.
+        first: The process that forked it.
     """
     for other in inherited:
         other.close()
     stop = threading.Event()
     # The terminal's Ctrl-C goes to all; the first process decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    # In a thread: the signal may come while this one holds the event's lock.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: threading.Thread(target=stop.set, daemon=True).start())
     with sides.workshop(settings, Progress(), stop) as shop:
         while not stop.is_set():
             if pipe.poll(_TELL_EVERY_S):
@@ -98,7 +101,7 @@ def serve(
                     return
                 if job is None:
                     return
-                with _Teller(pipe, shop.progress, stop) as teller:
+                with _Teller(pipe, shop.progress, first, stop) as teller:
                     teller.ended = _copy(shop, job, teller.add)
 
 
@@ -108,8 +111,6 @@ def _copy(shop: Workshop, job: Job, on_receipt: Callable[[Receipt], None]) -> En
             out.write(job.data)
         try:
             return Ended(copy_here(shop, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False))
-        except Cancelled:
-            return Ended()
         except TransferError as error:
             return Ended(error=error)
 
@@ -117,12 +118,14 @@ def _copy(shop: Workshop, job: Job, on_receipt: Callable[[Receipt], None]) -> En
 class _Teller:
     """Tells receipts and counts in bunches, at least every fifth of a second, and last how the batch ended."""
 
-    def __init__(self, pipe: "Connection[Told, Job | None]", progress: Progress, stop: threading.Event) -> None:
+    def __init__(
+        self, pipe: "Connection[Told, Job | None]", progress: Progress, first: int, stop: threading.Event
+    ) -> None:
         self.ended: Ended | None = None
         self._pipe = pipe
         self._progress = progress
         self._stop = stop
-        self._first = os.getppid()
+        self._first = first
         self._told = progress.snapshot()
         self._waiting: list[Receipt] = []
         self._lock = threading.Lock()
@@ -141,8 +144,10 @@ class _Teller:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        # The end is told once, and nothing after it.
+        self._clock.join()
         with self._lock:
-            self._tell()
+            self._tell(self.ended)
 
     def _run_clock(self) -> None:
         while not self._over.wait(_TELL_EVERY_S):
@@ -152,12 +157,12 @@ class _Teller:
             with self._lock:
                 self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, ended: Ended | None = None) -> None:
         now = self._progress.snapshot()
         counts = _growth(self._told, now)
-        if self._waiting or counts or self.ended:
+        if self._waiting or counts or ended:
             try:
-                self._pipe.send(Told(self._waiting, counts, self.ended))
+                self._pipe.send(Told(self._waiting, counts, ended))
             except OSError:
                 # Nobody listens any more.
                 self._stop.set()

@@ -1,11 +1,12 @@
 """A plan's batches, shared among forked processes: Python lets one process use little more than one core.
 
 Each copies whole batches as a mapped task of Airflow does, with its part of the budget; receipts and counts come back
-through a pipe, and only the first process prints. They are forked before the first thread starts and before the first
-request is sent: all that is imported and opened by then costs nothing more.
+through a pipe, and only the first process prints. They are forked before the first thread starts and before a store is
+asked for anything: all that is imported and opened by then costs nothing more.
 """
 
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -56,7 +57,8 @@ class Processes:
     """The processes of one copy.
 
     Attributes:
-        batches: How many there should be for them at least.
+        count: How many there are.
+        batches: How many of those there should be for them at least.
 
     Args:
         count: How many.
@@ -66,10 +68,14 @@ class Processes:
 
     def __init__(self, count: int, sides: Sides, settings: CopySettings) -> None:
         """Fork them. They wait for work, and end when this process does."""
-        self.batches = _BATCHES_EACH * count
+        self.count, self.batches = count, _BATCHES_EACH * count
         self._members: list[_Member] = []
-        for _ in range(count):
-            self._members.append(_Member(self._members, sides, settings))
+        try:
+            for _ in range(count):
+                self._members.append(_Member(self._members, sides, settings))
+        except OSError as error:
+            self.close()
+            raise WrongUse(what=f"--processes={count}: this system gives no more of them: {error}.") from error
 
     def close(self) -> None:
         """End them, whatever they do."""
@@ -78,8 +84,9 @@ class Processes:
             # Whoever has much to tell must not wait until it is heard.
             member.pipe.close()
             member.process.terminate()
+        deadline = time.monotonic() + _STOP_GRACE_S
         for member in self._members:
-            member.process.join(_STOP_GRACE_S)
+            member.process.join(max(0.0, deadline - time.monotonic()))
             if member.process.exitcode is None:
                 member.process.kill()
                 member.process.join()
@@ -127,13 +134,15 @@ class Processes:
         while busy := self._begin(jobs):
             for member in self._that_tell(busy):
                 told = member.take()
+                member.left -= len(told.receipts)
                 shop.progress.add(**told.counts)
                 for receipt in told.receipts:
                     on_receipt(receipt)
                 if told.ended:
-                    member.busy = False
                     transient += told.ended.transient
-                    failure = failure or told.ended.error
+                    failure = failure or member.end(
+                        told.ended, stopping=deadline is not None or shop.cancelled.is_set()
+                    )
             if deadline is None and (failure or shop.cancelled.is_set()):
                 jobs.close()
                 deadline = time.monotonic() + _STOP_GRACE_S
@@ -151,8 +160,7 @@ class Processes:
         """Give work to whoever has none; return those that work."""
         for member in self._members:
             if not member.busy and (job := next(jobs, None)):
-                member.send(job)
-                member.busy = True
+                member.begin(job)
         return [member for member in self._members if member.busy]
 
     @staticmethod
@@ -169,11 +177,29 @@ class _Member:
         self.pipe, theirs = context.Pipe()
         ours = [*(member.pipe for member in earlier), self.pipe]
         name = f"s3-to-azure-{len(ours)}"
-        self.process = context.Process(target=serve, args=(theirs, ours, sides, settings), name=name, daemon=True)
+        self.process = context.Process(
+            target=serve, args=(theirs, ours, sides, settings, os.getpid()), name=name, daemon=True
+        )
         self.process.start()
         # With this copy of it open, the end of the process would not be the end of the pipe.
         theirs.close()
         self.busy = False
+        self.left = 0
+
+    def begin(self, job: Job) -> None:
+        self.busy, self.left = True, job.batch.objects
+        self.send(job)
+
+    def end(self, ended: Ended, *, stopping: bool) -> TransferError | None:
+        """Note that its batch ended; return what is wrong with that."""
+        self.busy = False
+        if stopping:
+            return ended.error
+        if isinstance(ended.error, Cancelled):
+            return ProcessEnded(name=self.process.name, how="something else told it to stop")
+        if self.left and not ended.error:
+            return ProcessEnded(name=self.process.name, how=f"it told nothing of {self.left:,} objects")
+        return ended.error
 
     def send(self, job: Job | None) -> None:
         # If it is gone: whoever listens to it hears so.
@@ -194,5 +220,5 @@ def _how(exit_code: int | None) -> str:
     if exit_code is None:
         return "it does not answer"
     if exit_code < 0:
-        return f"killed by {signal.Signals(-exit_code).name}"
+        return f"killed by signal {-exit_code} ({signal.strsignal(-exit_code)})"
     return f"exit status {exit_code}"

@@ -7,6 +7,7 @@ from s3_to_azure.engine.config import CopySettings, parse_size
 from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.fidelity import Fidelity
 from s3_to_azure.engine.filters import Filters
+from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.plan_settings import read_filters
 
 
@@ -23,6 +24,10 @@ def _shared(whole: CopySettings, processes: int) -> CopySettings:
     if not 1 <= processes <= whole.objects_at_once:
         raise WrongUse(what=f"--processes={processes} is not between 1 and --objects-at-once={whole.objects_at_once}.")
     limit = whole.bandwidth_bytes_s
+    if processes > 1 and whole.memory_budget_bytes < processes * MIB:
+        raise WrongUse(what=f"--memory-budget is less than 1 MiB for each of {processes} processes.")
+    if limit is not None and limit < processes:
+        raise WrongUse(what=f"--bandwidth-limit is less than 1 byte a second for each of {processes} processes.")
     return replace(
         whole,
         memory_budget_bytes=whole.memory_budget_bytes // processes,

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final
 
 from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.engine.batches import MAX_TASKS, BatchDescriptor
 from s3_to_azure.engine.errors import SomeObjectsFailed, SomeObjectsFailedForNow, TransferError
 from s3_to_azure.engine.filters import Filters
 from s3_to_azure.engine.limits import MIB
@@ -55,7 +55,7 @@ def settings_for(
         filters=filters or Filters(),
         refused_names=chosen.refused_names,
         archived=chosen.fidelity.archived,
-        max_tasks=max(batches, 1 + pointer.objects // _BATCH_OBJECTS),
+        max_tasks=min(MAX_TASKS, max(batches, 1 + pointer.objects // _BATCH_OBJECTS)),
         split_bytes=_NEVER_SPLIT,
         batch_bytes=_LEAST_BATCH_BYTES,
         memory_budget_bytes=chosen.memory_budget_bytes,

@@ -24,10 +24,9 @@ from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_answers import whole_object
 from s3_to_azure.stores.service_errors import AZURE, S3
 
-# libcurl asks for no more than the one of a socket at a time, and gives it no more than the other: the largest small
-# object at once. All transfers share either buffer.
+# libcurl asks for no more than this of a socket at a time, and sends no more. Each transfer keeps a buffer for that,
+# outside the budget: a larger one would be faster for objects of 1 MB, and hold their bytes a second time.
 _PIECE_BYTES: Final = 64 * 1024
-_SENT_BYTES: Final = 1024 * 1024
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 # Without a value: libcurl does not add them by itself.
 _NOT_SENT: Final = ["Accept:", "Expect:", "User-Agent:"]
@@ -212,7 +211,7 @@ class _Transfer:
         handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         handle.setopt(pycurl.LOW_SPEED_TIME, int(READ_TIMEOUT_S))
         handle.setopt(pycurl.BUFFERSIZE, _PIECE_BYTES)
-        handle.setopt(pycurl.UPLOAD_BUFFERSIZE, _SENT_BYTES)
+        handle.setopt(pycurl.UPLOAD_BUFFERSIZE, _PIECE_BYTES)
         handle.setopt(pycurl.WRITEFUNCTION, self._take)
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         if verify is False:
