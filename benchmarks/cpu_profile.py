@@ -1,6 +1,6 @@
-"""Where the CPU goes, step by step: the command line over many objects of 10 KB, and over one large object.
+"""Where the CPU goes, step by step: the command line over many objects of 10 KB, of 1 MB, and over one large object.
 
-usage: python -m benchmarks.cpu_profile [--objects N] [--gib N] [--runs N] [--publish]
+usage: python -m benchmarks.cpu_profile [--objects N] [--medium N] [--gib N] [--runs N] [--publish]
 """
 
 import argparse
@@ -20,7 +20,8 @@ from benchmarks.rig import BUCKET, CONTAINER, PLAIN, Family, Rig, rig
 Steps = dict[str, list[float]]
 
 _PROGRAM: Final = Path(__file__).parent / "programs/cpu_profile.py"
-_SIZE_BYTES: Final = 10_000
+_SMALL_BYTES: Final = 10_000
+_MEDIUM_BYTES: Final = 1_000_000
 _GIB: Final = 1024**3
 
 
@@ -28,15 +29,20 @@ def main() -> None:
     """Measure, print the tables, and put them into the page where that is asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu_profile", description=__doc__.partition("\n")[0])
     parser.add_argument("--objects", type=int, default=20_000, help="how many of 10 KB (default: %(default)s)")
+    parser.add_argument("--medium", type=int, default=2_000, help="how many of 1 MB (default: %(default)s)")
     parser.add_argument("--gib", type=int, default=4, help="size of the large one (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="whose medians are told (default: %(default)s)")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/benchmarks.md")
     options = parser.parse_args()
-    small = Family("profiled", _SIZE_BYTES, options.objects)
+    small = Family("small", _SMALL_BYTES, options.objects)
+    medium = Family("medium", _MEDIUM_BYTES, options.medium)
     large = Family("large", options.gib * _GIB, sparse=True)
-    with rig(PLAIN, [small, large]) as servers:
-        runs = [_run(servers, "small", small) for _ in range(options.runs)]
-        tables = {"small-profile": (small_table(runs, options.objects), f"{options.objects:,} objects")}
+    tables = {}
+    with rig(PLAIN, [small, medium, large]) as servers:
+        for family in (small, medium):
+            runs = [_run(servers, "small", family) for _ in range(options.runs)]
+            text = small_table(runs, family.count)
+            tables[f"{family.prefix}-profile"] = (text, f"{family.count:,} objects of {family.size_bytes:,} bytes")
         runs = [_run(servers, "large", large) for _ in range(options.runs)]
         tables["large-profile"] = (large_table(runs, options.gib), f"one object of {options.gib} GiB")
     made = about("benchmarks.cpu_profile")
