@@ -11,7 +11,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from s3_to_azure.engine import errors
 from s3_to_azure.stores.redaction import redact
-from s3_to_azure.stores.service_errors import AZURE, THROTTLES, network_error, seconds_of
+from s3_to_azure.stores.service_errors import AZURE, THROTTLES, network_error, seconds_of, unexpected_answer
 
 _CREDENTIALS: Final = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
 _DENIALS: Final = {
@@ -107,13 +107,7 @@ def azure_error(
         return errors.AccessDenied(service=AZURE, thing=thing, code=code, permission=WRITE_PERMISSION)
     if status in (409, 412):
         return errors.ConditionNotMet(**there, code=code)
-    if 300 <= status < 400:
-        return errors.UnexpectedAnswer(
-            service=AZURE,
-            thing=thing,
-            detail=f"a redirect (status {status}), which is never followed; check the endpoint",
-        )
-    return errors.UnexpectedAnswer(service=AZURE, thing=thing, detail=f"status {status} ({redact(code)})")
+    return unexpected_answer(AZURE, thing, status, code, check="the endpoint")
 
 
 @contextmanager

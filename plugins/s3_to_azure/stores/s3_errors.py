@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 
 from s3_to_azure.engine import errors
 from s3_to_azure.stores.redaction import redact
-from s3_to_azure.stores.service_errors import S3, THROTTLES, network_error, seconds_of
+from s3_to_azure.stores.service_errors import S3, THROTTLES, network_error, seconds_of, unexpected_answer
 
 _CREDENTIALS: Final = {
     "InvalidAccessKeyId",
@@ -71,13 +71,7 @@ def s3_error(
         return errors.CredentialsRefused(service=S3, thing=thing, code=code)
     if status == 403:
         return errors.AccessDenied(service=S3, thing=thing, code=code, permission=permission)
-    if 300 <= status < 400:
-        return errors.UnexpectedAnswer(
-            service=S3,
-            thing=thing,
-            detail=f"a redirect (status {status}), which is never followed; check region and endpoint",
-        )
-    return errors.UnexpectedAnswer(service=S3, thing=thing, detail=f"status {status} ({redact(code)})")
+    return unexpected_answer(S3, thing, status, code, check="region and endpoint")
 
 
 @contextmanager

@@ -36,6 +36,14 @@ def network_error(service: str, thing: str, error: BaseException) -> errors.Tran
     )
 
 
+def unexpected_answer(service: str, thing: str, status: int, code: str, *, check: str) -> errors.UnexpectedAnswer:
+    """Return the error for an answer that means nothing known; ``check`` is where a redirect would come from."""
+    detail = f"status {status} ({redact(code)})"
+    if 300 <= status < 400:
+        detail = f"a redirect (status {status}), which is never followed; check {check}"
+    return errors.UnexpectedAnswer(service=service, thing=thing, detail=detail)
+
+
 def seconds_of(text: str | None) -> float | None:
     """Return the wait that a Retry-After header asks for; None where it holds no number of seconds."""
     try:
