@@ -130,15 +130,27 @@ def test_a_failure_that_may_pass_is_told_so(clouds: Clouds, filled: CommandLine)
     assert f"1 of {COUNT} objects failed, 1 of them for a reason that may pass" in filled.log()
 
 
-def test_promise_2_one_process_is_killed(
-    clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
+@pytest.mark.parametrize(
+    ("which", "number", "how"),
+    [
+        (0, signal.SIGKILL, "killed by signal 9 (Killed)"),
+        pytest.param(1, signal.SIGTERM, "something else told it to stop", marks=pytest.mark.slow),
+    ],
+)
+def test_promise_2_one_process_ends(
+    clouds: Clouds,
+    filled: CommandLine,
+    stalled: tuple[subprocess.Popen[str], list[int]],
+    which: int,
+    number: signal.Signals,
+    how: str,
 ) -> None:
     """The command fails with a sentence, ends the other one, and told of no object that is not there."""
     process, forked = stalled
-    os.kill(forked[0], signal.SIGKILL)
+    os.kill(forked[which], number)
     told = receipts(process)
     assert process.returncode == FAILED
-    assert "The process s3-to-azure-1 ended in the middle of its work: killed by signal 9 (Killed)." in filled.log()
+    assert f"The process s3-to-azure-{which + 1} ended in the middle of its work: {how}." in filled.log()
     assert "Traceback" not in filled.log()
     assert all(map(is_gone, forked))
     for receipt in told:
@@ -147,20 +159,6 @@ def test_promise_2_one_process_is_killed(
     statuses = finish(clouds, filled)
     assert statuses["unchanged"] >= len(told)
     assert statuses.total() == COUNT
-
-
-@pytest.mark.slow
-def test_promise_4_one_process_is_told_to_stop(
-    clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
-) -> None:
-    """By somebody else, and alone: the command must not end as if all were well."""
-    process, forked = stalled
-    os.kill(forked[1], signal.SIGTERM)
-    told = receipts(process)
-    assert process.returncode == FAILED
-    assert "The process s3-to-azure-2 ended in the middle of its work: something else told it to stop." in filled.log()
-    assert all(map(is_gone, forked))
-    assert finish(clouds, filled)["unchanged"] >= len(told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

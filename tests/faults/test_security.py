@@ -1,7 +1,6 @@
 """Certificates are checked on both legs, and no secret is in any log or error (invariant 9)."""
 
 import datetime
-import ipaddress
 import logging
 import re
 import ssl
@@ -15,9 +14,6 @@ import boto3
 import pytest
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.checksums import CRC64NVME
@@ -31,6 +27,7 @@ from s3_to_azure.stores.botocore_settings import botocore_config
 from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.small_lane import SmallLane, small_lane
+from tests.certificates import certified
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.fakes.memory_source import EPOCH
 from tests.faults.conftest import Clouds
@@ -42,28 +39,8 @@ IGNORE_INSECURE = pytest.mark.filterwarnings("ignore::urllib3.exceptions.Insecur
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate for 127.0.0.1 that nobody but itself vouches for; key and certificate in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "self-signed")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
+    """Make a certificate that nobody but itself vouches for; key and certificate in one file."""
+    return certified(tmp_path_factory.mktemp("tls") / "self-signed.pem")
 
 
 @pytest.fixture

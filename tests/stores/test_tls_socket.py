@@ -1,7 +1,5 @@
 """TLS in memory behaves as ``ssl.SSLSocket`` does: same trust, same ends, same bytes."""
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
@@ -12,41 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from s3_to_azure.engine.limits import MIB
 from s3_to_azure.stores.http_connections import HttpConnections, _tls
 from s3_to_azure.stores.tls_socket import _PIECE_BYTES, TlsSocket
+from tests.certificates import HOST, certified
 from tests.engine.workshops import some_bytes
 
-HOST = "127.0.0.1"
 LARGE = 20 * MIB
-
-
-def certified(path: Path, *, last_day: int = 1) -> Path:
-    """Write a key and a certificate for 127.0.0.1 that vouches for itself until so many days from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "self-signed")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=9))
-        .not_valid_after(now + datetime.timedelta(days=last_day))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -100,15 +100,7 @@ class Processes:
         batches: Sequence[BatchDescriptor],
         on_receipt: Callable[[Receipt], None],
     ) -> int:
-        """Copy the batches; return how many objects failed that a retry may help.
-
-        Args:
-            shop: Takes the counts; its event stops the processes.
-            files: Where the plan is.
-            bucket: Where the objects are.
-            settings: The plan's.
-            batches: The plan's.
-            on_receipt: Takes each receipt.
+        """Copy the batches, as ``one_task.copy_here`` does; the workshop's event stops all processes.
 
         Raises:
             Cancelled: Stopped; the receipts of what was done have come.
