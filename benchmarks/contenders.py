@@ -115,7 +115,7 @@ def floor(name: str, *options: str, threads: int, block_bytes: int) -> Contender
         numbers = [str(family.size_bytes), str(block_bytes), str(threads)]
         return [sys.executable, PROGRAMS / "floor.py", source, target, *numbers, *options]
 
-    return Contender(name, command, f"{threads} threads x {block_bytes // MIB} MiB {' '.join(options)}".strip())
+    return Contender(name, command, f"{threads} threads x {block_bytes // MIB} MiB {' '.join(options)}".strip(), _OURS)
 
 
 def cipher(name: str, size_bytes: int) -> Contender:

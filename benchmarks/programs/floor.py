@@ -3,7 +3,7 @@
 usage: floor.py SOURCE_URL DESTINATION_URL SIZE BLOCK THREADS [--lean] [--bio] [--crc]
 
 ``--lean`` takes bodies from the blocking socket itself: one ``recv_into`` with MSG_WAITALL for a whole block, so that
-the GIL is taken once a block. ``--bio``: TLS over ``ssl.MemoryBIO``. ``--crc`` computes the CRC64 of each
+the GIL is taken once a block. ``--bio``: TLS as the project's own socket does it. ``--crc`` computes the CRC64 of each
 block, as the project does.
 """
 
@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from bio_socket import BioSocket
+from s3_to_azure.stores.tls_socket import TlsSocket
 
 
 def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPConnection:
@@ -30,7 +30,7 @@ def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPCon
         connection = http.client.HTTPConnection(parts.netloc)
         connection.connect()
         context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-        connection.sock = BioSocket(connection.sock, context, str(parts.hostname))  # type: ignore[assignment]
+        connection.sock = TlsSocket(connection.sock, context, str(parts.hostname))  # type: ignore[assignment]
         return connection
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
@@ -61,7 +61,7 @@ def read_lean(answer: http.client.HTTPResponse, connection: http.client.HTTPConn
     head = answer.fp.peek()[: len(view)]
     view[: len(head)] = head
     done = len(head)
-    plain = isinstance(connection.sock, socket.socket) and not isinstance(connection.sock, ssl.SSLSocket)
+    plain = not isinstance(connection.sock, ssl.SSLSocket)
     while done < len(view):
         count = connection.sock.recv_into(view[done:], len(view) - done, socket.MSG_WAITALL if plain else 0)
         if not count:
@@ -85,7 +85,7 @@ class Copy:
         self._target = urlsplit(options.destination).path
         self._turn = itertools.count()
         self._failures: list[BaseException] = []
-        self._read = read_lean if options.lean or options.bio else read_plain
+        self._read = read_lean if options.lean else read_plain
         self._digest: Callable[[memoryview], int] | None = None
         if options.crc:
             from awscrt.checksums import crc64nvme  # noqa: PLC0415

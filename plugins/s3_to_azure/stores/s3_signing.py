@@ -62,7 +62,7 @@ class SigV4:
     def signed_fast(
         self, url: str, *, if_match: str, others: Mapping[str, str], wanted_range: str | None = None
     ) -> dict[str, str]:
-        """Return the headers of a GET with the same signature, made in a fortieth of the time.
+        """Return the headers of a GET with the same signature, made in a fraction of the time.
 
         Args:
             url: Encoded already, with one query parameter at most.
