@@ -74,9 +74,10 @@ def progress(looks: int, updates: int) -> Contender:
     """A task in real Airflow that looks at its progress, or notes it in Airflow's database, so many times."""
     told = [f"{looks:,} looks"] if looks else []
     told += [f"{updates:,} updates"] if updates else []
-    command: Command = [sys.executable, PROGRAMS / "progress.py", str(looks), str(updates)]
+    program = PROGRAMS / "progress.py"
+    command: Command = [sys.executable, program, str(looks), str(updates)]
     name = f"the same with {' and '.join(told)}" if told else "a task that tells nothing"
-    return Contender(name, lambda _rig, _family: command, " ".join(map(str, command[1:])), _OURS, family=NOTHING)
+    return Contender(name, lambda _rig, _family: command, f"{program.name} {looks} {updates}", _OURS, family=NOTHING)
 
 
 def rclone(name: str = "rclone", *options: str) -> Contender:
