@@ -1,0 +1,99 @@
+"""What may never change, whatever is renamed: the block id, the fingerprint, a blob's metadata, the command's verbs."""
+
+import argparse
+import base64
+from datetime import UTC, datetime
+
+import pytest
+
+from s3_to_azure.cli.arguments import command_line
+from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock, fingerprint, parse
+from s3_to_azure.engine.checksums import CRC32, CRC32C, CRC64NVME, MD5, second_digest
+from s3_to_azure.engine.limits import MIB
+from s3_to_azure.engine.model import RECEIPT_FIELDS, ListedBlock, ObjectVersion
+from s3_to_azure.engine.transfer import copy_object
+from tests.engine.workshops import BUCKET, some_bytes, task, workshop
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemorySource
+
+VERSION = ObjectVersion("bucket", "a/key", "0123abcd", 12_345, datetime(2026, 1, 1, tzinfo=UTC))
+MARK = fingerprint(VERSION)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "etag", "size_bytes", "frozen"),
+    [
+        ("bucket", "a/key", "0123abcd", 12_345, "a29131e511646c36"),
+        ("bucket", "a/é ☃\n", "0123abcd-7", 0, "186f794acdd0c03c"),
+        ("b", "k" * 1024, '"', 53_687_091_200_000, "30e6ac17a14eb7a2"),
+    ],
+)
+def test_fingerprint(bucket: str, key: str, etag: str, size_bytes: int, frozen: str) -> None:
+    """Another fingerprint of the same source version would orphan every block that is staged for it."""
+    version = ObjectVersion(bucket, key, etag, size_bytes, datetime(2026, 1, 1, tzinfo=UTC))
+    assert fingerprint(version).hex() == frozen
+
+
+@pytest.mark.parametrize(
+    ("block", "frozen"),
+    [
+        (StagedBlock(0, 1, 0, NO_SECOND, MARK), "AaKRMeURZGw2AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        (
+            StagedBlock(0x010203040506, 0x010203040507, 2**64 - 1, bytes(range(16)), b"\xf0" * 8),
+            "AfDw8PDw8PDwAQIDBAUG__________8AAQIDBAUGBwgJCgsMDQ4P",
+        ),
+        (
+            StagedBlock(8 * MIB, 16 * MIB, 0xAE8B14860A799888, second_digest(CRC32, memoryview(b"123456789")), MARK),
+            "AaKRMeURZGw2AAAAgAAArosUhgp5mIhjcmMzMgAAAAAAAADL9Dkm",
+        ),
+        (
+            StagedBlock(8 * MIB, 16 * MIB, 1, second_digest(CRC32C, memoryview(b"123456789")), MARK),
+            "AaKRMeURZGw2AAAAgAAAAAAAAAAAAAFjcmMzMmMAAAAAAADjBpKD",
+        ),
+        (
+            StagedBlock(8 * MIB, 16 * MIB, 1, second_digest(MD5, memoryview(b"123456789")), MARK),
+            "AaKRMeURZGw2AAAAgAAAAAAAAAAAAAEl-eeUMjtFOIX1GB8bYk0L",
+        ),
+    ],
+)
+def test_block_id(block: StagedBlock, frozen: str) -> None:
+    """Version 1 of the block id, byte for byte, written and read back."""
+    assert block.block_id == frozen
+    assert parse(ListedBlock(frozen.encode("ascii"), block.size_bytes), block.fingerprint) == block
+    assert base64.urlsafe_b64decode(frozen)[0] == 1
+
+
+def test_checksum_of_a_block_is_the_services_own() -> None:
+    """The CRC64 in an id is S3's CRC64NVME and Azure's CRC64: this check value is published."""
+    assert CRC64NVME.digest(memoryview(b"123456789")) == 0xAE8B14860A799888
+
+
+def test_metadata_of_a_blob() -> None:
+    """A later run recognises a blob by these four names, and compares these values."""
+    source, destination = MemorySource(BUCKET), MemoryDestination()
+    version = source.put(
+        BUCKET, "k", some_bytes(3 * MIB), etag="0123abcd", last_modified=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    with workshop(source, destination) as shop:
+        copy_object(shop, task())
+    assert version.etag == "0123abcd"
+    assert destination.blobs["k"].metadata == {
+        "s3_etag": "0123abcd",
+        "s3_last_modified": "2026-01-01T00:00:00+00:00",
+        "s3_checksum": "crc64nvme:/yfikpaCHTs=",
+        "s3_verified_by": "crc64nvme",
+    }
+
+
+def test_verbs_of_the_command_line() -> None:
+    """Scripts call these."""
+    (commands,) = (action for action in command_line()._actions if isinstance(action, argparse._SubParsersAction))
+    assert set(commands.choices) == {"copy", "key", "plan", "verify"}
+
+
+def test_fields_of_a_receipt() -> None:
+    """Whoever reads receipts, by --json or from the state files, reads these names in this order."""
+    assert " ".join(RECEIPT_FIELDS) == (
+        "bucket key etag size_bytes container blob status reason verified_by checksum blocks blocks_resumed bytes_sent"
+        " retries seconds started_at try_number"
+    )
