@@ -29,12 +29,12 @@ from s3_to_azure.engine.batch_run import copy_batch  # noqa: E402 - the path com
 from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
 from s3_to_azure.engine.batches import BatchDescriptor  # noqa: E402
 from s3_to_azure.engine.manifest import ManifestPointer, write_manifest  # noqa: E402
-from s3_to_azure.engine.model import BlobState, ListedObject, Receipt  # noqa: E402
 from s3_to_azure.engine.plan import Plan  # noqa: E402
 from s3_to_azure.engine.plan_files import read_plan_index  # noqa: E402
 from s3_to_azure.engine.planning import PlanSettings, make_plan  # noqa: E402
 from s3_to_azure.engine.receipts import ReceiptWriter  # noqa: E402
 from s3_to_azure.engine.report import Report, make_report  # noqa: E402
+from s3_to_azure.model.objects import BlobState, ListedObject, Receipt  # noqa: E402
 from s3_to_azure.stores.local_state import LocalState  # noqa: E402
 
 BUCKET: Final = "benchmark"

@@ -17,8 +17,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack  # noqa: E402 - the path comes first
-from s3_to_azure.engine.config import CopySettings  # noqa: E402
 from s3_to_azure.engine.workshop import Workshop  # noqa: E402
+from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.stores.azure import AzureContainer  # noqa: E402
 from s3_to_azure.stores.azure_client import service_client  # noqa: E402
 from s3_to_azure.stores.botocore_settings import botocore_config  # noqa: E402

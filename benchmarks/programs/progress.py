@@ -34,7 +34,7 @@ def _run(looks: int, updates: int) -> None:
     from airflow.sdk import DAG, get_current_context, task
     from airflow.utils.db import initdb
 
-    from s3_to_azure.engine.progress import Progress
+    from s3_to_azure.model.progress import Progress
     from s3_to_azure.watch import PROGRESS_KEY, Teller, progress_line
 
     initdb()

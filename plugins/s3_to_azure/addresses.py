@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.names import check_bucket, check_container
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.names import check_bucket, check_container
 
 _TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 

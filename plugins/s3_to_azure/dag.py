@@ -14,8 +14,8 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, 
 
 from s3_to_azure.addresses import is_template, parse_destination, parse_source
 from s3_to_azure.collector import collector_at_rest
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
 from s3_to_azure.params import migration_params
 from s3_to_azure.retry_policy import RETRY_POLICY

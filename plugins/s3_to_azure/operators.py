@@ -9,17 +9,17 @@ from airflow.sdk import BaseOperator, Context
 
 from s3_to_azure.addresses import is_template
 from s3_to_azure.collector import collector_at_rest
-from s3_to_azure.engine.errors import TransferError, WrongUse
-from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.links import LINKS
+from s3_to_azure.model.errors import TransferError, WrongUse
+from s3_to_azure.model.formatting import count_text, size_text
+from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.retry_policy import RETRY_POLICY
-from s3_to_azure.wording import count_text, size_text
 
 if TYPE_CHECKING:
     from s3_to_azure.copying.job import Job
     from s3_to_azure.copying.opening import Bench
     from s3_to_azure.copying.places import Places
-    from s3_to_azure.engine.config import CopySettings
+    from s3_to_azure.model.settings import CopySettings
 
 BATCH_LABEL: Final = "batch_label"
 """Name of the context's variable that says what this task copied: the key, or ``1,204 objects, 3.2 GiB``."""
@@ -269,8 +269,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         Raises:
             WrongUse: A value is none of those allowed.
         """
-        from s3_to_azure.engine.config import CopySettings, parse_size
-        from s3_to_azure.engine.fidelity import Fidelity
+        from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 
         by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: "always", False: "never"}
         try:

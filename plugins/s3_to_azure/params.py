@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from airflow.sdk import Param
 
-from s3_to_azure.engine.model import Overwrite
+from s3_to_azure.model.objects import Overwrite
 
 # engine.checksums.INTEGRITY and engine.batches.MAX_TASKS, which cost more to import than a DAG file may.
 _PROOFS: Final = (

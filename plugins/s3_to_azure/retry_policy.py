@@ -2,7 +2,7 @@
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from s3_to_azure.engine.errors import Cancelled, PermanentError, TransientError
+from s3_to_azure.model.errors import Cancelled, PermanentError, TransientError
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[

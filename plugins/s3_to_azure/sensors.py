@@ -14,14 +14,14 @@ from airflow.sdk.bases.sensor import PokeReturnValue
 
 from s3_to_azure.addresses import is_template, key_list
 from s3_to_azure.collector import collector_at_rest
-from s3_to_azure.engine.errors import TransferError, WrongUse
-from s3_to_azure.engine.filters import Filters
+from s3_to_azure.model.errors import TransferError, WrongUse
+from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.retry_policy import RETRY_POLICY
-from s3_to_azure.wording import count_text, size_text
 
 if TYPE_CHECKING:
     from s3_to_azure.engine.manifest import ManifestPointer
-    from s3_to_azure.engine.model import ListedObject
+    from s3_to_azure.model.objects import ListedObject
     from s3_to_azure.stores.s3 import S3Source
 
 # HEAD requests in flight while the keys of a list are looked up.
@@ -154,7 +154,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         """
         with collector_at_rest():
             from s3_to_azure.connections.aws import s3_source
-            from s3_to_azure.engine.names import check_bucket
+            from s3_to_azure.model.names import check_bucket
 
         try:
             check_bucket(self.bucket_name)
@@ -213,9 +213,9 @@ class S3ObjectsSensor(BaseSensorOperator):
 
     def _looked_up(self, source: "S3Source", listed: str, *, found: bool) -> "Iterator[ListedObject]":
         """Yield the objects that the list of keys names."""
-        from s3_to_azure.engine.config import RetryBudget
         from s3_to_azure.engine.key_lists import keys_of, look_up, object_pieces
-        from s3_to_azure.engine.retries import Retrier
+        from s3_to_azure.model.retry import Retrier
+        from s3_to_azure.model.settings import RetryBudget
 
         retrier = Retrier(RetryBudget(), threading.Event())
         pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=listed) if found else ()

@@ -7,9 +7,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from s3_to_azure.engine.filters import Filters
-from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
-from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.limits import LISTING_PAGE_KEYS
+from s3_to_azure.model.objects import ListedObject
 
 
 class S3ObjectsTrigger(BaseTrigger):

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
-from s3_to_azure.engine.errors import Cancelled
-from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.model.errors import Cancelled
+from s3_to_azure.model.formatting import duration_text, size_text
+from s3_to_azure.model.progress import Progress, Snapshot
 from s3_to_azure.throughput import Stretch, Throughput, read_stretches
-from s3_to_azure.wording import duration_text, size_text
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.addresses import is_template
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 
 WORDS = st.one_of(

@@ -18,7 +18,7 @@ from botocore import UNSIGNED
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.connections.aws import s3_source
 from s3_to_azure.connections.azure import azure_service
-from s3_to_azure.engine.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
+from s3_to_azure.model.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.requests_session import GuardedSession
 from s3_to_azure.stores.s3_options import ReadOptions

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import AZURITE_KEY
-from s3_to_azure.engine.errors import TransferError, WrongUse
+from s3_to_azure.model.errors import TransferError, WrongUse
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from s3_to_azure.stores.azure_state import id_of
 from tests.airflow_layer.airflow_runs import Run, run_dag

@@ -29,10 +29,10 @@ print(json.dumps({"errors": bag.import_errors, "dags": dags}))
 """
 _PLUGINS = """
 import json, queue, sys, types
-import s3_to_azure.engine.errors as before
+import s3_to_azure.model.errors as before
 from airflow import plugins_manager
 plugins_manager.ensure_plugins_loaded()
-import s3_to_azure.engine.errors as after
+import s3_to_azure.model.errors as after
 names = [plugin["name"] for plugin in plugins_manager.get_plugin_info()]
 ours = [name for name, module in list(sys.modules.items())
         if "plugins/s3_to_azure/" in str(getattr(module, "__file__", "")) and not name.startswith("s3_to_azure")]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from airflow.sdk import RetryAction
 
-from s3_to_azure.engine.errors import Cancelled, PermanentError, TransferError, TransientError
+from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
 from s3_to_azure.retry_policy import RETRY_POLICY
 
 

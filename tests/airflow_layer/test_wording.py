@@ -2,7 +2,7 @@
 
 import pytest
 
-from s3_to_azure.wording import count_text, duration_text, size_text
+from s3_to_azure.model.formatting import count_text, duration_text, size_text
 
 GIB = 1024**3
 

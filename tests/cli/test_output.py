@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from s3_to_azure.cli.output import ResultLines
-from s3_to_azure.engine.model import Receipt
+from s3_to_azure.model.objects import Receipt
 
 RECEIPT = Receipt(
     "bucket", "p/\u00fc \U0001f600\n", "etag", 3, "container", "b", "copied", verified_by="crc64nvme", seconds=0.125

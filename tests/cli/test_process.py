@@ -10,9 +10,9 @@ import pytest
 from s3_to_azure.cli import process
 from s3_to_azure.cli.process import Ended, Told, _Teller
 from s3_to_azure.cli.processes import _Member
-from s3_to_azure.engine.errors import BadState, Cancelled, ProcessEnded
-from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.progress import Progress
+from s3_to_azure.model.errors import BadState, Cancelled, ProcessEnded
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.progress import Progress
 
 
 class Pipe:

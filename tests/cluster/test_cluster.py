@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped] # no types published
 import psycopg2  # type: ignore[import-untyped] # no types published
 import pytest
 
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.limits import MIB
 from tests.cluster.airflow_cluster import Cluster, compose_settings, until
 from tests.cluster.conftest import Site
 from tests.engine.workshops import some_bytes

@@ -9,9 +9,8 @@ from uuid import uuid4
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
-from s3_to_azure.engine.checksums import CRC64NVME
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import (
     BlobLeased,
     BlockListRefused,
     ConditionNotMet,
@@ -22,8 +21,9 @@ from s3_to_azure.engine.errors import (
     TransferError,
     WrongBlobType,
 )
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders
-from s3_to_azure.stores.ports import BlobDestination
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders
+from s3_to_azure.model.ports import BlobDestination
+from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock
 from tests.fakes.memory_destination import MemoryDestination
 from tests.real_stores import azure_container
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.checksums import ALGORITHMS
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.checksums import ALGORITHMS
+from s3_to_azure.model.errors import (
     BucketNotFound,
     NameRefused,
     ObjectNotFound,
@@ -17,8 +17,8 @@ from s3_to_azure.engine.errors import (
     SourceChanged,
     SourceError,
 )
-from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion
-from s3_to_azure.stores.ports import ObjectSource
+from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion
+from s3_to_azure.model.ports import ObjectSource
 from tests.fakes.memory_source import MemorySource
 from tests.real_stores import s3_source
 

@@ -9,8 +9,8 @@ from reference import command_line_page, run_params_table
 
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.engine.fidelity import Fidelity
-from s3_to_azure.engine.model import Receipt
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from s3_to_azure.sensors import S3ObjectsSensor
 from tests.docs.pages import PAGES, ROOT, text_of

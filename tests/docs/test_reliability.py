@@ -6,7 +6,7 @@ import re
 import pytest
 
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.engine.config import RetryBudget
+from s3_to_azure.model.settings import RetryBudget
 from tests.docs.pages import ROOT, text_of
 
 PAGE = "docs/reliability.md"

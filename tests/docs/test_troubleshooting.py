@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from s3_to_azure.engine.commit import LeftoverBlocks
-from s3_to_azure.engine.errors import PermanentError, TransferError, TransientError
+from s3_to_azure.model.errors import PermanentError, TransferError, TransientError
 from tests.docs.pages import text_of
 
 _ENTRY = re.compile(r"^##+ `(\w+)`\n\n((?:>.*\n)*)", re.MULTILINE)

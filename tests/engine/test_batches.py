@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_to_azure.engine.batches import OBJECT_WEIGHT, BatchDescriptor, SharedCut, Sharing, ranges, weight_of
-from s3_to_azure.engine.blocks import Layout
-from s3_to_azure.engine.errors import BadState, WrongUse
-from s3_to_azure.engine.limits import GIB, MIB, TIB
-from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.plan_batches import write_batches
 from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, entry_line, read_entries
 from s3_to_azure.engine.state_lines import LinesWriter
+from s3_to_azure.model.errors import BadState, WrongUse
+from s3_to_azure.model.limits import GIB, MIB, TIB
+from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.transfer.blocks import Layout
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SIZES = st.lists(st.one_of(st.just(0), st.integers(0, 4 * MIB), st.integers(0, 40 * MIB), st.integers(0, 2 * TIB)))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.block_ids import ID_CHARACTERS, NO_SECOND, StagedBlock, fingerprint, parse
-from s3_to_azure.engine.limits import MAX_BLOCK_ID_BYTES, MAX_OBJECT_BYTES
-from s3_to_azure.engine.model import ListedBlock, ListedObject, ObjectVersion
+from s3_to_azure.model.limits import MAX_BLOCK_ID_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.model.objects import ListedBlock, ListedObject, ObjectVersion
+from s3_to_azure.transfer.blocks import ID_CHARACTERS, NO_SECOND, StagedBlock, fingerprint, parse
 
 VERSION = ObjectVersion("bucket", "a/key", "0123abcd", 12_345, datetime(2026, 1, 1, tzinfo=UTC))
 

@@ -6,11 +6,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
-from s3_to_azure.engine.blocks import Block, Layout, adopt, block_bytes_for, in_order, layout_for, missing, usable
-from s3_to_azure.engine.errors import BudgetTooSmall, WrongUse
-from s3_to_azure.engine.limits import GIB, MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB, TIB
+from s3_to_azure.model import checksums
+from s3_to_azure.model.errors import BudgetTooSmall, WrongUse
+from s3_to_azure.model.limits import GIB, MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB, TIB
+from s3_to_azure.model.objects import Block
+from s3_to_azure.transfer.blocks import (
+    NO_SECOND,
+    Layout,
+    StagedBlock,
+    adopt,
+    block_bytes_for,
+    in_order,
+    layout_for,
+    missing,
+    second_digest,
+    usable,
+)
 
 BUDGET = 256 * MIB
 MARK = b"m" * 8
@@ -235,8 +246,8 @@ class TestUsable:
 
     def test_second_digest_needed(self) -> None:
         """Where the proof needs a CRC32C, a block without it, or with a CRC32 in its place, is read again."""
-        second = checksums.second_digest(checksums.CRC32C, memoryview(b"12345678"))
-        other = checksums.second_digest(checksums.CRC32, memoryview(b"12345678"))
+        second = second_digest(checksums.CRC32C, memoryview(b"12345678"))
+        other = second_digest(checksums.CRC32, memoryview(b"12345678"))
         good = staged(0, 8, 1, second)
         assert usable(self.LAYOUT, [good], checksums.CRC32C) == {0: good}
         assert usable(self.LAYOUT, [staged(0, 8)], checksums.CRC32C) == {}
@@ -245,7 +256,7 @@ class TestUsable:
     @pytest.mark.parametrize("with_second_first", [True, False])
     def test_same_bytes_with_and_without_second(self, with_second_first: bool) -> None:
         """Of two ids with the same CRC64 the one that carries the needed digest counts, whichever came first."""
-        good = staged(0, 8, 1, checksums.second_digest(checksums.CRC32, memoryview(b"12345678")))
+        good = staged(0, 8, 1, second_digest(checksums.CRC32, memoryview(b"12345678")))
         blocks = [good, staged(0, 8)] if with_second_first else [staged(0, 8), good]
         assert usable(self.LAYOUT, blocks, checksums.CRC32) == {0: good}
         assert 0 in usable(self.LAYOUT, blocks, None)

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.errors import BudgetTooSmall, Cancelled
-from s3_to_azure.engine.limits import KIB, MIB
+from s3_to_azure.model.errors import BudgetTooSmall, Cancelled
+from s3_to_azure.model.limits import KIB, MIB
 
 
 def pool(budget_bytes: int) -> BufferPool:

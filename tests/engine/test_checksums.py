@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
-from s3_to_azure.engine.checksums import CRC32, CRC32C, CRC64NVME, LADDER, Algorithm
-from s3_to_azure.engine.errors import IntegrityUnavailable
-from s3_to_azure.engine.model import SourceChecksum
+from s3_to_azure.model import checksums
+from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, LADDER, Algorithm
+from s3_to_azure.model.errors import IntegrityUnavailable
+from s3_to_azure.model.objects import SourceChecksum
+from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, carries, fold, second_digest
 
 CHECK = memoryview(b"123456789")
 CHECK_VALUES = {CRC64NVME: 0xAE8B14860A799888, CRC32C: 0xE3069283, CRC32: 0xCBF43926}
@@ -22,7 +22,7 @@ def block(data: bytes, start: int, algorithm: Algorithm) -> StagedBlock:
     """Return the block as the pump would stage it for a proof by this algorithm."""
     second = None if algorithm is CRC64NVME else algorithm
     view = memoryview(data)
-    digest = checksums.second_digest(second, view)
+    digest = second_digest(second, view)
     return StagedBlock(start, start + len(data), CRC64NVME.digest(view), digest, b"f" * 8)
 
 
@@ -48,14 +48,14 @@ def test_fold_is_the_direct_checksum(algorithm: Algorithm, data: bytes, cuts: li
     """Folding the blocks' digests gives the whole object's, however it is cut."""
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     blocks = [block(data[start:end], start, algorithm) for start, end in pairwise(edges)]
-    assert checksums.fold(blocks, algorithm) == algorithm.digest(memoryview(data))
+    assert fold(blocks, algorithm) == algorithm.digest(memoryview(data))
 
 
 def test_fold_of_crc32_is_zlibs() -> None:
     """An implementation from elsewhere agrees."""
     data = bytes(range(256)) * 5
     blocks = [block(data[i : i + 100], i, CRC32) for i in range(0, len(data), 100)]
-    assert checksums.fold(blocks, CRC32) == zlib.crc32(data)
+    assert fold(blocks, CRC32) == zlib.crc32(data)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), st.randoms(use_true_random=False))
@@ -64,11 +64,11 @@ def test_fold_notices_order_and_damage(pieces: list[bytes], random: object) -> N
     whole = b"".join(pieces)
     swapped = [pieces[1], pieces[0], *pieces[2:]]
     starts = [sum(map(len, swapped[:i])) for i in range(len(swapped))]
-    folded = checksums.fold([block(p, s, CRC64NVME) for p, s in zip(swapped, starts, strict=True)], CRC64NVME)
+    folded = fold([block(p, s, CRC64NVME) for p, s in zip(swapped, starts, strict=True)], CRC64NVME)
     assert (folded == CRC64NVME.digest(memoryview(whole))) == (b"".join(swapped) == whole)
     flipped = bytes([pieces[0][0] ^ 1]) + pieces[0][1:]
     damaged = [block(p, s, CRC64NVME) for p, s in zip([flipped, *pieces[1:]], [0] * len(pieces), strict=True)]
-    assert checksums.fold(damaged, CRC64NVME) != CRC64NVME.digest(memoryview(whole))
+    assert fold(damaged, CRC64NVME) != CRC64NVME.digest(memoryview(whole))
 
 
 class TestSecondDigest:
@@ -78,18 +78,18 @@ class TestSecondDigest:
         """A CRC32 is never read as a CRC32C, and a value of zero is not read as absent."""
         zero = memoryview(b"\x9d\x0a\xd9\x6d")
         assert CRC32.digest(zero) == 0
-        second = checksums.second_digest(CRC32, zero)
+        second = second_digest(CRC32, zero)
         assert second != NO_SECOND
         staged = StagedBlock(0, 4, 0, second, b"f" * 8)
-        assert checksums.carries(staged, CRC32)
-        assert not checksums.carries(staged, CRC32C)
-        assert checksums.carries(staged, None)
+        assert carries(staged, CRC32)
+        assert not carries(staged, CRC32C)
+        assert carries(staged, None)
 
     @pytest.mark.parametrize("algorithm", [CRC32, CRC32C], ids=lambda a: a.name)
     @given(data=st.binary(max_size=50))
     def test_sixteen_bytes(self, algorithm: Algorithm, data: bytes) -> None:
         """It always has 16 bytes, and the value is its last eight."""
-        second = checksums.second_digest(algorithm, memoryview(data))
+        second = second_digest(algorithm, memoryview(data))
         assert len(second) == 16
         assert int.from_bytes(second[8:], "big") == algorithm.digest(memoryview(data))
 
@@ -98,7 +98,7 @@ class TestSecondDigest:
         assert checksums.second_of(None) is None
         assert checksums.second_of(SourceChecksum("crc64nvme", 1)) is None
         assert checksums.second_of(SourceChecksum("crc32", 1)) is CRC32
-        assert checksums.second_digest(None, CHECK) == NO_SECOND
+        assert second_digest(None, CHECK) == NO_SECOND
 
 
 @pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)

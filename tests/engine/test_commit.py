@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from s3_to_azure.engine.checksums import CRC64NVME
 from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import (
     BlobLeased,
     BlockListRefused,
     ConditionNotMet,
@@ -20,8 +20,8 @@ from s3_to_azure.engine.errors import (
     TransferError,
     TransientError,
 )
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ObjectVersion
-from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders, ObjectVersion
+from s3_to_azure.model.retry import Retrier
 from tests.engine.workshops import QUICK
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.config import CopySettings, RetryBudget, parse_size
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
+from s3_to_azure.model.settings import CopySettings, RetryBudget, parse_size
 
 
 @pytest.mark.parametrize(

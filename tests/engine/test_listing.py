@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.errors import AccessDenied, Cancelled, ServerFailed
-from s3_to_azure.engine.listing import patiently
-from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.model.errors import AccessDenied, Cancelled, ServerFailed
+from s3_to_azure.model.retry import Retrier, patiently
 from s3_to_azure.stores.pages import Pages
 from tests.engine.nights import QUICK
 

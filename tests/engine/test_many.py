@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.many import Tally, copy_many
+from s3_to_azure.engine.transfer import Outcome
+from s3_to_azure.engine.workshop import CopyTask
+from s3_to_azure.model.errors import (
     AccessDenied,
     Cancelled,
     ConnectionFailed,
@@ -17,11 +20,8 @@ from s3_to_azure.engine.errors import (
     TransferError,
     WrongUse,
 )
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.model import ListedObject, ObjectVersion, Receipt
-from s3_to_azure.engine.transfer import Outcome
-from s3_to_azure.engine.workshop import CopyTask
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
 from tests.engine.workshops import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

@@ -12,7 +12,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.limits import MIB
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
 
@@ -23,7 +23,7 @@ PROGRAM = """
 import json, re, sys
 from pathlib import Path
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.engine.many import copy_many
 from s3_to_azure.engine.transfer import CopyTask, Workshop
 from tests.real_stores import azure_container, s3_source

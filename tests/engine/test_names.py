@@ -6,8 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.errors import NameRefused, WrongUse
-from s3_to_azure.engine.names import (
+from s3_to_azure.model.errors import NameRefused, WrongUse
+from s3_to_azure.model.names import (
     blob_name,
     check_blob,
     check_bucket,

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Snapshot
 
 
 def test_no_addition_is_lost() -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.errors import BadState, Cancelled, ServerFailed
-from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.receipts import (
     CHUNK_RECEIPTS,
     ReceiptWriter,
@@ -21,6 +19,8 @@ from s3_to_azure.engine.receipts import (
     settles,
     stronger,
 )
+from s3_to_azure.model.errors import BadState, Cancelled, ServerFailed
+from s3_to_azure.model.objects import Receipt
 from tests.fakes.state_memory import MemoryState, MemoryStateWriter
 
 BATCH = BatchDescriptor("0123456789abcdef", 7, 0, 1, "a" * 64, 1, 1, "objects")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.config import RetryBudget
-from s3_to_azure.engine.errors import Cancelled, ConnectionFailed, ObjectNotFound, Throttled, TransientError
-from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.model.errors import Cancelled, ConnectionFailed, ObjectNotFound, Throttled, TransientError
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import RetryBudget
 
 
 class Clockwork(threading.Event):

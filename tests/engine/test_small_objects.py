@@ -13,9 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.blocks import Block
 from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.many import copy_many
+from s3_to_azure.engine.small_objects import SMALL_BYTES, SmallObjects
+from s3_to_azure.engine.throttle import Bandwidth
+from s3_to_azure.engine.transfer import Outcome
+from s3_to_azure.engine.workshop import CopyTask
+from s3_to_azure.model.errors import (
     Cancelled,
     ConnectionFailed,
     IntegrityUnavailable,
@@ -25,15 +29,10 @@ from s3_to_azure.engine.errors import (
     TransferError,
     WrongUse,
 )
-from s3_to_azure.engine.fidelity import Fidelity
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.model import Condition, ListedObject, ObjectVersion
-from s3_to_azure.engine.small_objects import SMALL_BYTES, SmallObjects
-from s3_to_azure.engine.throttle import Bandwidth
-from s3_to_azure.engine.transfer import Outcome
-from s3_to_azure.engine.workshop import CopyTask
-from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion
+from s3_to_azure.model.ports import Fetched, HandedBack, Stored
+from s3_to_azure.model.settings import Fidelity
 from tests.engine.workshops import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_lane import MemoryLane

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock, fingerprint
-from s3_to_azure.engine.blocks import Block
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.many import copy_many
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.model.errors import (
     Cancelled,
     ConnectionFailed,
     DamagedOnTheWay,
@@ -25,17 +25,17 @@ from s3_to_azure.engine.errors import (
     TransferError,
     WrongBlobType,
 )
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.model import (
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import (
     BlobContents,
+    Block,
     Condition,
     ContentHeaders,
     ListedBlock,
     ListedObject,
     ObjectVersion,
 )
-from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint
 from tests.engine.workshops import BUCKET, crc, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from s3_to_azure.engine.checksums import CRC64NVME
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import (
     BlobLeased,
     BlockListRefused,
     ConditionNotMet,
@@ -16,9 +16,9 @@ from s3_to_azure.engine.errors import (
     TooManyStagedBlocks,
     WrongBlobType,
 )
-from s3_to_azure.engine.limits import MAX_STAGED_BLOCKS
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
-from s3_to_azure.engine.names import check_blob
+from s3_to_azure.model.limits import MAX_STAGED_BLOCKS
+from s3_to_azure.model.names import check_blob
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
 
 
 @dataclass

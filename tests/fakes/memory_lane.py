@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from s3_to_azure.engine.errors import TransferError
-from s3_to_azure.engine.model import BlobContents, Condition, ListedObject
-from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
+from s3_to_azure.model.errors import TransferError
+from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
+from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 

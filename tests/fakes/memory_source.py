@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from s3_to_azure.engine.checksums import ALGORITHMS
-from s3_to_azure.engine.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedAnswer
-from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.engine.names import check_key
+from s3_to_azure.model.checksums import ALGORITHMS
+from s3_to_azure.model.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedAnswer
+from s3_to_azure.model.names import check_key
+from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.checksums import CRC32C
-from s3_to_azure.engine.model import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model import checksums
+from s3_to_azure.model.checksums import CRC32C
+from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from tests.fakes.memory_source import MemorySource
 
 

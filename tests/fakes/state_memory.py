@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from s3_to_azure.engine.errors import BadState
+from s3_to_azure.model.errors import BadState
 
 
 class MemoryState:

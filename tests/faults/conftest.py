@@ -14,10 +14,10 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Receipt
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.s3 import S3Source
 from tests.engine.workshops import some_bytes, task, workshop

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.model.errors import (
     BlobLeased,
     ContainerNotFound,
     DamagedOnTheWay,
@@ -16,9 +17,8 @@ from s3_to_azure.engine.errors import (
     TransientError,
     UnexpectedAnswer,
 )
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Condition
-from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Condition
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, FlipRequest, Lose, Request, Stall

@@ -16,15 +16,15 @@ from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.checksums import CRC64NVME
-from s3_to_azure.engine.errors import CertificateRefused, TransferError
-from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import CertificateRefused, TransferError
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
+from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.botocore_settings import botocore_config
-from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.small_lane import SmallLane, small_lane
 from tests.certificates import certified

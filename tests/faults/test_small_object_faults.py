@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.many import copy_many
+from s3_to_azure.engine.transfer import Outcome
+from s3_to_azure.engine.workshop import CopyTask
+from s3_to_azure.model.errors import (
     BlobLeased,
     ContainerNotFound,
     CredentialsRefused,
@@ -18,10 +21,7 @@ from s3_to_azure.engine.errors import (
     IntegrityError,
     ObjectNotFound,
 )
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.model import Condition
-from s3_to_azure.engine.transfer import Outcome
-from s3_to_azure.engine.workshop import CopyTask
+from s3_to_azure.model.objects import Condition
 from s3_to_azure.stores.small_lane import small_lane
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.faults.conftest import Clouds

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.model.errors import (
     ConnectionFailed,
     IntegrityError,
     ObjectNotFound,
@@ -16,8 +17,7 @@ from s3_to_azure.engine.errors import (
     TransientError,
     UnexpectedAnswer,
 )
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.transfer import copy_object
+from s3_to_azure.model.limits import MIB
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.faults.conftest import Clouds

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from s3_to_azure.engine.errors import ObjectArchived
-from s3_to_azure.engine.model import ListedObject, ObjectVersion
+from s3_to_azure.model.errors import ObjectArchived
+from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from tests.fakes.memory_source import MemoryBody, MemorySource
 
 

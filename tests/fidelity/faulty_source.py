@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
-from s3_to_azure.stores.ports import BodyReader, ObjectSource
+from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.ports import BodyReader, ObjectSource
 
 
 class FlippedBody:

@@ -11,20 +11,19 @@ from azure.storage.blob import ContainerClient
 from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.config import CopySettings, RetryBudget
-from s3_to_azure.engine.errors import SomeObjectsFailed
-from s3_to_azure.engine.fidelity import Fidelity, tags_from_azure
-from s3_to_azure.engine.limits import MIB
 from s3_to_azure.engine.manifest import write_manifest
-from s3_to_azure.engine.model import Receipt
-from s3_to_azure.engine.names import metadata_from_azure
 from s3_to_azure.engine.plan_files import read_plan_index
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.reconcile import reconcile
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.model.errors import SomeObjectsFailed
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.names import metadata_from_azure
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.ports import ObjectSource
+from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
 from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.ports import ObjectSource
 from tests.fakes.state_memory import MemoryState
 from tests.real_stores import azure_container, s3_source
 

@@ -13,11 +13,11 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.config import CopySettings
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.settings import CopySettings
 from tests.fidelity.uploads import some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source
 
@@ -32,7 +32,7 @@ NO_PROOF = {"memory_budget_bytes": 8 * MIB}
 COPY = """
 import json, os, sys, threading
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.config import CopySettings
+from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import CopyTask, Workshop
 from tests.real_stores import azure_container, s3_source

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.cli.main import main
-from s3_to_azure.engine.name_mapping import map_blob, unmap_blob
-from s3_to_azure.engine.names import blob_name, problem_with_blob
+from s3_to_azure.model.names import blob_name, map_blob, problem_with_blob, unmap_blob
 
 # Everything that is escaped, and what escapes are made of.
 tricky = st.text(alphabet="~./\\\n\x85AFaf052 é", max_size=12)

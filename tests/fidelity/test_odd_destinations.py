@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY, LocalAzure
-from s3_to_azure.engine.config import CopySettings, RetryBudget
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.transfer import Outcome, attempt
+from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.errors import (
     BlobImmutable,
     BlobIsArchived,
     EncryptionRefused,
@@ -21,10 +22,8 @@ from s3_to_azure.engine.errors import (
     TransferError,
     WrongBlobType,
 )
-from s3_to_azure.engine.fidelity import Fidelity
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.transfer import Outcome, attempt
-from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
 from tests.fakes.memory_source import MemorySource
 from tests.fidelity.recorded_azure import XML, Answer, recorded_azure
 from tests.real_stores import azure_container

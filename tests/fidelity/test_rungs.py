@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine import checksums, proof
-from s3_to_azure.engine.block_ids import StagedBlock
-from s3_to_azure.engine.blocks import Block, Layout, adopt, layout_for, usable
-from s3_to_azure.engine.checksums import CRC32, CRC32C, CRC64NVME, MD5, Algorithm
-from s3_to_azure.engine.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
-from s3_to_azure.engine.model import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.engine import proof
 from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung, choose, digest_stream
+from s3_to_azure.model import checksums
+from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, MD5, Algorithm
+from s3_to_azure.model.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.model.objects import Block, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.transfer.blocks import Layout, StagedBlock, adopt, carries, layout_for, second_digest, usable
 
 OBJECT = ObjectVersion("b", "k", "e", 0, datetime(2026, 1, 1, tzinfo=UTC))
 MARK = b"m" * 8
@@ -24,7 +24,7 @@ MARK = b"m" * 8
 def staged(data: bytes, block: Block, algorithm: Algorithm) -> StagedBlock:
     """Return the block as the pump stages it."""
     view = memoryview(data)[block.start : block.end]
-    second = checksums.second_digest(None if algorithm is CRC64NVME else algorithm, view)
+    second = second_digest(None if algorithm is CRC64NVME else algorithm, view)
     return StagedBlock(block.start, block.end, CRC64NVME.digest(view), second, MARK)
 
 
@@ -95,7 +95,7 @@ def test_adopts_other_block_sizes_along_the_parts() -> None:
     """Blocks that an earlier try staged with another block size bring it along; the parts' edges stay."""
     default = Layout(40 * MIB, 8 * MIB, (20 * MIB,))
     blocks = [
-        StagedBlock(start, start + 3 * MIB, 1, checksums.second_digest(CRC32C, memoryview(b"x")), MARK)
+        StagedBlock(start, start + 3 * MIB, 1, second_digest(CRC32C, memoryview(b"x")), MARK)
         for start in (0, 3 * MIB, 20 * MIB, 23 * MIB)
     ]
     adopted = adopt(default, blocks, budget_bytes=256 * MIB)
@@ -106,7 +106,7 @@ def test_adopts_other_block_sizes_along_the_parts() -> None:
 def test_blocks_of_the_plain_layout_count_where_they_fit() -> None:
     """Blocks staged for a checksum of the whole object count, unless they straddle two parts."""
     plain = Layout(32 * MIB, 8 * MIB)
-    second = checksums.second_digest(CRC32C, memoryview(b"x"))
+    second = second_digest(CRC32C, memoryview(b"x"))
     blocks = [StagedBlock(block.start, block.end, 1, second, MARK) for block in plain]
     assert (
         len(usable(adopt(Layout(32 * MIB, 8 * MIB, (16 * MIB,)), blocks, budget_bytes=MIB * 99), blocks, CRC32C)) == 4
@@ -189,6 +189,6 @@ def test_no_partwise_checksum(text: str) -> None:
 def test_md5_beside_tags() -> None:
     """A block that carries a CRC, or nothing, does not carry an MD5."""
     data = memoryview(b"123456789")
-    assert checksums.carries(StagedBlock(0, 9, 1, checksums.second_digest(MD5, data), MARK), MD5)
+    assert carries(StagedBlock(0, 9, 1, second_digest(MD5, data), MARK), MD5)
     for other in (CRC32, CRC32C, None):
-        assert not checksums.carries(StagedBlock(0, 9, 1, checksums.second_digest(other, data), MARK), MD5)
+        assert not carries(StagedBlock(0, 9, 1, second_digest(other, data), MARK), MD5)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.limits import MIB
 
 CUSTOMER_KEY = hashlib.sha256(b"a customer's key").digest()
 

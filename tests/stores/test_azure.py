@@ -8,11 +8,11 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
-from s3_to_azure.engine.checksums import CRC64NVME
-from s3_to_azure.engine.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, WrongUse
-from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, WrongUse
+from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
 from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock
 from tests.faults.faulty_proxy import Answer, FaultyProxy, Shorten
 from tests.real_stores import azure_container
 

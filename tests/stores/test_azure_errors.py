@@ -3,7 +3,7 @@
 import pytest
 from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 
-from s3_to_azure.engine import errors
+from s3_to_azure.model import errors
 from s3_to_azure.stores.azure_errors import azure_error, azure_errors
 
 CODES: list[tuple[int, str, type[errors.TransferError]]] = [

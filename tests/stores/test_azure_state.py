@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure
-from s3_to_azure.engine.errors import BadState, ContainerNotFound, ServerFailed, WrongUse
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.errors import BadState, ContainerNotFound, ServerFailed, WrongUse
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.stores.azure_client import service_client
 from s3_to_azure.stores.azure_state import AzureState, folder_name, id_of
 from s3_to_azure.stores.local_state import LocalState
-from s3_to_azure.stores.ports import StateFiles
 from s3_to_azure.stores.spooled_state import SpooledState
 from tests.fakes.state_memory import MemoryState
 
@@ -183,7 +183,7 @@ def test_a_request_that_fails_is_sent_again(
     """One bad answer in a long listing or file costs one request, not the run."""
     files = state_of()
     failures = [ServerFailed(service="Azure", status=500, code="InternalError", thing="x")] * 2
-    monkeypatch.setattr("s3_to_azure.engine.retries.Retrier._sleep", lambda *_: None)
+    monkeypatch.setattr("s3_to_azure.model.retry.Retrier._sleep", lambda *_: None)
     get_blob_client = files._client.get_blob_client
 
     def flaky(act: Callable[..., Any]) -> Callable[..., Any]:

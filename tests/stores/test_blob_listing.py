@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from s3_to_azure.engine.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedAnswer
-from s3_to_azure.engine.model import BlobState, ContentHeaders
+from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedAnswer
+from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure_answers import blob_state
 from s3_to_azure.stores.azure_client import service_client
 from s3_to_azure.stores.blob_listing import ask_page

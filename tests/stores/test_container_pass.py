@@ -12,8 +12,8 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.servers import LocalAzure
-from s3_to_azure.engine.errors import CredentialsRefused
-from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders
+from s3_to_azure.model.errors import CredentialsRefused
+from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
 from s3_to_azure.stores.container_pass import ContainerPass
 from tests.real_stores import azure_container
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from s3_to_azure.engine.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedAnswer
 from s3_to_azure.stores.http_connections import HttpConnections, connections
 from s3_to_azure.stores.requests_session import GuardedSession
 

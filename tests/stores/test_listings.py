@@ -8,9 +8,8 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.errors import ServerFailed
-from s3_to_azure.engine.listing import patiently
-from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.model.errors import ServerFailed
+from s3_to_azure.model.retry import Retrier, patiently
 from s3_to_azure.stores.azure_state import AzureState
 from tests.engine.nights import QUICK
 from tests.real_stores import azure_container, s3_source
@@ -62,6 +61,6 @@ def test_azure_goes_on_after_a_failed_page(
         monkeypatch.setattr(client, "list_blobs", lambda flaky=flaky, **given: flaky(results_per_page=2, **given))
     listed = patiently(destination.list("data/"), Retrier(QUICK, threading.Event()), "list")
     assert [blob.name for blob in listed] == [f"data/{name}" for name in NAMES]
-    monkeypatch.setattr("s3_to_azure.engine.retries.Retrier._sleep", lambda *_: None)
+    monkeypatch.setattr("s3_to_azure.model.retry.Retrier._sleep", lambda *_: None)
     assert list(state.names()) == NAMES
     destination.close()

@@ -12,7 +12,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from local_cloud.servers import LocalS3, rclone_s3
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.errors import (
     AccessError,
     ConnectionFailed,
     CredentialsRefused,
@@ -24,7 +24,7 @@ from s3_to_azure.engine.errors import (
     TransientError,
     UnexpectedAnswer,
 )
-from s3_to_azure.engine.model import ListedObject, ObjectVersion
+from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from s3_to_azure.stores.botocore_settings import botocore_config
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_signing import SigV4

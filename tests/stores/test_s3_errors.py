@@ -4,7 +4,7 @@ import botocore.exceptions
 import pytest
 from botocore.parsers import ResponseParserError
 
-from s3_to_azure.engine import errors
+from s3_to_azure.model import errors
 from s3_to_azure.stores.s3_errors import s3_error, s3_errors
 
 CODES: list[tuple[int, str, type[errors.TransferError]]] = [

@@ -13,8 +13,8 @@ from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.errors import TransientError, UnexpectedAnswer
-from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.model.errors import TransientError, UnexpectedAnswer
+from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.stores.s3_errors import s3_errors
 from s3_to_azure.stores.s3_listing import moment_of, objects_of, take_listings
 

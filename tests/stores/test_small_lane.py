@@ -18,8 +18,8 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from botocore.exceptions import CredentialRetrievalError
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.checksums import CRC64NVME
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import (
     ConditionNotMet,
     ConnectionFailed,
     ConnectionMissing,
@@ -32,10 +32,10 @@ from s3_to_azure.engine.errors import (
     TransferError,
     UnexpectedAnswer,
 )
-from s3_to_azure.engine.model import BlobContents, Condition, ContentHeaders, ListedObject
-from s3_to_azure.engine.names import metadata_from_azure, metadata_to_azure
+from s3_to_azure.model.names import metadata_from_azure, metadata_to_azure
+from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
+from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_options import ReadOptions
 from s3_to_azure.stores.small_lane import SmallLane, small_lane

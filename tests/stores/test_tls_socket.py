@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.limits import MIB
 from s3_to_azure.stores.http_connections import HttpConnections, _tls
 from s3_to_azure.stores.tls_socket import _PIECE_BYTES, TlsSocket
 from tests.certificates import HOST, certified

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.names import blob_name, check_bucket, check_container
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.names import blob_name, check_bucket, check_container
 
 
 @dataclass(frozen=True, slots=True)

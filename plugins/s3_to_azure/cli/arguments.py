@@ -7,9 +7,9 @@ from typing import Final, get_args
 
 from s3_to_azure import __version__
 from s3_to_azure.cli.commands import copy, keys_of, plan, verify
-from s3_to_azure.engine.checksums import INTEGRITY
-from s3_to_azure.engine.fidelity import Archived, Fidelity, OversizedMetadata, RestoreTier
-from s3_to_azure.engine.model import REFUSED_NAMES, Overwrite, RefusedNames
+from s3_to_azure.model.checksums import INTEGRITY
+from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
+from s3_to_azure.model.settings import Archived, Fidelity, OversizedMetadata, RestoreTier
 
 _DESCRIPTION: Final = """\
 Copy objects from AWS S3 to Azure Blob Storage: streamed, proven, resumable.

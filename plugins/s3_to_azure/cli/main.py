@@ -11,7 +11,7 @@ from types import FrameType
 
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.exit_status import FAILED, WRONG_USE
-from s3_to_azure.engine.errors import Cancelled, TransferError, WrongUse
+from s3_to_azure.model.errors import Cancelled, TransferError, WrongUse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

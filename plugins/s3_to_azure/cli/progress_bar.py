@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.engine.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Snapshot
 
 _BAR_EVERY_S: Final = 0.2
 _LINE_EVERY_S: Final = 10.0

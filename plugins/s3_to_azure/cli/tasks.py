@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Iterator
 
 from s3_to_azure.cli.addresses import Destination, Source
-from s3_to_azure.engine.listing import patiently
-from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.retry import patiently
 
 
 def tasks_of(

@@ -7,7 +7,7 @@ from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from azure.core.exceptions import AzureError
 
 from s3_to_azure.connections.lookup import ca_bundle, connection_of, proxies_for
-from s3_to_azure.engine.errors import ConnectionMissing
+from s3_to_azure.model.errors import ConnectionMissing
 from s3_to_azure.stores.azure_client import StreamingClient, service_client
 from s3_to_azure.stores.redaction import protect_logs, redact
 from s3_to_azure.stores.service_errors import AZURE

@@ -6,7 +6,7 @@ import requests.utils
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from s3_to_azure.engine.errors import ConnectionMissing
+from s3_to_azure.model.errors import ConnectionMissing
 
 
 def connection_of(conn_id: str, service: str, conn_type: str, hint: str) -> Connection:

@@ -8,10 +8,10 @@ from s3_to_azure.copying.lines import summary_line, which_try
 from s3_to_azure.copying.places import Places
 from s3_to_azure.engine.batch_run import copy_batch
 from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.model import Receipt
 from s3_to_azure.engine.workshop import Workshop
-from s3_to_azure.stores.ports import StateFiles
-from s3_to_azure.wording import size_text
+from s3_to_azure.model.formatting import size_text
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.ports import StateFiles
 
 log = logging.getLogger(__name__)
 

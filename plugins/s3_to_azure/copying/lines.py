@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from s3_to_azure.engine.model import Receipt
-from s3_to_azure.wording import count_text, duration_text, size_text
+from s3_to_azure.model.formatting import count_text, duration_text, size_text
+from s3_to_azure.model.objects import Receipt
 
 
 def summary_line(summary: Mapping[str, Any]) -> str:

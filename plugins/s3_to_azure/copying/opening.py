@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from s3_to_azure.connections.aws import s3_source
 from s3_to_azure.connections.azure import azure_service
 from s3_to_azure.copying.places import Places
-from s3_to_azure.engine.config import CopySettings
-from s3_to_azure.engine.names import check_bucket
 from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.model.names import check_bucket
+from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.small_lane import small_lane

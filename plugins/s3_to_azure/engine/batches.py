@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from s3_to_azure.engine.blocks import Block, Layout
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.limits import GIB, KIB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.engine.state_rows import Row
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.limits import GIB, KIB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.model.objects import Block
+from s3_to_azure.transfer.blocks import Layout
 
 MAX_TASKS: Final = 1_000  # Airflow maps 1,024 at most by default ([core] max_map_length)
 MAX_MEMBER_BYTES: Final = 512 * MIB

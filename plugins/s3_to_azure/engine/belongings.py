@@ -5,10 +5,10 @@ from datetime import UTC
 
 from s3_to_azure.engine import proof
 from s3_to_azure.engine.evidence import Evidence
-from s3_to_azure.engine.fidelity import joined_metadata, tags_to_azure
-from s3_to_azure.engine.model import BlobContents, ObjectVersion
-from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.model.objects import BlobContents, ObjectVersion
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import joined_metadata, tags_to_azure
 
 
 class Belongings:

@@ -4,17 +4,17 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from s3_to_azure.engine import blocks as cutting
-from s3_to_azure.engine import checksums, proof
-from s3_to_azure.engine.block_ids import StagedBlock, fingerprint, parse
-from s3_to_azure.engine.blocks import Block, Layout
+from s3_to_azure.engine import proof
 from s3_to_azure.engine.commit import Commit, commit
-from s3_to_azure.engine.errors import RereadDiffers
 from s3_to_azure.engine.evidence import MOST_READINGS
-from s3_to_azure.engine.model import Condition, ObjectVersion, Receipt
 from s3_to_azure.engine.object_copy import ObjectCopy
 from s3_to_azure.engine.pump import BlockRoute, damaged
-from s3_to_azure.wording import size_text
+from s3_to_azure.model import checksums
+from s3_to_azure.model.errors import RereadDiffers
+from s3_to_azure.model.formatting import size_text
+from s3_to_azure.model.objects import Block, Condition, ObjectVersion, Receipt
+from s3_to_azure.transfer import blocks as cutting
+from s3_to_azure.transfer.blocks import Layout, StagedBlock, fingerprint, parse
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.engine.errors import BudgetTooSmall, Cancelled
+from s3_to_azure.model.errors import BudgetTooSmall, Cancelled
 
 _CANCEL_POLL_S: Final = 0.2
 

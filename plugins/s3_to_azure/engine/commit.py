@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from s3_to_azure.engine.decisions import is_older_copy, replaces_newer
-from s3_to_azure.engine.errors import BlockListRefused, ConditionNotMet, DestinationConflict, TransientError
-from s3_to_azure.engine.model import BlobState, Condition, ObjectVersion
-from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.stores.ports import BlobDestination
+from s3_to_azure.model.decide import is_older_copy, replaces_newer
+from s3_to_azure.model.errors import BlockListRefused, ConditionNotMet, DestinationConflict, TransientError
+from s3_to_azure.model.objects import BlobState, Condition, ObjectVersion
+from s3_to_azure.model.ports import BlobDestination
+from s3_to_azure.model.retry import Retrier
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from s3_to_azure.engine import checksums, rungs
-from s3_to_azure.engine.block_ids import StagedBlock
-from s3_to_azure.engine.model import ObjectVersion, PartSizes
+from s3_to_azure.engine import rungs
 from s3_to_azure.engine.readback import read_back
-from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung
 from s3_to_azure.engine.workshop import Workshop
+from s3_to_azure.model import checksums
+from s3_to_azure.model.objects import ObjectVersion, PartSizes
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.transfer.blocks import StagedBlock
 
 # How often an object that must be read twice alike is read at most.
 MOST_READINGS: Final = 3

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
-from s3_to_azure.engine.model import BlobState
-from s3_to_azure.engine.names import STATE_FOLDER
+from s3_to_azure.model.names import STATE_FOLDER
+from s3_to_azure.model.objects import BlobState
 
 _OURS: Final = f"{STATE_FOLDER}/"
 # What a hierarchical namespace lists beside its files; nobody copied it, and nobody misses it.

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import groupby, islice
 from typing import Final, TextIO
 
-from s3_to_azure.engine.errors import (
+from s3_to_azure.model.errors import (
     AccessError,
     ConnectionFailed,
     CredentialsRefused,
@@ -23,10 +23,10 @@ from s3_to_azure.engine.errors import (
     ObjectNotFound,
     WrongUse,
 )
-from s3_to_azure.engine.limits import KIB, MAX_KEY_BYTES, MIB
-from s3_to_azure.engine.model import NO_ETAG, ListedObject, ObjectVersion
-from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.stores.ports import ObjectSource
+from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MIB
+from s3_to_azure.model.objects import NO_ETAG, ListedObject, ObjectVersion
+from s3_to_azure.model.ports import ObjectSource
+from s3_to_azure.model.retry import Retrier
 
 JSON_LINES: Final = ".jsonl"
 MISSING: Final = "missing_in_source: S3 holds no object of this key"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.engine.errors import Cancelled
+from s3_to_azure.model.errors import Cancelled
 
 _START: Final = 1
 _WINDOW_S: Final = 1.0

@@ -5,9 +5,9 @@ import time
 from datetime import UTC, datetime
 
 from s3_to_azure.engine import proof
-from s3_to_azure.engine.errors import TransientError
-from s3_to_azure.engine.model import ObjectVersion, Receipt, Status
 from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.errors import TransientError
+from s3_to_azure.model.objects import ObjectVersion, Receipt, Status
 
 
 class Ledger:

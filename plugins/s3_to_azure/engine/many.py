@@ -9,7 +9,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.small_objects import SmallObjects
+from s3_to_azure.engine.transfer import Outcome, attempt
+from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.errors import (
     Cancelled,
     NameRefused,
     SomeObjectsFailed,
@@ -17,9 +20,6 @@ from s3_to_azure.engine.errors import (
     TransferError,
     TransientError,
 )
-from s3_to_azure.engine.small_objects import SmallObjects
-from s3_to_azure.engine.transfer import Outcome, attempt
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 
 _POLL_S: Final = 0.1
 _STOP_GRACE_S: Final = 2.5

@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Final
 
-from s3_to_azure.engine.errors import ConditionNotMet
-from s3_to_azure.engine.model import BlobState, Condition, ObjectVersion
 from s3_to_azure.engine.object_copy import ObjectCopy
+from s3_to_azure.model.errors import ConditionNotMet
+from s3_to_azure.model.objects import BlobState, Condition, ObjectVersion
 
 # What the copy of the bytes recorded stays true, and is not proven anew.
 _OF_THE_BYTES: Final = ("s3_checksum", "s3_verified_by")

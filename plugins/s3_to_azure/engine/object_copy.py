@@ -5,8 +5,8 @@ from dataclasses import replace
 from s3_to_azure.engine.belongings import Belongings
 from s3_to_azure.engine.evidence import Evidence
 from s3_to_azure.engine.ledger import Ledger
-from s3_to_azure.engine.model import BlobState, ObjectVersion, Receipt
 from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.objects import BlobState, ObjectVersion, Receipt
 
 
 class ObjectCopy:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.blocks import block_bytes_for
-from s3_to_azure.engine.fidelity import Archived
-from s3_to_azure.wording import count_text
+from s3_to_azure.model.formatting import count_text
+from s3_to_azure.model.settings import Archived
+from s3_to_azure.transfer.blocks import block_bytes_for
 
 # What a listing shows of objects that cannot be read before somebody restores them.
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})

@@ -13,11 +13,11 @@ from s3_to_azure.engine.batches import (
     ranges,
     weight_of,
 )
-from s3_to_azure.engine.blocks import Layout
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.limits import MAX_OBJECT_BYTES
 from s3_to_azure.engine.plan_lines import ABSENT, EntryLine
 from s3_to_azure.engine.state_lines import LinesWriter, Member
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.limits import MAX_OBJECT_BYTES
+from s3_to_azure.transfer.blocks import Layout
 
 
 def write_batches(

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from s3_to_azure.engine.batches import MAX_TASKS, TOKEN, BatchDescriptor
-from s3_to_azure.engine.errors import BadState
-from s3_to_azure.engine.limits import MAX_KEY_BYTES, MIB
 from s3_to_azure.engine.manifest import ETAG
-from s3_to_azure.engine.names import blob_name
 from s3_to_azure.engine.plan_lines import LeftOut
 from s3_to_azure.engine.state_lines import typed_lines
 from s3_to_azure.engine.state_rows import Row
-from s3_to_azure.stores.ports import StateFiles
+from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.limits import MAX_KEY_BYTES, MIB
+from s3_to_azure.model.names import blob_name
+from s3_to_azure.model.ports import StateFiles
 
 PLAN_NAME: Final = "plan.json"
 _MOST_PLAN_BYTES: Final = 4 * MIB

@@ -6,13 +6,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from s3_to_azure.engine.blocks import Block
-from s3_to_azure.engine.errors import BadState
-from s3_to_azure.engine.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MIB
 from s3_to_azure.engine.manifest import ETAG, ObjectLine, check_line
-from s3_to_azure.engine.model import BlobState, Condition, ListedObject
 from s3_to_azure.engine.state_lines import ETagText, Size, typed_lines
-from s3_to_azure.engine.values import value
+from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MIB
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, value
 
 ABSENT: Final = ""
 _NO_BLOB: Final = Condition(None)

@@ -10,16 +10,9 @@ import secrets
 import threading
 from collections.abc import Iterator
 
-from s3_to_azure.engine import blocks
 from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.block_ids import fingerprint, parse
-from s3_to_azure.engine.blocks import Layout
-from s3_to_azure.engine.config import RetryBudget
 from s3_to_azure.engine.joining import Join
-from s3_to_azure.engine.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
-from s3_to_azure.engine.listing import patiently
 from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
-from s3_to_azure.engine.model import ListedObject
 from s3_to_azure.engine.plan import Plan, Requests
 from s3_to_azure.engine.plan_batches import descriptor_of, with_known_absence, write_batches
 from s3_to_azure.engine.plan_decisions import Survey
@@ -32,9 +25,14 @@ from s3_to_azure.engine.plan_files import (
 )
 from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, read_entries
 from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.retries import Retrier
 from s3_to_azure.engine.state_lines import LinesWriter, Member
-from s3_to_azure.stores.ports import BlobDestination, StateFiles
+from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
+from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.ports import BlobDestination, StateFiles
+from s3_to_azure.model.retry import Retrier, patiently
+from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.transfer import blocks
+from s3_to_azure.transfer.blocks import Layout, fingerprint, parse
 
 __all__ = ["PlanSettings", "make_plan"]
 

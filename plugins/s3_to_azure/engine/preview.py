@@ -4,8 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from s3_to_azure.engine import prices
-from s3_to_azure.engine.errors import WrongUse
 from s3_to_azure.engine.plan import Plan
+from s3_to_azure.model.errors import WrongUse
 
 
 def preview(plan: Plan, *, rate_bytes_s: float) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-from s3_to_azure.engine import blocks as cutting
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.block_ids import StagedBlock
-from s3_to_azure.engine.blocks import Layout
-from s3_to_azure.engine.errors import IntegrityError
-from s3_to_azure.engine.model import ObjectVersion
+from s3_to_azure.model import checksums
+from s3_to_azure.model.errors import IntegrityError
+from s3_to_azure.model.objects import ObjectVersion
+from s3_to_azure.transfer import blocks as cutting
+from s3_to_azure.transfer.blocks import Layout, StagedBlock, fold, fold_parts
 
 
 def folded(version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock]) -> int:
@@ -26,8 +25,8 @@ def folded(version: ObjectVersion, layout: Layout, held: dict[int, StagedBlock])
         return 0
     algorithm = checksums.ALGORITHMS[stored.algorithm]
     if stored.parts:
-        return checksums.fold_parts(chain, algorithm, layout.edges, stored.parts)
-    return checksums.fold(chain, algorithm)
+        return fold_parts(chain, algorithm, layout.edges, stored.parts)
+    return fold(chain, algorithm)
 
 
 def fits(version: ObjectVersion, actual: int) -> bool:

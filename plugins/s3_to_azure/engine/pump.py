@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from s3_to_azure.engine.block_ids import StagedBlock, fingerprint
-from s3_to_azure.engine.blocks import Block
 from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.checksums import CRC64NVME, Algorithm, second_digest
-from s3_to_azure.engine.errors import Cancelled, ConnectionFailed, TransientError
 from s3_to_azure.engine.lanes import Climb, Lanes
-from s3_to_azure.engine.model import ObjectVersion
-from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
+from s3_to_azure.model.checksums import CRC64NVME, Algorithm
+from s3_to_azure.model.errors import Cancelled, ConnectionFailed, TransientError
+from s3_to_azure.model.objects import Block, ObjectVersion
+from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 
 # A read asks for this much at a time: small enough that a stop is noticed at once and that an HTTP client's own copy
 # of a piece does not count against the budget.

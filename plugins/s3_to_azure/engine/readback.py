@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Final
 
-from s3_to_azure.engine.block_ids import StagedBlock
 from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.checksums import CRC64NVME
-from s3_to_azure.engine.errors import ReadbackDiffers
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.retries import Retrier
-from s3_to_azure.stores.ports import BlobDestination
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import ReadbackDiffers
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.ports import BlobDestination
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.transfer.blocks import StagedBlock
 
 _PIECE_BYTES: Final = 4 * MIB
 

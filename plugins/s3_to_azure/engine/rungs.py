@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final
 
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.blocks import Layout, layout_for
-from s3_to_azure.engine.checksums import ALGORITHMS, CRC64NVME, MD5, Algorithm
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model import checksums
+from s3_to_azure.model.checksums import ALGORITHMS, CRC64NVME, MD5, Algorithm
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.transfer.blocks import Layout, layout_for
 
 # An MD5 needs the whole object, or the whole part, in memory at once.
 MAX_MD5_BLOCK_BYTES: Final = 64 * MIB

@@ -2,19 +2,19 @@
 
 import logging
 
-from s3_to_azure.engine import checksums, proof
+from s3_to_azure.engine import proof
 from s3_to_azure.engine.block_copy import BlockCopy
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock, fingerprint
-from s3_to_azure.engine.blocks import Layout
 from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit
-from s3_to_azure.engine.errors import RereadDiffers
 from s3_to_azure.engine.evidence import MOST_READINGS
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import Condition, ObjectVersion, Receipt
 from s3_to_azure.engine.object_copy import ObjectCopy
 from s3_to_azure.engine.pump import fill
 from s3_to_azure.engine.rungs import Rung
-from s3_to_azure.stores.ports import BodyReader
+from s3_to_azure.model import checksums
+from s3_to_azure.model.errors import RereadDiffers
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Condition, ObjectVersion, Receipt
+from s3_to_azure.model.ports import BodyReader
+from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock, fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from s3_to_azure.engine import checksums, proof
+from s3_to_azure.engine import proof
 from s3_to_azure.engine.belongings import Belongings
-from s3_to_azure.engine.checksums import CRC64NVME, READBACK, REREAD
-from s3_to_azure.engine.errors import (
+from s3_to_azure.engine.evidence import Evidence
+from s3_to_azure.engine.lanes import Climb
+from s3_to_azure.engine.ledger import Ledger
+from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model import checksums
+from s3_to_azure.model.checksums import CRC64NVME, READBACK, REREAD
+from s3_to_azure.model.errors import (
     ConditionNotMet,
     NameRefused,
     ObjectArchived,
@@ -24,14 +29,10 @@ from s3_to_azure.engine.errors import (
     Throttled,
     TransferError,
 )
-from s3_to_azure.engine.evidence import Evidence
-from s3_to_azure.engine.lanes import Climb
-from s3_to_azure.engine.ledger import Ledger
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.model import ObjectVersion, Receipt
-from s3_to_azure.engine.names import is_folder_marker
-from s3_to_azure.engine.workshop import CopyTask, Workshop
-from s3_to_azure.stores.ports import Fetched, HandedBack, SmallObjectLane, Stored
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.names import is_folder_marker
+from s3_to_azure.model.objects import ObjectVersion, Receipt
+from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectLane, Stored
 
 # Up to here a request's own cost outweighs that of moving its bytes.
 SMALL_BYTES: Final = 1 * MIB

@@ -14,9 +14,9 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.engine.errors import BadState
-from s3_to_azure.engine.limits import KIB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
-from s3_to_azure.stores.ports import StateWriter
+from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.model.ports import StateWriter
 
 # A key of 1,024 bytes is at most 6,144 characters as JSON; a receipt holds two of such names and a sentence about it.
 MAX_LINE_BYTES: Final = 64 * KIB

@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from typing import Final
 
-from s3_to_azure.engine.errors import BadState
+from s3_to_azure.model.errors import BadState
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from s3_to_azure.engine.errors import Cancelled
+from s3_to_azure.model.errors import Cancelled
 
 T = TypeVar("T")
 

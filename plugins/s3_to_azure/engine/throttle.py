@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.engine.errors import Cancelled, Throttled
-from s3_to_azure.engine.model import (
+from s3_to_azure.model.errors import Cancelled, Throttled
+from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
     Condition,
@@ -17,7 +17,7 @@ from s3_to_azure.engine.model import (
     ObjectVersion,
     PartSizes,
 )
-from s3_to_azure.stores.ports import BlobDestination, BodyReader, ObjectSource
+from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 
 _POLL_S: Final = 0.1
 _BACKOFF_S: Final = 1.0

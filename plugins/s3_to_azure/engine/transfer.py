@@ -3,17 +3,17 @@
 import logging
 from dataclasses import dataclass, replace
 
-from s3_to_azure.engine import blocks as cutting
 from s3_to_azure.engine.block_copy import BlockCopy, PartsLookedUp
-from s3_to_azure.engine.decisions import Decision, decide
-from s3_to_azure.engine.errors import Cancelled, ObjectArchived, SourceChanged, TransferError, WrongBlobType
 from s3_to_azure.engine.metadata_update import update_metadata
-from s3_to_azure.engine.model import BlobState, Condition, ListedObject, ObjectVersion, Receipt
-from s3_to_azure.engine.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.engine.object_copy import ObjectCopy
 from s3_to_azure.engine.single_put import copy_empty, copy_whole
 from s3_to_azure.engine.stopping import run_stoppable
 from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.model.decide import Decision, decide
+from s3_to_azure.model.errors import Cancelled, ObjectArchived, SourceChanged, TransferError, WrongBlobType
+from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
+from s3_to_azure.model.objects import BlobState, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.transfer import blocks as cutting
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline import PipelineRequest
 from azure.storage.blob import BlobBlock, BlobClient
 
-from s3_to_azure.engine.checksums import to_azure
-from s3_to_azure.engine.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
-from s3_to_azure.engine.model import BlobContents, BlobState, Condition, ListedBlock
-from s3_to_azure.engine.names import check_blob, check_container
+from s3_to_azure.model.checksums import to_azure
+from s3_to_azure.model.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
+from s3_to_azure.model.names import check_blob, check_container
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
 from s3_to_azure.stores.azure_answers import blob_state, decoded_id, unquoted
 from s3_to_azure.stores.azure_client import StreamingClient
 from s3_to_azure.stores.azure_errors import azure_error, azure_errors

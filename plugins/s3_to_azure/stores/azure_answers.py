@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from azure.storage.blob import BlobProperties
 
-from s3_to_azure.engine.model import BlobState, ContentHeaders
+from s3_to_azure.model.objects import BlobState, ContentHeaders
 
 
 def blob_state(properties: BlobProperties) -> BlobState:

@@ -3,7 +3,7 @@
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 
-from s3_to_azure.engine.limits import MAX_BLOCK_BYTES
+from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.block_writer import BlockWriter
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
 

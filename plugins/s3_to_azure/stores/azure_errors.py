@@ -9,7 +9,7 @@ import requests
 import urllib3
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
-from s3_to_azure.engine import errors
+from s3_to_azure.model import errors
 from s3_to_azure.stores.redaction import redact
 from s3_to_azure.stores.service_errors import AZURE, THROTTLES, network_error, seconds_of, unexpected_answer
 

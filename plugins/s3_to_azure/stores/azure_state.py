@@ -12,12 +12,12 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 
-from s3_to_azure.engine.checksums import CRC64NVME, to_azure
-from s3_to_azure.engine.config import RetryBudget
-from s3_to_azure.engine.errors import BadState, ConditionNotMet, WrongUse
-from s3_to_azure.engine.limits import MIB
-from s3_to_azure.engine.names import STATE_FOLDER, check_blob, check_container
-from s3_to_azure.engine.retries import Retrier
+from s3_to_azure.model.checksums import CRC64NVME, to_azure
+from s3_to_azure.model.errors import BadState, ConditionNotMet, WrongUse
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.names import STATE_FOLDER, check_blob, check_container
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.azure_errors import azure_errors
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs

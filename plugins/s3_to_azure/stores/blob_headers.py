@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from s3_to_azure.engine.model import BlobContents, Condition
+from s3_to_azure.model.objects import BlobContents, Condition
 
 
 def put_blob_headers(contents: BlobContents, condition: Condition) -> dict[str, str]:

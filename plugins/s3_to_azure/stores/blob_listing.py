@@ -13,8 +13,8 @@ from azure.core.exceptions import DecodeError
 from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import ContainerClient
 
-from s3_to_azure.engine.errors import UnexpectedAnswer
-from s3_to_azure.engine.model import BlobState, ContentHeaders
+from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure_answers import told_type, unquoted
 from s3_to_azure.stores.azure_errors import azure_errors
 from s3_to_azure.stores.service_errors import AZURE

@@ -6,7 +6,7 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.storage.blob import ContentSettings, StandardBlobTier
 
-from s3_to_azure.engine.model import BlobContents, Condition
+from s3_to_azure.model.objects import BlobContents, Condition
 
 
 def conditions(condition: Condition) -> Mapping[str, Any]:

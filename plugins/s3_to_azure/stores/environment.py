@@ -10,7 +10,7 @@ import requests.utils
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
 
-from s3_to_azure.engine.errors import ConnectionMissing, WrongUse
+from s3_to_azure.model.errors import ConnectionMissing, WrongUse
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.azure_client import service_client
 from s3_to_azure.stores.botocore_settings import botocore_config

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import certifi
 
-from s3_to_azure.engine.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedAnswer
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession
 from s3_to_azure.stores.tls_socket import TlsSocket
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from s3_to_azure.engine.errors import BadState
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.limits import MIB
 
 _PIECE_BYTES: Final = 1 * MIB
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from s3_to_azure.engine.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedAnswer
 
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 60.0

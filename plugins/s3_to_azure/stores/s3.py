@@ -10,16 +10,10 @@ from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import ClientError
 
-from s3_to_azure.engine.errors import (
-    CredentialsRefused,
-    ObjectNotFound,
-    TransferError,
-    UnexpectedAnswer,
-    WrongUse,
-)
-from s3_to_azure.engine.limits import LISTING_PAGE_KEYS
-from s3_to_azure.engine.model import ListedObject, ObjectVersion, PartSizes
-from s3_to_azure.engine.names import check_key
+from s3_to_azure.model.errors import CredentialsRefused, ObjectNotFound, TransferError, UnexpectedAnswer, WrongUse
+from s3_to_azure.model.limits import LISTING_PAGE_KEYS
+from s3_to_azure.model.names import check_key
+from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http_connections import HttpConnections, connections
 from s3_to_azure.stores.pages import Pages
 from s3_to_azure.stores.redaction import protect_logs

@@ -8,9 +8,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
-from s3_to_azure.engine import checksums
-from s3_to_azure.engine.errors import ConnectionFailed, SourceChanged, TransferError, UnexpectedAnswer
-from s3_to_azure.engine.model import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
+from s3_to_azure.model import checksums
+from s3_to_azure.model.errors import ConnectionFailed, SourceChanged, TransferError, UnexpectedAnswer
+from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
 from s3_to_azure.stores.s3_errors import s3_error, s3_errors
 from s3_to_azure.stores.service_errors import S3
 

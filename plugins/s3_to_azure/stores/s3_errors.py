@@ -10,7 +10,7 @@ import urllib3
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 
-from s3_to_azure.engine import errors
+from s3_to_azure.model import errors
 from s3_to_azure.stores.redaction import redact
 from s3_to_azure.stores.service_errors import S3, THROTTLES, network_error, seconds_of, unexpected_answer
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 
 from botocore.utils import parse_timestamp
 
-from s3_to_azure.engine.errors import UnexpectedAnswer
-from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.stores.service_errors import S3
 
 _DOCUMENT: Final = "ListBucketResult"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from s3_to_azure.engine.errors import WrongUse
+from s3_to_azure.model.errors import WrongUse
 
 _CUSTOMER: Final = "x-amz-server-side-encryption-customer"
 _KEY_BYTES: Final = 32

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from s3_to_azure.engine.errors import PermanentError, SourceChanged
-from s3_to_azure.engine.limits import MAX_PARTS
-from s3_to_azure.engine.model import ObjectVersion, PartSizes
+from s3_to_azure.model.errors import PermanentError, SourceChanged
+from s3_to_azure.model.limits import MAX_PARTS
+from s3_to_azure.model.objects import ObjectVersion, PartSizes
 from s3_to_azure.stores.s3_errors import s3_errors
 
 _PAGE_PARTS: Final = 1_000

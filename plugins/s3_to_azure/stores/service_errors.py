@@ -3,7 +3,7 @@
 import ssl
 from typing import Final
 
-from s3_to_azure.engine import errors
+from s3_to_azure.model import errors
 from s3_to_azure.stores.redaction import redact
 
 S3: Final = "S3"

@@ -14,11 +14,11 @@ from typing import Any, Final
 import certifi
 import pycurl
 
-from s3_to_azure.engine.errors import ConnectionFailed, TransferError, UnexpectedAnswer
-from s3_to_azure.engine.model import BlobContents, Condition, ListedObject
+from s3_to_azure.model.errors import ConnectionFailed, TransferError, UnexpectedAnswer
+from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
+from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure import AzureContainer
 from s3_to_azure.stores.http_connections import HttpConnections
-from s3_to_azure.stores.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 from s3_to_azure.stores.s3 import S3Source
 from s3_to_azure.stores.s3_answers import whole_object

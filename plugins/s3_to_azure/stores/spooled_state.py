@@ -8,8 +8,8 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import Final, Self
 
-from s3_to_azure.engine.errors import BadState
-from s3_to_azure.engine.limits import MIB
+from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.limits import MIB
 from s3_to_azure.stores.local_state import LocalStateWriter
 
 _PIECE_BYTES: Final = 1 * MIB

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from s3_to_azure.engine.errors import TransferError
-from s3_to_azure.engine.model import (
+from s3_to_azure.model.errors import TransferError
+from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
     Condition,

@@ -7,8 +7,8 @@ from datetime import datetime
 from fnmatch import translate
 from functools import cached_property
 
-from s3_to_azure.engine.errors import WrongUse
-from s3_to_azure.engine.model import ListedObject
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.objects import ListedObject
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, TypeVar
 
 import tenacity
 
-from s3_to_azure.engine.config import RetryBudget
-from s3_to_azure.engine.errors import Cancelled, Throttled, TransientError
+from s3_to_azure.model.errors import Cancelled, Throttled, TransientError
+from s3_to_azure.model.settings import RetryBudget
 
 T = TypeVar("T")
 _LONGEST_WISH_S: Final = 120.0
@@ -110,3 +110,32 @@ class Retrier:
         )
         if self._on_retry and isinstance(error, TransientError):
             self._on_retry(error)
+
+
+def patiently(items: Iterable[T], retrier: Retrier, what: str) -> Iterator[T]:
+    """Yield the items; where the next one fails for now, ask again within the budget of one request.
+
+    Args:
+        items: A listing of a store, which goes on after an error. A generator cannot: its error is raised at once.
+        retrier: Tries and waits.
+        what: The act, for the log: "list 'a/b'".
+    """
+    listing = iter(items)
+    if isinstance(listing, Generator):
+        yield from listing
+        return
+    end = object()
+
+    def draw() -> T | object:
+        return next(listing, end)
+
+    while True:
+        try:
+            # The retry loop costs as much as an item: only what failed goes through it.
+            item = next(listing, end)
+        except TransientError as error:
+            retrier.pause(1, error)
+            item = retrier.call(what, draw)
+        if item is end:
+            return
+        yield item  # type: ignore[misc]  # all but the end are items

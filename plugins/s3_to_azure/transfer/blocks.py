@@ -1,5 +1,9 @@
-"""How an object is cut into blocks: a pure function of its size, unless blocks are staged already."""
+"""How an object is cut into blocks, what a block's id says, and how block digests fold into the object's."""
 
+import base64
+import binascii
+import hashlib
+import json
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,25 +11,88 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from s3_to_azure.engine.block_ids import StagedBlock
-from s3_to_azure.engine.checksums import Algorithm, carries
-from s3_to_azure.engine.errors import BudgetTooSmall, WrongUse
-from s3_to_azure.engine.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.model.checksums import CRC64NVME, LADDER, MD5, Algorithm, over_parts
+from s3_to_azure.model.errors import BudgetTooSmall, WrongUse
+from s3_to_azure.model.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.model.objects import Block, ListedBlock, ListedObject, ObjectVersion
 
-_BASE_BLOCK_BYTES: Final = 8 * MIB
+FORMAT_VERSION: Final = 1
+ID_CHARACTERS: Final = 52
+_BYTES: Final = 39
+NO_SECOND: Final = bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """The byte range ``[start, end)`` of an object."""
+class StagedBlock:
+    """A block that Azure holds: bytes ``[start, end)`` of the object, with their digests.
+
+    Attributes:
+        second: The digest of another algorithm that the proof needs (``checksums.second_digest``), or 16 zeros.
+    """
 
     start: int
     end: int
+    crc64: int
+    second: bytes
+    fingerprint: bytes
 
     @property
     def size_bytes(self) -> int:
         """Length in bytes."""
         return self.end - self.start
+
+    @property
+    def block_id(self) -> str:
+        """The id under which Azure holds it: 52 ASCII characters, before the service's own base64."""
+        packed = b"".join(
+            (
+                FORMAT_VERSION.to_bytes(1, "big"),
+                self.fingerprint,
+                self.start.to_bytes(6, "big"),
+                self.crc64.to_bytes(8, "big"),
+                self.second,
+            )
+        )
+        return base64.urlsafe_b64encode(packed).decode("ascii")
+
+
+def fingerprint(version: ObjectVersion | ListedObject) -> bytes:
+    """Return the 8 bytes that name one source version.
+
+    Made from bucket, key, ETag and size only: no setting may change it, or staged terabytes would be orphaned.
+    """
+    identity = json.dumps([version.bucket, version.key, version.etag, version.size_bytes], ensure_ascii=True)
+    return hashlib.sha256(identity.encode("ascii")).digest()[:8]
+
+
+def parse(listed: ListedBlock, of: bytes) -> StagedBlock | None:
+    """Read a listed block's id; None where it is not ours or belongs to another source version.
+
+    Args:
+        listed: The block as Get Block List shows it.
+        of: The fingerprint that it must carry.
+    """
+    if len(listed.block_id) != ID_CHARACTERS:
+        return None
+    try:
+        packed = base64.b64decode(listed.block_id, altchars=b"-_", validate=True)
+    except binascii.Error:
+        return None
+    if len(packed) != _BYTES or packed[0] != FORMAT_VERSION or packed[1:9] != of or listed.size_bytes <= 0:
+        return None
+    start = int.from_bytes(packed[9:15], "big")
+    block = StagedBlock(
+        start=start,
+        end=start + listed.size_bytes,
+        crc64=int.from_bytes(packed[15:23], "big"),
+        second=packed[23:39],
+        fingerprint=of,
+    )
+    # Another spelling of the same bytes (``+`` for ``-``) is another id to Azure: a commit could never name it.
+    return block if block.block_id.encode("ascii") == listed.block_id else None
+
+
+_BASE_BLOCK_BYTES: Final = 8 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +250,68 @@ def in_order(layout: Layout, held: dict[int, StagedBlock]) -> Sequence[StagedBlo
     chain = [held.get(block.start) for block in layout]
     complete = [block for block in chain if block is not None]
     return complete if len(complete) == len(chain) else None
+
+
+_TAG_BYTES: Final = 8
+
+
+def second_digest(algorithm: Algorithm | None, data: memoryview) -> bytes:
+    """Return the id's second digest of a block: 16 bytes, zeros where the proof needs none beside the CRC64.
+
+    A CRC32 or CRC32C is written as its name in 8 bytes and its value in 8, so that one is never read as the other
+    and a value of zero is not read as absent. An MD5 fills all 16.
+    """
+    if algorithm is None:
+        return NO_SECOND
+    if algorithm is MD5:
+        return algorithm.digest(data).to_bytes(MD5.width_bytes, "big")
+    return algorithm.name.encode("ascii").ljust(_TAG_BYTES, b"\0") + algorithm.digest(data).to_bytes(8, "big")
+
+
+def carries(block: StagedBlock, second: Algorithm | None) -> bool:
+    """Say whether the block's id holds the second digest that the proof needs."""
+    if second is MD5:
+        # A tag and an MD5 are alike once in 2**64 blocks; such a block is read again.
+        return block.second != NO_SECOND and not any(carries(block, other) for other in LADDER)
+    return second is None or block.second[:_TAG_BYTES] == second.name.encode("ascii").ljust(_TAG_BYTES, b"\0")
+
+
+def fold(blocks: Iterable[StagedBlock], algorithm: Algorithm) -> int:
+    """Combine the digests of contiguous blocks, in offset order, into that of all their bytes.
+
+    Args:
+        blocks: Blocks without gap or overlap, sorted by start; each carries the algorithm's digest. For an algorithm
+            that cannot be combined: one block, or none.
+        algorithm: Which digest to combine.
+    """
+    value = algorithm.digest(memoryview(b""))
+    for number, block in enumerate(blocks):
+        part = _digest_of(block, algorithm)
+        if algorithm.combine is not None:
+            value = algorithm.combine(value, part, block.size_bytes)
+        elif number:
+            raise AssertionError(f"{algorithm.name} of several blocks cannot be combined")
+        else:
+            value = part
+    return value
+
+
+def fold_parts(blocks: Iterable[StagedBlock], algorithm: Algorithm, edges: Sequence[int], parts: int) -> int:
+    """Combine the digests of contiguous blocks into a composite checksum: over the checksums of the parts.
+
+    Args:
+        blocks: As for ``fold``; none straddles an edge.
+        algorithm: Of the parts and of the whole.
+        edges: Where one part ends and the next begins.
+        parts: How many parts there are; one that is empty has no block.
+    """
+    by_part: list[list[StagedBlock]] = [[] for _ in range(parts)]
+    for block in blocks:
+        by_part[bisect_right(edges, block.start)].append(block)
+    return over_parts((fold(part, algorithm) for part in by_part), algorithm)
+
+
+def _digest_of(block: StagedBlock, algorithm: Algorithm) -> int:
+    if algorithm is CRC64NVME:
+        return block.crc64
+    return int.from_bytes(block.second if algorithm is MD5 else block.second[_TAG_BYTES:], "big")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from s3_to_azure.engine.model import BlobState, ListedObject, ObjectVersion, Overwrite
+from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion, Overwrite
 
 BLOCK_BLOB = "BlockBlob"
 

@@ -10,17 +10,15 @@ the proof needs one block for the object, or one for each part.
 import base64
 import hashlib
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from awscrt import checksums as crt
 
-from s3_to_azure.engine.block_ids import NO_SECOND, StagedBlock
-from s3_to_azure.engine.errors import IntegrityUnavailable
-from s3_to_azure.engine.limits import MAX_PARTS
-from s3_to_azure.engine.model import SourceChecksum
+from s3_to_azure.model.errors import IntegrityUnavailable
+from s3_to_azure.model.limits import MAX_PARTS
+from s3_to_azure.model.objects import SourceChecksum
 
 TRANSPORT: Final = "transport"
 REREAD: Final = "reread"
@@ -71,22 +69,7 @@ RUNGS: Final = (
 """The verification ladder, strongest first; ``transport`` is its floor."""
 INTEGRITY: Final = ("auto", *RUNGS, READBACK)
 """What a user can ask for: a rung is the weakest to accept; ``readback`` is ``auto``, and Azure's blob read back."""
-
-_TAG_BYTES: Final = 8
 _ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
-
-
-def second_digest(algorithm: Algorithm | None, data: memoryview) -> bytes:
-    """Return the id's second digest of a block: 16 bytes, zeros where the proof needs none beside the CRC64.
-
-    A CRC32 or CRC32C is written as its name in 8 bytes and its value in 8, so that one is never read as the other
-    and a value of zero is not read as absent. An MD5 fills all 16.
-    """
-    if algorithm is None:
-        return NO_SECOND
-    if algorithm is MD5:
-        return algorithm.digest(data).to_bytes(MD5.width_bytes, "big")
-    return algorithm.name.encode("ascii").ljust(_TAG_BYTES, b"\0") + algorithm.digest(data).to_bytes(8, "big")
 
 
 def second_of(checksum: SourceChecksum | None) -> Algorithm | None:
@@ -96,59 +79,10 @@ def second_of(checksum: SourceChecksum | None) -> Algorithm | None:
     return ALGORITHMS[checksum.algorithm]
 
 
-def carries(block: StagedBlock, second: Algorithm | None) -> bool:
-    """Say whether the block's id holds the second digest that the proof needs."""
-    if second is MD5:
-        # A tag and an MD5 are alike once in 2**64 blocks; such a block is read again.
-        return block.second != NO_SECOND and not any(carries(block, other) for other in LADDER)
-    return second is None or block.second[:_TAG_BYTES] == second.name.encode("ascii").ljust(_TAG_BYTES, b"\0")
-
-
-def fold(blocks: Iterable[StagedBlock], algorithm: Algorithm) -> int:
-    """Combine the digests of contiguous blocks, in offset order, into that of all their bytes.
-
-    Args:
-        blocks: Blocks without gap or overlap, sorted by start; each carries the algorithm's digest. For an algorithm
-            that cannot be combined: one block, or none.
-        algorithm: Which digest to combine.
-    """
-    value = algorithm.digest(memoryview(b""))
-    for number, block in enumerate(blocks):
-        part = _digest_of(block, algorithm)
-        if algorithm.combine is not None:
-            value = algorithm.combine(value, part, block.size_bytes)
-        elif number:
-            raise AssertionError(f"{algorithm.name} of several blocks cannot be combined")
-        else:
-            value = part
-    return value
-
-
-def fold_parts(blocks: Iterable[StagedBlock], algorithm: Algorithm, edges: Sequence[int], parts: int) -> int:
-    """Combine the digests of contiguous blocks into a composite checksum: over the checksums of the parts.
-
-    Args:
-        blocks: As for ``fold``; none straddles an edge.
-        algorithm: Of the parts and of the whole.
-        edges: Where one part ends and the next begins.
-        parts: How many parts there are; one that is empty has no block.
-    """
-    by_part: list[list[StagedBlock]] = [[] for _ in range(parts)]
-    for block in blocks:
-        by_part[bisect_right(edges, block.start)].append(block)
-    return over_parts((fold(part, algorithm) for part in by_part), algorithm)
-
-
 def over_parts(values: Iterable[int], algorithm: Algorithm) -> int:
     """Return the composite checksum of parts with these checksums."""
     joined = b"".join(value.to_bytes(algorithm.width_bytes, "big") for value in values)
     return algorithm.digest(memoryview(joined))
-
-
-def _digest_of(block: StagedBlock, algorithm: Algorithm) -> int:
-    if algorithm is CRC64NVME:
-        return block.crc64
-    return int.from_bytes(block.second if algorithm is MD5 else block.second[_TAG_BYTES:], "big")
 
 
 def proven_by(checksum: SourceChecksum | None) -> str:

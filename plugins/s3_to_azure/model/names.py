@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
-from s3_to_azure.engine.errors import NameRefused, WrongUse
-from s3_to_azure.engine.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
-from s3_to_azure.engine.model import ListedObject
-from s3_to_azure.engine.name_mapping import map_blob
+from s3_to_azure.model.errors import NameRefused, WrongUse
+from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
+from s3_to_azure.model.objects import ListedObject
 
 STATE_FOLDER: Final = "_s3_to_azure"
 """Where runs keep their state, in whichever container; no object is copied below it, and no listing counts it."""
@@ -162,3 +161,23 @@ def _value_to_azure(value: str) -> str:
     before = len(value) - len(value.lstrip(" ")) if inner else len(value)
     after = len(value) - len(value.rstrip(" ")) if inner else 0
     return "%20" * before + quote(inner, safe=_VISIBLE) + "%20" * after
+
+
+_MAPPED_CHARACTERS: Final = re.compile(
+    r"[\\\x00-\x1f\x7f-\x9f]"  # what Azure turns into something else, or refuses
+    r"|\.(?=/|\Z)"
+    r"|(?<=.)/\Z"
+    r"|~(?=[0-9A-F]{2})",
+    re.DOTALL,
+)
+_MAPPED_ESCAPE: Final = re.compile(r"~([0-9A-F]{2})")
+
+
+def map_blob(name: str) -> str:
+    """Return the blob name for a name; the same name where nothing needs to be escaped."""
+    return _MAPPED_CHARACTERS.sub(lambda match: f"~{ord(match[0]):02X}", name)
+
+
+def unmap_blob(blob: str) -> str:
+    """Undo ``map_blob``."""
+    return _MAPPED_ESCAPE.sub(lambda match: chr(int(match[1], 16)), blob)

@@ -1,0 +1,1 @@
+"""Values, errors, settings, ports and pure decisions: no I/O, no SDK, nothing else of this package."""

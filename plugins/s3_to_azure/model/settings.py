@@ -1,0 +1,277 @@
+"""The engine's settings, with their memory and retry bounds as formulas.
+
+Memory: a block is in memory before it is sent, so a task holds at most ``memory_budget_bytes`` of object data
+(blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight, and, under
+TLS, less than 1 MiB for each connection (``stores/tls_socket.py``).
+
+Retries: a request is tried at most ``attempts`` times here; the SDKs' own retries are off, so nothing multiplies
+below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and restages
+``commit_rounds`` times, and Airflow runs the task ``retries + 1`` times::
+
+    requests for one block <= attempts x (1 + source_changes) x (1 + commit_rounds) x (Airflow's retries + 1)
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any, Final, Literal, get_args
+
+from s3_to_azure.model.checksums import INTEGRITY
+from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused, WrongUse
+from s3_to_azure.model.limits import (
+    GIB,
+    KIB,
+    MAX_BLOCK_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_TAG_KEY,
+    MAX_TAG_VALUE,
+    MAX_TAGS,
+    MIB,
+    TIB,
+)
+from s3_to_azure.model.names import metadata_to_azure
+from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
+
+Archived = Literal["fail", "skip", "restore"]
+RestoreTier = Literal["Standard", "Bulk", "Expedited"]
+AccessTier = Literal["Hot", "Cool", "Cold", "Archive"]
+OversizedMetadata = Literal["fail", "drop"]
+
+_TAG_CHARACTER: Final = re.compile(r"[A-Za-z0-9 +\-./:=]")
+_LOOKS_ESCAPED: Final = re.compile(r"_x[0-9a-f]{4}")
+_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,6})_")
+_MOST_DAYS: Final = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """The choices that cost something: a request, a permission, a fee, or time.
+
+    Attributes:
+        archived: What becomes of an object in an archive class. ``fail`` or ``skip`` it, or ask S3 to ``restore`` it,
+            and a later run copies it.
+        restore_days: How long a restored copy stays in S3 (not used by Intelligent-Tiering, which keeps it).
+        restore_tier: How fast, and how dear, S3 restores; DEEP_ARCHIVE knows no ``Expedited``.
+        tags: Copy S3's tags to blob tags: one request more for each object, ``s3:GetObjectTagging``, and the permission
+            to write tags in Azure.
+        tiers: S3 storage class to Azure access tier; classes that are not named get the account's default. Cool, Cold
+            and Archive charge for early deletion.
+        oversized_metadata: Where an object's metadata is more than Azure holds: ``fail`` the object, or ``drop`` its
+            own metadata, and the receipt says so.
+    """
+
+    archived: Archived = "fail"
+    restore_days: int = 7
+    restore_tier: RestoreTier = "Standard"
+    tags: bool = False
+    tiers: Mapping[str, str] = field(default_factory=dict)
+    oversized_metadata: OversizedMetadata = "fail"
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            WrongUse: A value is none of those allowed.
+        """
+        choices = {"archived": Archived, "restore_tier": RestoreTier, "oversized_metadata": OversizedMetadata}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise WrongUse(what=f"{name}={getattr(self, name)!r} is none of {', '.join(get_args(allowed))}.")
+        if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= _MOST_DAYS:
+            raise WrongUse(what=f"restore_days={self.restore_days!r} is not between 1 and {_MOST_DAYS}.")
+        if not isinstance(self.tags, bool):
+            raise WrongUse(what=f"tags={self.tags!r} is neither true nor false.")
+        if not isinstance(self.tiers, Mapping):
+            raise WrongUse(what=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
+        for tier in self.tiers.values():
+            if tier not in get_args(AccessTier):
+                raise WrongUse(what=f"The access tier {tier!r} is none of {', '.join(get_args(AccessTier))}.")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | None) -> "Fidelity":
+        """Read the choices from a DAG's or a user's mapping.
+
+        Raises:
+            WrongUse: A name or value is not one of ours.
+        """
+        given = dict(values or {})
+        known = {each.name for each in fields(cls)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise WrongUse(what=f"fidelity={unknown} is not among {', '.join(sorted(known))}.")
+        return cls(**given)
+
+
+def joined_metadata(
+    own: Mapping[str, str], user: Mapping[str, str], *, key: str, oversized: OversizedMetadata
+) -> tuple[dict[str, str], bool]:
+    """Join the object's metadata, as Azure spells it, with the record of its copy; the record wins.
+
+    Args:
+        own: The record.
+        user: The object's, as S3 spells it.
+        key: The object's, for the error.
+        oversized: What to do where both do not fit.
+
+    Returns:
+        The metadata, and whether the object's own was dropped.
+
+    Raises:
+        MetadataTooLarge: They do not fit, and that is not allowed.
+    """
+    if not user:
+        return dict(own), False
+    taken = {name.lower() for name in own}
+    kept = {name: value for name, value in metadata_to_azure(user).items() if name.lower() not in taken}
+    both = {**kept, **own}
+    size = sum(len(name) + len(value) for name, value in both.items())
+    if size <= MAX_METADATA_BYTES:
+        return both, False
+    if oversized == "fail":
+        raise MetadataTooLarge(key=key, size=size, limit=MAX_METADATA_BYTES)
+    return dict(own), True
+
+
+def tags_to_azure(tags: Mapping[str, str], *, key: str) -> dict[str, str]:
+    """Map S3's tags to blob tags, reversibly: a character that Azure refuses becomes ``_xHHHH_``.
+
+    Raises:
+        TagsRefused: They are too many or, once mapped, too long.
+    """
+    mapped = {_tag_text(name): _tag_text(value) for name, value in tags.items()}
+    if len(mapped) > MAX_TAGS:
+        raise TagsRefused(key=key, detail=f"there are {len(mapped)}, and a blob takes {MAX_TAGS}")
+    for name, value in mapped.items():
+        if not 1 <= len(name) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+            raise TagsRefused(
+                key=key,
+                detail=f"{name!r} is longer than {MAX_TAG_KEY} characters, or its value than {MAX_TAG_VALUE}",
+            )
+    return mapped
+
+
+def tags_from_azure(tags: Mapping[str, str]) -> dict[str, str]:
+    """Undo ``tags_to_azure``."""
+
+    def plain(text: str) -> str:
+        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
+
+    return {plain(name): plain(value) for name, value in tags.items()}
+
+
+def _tag_text(text: str) -> str:
+    escaped = []
+    for index, character in enumerate(text):
+        looks_escaped = character == "_" and _LOOKS_ESCAPED.match(text, index)
+        if looks_escaped or (character != "_" and not _TAG_CHARACTER.fullmatch(character)):
+            escaped.append(f"_x{ord(character):04x}_")
+        else:
+            escaped.append(character)
+    return "".join(escaped)
+
+
+_MOST_AT_ONCE: Final = 1_000
+_SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
+_DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """How often and how patiently one request is tried.
+
+    Attributes:
+        attempts: Tries of one request, the first included.
+        first_wait_s: The upper bound of the first wait; it doubles each time, and the wait is drawn below it.
+        longest_wait_s: The upper bound of any wait that the service did not ask for itself.
+        source_changes: How often a copy starts again because its object changed.
+        commit_rounds: How often a refused block list is listed again and completed.
+    """
+
+    attempts: int = 6
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+    source_changes: int = 2
+    commit_rounds: int = 3
+
+    def most_requests_for_a_block(self, *, airflow_retries: int) -> int:
+        """Return the product of all budgets: how often a block is asked for at worst, over all tries of its task."""
+        return self.attempts * (1 + self.source_changes) * (1 + self.commit_rounds) * (1 + airflow_retries)
+
+
+@dataclass(frozen=True, slots=True)
+class CopySettings:
+    """The settings of one task's copies.
+
+    Attributes:
+        overwrite: What to do with a blob that is there (``decisions.decide``).
+        integrity: ``auto``, the weakest rung to accept, ``reread`` or ``readback`` (``checksums.INTEGRITY``).
+        block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
+        memory_budget_bytes: Bound of object data in memory.
+        objects_at_once: Objects in flight; they share the budget.
+        lanes: Most blocks being read, and most being written; how many there really are is found by measuring, and
+            the budget may allow fewer (``lanes`` has the formula).
+        bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
+        refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped, counts as ``fail``ed,
+            or goes to a blob of a ``map``ped name (``name_mapping``); where even that cannot be, it fails.
+        fidelity: What becomes of tags, tiers, archived objects and metadata that Azure has no room for.
+    """
+
+    overwrite: Overwrite = "if_changed"
+    integrity: str = "auto"
+    block_bytes: int | None = None
+    memory_budget_bytes: int = 256 * MIB
+    objects_at_once: int = 8
+    lanes: int = 16
+    bandwidth_bytes_s: int | None = None
+    refused_names: RefusedNames = REFUSED_NAMES
+    retry: RetryBudget = RetryBudget()
+    fidelity: Fidelity = field(default_factory=Fidelity)
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            WrongUse: A value is none of those allowed.
+        """
+        if self.overwrite not in get_args(Overwrite):
+            raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
+        if self.integrity not in INTEGRITY:
+            raise WrongUse(what=f"integrity={self.integrity!r} is none of {', '.join(INTEGRITY)}.")
+        if self.refused_names not in get_args(RefusedNames):
+            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}.")
+        if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
+            raise WrongUse(
+                what=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."
+            )
+        if self.memory_budget_bytes < MIB:
+            raise WrongUse(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
+        if self.bandwidth_bytes_s is not None and self.bandwidth_bytes_s < 1:
+            raise WrongUse(what=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
+        for name in ("objects_at_once", "lanes"):
+            value = getattr(self, name)
+            if not 1 <= value <= _MOST_AT_ONCE:
+                raise WrongUse(what=f"{name}={value} is not between 1 and {_MOST_AT_ONCE:,}.")
+
+
+def parse_size(text: str | int, *, name: str) -> int:
+    """Read a size such as ``256MiB``, ``1.5GB``, ``64M`` (binary) or a number of bytes.
+
+    Args:
+        text: The size.
+        name: The setting's name, for the error.
+
+    Raises:
+        WrongUse: It is no size.
+    """
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    # A part of a byte is a slip of the unit.
+    if not match or ("." in match[1] and not match[2]):
+        raise WrongUse(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
+    unit = (match[2] or "").lower()
+    decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
+    factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
+    return int(Decimal(match[1]) * factor)

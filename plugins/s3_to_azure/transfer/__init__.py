@@ -1,0 +1,1 @@
+"""One object from the first look to the commit."""
