@@ -33,12 +33,12 @@ from urllib3 import HTTPResponse  # noqa: E402
 
 from s3_to_azure.cli.output import ResultLines  # noqa: E402
 from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
-from s3_to_azure.engine.manifest import write_manifest  # noqa: E402
 from s3_to_azure.engine.one_task import settings_for  # noqa: E402
 from s3_to_azure.engine.planning import make_plan  # noqa: E402
-from s3_to_azure.engine.receipts import ReceiptWriter  # noqa: E402
 from s3_to_azure.model.objects import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
+from s3_to_azure.state.manifest import write_manifest  # noqa: E402
+from s3_to_azure.state.receipts import ReceiptWriter  # noqa: E402
 from s3_to_azure.stores.azure import AzureContainer  # noqa: E402
 from s3_to_azure.stores.azure_client import service_client  # noqa: E402
 from s3_to_azure.stores.s3 import S3Source  # noqa: E402

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - the path comes first
 """Memory and time of listing, plan and report at two sizes: it must not matter how many objects there are.
 
     .venv/bin/python benchmarks/plan_memory.py [--objects 20000 200000] [--real]
@@ -25,17 +26,19 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "plugins"))
 
-from s3_to_azure.engine.batch_run import copy_batch  # noqa: E402 - the path comes first
-from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
-from s3_to_azure.engine.batches import BatchDescriptor  # noqa: E402
-from s3_to_azure.engine.manifest import ManifestPointer, write_manifest  # noqa: E402
-from s3_to_azure.engine.plan import Plan  # noqa: E402
-from s3_to_azure.engine.plan_files import read_plan_index  # noqa: E402
-from s3_to_azure.engine.planning import PlanSettings, make_plan  # noqa: E402
-from s3_to_azure.engine.receipts import ReceiptWriter  # noqa: E402
-from s3_to_azure.engine.report import Report, make_report  # noqa: E402
-from s3_to_azure.model.objects import BlobState, ListedObject, Receipt  # noqa: E402
-from s3_to_azure.stores.local_state import LocalState  # noqa: E402
+from s3_to_azure.engine.batch_run import copy_batch
+from s3_to_azure.engine.batch_slice import BatchSlice
+from s3_to_azure.engine.plan import Plan
+from s3_to_azure.engine.planning import PlanSettings, make_plan
+from s3_to_azure.engine.report import Report, make_report
+from s3_to_azure.model.objects import BlobState, ListedObject, Receipt
+from s3_to_azure.state.manifest import ManifestPointer, write_manifest
+from s3_to_azure.state.plan import (
+    BatchDescriptor,
+    read_plan_index,
+)
+from s3_to_azure.state.receipts import ReceiptWriter
+from s3_to_azure.stores.local_state import LocalState
 
 BUCKET: Final = "benchmark"
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)

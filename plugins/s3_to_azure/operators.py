@@ -234,7 +234,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         try_number = context["ti"].try_number
         if self.batch is not None:
             from s3_to_azure.copying.batch import BatchJob
-            from s3_to_azure.engine.batches import BatchDescriptor
+            from s3_to_azure.state.plan import BatchDescriptor
 
             variables = cast("dict[str, Any]", context)
             return BatchJob(

@@ -20,8 +20,8 @@ from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.retry_policy import RETRY_POLICY
 
 if TYPE_CHECKING:
-    from s3_to_azure.engine.manifest import ManifestPointer
     from s3_to_azure.model.objects import ListedObject
+    from s3_to_azure.state.manifest import ManifestPointer
     from s3_to_azure.stores.s3 import S3Source
 
 # HEAD requests in flight while the keys of a list are looked up.
@@ -198,7 +198,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         with collector_at_rest():
             from s3_to_azure import run_state
             from s3_to_azure.connections.azure import azure_service
-            from s3_to_azure.engine.manifest import write_manifest
+            from s3_to_azure.state.manifest import write_manifest
 
         service = azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
         with closing(service):

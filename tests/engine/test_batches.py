@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.batches import OBJECT_WEIGHT, BatchDescriptor, SharedCut, Sharing, ranges, weight_of
-from s3_to_azure.engine.plan_batches import write_batches
-from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, entry_line, read_entries
-from s3_to_azure.engine.state_lines import LinesWriter
 from s3_to_azure.model.errors import BadState, WrongUse
 from s3_to_azure.model.limits import GIB, MIB, TIB
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.planning.batching import OBJECT_WEIGHT, SharedCut, Sharing, ranges, weight_of, write_batches
+from s3_to_azure.state.lines import LinesWriter
+from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, entry_line, read_entries
 from s3_to_azure.transfer.blocks import Layout
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.manifest import ManifestPointer, read_manifest, write_manifest
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.state.manifest import ManifestPointer, read_manifest, write_manifest
 from tests.fakes.state_memory import MemoryState
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)

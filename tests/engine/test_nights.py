@@ -106,7 +106,7 @@ KILLED = """
 import json, os, sys
 from types import SimpleNamespace
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.batches import BatchDescriptor
+from s3_to_azure.state.plan import BatchDescriptor
 from tests.engine.nights import Watched
 from tests.engine.test_nights import a_night
 told = json.loads(sys.argv[1])

@@ -10,17 +10,10 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.receipts import (
-    CHUNK_RECEIPTS,
-    ReceiptWriter,
-    folder_of,
-    read_receipts,
-    settles,
-    stronger,
-)
 from s3_to_azure.model.errors import BadState, Cancelled, ServerFailed
 from s3_to_azure.model.objects import Receipt
+from s3_to_azure.state.plan import BatchDescriptor
+from s3_to_azure.state.receipts import CHUNK_RECEIPTS, ReceiptWriter, folder_of, read_receipts, settles, stronger
 from tests.fakes.state_memory import MemoryState, MemoryStateWriter
 
 BATCH = BatchDescriptor("0123456789abcdef", 7, 0, 1, "a" * 64, 1, 1, "objects")

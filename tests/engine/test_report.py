@@ -12,18 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.manifest import ManifestPointer
 from s3_to_azure.engine.plan import Amount, Plan
 from s3_to_azure.engine.planning import PlanSettings
-from s3_to_azure.engine.receipts import ReceiptWriter, folder_of
 from s3_to_azure.engine.report import MAX_SUMMARY_BYTES, Report, make_report
 from s3_to_azure.engine.report_files import COLUMNS, safe_cell
-from s3_to_azure.engine.state_lines import lines
-from s3_to_azure.engine.state_rows import Row
 from s3_to_azure.model.errors import BadState, PermanentError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt, Status
+from s3_to_azure.state.lines import Row, lines
+from s3_to_azure.state.manifest import ManifestPointer
+from s3_to_azure.state.plan import BatchDescriptor
+from s3_to_azure.state.receipts import ReceiptWriter, folder_of
 from tests.engine.nights import Night
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource

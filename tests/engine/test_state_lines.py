@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.manifest import ManifestLine
-from s3_to_azure.engine.state_lines import MAX_LINE_BYTES, LinesWriter, as_json, typed_lines
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.limits import MAX_KEY_BYTES
 from s3_to_azure.model.objects import Receipt
+from s3_to_azure.state.lines import MAX_LINE_BYTES, LinesWriter, as_json, typed_lines
+from s3_to_azure.state.manifest import ManifestLine
 from tests.fakes.state_memory import MemoryState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

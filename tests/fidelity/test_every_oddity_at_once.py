@@ -11,8 +11,6 @@ from azure.storage.blob import ContainerClient
 from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.manifest import write_manifest
-from s3_to_azure.engine.plan_files import read_plan_index
 from s3_to_azure.engine.planning import PlanSettings, make_plan
 from s3_to_azure.engine.reconcile import reconcile
 from s3_to_azure.engine.report import make_report
@@ -23,6 +21,8 @@ from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
+from s3_to_azure.state.manifest import write_manifest
+from s3_to_azure.state.plan import read_plan_index
 from s3_to_azure.stores.azure import AzureContainer
 from tests.fakes.state_memory import MemoryState
 from tests.real_stores import azure_container, s3_source

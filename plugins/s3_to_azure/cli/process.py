@@ -9,15 +9,14 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, Self
 
 from s3_to_azure.cli.opening import Sides
-from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.one_task import copy_here
-from s3_to_azure.engine.plan_files import batches_name
 from s3_to_azure.engine.plan_settings import PlanSettings
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress, Snapshot
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.spooled_state import SpooledState
 
 _TELL_EVERY_S: Final = 0.2

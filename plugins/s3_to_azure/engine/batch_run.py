@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from s3_to_azure.engine.batch_slice import BatchSlice
-from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.earlier_tries import EarlierTries
 from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.receipts import ReceiptWriter
 from s3_to_azure.engine.transfer import Outcome
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import ObjectNotFound
 from s3_to_azure.model.objects import Receipt, Status
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.state.plan import BatchDescriptor
+from s3_to_azure.state.receipts import ReceiptWriter
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from os.path import commonprefix
 from typing import Final, Literal
 
 from s3_to_azure.engine.batch_slice import BatchSlice
-from s3_to_azure.engine.plan_lines import PlanEntry
-from s3_to_azure.engine.receipts import read_receipts, settles
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.objects import BlobState, Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.state.plan import PlanEntry
+from s3_to_azure.state.receipts import read_receipts, settles
 
 # A listing reads at most so many blobs beside the batch's own: some 200 requests.
 _MOST_OTHER_BLOBS: Final = 1_000_000

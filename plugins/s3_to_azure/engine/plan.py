@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.settings import Archived
+from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.transfer.blocks import block_bytes_for
 
 # What a listing shows of objects that cannot be read before somebody restores them.

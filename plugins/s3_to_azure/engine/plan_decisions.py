@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from s3_to_azure.engine.batches import weight_of
 from s3_to_azure.engine.joining import Join
 from s3_to_azure.engine.plan import ARCHIVE_CLASSES, MOST_EXAMPLES, UPDATE_REQUESTS, Count, Requests, requests_for
-from s3_to_azure.engine.plan_lines import EntryLine, LeftOut, LeftOutStatus, entry_line
 from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.state_lines import LinesWriter
 from s3_to_azure.model.decide import Decision, decide
 from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ListedObject
+from s3_to_azure.planning.batching import weight_of
+from s3_to_azure.state.lines import LinesWriter
+from s3_to_azure.state.plan import EntryLine, LeftOut, LeftOutStatus, entry_line
 from s3_to_azure.transfer.blocks import block_bytes_for, layout_for
 
 _OURS: Final = f"{STATE_FOLDER}/"

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, get_args
 
-from s3_to_azure.engine.batches import BATCH_BYTES, SPLIT_BYTES, Sharing
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import STATE_FOLDER, blob_name
 from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.model.settings import Archived, parse_size
+from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, Sharing
 
 _OURS: Final = f"{STATE_FOLDER}/"
 _FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")

@@ -10,27 +10,29 @@ import secrets
 import threading
 from collections.abc import Iterator
 
-from s3_to_azure.engine.batches import BatchDescriptor
 from s3_to_azure.engine.joining import Join
-from s3_to_azure.engine.manifest import ManifestPointer, read_manifest
 from s3_to_azure.engine.plan import Plan, Requests
-from s3_to_azure.engine.plan_batches import descriptor_of, with_known_absence, write_batches
 from s3_to_azure.engine.plan_decisions import Survey
-from s3_to_azure.engine.plan_files import (
-    PlanIndex,
-    batches_name,
-    decisions_name,
-    left_out_name,
-    write_plan_index,
-)
-from s3_to_azure.engine.plan_lines import EntryLine, PlanEntry, read_entries
 from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.state_lines import LinesWriter, Member
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, patiently
 from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.planning.batching import descriptor_of, with_known_absence, write_batches
+from s3_to_azure.state.lines import LinesWriter, Member
+from s3_to_azure.state.manifest import ManifestPointer, read_manifest
+from s3_to_azure.state.plan import (
+    BatchDescriptor,
+    EntryLine,
+    PlanEntry,
+    PlanIndex,
+    batches_name,
+    decisions_name,
+    left_out_name,
+    read_entries,
+    write_plan_index,
+)
 from s3_to_azure.transfer import blocks
 from s3_to_azure.transfer.blocks import Layout, fingerprint, parse
 

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.engine.manifest import ManifestPointer
 from s3_to_azure.engine.plan import Amount
-from s3_to_azure.engine.plan_files import PlanIndex, read_plan_index
 from s3_to_azure.engine.reconcile import Account, reconcile
 from s3_to_azure.engine.report_files import CSV_NAME, RECEIPTS_NAME, REPORT_NAME, report_rows
 from s3_to_azure.model.errors import BadState, SomeObjectsFailed
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.state.manifest import ManifestPointer
+from s3_to_azure.state.plan import PlanIndex, read_plan_index
 
 MAX_SUMMARY_BYTES: Final = 64_000
 _MOST_FAILURES: Final = 200

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Final
 
-from s3_to_azure.engine.state_lines import LinesWriter
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles, StateWriter
+from s3_to_azure.state.lines import LinesWriter
 
 REPORT_NAME: Final = "report.json"
 CSV_NAME: Final = "report.csv"

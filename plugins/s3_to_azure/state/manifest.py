@@ -16,9 +16,6 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.engine.batches import SHA256, TOKEN
-from s3_to_azure.engine.state_lines import ETagText, Key, LinesWriter, Size, typed_lines
-from s3_to_azure.engine.state_rows import Row
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.names import check_bucket
@@ -26,6 +23,7 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier, patiently
 from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.state.lines import SHA256, TOKEN, ETagText, Key, LinesWriter, Row, Size, typed_lines
 
 _MEMBER_LINES: Final = 10_000
 _MOST_OBJECTS: Final = 10**12

@@ -11,12 +11,12 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.engine.batches import BatchDescriptor
-from s3_to_azure.engine.state_lines import LinesWriter, Size, typed_lines
 from s3_to_azure.model.errors import BadState, TransferError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import Receipt, Status
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.state.lines import LinesWriter, Size, typed_lines
+from s3_to_azure.state.plan import BatchDescriptor
 
 CHUNK_RECEIPTS: Final = 1_000
 CHUNK_SECONDS: Final = 30.0

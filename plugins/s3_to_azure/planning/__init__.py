@@ -1,0 +1,1 @@
+"""Two listings become batches, and a reason for every object that is left out."""

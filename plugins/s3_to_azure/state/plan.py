@@ -1,0 +1,324 @@
+"""The plan's files: their names, the summary, and how they are read back without trust, and what each line holds.
+
+::
+
+    plan.json                                  which plan is the run's; its batches and counts
+    plan-<token>/batches.jsonl.gz              the batches one after the other, in gzip members of their own
+                                               (usually one); one line an object to copy
+    plan-<token>/left_out.jsonl.gz             one line an object left out, in the order of the listing
+    plan-<token>/receipts/<batch>/<try>-<n>.jsonl.gz
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.limits import (
+    MAX_BLOCK_BYTES,
+    MAX_BLOCKS_PER_BLOB,
+    MAX_KEY_BYTES,
+    MAX_OBJECT_BYTES,
+    MIB,
+)
+from s3_to_azure.model.names import blob_name
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, value
+from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.state.lines import SHA256, TOKEN, ETagText, Row, Size, typed_lines
+from s3_to_azure.state.manifest import ETAG, ObjectLine, check_line
+
+MAX_TASKS: Final = 1_000  # Airflow maps 1,024 at most by default ([core] max_map_length)
+MAX_MEMBER_BYTES: Final = 512 * MIB
+MAX_BATCH_OBJECTS: Final = 50_000_000
+_KINDS: Final = re.compile("objects|range")
+
+BatchKind = Literal["objects", "range"]
+
+ABSENT: Final = ""
+_NO_BLOB: Final = Condition(None)
+
+LeftOutStatus = Literal["unchanged", "skipped", "failed"]
+
+
+class EntryLine(ObjectLine, frozen=True):
+    """A line of an object to copy, or of a part of one.
+
+    Attributes:
+        destination_etag: The blob's as the plan saw it; empty: there is no blob; None: the copy looks itself.
+        start: The part's first byte; nothing for a whole object.
+        end: The byte behind its last.
+        block_bytes: The block size that all parts share.
+        metadata_only: The blob holds these bytes; only what belongs to them may have changed.
+    """
+
+    destination_etag: Annotated[str, Meta(max_length=256)] | None
+    start: Size | UnsetType = UNSET
+    end: Size | UnsetType = UNSET
+    block_bytes: Annotated[int, Meta(ge=MIB, le=MAX_BLOCK_BYTES)] | UnsetType = UNSET
+    metadata_only: bool = False
+
+    @property
+    def work_bytes(self) -> int:
+        """Bytes to copy of the whole object."""
+        return 0 if self.metadata_only else self.size_bytes
+
+    @property
+    def copied_bytes(self) -> int:
+        """Bytes to copy."""
+        if self.start is not UNSET and self.end is not UNSET:
+            return self.end - self.start
+        return self.work_bytes
+
+
+@value
+class PlanEntry:
+    """One object to copy, or a part of one.
+
+    Attributes:
+        condition: The destination as the plan saw it; None: the copy looks itself.
+        within: The part's bytes; None: the whole object.
+        block_bytes: The block size that all parts share; None for a whole object.
+        metadata_only: The blob holds these bytes; only what belongs to them may have changed.
+    """
+
+    listed: ListedObject
+    condition: Condition | None = None
+    within: Block | None = None
+    block_bytes: int | None = None
+    metadata_only: bool = False
+
+    @classmethod
+    def of_line(cls, line: EntryLine, *, bucket: str) -> "PlanEntry":
+        """Return the entry of a line that was checked; the bucket is the caller's."""
+        listed = ListedObject(bucket, line.key, line.etag, line.size_bytes, line.last_modified, line.storage_class)
+        etag = line.destination_etag
+        condition = None if etag is None else Condition(etag) if etag else _NO_BLOB
+        if line.block_bytes is UNSET or line.start is UNSET or line.end is UNSET:
+            return cls(listed, condition, metadata_only=line.metadata_only)
+        return cls(listed, condition, Block(line.start, line.end), line.block_bytes)
+
+
+def entry_line(listed: ListedObject, there: BlobState | None, *, metadata_only: bool = False) -> EntryLine:
+    """Return the line of an object to copy as a whole, under the condition that the blob is what was seen."""
+    return EntryLine(
+        listed.key,
+        listed.etag,
+        listed.size_bytes,
+        listed.last_modified,
+        listed.storage_class,
+        there.etag if there else ABSENT,
+        metadata_only=metadata_only,
+    )
+
+
+def read_entries(chunks: Iterable[bytes], *, prefix: str, path: str) -> Iterator[EntryLine]:
+    """Yield the lines of objects to copy, checked.
+
+    Raises:
+        BadState: A line is not what it must be, or names a key outside the prefix.
+    """
+    for line in typed_lines(EntryLine, chunks, path=path):
+        check_line(line, prefix=prefix, path=path)
+        etag = line.destination_etag
+        if etag and not ETAG.fullmatch(etag):
+            raise BadState(path=path, detail="destination_etag has characters that it cannot have")
+        if line.block_bytes is not UNSET or line.start is not UNSET or line.end is not UNSET:
+            _check_part(line, path)
+        if line.metadata_only and (not etag or line.block_bytes is not UNSET):
+            raise BadState(path=path, detail="metadata_only goes with a blob that is there, and not with a part")
+        yield line
+
+
+def _check_part(line: EntryLine, path: str) -> None:
+    start, end, block_bytes, size_bytes = line.start, line.end, line.block_bytes, line.size_bytes
+    # Without a condition of their own, the tasks of several parts could commit under different ones.
+    if line.destination_etag is None:
+        raise BadState(path=path, detail="a part has no condition")
+    if start is UNSET or end is UNSET or block_bytes is UNSET or not start < end <= size_bytes:
+        raise BadState(path=path, detail="a part's start, end or block_bytes is missing, or outside its object")
+    if start % block_bytes or (end % block_bytes and end != size_bytes):
+        raise BadState(path=path, detail="a part does not lie on the blocks' borders")
+    if -(-size_bytes // block_bytes) > MAX_BLOCKS_PER_BLOB:
+        raise BadState(path=path, detail="block_bytes makes too many blocks")
+
+
+class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """An object that the plan leaves out, as its line says it.
+
+    Attributes:
+        reason: Why, as its receipt says it; empty for ``unchanged``.
+        verified_by: For ``unchanged``: the proof that the blob records of its copy.
+        checksum: For ``unchanged``: the checksum that the blob records.
+    """
+
+    key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
+    etag: ETagText
+    size_bytes: Size
+    status: LeftOutStatus
+    reason: Annotated[str, Meta(max_length=1_000)] = ""
+    verified_by: Annotated[str, Meta(max_length=100)] = ""
+    checksum: Annotated[str, Meta(max_length=200)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDescriptor:
+    """One batch's place in the plan. Airflow stores, shows and renders it, so no text of a user is in it.
+
+    Attributes:
+        plan: Which plan; 16 hex digits.
+        index: Number of the batch in the plan, from 0.
+        offset: Where the batch's gzip member begins in the plan's file.
+        length: The member's bytes.
+        sha256: The member's digest.
+        objects: Objects in the batch; a range counts as one.
+        size_bytes: Bytes to copy.
+        kind: ``objects``, or ``range``: blocks of one giant object.
+    """
+
+    plan: str
+    index: int
+    offset: int
+    length: int
+    sha256: str
+    objects: int
+    size_bytes: int
+    kind: BatchKind
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the descriptor as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> "BatchDescriptor":
+        """Read a descriptor.
+
+        Raises:
+            BadState: A value is missing, too many, or not what it must be.
+        """
+        return cls.from_row(Row.of(values, "batch descriptor"))
+
+    @classmethod
+    def from_row(cls, row: Row) -> "BatchDescriptor":
+        """Read a descriptor from a state file's row.
+
+        Raises:
+            BadState: A value is missing, too many, or not what it must be.
+        """
+        descriptor = cls(
+            plan=row.text("plan", most=16, pattern=TOKEN),
+            index=row.number("index", most=MAX_TASKS - 1),
+            offset=row.number("offset", most=MAX_MEMBER_BYTES * MAX_TASKS),
+            length=row.number("length", least=1, most=MAX_MEMBER_BYTES),
+            sha256=row.text("sha256", most=64, pattern=SHA256),
+            objects=row.number("objects", least=1, most=MAX_BATCH_OBJECTS),
+            size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES * MAX_TASKS),
+            kind="range" if row.text("kind", most=7, pattern=_KINDS) == "range" else "objects",
+        )
+        row.end()
+        return descriptor
+
+
+PLAN_NAME: Final = "plan.json"
+_MOST_PLAN_BYTES: Final = 4 * MIB
+
+
+def batches_name(token: str) -> str:
+    """Return the name of the plan's batches file."""
+    return f"plan-{token}/batches.jsonl.gz"
+
+
+def left_out_name(token: str) -> str:
+    """Return the name of the plan's file of objects left out."""
+    return f"plan-{token}/left_out.jsonl.gz"
+
+
+def decisions_name(token: str) -> str:
+    """Return the name of the file between the plan's two passes; it is gone afterwards."""
+    return f"plan-{token}/decisions.jsonl.gz"
+
+
+def read_left_out(files: StateFiles, token: str) -> Iterator[LeftOut]:
+    """Yield the objects that the plan left out, in the order of the listing."""
+    name = left_out_name(token)
+    path = f"{files.location}/{name}"
+    for left_out in typed_lines(LeftOut, files.chunks(name), path=path):
+        if not ETAG.fullmatch(left_out.etag):
+            raise BadState(path=path, detail="etag has characters that it cannot have")
+        yield left_out
+
+
+@dataclass(frozen=True, slots=True)
+class PlanIndex:
+    """What ``plan.json`` says: which plan is the run's, where it goes, and its batches.
+
+    Attributes:
+        token: The plan.
+        manifest: The token of the manifest that it was made from.
+        mapped_names: Names that Azure refuses are mapped.
+        own_batches: So many batches at the front hold one object each, or a part of one.
+    """
+
+    token: str
+    manifest: str
+    container: str
+    s3_prefix: str
+    blob_prefix: str
+    own_batches: int
+    mapped_names: bool
+    batches: tuple[BatchDescriptor, ...]
+
+    def blob_of(self, key: str) -> str:
+        """Return the blob's name for a key, for display."""
+        return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.mapped_names)
+
+
+def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, Any]) -> None:
+    """Make this plan the run's."""
+    values = {
+        "token": index.token,
+        "manifest": index.manifest,
+        "container": index.container,
+        "s3_prefix": index.s3_prefix,
+        "blob_prefix": index.blob_prefix,
+        "own_batches": index.own_batches,
+        "mapped_names": int(index.mapped_names),
+        "batches": [batch.as_dict() for batch in index.batches],
+        "summary": json.dumps(summary),
+    }
+    with files.write(PLAN_NAME) as out:
+        out.write(json.dumps(values, indent=1).encode("ascii"))
+
+
+def read_plan_index(files: StateFiles) -> PlanIndex | None:
+    """Return the run's plan, or None where none was made.
+
+    Raises:
+        BadState: It is not what a plan writes.
+    """
+    if PLAN_NAME not in files.names(PLAN_NAME):
+        return None
+    path = f"{files.location}/{PLAN_NAME}"
+    text = files.read(PLAN_NAME)
+    row = Row(text if len(text) <= _MOST_PLAN_BYTES else b"", path)
+    index = PlanIndex(
+        token=row.text("token", most=16, pattern=TOKEN),
+        manifest=row.text("manifest", most=16, pattern=TOKEN),
+        container=row.text("container", most=63),
+        s3_prefix=row.text("s3_prefix", most=MAX_KEY_BYTES),
+        blob_prefix=row.text("blob_prefix", most=MAX_KEY_BYTES),
+        own_batches=row.number("own_batches", most=MAX_TASKS),
+        mapped_names=bool(row.number("mapped_names", most=1)),
+        batches=tuple(BatchDescriptor.from_row(batch) for batch in row.rows("batches", most=MAX_TASKS)),
+    )
+    row.text("summary", most=_MOST_PLAN_BYTES)
+    row.end()
+    if [(batch.plan, batch.index) for batch in index.batches] != [
+        (index.token, number) for number in range(len(index.batches))
+    ]:
+        raise row.bad("its batches are not numbered in order")
+    return index
