@@ -39,10 +39,10 @@ from s3_to_azure.model.objects import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.state.manifest import write_manifest  # noqa: E402
 from s3_to_azure.state.receipts import ReceiptWriter  # noqa: E402
-from s3_to_azure.stores.azure import AzureContainer  # noqa: E402
-from s3_to_azure.stores.azure_client import service_client  # noqa: E402
-from s3_to_azure.stores.s3 import S3Source  # noqa: E402
-from s3_to_azure.stores.spooled_state import SpooledState  # noqa: E402
+from s3_to_azure.stores.azure.client import service_client  # noqa: E402
+from s3_to_azure.stores.azure.container import AzureContainer  # noqa: E402
+from s3_to_azure.stores.s3.source import S3Source  # noqa: E402
+from s3_to_azure.stores.temporary_state import SpooledState  # noqa: E402
 
 T = TypeVar("T")
 

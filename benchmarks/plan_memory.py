@@ -26,6 +26,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "plugins"))
 
+from benchmarks.local_state import LocalState
 from s3_to_azure.engine.batch_run import copy_batch
 from s3_to_azure.engine.batch_slice import BatchSlice
 from s3_to_azure.engine.plan import Plan
@@ -38,7 +39,6 @@ from s3_to_azure.state.plan import (
     read_plan_index,
 )
 from s3_to_azure.state.receipts import ReceiptWriter
-from s3_to_azure.stores.local_state import LocalState
 
 BUCKET: Final = "benchmark"
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,11 +8,10 @@ import botocore.session
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.azure_client import service_client
-from s3_to_azure.stores.botocore_settings import botocore_config
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.s3_options import ReadOptions
+from s3_to_azure.stores.azure.client import service_client
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
+from s3_to_azure.stores.s3.source import S3Source
 
 
 @cache

@@ -18,7 +18,11 @@ import s3_to_azure.cli.listing
 import s3_to_azure.engine.one_task
 from s3_to_azure.cli.main import main
 from s3_to_azure.engine import many, pump, small_objects
-from s3_to_azure.stores import block_writer, http_connections, s3, s3_signing, small_lane
+from s3_to_azure.stores import curl as small_lane
+from s3_to_azure.stores.azure.container import client as block_writer
+from s3_to_azure.stores.http import connections as http_connections
+from s3_to_azure.stores.s3.source import signing as s3_signing
+from s3_to_azure.stores.s3.source import source as s3
 
 spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
 

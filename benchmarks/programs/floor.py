@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from s3_to_azure.stores.tls_socket import TlsSocket
+from s3_to_azure.stores.http.tls import TlsSocket
 
 
 def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPConnection:

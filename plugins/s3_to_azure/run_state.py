@@ -2,9 +2,9 @@
 
 from airflow.sdk import Context
 
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.azure_client import StreamingClient
-from s3_to_azure.stores.azure_state import AzureState
+from s3_to_azure.stores.azure.client import StreamingClient
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.state import AzureState
 
 
 def files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:

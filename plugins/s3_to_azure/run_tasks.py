@@ -23,9 +23,9 @@ from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.state.manifest import ManifestPointer
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.azure_client import StreamingClient
-from s3_to_azure.stores.azure_state import AzureState
+from s3_to_azure.stores.azure.client import StreamingClient
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.state import AzureState
 
 PLAN_KEY: Final = "plan"
 """XCom key under which the plan task leaves the plan's summary, for the web page."""

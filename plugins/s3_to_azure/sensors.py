@@ -22,7 +22,7 @@ from s3_to_azure.retry_policy import RETRY_POLICY
 if TYPE_CHECKING:
     from s3_to_azure.model.objects import ListedObject
     from s3_to_azure.state.manifest import ManifestPointer
-    from s3_to_azure.stores.s3 import S3Source
+    from s3_to_azure.stores.s3.source import S3Source
 
 # HEAD requests in flight while the keys of a list are looked up.
 _LOOKS_AT_ONCE: Final = 16

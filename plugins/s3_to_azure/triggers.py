@@ -60,7 +60,7 @@ class S3ObjectsTrigger(BaseTrigger):
         """Look until there is something to tell."""
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        from s3_to_azure.stores.redaction import protect_logs, redact
+        from s3_to_azure.stores.http.errors import protect_logs, redact
 
         hook = S3Hook(aws_conn_id=self.aws_conn_id, verify=self.s3_verify)
         try:

@@ -19,9 +19,9 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.connections.aws import s3_source
 from s3_to_azure.connections.azure import azure_service
 from s3_to_azure.model.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.requests_session import GuardedSession
-from s3_to_azure.stores.s3_options import ReadOptions
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.http.connections import GuardedSession
+from s3_to_azure.stores.s3.options import ReadOptions
 
 
 def _sas(server: LocalAzure) -> str:

@@ -19,7 +19,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import AZURITE_KEY
 from s3_to_azure.model.errors import TransferError, WrongUse
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
-from s3_to_azure.stores.azure_state import id_of
+from s3_to_azure.stores.azure.state import id_of
 from tests.airflow_layer.airflow_runs import Run, run_dag
 
 MIB = 1024**2

@@ -16,7 +16,7 @@ from s3_to_azure import triggers
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
-from s3_to_azure.stores.azure_state import AzureState, id_of
+from s3_to_azure.stores.azure.state import AzureState, id_of
 from tests.airflow_layer.airflow_runs import Run, run_dag
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import AccessDenied, Cancelled, ServerFailed
 from s3_to_azure.model.retry import Retrier, patiently
-from s3_to_azure.stores.pages import Pages
+from s3_to_azure.stores.http.pages import Pages
 from tests.engine.nights import QUICK
 
 FAILED = ServerFailed(service="S3", status=500, code="InternalError", thing="a page")

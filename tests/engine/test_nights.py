@@ -23,8 +23,8 @@ from s3_to_azure.engine.planning import PlanSettings
 from s3_to_azure.engine.report import make_report
 from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.azure_state import AzureState
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.state import AzureState
 from tests.engine.nights import Night, Watched
 from tests.real_stores import azure_container, s3_source
 

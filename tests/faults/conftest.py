@@ -18,8 +18,8 @@ from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.s3 import S3Source
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.s3.source import S3Source
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.faults.faulty_proxy import FaultyProxy
 from tests.real_stores import azure_container, s3_source

@@ -145,8 +145,8 @@ def test_reads_of_the_checkpoint_survive(clouds: Clouds, data: bytes, kind: str,
 
 def test_promise_2_stalled_put_is_given_up(clouds: Clouds, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """An Azure that takes a block and says nothing is left after the read timeout; the block is staged again."""
-    monkeypatch.setattr("s3_to_azure.stores.azure_client.READ_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("s3_to_azure.stores.http_connections.READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("s3_to_azure.stores.azure.client.READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", 1.0)
     name = str(clouds.container.container_name)
     impatient = azure_container(clouds.azure_server, name, account_url=clouds.azure.url)
     clouds.azure.fail("put block", Stall())

@@ -23,10 +23,10 @@ from s3_to_azure.model.errors import CertificateRefused, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.botocore_settings import botocore_config
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.small_lane import SmallLane, small_lane
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.curl import SmallLane, small_lane
+from s3_to_azure.stores.s3.options import botocore_config
+from s3_to_azure.stores.s3.source import S3Source
 from tests.certificates import certified
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.fakes.memory_source import EPOCH
@@ -266,7 +266,7 @@ def destinations(clouds: Clouds) -> Iterator[tuple[AzureContainer, list[str]]]:
         if credential is None:
             from azure.storage.blob import BlobServiceClient  # noqa: PLC0415 - without the account key
 
-            from s3_to_azure.stores.azure_client import service_client  # noqa: PLC0415
+            from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
 
             made = AzureContainer(service_client(BlobServiceClient(url), lanes=4), name)
         else:

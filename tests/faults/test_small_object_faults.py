@@ -22,7 +22,7 @@ from s3_to_azure.model.errors import (
     ObjectNotFound,
 )
 from s3_to_azure.model.objects import Condition
-from s3_to_azure.stores.small_lane import small_lane
+from s3_to_azure.stores.curl import small_lane
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Lose, Request, Stall
@@ -151,7 +151,7 @@ def test_promise_2_stalled_socket_is_given_up(
     clouds: Clouds, monkeypatch: pytest.MonkeyPatch, leg: str, fault: Fault
 ) -> None:
     """A connection that says nothing more is left after the read timeout, on either leg; the others go on."""
-    monkeypatch.setattr("s3_to_azure.stores.small_lane.READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", 1.0)
     tasks = planned(clouds, 4)
     side = clouds.s3 if leg == "get whole" else clouds.azure
     side.fail(leg, fault)

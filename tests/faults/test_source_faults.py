@@ -73,7 +73,7 @@ def test_promise_2_stalled_socket_is_given_up(
     clouds: Clouds, data: bytes, after_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that says nothing more is left after the read timeout, and its block resumed."""
-    monkeypatch.setattr("s3_to_azure.stores.http_connections.READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", 1.0)
     clouds.s3.fail("get range", Stall(after_bytes))
     receipt = clouds.copy(lanes=2)
     assert clouds.blob() == data

@@ -23,7 +23,7 @@ from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.plan import read_plan_index
-from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure.container import AzureContainer
 from tests.fakes.state_memory import MemoryState
 from tests.real_stores import azure_container, s3_source
 

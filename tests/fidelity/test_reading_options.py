@@ -17,7 +17,7 @@ from s3_to_azure.model.errors import CustomerKeyWanted, WrongUse
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Overwrite
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.stores.s3_options import ReadOptions
+from s3_to_azure.stores.s3.options import ReadOptions
 from tests.fidelity.uploads import CUSTOMER_KEY, customer_key_arguments, put_parts, some_bytes
 from tests.real_stores import azure_container, s3_source
 

@@ -11,7 +11,7 @@ from local_cloud.servers import LocalAzure
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, WrongUse
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
-from s3_to_azure.stores.azure import AzureContainer
+from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock
 from tests.faults.faulty_proxy import Answer, FaultyProxy, Shorten
 from tests.real_stores import azure_container

@@ -4,7 +4,7 @@ import pytest
 from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.azure_errors import azure_error, azure_errors
+from s3_to_azure.stores.azure.responses import azure_error, azure_errors
 
 CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (503, "ServerBusy", errors.Throttled),

@@ -10,14 +10,14 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.local_state import LocalState
 from local_cloud.servers import LocalAzure
 from s3_to_azure.model.errors import BadState, ContainerNotFound, ServerFailed, WrongUse
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.stores.azure_client import service_client
-from s3_to_azure.stores.azure_state import AzureState, folder_name, id_of
-from s3_to_azure.stores.local_state import LocalState
-from s3_to_azure.stores.spooled_state import SpooledState
+from s3_to_azure.stores.azure.client import service_client
+from s3_to_azure.stores.azure.state import AzureState, folder_name, id_of
+from s3_to_azure.stores.temporary_state import SpooledState
 from tests.fakes.state_memory import MemoryState
 
 

@@ -17,9 +17,9 @@ from urllib3 import HTTPResponse
 
 from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedAnswer
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.azure_answers import blob_state
-from s3_to_azure.stores.azure_client import service_client
-from s3_to_azure.stores.blob_listing import ask_page
+from s3_to_azure.stores.azure.client import service_client
+from s3_to_azure.stores.azure.listing import ask_page
+from s3_to_azure.stores.azure.responses import blob_state
 
 NEXT = "<NextMarker />"
 BLOB = (
@@ -166,7 +166,7 @@ def test_blobs_are_the_sdks(made: list[str], piece_characters: int) -> None:
     """Whatever stands in a page, and wherever it is cut for the parser, the SDK would have read the same blobs."""
     document = listing("".join(made))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3_to_azure.stores.blob_listing._PIECE_CHARACTERS", piece_characters)
+        patch.setattr("s3_to_azure.stores.azure.listing._PIECE_CHARACTERS", piece_characters)
         assert read(document) == (sdks(document), None)
 
 

@@ -14,7 +14,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from local_cloud.servers import LocalAzure
 from s3_to_azure.model.errors import CredentialsRefused
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
-from s3_to_azure.stores.container_pass import ContainerPass
+from s3_to_azure.stores.azure.client import ContainerPass
 from tests.real_stores import azure_container
 
 NOW = 1_800_000_000.0
@@ -38,7 +38,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stop the pass's clock."""
     made = Clock()
-    monkeypatch.setattr("s3_to_azure.stores.container_pass.time", made)
+    monkeypatch.setattr("s3_to_azure.stores.azure.client.time", made)
     return made
 
 
@@ -155,8 +155,8 @@ def test_sas_credential_is_read_anew_each_time(clock: Clock) -> None:
 
 def test_sas_in_the_accounts_url_goes_along(azure_server: LocalAzure) -> None:
     """The pass adds nothing, and the URL holds the SAS once."""
-    from s3_to_azure.stores.azure import AzureContainer  # noqa: PLC0415
-    from s3_to_azure.stores.azure_client import service_client  # noqa: PLC0415
+    from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
+    from s3_to_azure.stores.azure.container import AzureContainer  # noqa: PLC0415
 
     client = service_client(BlobServiceClient(f"{URL}/?sv=1&sig=abc"), lanes=1)
     destination = AzureContainer(client, "container")

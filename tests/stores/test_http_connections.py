@@ -11,8 +11,7 @@ import pytest
 import requests
 
 from s3_to_azure.model.errors import UnexpectedAnswer
-from s3_to_azure.stores.http_connections import HttpConnections, connections
-from s3_to_azure.stores.requests_session import GuardedSession
+from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, connections
 
 
 class Server:

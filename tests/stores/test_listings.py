@@ -10,7 +10,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import ServerFailed
 from s3_to_azure.model.retry import Retrier, patiently
-from s3_to_azure.stores.azure_state import AzureState
+from s3_to_azure.stores.azure.state import AzureState
 from tests.engine.nights import QUICK
 from tests.real_stores import azure_container, s3_source
 
@@ -38,7 +38,7 @@ def test_s3_goes_on_after_a_failed_page(
     for name in NAMES:
         s3_client.put_object(Bucket=bucket, Key=name, Body=b"")
     source = s3_source(s3_server)
-    monkeypatch.setattr("s3_to_azure.stores.s3.LISTING_PAGE_KEYS", 2)
+    monkeypatch.setattr("s3_to_azure.stores.s3.source.LISTING_PAGE_KEYS", 2)
     monkeypatch.setattr(source._client, "list_objects_v2", failing_once(source._client.list_objects_v2, call=call))
     listed = patiently(source.list(bucket, ""), Retrier(QUICK, threading.Event()), "list")
     assert [item.key for item in listed] == NAMES

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from s3_to_azure.stores.redaction import protect_logs, redact
+from s3_to_azure.stores.http.errors import protect_logs, redact
 
 SECRET = "SeCrEt0123456789abcdefSeCrEt0123456789abcdefSeCrEt0123456789abcd"
 HEX = "0123456789abcdef" * 4

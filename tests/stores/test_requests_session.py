@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from s3_to_azure.model.errors import UnexpectedAnswer
-from s3_to_azure.stores.requests_session import GuardedSession
+from s3_to_azure.stores.http.connections import GuardedSession
 
 
 class Echo:

@@ -25,9 +25,9 @@ from s3_to_azure.model.errors import (
     UnexpectedAnswer,
 )
 from s3_to_azure.model.objects import ListedObject, ObjectVersion
-from s3_to_azure.stores.botocore_settings import botocore_config
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.s3_signing import SigV4
+from s3_to_azure.stores.s3.options import botocore_config
+from s3_to_azure.stores.s3.signing import SigV4
+from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
 from tests.real_stores import s3_source
 

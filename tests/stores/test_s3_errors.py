@@ -5,7 +5,7 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.s3_errors import s3_error, s3_errors
+from s3_to_azure.stores.s3.responses import s3_error, s3_errors
 
 CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (503, "SlowDown", errors.Throttled),

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import TransientError, UnexpectedAnswer
 from s3_to_azure.model.objects import ListedObject
-from s3_to_azure.stores.s3_errors import s3_errors
-from s3_to_azure.stores.s3_listing import moment_of, objects_of, take_listings
+from s3_to_azure.stores.s3.listing import moment_of, objects_of, take_listings
+from s3_to_azure.stores.s3.responses import s3_errors
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

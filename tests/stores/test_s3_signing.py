@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.stores.s3_signing import SigV4
+from s3_to_azure.stores.s3.signing import SigV4
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
 VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80)
@@ -44,7 +44,7 @@ def by_botocore(credentials: Any, region: str, url: str, headers: dict[str, str]
 def fast(credentials: Any, region: str, url: str, headers: dict[str, str], moment: datetime) -> dict[str, str]:
     """Return the headers that are signed fast at that moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
+        patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
         others = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
         return SigV4(credentials, region).signed_fast(
             url, if_match=headers["if-match"], others=others, wanted_range=headers.get("range")
@@ -118,7 +118,7 @@ def test_whole_objects_and_ranges_take_turns() -> None:
     signer = SigV4(Credentials("AKID", "secret"), "us-east-1")
     url, moment = "http://127.0.0.1:9000/b/k", datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
+        patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
         for wanted in (None, "bytes=0-1", "bytes=2-3", None):
             headers = {"if-match": '"e"'} | ({"range": wanted} if wanted else {})
             ours = signer.signed_fast(url, if_match='"e"', others={}, wanted_range=wanted)
@@ -133,7 +133,7 @@ def test_get_is_signed_as_botocore_signs_it() -> None:
     etag, part, mode = {"If-Match": '"e"'}, {"Range": "bytes=0-1"}, {"x-amz-checksum-mode": "ENABLED"}
     for covered in (etag, etag | part, etag | mode, part, part | mode):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("s3_to_azure.stores.s3_signing.time.time", moment.timestamp)
+            patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
             patch.setattr("botocore.auth.get_current_datetime", lambda: moment.replace(tzinfo=None))
             signer = SigV4(credentials, "us-east-1")
             ours = {n.lower(): v for n, v in signer.signed_get(url, {"Accept-Encoding": "identity"} | covered).items()}

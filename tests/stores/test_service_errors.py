@@ -8,8 +8,8 @@ import requests
 import urllib3
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.azure_errors import azure_error, azure_errors
-from s3_to_azure.stores.s3_errors import s3_error, s3_errors
+from s3_to_azure.stores.azure.responses import azure_error, azure_errors
+from s3_to_azure.stores.s3.responses import s3_error, s3_errors
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,10 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.names import metadata_from_azure, metadata_to_azure
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.s3_options import ReadOptions
-from s3_to_azure.stores.small_lane import SmallLane, small_lane
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.curl import SmallLane, small_lane
+from s3_to_azure.stores.s3.options import ReadOptions
+from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
 from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
 from tests.real_stores import azure_container, s3_source
@@ -577,7 +577,7 @@ def test_server_that_is_not_there_tells_no_url(azure_server: LocalAzure) -> None
 
 def test_server_that_says_nothing_is_left(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the read timeout, as everywhere."""
-    monkeypatch.setattr("s3_to_azure.stores.small_lane.READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", 1.0)
     with against(azure_server, b"") as (_, lane):
         lane.fetch("t", WANTED)
         error = refused(lane)
@@ -596,7 +596,7 @@ def test_environment_names_no_proxy_for_it(azure_server: LocalAzure, monkeypatch
 
 def test_no_lane_where_a_proxy_is_in_between(azure_server: LocalAzure) -> None:
     """Only requests knows proxies; everything takes the ordinary way then."""
-    from s3_to_azure.stores.azure_client import service_client  # noqa: PLC0415
+    from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
 
     client = BlobServiceClient(azure_server.account_url, credential=AzureSasCredential("sig=x"))
     behind = service_client(client, lanes=1, proxies={"http": "http://127.0.0.1:1"})

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.stores.http_connections import HttpConnections, _tls
-from s3_to_azure.stores.tls_socket import _PIECE_BYTES, TlsSocket
+from s3_to_azure.stores.http.connections import HttpConnections, _tls
+from s3_to_azure.stores.http.tls import _PIECE_BYTES, TlsSocket
 from tests.certificates import HOST, certified
 from tests.engine.workshops import some_bytes
 

@@ -17,7 +17,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
-from s3_to_azure.stores.spooled_state import SpooledState
+from s3_to_azure.stores.temporary_state import SpooledState
 
 _STDIN: Final = "-"
 

@@ -43,8 +43,8 @@ def opened(
         raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
     # The SDKs cost most of the start; --help and wrong arguments need none of them.
     with collector_at_rest():
-        from s3_to_azure.stores import environment  # noqa: PLC0415
-        from s3_to_azure.stores.small_lane import small_lane  # noqa: PLC0415
+        from s3_to_azure.stores import from_environment as environment  # noqa: PLC0415
+        from s3_to_azure.stores.curl import small_lane  # noqa: PLC0415
 
     connections = settings.lanes + settings.objects_at_once
     verify_tls = not options.no_verify_tls

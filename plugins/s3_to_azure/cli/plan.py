@@ -13,7 +13,7 @@ from s3_to_azure.engine.preview import preview
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
-from s3_to_azure.stores.spooled_state import SpooledState
+from s3_to_azure.stores.temporary_state import SpooledState
 
 
 def plan_settings(options: argparse.Namespace, source: Source, destination: Destination) -> PlanSettings:

@@ -17,7 +17,7 @@ from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress, Snapshot
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
-from s3_to_azure.stores.spooled_state import SpooledState
+from s3_to_azure.stores.temporary_state import SpooledState
 
 _TELL_EVERY_S: Final = 0.2
 _TELL_RECEIPTS: Final = 200

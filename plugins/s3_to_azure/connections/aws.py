@@ -9,12 +9,10 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from s3_to_azure.connections.lookup import ca_bundle, connection_of, proxies_for
-from s3_to_azure.stores.botocore_settings import botocore_config
-from s3_to_azure.stores.redaction import protect_logs
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.s3_errors import s3_errors
-from s3_to_azure.stores.s3_options import ReadOptions
-from s3_to_azure.stores.service_errors import S3
+from s3_to_azure.stores.http.errors import S3, protect_logs
+from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
+from s3_to_azure.stores.s3.responses import s3_errors
+from s3_to_azure.stores.s3.source import S3Source
 
 _DEFAULT_REGION: Final = "us-east-1"
 _CUSTOMER_KEY: Final = "sse_customer_key"

@@ -8,9 +8,8 @@ from azure.core.exceptions import AzureError
 
 from s3_to_azure.connections.lookup import ca_bundle, connection_of, proxies_for
 from s3_to_azure.model.errors import ConnectionMissing
-from s3_to_azure.stores.azure_client import StreamingClient, service_client
-from s3_to_azure.stores.redaction import protect_logs, redact
-from s3_to_azure.stores.service_errors import AZURE
+from s3_to_azure.stores.azure.client import StreamingClient, service_client
+from s3_to_azure.stores.http.errors import AZURE, protect_logs, redact
 
 
 def azure_service(wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str, Any] | None = None) -> StreamingClient:

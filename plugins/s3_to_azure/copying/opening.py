@@ -11,9 +11,9 @@ from s3_to_azure.copying.places import Places
 from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.names import check_bucket
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.azure_client import StreamingClient
-from s3_to_azure.stores.small_lane import small_lane
+from s3_to_azure.stores.azure.client import StreamingClient
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.curl import small_lane
 
 
 @dataclass(frozen=True, slots=True)

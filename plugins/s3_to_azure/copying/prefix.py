@@ -17,7 +17,7 @@ from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.state.manifest import write_manifest
-from s3_to_azure.stores.spooled_state import SpooledState
+from s3_to_azure.stores.temporary_state import SpooledState
 
 log = logging.getLogger(__name__)
 

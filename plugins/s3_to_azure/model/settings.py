@@ -2,7 +2,7 @@
 
 Memory: a block is in memory before it is sent, so a task holds at most ``memory_budget_bytes`` of object data
 (blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight, and, under
-TLS, less than 1 MiB for each connection (``stores/tls_socket.py``).
+TLS, less than 1 MiB for each connection (``stores/http/tls.py``).
 
 Retries: a request is tried at most ``attempts`` times here; the SDKs' own retries are off, so nothing multiplies
 below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and restages

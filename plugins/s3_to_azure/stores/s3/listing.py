@@ -14,7 +14,7 @@ from botocore.utils import parse_timestamp
 
 from s3_to_azure.model.errors import UnexpectedAnswer
 from s3_to_azure.model.objects import ListedObject
-from s3_to_azure.stores.service_errors import S3
+from s3_to_azure.stores.http.errors import S3
 
 _DOCUMENT: Final = "ListBucketResult"
 _LISTING: Final = "S3ToAzureListing"

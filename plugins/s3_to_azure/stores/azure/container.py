@@ -5,26 +5,79 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline import PipelineRequest
-from azure.storage.blob import BlobBlock, BlobClient
+from azure.storage.blob import BlobBlock, BlobClient, ContentSettings, StandardBlobTier
 
 from s3_to_azure.model.checksums import to_azure
 from s3_to_azure.model.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
 from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
-from s3_to_azure.stores.azure_answers import blob_state, decoded_id, unquoted
-from s3_to_azure.stores.azure_client import StreamingClient
-from s3_to_azure.stores.azure_errors import azure_error, azure_errors
-from s3_to_azure.stores.blob_headers import put_blob_headers
-from s3_to_azure.stores.blob_listing import ask_page
-from s3_to_azure.stores.blob_options import conditions, content_settings, extras
-from s3_to_azure.stores.container_pass import ContainerPass
-from s3_to_azure.stores.http_connections import HttpConnections
-from s3_to_azure.stores.pages import Pages
-from s3_to_azure.stores.redaction import protect_logs
-from s3_to_azure.stores.requests_session import GuardedSession
-from s3_to_azure.stores.service_errors import AZURE
+from s3_to_azure.stores.azure.client import ContainerPass, StreamingClient
+from s3_to_azure.stores.azure.listing import ask_page
+from s3_to_azure.stores.azure.responses import azure_error, azure_errors, blob_state, decoded_id, unquoted
+from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections
+from s3_to_azure.stores.http.errors import AZURE, protect_logs
+from s3_to_azure.stores.http.pages import Pages
+
+
+def conditions(condition: Condition) -> Mapping[str, Any]:
+    """Return the condition of a write."""
+    if condition.etag is None:
+        return {"match_condition": MatchConditions.IfMissing}
+    return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
+
+
+def extras(contents: BlobContents) -> Mapping[str, Any]:
+    """Return tags and tier, only where they are wanted: tags need a permission, a tier an account that has tiers."""
+    found: dict[str, Any] = {}
+    if contents.tags:
+        found["tags"] = dict(contents.tags)
+    if contents.tier:
+        found["standard_blob_tier"] = StandardBlobTier(contents.tier)
+    return found
+
+
+def content_settings(contents: BlobContents) -> ContentSettings:
+    """Return the content headers, and the MD5 where it is known."""
+    headers = contents.headers
+    return ContentSettings(
+        content_type=headers.content_type,
+        content_encoding=headers.content_encoding,
+        content_language=headers.content_language,
+        content_disposition=headers.content_disposition,
+        cache_control=headers.cache_control,
+        content_md5=bytearray(contents.content_md5) if contents.content_md5 else None,
+    )
+
+
+def put_blob_headers(contents: BlobContents, condition: Condition) -> dict[str, str]:
+    """Return them by name; https://learn.microsoft.com/rest/api/storageservices/put-blob.
+
+    The MD5 is left out: Azure takes none beside a CRC64, and computes and keeps the MD5 of a Put Blob itself.
+    """
+    given = contents.headers
+    given_or_none = (
+        ("x-ms-blob-type", "BlockBlob"),
+        ("x-ms-blob-content-type", given.content_type),
+        ("x-ms-blob-content-encoding", given.content_encoding),
+        ("x-ms-blob-content-language", given.content_language),
+        ("x-ms-blob-content-disposition", given.content_disposition),
+        ("x-ms-blob-cache-control", given.cache_control),
+        ("x-ms-access-tier", contents.tier),
+    )
+    headers = {name: value for name, value in given_or_none if value}
+    if contents.tags:
+        headers["x-ms-tags"] = "&".join([f"{quote(n, safe='')}={quote(v, safe='')}" for n, v in contents.tags.items()])
+    if condition.etag is None:
+        headers["If-None-Match"] = "*"
+    else:
+        headers["If-Match"] = f'"{condition.etag}"'
+    for name, value in contents.metadata.items():
+        headers[f"x-ms-meta-{name}"] = value
+    return headers
+
 
 _CRC64: Final = "x-ms-content-crc64"
 _OURS: Final = 52

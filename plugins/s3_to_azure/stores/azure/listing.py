@@ -15,9 +15,8 @@ from azure.storage.blob import ContainerClient
 
 from s3_to_azure.model.errors import UnexpectedAnswer
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.azure_answers import told_type, unquoted
-from s3_to_azure.stores.azure_errors import azure_errors
-from s3_to_azure.stores.service_errors import AZURE
+from s3_to_azure.stores.azure.responses import azure_errors, told_type, unquoted
+from s3_to_azure.stores.http.errors import AZURE
 
 _DOCUMENT: Final = "EnumerationResults"
 _READ_ALREADY: Final = "<EnumerationResults><Blobs/></EnumerationResults>"

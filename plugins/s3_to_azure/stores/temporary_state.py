@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.stores.local_state import LocalStateWriter
 
 _PIECE_BYTES: Final = 1 * MIB
 # A listing of some 200,000 objects; a larger one goes into a temporary file.
@@ -38,11 +37,11 @@ class SpooledState:
             self.delete(name)
 
     @contextmanager
-    def write(self, name: str) -> Iterator[LocalStateWriter]:
+    def write(self, name: str) -> Iterator["TemporaryStateWriter"]:
         """Write a file; it is there, whole, after a clean exit."""
         out = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - kept until it is deleted
         try:
-            yield LocalStateWriter(out)
+            yield TemporaryStateWriter(out)
         except BaseException:
             out.close()
             raise
@@ -88,3 +87,15 @@ class SpooledState:
                 raise BadState(path=f"{self.location}/{name}", detail="it is not there")
             file.seek(start)
             return file.read(size)
+
+
+class TemporaryStateWriter:
+    """A state file while it is written."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        """Keep the open file."""
+        self._out = out
+
+    def write(self, data: bytes) -> None:
+        """Append the bytes."""
+        self._out.write(data)

@@ -5,26 +5,155 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import ClientError
 
-from s3_to_azure.model.errors import CredentialsRefused, ObjectNotFound, TransferError, UnexpectedAnswer, WrongUse
-from s3_to_azure.model.limits import LISTING_PAGE_KEYS
+from s3_to_azure.model.errors import (
+    CredentialsRefused,
+    ObjectNotFound,
+    PermanentError,
+    SourceChanged,
+    TransferError,
+    UnexpectedAnswer,
+    WrongUse,
+)
+from s3_to_azure.model.limits import LISTING_PAGE_KEYS, MAX_PARTS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
-from s3_to_azure.stores.http_connections import HttpConnections, connections
-from s3_to_azure.stores.pages import Pages
-from s3_to_azure.stores.redaction import protect_logs
-from s3_to_azure.stores.requests_session import GuardedSession
-from s3_to_azure.stores.s3_answers import check_answer, error_of, version_of
-from s3_to_azure.stores.s3_errors import s3_errors
-from s3_to_azure.stores.s3_listing import objects_of, take_listings
-from s3_to_azure.stores.s3_object_calls import current_etag, restore, tags
-from s3_to_azure.stores.s3_options import ReadOptions
-from s3_to_azure.stores.s3_parts import part_sizes
-from s3_to_azure.stores.s3_signing import SigV4
+from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, connections
+from s3_to_azure.stores.http.errors import protect_logs
+from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.s3.listing import objects_of, take_listings
+from s3_to_azure.stores.s3.options import ReadOptions
+from s3_to_azure.stores.s3.responses import check_answer, error_of, s3_errors, version_of
+from s3_to_azure.stores.s3.signing import SigV4
+
+_IN_PROGRESS: Final = 'ongoing-request="true"'
+_ALREADY: Final = "RestoreAlreadyInProgress"
+
+
+def restore(client: Any, bucket: str, key: str, options: ReadOptions, *, days: int, tier: str) -> bool:
+    """Ask once for an archived object to be restored; False where that was asked for before.
+
+    Args:
+        client: boto3's.
+        bucket: Where it is.
+        key: Its key.
+        options: Who pays, which version.
+        days: How long the restored copy stays.
+        tier: How fast.
+    """
+    with s3_errors(bucket=bucket, key=key):
+        head = client.head_object(Bucket=bucket, Key=key, **options.reading())
+    if _IN_PROGRESS in str(head.get("Restore", "")):
+        return False
+    request: dict[str, Any] = {"GlacierJobParameters": {"Tier": tier}}
+    if head.get("StorageClass") != "INTELLIGENT_TIERING":
+        # Intelligent-Tiering brings an object back for good, and refuses a number of days.
+        request["Days"] = days
+    with s3_errors(bucket=bucket, key=key, permission="s3:RestoreObject on this bucket"):
+        try:
+            client.restore_object(Bucket=bucket, Key=key, RestoreRequest=request, **options.version())
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != _ALREADY:
+                raise
+            return False
+    return True
+
+
+def current_etag(client: Any, bucket: str, key: str, options: ReadOptions) -> str | None:
+    """Return the ETag of the key's current version where another one may be read; else, or where it is gone, None."""
+    if not options.version_id:
+        return None
+    with s3_errors(bucket=bucket, key=key):
+        try:
+            answer = client.head_object(Bucket=bucket, Key=key, **replace(options, version_id=None).reading())
+        except ClientError as error:
+            # The current version may be a delete marker.
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 405):
+                return None
+            raise
+    return str(answer["ETag"]).strip('"')
+
+
+def tags(client: Any, bucket: str, key: str, options: ReadOptions) -> dict[str, str]:
+    """Return an object's tags."""
+    with s3_errors(bucket=bucket, key=key, permission="s3:GetObjectTagging on this bucket"):
+        answer = client.get_object_tagging(Bucket=bucket, Key=key, **options.version())
+    return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+
+
+_PAGE_PARTS: Final = 1_000
+
+
+def part_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any], *, each: bool) -> PartSizes | None:
+    """Return the sizes of the version's parts; None where S3 does not tell.
+
+    GetObjectAttributes lists the parts, but only where they have checksums of their own and the identity may call it.
+    Otherwise the first and the last part are looked at, which is enough where all but the last are equal.
+
+    Args:
+        client: boto3's.
+        version: Of which object.
+        options: More arguments of every request.
+        each: Take no part's size from another's: ask for each.
+    """
+    if any(checksum.parts and checksum.algorithm != "md5" for checksum in version.weaker):
+        listed = _listed(client, version, options)
+        if listed:
+            return PartSizes(listed, certain=True)
+    first, count = _look(client, version, 1, options)
+    if not 1 <= count <= MAX_PARTS:
+        return None
+    if count == 1:
+        return PartSizes((first,), certain=True)
+    last, _ = _look(client, version, count, options)
+    if not each and first * (count - 1) + last == version.size_bytes:
+        return PartSizes((*[first] * (count - 1), last), certain=count == 2)
+    between = (_look(client, version, number, options)[0] for number in range(2, count))
+    return PartSizes((first, *between, last), certain=True)
+
+
+def _look(client: Any, version: ObjectVersion, number: int, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the size of a part, and the number of parts; 0 where the server does not know parts."""
+    with s3_errors(bucket=version.bucket, key=version.key, etag=version.etag):
+        answer = client.head_object(
+            Bucket=version.bucket, Key=version.key, PartNumber=number, IfMatch=f'"{version.etag}"', **options
+        )
+    return int(answer["ContentLength"]), int(answer.get("PartsCount", 0))
+
+
+def _listed(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the sizes that GetObjectAttributes lists; nothing where it lists none or may not be called."""
+    try:
+        return tuple(_pages(client, version, options))
+    except SourceChanged:
+        raise
+    except PermanentError:
+        return ()
+
+
+def _pages(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> Iterator[int]:
+    marker = 0
+    while True:
+        with s3_errors(bucket=version.bucket, key=version.key, etag=version.etag):
+            answer = client.get_object_attributes(
+                Bucket=version.bucket,
+                Key=version.key,
+                ObjectAttributes=["ETag", "ObjectParts"],
+                MaxParts=_PAGE_PARTS,
+                PartNumberMarker=marker,
+                **options,
+            )
+        if answer["ETag"].strip('"') != version.etag:
+            raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
+        page = answer.get("ObjectParts", {})
+        yield from (int(part["Size"]) for part in page.get("Parts", ()))
+        if not page.get("IsTruncated"):
+            return
+        marker = page["NextPartNumberMarker"]
 
 
 class S3Body:

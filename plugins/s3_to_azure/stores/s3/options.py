@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from botocore.config import Config
+
 from s3_to_azure.model.errors import WrongUse
 
 _CUSTOMER: Final = "x-amz-server-side-encryption-customer"
@@ -95,3 +97,16 @@ def _key(value: object) -> bytes | None:
     except binascii.Error:
         # Never the text itself: it is the secret, or most of it.
         raise WrongUse(what="The customer key (SSE-C) is not base64.") from None
+
+
+def botocore_config(lanes: int, given: Config | None = None) -> Config:
+    """Return the botocore settings of every S3 client here: SigV4, and no retries of its own.
+
+    Args:
+        lanes: Connections to keep.
+        given: A connection's own settings, which stay except for those.
+    """
+    ours = Config(
+        signature_version="s3v4", retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=lanes
+    )
+    return (given or Config()).merge(ours)

@@ -11,13 +11,12 @@ from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
 
 from s3_to_azure.model.errors import ConnectionMissing, WrongUse
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.azure_client import service_client
-from s3_to_azure.stores.botocore_settings import botocore_config
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.s3_errors import s3_errors
-from s3_to_azure.stores.s3_options import ReadOptions
-from s3_to_azure.stores.service_errors import AZURE, S3
+from s3_to_azure.stores.azure.client import service_client
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.http.errors import AZURE, S3
+from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
+from s3_to_azure.stores.s3.responses import s3_errors
+from s3_to_azure.stores.s3.source import S3Source
 
 _CURE = (
     "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "

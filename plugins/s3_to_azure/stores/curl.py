@@ -17,12 +17,11 @@ import pycurl
 from s3_to_azure.model.errors import ConnectionFailed, TransferError, UnexpectedAnswer
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
-from s3_to_azure.stores.azure import AzureContainer
-from s3_to_azure.stores.http_connections import HttpConnections
-from s3_to_azure.stores.requests_session import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
-from s3_to_azure.stores.s3 import S3Source
-from s3_to_azure.stores.s3_answers import whole_object
-from s3_to_azure.stores.service_errors import AZURE, S3
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
+from s3_to_azure.stores.http.errors import AZURE, S3
+from s3_to_azure.stores.s3.responses import whole_object
+from s3_to_azure.stores.s3.source import S3Source
 
 # libcurl asks for no more than this of a socket at a time, and sends no more. Each transfer keeps a buffer for that,
 # outside the budget: a larger one would be faster for objects of 1 MB, and hold their bytes a second time.

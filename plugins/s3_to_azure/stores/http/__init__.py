@@ -1,0 +1,1 @@
+"""HTTP connections, TLS, errors and pages that both services share."""

@@ -1,0 +1,1 @@
+"""S3: reading objects, listing them, signing requests."""
