@@ -32,11 +32,11 @@ from requests.adapters import BaseAdapter  # noqa: E402
 from urllib3 import HTTPResponse  # noqa: E402
 
 from s3_to_azure.cli.output import ResultLines  # noqa: E402
-from s3_to_azure.engine.batch_slice import BatchSlice  # noqa: E402
-from s3_to_azure.engine.one_task import settings_for  # noqa: E402
-from s3_to_azure.engine.planning import make_plan  # noqa: E402
 from s3_to_azure.model.objects import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
+from s3_to_azure.planning.planner import make_plan  # noqa: E402
+from s3_to_azure.runs.batch_slice import BatchSlice  # noqa: E402
+from s3_to_azure.runs.prefix import settings_for  # noqa: E402
 from s3_to_azure.state.manifest import write_manifest  # noqa: E402
 from s3_to_azure.state.receipts import ReceiptWriter  # noqa: E402
 from s3_to_azure.stores.azure.client import service_client  # noqa: E402

@@ -27,12 +27,12 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "plugins"))
 
 from benchmarks.local_state import LocalState
-from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.batch_slice import BatchSlice
-from s3_to_azure.engine.plan import Plan
-from s3_to_azure.engine.planning import PlanSettings, make_plan
-from s3_to_azure.engine.report import Report, make_report
 from s3_to_azure.model.objects import BlobState, ListedObject, Receipt
+from s3_to_azure.planning.plan import Plan
+from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.runs.batch import copy_batch
+from s3_to_azure.runs.batch_slice import BatchSlice
+from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.state.plan import (
     BatchDescriptor,

@@ -17,13 +17,13 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack  # noqa: E402 - the path comes first
-from s3_to_azure.engine.workshop import Workshop  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.stores.azure.client import service_client  # noqa: E402
 from s3_to_azure.stores.azure.container import AzureContainer  # noqa: E402
 from s3_to_azure.stores.curl import small_lane  # noqa: E402
 from s3_to_azure.stores.s3.options import botocore_config  # noqa: E402
 from s3_to_azure.stores.s3.source import S3Source  # noqa: E402
+from s3_to_azure.transfer.context import Workshop  # noqa: E402
 
 BUCKET: Final = "benchmark"
 CONTAINER: Final = "benchmark"

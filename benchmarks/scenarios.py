@@ -55,7 +55,7 @@ def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
 
 
 def _project_with_lanes(lanes: int, *options: str) -> Contender:
-    """The project with so many lanes, and what the model of ``engine/lanes.py`` allows it in the S3-like climate."""
+    """The project with so many lanes, and what the model of ``transfer/concurrency.py`` allows it there."""
     block_s = S3_LIKE.latency_ms / 1000 + _BLOCK_BYTES / S3_LIKE.bytes_per_s
     made = project(f"s3-to-azure, {lanes} lanes", "--lanes", str(lanes), *options)
     return replace(made, model_mb_s=lanes * _BLOCK_BYTES / block_s / 1e6)

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import s3_to_azure.cli.listing
-import s3_to_azure.engine.one_task
+import s3_to_azure.runs.prefix
 from s3_to_azure.cli.main import main
-from s3_to_azure.engine import many, pump, small_objects
 from s3_to_azure.stores import curl as small_lane
-from s3_to_azure.stores.azure.container import client as block_writer
+from s3_to_azure.stores.azure import client as block_writer
 from s3_to_azure.stores.http import connections as http_connections
-from s3_to_azure.stores.s3.source import signing as s3_signing
-from s3_to_azure.stores.s3.source import source as s3
+from s3_to_azure.stores.s3 import signing as s3_signing
+from s3_to_azure.stores.s3 import source as s3
+from s3_to_azure.transfer import pipeline as pump
+from s3_to_azure.transfer import pool as many
+from s3_to_azure.transfer import small_objects
 
 spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
 
@@ -70,7 +72,7 @@ if kind == "small":
     small_lane.pycurl.CurlMulti = Multi
     timed(Multi, "perform", "libcurl")
     timed(s3_to_azure.cli.listing, "write_listing", "listing")
-    timed(s3_to_azure.engine.one_task, "make_plan", "plan")
+    timed(s3_to_azure.runs.prefix, "make_plan", "plan")
     timed(small_objects.SmallObjects, "begin", "begin")
     timed(small_lane.SmallLane, "_collect", "answers")
     timed(small_objects.SmallObjects, "_go_on", "prove")

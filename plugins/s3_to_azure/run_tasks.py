@@ -15,13 +15,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from s3_to_azure import run_state
 from s3_to_azure.connections.azure import azure_service
-from s3_to_azure.engine.plan_settings import PlanSettings, read_filters
-from s3_to_azure.engine.planning import make_plan
-from s3_to_azure.engine.report import make_report
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings, read_filters
+from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer

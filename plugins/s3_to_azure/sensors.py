@@ -213,9 +213,9 @@ class S3ObjectsSensor(BaseSensorOperator):
 
     def _looked_up(self, source: "S3Source", listed: str, *, found: bool) -> "Iterator[ListedObject]":
         """Yield the objects that the list of keys names."""
-        from s3_to_azure.engine.key_lists import keys_of, look_up, object_pieces
         from s3_to_azure.model.retry import Retrier
         from s3_to_azure.model.settings import RetryBudget
+        from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
 
         retrier = Retrier(RetryBudget(), threading.Event())
         pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=listed) if found else ()

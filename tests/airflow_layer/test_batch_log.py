@@ -10,11 +10,11 @@ from s3_to_azure.copying.batch import BatchJob
 from s3_to_azure.copying.one_object import ObjectJob
 from s3_to_azure.copying.places import Places
 from s3_to_azure.copying.prefix import PrefixJob
-from s3_to_azure.engine.plan import Plan
-from s3_to_azure.engine.planning import PlanSettings
 from s3_to_azure.model.errors import ServerFailed, SomeObjectsFailedForNow
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion
+from s3_to_azure.planning.plan import Plan
+from s3_to_azure.planning.planner import PlanSettings
 from tests.engine.nights import Night
 from tests.engine.workshops import some_bytes, workshop
 from tests.fakes.memory_destination import MemoryDestination

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from s3_to_azure.engine.commit import LeftoverBlocks
 from s3_to_azure.model.errors import PermanentError, TransferError, TransientError
+from s3_to_azure.transfer.commit import LeftoverBlocks
 from tests.docs.pages import text_of
 
 _ENTRY = re.compile(r"^##+ `(\w+)`\n\n((?:>.*\n)*)", re.MULTILINE)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from s3_to_azure.engine.batch_run import BatchSummary, copy_batch
-from s3_to_azure.engine.plan import Plan
-from s3_to_azure.engine.planning import PlanSettings, make_plan
-from s3_to_azure.engine.report import Report, make_report
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, StateFiles
 from s3_to_azure.model.settings import CopySettings, RetryBudget
+from s3_to_azure.planning.plan import Plan
+from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.runs.batch import BatchSummary, copy_batch
+from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
+from s3_to_azure.transfer.context import Workshop
 
 QUICK = RetryBudget(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.model.checksums import CRC32C, MD5
 from s3_to_azure.model.errors import ConnectionFailed, DestinationConflict, ReadbackDiffers, RereadDiffers
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Block, Condition, ListedBlock, ObjectVersion, SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint, second_digest
+from s3_to_azure.transfer.object import copy_object
 from tests.engine.workshops import BUCKET, crc, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s3_to_azure.engine.buffers import BufferPool
 from s3_to_azure.model.errors import BudgetTooSmall, Cancelled
 from s3_to_azure.model.limits import KIB, MIB
+from s3_to_azure.transfer.buffers import BufferPool
 
 
 def pool(budget_bytes: int) -> BufferPool:

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from s3_to_azure.engine.commit import Commit, LeftoverBlocks, commit
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
     BlobLeased,
@@ -22,6 +21,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders, ObjectVersion
 from s3_to_azure.model.retry import Retrier
+from s3_to_azure.transfer.commit import Commit, LeftoverBlocks, commit
 from tests.engine.workshops import QUICK
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from s3_to_azure.engine import commit
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import PermanentError, Throttled, TransferError, TransientError
+from s3_to_azure.transfer import commit
 
 
 def all_classes(root: type[TransferError] = TransferError) -> list[type[TransferError]]:

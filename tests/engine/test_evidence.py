@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from s3_to_azure.engine.evidence import Evidence
-from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import ConnectionFailed, IntegrityUnavailable, ReadbackDiffers, TransientError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint
+from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, Evidence
 from tests.engine.workshops import BUCKET, some_bytes, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.plan_settings import read_filters
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.planning.settings import read_filters
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.joining import Join
 from s3_to_azure.model.names import STATE_FOLDER
 from s3_to_azure.model.objects import BlobState
+from s3_to_azure.planning.join import Join
 
 NAMES = st.lists(st.text(alphabet="ab/.-é𝄞￿", min_size=1, max_size=4), unique=True, max_size=30)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine import key_lists
-from s3_to_azure.engine.key_lists import keys_of, look_up, object_pieces
 from s3_to_azure.model.errors import AccessDenied, CredentialsRefused, ObjectNotFound, SourceChanged, WrongUse
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.retry import Retrier
+from s3_to_azure.planning import key_list as key_lists
+from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
 from s3_to_azure.state.manifest import read_manifest, write_manifest
 from tests.engine.nights import QUICK, Night
 from tests.fakes.memory_destination import MemoryDestination

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from s3_to_azure.engine.lanes import Climb, Lanes
 from s3_to_azure.model.errors import Cancelled
+from s3_to_azure.transfer.concurrency import Climb, Lanes
 
 BLOCK_BYTES = 16 * 1024 * 1024
 

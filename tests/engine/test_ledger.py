@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from s3_to_azure.engine import ledger as module
-from s3_to_azure.engine.ledger import Ledger
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import ConnectionFailed
 from s3_to_azure.model.objects import ObjectVersion, Receipt, SourceChecksum
 from s3_to_azure.model.progress import Progress
+from s3_to_azure.transfer import attempt as module
+from s3_to_azure.transfer.attempt import Ledger
+from s3_to_azure.transfer.context import Workshop
 from tests.engine.workshops import BUCKET, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.engine.transfer import attempt, copy_object
 from s3_to_azure.model.errors import ObjectArchived, ObjectNotFound, WrongBlobType
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import Archived, Fidelity
+from s3_to_azure.transfer.object import attempt, copy_object
 from tests.engine.workshops import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource

@@ -7,9 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.transfer import Outcome
-from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.model.errors import (
     AccessDenied,
     Cancelled,
@@ -22,6 +19,9 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import Outcome
+from s3_to_azure.transfer.pool import Tally, copy_many
 from tests.engine.workshops import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

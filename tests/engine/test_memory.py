@@ -24,8 +24,8 @@ import json, re, sys
 from pathlib import Path
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.transfer import CopyTask, Workshop
+from s3_to_azure.transfer.pool import copy_many
+from s3_to_azure.transfer.object import CopyTask, Workshop
 from tests.real_stores import azure_container, s3_source
 
 given = json.loads(sys.argv[1])

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from benchmarks.local_state import LocalState
-from s3_to_azure.engine.one_task import copy_here, copy_listed, settings_for
-from s3_to_azure.engine.report import make_report
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import SomeObjectsFailed
 from s3_to_azure.model.objects import BlobState, ContentHeaders, ObjectVersion, Receipt
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
+from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
+from s3_to_azure.transfer.context import Workshop
 from tests.engine.nights import QUICK
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource

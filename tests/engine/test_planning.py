@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.batch_slice import BatchSlice
-from s3_to_azure.engine.plan import Amount, Plan, Requests, requests_for
-from s3_to_azure.engine.planning import PlanSettings, make_plan
-from s3_to_azure.engine.preview import preview
-from s3_to_azure.engine.prices import egress_dollars
 from s3_to_azure.model.errors import BadState, BudgetTooSmall, WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
 from s3_to_azure.model.settings import Archived
+from s3_to_azure.planning.plan import Amount, Plan, Requests, egress_dollars, preview, requests_for
+from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.plan import LeftOut, PlanEntry, read_left_out, read_plan_index
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from s3_to_azure.engine.proof import checksum_text, compare, content_md5, fits, folded
 from s3_to_azure.model import checksums
 from s3_to_azure.model.errors import IntegrityError
 from s3_to_azure.model.objects import ObjectVersion, SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock
+from s3_to_azure.transfer.integrity import checksum_text, compare, content_md5, fits, folded
 
 
 def version(value: int | None) -> ObjectVersion:

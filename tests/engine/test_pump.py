@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.lanes import Lanes
-from s3_to_azure.engine.pump import BlockRoute, Pump, damaged
 from s3_to_azure.model.checksums import CRC32C
 from s3_to_azure.model.errors import Cancelled, ConnectionFailed, ObjectNotFound, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, ListedObject, ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, parse
+from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.concurrency import Lanes
+from s3_to_azure.transfer.pipeline import BlockRoute, Pump, damaged
 from tests.engine.workshops import BUCKET, QUICK, crc, some_bytes
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

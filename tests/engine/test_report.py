@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.plan import Amount, Plan
-from s3_to_azure.engine.planning import PlanSettings
-from s3_to_azure.engine.report import MAX_SUMMARY_BYTES, Report, make_report
-from s3_to_azure.engine.report_files import COLUMNS, safe_cell
 from s3_to_azure.model.errors import BadState, PermanentError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt, Status
+from s3_to_azure.planning.plan import Amount, Plan
+from s3_to_azure.planning.planner import PlanSettings
+from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, Report, make_report, safe_cell
 from s3_to_azure.state.lines import Row, lines
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import BatchDescriptor

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.model.errors import IntegrityError, RereadDiffers
 from s3_to_azure.model.objects import PartSizes
+from s3_to_azure.transfer.object import copy_object
 from tests.engine.workshops import BUCKET, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.odd_sources import Differing, InParts

@@ -13,12 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.small_objects import SMALL_BYTES, SmallObjects
-from s3_to_azure.engine.throttle import Bandwidth
-from s3_to_azure.engine.transfer import Outcome
-from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.model.errors import (
     Cancelled,
     ConnectionFailed,
@@ -33,6 +27,12 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.model.settings import Fidelity
+from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import Outcome
+from s3_to_azure.transfer.pool import copy_many
+from s3_to_azure.transfer.small_objects import SMALL_BYTES, SmallObjects
+from s3_to_azure.transfer.throttle import Bandwidth
 from tests.engine.workshops import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_lane import MemoryLane
@@ -298,7 +298,7 @@ class Waits(threading.Event):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     """Stop the clock of the lane's driver."""
     made = Time()
-    monkeypatch.setattr("s3_to_azure.engine.small_objects.time", made)
+    monkeypatch.setattr("s3_to_azure.transfer.small_objects.time", made)
     return made
 
 

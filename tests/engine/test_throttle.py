@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s3_to_azure.engine.throttle import Bandwidth, Gate
 from s3_to_azure.model.errors import Cancelled, ServerFailed, Throttled
+from s3_to_azure.transfer.throttle import Bandwidth, Gate
 
 
 class Clock:

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.model.errors import (
     Cancelled,
     ConnectionFailed,
@@ -36,6 +34,8 @@ from s3_to_azure.model.objects import (
     ObjectVersion,
 )
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint
+from s3_to_azure.transfer.object import copy_object
+from s3_to_azure.transfer.pool import copy_many
 from tests.engine.workshops import BUCKET, crc, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

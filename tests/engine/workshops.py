@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.checksums import ALGORITHMS
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
 from s3_to_azure.model.settings import CopySettings, RetryBudget
+from s3_to_azure.transfer.context import CopyTask, Workshop
 
 QUICK: Final = RetryBudget(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
 BUCKET: Final = "bucket"

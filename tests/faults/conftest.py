@@ -14,12 +14,12 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.s3.source import S3Source
+from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.object import copy_object
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.faults.faulty_proxy import FaultyProxy
 from tests.real_stores import azure_container, s3_source

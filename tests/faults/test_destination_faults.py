@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.model.errors import (
     BlobLeased,
     ContainerNotFound,
@@ -19,6 +18,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Condition
+from s3_to_azure.transfer.object import copy_object
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, FlipRequest, Lose, Request, Stall

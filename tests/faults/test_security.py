@@ -16,8 +16,6 @@ from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import CertificateRefused, TransferError
 from s3_to_azure.model.limits import MIB
@@ -27,6 +25,8 @@ from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import SmallLane, small_lane
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.source import S3Source
+from s3_to_azure.transfer.object import copy_object
+from s3_to_azure.transfer.pool import copy_many
 from tests.certificates import certified
 from tests.engine.workshops import some_bytes, task, workshop
 from tests.fakes.memory_source import EPOCH

@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.many import copy_many
-from s3_to_azure.engine.transfer import Outcome
-from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.model.errors import (
     BlobLeased,
     ContainerNotFound,
@@ -23,6 +20,9 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.objects import Condition
 from s3_to_azure.stores.curl import small_lane
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import Outcome
+from s3_to_azure.transfer.pool import copy_many
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Lose, Request, Stall

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.engine.transfer import copy_object
 from s3_to_azure.model.errors import (
     ConnectionFailed,
     IntegrityError,
@@ -18,6 +17,7 @@ from s3_to_azure.model.errors import (
     UnexpectedAnswer,
 )
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.transfer.object import copy_object
 from tests.engine.workshops import QUICK, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.faults.conftest import Clouds

@@ -7,13 +7,13 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.errors import ObjectArchived, WrongUse
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings, Fidelity
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
+from s3_to_azure.transfer.pool import Tally, copy_many
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fidelity.archive import SlowArchive
 from tests.fidelity.uploads import some_bytes

@@ -10,20 +10,20 @@ from azure.storage.blob import ContainerClient
 
 from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.planning import PlanSettings, make_plan
-from s3_to_azure.engine.reconcile import reconcile
-from s3_to_azure.engine.report import make_report
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import SomeObjectsFailed
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
+from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.runs.batch import copy_batch
+from s3_to_azure.runs.reconcile import reconcile
+from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.plan import read_plan_index
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.transfer.context import Workshop
 from tests.fakes.state_memory import MemoryState
 from tests.real_stores import azure_container, s3_source
 

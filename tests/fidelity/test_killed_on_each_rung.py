@@ -13,11 +13,11 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source
 
@@ -33,8 +33,8 @@ COPY = """
 import json, os, sys, threading
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
+from s3_to_azure.transfer.context import CopyTask, Workshop
 from tests.real_stores import azure_container, s3_source
 
 told = json.loads(sys.argv[1])

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY, LocalAzure
-from s3_to_azure.engine.transfer import Outcome, attempt
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.errors import (
     BlobImmutable,
     BlobIsArchived,
@@ -24,6 +22,8 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import Outcome, attempt
 from tests.fakes.memory_source import MemorySource
 from tests.fidelity.recorded_azure import XML, Answer, recorded_azure
 from tests.real_stores import azure_container

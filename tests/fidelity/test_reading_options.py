@@ -11,13 +11,13 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.errors import CustomerKeyWanted, WrongUse
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Overwrite
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.stores.s3.options import ReadOptions
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import CUSTOMER_KEY, customer_key_arguments, put_parts, some_bytes
 from tests.real_stores import azure_container, s3_source
 

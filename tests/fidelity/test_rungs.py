@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.engine import proof
-from s3_to_azure.engine.rungs import MAX_MD5_BLOCK_BYTES, Rung, choose, digest_stream
 from s3_to_azure.model import checksums
 from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, MD5, Algorithm
 from s3_to_azure.model.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, adopt, carries, layout_for, second_digest, usable
+from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, Rung, choose, digest_stream
 
 OBJECT = ObjectVersion("b", "k", "e", 0, datetime(2026, 1, 1, tzinfo=UTC))
 MARK = b"m" * 8

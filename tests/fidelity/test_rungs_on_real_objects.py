@@ -11,14 +11,14 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.verify import verify_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.errors import Cancelled, IntegrityError, IntegrityUnavailable, RereadDiffers
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, RetryBudget
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
+from s3_to_azure.transfer.verify import verify_object
 from tests.fidelity.faulty_source import FlippingSource
 from tests.fidelity.uploads import put_parts, some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused
 from s3_to_azure.model.limits import MAX_METADATA_BYTES, MIB
 from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings, Fidelity, joined_metadata, tags_from_azure, tags_to_azure
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import some_bytes
 from tests.real_stores import azure_container, s3_source
 

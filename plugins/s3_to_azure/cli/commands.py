@@ -17,15 +17,15 @@ from s3_to_azure.cli.output import ResultLines, print_summary
 from s3_to_azure.cli.progress_bar import shown
 from s3_to_azure.cli.settings import copy_settings, filters_given
 from s3_to_azure.cli.tasks import tasks_of
-from s3_to_azure.engine.many import Tally, copy_many
-from s3_to_azure.engine.verify import verify_object
-from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import unmap_blob
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings, parse_size
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.pool import Tally, copy_many
+from s3_to_azure.transfer.verify import verify_object
 
 
 def copy(options: argparse.Namespace, stop: threading.Event) -> int:

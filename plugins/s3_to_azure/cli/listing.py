@@ -8,16 +8,16 @@ from typing import BinaryIO, Final
 
 from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.processes import Processes
-from s3_to_azure.engine.key_lists import keys_of, look_up
-from s3_to_azure.engine.one_task import copy_here, copy_listed, settings_for
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.planning.key_list import keys_of, look_up
+from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.transfer.context import Workshop
 
 _STDIN: Final = "-"
 

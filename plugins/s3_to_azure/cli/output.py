@@ -6,10 +6,10 @@ from collections import Counter
 from types import TracebackType
 from typing import Final, Self, TextIO
 
-from s3_to_azure.engine.verify import Verification
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Snapshot
 from s3_to_azure.state.lines import as_json
+from s3_to_azure.transfer.verify import Verification
 
 _FLUSH_EVERY_S: Final = 0.5
 _MOST_WAITING_BYTES: Final = 64 * 1024

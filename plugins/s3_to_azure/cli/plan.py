@@ -7,13 +7,13 @@ from typing import Any
 from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.listing import write_listing
 from s3_to_azure.cli.settings import filters_given
-from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.planning import make_plan
-from s3_to_azure.engine.preview import preview
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
+from s3_to_azure.planning.plan import preview
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.transfer.context import Workshop
 
 
 def plan_settings(options: argparse.Namespace, source: Source, destination: Destination) -> PlanSettings:

@@ -9,15 +9,15 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, Self
 
 from s3_to_azure.cli.opening import Sides
-from s3_to_azure.engine.one_task import copy_here
-from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress, Snapshot
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs.prefix import copy_here
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.transfer.context import Workshop
 
 _TELL_EVERY_S: Final = 0.2
 _TELL_RECEIPTS: Final = 200

@@ -18,13 +18,13 @@ from typing import Final
 
 from s3_to_azure.cli.opening import Sides
 from s3_to_azure.cli.process import Ended, Job, Told, serve
-from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import Cancelled, ProcessEnded, TransferError, WrongUse
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
+from s3_to_azure.transfer.context import Workshop
 
 # A batch for each would wait for the slowest; with many more, each batch begins and ends too often.
 _BATCHES_EACH: Final = 2

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Iterator
 
 from s3_to_azure.cli.addresses import Destination, Source
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.retry import patiently
+from s3_to_azure.transfer.context import CopyTask, Workshop
 
 
 def tasks_of(

@@ -6,12 +6,12 @@ from typing import Any
 
 from s3_to_azure.copying.lines import summary_line, which_try
 from s3_to_azure.copying.places import Places
-from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.formatting import size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.plan import BatchDescriptor
+from s3_to_azure.transfer.context import Workshop
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from s3_to_azure.copying.lines import receipt_line, which_try
 from s3_to_azure.copying.places import Places
-from s3_to_azure.engine.transfer import copy_object
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.formatting import size_text
 from s3_to_azure.model.names import check_blob, check_key
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import copy_object
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from s3_to_azure.connections.aws import s3_source
 from s3_to_azure.connections.azure import azure_service
 from s3_to_azure.copying.places import Places
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.names import check_bucket
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import small_lane
+from s3_to_azure.transfer.context import Workshop
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from typing import Any
 
 from s3_to_azure.copying.lines import summary_line, which_try
 from s3_to_azure.copying.places import Places
-from s3_to_azure.engine.one_task import copy_here, copy_listed, settings_for
-from s3_to_azure.engine.plan import Plan
-from s3_to_azure.engine.report import make_report
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.planning.plan import Plan
+from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
+from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.transfer.context import Workshop
 
 log = logging.getLogger(__name__)
 

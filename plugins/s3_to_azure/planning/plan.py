@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.settings import Archived
 from s3_to_azure.state.plan import BatchDescriptor
@@ -201,3 +202,59 @@ class Plan:
             "requests": {"planning": asdict(self.planning), "copying": asdict(self.copying)},
             "warnings": list(self.warnings),
         }
+
+
+AS_OF: Final = "2026-11"
+REGION: Final = "us-east-1"
+
+_GB: Final = 10**9
+# Data from S3 to the internet in one month: up to so many GB at so many dollars each.
+_EGRESS: Final = ((10_240, 0.09), (51_200, 0.085), (153_600, 0.07), (float("inf"), 0.05))
+_PER_LIST: Final = 0.005 / 1_000
+_PER_GET: Final = 0.0004 / 1_000
+
+
+def egress_dollars(size_bytes: int) -> float:
+    """Return the price of reading so much out of S3 to the internet, as the month's only traffic."""
+    left, below, dollars = size_bytes / _GB, 0.0, 0.0
+    for up_to, price in _EGRESS:
+        step = min(left, up_to - below)
+        dollars += step * price
+        left -= step
+        below = up_to
+    return dollars
+
+
+def request_dollars(requests: Requests) -> float:
+    """Return the price of the requests to S3."""
+    return requests.s3_list * _PER_LIST + requests.s3_get * _PER_GET
+
+
+def preview(plan: Plan, *, rate_bytes_s: float) -> dict[str, Any]:
+    """Return the plan's counts, its cost at list prices and its time at a given rate, as JSON-ready values.
+
+    Args:
+        plan: The plan.
+        rate_bytes_s: Bytes a second that all tasks together are expected to move.
+
+    Raises:
+        WrongUse: The rate is not above 0.
+    """
+    if not rate_bytes_s > 0:
+        raise WrongUse(what=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
+    requests = plan.planning.plus(plan.copying)
+    sizes = [batch.size_bytes for batch in plan.batches]
+    return plan.summary() | {
+        "largest_batch_bytes": max(sizes, default=0),
+        "smallest_batch_bytes": min(sizes, default=0),
+        "refused_names": list(plan.refused_names),
+        "mapped_names": dict(plan.mapped_names),
+        "estimate": {
+            "seconds": round(plan.copy.size_bytes / rate_bytes_s, 1),
+            "at_bytes_per_second": rate_bytes_s,
+            "requests": asdict(requests),
+            "s3_egress_dollars": round(egress_dollars(plan.copy.size_bytes), 2),
+            "s3_requests_dollars": round(request_dollars(requests), 2),
+            "prices": f"AWS list prices, {REGION}, as known in {AS_OF}; without retrieval fees",
+        },
+    }

@@ -6,22 +6,57 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
-from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.lanes import Climb, Lanes
 from s3_to_azure.model.checksums import CRC64NVME, Algorithm
 from s3_to_azure.model.errors import Cancelled, ConnectionFailed, TransientError
 from s3_to_azure.model.objects import Block, ObjectVersion
 from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
+from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.concurrency import Climb, Lanes
+
+T = TypeVar("T")
+
+_POLL_S: Final = 0.1
+_THREAD_GRACE_S: Final = 2.5
+
+
+def run_stoppable(function: Callable[[], T], cancelled: threading.Event) -> T:
+    """Run the function in a daemon thread and return what it returns, or raise what it raises.
+
+    Raises:
+        Cancelled: Stopped, and the function did not end by itself soon after; its thread is left behind.
+    """
+    ended: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            ended.put((function(), None))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+            ended.put((None, error))
+
+    threading.Thread(target=work, name="object", daemon=True).start()
+    deadline: float | None = None
+    while True:
+        try:
+            result, error = ended.get(timeout=_POLL_S)
+        except queue.Empty:
+            if cancelled.is_set():
+                deadline = deadline or time.monotonic() + _THREAD_GRACE_S
+                if time.monotonic() > deadline:
+                    raise Cancelled.now() from None
+            continue
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # the function's own
+
 
 # A read asks for this much at a time: small enough that a stop is noticed at once and that an HTTP client's own copy
 # of a piece does not count against the budget.
 _PIECE_BYTES: Final = 1024 * 1024
 _STOP_GRACE_S: Final = 2.0
-_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
-from s3_to_azure.engine.pump import fill
-from s3_to_azure.engine.rungs import Rung, choose, digest_stream
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model import checksums
 from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.integrity import Rung, choose, digest_stream
+from s3_to_azure.transfer.pipeline import fill
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
 

@@ -12,12 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from s3_to_azure.engine import proof
-from s3_to_azure.engine.belongings import Belongings
-from s3_to_azure.engine.evidence import Evidence
-from s3_to_azure.engine.lanes import Climb
-from s3_to_azure.engine.ledger import Ledger
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model import checksums
 from s3_to_azure.model.checksums import CRC64NVME, READBACK, REREAD
 from s3_to_azure.model.errors import (
@@ -33,6 +27,11 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import is_folder_marker
 from s3_to_azure.model.objects import ObjectVersion, Receipt
 from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectLane, Stored
+from s3_to_azure.transfer import integrity as proof
+from s3_to_azure.transfer.attempt import Belongings, Ledger
+from s3_to_azure.transfer.concurrency import Climb
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.integrity import Evidence
 
 # Up to here a request's own cost outweighs that of moving its bytes.
 SMALL_BYTES: Final = 1 * MIB

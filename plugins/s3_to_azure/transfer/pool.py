@@ -9,9 +9,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
-from s3_to_azure.engine.small_objects import SmallObjects
-from s3_to_azure.engine.transfer import Outcome, attempt
-from s3_to_azure.engine.workshop import CopyTask, Workshop
 from s3_to_azure.model.errors import (
     Cancelled,
     NameRefused,
@@ -20,6 +17,9 @@ from s3_to_azure.model.errors import (
     TransferError,
     TransientError,
 )
+from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.object import Outcome, attempt
+from s3_to_azure.transfer.small_objects import SmallObjects
 
 _POLL_S: Final = 0.1
 _STOP_GRACE_S: Final = 2.5

@@ -6,12 +6,12 @@ from typing import Final
 
 from msgspec import UNSET
 
-from s3_to_azure.engine.workshop import CopyTask
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import blob_name
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, batches_name, read_entries
+from s3_to_azure.transfer.context import CopyTask
 
 MOST_LABEL: Final = 250  # characters that Airflow keeps of a mapped task's name
 

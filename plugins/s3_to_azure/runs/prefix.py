@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
-from s3_to_azure.engine.batch_run import copy_batch
-from s3_to_azure.engine.plan import Plan
-from s3_to_azure.engine.plan_settings import PlanSettings
-from s3_to_azure.engine.planning import make_plan
-from s3_to_azure.engine.workshop import Workshop
 from s3_to_azure.model.errors import SomeObjectsFailed, SomeObjectsFailedForNow, TransferError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.planning.plan import Plan
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import MAX_TASKS, BatchDescriptor, LeftOut, read_left_out
+from s3_to_azure.transfer.context import Workshop
 
 # A batch's part of the plan is held in memory: 25 to 100 bytes an object.
 _BATCH_OBJECTS: Final = 500_000

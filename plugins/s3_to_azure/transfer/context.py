@@ -4,15 +4,15 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from s3_to_azure.engine.buffers import BufferPool
-from s3_to_azure.engine.pump import Pump
-from s3_to_azure.engine.throttle import Bandwidth, Gate, GatedDestination, GatedSource
 from s3_to_azure.model.errors import Throttled
 from s3_to_azure.model.objects import Block, Condition, ListedObject, value
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectLane
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.pipeline import Pump
+from s3_to_azure.transfer.throttle import Bandwidth, Gate, GatedDestination, GatedSource
 
 
 @value

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Final, Generic, TypeVar
 
-from s3_to_azure.engine.batch_slice import BatchSlice
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt, Status
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.plan import BatchDescriptor, LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
 from s3_to_azure.state.receipts import read_receipts, settles, stronger

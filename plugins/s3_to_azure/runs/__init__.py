@@ -1,0 +1,1 @@
+"""One batch, one prefix, and the report of a run."""
