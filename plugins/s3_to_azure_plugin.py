@@ -6,6 +6,6 @@ __all__: list[str] = []
 
 # Installed, the package registers itself, and Airflow shows a second registration as an import error in its UI.
 if not entry_points(group="airflow.plugins", name="s3_to_azure"):
-    from s3_to_azure.airflow_plugin import S3ToAzurePlugin
+    from s3_to_azure.plugin import S3ToAzurePlugin
 
     __all__ += ["S3ToAzurePlugin"]

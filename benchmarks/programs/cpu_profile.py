@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import s3_to_azure.cli.listing
+import s3_to_azure.cli.copy_prefix
 import s3_to_azure.runs.prefix
 from s3_to_azure.cli.main import main
 from s3_to_azure.stores import curl as small_lane
@@ -71,7 +71,7 @@ if kind == "small":
     inner_multi = small_lane.pycurl.CurlMulti
     small_lane.pycurl.CurlMulti = Multi
     timed(Multi, "perform", "libcurl")
-    timed(s3_to_azure.cli.listing, "write_listing", "listing")
+    timed(s3_to_azure.cli.copy_prefix, "write_listing", "listing")
     timed(s3_to_azure.runs.prefix, "make_plan", "plan")
     timed(small_objects.SmallObjects, "begin", "begin")
     timed(small_lane.SmallLane, "_collect", "answers")

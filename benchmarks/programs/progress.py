@@ -34,8 +34,8 @@ def _run(looks: int, updates: int) -> None:
     from airflow.sdk import DAG, get_current_context, task
     from airflow.utils.db import initdb
 
+    from s3_to_azure.airflow.progress import PROGRESS_KEY, Teller, progress_line
     from s3_to_azure.model.progress import Progress
-    from s3_to_azure.watch import PROGRESS_KEY, Teller, progress_line
 
     initdb()
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]

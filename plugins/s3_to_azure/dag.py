@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, task
 
-from s3_to_azure.addresses import is_template, parse_destination, parse_source
-from s3_to_azure.collector import collector_at_rest
+from s3_to_azure.airflow.params import migration_params
+from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite
+from s3_to_azure.model.uris import is_template, parse_destination, parse_source
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
-from s3_to_azure.params import migration_params
-from s3_to_azure.retry_policy import RETRY_POLICY
 from s3_to_azure.sensors import S3ObjectsSensor
+from s3_to_azure.startup import collector_at_rest
 
 if TYPE_CHECKING:
-    from s3_to_azure.run_tasks import Route
+    from s3_to_azure.airflow.dag_tasks import Route
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _DOC: Final = """\
@@ -174,7 +174,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         def route(
             s3_prefix: str, container: str, blob_prefix: str, filters: Mapping[str, Any] | None = None
         ) -> "Route":
-            from s3_to_azure.run_tasks import Route
+            from s3_to_azure.airflow.dag_tasks import Route
 
             return Route(
                 s3_prefix=s3_prefix,
@@ -203,7 +203,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             filters: dict[str, Any],
         ) -> list[dict[str, Any]]:
             with collector_at_rest():
-                from s3_to_azure.run_tasks import plan_run
+                from s3_to_azure.airflow.dag_tasks import plan_run
 
             return plan_run(pointer, route(s3_prefix, container, blob_prefix, filters), get_current_context())
 
@@ -214,7 +214,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False, outlets=written)
         def report(pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str) -> dict[str, Any]:
             with collector_at_rest():
-                from s3_to_azure.run_tasks import report_run
+                from s3_to_azure.airflow.dag_tasks import report_run
 
             return report_run(
                 pointer,

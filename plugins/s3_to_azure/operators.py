@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import BaseOperator, Context
 
-from s3_to_azure.addresses import is_template
-from s3_to_azure.collector import collector_at_rest
-from s3_to_azure.links import LINKS
+from s3_to_azure.airflow.links import LINKS
+from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model.errors import TransferError, WrongUse
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
-from s3_to_azure.retry_policy import RETRY_POLICY
+from s3_to_azure.model.uris import is_template
+from s3_to_azure.startup import collector_at_rest
 
 if TYPE_CHECKING:
-    from s3_to_azure.copying.job import Job
-    from s3_to_azure.copying.opening import Bench
-    from s3_to_azure.copying.places import Places
+    from s3_to_azure.airflow.jobs import Bench, Job, Places
     from s3_to_azure.model.settings import CopySettings
 
 BATCH_LABEL: Final = "batch_label"
@@ -169,9 +167,9 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             Cancelled: Stopped by ``on_kill``; what is staged stays.
         """
         with collector_at_rest():
-            from s3_to_azure import watch
-            from s3_to_azure.copying.opening import bench as opened
-            from s3_to_azure.copying.places import Places
+            from s3_to_azure.airflow import progress as watch
+            from s3_to_azure.airflow.jobs import Places
+            from s3_to_azure.airflow.jobs import bench as opened
 
         cancelled = self._cancelled = threading.Event()
         if self._stopped:
@@ -206,9 +204,15 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, _task_instance: object) -> object:
         """Return what was read and written; called by OpenLineage's provider, where that is installed."""
-        from s3_to_azure.lineage import lineage
+        from s3_to_azure.airflow.lineage import copy_lineage
 
-        return lineage(self, account=self._account)
+        if self.s3_key is not None:
+            read, written = self.s3_key, self._blob_of_key(self.s3_key)
+        else:
+            read, written = self.s3_prefix or "/", self.blob_prefix or "/"
+        return copy_lineage(
+            bucket=self.s3_bucket, read=read, account=self._account, container=self.container_name, written=written
+        )
 
     def on_kill(self) -> None:
         """Stop; runs in a signal handler, so it may do nothing but set the event."""
@@ -229,18 +233,18 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             raise WrongUse(what=f"{self.task_id}: give replace or overwrite, not both.")
 
     def _job(self, bench: "Bench", places: "Places", context: Context) -> "Job":
-        from s3_to_azure import run_state
+        from s3_to_azure.airflow.azure_hook import run_files, task_files
 
         try_number = context["ti"].try_number
         if self.batch is not None:
-            from s3_to_azure.copying.batch import BatchJob
+            from s3_to_azure.airflow.jobs import BatchJob
             from s3_to_azure.state.plan import BatchDescriptor
 
             variables = cast("dict[str, Any]", context)
             return BatchJob(
                 bench.shop,
                 places,
-                run_state.files(bench.service, self.state_container or self.container_name, context),
+                run_files(bench.service, self.state_container or self.container_name, context),
                 BatchDescriptor.from_dict(self.batch),
                 s3_prefix=self.s3_prefix or "",
                 blob_prefix=self.blob_prefix,
@@ -248,20 +252,24 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 on_label=lambda label: variables.__setitem__(BATCH_LABEL, label),
             )
         if self.s3_key is not None:
-            from s3_to_azure.copying.one_object import ObjectJob
+            from s3_to_azure.airflow.jobs import ObjectJob
 
-            blob = self.blob_name if self.blob_name is not None else self.blob_prefix + self.s3_key
+            blob = self._blob_of_key(self.s3_key)
             return ObjectJob(bench.shop, places, key=self.s3_key, blob=blob, try_number=try_number)
-        from s3_to_azure.copying.prefix import PrefixJob
+        from s3_to_azure.airflow.prefix_job import PrefixJob
 
         return PrefixJob(
             bench.shop,
             places,
-            run_state.task_files(bench.service, self.state_container, context) if self.state_container else None,
+            task_files(bench.service, self.state_container, context) if self.state_container else None,
             prefix=self.s3_prefix or "",
             blob_prefix=self.blob_prefix,
             try_number=try_number,
         )
+
+    def _blob_of_key(self, key: str) -> str:
+        """Return the name of the blob that one key goes to."""
+        return self.blob_name if self.blob_name is not None else self.blob_prefix + key
 
     def _settings(self) -> "CopySettings":
         """Return the checked settings; call it once the templates are rendered.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.bases.sensor import PokeReturnValue
 
-from s3_to_azure.addresses import is_template, key_list
-from s3_to_azure.collector import collector_at_rest
+from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model.errors import TransferError, WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
-from s3_to_azure.retry_policy import RETRY_POLICY
+from s3_to_azure.model.uris import is_template, key_list
+from s3_to_azure.startup import collector_at_rest
 
 if TYPE_CHECKING:
     from s3_to_azure.model.objects import ListedObject
@@ -153,7 +153,7 @@ class S3ObjectsSensor(BaseSensorOperator):
             TransientError: The next try may succeed.
         """
         with collector_at_rest():
-            from s3_to_azure.connections.aws import s3_source
+            from s3_to_azure.airflow.s3_hook import s3_source
             from s3_to_azure.model.names import check_bucket
 
         try:
@@ -196,13 +196,12 @@ class S3ObjectsSensor(BaseSensorOperator):
         """List into the run's state; return the pointer, and where that state is."""
         # Only here: a poke that finds too little, in a process of its own, needs nothing of Azure.
         with collector_at_rest():
-            from s3_to_azure import run_state
-            from s3_to_azure.connections.azure import azure_service
+            from s3_to_azure.airflow.azure_hook import azure_service, run_files
             from s3_to_azure.state.manifest import write_manifest
 
         service = azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
         with closing(service):
-            files = run_state.files(service, str(self.state_container), context, create=self.create_container)
+            files = run_files(service, str(self.state_container), context, create=self.create_container)
             listing = (
                 self._looked_up(source, listed, found=found) if listed else source.list(self.bucket_name, self.prefix)
             )

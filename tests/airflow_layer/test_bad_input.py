@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.addresses import is_template
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.uris import is_template
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 
 WORDS = st.one_of(

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.copying.batch import BatchJob
-from s3_to_azure.copying.one_object import ObjectJob
-from s3_to_azure.copying.places import Places
-from s3_to_azure.copying.prefix import PrefixJob
+from s3_to_azure.airflow.jobs import BatchJob, ObjectJob, Places
+from s3_to_azure.airflow.prefix_job import PrefixJob
 from s3_to_azure.model.errors import ServerFailed, SomeObjectsFailedForNow
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion

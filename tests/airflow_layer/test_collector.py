@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from s3_to_azure.collector import collector_at_rest
+from s3_to_azure.startup import collector_at_rest
 
 
 @pytest.fixture(autouse=True)

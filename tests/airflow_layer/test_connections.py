@@ -16,8 +16,8 @@ from azure.storage.blob import (
 from botocore import UNSIGNED
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.connections.aws import s3_source
-from s3_to_azure.connections.azure import azure_service
+from s3_to_azure.airflow.azure_hook import azure_service
+from s3_to_azure.airflow.s3_hook import s3_source
 from s3_to_azure.model.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.http.connections import GuardedSession

@@ -12,16 +12,16 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from azure.storage.blob import ContainerClient
 
-from s3_to_azure.addresses import parse_destination, parse_source
-from s3_to_azure.cli.exit_status import OK
+from s3_to_azure.airflow.links import SourceLink, s3_console_url
 from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import OK
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.links import SourceLink, s3_console_url
 from s3_to_azure.model.checksums import INTEGRITY
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.settings import parse_size
+from s3_to_azure.model.uris import parse_destination, parse_source
 from s3_to_azure.state.plan import MAX_TASKS
 from tests.airflow_layer.airflow_runs import Run, asset_events, link_of, run_dag
 

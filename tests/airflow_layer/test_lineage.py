@@ -28,7 +28,7 @@ class OperatorLineage:
 
 @pytest.fixture(autouse=True)
 def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "s3_to_azure.lineage", raising=False)
+    monkeypatch.delitem(sys.modules, "s3_to_azure.airflow.lineage", raising=False)
     for name, value in (
         ("airflow.providers.common.compat.openlineage.facet", Dataset),
         ("airflow.providers.openlineage.extractors", OperatorLineage),

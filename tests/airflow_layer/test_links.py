@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from airflow.sdk.types import TaskInstanceKey
 
-from s3_to_azure.links import (
+from s3_to_azure.airflow.links import (
     DestinationLink,
     MigrationPageLink,
     SourceLink,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from airflow.sdk import RetryAction
 
+from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
-from s3_to_azure.retry_policy import RETRY_POLICY
 
 
 def _tree(root: type[TransferError]) -> Iterator[type[TransferError]]:

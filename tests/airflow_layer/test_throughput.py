@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.throughput import MOST_STRETCHES, Stretch, Throughput, rates, read_stretches
+from s3_to_azure.airflow.progress import MOST_STRETCHES, Stretch, Throughput, rates, read_stretches
 
 
 @given(st.lists(st.integers(0, 1 << 40), min_size=1, max_size=300))

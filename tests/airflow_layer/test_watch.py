@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from s3_to_azure import watch
+from s3_to_azure.airflow import progress as watch
+from s3_to_azure.airflow.progress import PROGRESS_KEY, Sight, Teller, progress_line, watched
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound
 from s3_to_azure.model.progress import Progress, Snapshot
-from s3_to_azure.watch import PROGRESS_KEY, Sight, Teller, progress_line, watched
 
 MIB = 1024**2
 

@@ -11,8 +11,8 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
 from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import FAILED, OK, WRONG_USE
 from s3_to_azure.cli.settings import copy_settings
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.settings import CopySettings

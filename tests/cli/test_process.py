@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.cli import process
-from s3_to_azure.cli.process import Ended, Told, _Teller
-from s3_to_azure.cli.processes import _Member
+from s3_to_azure.cli import multiprocess as process
+from s3_to_azure.cli.multiprocess import Ended, Told, _Member, _Teller
 from s3_to_azure.model.errors import BadState, Cancelled, ProcessEnded
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress

@@ -19,8 +19,8 @@ from azure.storage.blob import BlobServiceClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure import __version__
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.exit_status import OK
 from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import OK
 from tests.docs.pages import ROOT, blocks, text_of
 
 _SHELL = ("sh", "bash", "console", "shell")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
 
-from s3_to_azure.connections.aws import s3_source
-from s3_to_azure.connections.azure import azure_service
+from s3_to_azure.airflow.azure_hook import azure_service
+from s3_to_azure.airflow.s3_hook import s3_source
 from tests.docs.pages import Block, blocks, text_of
 
 _PAGE = "docs/connections.md"

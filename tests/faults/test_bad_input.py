@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError, ParamValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
 from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import FAILED, OK, WRONG_USE
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import FaultyProxy
 

@@ -71,7 +71,7 @@ def api_server(airflow_database: None) -> Iterator[Any]:
     from airflow import plugins_manager
     from airflow.api_fastapi.app import create_app, purge_cached_app
 
-    from s3_to_azure.airflow_plugin import S3ToAzurePlugin
+    from s3_to_azure.plugin import S3ToAzurePlugin
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "tests.web.one_dag_each.OneDagEach")

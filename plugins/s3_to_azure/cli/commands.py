@@ -10,29 +10,52 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from s3_to_azure.cli.addresses import parse_destination, parse_source
-from s3_to_azure.cli.exit_status import FAILED, OK, WRONG_USE
-from s3_to_azure.cli.opening import opened
-from s3_to_azure.cli.output import ResultLines, print_summary
+from s3_to_azure.cli.addresses import Destination, Source, parse_destination, parse_source
+from s3_to_azure.cli.output import FAILED, OK, WRONG_USE, ResultLines, print_summary
 from s3_to_azure.cli.progress_bar import shown
 from s3_to_azure.cli.settings import copy_settings, filters_given
-from s3_to_azure.cli.tasks import tasks_of
+from s3_to_azure.cli.stores import opened
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import unmap_blob
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.progress import Progress
+from s3_to_azure.model.retry import patiently
 from s3_to_azure.model.settings import CopySettings, parse_size
-from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.context import CopyTask, Workshop
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
+
+
+def tasks_of(
+    shop: Workshop, options: argparse.Namespace, source: Source, destination: Destination
+) -> Iterator[CopyTask]:
+    """Yield them in the order of the list, or of S3's listing; the progress counts each."""
+    if options.keys_from:
+        # A list of keys costs its import only here.
+        from s3_to_azure.cli.copy_prefix import keys_given  # noqa: PLC0415
+
+        for key in keys_given(options.keys_from, source):
+            yield _task(shop, source, destination, key, None)
+    elif source.is_prefix:
+        listing = shop.source.list(source.bucket, source.key)
+        for listed in patiently(listing, shop.retrier, f"list s3://{source.bucket}"):
+            yield _task(shop, source, destination, listed.key, listed)
+    else:
+        yield _task(shop, source, destination, source.key, None)
+
+
+def _task(shop: Workshop, source: Source, destination: Destination, key: str, listed: ListedObject | None) -> CopyTask:
+    shop.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
+    mapped = shop.settings.refused_names == "map"
+    return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 
 def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     """Copy one object or many; print receipts."""
     # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli.listing import copy_below  # noqa: PLC0415
-    from s3_to_azure.cli.processes import forked  # noqa: PLC0415
+    from s3_to_azure.cli.copy_prefix import copy_below  # noqa: PLC0415
+    from s3_to_azure.cli.multiprocess import forked  # noqa: PLC0415
 
     source, destination = parse_source(options.source), parse_destination(options.destination)
     settings, filters = copy_settings(options), filters_given(options)
@@ -75,7 +98,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
 def plan(options: argparse.Namespace, stop: threading.Event) -> int:
     """Say what a copy would do: nothing is read and nothing is written."""
     # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli.plan import lines, plan_settings, survey  # noqa: PLC0415
+    from s3_to_azure.cli.plan_output import lines, plan_settings, survey  # noqa: PLC0415
 
     source, destination = parse_source(options.source), parse_destination(options.destination)
     wanted = plan_settings(options, source, destination)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.exit_status import FAILED, WRONG_USE
+from s3_to_azure.cli.output import FAILED, WRONG_USE
 from s3_to_azure.model.errors import Cancelled, TransferError, WrongUse
 
 

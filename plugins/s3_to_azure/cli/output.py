@@ -11,6 +11,10 @@ from s3_to_azure.model.progress import Snapshot
 from s3_to_azure.state.lines import as_json
 from s3_to_azure.transfer.verify import Verification
 
+OK: Final = 0
+FAILED: Final = 1
+WRONG_USE: Final = 2
+
 _FLUSH_EVERY_S: Final = 0.5
 _MOST_WAITING_BYTES: Final = 64 * 1024
 

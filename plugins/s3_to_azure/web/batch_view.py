@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.throughput import Stretch, read_stretches
+from s3_to_azure.airflow.progress import Stretch, read_stretches
 from s3_to_azure.web.queries import COPY_OPERATOR, TaskRow
 from s3_to_azure.web.values import items, moment, number, text
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from s3_to_azure.throughput import rates
+from s3_to_azure.airflow.progress import rates
 from s3_to_azure.web.batch_view import Batch, Failed, batch_of, is_copy
 from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSOR, RunRow, TaskRow, as_mapping, as_report
 from s3_to_azure.web.values import amount, items, mapping, moment, number, text

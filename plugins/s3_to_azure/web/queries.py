@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
-from s3_to_azure.watch import PROGRESS_KEY
+from s3_to_azure.airflow.progress import PROGRESS_KEY
 from s3_to_azure.web.airflow_internals import DagRun, DagTag, TaskInstance, TaskStateStoreModel, XComModel
 
 COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"

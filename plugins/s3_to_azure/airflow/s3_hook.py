@@ -8,7 +8,7 @@ from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from s3_to_azure.connections.lookup import ca_bundle, connection_of, proxies_for
+from s3_to_azure.airflow.connections import ca_bundle, connection_of, proxies_for
 from s3_to_azure.stores.http.errors import S3, protect_logs
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.responses import s3_errors

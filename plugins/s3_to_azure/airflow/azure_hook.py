@@ -1,14 +1,17 @@
-"""An account as an Airflow connection of type ``wasb`` reaches it."""
+"""The storage account behind an Airflow connection of type ``wasb``, and the state files that a run keeps there."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+from airflow.sdk import Context
 from azure.core.exceptions import AzureError
 
-from s3_to_azure.connections.lookup import ca_bundle, connection_of, proxies_for
+from s3_to_azure.airflow.connections import ca_bundle, connection_of, proxies_for
 from s3_to_azure.model.errors import ConnectionMissing
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.stores.http.errors import AZURE, protect_logs, redact
 
 
@@ -41,3 +44,29 @@ def azure_service(wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str,
         verify=ca_bundle() if verify is True else verify,
         proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
     )
+
+
+def run_files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:
+    """Return the run's state files.
+
+    Args:
+        service: From ``azure_service``.
+        container: The state container.
+        context: The task's.
+        create: Look the container up, and make a missing one.
+
+    Raises:
+        ContainerNotFound: The container could not be made.
+    """
+    if create:
+        AzureContainer(service, container).check(create=True)
+    instance = context["ti"]
+    return AzureState(service, container, dag_id=instance.dag_id, run_id=instance.run_id)
+
+
+def task_files(service: StreamingClient, container: str, context: Context) -> AzureState:
+    """Return the state files of one task that is a whole run by itself; a DAG may have several."""
+    instance = context["ti"]
+    place = f"{instance.run_id}/{instance.task_id}"
+    mapped = f"/{instance.map_index}" if instance.map_index is not None and instance.map_index >= 0 else ""
+    return AzureState(service, container, dag_id=instance.dag_id, run_id=place + mapped)

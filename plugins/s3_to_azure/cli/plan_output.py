@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s3_to_azure.cli.addresses import Destination, Source
-from s3_to_azure.cli.listing import write_listing
+from s3_to_azure.cli.copy_prefix import write_listing
 from s3_to_azure.cli.settings import filters_given
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.formatting import count_text, duration_text, size_text

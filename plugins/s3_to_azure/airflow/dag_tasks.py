@@ -13,8 +13,7 @@ from typing import Any, Final
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from s3_to_azure import run_state
-from s3_to_azure.connections.azure import azure_service
+from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.model.errors import BadState
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.retry import Retrier
@@ -90,7 +89,7 @@ def _plan(
     destination = AzureContainer(service, route.container)
     retrier = Retrier(RetryBudget(), threading.Event())
     retrier.call("look at the container", lambda: destination.check(create=route.create_container))
-    files = run_state.files(service, route.state_container or route.container, context)
+    files = run_files(service, route.state_container or route.container, context)
     plan = make_plan(files, _pointer(pointer, files), destination, settings, retrier=retrier)
     summary = plan.summary()
     known = {"container": route.container, "blob_prefix": route.blob_prefix, "dry_run": bool(params["dry_run"])}
@@ -124,7 +123,7 @@ def _report(
     context: Context,
     keep_state_days: int | None,
 ) -> dict[str, Any]:
-    files = run_state.files(service, route.state_container or route.container, context)
+    files = run_files(service, route.state_container or route.container, context)
     known = _pointer(pointer, files)
     if context["params"]["dry_run"]:
         context["ti"].xcom_push(REPORT_KEY, {"dry_run": True})

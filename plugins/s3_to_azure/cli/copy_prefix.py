@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from s3_to_azure.cli.addresses import Destination, Source
-from s3_to_azure.cli.processes import Processes
+from s3_to_azure.cli.multiprocess import Processes
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, WrongUse
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB

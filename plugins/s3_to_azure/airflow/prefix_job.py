@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from s3_to_azure.copying.lines import summary_line, which_try
-from s3_to_azure.copying.places import Places
+from s3_to_azure.airflow.jobs import Places, summary_line, which_try
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles

@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from s3_to_azure.cli.addresses import Destination, Source
-from s3_to_azure.collector import collector_at_rest
 from s3_to_azure.model.errors import WrongUse
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectLane
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.startup import collector_at_rest
 from s3_to_azure.transfer.context import Workshop
 
 
