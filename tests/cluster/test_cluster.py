@@ -12,7 +12,7 @@ import pytest
 from s3_to_azure.model.limits import MIB
 from tests.cluster.airflow_cluster import Cluster, compose_settings, until
 from tests.cluster.conftest import Site
-from tests.engine.workshops import some_bytes
+from tests.fakes.contexts import some_bytes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

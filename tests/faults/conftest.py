@@ -20,7 +20,7 @@ from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.context import Workshop
 from s3_to_azure.transfer.object import copy_object
-from tests.engine.workshops import some_bytes, task, workshop
+from tests.fakes.contexts import some_bytes, task, workshop
 from tests.faults.faulty_proxy import FaultyProxy
 from tests.real_stores import azure_container, s3_source
 

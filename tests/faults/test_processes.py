@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from s3_to_azure.cli.output import FAILED, OK
-from tests.engine.workshops import some_bytes
+from tests.fakes.contexts import some_bytes
 from tests.faults.conftest import Clouds, CommandLine
 from tests.faults.faulty_proxy import Answer, Stall
 

@@ -28,7 +28,7 @@ from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.pool import copy_many
 from tests.certificates import certified
-from tests.engine.workshops import some_bytes, task, workshop
+from tests.fakes.contexts import some_bytes, task, workshop
 from tests.fakes.memory_source import EPOCH
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, FaultyProxy, Lose, Request

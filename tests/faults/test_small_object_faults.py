@@ -23,7 +23,7 @@ from s3_to_azure.stores.curl import small_lane
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
-from tests.engine.workshops import QUICK, some_bytes, task, workshop
+from tests.fakes.contexts import QUICK, some_bytes, task, workshop
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Lose, Request, Stall
 

@@ -18,7 +18,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
-from tests.engine.workshops import QUICK, some_bytes, task, workshop
+from tests.fakes.contexts import QUICK, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, Fault, Flip, Forget, Lose, Request, Shorten, Stall

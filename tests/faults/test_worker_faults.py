@@ -14,7 +14,7 @@ import pytest
 from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
-from tests.engine.workshops import some_bytes, task
+from tests.fakes.contexts import some_bytes, task
 from tests.faults.conftest import LANES, Clouds, CommandLine
 from tests.faults.faulty_proxy import CutRequest, Fault, FaultyProxy, Request, Slow, Stall
 

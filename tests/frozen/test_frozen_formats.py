@@ -12,7 +12,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import RECEIPT_FIELDS, ListedBlock, ObjectVersion
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint, parse, second_digest
 from s3_to_azure.transfer.object import copy_object
-from tests.engine.workshops import BUCKET, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 

@@ -11,8 +11,8 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import ServerFailed
 from s3_to_azure.model.retry import Retrier, patiently
 from s3_to_azure.stores.azure.state import AzureState
-from tests.engine.nights import QUICK
 from tests.real_stores import azure_container, s3_source
+from tests.runs.nights import QUICK
 
 NAMES = [f"{number:02}" for number in range(7)]
 

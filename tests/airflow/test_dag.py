@@ -1,0 +1,332 @@
+"""The whole migration in real Airflow."""
+
+import json
+import logging
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+from azure.storage.blob import ContainerClient
+
+from s3_to_azure.airflow.links import SourceLink, s3_console_url
+from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import OK
+from s3_to_azure.dag import migration_dag
+from s3_to_azure.model.checksums import INTEGRITY
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.names import metadata_from_azure
+from s3_to_azure.model.settings import parse_size
+from s3_to_azure.model.uris import parse_destination, parse_source
+from s3_to_azure.state.plan import MAX_TASKS
+from tests.airflow.airflow_runs import Run, asset_events, link_of, run_dag
+
+_PAGE = Path(__file__).parents[2] / "docs/ui.md"
+_STATUSES = ("listed", "copied", "unchanged", "skipped", "failed")
+
+
+@pytest.fixture
+def migrate(connections: dict[str, Any], bucket: str, container: ContainerClient) -> Any:
+    """Return a function that runs the migration of a test, as often as it is called."""
+    dag_id = f"migration-{uuid4().hex}"
+
+    def run(conf: dict[str, Any] | None = None, **more: Any) -> Run:
+        place = {"source": f"s3://{bucket}/in/", "destination": f"az://{container.container_name}/out"}
+        # A failing task must fail its test, not wait for its retry.
+        return run_dag(migration_dag(dag_id, **(place | connections | {"retries": 0} | more)), conf)
+
+    return run
+
+
+@pytest.fixture
+def fill(s3_client: Any, bucket: str) -> Any:
+    """Return a function that writes objects."""
+
+    def write(**bodies: bytes) -> None:
+        for key, body in bodies.items():
+            s3_client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
+
+    return write
+
+
+def _blobs(container: ContainerClient) -> set[str]:
+    return {name for name in container.list_blob_names() if not name.startswith("_s3_to_azure/")}
+
+
+def _counts(report: dict[str, Any]) -> dict[str, int]:
+    return {status: report[status]["objects"] for status in _STATUSES}
+
+
+def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """The first night copies everything, the second one nothing; both account for every object."""
+    fill(**{"in/a.txt": b"a", "in/b/{{ ds }}.txt": b"bb", "in/empty": b"", "in/../x": b"never"})
+    first = migrate({"refused_names": "skip"})
+    assert first.state == "success"
+    assert _counts(first.only("report").xcom) == {
+        "listed": 4,
+        "copied": 3,
+        "unchanged": 0,
+        "skipped": 1,
+        "failed": 0,
+    }
+    assert _blobs(container) == {"out/a.txt", "out/b/{{ ds }}.txt", "out/empty"}
+    assert first.only("copy").label == "3 objects, 3 bytes"
+    # Whoever waits for the data is started by this.
+    assert asset_events(first) == [f"x-az://{container.container_name}/out"]
+    second = migrate({"refused_names": "skip"})
+    assert (second.state, second.only("copy").state) == ("success", "skipped")
+    report = second.only("report").xcom
+    assert (report["unchanged"]["objects"], report["copied"]["objects"], report["bytes_sent"]) == (3, 0, 0)
+
+
+def test_one_object_is_called_by_its_key(
+    migrate: Any, fill: Any, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A task with one object is labelled with the key, as it is, and links to it: a key is no template, no log line."""
+    key = "in/{{ 7 * 7 }}\u2028 ü.bin"
+    fill(**{key: os.urandom(9 * MIB)})
+    with caplog.at_level(logging.INFO):
+        ran = migrate()
+    assert ran.state == "success"
+    assert ran.only("copy").label == key
+    (told,) = [line for line in caplog.messages if line.startswith("Copying batch 0: ")]
+    assert repr(key) in told
+    assert link_of(ran, "copy", SourceLink()) == s3_console_url(bucket, key=key)
+
+
+def test_several_tasks(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """Work is shared out over tasks, each with a label; a limit of tasks at once does not change the result."""
+    fill(**{f"in/{name}": os.urandom(1 * MIB) for name in "abc"})
+    ran = migrate(max_active_tis_per_dagrun=2, task_size=1, deferrable=True)
+    assert ran.state == "success"
+    assert [task.label for task in ran.tasks["copy"]] == ["in/a", "in/b", "in/c"]
+    assert _blobs(container) == {"out/a", "out/b", "out/c"}
+
+
+def test_a_failed_object_fails_the_run(
+    migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All that can be copied is copied; the report fails the run and names what failed."""
+    container.get_blob_client("out/taken").create_append_blob()
+    fill(**{"in/fine": b"1", "in/taken": b"2", "in/bad/../name": b"3"})
+    with caplog.at_level(logging.INFO):
+        ran = migrate()
+    assert ran.state == "failed"
+    assert ran.only("report").state == "failed"
+    assert asset_events(ran) == []
+    assert _blobs(container) == {"out/fine", "out/taken"}
+    assert any("Failed:    'in/taken'" in line for line in caplog.messages)
+    assert any("Failed:    'in/bad/../name'" in line for line in caplog.messages)
+
+
+def test_dry_run_copies_nothing(
+    migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A dry run prints the plan and succeeds."""
+    fill(**{"in/a": b"12345"})
+    with caplog.at_level(logging.INFO):
+        ran = migrate({"dry_run": True})
+    assert (ran.state, ran.only("copy").state) == ("success", "skipped")
+    # No success: whoever waits for the destination's asset must not start.
+    assert asset_events(ran) == []
+    assert ran.only("report").state == "skipped"
+    assert _blobs(container) == set()
+    assert "To copy:   1 object (5 bytes) in 1 task" in caplog.messages
+    assert "Dry run: nothing is copied" in caplog.messages
+
+
+def test_params_of_a_run(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """A person may narrow one run; the blobs keep the names that they have in every run."""
+    fill(**{"in/x/a.csv": b"1", "in/x/b.tmp": b"2", "in/x/c.csv": b"3", "in/y/d.csv": b"4"})
+    ran = migrate({"prefix": "x/", "include": ["*.csv"], "exclude": ["*/c.*"], "objects_at_once": 2})
+    assert ran.state == "success"
+    assert _counts(ran.only("report").xcom) == {"listed": 3, "copied": 1, "unchanged": 0, "skipped": 2, "failed": 0}
+    assert _blobs(container) == {"out/x/a.csv"}
+    again = migrate({"prefix": "x/", "include": ["*.csv"], "exclude": ["*/c.*"], "overwrite": "always"})
+    assert _counts(again.only("report").xcom)["copied"] == 1
+
+
+def test_keys_from_a_list(
+    migrate: Any, fill: Any, bucket: str, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A list's keys are copied and no others; one that is missing fails the run, one from elsewhere all of it."""
+    fill(**{"in/a": b"1", "in/b": b"2", "in/list.txt": b"in/a\nin/gone\n", "in/bad.txt": b"in/a\nout/x\n"})
+    ran = migrate(keys_from=f"s3://{bucket}/in/list.txt")
+    assert (ran.state, ran.only("copy").state, ran.only("report").state) == ("failed", "success", "failed")
+    assert _blobs(container) == {"out/a"}
+    assert any("Failed:    'in/gone': missing_in_source" in line for line in caplog.messages)
+    steered = migrate(keys_from=f"s3://{bucket}/in/bad.txt", retries=3)
+    assert (steered.only("wait_for_objects").state, steered.only("wait_for_objects").try_number) == ("failed", 1)
+    assert _blobs(container) == {"out/a"}
+
+
+def test_fidelity_of_a_run(
+    migrate: Any, s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mapped names, tags, tiers and metadata arrive through a whole run, and the names' mapping can be undone."""
+    keys = {"in/dot./x.": b"1", "in/tab\there": b"2", "in/back\\slash": b"3", "in/full/": b"4", "in/plain": b"5"}
+    for key, body in keys.items():
+        s3_client.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=body,
+            Metadata={"my-key": "1 2"},
+            Tagging="team=data",
+            StorageClass="STANDARD_IA",
+        )
+    s3_client.put_object(Bucket=bucket, Key="in/frozen", Body=b"6", StorageClass="GLACIER")
+    choices = {"tags": True, "tiers": {"STANDARD_IA": "Cool"}, "archived": "restore"}
+    first = migrate({"refused_names": "map"}, fidelity=choices)
+    assert first.state == "success"
+    assert _counts(first.only("report").xcom) == {"listed": 6, "copied": 5, "unchanged": 0, "skipped": 1, "failed": 0}
+    names = sorted(_blobs(container))
+    capsys.readouterr()
+    assert main(["key", *(name.removeprefix("out/") for name in names)]) == OK
+    told = [json.loads(line) if line.startswith('"') else line for line in capsys.readouterr().out.splitlines()]
+    assert dict(zip(told, names, strict=True)).keys() == {key.removeprefix("in/") for key in keys}
+    for key, name in zip(told, names, strict=True):
+        blob = container.get_blob_client(name)
+        properties = blob.get_blob_properties()
+        assert blob.download_blob().readall() == keys[f"in/{key}"]
+        assert properties.blob_tier == "Cool"
+        assert blob.get_blob_tags() == {"team": "data"}
+        assert metadata_from_azure(properties.metadata)["my-key"] == "1 2"
+    # The local S3 restores at once: the run after it copies what waited, and nothing else.
+    second = migrate({"refused_names": "map"}, fidelity=choices)
+    assert _counts(second.only("report").xcom) == {"listed": 6, "copied": 1, "unchanged": 5, "skipped": 0, "failed": 0}
+
+
+def test_filters_of_a_migration(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """Sizes, ages and classes are the migration's; moments may be templates."""
+    fill(**{"in/small": b"1", "in/right": b"22", "in/large": b"333"})
+    filters = {"min_size": "2", "max_size": 2, "modified_before": "{{ '2999' }}-01-01T00:00:00+00:00"}
+    report = migrate(filters=filters).only("report").xcom
+    assert _counts(report) == {"listed": 3, "copied": 1, "unchanged": 0, "skipped": 2, "failed": 0}
+    assert {row["reason"] for row in report["reasons"]} == {"too_small", "too_large"}
+    assert _blobs(container) == {"out/right"}
+
+
+def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """What the form would refuse starts no run by another way either."""
+    fill(**{"in/a": b"1"})
+    with pytest.raises(ParamValidationError, match="bandwidth_limit"):
+        migrate({"bandwidth_limit": "0.1B"})
+    assert _blobs(container) == set()
+
+
+def test_addresses_may_hold_templates(migrate: Any, fill: Any, bucket: str, container: ContainerClient) -> None:
+    """A migration may copy the folder of its day."""
+    fill(**{"in/day-1/a": b"1", "in/day-2/b": b"2"})
+    ran = migrate(
+        source=f"s3://{bucket}/in/day-{{{{ 1 + 1 }}}}/", destination=f"az://{container.container_name}/{{{{ 'to' }}}}"
+    )
+    assert ran.state == "success"
+    assert _blobs(container) == {"to/b"}
+
+
+def test_nothing_to_copy(migrate: Any) -> None:
+    """Where nothing has to be there, an empty source is a good run."""
+    ran = migrate(allow_empty=True)
+    assert (ran.state, ran.only("copy").state) == ("success", "skipped")
+    assert _counts(ran.only("report").xcom) == dict.fromkeys(_STATUSES, 0)
+
+
+def test_nothing_arrives(migrate: Any) -> None:
+    """A run that waited in vain fails, in the report too."""
+    ran = migrate(wait_timeout=timedelta(0), poke_interval=timedelta(0))
+    assert (ran.only("wait_for_objects").state, ran.only("report").state) == ("failed", "failed")
+
+
+def test_state_of_its_own(migrate: Any, fill: Any, container: ContainerClient, blob_service: Any) -> None:
+    """The state may lie in another container, made where that is asked for; then only blobs are in the destination."""
+    fill(**{"in/a": b"1"})
+    state = f"state-{uuid4().hex}"
+    ran = migrate(state_container=state, create_container=True)
+    assert ran.state == "success"
+    assert set(container.list_blob_names()) == {"out/a"}
+    names = list(blob_service.get_container_client(state).list_blob_names())
+    assert any(name.endswith("/report.json") for name in names)
+
+
+def test_without_source_it_says_what_is_missing(connections: dict[str, Any]) -> None:
+    """A migration without addresses is there, has no schedule, and fails with a sentence."""
+    dag = migration_dag(f"migration-{uuid4().hex}", None, "az://container", "0 2 * * *", **connections)
+    assert dag.schedule is None
+    assert run_dag(dag).only("not_configured").state == "failed"
+
+
+def test_shape() -> None:
+    """Airflow never runs two nights at once, nor the nights that were missed; retries back off."""
+    dag = migration_dag("migration", "s3://bucket/a/", "az://container/b", "0 2 * * *", pool="transfers")
+    assert (str(dag.schedule), dag.catchup, dag.max_active_runs) == ("0 2 * * *", False, 1)
+    assert dag.task_ids == ["wait_for_objects", "plan", "copy", "report"]
+    copy = dag.get_task("copy")
+    assert (copy.pool, copy.retries, copy.retry_exponential_backoff) == ("transfers", 5, 2)
+    assert all(dag.get_task(task_id).retry_policy for task_id in dag.task_ids)
+    (asset,) = dag.get_task("report").outlets
+    assert asset.uri == "x-az://container/b"
+    assert f'Asset("{asset.uri.removesuffix("b")}prefix")' in _PAGE.read_text()
+    assert set(dag.params) >= {"prefix", "include", "exclude", "overwrite", "integrity", "dry_run", "max_tasks"}
+
+
+def test_params_know_what_the_engine_takes() -> None:
+    """The Params' choices are the engine's; they are written down twice to keep it out of DAG parsing."""
+    params = migration_dag("migration", "s3://bucket/a/", "az://container/b").params
+    assert params.get_param("integrity").schema["enum"] == list(INTEGRITY)
+    assert params.get_param("max_tasks").schema["maximum"] == MAX_TASKS
+    for name in params:
+        assert params.get_param(name).description, name
+        params.get_param(name).resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_taken"),
+    [
+        *((text, True) for text in ("1", "50MiB", "1.5 GB", "64k", "0.5GiB", "100 b", "0.001K", "10.5 m", None)),
+        *(
+            (text, False)
+            for text in (
+                "",
+                "0",
+                "0.0MiB",
+                "...",
+                "1.2.3MiB",
+                "MiB",
+                "-1MiB",
+                "1e6",
+                "50 MiB/s",
+                "5XiB",
+                "0.1B",
+                "1.5",
+                "0.0001K",
+            )
+        ),
+    ],
+)
+def test_the_form_refuses_what_is_no_size(text: str | None, is_taken: bool) -> None:
+    """What the form takes as a limit the engine can use; anything else starts no run."""
+    limit = migration_dag("migration", "s3://bucket/a/", "az://container/b").params.get_param("bandwidth_limit")
+    if is_taken:
+        assert limit.resolve(text) == text
+        assert text is None or parse_size(text, name="bandwidth_limit") > 0
+    else:
+        with pytest.raises(ParamValidationError):
+            limit.resolve(text)
+
+
+@pytest.mark.parametrize("wrong", ["bucket/x/", "s3://", "s3:///x/", "az://bucket/x/", "s3://bucket/x", "s3://b_/x/"])
+def test_wrong_sources(wrong: str) -> None:
+    """What is no place to copy from is refused when the DAG is parsed."""
+    with pytest.raises(WrongUse):
+        parse_source(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["container/x", "az://", "s3://container/x", "az://Container/x"])
+def test_wrong_destinations(wrong: str) -> None:
+    """What is no place to copy to is refused when the DAG is parsed."""
+    with pytest.raises(WrongUse):
+        parse_destination(wrong)

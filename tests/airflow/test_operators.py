@@ -1,0 +1,313 @@
+"""The operator in real Airflow, from a local S3 to a local Azure."""
+
+import json
+import logging
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from azure.storage.blob import ContainerClient
+
+from local_cloud.servers import AZURITE_KEY
+from s3_to_azure.model.errors import TransferError, WrongUse
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
+from s3_to_azure.stores.azure.state import id_of
+from tests.airflow.airflow_runs import Run, run_dag
+
+MIB = 1024**2
+
+
+def run_operator(arguments: dict[str, Any], **more: Any) -> Run:
+    """Run one operator, as task ``copy`` of a DAG of its own."""
+    with DAG(f"operator-{uuid4().hex}", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        S3ToAzureBlobStreamOperator(task_id="copy", **(arguments | more))
+    return run_dag(dag)
+
+
+@pytest.fixture
+def arguments(connections: dict[str, Any], bucket: str, container: ContainerClient) -> dict[str, Any]:
+    """Return the arguments that every operator here has."""
+    # A failure that may pass must show as one, not wait for its retry.
+    return connections | {"s3_bucket": bucket, "container_name": container.container_name, "retries": 0}
+
+
+@pytest.fixture
+def put(s3_client: Any, bucket: str) -> Any:
+    """Return a function that writes an object with a checksum."""
+
+    def write(key: str, body: bytes) -> None:
+        s3_client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
+
+    return write
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Put back what Airflow does with SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_one_key(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
+    """One object arrives under its key, and the XCom is its receipt; the second run leaves it alone."""
+    put("a/one.txt", b"hello")
+    ran = run_operator(arguments, s3_key="a/one.txt")
+    receipt = ran.only("copy").xcom
+    assert ran.state == "success"
+    assert (receipt["status"], receipt["verified_by"], receipt["blob"]) == ("copied", "crc64nvme", "a/one.txt")
+    assert container.download_blob("a/one.txt").readall() == b"hello"
+    again = run_operator(arguments, s3_key="a/one.txt").only("copy").xcom
+    assert (again["status"], again["bytes_sent"]) == ("unchanged", 0)
+
+
+def test_blob_names(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
+    """A key goes to the blob's name where one is given, else below the prefix."""
+    put("a/k", b"1")
+    run_operator(arguments, s3_key="a/k", blob_name="other/name")
+    run_operator(arguments, s3_key="a/k", blob_prefix="p/")
+    assert {blob.name for blob in container.list_blobs()} == {"other/name", "p/a/k"}
+
+
+def test_templates(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
+    """Names in the operator's arguments are templates; keys that come from S3 never are."""
+    put("x/{{ dag.dag_id }}", b"1")
+    run_operator(arguments, s3_prefix="x/", blob_prefix="{{ task.task_id }}/")
+    assert {blob.name for blob in container.list_blobs()} == {"copy/{{ dag.dag_id }}"}
+
+
+def test_prefix(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
+    """All below a prefix arrives; a name that cannot be one of a blob is skipped and counted, if that is wanted."""
+    arguments |= {"refused_names": "skip"}
+    for key in ("in/1", "in/2/3", "in/../out", "elsewhere"):
+        put(key, key.encode())
+    ran = run_operator(arguments, s3_prefix="in/", blob_prefix="to/")
+    summary = ran.only("copy").xcom
+    assert {name: summary[name] for name in ("objects", "copied", "skipped", "failed", "reasons")} == {
+        "objects": 3,
+        "copied": 2,
+        "skipped": 1,
+        "failed": 0,
+        "reasons": {"name_refused": 1},
+    }
+    assert {blob.name for blob in container.list_blobs()} == {"to/1", "to/2/3"}
+    again = run_operator(arguments, s3_prefix="in/", blob_prefix="to/").only("copy").xcom
+    assert (again["copied"], again["unchanged"], again["bytes_sent"]) == (0, 2, 0)
+
+
+def test_prefix_with_state(arguments: dict[str, Any], put: Any, container: ContainerClient, blob_service: Any) -> None:
+    """Where a state container is named, receipts and report are kept there, each task's in a folder of its own."""
+    put("in/1", b"1")
+    put("in/bad.", b"2")
+    state = blob_service.create_container(f"state-{uuid4().hex}")
+    ran = run_operator(arguments, s3_prefix="in/", state_container=state.container_name)
+    assert ran.only("copy").state == "failed"
+    assert {blob.name for blob in container.list_blobs()} == {"1"}
+    names = list(state.list_blob_names())
+    (report,) = (name for name in names if name.endswith("/report.json"))
+    assert id_of(report.split("/")[2]) == f"{ran.run_id}/copy"
+    assert any("/receipts/" in name for name in names)
+    counted = json.loads(state.download_blob(report).readall())
+    assert (counted["copied"]["objects"], counted["failed"]["objects"]) == (1, 1)
+
+
+def test_replace(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
+    """replace=False keeps what is there, replace=True never asks."""
+    put("k", b"new")
+    container.upload_blob("k", b"old")
+    kept = run_operator(arguments, s3_key="k", replace=False).only("copy").xcom
+    assert (kept["status"], kept["reason"], container.download_blob("k").readall()) == ("skipped", "exists", b"old")
+    assert run_operator(arguments, s3_key="k", replace=True).only("copy").xcom["status"] == "copied"
+    assert container.download_blob("k").readall() == b"new"
+
+
+def test_makes_the_container(arguments: dict[str, Any], put: Any, blob_service: Any) -> None:
+    """A missing container is made when that is asked for."""
+    put("k", b"1")
+    name = f"new-{uuid4().hex}"
+    run_operator(arguments, s3_key="k", container_name=name, create_container=True)
+    assert blob_service.get_blob_client(name, "k").download_blob().readall() == b"1"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({}, "exactly one of s3_key, s3_prefix and batch, not none"),
+        ({"s3_key": "k", "s3_prefix": "p"}, "not s3_key and s3_prefix"),
+        ({"s3_key": "k", "batch": {}}, "batch goes with s3_prefix at most"),
+        ({"s3_prefix": "p", "blob_name": "b"}, "blob_name goes with s3_key"),
+        ({"s3_key": "k", "blob_name": "b", "blob_prefix": "p"}, "without blob_prefix"),
+        ({"s3_key": "k", "replace": True, "overwrite": "never"}, "replace or overwrite"),
+        ({"s3_key": "k", "overwrite": "sometimes"}, "none of if_changed, never, always"),
+        ({"s3_key": "k", "integrity": "crc16"}, "integrity='crc16'"),
+        ({"s3_key": "k", "memory_budget": "lots"}, "memory_budget='lots' is not a size"),
+        ({"s3_key": "k", "block_size": "9000GiB"}, "block_size"),
+        ({"s3_key": "k", "bandwidth_limit": "fast"}, "bandwidth_limit='fast' is not a size"),
+        ({"s3_key": "k", "objects_at_once": 0}, "objects_at_once=0"),
+        ({"s3_key": "k", "objects_at_once": "many"}, "objects_at_once='many'"),
+    ],
+)
+def test_wrong_use_shows_when_the_dag_is_parsed(wrong: dict[str, Any], says: str) -> None:
+    """Arguments that cannot work are refused before anything runs."""
+    with pytest.raises(WrongUse, match=re.escape(says)):
+        S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **wrong)
+
+
+def test_templates_are_checked_when_they_are_rendered(arguments: dict[str, Any], failure: list[TransferError]) -> None:
+    """A template is no wrong value yet."""
+    ran = run_operator(arguments, s3_key="k", overwrite="{{ 'sometimes' }}")
+    assert ran.only("copy").state == "failed"
+    assert "overwrite='sometimes'" in str(failure[0])
+
+
+@pytest.fixture
+def failure(monkeypatch: pytest.MonkeyPatch) -> list[TransferError]:
+    """Return a list that gets what the operator raises."""
+    caught: list[TransferError] = []
+    execute = S3ToAzureBlobStreamOperator.execute
+
+    def watched(self: S3ToAzureBlobStreamOperator, context: Any) -> dict[str, Any]:
+        try:
+            return execute(self, context)
+        except TransferError as error:
+            caught.append(error)
+            raise
+
+    monkeypatch.setattr(S3ToAzureBlobStreamOperator, "execute", watched)
+    return caught
+
+
+_SECRET = f"aws-secret-{uuid4().hex}"
+
+
+def _broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    wasb = json.loads(os.environ["AIRFLOW_CONN_WASB_LOCAL"])
+    text = wasb["extra"]["connection_string"].replace(AZURITE_KEY, "d3Jvbmcga2V5IGZvciBhIHRlc3Q=")
+    monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps({"conn_type": "wasb", "extra": {"connection_string": text}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"s3_bucket": "no-such-bucket-here"}, "BucketNotFound", "S3 bucket 'no-such-bucket-here' does not exist"),
+        ({"container_name": "no-such-container"}, "ContainerNotFound", "'no-such-container' does not exist"),
+        ({"s3_key": "no/such/key"}, "ObjectNotFound", "S3 object 'no/such/key' does not exist in bucket"),
+        ({"aws_conn_id": "not_there"}, "ConnectionMissing", "Airflow connection 'not_there' does not exist"),
+        ({"wasb_conn_id": "not_there"}, "ConnectionMissing", "Airflow connection 'not_there' does not exist"),
+        ({"wasb_conn_id": "broken"}, "AccessDenied", "Azure Blob Storage denied access to"),
+    ],
+)
+def test_permanent_failures(
+    change: dict[str, Any],
+    error: str,
+    says: str,
+    arguments: dict[str, Any],
+    put: Any,
+    failure: list[TransferError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One paragraph names the thing, and the retries that the task has are not used."""
+    put("there", b"1")
+    _broken_connection(monkeypatch)
+    ran = run_operator(arguments | {"s3_key": "there", "retries": 3}, **change)
+    task = ran.only("copy")
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert type(failure[0]).__name__ == error
+    assert says in str(failure[0])
+    assert "\n" not in str(failure[0])
+
+
+def test_no_secret_in_the_logs(
+    arguments: dict[str, Any],
+    put: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """At DEBUG the libraries tell all they do, but neither key nor signature, whether it works or fails."""
+    aws = json.loads(os.environ["AIRFLOW_CONN_AWS_LOCAL"]) | {"password": _SECRET}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_LOCAL", json.dumps(aws))
+    put("big", os.urandom(17 * MIB))
+    _broken_connection(monkeypatch)
+    with caplog.at_level(logging.DEBUG):
+        assert run_operator(arguments, s3_key="big").state == "success"
+        assert run_operator(arguments, s3_key="big", s3_bucket="no-such-bucket-here").state == "failed"
+        assert run_operator(arguments, s3_key="big", wasb_conn_id="broken", blob_name="b").state == "failed"
+    logged = "\n".join(record.getMessage() for record in caplog.records) + "".join(capfd.readouterr())
+    loggers = {record.name.partition(".")[0] for record in caplog.records if record.levelno == logging.DEBUG}
+    assert {"botocore", "urllib3"} <= loggers
+    for secret in (_SECRET, AZURITE_KEY, "d3Jvbmcga2V5IGZvciBhIHRlc3Q="):
+        assert secret not in logged
+    assert not re.search(r"Signature[=:]\s*[0-9a-f]{64}", logged)
+    assert not re.search(r"SharedKey \w+:[A-Za-z0-9+/=]{20,}", logged)
+
+
+def _when_staged(container: ContainerClient, blob: str, act: Any) -> threading.Thread:
+    """Start a thread that acts once Azure holds a staged block of the blob."""
+
+    def wait() -> None:
+        client = container.get_blob_client(blob)
+        pause = threading.Event()
+        while not pause.wait(0.1):
+            try:
+                if client.get_block_list("uncommitted")[1]:
+                    act()
+                    return
+            except Exception as error:
+                if getattr(error, "status_code", None) != 404:
+                    raise
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_sigterm_keeps_what_is_staged(
+    arguments: dict[str, Any], put: Any, container: ContainerClient, failure: list[TransferError], signals: None
+) -> None:
+    """A task that is stopped leaves its blocks in Azure, and its next try sends only the others."""
+    put("big", os.urandom(24 * MIB))
+    _when_staged(container, "big", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    # Slow enough to be caught in the middle.
+    stopped = run_operator(arguments, s3_key="big", block_size="1MiB", bandwidth_limit="2MiB")
+    assert stopped.only("copy").state == "failed"
+    assert type(failure[0]).__name__ == "Cancelled"
+    assert not container.get_blob_client("big").exists()
+    held = len(container.get_blob_client("big").get_block_list("uncommitted")[1])
+    assert 0 < held < 24
+    resumed = run_operator(arguments, s3_key="big", block_size="1MiB").only("copy").xcom
+    assert (resumed["status"], resumed["blocks_resumed"]) == ("copied", held)
+    assert resumed["bytes_sent"] == (24 - held) * MIB
+
+
+def test_execution_timeout_stops_the_transfer(
+    arguments: dict[str, Any], put: Any, container: ContainerClient, signals: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's own timeout ends the task, and leaves the blocks in Azure."""
+    seen: list[BaseException] = []
+    execute = S3ToAzureBlobStreamOperator.execute
+
+    def watched(self: S3ToAzureBlobStreamOperator, context: Any) -> dict[str, Any]:
+        try:
+            return execute(self, context)
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    monkeypatch.setattr(S3ToAzureBlobStreamOperator, "execute", watched)
+    put("big", os.urandom(24 * MIB))
+    ran = run_operator(
+        arguments, s3_key="big", block_size="1MiB", bandwidth_limit="1MiB", execution_timeout=timedelta(seconds=4)
+    )
+    assert ran.only("copy").state == "failed"
+    assert isinstance(seen[0], AirflowTaskTimeout)
+    assert container.get_blob_client("big").get_block_list("uncommitted")[1]
+    assert not container.get_blob_client("big").exists()

@@ -1,0 +1,223 @@
+"""The sensor in real Airflow."""
+
+import asyncio
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk import DAG
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from s3_to_azure import triggers
+from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.sensors import S3ObjectsSensor
+from s3_to_azure.state.manifest import ManifestPointer, read_manifest
+from s3_to_azure.stores.azure.state import AzureState, id_of
+from tests.airflow.airflow_runs import Run, run_dag
+
+
+@pytest.fixture
+def sense(connections: dict[str, Any], bucket: str) -> Any:
+    """Return a function that runs one sensor, as task ``wait`` of a DAG of its own; one look unless told otherwise."""
+
+    def run(**arguments: Any) -> Run:
+        usual: dict[str, Any] = {"bucket_name": bucket, "prefix": "in/", "timeout": 0, "retries": 0, "mode": "poke"}
+        with DAG(f"sensor-{uuid4().hex}", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+            S3ObjectsSensor(task_id="wait", **(connections | usual | arguments))
+        return run_dag(dag)
+
+    return run
+
+
+@pytest.fixture
+def fill(s3_client: Any, bucket: str) -> Any:
+    """Return a function that writes objects."""
+
+    def write(*keys: str) -> None:
+        for key in keys:
+            s3_client.put_object(Bucket=bucket, Key=key, Body=key.encode())
+
+    return write
+
+
+def test_writes_the_listing_once_it_is_there(
+    sense: Any, fill: Any, bucket: str, container: ContainerClient, blob_service: BlobServiceClient
+) -> None:
+    """The XCom points at a listing of all below the prefix, in the run's state."""
+    fill("in/a", "in/b", "in/../c", "out/d")
+    ran = sense(state_container=container.container_name)
+    pointer = ManifestPointer.from_dict(ran.only("wait").xcom)
+    assert (pointer.bucket, pointer.prefix, pointer.objects) == (bucket, "in/", 3)
+    folder = next(iter(container.list_blob_names())).split("/")[1:3]
+    dag_id, run_id = (id_of(part) for part in folder)
+    state = AzureState(blob_service, container.container_name, dag_id=dag_id, run_id=run_id)
+    assert sorted(listed.key for listed in read_manifest(state, pointer)) == ["in/../c", "in/a", "in/b"]
+
+
+def test_without_state_it_only_waits(sense: Any, fill: Any) -> None:
+    """It is a sensor of its own too, without Azure."""
+    fill("in/a")
+    task = sense(wasb_conn_id="not_there").only("wait")
+    assert (task.state, task.xcom) == ("success", None)
+
+
+@pytest.mark.parametrize(("min_objects", "state"), [(1, "success"), (2, "success"), (3, "failed")])
+def test_waits_for_enough(min_objects: int, state: str, sense: Any, fill: Any) -> None:
+    """Fewer objects than asked for are waited for, until the timeout."""
+    fill("in/a", "in/b", "out/c")
+    assert sense(min_objects=min_objects).only("wait").state == state
+
+
+def test_looks_no_further_than_it_must(sense: Any, fill: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A poke asks S3 for as many keys as it has to count, and for no second page."""
+    fill(*(f"in/{number}" for number in range(5)))
+    with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
+        sense(min_objects=2)
+    listings = [record.getMessage() for record in caplog.records if "list-type=2" in record.getMessage()]
+    assert len(listings) == 1
+    assert "max-keys=2" in listings[0]
+
+
+def test_patterns_say_what_counts(sense: Any, fill: Any) -> None:
+    """Objects that the filters leave out are not what is waited for."""
+    fill("in/a.csv", "in/b.tmp")
+    assert sense(include=["*.csv"]).only("wait").state == "success"
+    assert sense(include=["*.csv"], min_objects=2).only("wait").state == "failed"
+    assert sense(exclude=["*.tmp"], min_objects=2).only("wait").state == "failed"
+
+
+def test_a_list_of_keys(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
+    """It waits for the list, and its listing holds what the list names, the missing too."""
+    place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/{{{{ 1 + 1 }}}}.txt"}
+    fill("in/a", "in/b", "lists/2.txt.old")
+    assert sense(**place).only("wait").state == "failed"
+    s3_client.put_object(Bucket=bucket, Key="lists/2.txt", Body=b"in/b\nin/gone\nin/b\n")
+    task = sense(**place, state_container=container.container_name).only("wait")
+    assert (task.state, task.xcom["objects"], task.xcom["ordered"], task.xcom["looked_up"]) == (
+        "success",
+        2,
+        True,
+        True,
+    )
+
+
+def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
+    """The trigger waits for the list's own key, not for one that begins like it."""
+    fill("in/a", "lists/k[1].txt.old")
+    threading.Timer(2.0, fill, ["lists/k[1].txt"]).start()
+    place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/k[1].txt", "prefix": "", "allow_empty": False}
+    task = sense(
+        **place, deferrable=True, poke_interval=0.5, timeout=60, state_container=container.container_name
+    ).only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"keys_from": "s3://other/keys.txt"}, "own bucket"),
+        ({"keys_from": "keys.txt"}, "no address"),
+        ({"keys_from": "s3://bucket/lists/"}, "names no object"),
+        ({"keys_from": "s3://bucket/keys.txt", "min_objects": 2}, "goes without min_objects"),
+    ],
+)
+def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:
+    """A list lies in the bucket that is copied from, which is DAG code."""
+    with pytest.raises(WrongUse, match=says):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
+
+
+def test_timeout_may_skip(sense: Any) -> None:
+    """soft_fail and timeout are Airflow's own."""
+    assert sense(soft_fail=True).only("wait").state == "skipped"
+
+
+def test_an_empty_listing(sense: Any, container: ContainerClient) -> None:
+    """allow_empty waits for nothing, and lists what is there: nothing."""
+    task = sense(allow_empty=True, state_container=container.container_name).only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 0)
+
+
+def test_wrong_bucket_fails_at_once(sense: Any) -> None:
+    """Waiting cannot help where the bucket does not exist, nor can a retry."""
+    task = sense(bucket_name="no-such-bucket-here", timeout=60, retries=3).only("wait")
+    assert (task.state, task.try_number) == ("failed", 1)
+
+
+def test_reschedules(sense: Any, fill: Any) -> None:
+    """By default it gives its slot back between the looks."""
+    threading.Timer(1.0, fill, ["in/late"]).start()
+    task = sense(mode="reschedule", poke_interval=1, timeout=60).only("wait")
+    assert (task.state, task.try_number) == ("success", 1)
+
+
+def test_defers(sense: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A deferred sensor waits in the triggerer, which only counts; woken up, the task lists."""
+    threading.Timer(2.0, fill, ["in/a.tmp", "in/b.csv", "in/c.csv"]).start()
+    with caplog.at_level(logging.INFO):
+        ran = sense(
+            deferrable=True,
+            include=["*.csv"],
+            min_objects=2,
+            poke_interval=0.5,
+            timeout=60,
+            state_container=container.container_name,
+        )
+    task = ran.only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 3)
+    assert any(
+        record.name.startswith("airflow.sdk") and "trigger in line" in record.message for record in caplog.records
+    )
+
+
+def test_deferred_errors_are_named_by_the_task(sense: Any, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    """Where the triggerer cannot ask S3, the task asks, so that the usual sentence is in its log."""
+    looks = iter([False])
+    poke = S3ObjectsSensor.poke
+
+    def first_in_vain(self: S3ObjectsSensor, context: Any) -> Any:
+        return next(looks, True) and poke(self, context)
+
+    monkeypatch.setattr(S3ObjectsSensor, "poke", first_in_vain)
+    task = sense(bucket_name="no-such-bucket-here", deferrable=True, poke_interval=0.1, timeout=60, retries=3).only(
+        "wait"
+    )
+    assert (task.state, task.try_number) == ("failed", 1)
+
+
+@pytest.mark.parametrize(("min_objects", "enough"), [(4, True), (5, False)])
+def test_the_trigger_counts_over_pages(
+    min_objects: int, enough: bool, connections: dict[str, Any], fill: Any, bucket: str, monkeypatch: Any
+) -> None:
+    """More objects than a page holds are counted to the end."""
+    monkeypatch.setattr(triggers, "LISTING_PAGE_KEYS", 2)
+    fill(*(f"in/{number}.csv" for number in range(4)), "in/5.tmp")
+    trigger = triggers.S3ObjectsTrigger(
+        bucket_name=bucket,
+        prefix="in/",
+        min_objects=min_objects,
+        include=["*.csv"],
+        exclude=[],
+        aws_conn_id=connections["aws_conn_id"],
+        s3_verify=None,
+        poke_interval=1,
+    )
+
+    async def count() -> bool:
+        async with await S3Hook(aws_conn_id=trigger.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
+            return await trigger._enough(client)
+
+    assert asyncio.run(count()) is enough
+
+
+def test_wrong_use_shows_when_the_dag_is_parsed() -> None:
+    """To wait for no objects is said in another way."""
+    with pytest.raises(WrongUse, match="allow_empty=True"):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", min_objects=0)
+    with pytest.raises(WrongUse, match="s3_extra_args"):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", deferrable=True, s3_extra_args={"region_name": "x"})
+    assert S3ObjectsSensor(task_id="wait", bucket_name="bucket").mode == "reschedule"

@@ -1,0 +1,188 @@
+"""Lists of keys: what they may look like, their order, and what S3 says of each key."""
+
+import json
+import random
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from s3_to_azure.model.errors import AccessDenied, CredentialsRefused, ObjectNotFound, SourceChanged, WrongUse
+from s3_to_azure.model.objects import ObjectVersion
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.planning import key_list as key_lists
+from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
+from s3_to_azure.state.manifest import read_manifest, write_manifest
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemorySource
+from tests.fakes.state_memory import MemoryState
+from tests.runs.nights import QUICK, Night
+
+RETRIER = Retrier(QUICK, threading.Event())
+
+
+def read(text: bytes, *, name: str = "keys.txt", prefix: str = "", piece: int = 7) -> list[str]:
+    """Return the keys of a list that comes in small pieces."""
+    pieces = (text[start : start + piece] for start in range(0, len(text), piece))
+    return list(keys_of(pieces, name=name, prefix=prefix))
+
+
+def test_one_key_a_line() -> None:
+    """Order, doubles, empty lines, Windows' line ends and a missing last line end do not matter."""
+    assert read("b\r\na/ö 1\n\nb\na".encode()) == ["a", "a/ö 1", "b"]
+    assert read(b"") == []
+
+
+def test_order_is_that_of_utf8() -> None:
+    """Keys come as S3 lists them, so that the plan can join them with the destination's listing."""
+    keys = ["z", "\U0001f642", "\uff5e", "ä", "a"]
+    assert read("\n".join(keys).encode()) == sorted(keys, key=lambda key: key.encode())
+
+
+def test_json_lines() -> None:
+    """A name that ends in .jsonl says that each line is JSON, so that a key may hold line ends."""
+    lines = [json.dumps("a\nb"), json.dumps({"key": "c", "size": 7})]
+    assert read("\n".join(lines).encode(), name="keys.jsonl") == ["a\nb", "c"]
+    assert read(b'"a"\n') == ['"a"']
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        (b"in/a\nout/b\n", "keys.txt", "Line 2 of keys.txt is 'out/b', which is not below the prefix 'in/'"),
+        (b"in/\xff\n", "keys.txt", "Line 1 of keys.txt is no key"),
+        (b"in/" + b"x" * 1_022, "keys.txt", "more than 1,024 bytes"),
+        (b"x" * 40_000, "keys.txt", "a line has more than"),
+        (b"in/a\n", "keys.jsonl", "Line 1 of keys.jsonl is no key"),
+        (b'{"name": "in/a"}\n', "keys.jsonl", "Line 1 of keys.jsonl is no key"),
+        (b'"in/\\ud800"\n', "keys.jsonl", "Line 1 of keys.jsonl is no key"),
+    ],
+)
+def test_what_is_no_list(text: bytes, name: str, says: str) -> None:
+    """A line that is no key, or that lies elsewhere, is named by its number before any key is used."""
+    with pytest.raises(WrongUse, match=says):
+        next(keys_of([text], name=name, prefix="in/"))
+
+
+def test_long_lists_are_sorted_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many runs, merged more than once, give each key once and in order."""
+    monkeypatch.setattr(key_lists, "_RUN_KEYS", 10)
+    monkeypatch.setattr(key_lists, "_MOST_RUNS", 3)
+    keys = [f"{number % 400:04} ü\n" for number in range(1_000)]
+    random.Random(1).shuffle(keys)
+    text = "\n".join(json.dumps(key) for key in keys).encode()
+    assert read(text, name="k.jsonl", piece=1_000) == sorted(set(keys))
+
+
+def test_memory_does_not_grow_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times the keys take no more memory."""
+    monkeypatch.setattr(key_lists, "_RUN_KEYS", 5_000)
+
+    def peak(count: int) -> int:
+        pieces = (f"prefix/{number * 7_919 % count:020}\n".encode() for number in range(count))
+        tracemalloc.start()
+        assert sum(1 for _ in keys_of(pieces, name="keys", prefix="prefix/")) == count
+        memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return memory
+
+    small = peak(15_000)
+    assert peak(60_000) < 1.3 * small
+
+
+class Bucket(MemorySource):
+    """A bucket that counts its HEADs and refuses some."""
+
+    def __init__(self) -> None:
+        """Put some objects into it."""
+        super().__init__("bucket")
+        self.heads: list[str] = []
+        self.errors: dict[str, Exception] = {}
+        for key in ("in/a", "in/b", "in/secret"):
+            self.put("bucket", key, key.encode())
+
+    def head(self, bucket: str, key: str) -> ObjectVersion:
+        """Count, refuse, answer."""
+        self.heads.append(key)
+        if key in self.errors:
+            raise self.errors[key]
+        return super().head(bucket, key)
+
+
+@pytest.fixture
+def source() -> Bucket:
+    """Return the bucket."""
+    return Bucket()
+
+
+def test_each_key_is_looked_at_once(source: Bucket) -> None:
+    """A HEAD tells what a listing would; what is not there, or not to be seen, is kept with its reason."""
+    denied: dict[str, Any] = {"service": "S3", "thing": "x", "code": "403", "permission": "s3:GetObject"}
+    source.errors["in/secret"] = AccessDenied(**denied)
+    keys = iter(["in/../x", "in/a", "in/gone", "in/secret"])
+    found = list(look_up(keys, source, RETRIER, bucket="bucket", at_once=2))
+    assert [(one.key, one.problem.partition(":")[0]) for one in found] == [
+        ("in/../x", ""),
+        ("in/a", ""),
+        ("in/gone", "missing_in_source"),
+        ("in/secret", "access_denied"),
+    ]
+    assert found[1] == source.listed("bucket", "in/a")
+    # A name that cannot be sent is looked at as well, by the store's own check, without a request.
+    assert sorted(source.heads) == ["in/../x", "in/a", "in/gone", "in/secret"]
+
+
+def test_wrong_credentials_end_it(source: Bucket) -> None:
+    """What fails for every key is no row for each of them."""
+    source.errors["in/a"] = CredentialsRefused(service="S3", thing="x", code="403")
+    with pytest.raises(CredentialsRefused):
+        list(look_up(["in/a", "in/b"], source, RETRIER, bucket="bucket", at_once=2))
+
+
+def test_no_more_looks_in_flight_than_allowed(source: Bucket) -> None:
+    """The list is drawn as the answers are used, whatever its length."""
+    drawn: list[int] = []
+
+    def keys() -> Iterator[str]:
+        for number in range(1_000):
+            drawn.append(number)
+            yield f"in/{number}"
+
+    found = look_up(keys(), source, RETRIER, bucket="bucket", at_once=4)
+    next(found)
+    assert len(drawn) == 9
+    found.close()  # type: ignore[attr-defined]
+    assert len(source.heads) <= 9
+
+
+def test_a_list_in_the_bucket(source: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list's object is read in pieces of one version."""
+    monkeypatch.setattr(key_lists, "_PIECE_BYTES", 1_000)
+    data = random.Random(2).randbytes(2_500)
+    source.put("bucket", "lists/today.txt", data)
+    pieces = object_pieces(source, RETRIER, bucket="bucket", key="lists/today.txt")
+    assert b"".join(pieces) == data
+    pieces = object_pieces(source, RETRIER, bucket="bucket", key="lists/today.txt")
+    next(pieces)
+    source.put("bucket", "lists/today.txt", data[::-1])
+    with pytest.raises(SourceChanged):
+        list(pieces)
+    with pytest.raises(ObjectNotFound):
+        list(object_pieces(source, RETRIER, bucket="bucket", key="none"))
+
+
+def test_every_key_is_accounted_for(source: Bucket) -> None:
+    """A run over a list copies what is there, and fails for what is not, with the reason in its report."""
+    destination, files = MemoryDestination(), MemoryState()
+    found = look_up(["in/a", "in/gone", "in/z/../y"], source, RETRIER, bucket="bucket", at_once=2)
+    pointer = write_manifest(found, files, bucket="bucket", prefix="in/", looked_up=True)
+    assert [one.problem for one in read_manifest(files, pointer)] == ["", key_lists.MISSING, ""]
+    night = Night(source, destination, files, "bucket").with_settings(s3_prefix="in/", refused_names="skip")
+    plan, _, report = night.run_from(pointer)
+    assert (plan.planning.s3_get, plan.planning.s3_list) == (3, 0)
+    summary = report.summary()
+    assert [summary[name]["objects"] for name in ("listed", "copied", "skipped", "failed")] == [3, 1, 1, 1]
+    assert summary["failures"][0]["reason"] == key_lists.MISSING
+    assert set(destination.blobs) == {"a"}

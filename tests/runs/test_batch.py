@@ -1,0 +1,344 @@
+"""A mapped task: copies its slice and nothing else; a retry touches only what is left."""
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from s3_to_azure.model.errors import (
+    AccessDenied,
+    BadState,
+    Cancelled,
+    ServerFailed,
+    SomeObjectsFailed,
+    SomeObjectsFailedForNow,
+)
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion
+from s3_to_azure.planning.planner import PlanSettings
+from s3_to_azure.runs.batch import BatchSummary, copy_batch
+from s3_to_azure.state.plan import BatchDescriptor, batches_name
+from s3_to_azure.state.receipts import read_receipts
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemoryBody, MemorySource
+from tests.fakes.state_memory import MemoryState, MemoryStateWriter
+from tests.runs.nights import Night
+
+
+class WatchedDestination(MemoryDestination):
+    """Counts requests, and calls a hook after each blob that is written in one request."""
+
+    def __init__(self) -> None:
+        """Begin at none."""
+        super().__init__()
+        self.requests: list[str] = []
+        self.after_put: Any = None
+        self.listing_fails = False
+
+    def head(self, blob: str) -> BlobState | None:
+        """Count."""
+        self.requests.append(f"head {blob}")
+        return super().head(blob)
+
+    def list(self, prefix: str) -> Iterator[BlobState]:
+        """Count, or fail."""
+        self.requests.append(f"list {prefix}")
+        if self.listing_fails:
+            raise ServerFailed(service="Azure", status=500, code="InternalError", thing=prefix)
+        return super().list(prefix)
+
+    def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
+        """Count, and call the hook."""
+        self.requests.append(f"put {blob}")
+        etag = super().put_blob(blob, data, crc64, contents, condition)
+        if self.after_put:
+            self.after_put()
+        return etag
+
+
+class FlakySource(MemorySource):
+    """Refuses or fails chosen keys."""
+
+    refused: frozenset[str] = frozenset()
+    failing: frozenset[str] = frozenset()
+
+    @contextmanager
+    def open(
+        self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+    ) -> Iterator[MemoryBody]:
+        """Fail, or open."""
+        if version.key in self.refused:
+            raise AccessDenied(service="S3", thing=version.key, code="AccessDenied", permission="s3:GetObject")
+        if version.key in self.failing:
+            raise ServerFailed(service="S3", status=500, code="InternalError", thing=version.key)
+        with super().open(version, start, end) as body:
+            yield body
+
+
+class ForgetfulState(MemoryState):
+    """Loses all receipts, as a killed process does, until told not to."""
+
+    forgets = True
+
+    @contextmanager
+    def write(self, name: str) -> Iterator[MemoryStateWriter]:
+        """Write all but receipts."""
+        if self.forgets and "/receipts/" in name:
+            yield MemoryStateWriter()
+            return
+        with super().write(name) as out:
+            yield out
+
+
+def night_of(
+    count: int, *, files: MemoryState | None = None, **options: Any
+) -> tuple[Night, FlakySource, WatchedDestination]:
+    """Return a night over so many objects of 1,000 bytes."""
+    source, destination = FlakySource("bucket"), WatchedDestination()
+    for number in range(count):
+        source.put("bucket", f"in/{number:04}", number.to_bytes(2, "big") * 500)
+    settings = PlanSettings(**({"s3_prefix": "in/", "blob_prefix": "out/"} | options))
+    return Night(source, destination, files or MemoryState(), "bucket", settings), source, destination
+
+
+def test_a_batch_copies_all_with_two_requests_each() -> None:
+    """One GET and one Put Blob for a small object: no HEAD on either side."""
+    night, source, destination = night_of(30)
+    plan = night.plan(night.make_manifest())
+    destination.requests.clear()
+    labels: list[str] = []
+    summary = night.copy(plan, 0, on_label=labels.append)
+    assert labels == ["30 objects, 29.3 KiB"]
+    assert (summary.copied, summary.bytes_sent, summary.done_before) == (30, 30_000, 0)
+    assert sorted(destination.requests) == [f"put out/{number:04}" for number in range(30)]
+    assert len(source.opened) == 30
+    assert {name: blob.data for name, blob in destination.blobs.items()} == {
+        f"out/{number:04}": number.to_bytes(2, "big") * 500 for number in range(30)
+    }
+
+
+def test_a_task_reads_only_its_slice() -> None:
+    """Of the plan's file, a task reads its own member."""
+    night, *_ = night_of(40, batch_bytes=4 * MIB)
+    plan = night.plan(night.make_manifest())
+    assert len(plan.batches) > 2
+    assert isinstance(night.files, MemoryState)
+    night.files.reads.clear()
+    night.copy(plan, 1)
+    batch = plan.batches[1]
+    assert night.files.reads == [(batches_name(plan.token), batch.offset, batch.offset + batch.length)]
+
+
+def test_one_failure_does_not_stop_the_others_and_is_named() -> None:
+    """All others are copied; the error says how many failed, and that no retry helps; the counts are told too."""
+    night, source, destination = night_of(20)
+    source.refused = frozenset({"in/0003"})
+    plan = night.plan(night.make_manifest())
+    told: list[BatchSummary] = []
+    with pytest.raises(SomeObjectsFailed, match="1 of 20 objects failed; first: 'in/0003'"):
+        night.copy(plan, 0, on_end=told.append)
+    assert [(summary.copied, summary.failed) for summary in told] == [(19, 1)]
+    assert len(destination.blobs) == 19
+    failed = [receipt for receipt in read_receipts(night.files, plan.batches[0]) if receipt.status == "failed"]
+    assert [receipt.reason.partition(":")[0] for receipt in failed] == ["access_denied"]
+
+
+def test_a_retry_touches_only_what_failed() -> None:
+    """Receipts of the first try spare all requests but one listing and the failed object's own."""
+    night, source, destination = night_of(20)
+    source.failing = frozenset({"in/0003"})
+    plan = night.plan(night.make_manifest())
+    with pytest.raises(SomeObjectsFailedForNow):
+        night.copy(plan, 0)
+    source.failing = frozenset()
+    destination.requests.clear()
+    source.opened.clear()
+    summary = night.copy(plan, 0, try_number=2)
+    assert destination.requests == ["list out/0003", "put out/0003"]
+    assert source.opened == [("in/0003", 0, None)]
+    assert (summary.done_before, summary.copied, summary.bytes_sent) == (19, 1, 1_000)
+
+
+def _stop_after(night: Night, destination: WatchedDestination, count: int) -> tuple[Any, int]:
+    """Plan and run a first try that is stopped after so many blobs; return the plan and the bytes sent."""
+    plan = night.plan(night.make_manifest())
+    cancelled = threading.Event()
+    puts: list[None] = []
+
+    def after_put() -> None:
+        puts.append(None)
+        if len(puts) == count:
+            cancelled.set()
+
+    destination.after_put = after_put
+    with pytest.raises(Cancelled):
+        night.copy(plan, 0, cancelled=cancelled)
+    destination.after_put = None
+    return plan, destination.bytes_staged
+
+
+@pytest.mark.parametrize("state", [MemoryState, ForgetfulState])
+def test_a_stopped_batch_sends_the_rest_only(state: type[MemoryState]) -> None:
+    """Stopped or killed half-way, with or without its receipts: no byte is sent twice."""
+    night, source, destination = night_of(200, files=state())
+    plan, sent = _stop_after(night, destination, 100)
+    assert 100_000 <= sent < 110_000
+    destination.requests.clear()
+    summary = night.copy(plan, 0, try_number=2)
+    assert destination.bytes_staged == 200_000
+    assert summary.done_before + summary.copied == 200
+    others = [request.split()[0] for request in destination.requests if not request.startswith("put")]
+    assert others == ["list"]
+    assert source.bytes_served <= 200_000 + night.objects_at_once * 1_000
+
+
+def test_the_retry_of_a_killed_batch_accounts_for_all() -> None:
+    """What the killed try did gets its receipt from the destination, with the proof recorded there."""
+    files = ForgetfulState()
+    night, _, destination = night_of(50, files=files)
+    plan = _stop_after(night, destination, 25)[0]
+    files.forgets = False
+    night.copy(plan, 0, try_number=2)
+    receipts = list(read_receipts(files, plan.batches[0]))
+    assert len(receipts) == 50
+    found = {receipt.key: receipt for receipt in receipts if receipt.reason == "by_earlier_try"}
+    assert 25 <= len(found) < 30
+    assert {(item.status, item.verified_by, item.bytes_sent) for item in found.values()} == {("copied", "crc64nvme", 0)}
+
+
+def test_a_retry_without_a_listing_is_right_all_the_same() -> None:
+    """Where the destination cannot be listed, each copy's condition finds out."""
+    night, _, destination = night_of(50, files=ForgetfulState())
+    plan = _stop_after(night, destination, 25)[0]
+    destination.listing_fails = True
+    summary = night.copy(plan, 0, try_number=2)
+    assert (summary.copied, summary.done_before) == (50, 0)
+    assert len(destination.blobs) == 50
+
+
+def test_always_copies_again_only_what_this_run_has_not() -> None:
+    """With overwrite=always a blob that holds the version counts only if this run wrote it."""
+    night, source, destination = night_of(20)
+    night.run()
+    again = replace(night.with_settings(overwrite="always"), files=ForgetfulState())
+    plan = _stop_after(again, destination, 10)[0]
+    source.opened.clear()
+    summary = again.copy(plan, 0, try_number=2)
+    assert summary.done_before + summary.copied == 20
+    assert 20 - 10 - again.objects_at_once <= len(source.opened) <= 10
+
+
+def test_an_object_deleted_since_the_listing_is_skipped() -> None:
+    """Nothing is left to copy: no failure, but a row of its own."""
+    night, source, _ = night_of(5)
+    plan = night.plan(night.make_manifest())
+    source.delete("bucket", "in/0002")
+    summary = night.copy(plan, 0)
+    assert (summary.copied, summary.skipped, summary.failed) == (4, 1, 0)
+    skipped = [receipt for receipt in read_receipts(night.files, plan.batches[0]) if receipt.status == "skipped"]
+    assert [(receipt.key, receipt.reason) for receipt in skipped] == [("in/0002", "source_deleted")]
+
+
+def test_an_object_changed_since_the_listing_arrives_as_it_is_now() -> None:
+    """A small object that changed is copied in its new version, under the planned condition."""
+    night, source, destination = night_of(5)
+    plan = night.plan(night.make_manifest())
+    source.put("bucket", "in/0002", b"new bytes")
+    assert night.copy(plan, 0).copied == 5
+    assert destination.blobs["out/0002"].data == b"new bytes"
+
+
+def test_the_label_of_one_object_is_its_key() -> None:
+    """A person sees which object a task copies, and which part of it."""
+    night, source, _ = night_of(0, split_bytes=2 * MIB, block_bytes=MIB)
+    source.put("bucket", "in/" + "k" * 300, bytes(4 * MIB))
+    plan = night.plan(night.make_manifest())
+    labels: list[str] = []
+    for index in (0, 1):
+        night.copy(plan, index, on_label=labels.append)
+    assert [len(label) for label in labels] == [250, 250]
+    assert labels[0].endswith("kkk [0 bytes to 2.0 MiB]")
+    assert labels[1].endswith("kkk [2.0 MiB to 4.0 MiB]")
+
+
+def rewritten(night: Night, descriptor: BatchDescriptor, rows: list[Any], **changes: Any) -> BatchDescriptor:
+    """Replace the plan's batches file by these rows; return a descriptor that fits it, but for the changes."""
+    data = gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    assert isinstance(night.files, MemoryState)
+    night.files.files[batches_name(descriptor.plan)] = data
+    fitting: dict[str, Any] = {
+        "offset": 0,
+        "length": len(data),
+        "sha256": sha256(data).hexdigest(),
+        "objects": len(rows),
+    }
+    return replace(descriptor, **(fitting | {"size_bytes": 3 * len(rows)} | changes))
+
+
+ROW = {
+    "key": "in/a",
+    "etag": "etag",
+    "size_bytes": 3,
+    "last_modified": "2026-03-01T12:00:00+00:00",
+    "storage_class": "STANDARD",
+    "destination_etag": "",
+}
+PART = ROW | {"size_bytes": 3 * MIB, "start": 0, "end": MIB, "block_bytes": MIB}
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes"),
+    [
+        ([ROW | {"key": "elsewhere/a"}], {}),
+        ([ROW | {"key": ""}], {}),
+        ([ROW | {"bucket": "another"}], {}),
+        ([ROW | {"blob": "another"}], {}),
+        ([ROW | {"destination_etag": 'x"y'}], {}),
+        ([ROW | {"destination_etag": 5}], {}),
+        ([{name: value for name, value in ROW.items() if name != "destination_etag"}], {}),
+        ([ROW | {"etag": "e\r\nx-ms-version: 1"}], {}),
+        ([ROW, None], {}),
+        ([ROW, ROW], {"objects": 1}),
+        ([ROW], {"size_bytes": 4}),
+        ([ROW], {"kind": "range"}),
+        ([ROW], {"sha256": "0" * 64}),
+        ([ROW], {"length": 10}),
+        ([ROW], {"length": 10**6}),
+        ([ROW], {"offset": 1}),
+        ([PART], {"size_bytes": MIB}),
+        ([PART | {"destination_etag": None}], {"size_bytes": MIB, "kind": "range"}),
+        ([PART | {"start": 5}], {"size_bytes": MIB - 5, "kind": "range"}),
+        ([PART | {"end": MIB + 1}], {"size_bytes": MIB + 1, "kind": "range"}),
+        ([PART | {"end": 4 * MIB}], {"size_bytes": 4 * MIB, "kind": "range"}),
+        ([PART | {"start": MIB, "end": MIB}], {"size_bytes": 0, "kind": "range"}),
+        ([PART | {"block_bytes": 1}], {"size_bytes": MIB, "kind": "range"}),
+        ([PART | {"size_bytes": 1 << 46}], {"size_bytes": MIB, "kind": "range"}),
+        ([PART | {"size_bytes": 60_000 * MIB}], {"size_bytes": MIB, "kind": "range"}),
+        ([PART, PART], {"size_bytes": 2 * MIB, "kind": "range"}),
+    ],
+)
+def test_a_tampered_batch_copies_nothing(rows: list[Any], changes: dict[str, Any]) -> None:
+    """Whoever writes the plan cannot steer a copy: every line is checked before the first request."""
+    night, source, destination = night_of(3)
+    plan = night.plan(night.make_manifest())
+    descriptor = rewritten(night, plan.batches[0], rows, **changes)
+    destination.requests.clear()
+    with night.shop() as shop, pytest.raises(BadState):
+        copy_batch(shop, night.files, descriptor, bucket="bucket", s3_prefix="in/", blob_prefix="out/", try_number=1)
+    assert source.opened == []
+    assert destination.requests == []
+
+
+def test_a_plan_that_is_gone_is_bad_state() -> None:
+    """A task whose state was deleted says so."""
+    night, *_ = night_of(1)
+    plan = night.plan(night.make_manifest())
+    night.files.delete(batches_name(plan.token))
+    with pytest.raises(BadState, match="it is not there"):
+        night.copy(plan, 0)

@@ -1,0 +1,410 @@
+"""Layouts from 0 bytes to 48.8 TiB, adoption of what is staged, and which staged blocks count."""
+
+import base64
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from s3_to_azure.model import checksums
+from s3_to_azure.model.errors import BudgetTooSmall, WrongUse
+from s3_to_azure.model.limits import (
+    GIB,
+    MAX_BLOCK_BYTES,
+    MAX_BLOCK_ID_BYTES,
+    MAX_BLOCKS_PER_BLOB,
+    MAX_OBJECT_BYTES,
+    MIB,
+    TIB,
+)
+from s3_to_azure.model.objects import Block, ListedBlock, ListedObject, ObjectVersion
+from s3_to_azure.transfer.blocks import (
+    ID_CHARACTERS,
+    NO_SECOND,
+    Layout,
+    StagedBlock,
+    adopt,
+    block_bytes_for,
+    fingerprint,
+    in_order,
+    layout_for,
+    missing,
+    parse,
+    second_digest,
+    usable,
+)
+
+BUDGET = 256 * MIB
+MARK = b"m" * 8
+
+
+def staged(start: int, end: int, crc64: int = 1, second: bytes = NO_SECOND) -> StagedBlock:
+    """Return a block as Azure's list shows it."""
+    return StagedBlock(start, end, crc64, second, MARK)
+
+
+def held(layout: Layout) -> dict[int, StagedBlock]:
+    """Return all blocks of the layout as staged ones."""
+    return {block.start: staged(block.start, block.end) for block in layout}
+
+
+sizes = st.one_of(
+    st.integers(0, 64 * MIB),
+    st.integers(0, MAX_OBJECT_BYTES),
+    st.builds(lambda blocks, off: max(0, blocks * MIB + off), st.integers(0, 2**20), st.integers(-1, 1)),
+)
+
+
+@given(sizes)
+@example(0)
+@example(1)
+@example(8 * MIB)
+@example(GIB)
+@example(GIB + 1)
+@example(16 * MIB * MAX_BLOCKS_PER_BLOB)
+@example(16 * MIB * MAX_BLOCKS_PER_BLOB + 1)
+@example(MAX_OBJECT_BYTES)
+def test_layout_fits_azure(size_bytes: int) -> None:
+    """Any object S3 can hold is at most 50,000 blocks of at most 4,000 MiB, in whole MiB, without gap or overlap."""
+    layout = layout_for(size_bytes, budget_bytes=MAX_BLOCK_BYTES)
+    assert len(layout) <= MAX_BLOCKS_PER_BLOB
+    assert layout.block_bytes <= MAX_BLOCK_BYTES
+    assert layout.block_bytes % MIB == 0
+    assert len(layout) == -(-size_bytes // layout.block_bytes)
+    last_start = (len(layout) - 1) * layout.block_bytes
+    assert size_bytes == 0 or 0 < size_bytes - last_start <= layout.block_bytes
+
+
+@given(st.integers(0, 40 * MIB), st.integers(1, 5))
+def test_blocks_cover_the_object(size_bytes: int, mib: int) -> None:
+    """Blocks in order, put end to end, are the object; each is recognised as the layout's own."""
+    layout = layout_for(size_bytes, budget_bytes=BUDGET, block_bytes=mib * MIB)
+    blocks = list(layout)
+    assert [block.start for block in blocks] == [0, *(block.end for block in blocks)][: len(blocks)]
+    assert sum(block.size_bytes for block in blocks) == size_bytes
+    assert all(layout.has(block) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "block_bytes"),
+    [
+        (0, 8 * MIB),
+        (1, 8 * MIB),
+        (GIB, 8 * MIB),
+        (MAX_BLOCKS_PER_BLOB * 8 * MIB, 8 * MIB),
+        (MAX_BLOCKS_PER_BLOB * 8 * MIB + 1, 9 * MIB),
+        (5 * TIB, 105 * MIB),
+        (MAX_OBJECT_BYTES, 1024 * MIB),
+    ],
+)
+def test_block_size_by_object_size(size_bytes: int, block_bytes: int) -> None:
+    """The block size is a pure function of the size; it must not drift, or staged blocks are read in two layouts."""
+    assert block_bytes_for(size_bytes) == block_bytes
+
+
+@pytest.mark.parametrize(("size_bytes", "count"), [(8 * MIB - 1, 1), (8 * MIB, 1), (8 * MIB + 1, 2), (16 * MIB + 1, 3)])
+def test_block_boundaries(size_bytes: int, count: int) -> None:
+    """A byte below, at and above a block."""
+    assert len(layout_for(size_bytes, budget_bytes=BUDGET)) == count
+
+
+def test_object_beyond_s3() -> None:
+    """An object larger than S3 holds is refused, whatever the block size."""
+    with pytest.raises(WrongUse):
+        layout_for(MAX_OBJECT_BYTES + 1, budget_bytes=MAX_BLOCK_BYTES)
+    with pytest.raises(WrongUse):
+        layout_for(MAX_OBJECT_BYTES + 1, budget_bytes=MAX_BLOCK_BYTES, block_bytes=MAX_BLOCK_BYTES)
+
+
+@pytest.mark.parametrize("block_bytes", [0, 1, MIB - 1, MAX_BLOCK_BYTES + 1])
+def test_block_size_beyond_limits(block_bytes: int) -> None:
+    """A block size that Azure or common sense refuses is wrong use."""
+    with pytest.raises(WrongUse, match="block_size"):
+        layout_for(1, budget_bytes=BUDGET, block_bytes=block_bytes)
+
+
+def test_default_budget_holds_12_tib() -> None:
+    """256 MiB holds blocks of objects up to 12.2 TiB; one byte more names what is needed."""
+    most = 256 * MIB * MAX_BLOCKS_PER_BLOB
+    assert layout_for(most, budget_bytes=BUDGET).block_bytes == 256 * MIB
+    with pytest.raises(BudgetTooSmall) as caught:
+        layout_for(most + 1, budget_bytes=BUDGET)
+    assert caught.value.attributes["needs"] == 257 * MIB
+
+
+def test_budget_of_a_small_object_is_its_size() -> None:
+    """An object smaller than a block needs memory for itself only."""
+    assert len(layout_for(MIB, budget_bytes=MIB)) == 1
+    with pytest.raises(BudgetTooSmall):
+        layout_for(MIB + 1, budget_bytes=MIB)
+
+
+class TestAdoption:
+    """What is staged decides the layout: a changed setting must not orphan it."""
+
+    TOTAL = 40 * MIB + 5
+    DEFAULT = Layout(TOTAL, 8 * MIB)
+
+    def test_nothing_staged(self) -> None:
+        """Without blocks the default stays."""
+        assert adopt(self.DEFAULT, [], budget_bytes=BUDGET) == self.DEFAULT
+
+    def test_other_block_size(self) -> None:
+        """Blocks of another size bring their layout."""
+        blocks = [staged(0, 3 * MIB), staged(6 * MIB, 9 * MIB)]
+        assert adopt(self.DEFAULT, blocks, budget_bytes=BUDGET) == Layout(self.TOTAL, 3 * MIB)
+
+    def test_most_bytes_win(self) -> None:
+        """Of two layouts staged, the one with more bytes is adopted, not the one with more blocks."""
+        blocks = [staged(n * MIB, (n + 1) * MIB) for n in range(5)] + [staged(16 * MIB, 32 * MIB)]
+        assert adopt(self.DEFAULT, blocks, budget_bytes=BUDGET) == Layout(self.TOTAL, 16 * MIB)
+
+    def test_default_wins_a_tie(self) -> None:
+        """With as many bytes in the default layout, that is kept."""
+        blocks = [staged(0, 16 * MIB), staged(16 * MIB, 24 * MIB), staged(24 * MIB, 32 * MIB)]
+        assert adopt(self.DEFAULT, blocks, budget_bytes=BUDGET) == self.DEFAULT
+
+    def test_tail_counts_for_its_layout(self) -> None:
+        """The shorter last block counts as staged, and is not taken for a layout of tiny blocks."""
+        tail = staged(40 * MIB, self.TOTAL)
+        assert adopt(self.DEFAULT, [tail], budget_bytes=BUDGET) == self.DEFAULT
+        assert usable(self.DEFAULT, [tail], None) == {40 * MIB: tail}
+
+    def test_same_range_twice_counts_once(self) -> None:
+        """Two ids for one range are one range of bytes."""
+        blocks = [staged(0, 16 * MIB, 1), staged(0, 16 * MIB, 2), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB)]
+        assert adopt(self.DEFAULT, [*blocks, staged(16 * MIB, 24 * MIB)], budget_bytes=BUDGET) == self.DEFAULT
+
+    def test_beyond_the_budget(self) -> None:
+        """A layout whose blocks do not fit into memory is left alone."""
+        blocks = [staged(0, 32 * MIB)]
+        assert adopt(self.DEFAULT, blocks, budget_bytes=16 * MIB) == self.DEFAULT
+
+    def test_at_the_bounds(self) -> None:
+        """A block as large as the budget, and a layout of exactly 50,000 blocks, are adopted."""
+        assert adopt(self.DEFAULT, [staged(0, 16 * MIB)], budget_bytes=16 * MIB) == Layout(self.TOTAL, 16 * MIB)
+        total = MAX_BLOCKS_PER_BLOB * MIB
+        assert adopt(Layout(total, 8 * MIB), [staged(0, MIB)], budget_bytes=BUDGET) == Layout(total, MIB)
+
+    def test_the_last_bytes_decide(self) -> None:
+        """Of two layouts with as many whole blocks, the one whose shorter last block is there too has more bytes."""
+        default = Layout(self.TOTAL, 16 * MIB)
+        blocks = [staged(0, 16 * MIB), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB)]
+        assert adopt(default, blocks, budget_bytes=BUDGET) == default
+        tail = staged(40 * MIB, self.TOTAL)
+        assert adopt(default, [*blocks, tail], budget_bytes=BUDGET) == Layout(self.TOTAL, 8 * MIB)
+
+    @pytest.mark.parametrize("start", [4 * MIB, 12 * MIB, 36 * MIB, 40 * MIB])
+    def test_blocks_that_are_none_of_its_own(self, start: int) -> None:
+        """What lies across a layout's grid, or beyond the object's end, is no byte of that layout."""
+        default = Layout(self.TOTAL, 16 * MIB)
+        blocks = [staged(0, 16 * MIB), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB), staged(start, start + 8 * MIB)]
+        assert adopt(default, blocks, budget_bytes=BUDGET) == default
+
+    def test_too_many_blocks(self) -> None:
+        """A layout of more than 50,000 blocks could never be committed."""
+        default = Layout(MAX_BLOCKS_PER_BLOB * 2 * MIB, 8 * MIB)
+        assert adopt(default, [staged(0, MIB)], budget_bytes=BUDGET) == default
+
+    @given(st.data())
+    def test_always_a_layout_of_this_object(self, data: st.DataObject) -> None:
+        """Whatever lies in Azure, the result is a committable layout of this object within the budget."""
+        total = data.draw(st.integers(1, 50 * MIB))
+        default = layout_for(total, budget_bytes=BUDGET)
+        starts = st.integers(0, 60 * MIB)
+        blocks = data.draw(
+            st.lists(st.builds(lambda start, size: staged(start, start + size), starts, st.integers(1, 20 * MIB)))
+        )
+        layout = adopt(default, blocks, budget_bytes=16 * MIB)
+        assert layout.size_bytes == total
+        assert len(layout) <= MAX_BLOCKS_PER_BLOB
+        assert layout.block_bytes <= 16 * MIB
+        count = usable(layout, blocks, None)
+        assert all(layout.has(block) for block in count.values())
+
+
+class TestUsable:
+    """Which staged blocks may be committed without reading them again."""
+
+    LAYOUT = Layout(20, 8)
+
+    def test_whole_layout(self) -> None:
+        """All of its blocks count, in whatever order they come."""
+        blocks = [staged(16, 20), staged(0, 8), staged(8, 16)]
+        found = usable(self.LAYOUT, blocks, None)
+        assert in_order(self.LAYOUT, found) == [blocks[1], blocks[2], blocks[0]]
+        assert missing(self.LAYOUT, found) == []
+
+    @pytest.mark.parametrize(
+        "odd",
+        [staged(0, 7), staged(1, 9), staged(8, 17), staged(16, 24), staged(16, 19), staged(24, 32), staged(20, 28)],
+    )
+    def test_odd_ranges(self, odd: StagedBlock) -> None:
+        """A block that is not exactly one of the layout's never counts."""
+        assert usable(self.LAYOUT, [odd], None) == {}
+        assert usable(self.LAYOUT, [odd, staged(0, 8)], None) == {0: staged(0, 8)}
+
+    @pytest.mark.parametrize("order", [(1, 2), (2, 1), (1, 2, 1), (1, 1, 2), (2, 1, 1)])
+    def test_two_crcs_at_one_start(self, order: tuple[int, ...]) -> None:
+        """Of two different CRCs nobody knows the right one: the range is read again."""
+        blocks = [staged(0, 8, crc64) for crc64 in order]
+        assert usable(self.LAYOUT, blocks, None) == {}
+        assert missing(self.LAYOUT, usable(self.LAYOUT, blocks, None))[0] == Block(0, 8)
+
+    def test_same_crc_twice(self) -> None:
+        """Two writers that staged the same bytes under the same id are no doubt."""
+        assert usable(self.LAYOUT, [staged(0, 8, 5), staged(0, 8, 5)], None) == {0: staged(0, 8, 5)}
+
+    def test_second_digest_needed(self) -> None:
+        """Where the proof needs a CRC32C, a block without it, or with a CRC32 in its place, is read again."""
+        second = second_digest(checksums.CRC32C, memoryview(b"12345678"))
+        other = second_digest(checksums.CRC32, memoryview(b"12345678"))
+        good = staged(0, 8, 1, second)
+        assert usable(self.LAYOUT, [good], checksums.CRC32C) == {0: good}
+        assert usable(self.LAYOUT, [staged(0, 8)], checksums.CRC32C) == {}
+        assert usable(self.LAYOUT, [staged(0, 8, 1, other)], checksums.CRC32C) == {}
+
+    @pytest.mark.parametrize("with_second_first", [True, False])
+    def test_same_bytes_with_and_without_second(self, with_second_first: bool) -> None:
+        """Of two ids with the same CRC64 the one that carries the needed digest counts, whichever came first."""
+        good = staged(0, 8, 1, second_digest(checksums.CRC32, memoryview(b"12345678")))
+        blocks = [good, staged(0, 8)] if with_second_first else [staged(0, 8), good]
+        assert usable(self.LAYOUT, blocks, checksums.CRC32) == {0: good}
+        assert 0 in usable(self.LAYOUT, blocks, None)
+
+
+def test_missing_within_a_part() -> None:
+    """A part of a giant object stages the blocks that begin inside its range."""
+    layout = Layout(20, 4)
+    present = {4: staged(4, 8)}
+    assert [block.start for block in missing(layout, present)] == [0, 8, 12, 16]
+    assert [block.start for block in missing(layout, present, Block(4, 12))] == [8]
+    assert [block.start for block in missing(layout, {}, Block(5, 13))] == [8, 12]
+
+
+@given(st.integers(1, 2_000), st.integers(1, 100), st.data())
+def test_parts_share_the_object_without_gap(size_bytes: int, block_bytes: int, data: st.DataObject) -> None:
+    """Ranges that cut an object anywhere give each block to exactly one part."""
+    layout = Layout(size_bytes, block_bytes)
+    cuts = sorted(data.draw(st.sets(st.integers(1, size_bytes), max_size=5)) | {0, size_bytes})
+    parts = [missing(layout, {}, Block(start, end)) for start, end in itertools.pairwise(cuts)]
+    assert [block for part in parts for block in part] == list(layout)
+
+
+def test_in_order_needs_every_block() -> None:
+    """One missing block, and there is no chain to commit."""
+    layout = Layout(20, 8)
+    full = held(layout)
+    assert in_order(layout, full) is not None
+    for start in (0, 8, 16):
+        assert in_order(layout, {k: v for k, v in full.items() if k != start}) is None
+    assert in_order(Layout(0, 8), {}) == []
+
+
+VERSION = ObjectVersion("bucket", "a/key", "0123abcd", 12_345, datetime(2026, 1, 1, tzinfo=UTC))
+
+staged_blocks = st.builds(
+    lambda start, size, crc64, second, mark: StagedBlock(start, start + size, crc64, second, mark),
+    st.integers(0, MAX_OBJECT_BYTES - 1),
+    st.integers(1, 4_000 * 2**20),
+    st.integers(0, 2**64 - 1),
+    st.binary(min_size=16, max_size=16),
+    st.binary(min_size=8, max_size=8),
+)
+
+
+def test_format_is_frozen() -> None:
+    """A change of the id's form would orphan every staged block: this exact id must come out for ever."""
+    block = StagedBlock(0x010203040506, 0x010203040507, 0xAE8B14860A799888, bytes(range(16)), b"\xf0" * 8)
+    assert block.block_id == "AfDw8PDw8PDwAQIDBAUGrosUhgp5mIgAAQIDBAUGBwgJCgsMDQ4P"
+
+
+def test_fingerprint_is_frozen() -> None:
+    """The fingerprint of a source version must never change either."""
+    assert fingerprint(VERSION).hex() == "a29131e511646c36"
+
+
+@given(staged_blocks)
+def test_round_trip(block: StagedBlock) -> None:
+    """What a worker writes into an id, a later one reads out of the listing."""
+    text = block.block_id
+    assert len(text) == ID_CHARACTERS <= MAX_BLOCK_ID_BYTES
+    assert text.isascii()
+    listed = ListedBlock(text.encode("ascii"), block.size_bytes)
+    assert parse(listed, block.fingerprint) == block
+
+
+@pytest.mark.parametrize("start", [2**40 - 1, 2**40, MAX_OBJECT_BYTES - 1])
+def test_blocks_beyond_a_tebibyte_are_found_again(start: int) -> None:
+    """Every byte of the offset counts: what is staged far into a giant is not sent twice."""
+    block = StagedBlock(start, start + 1, 2**63, bytes(range(16)), b"12345678")
+    assert parse(ListedBlock(block.block_id.encode("ascii"), 1), b"12345678") == block
+
+
+@given(st.binary(max_size=80), st.integers(-1, 10))
+def test_any_bytes_are_read_or_ignored(name: bytes, size_bytes: int) -> None:
+    """Another tool's id, whatever its bytes, is ignored and never an error."""
+    block = parse(ListedBlock(name, size_bytes), fingerprint(VERSION))
+    assert block is None or block.block_id.encode("ascii") == name
+
+
+@given(staged_blocks, st.integers(0, ID_CHARACTERS - 1), st.integers(0, 255))
+def test_another_id_is_another_block(block: StagedBlock, index: int, byte: int) -> None:
+    """No id is read as a block whose own id is another: Azure could not commit it."""
+    changed = bytearray(block.block_id.encode("ascii"))
+    changed[index] = byte
+    read = parse(ListedBlock(bytes(changed), block.size_bytes), block.fingerprint)
+    assert read is None or read.block_id.encode("ascii") == bytes(changed)
+
+
+def test_standard_base64_of_our_bytes_is_foreign() -> None:
+    """The same 39 bytes in the other base64 alphabet are another id in Azure's eyes."""
+    block = StagedBlock(0, 5, 2**64 - 1, b"\xff" * 16, b"\xff" * 8)
+    standard = base64.b64encode(base64.urlsafe_b64decode(block.block_id))
+    assert standard != block.block_id.encode()
+    assert parse(ListedBlock(standard, 5), block.fingerprint) is None
+
+
+def test_ids_of_others_are_ignored() -> None:
+    """Another fingerprint, another format version, no bytes: not ours."""
+    block = StagedBlock(0, 5, 1, NO_SECOND, fingerprint(VERSION))
+    own = block.block_id.encode()
+    newer = base64.urlsafe_b64encode(b"\x02" + base64.urlsafe_b64decode(own)[1:])
+    assert parse(ListedBlock(own, 5), fingerprint(VERSION)) == block
+    assert parse(ListedBlock(own, 5), b"\0" * 8) is None
+    assert parse(ListedBlock(newer, 5), fingerprint(VERSION)) is None
+    assert parse(ListedBlock(own, 0), fingerprint(VERSION)) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(VERSION, bucket="bucket2"),
+        replace(VERSION, key="a/key2"),
+        replace(VERSION, etag="0123abce"),
+        replace(VERSION, size_bytes=12_346),
+        replace(VERSION, bucket="bucket\x00a", key="key"),
+    ],
+)
+def test_fingerprint_tells_versions_apart(other: ObjectVersion) -> None:
+    """Bucket, key, ETag and size make the fingerprint."""
+    assert fingerprint(other) != fingerprint(VERSION)
+
+
+def test_fingerprint_depends_on_nothing_else() -> None:
+    """Settings, metadata, time and storage class must not orphan staged blocks; listing and HEAD agree."""
+    other = replace(
+        VERSION, metadata={"a": "b"}, storage_class="GLACIER", last_modified=datetime(1999, 1, 1, tzinfo=UTC)
+    )
+    listed = ListedObject("bucket", "a/key", "0123abcd", 12_345, datetime(2020, 1, 1, tzinfo=UTC))
+    assert fingerprint(other) == fingerprint(VERSION) == fingerprint(listed)
+
+
+@given(st.tuples(st.text(), st.text(), st.text()), st.tuples(st.text(), st.text(), st.text()))
+def test_fingerprint_has_no_ambiguous_joints(one: tuple[str, str, str], two: tuple[str, str, str]) -> None:
+    """No two different (bucket, key, ETag) run together into the same identity."""
+    first, second = (ObjectVersion(*names, 1, VERSION.last_modified) for names in (one, two))
+    assert (fingerprint(first) == fingerprint(second)) == (one == two)

@@ -1,0 +1,253 @@
+"""What a copy is proven by, as it is gathered: the rung, the parts looked up, the second reading, the read-back."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from s3_to_azure.model import checksums
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import (
+    ConnectionFailed,
+    IntegrityError,
+    IntegrityUnavailable,
+    ReadbackDiffers,
+    TransientError,
+)
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock, fingerprint
+from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.integrity import (
+    MAX_MD5_BLOCK_BYTES,
+    Evidence,
+    checksum_text,
+    compare,
+    content_md5,
+    fits,
+    folded,
+)
+from tests.fakes.contexts import BUCKET, some_bytes, workshop
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import EPOCH, MemorySource
+
+WHOLE = SourceChecksum("crc64nvme", 1)
+COMPOSITE = SourceChecksum("crc32c", 1, parts=2)
+OF_TWO_PARTS = ObjectVersion(BUCKET, "k", "etag", 10, EPOCH, checksum=COMPOSITE)
+GUESSED = PartSizes((5, 5), certain=False)
+
+
+class Parts(MemorySource):
+    """Tells part sizes, and counts how often it was asked for them."""
+
+    def __init__(self, quick: PartSizes | None, each: PartSizes | None = None) -> None:
+        """Answer so, and so when asked to look at each part."""
+        super().__init__(BUCKET)
+        self._answers = {False: quick, True: each}
+        self.asked: list[tuple[str, bool]] = []
+        self.failures: list[TransientError] = []
+
+    def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+        """Answer."""
+        self.asked.append((version.etag, each))
+        if self.failures:
+            raise self.failures.pop()
+        return self._answers[each]
+
+
+@pytest.fixture
+def shop() -> Iterator[Workshop]:
+    """Return a workshop for whatever object."""
+    with workshop(MemorySource(BUCKET), MemoryDestination()) as opened:
+        yield opened
+
+
+def evidence(shop: Workshop) -> Evidence:
+    """Return the evidence of a copy that has just begun."""
+    return Evidence(shop, "k", shop.retrier)
+
+
+def test_the_version_gets_the_checksum_of_its_rung(shop: Workshop) -> None:
+    """What S3 offers first is of no use without its parts' sizes; the next best is what the copy is proven by."""
+    offered = replace(OF_TWO_PARTS, weaker=(SourceChecksum("md5", 7),))
+    version, rung = evidence(shop).on_its_rung(offered)
+    assert version.checksum == rung.checksum == SourceChecksum("md5", 7)
+    assert replace(version, checksum=COMPOSITE) == offered
+
+
+def test_a_required_rung_names_the_object() -> None:
+    """Nothing is copied on a weaker proof than the user accepts."""
+    with workshop(Parts(None), MemoryDestination(), integrity="crc32c") as shop:
+        assert evidence(shop).on_its_rung(replace(OF_TWO_PARTS, checksum=WHOLE))[1].checksum == WHOLE
+        with pytest.raises(IntegrityUnavailable) as caught:
+            evidence(shop).on_its_rung(OF_TWO_PARTS)
+    assert caught.value.attributes["key"] == "k"
+
+
+@pytest.mark.parametrize(
+    ("budget_bytes", "size_bytes", "proven"),
+    [
+        (8 * MIB, 8 * MIB, True),
+        (8 * MIB, 8 * MIB + 1, False),
+        (MAX_MD5_BLOCK_BYTES + MIB, MAX_MD5_BLOCK_BYTES, True),
+        (MAX_MD5_BLOCK_BYTES + MIB, MAX_MD5_BLOCK_BYTES + 1, False),
+    ],
+)
+def test_an_md5_needs_its_bytes_in_memory(budget_bytes: int, size_bytes: int, proven: bool) -> None:
+    """Neither more than the budget nor more than a block of that rung may hold."""
+    md5 = SourceChecksum("md5", 7)
+    with workshop(MemorySource(BUCKET), MemoryDestination(), memory_budget_bytes=budget_bytes) as shop:
+        given = replace(OF_TWO_PARTS, size_bytes=size_bytes, checksum=None, weaker=(md5,))
+        assert evidence(shop).on_its_rung(given)[0].checksum == (md5 if proven else None)
+
+
+def test_parts_are_looked_up_once_for_each_version() -> None:
+    """A new version of the object has parts of its own."""
+    source = Parts(GUESSED)
+    with workshop(source, MemoryDestination()) as shop:
+        gathered = evidence(shop)
+        assert gathered.on_its_rung(OF_TWO_PARTS)[1].edges == (5,)
+        assert gathered.on_its_rung(OF_TWO_PARTS)[1].guessed
+        gathered.on_its_rung(replace(OF_TWO_PARTS, etag="another"))
+    assert source.asked == [("etag", False), ("another", False)]
+
+
+def test_a_failed_look_at_the_parts_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """And the log says what it was."""
+    source = Parts(GUESSED)
+    source.failures = [ConnectionFailed(service="S3", thing="k", detail="reset")]
+    with workshop(source, MemoryDestination()) as shop, caplog.at_level(logging.WARNING):
+        evidence(shop).on_its_rung(OF_TWO_PARTS)
+    assert len(source.asked) == 2
+    assert " to look up the parts of 'k' failed" in caplog.text
+
+
+class TestGuessedWrong:
+    """After a mismatch: were the parts other than the first and the last one suggest?"""
+
+    @pytest.mark.parametrize(
+        ("quick", "each", "wrong"),
+        [
+            (GUESSED, PartSizes((4, 6), certain=True), True),
+            (GUESSED, PartSizes((5, 5), certain=True), False),
+            (GUESSED, None, True),
+            (PartSizes((5, 5), certain=True), None, False),
+            (None, None, False),
+        ],
+    )
+    def test_where_there_are_parts(self, quick: PartSizes | None, each: PartSizes | None, wrong: bool) -> None:
+        """Each part is looked at only where that was not done."""
+        source = Parts(quick, each)
+        with workshop(source, MemoryDestination()) as shop:
+            assert evidence(shop).guessed_wrong(OF_TWO_PARTS) is wrong
+        looked = quick is not None and not quick.certain
+        assert source.asked == [("etag", False)] + [("etag", True)] * looked
+
+    @pytest.mark.parametrize("checksum", [None, WHOLE, replace(COMPOSITE, parts=1)])
+    def test_where_there_are_none(self, checksum: SourceChecksum | None) -> None:
+        """One part is the whole: nothing could be guessed, and nobody is asked."""
+        source = Parts(GUESSED, PartSizes((4, 6), certain=True))
+        with workshop(source, MemoryDestination()) as shop:
+            assert not evidence(shop).guessed_wrong(replace(OF_TWO_PARTS, checksum=checksum))
+        assert source.asked == []
+
+    def test_what_was_looked_at_holds_from_then_on(self) -> None:
+        """The object is cut along the parts as they are."""
+        source = Parts(GUESSED, PartSizes((4, 6), certain=True))
+        with workshop(source, MemoryDestination()) as shop:
+            gathered = evidence(shop)
+            assert gathered.guessed_wrong(OF_TWO_PARTS)
+            rung = gathered.on_its_rung(OF_TWO_PARTS)[1]
+            assert (rung.edges, rung.guessed) == ((4,), False)
+            assert not gathered.guessed_wrong(OF_TWO_PARTS)
+
+
+@pytest.mark.parametrize(
+    ("integrity", "checksum", "needed"),
+    [("reread", None, True), ("reread", WHOLE, False), ("auto", None, False), ("transport", None, False)],
+)
+def test_when_a_second_reading_is_needed(integrity: str, checksum: SourceChecksum | None, needed: bool) -> None:
+    """Where S3 stores nothing to compare, and only on request."""
+    with workshop(MemorySource(BUCKET), MemoryDestination(), integrity=integrity) as shop:
+        assert evidence(shop).must_reread(replace(OF_TWO_PARTS, checksum=checksum)) is needed
+
+
+@pytest.mark.parametrize("integrity", ["auto", "readback"])
+def test_what_receipt_and_metadata_name(integrity: str) -> None:
+    """The rung, or the second reading; the read-back beside it in the receipt alone, once it was made."""
+    destination = MemoryDestination()
+    data = some_bytes(MIB)
+    sent = StagedBlock(0, len(data), CRC64NVME.digest(memoryview(data)), NO_SECOND, fingerprint(OF_TWO_PARTS))
+    without = replace(OF_TWO_PARTS, checksum=None)
+    destination.write("k", data)
+    with workshop(MemorySource(BUCKET), destination, integrity=integrity) as shop:
+        gathered = evidence(shop)
+        assert gathered.verified_by(OF_TWO_PARTS) == gathered.rung_name(OF_TWO_PARTS) == "crc32c_composite"
+        assert gathered.verified_by(without) == "transport"
+        gathered.read_back([sent])
+        gathered.was_reread = True
+        assert gathered.rung_name(without) == "reread"
+        assert gathered.verified_by(without) == ("reread+readback" if integrity == "readback" else "reread")
+        if integrity == "readback":
+            with pytest.raises(ReadbackDiffers):
+                gathered.read_back([replace(sent, crc64=sent.crc64 ^ 1)])
+
+
+def version(value: int | None) -> ObjectVersion:
+    """Return a version whose checksum S3 stores, or none."""
+    stored = None if value is None else SourceChecksum("crc64nvme", value)
+    return ObjectVersion("bucket", "a/key", "e", 10, datetime(2026, 1, 1, tzinfo=UTC), checksum=stored)
+
+
+def of(stored: SourceChecksum | None) -> ObjectVersion:
+    """Return a version with that checksum."""
+    return replace(version(None), checksum=stored)
+
+
+def test_invariant_3_a_mismatch_names_object_and_both_checksums() -> None:
+    """The error says which object, what S3 vouches for, and what was read."""
+    with pytest.raises(IntegrityError) as caught:
+        compare(version(1), 2)
+    attributes = caught.value.attributes
+    assert (attributes["key"], attributes["algorithm"]) == ("a/key", "crc64nvme")
+    assert attributes["expected"] == checksums.to_s3(SourceChecksum("crc64nvme", 1))
+    assert attributes["actual"] == checksums.to_s3(SourceChecksum("crc64nvme", 2))
+
+
+@pytest.mark.parametrize(("stored", "actual", "equal"), [(7, 7, True), (7, 8, False), (None, 0, True)])
+def test_equal_or_without_a_checksum_fits(stored: int | None, actual: int, equal: bool) -> None:
+    """Only what differs from a stored checksum is refused."""
+    assert fits(version(stored), actual) is equal
+    if equal:
+        compare(version(stored), actual)
+
+
+def test_a_checksum_as_people_see_it() -> None:
+    """Its name and S3's own spelling; nothing where there is none."""
+    assert checksum_text(of(SourceChecksum("crc32c", 7))) == "crc32c:AAAABw=="
+    assert checksum_text(of(None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "md5"),
+    [
+        (SourceChecksum("md5", 0x0102), b"\0" * 14 + b"\1\2"),
+        (SourceChecksum("md5", 0x0102, parts=2), None),
+        (SourceChecksum("crc64nvme", 0x0102), None),
+        (None, None),
+    ],
+)
+def test_the_md5_of_the_bytes(stored: SourceChecksum | None, md5: bytes | None) -> None:
+    """Only where the whole object was proven by it; an MD5 of parts' MD5s is no MD5 of the bytes."""
+    assert content_md5(of(stored)) == md5
+
+
+def test_what_the_blocks_fold_into() -> None:
+    """Nothing where S3 stores nothing; an incomplete set is a fault of ours, never a checksum."""
+    layout = Layout(2, 1)
+    held = {start: StagedBlock(start, start + 1, 9, NO_SECOND, b"m" * 8) for start in (0, 1)}
+    assert folded(of(None), layout, held) == 0
+    with pytest.raises(AssertionError, match="only a complete chain is folded"):
+        folded(of(None), layout, {0: held[0]})

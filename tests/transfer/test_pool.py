@@ -1,0 +1,213 @@
+"""Many objects through one workshop, and what a batch's outcomes add up to."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from s3_to_azure.model.errors import (
+    AccessDenied,
+    Cancelled,
+    ConnectionFailed,
+    ObjectNotFound,
+    SomeObjectsFailed,
+    SomeObjectsFailedForNow,
+    TransferError,
+    WrongUse,
+)
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import Outcome
+from s3_to_azure.transfer.pool import Tally, copy_many
+from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemoryBody, MemorySource
+
+KEYS = [f"key {n:03}" for n in range(40)]
+
+
+class Failing(MemorySource):
+    """Objects of which some fail, each in its way."""
+
+    @contextmanager
+    def open(
+        self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+    ) -> Iterator[MemoryBody]:
+        """Fail by key."""
+        if version.key == KEYS[3]:
+            raise AccessDenied(service="S3", thing=version.key, code="AccessDenied", permission="s3:GetObject")
+        if version.key == KEYS[5]:
+            raise ConnectionFailed(service="S3", thing=version.key, detail="reset")
+        with super().open(version, start, end) as body:
+            yield body
+
+
+def filled(kind: type[MemorySource] = MemorySource) -> MemorySource:
+    """Return a source with small objects, and every tenth of three blocks."""
+    source = kind(BUCKET)
+    for n, key in enumerate(KEYS):
+        source.put(BUCKET, key, some_bytes(3 * MIB if n % 10 == 0 else n, seed=n))
+    return source
+
+
+def test_all_arrive() -> None:
+    """Each object has one outcome, and each blob is its object."""
+    source, destination = filled(), MemoryDestination()
+    with workshop(source, destination) as shop:
+        outcomes = list(copy_many(shop, [task(key, listed=source.listed(BUCKET, key)) for key in KEYS]))
+        now = shop.progress.snapshot()
+    assert sorted(outcome.receipt.key for outcome in outcomes) == KEYS
+    assert {outcome.receipt.status for outcome in outcomes} == {"copied"}
+    assert {key: blob.data for key, blob in destination.blobs.items()} == {
+        key: some_bytes(3 * MIB if n % 10 == 0 else n, seed=n) for n, key in enumerate(KEYS)
+    }
+    assert (now.objects_done, now.objects_failed) == (len(KEYS), 0)
+
+
+def test_one_failure_does_not_stop_the_others() -> None:
+    """Promise 4: those that failed say why, all others are copied, and the sum is what was given."""
+    source, destination = filled(Failing), MemoryDestination()
+    tally = Tally()
+    tasks = [task(key) for key in [*KEYS, "not there", "a/../b"]]
+    with workshop(source, destination, refused_names="skip") as shop:
+        outcomes = {outcome.receipt.key: outcome for outcome in copy_many(shop, tasks)}
+    for outcome in outcomes.values():
+        tally.add(outcome)
+    assert len(outcomes) == len(tasks)
+    failed = {key for key, outcome in outcomes.items() if outcome.receipt.status == "failed"}
+    assert failed == {KEYS[3], KEYS[5], "not there"}
+    assert outcomes["a/../b"].receipt.status == "skipped"
+    assert outcomes["a/../b"].receipt.reason.startswith("name_refused")
+    assert outcomes[KEYS[3]].receipt.reason.startswith("access_denied: ")
+    assert isinstance(outcomes["not there"].error, ObjectNotFound)
+    assert len(destination.blobs) == len(KEYS) - 2
+    error = tally.error()
+    assert isinstance(error, SomeObjectsFailedForNow)
+    assert "3 of 42 objects failed, 1 of them" in str(error)
+
+
+def test_refused_names_can_count_as_failures() -> None:
+    """By policy."""
+    with workshop(filled(), MemoryDestination(), refused_names="fail") as shop:
+        (outcome,) = copy_many(shop, [task("a/../b")])
+    assert outcome.receipt.status == "failed"
+
+
+def test_tasks_are_drawn_as_there_is_room() -> None:
+    """Any number of objects takes constant memory: an unread outcome holds the next ones back."""
+    source, destination = filled(), MemoryDestination()
+    drawn = 0
+
+    def tasks() -> Iterator[CopyTask]:
+        nonlocal drawn
+        for _ in range(10_000):
+            drawn += 1
+            yield task(KEYS[1])
+
+    with workshop(source, destination, objects_at_once=2) as shop:
+        outcomes = copy_many(shop, tasks())
+        for _ in range(3):
+            next(outcomes)
+        previous = -1
+        while drawn != previous:
+            previous = drawn
+            time.sleep(0.3)
+        outcomes.close()  # type: ignore[attr-defined]
+    assert drawn < 100
+
+
+def test_broken_task_list_comes_out() -> None:
+    """A fault in the list of tasks itself ends the batch with that fault, never with silence."""
+
+    def tasks() -> Iterator[CopyTask]:
+        yield task(KEYS[1])
+        raise WrongUse(what="the list is broken")
+
+    with workshop(filled(), MemoryDestination()) as shop, pytest.raises(WrongUse, match="broken"):
+        list(copy_many(shop, tasks()))
+
+
+def test_fault_of_ours_comes_out() -> None:
+    """What is no transfer error is a fault of the program: the batch must not go on as if nothing was."""
+
+    class Faulty(MemoryDestination):
+        def head(self, blob: str) -> None:
+            raise ZeroDivisionError
+
+    with workshop(filled(), Faulty()) as shop, pytest.raises(ZeroDivisionError):
+        list(copy_many(shop, [task(key) for key in KEYS]))
+
+
+class Stalled(MemorySource):
+    """A server that answers nothing until the test ends."""
+
+    def __init__(self, *buckets: str) -> None:
+        """Hold back."""
+        super().__init__(*buckets)
+        self.release = threading.Event()
+        self.reached = threading.Event()
+
+    def served(self, key: str, start: int, data: bytes) -> bytes:
+        """Hang."""
+        self.reached.set()
+        self.release.wait()
+        return data
+
+
+def test_stop_while_the_server_stalls() -> None:
+    """A stop ends the batch although no socket ever answers: if it waited for one, this test would never end."""
+    source = Stalled(BUCKET)
+    source.put(BUCKET, "k", some_bytes(3 * MIB))
+    stop = threading.Event()
+
+    def stop_once_reached() -> None:
+        source.reached.wait()
+        stop.set()
+
+    threading.Thread(target=stop_once_reached, daemon=True).start()
+    with workshop(source, MemoryDestination(), cancelled=stop) as shop, pytest.raises(Cancelled):
+        list(copy_many(shop, [task("k")]))
+    assert not source.release.is_set()
+    source.release.set()
+
+
+@pytest.mark.parametrize("errors", [[], [None, None]])
+def test_tally_of_success(errors: list[TransferError | None]) -> None:
+    """No failure, no error."""
+    assert tally(errors).error() is None
+
+
+PERMANENT = ObjectNotFound(bucket="b", key="k")
+TRANSIENT = ConnectionFailed(service="S3", thing="k", detail="reset")
+
+
+def tally(errors: list[TransferError | None]) -> Tally:
+    """Return the tally of such outcomes."""
+    found = Tally()
+    for number, error in enumerate(errors):
+        status = "failed" if error else "copied"
+        found.add(Outcome(Receipt("b", f"key-{number}", "e", 1, "c", "k", status), error))  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind"),
+    [
+        ([PERMANENT], SomeObjectsFailed),
+        ([None, PERMANENT, None, PERMANENT], SomeObjectsFailed),
+        ([TRANSIENT], SomeObjectsFailedForNow),
+        ([PERMANENT, TRANSIENT, None], SomeObjectsFailedForNow),
+        ([TRANSIENT, PERMANENT, PERMANENT], SomeObjectsFailedForNow),
+    ],
+)
+def test_tally_of_failures(errors: list[TransferError | None], kind: type[TransferError]) -> None:
+    """A batch with any transient failure is transient: a retry helps that one; it names the first failure."""
+    error = tally(errors).error()
+    assert type(error) is kind
+    assert error.attributes["failed"] == sum(e is not None for e in errors)
+    assert error.attributes["total"] == len(errors)
+    first = next(n for n, e in enumerate(errors) if e)
+    assert f"'key-{first}'" in str(error)

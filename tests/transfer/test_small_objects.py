@@ -1,0 +1,549 @@
+"""Which objects go the short way, within what bounds, and that each of them has one outcome whatever happens there."""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3_to_azure.model.errors import (
+    Cancelled,
+    ConnectionFailed,
+    IntegrityUnavailable,
+    ObjectNotFound,
+    SourceChanged,
+    Throttled,
+    TransferError,
+    WrongUse,
+)
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion
+from s3_to_azure.model.ports import Fetched, HandedBack, Stored
+from s3_to_azure.model.settings import Fidelity
+from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import Outcome
+from s3_to_azure.transfer.pool import copy_many
+from s3_to_azure.transfer.small_objects import SMALL_BYTES, SmallObjects
+from s3_to_azure.transfer.throttle import Bandwidth
+from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_lane import MemoryLane
+from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
+
+AZURE = "Azure Blob Storage"
+NEW = Condition(None)
+
+
+def listed(key: str = "k", size_bytes: int = 10) -> ListedObject:
+    """Return an object as a listing shows it."""
+    return ListedObject(BUCKET, key, "etag", size_bytes, EPOCH)
+
+
+def filled(count: int, size_bytes: int = 10) -> tuple[MemorySource, list[CopyTask]]:
+    """Return a source with so many objects, and the tasks that a plan would make of them."""
+    source = MemorySource(BUCKET)
+    for n in range(count):
+        source.put(BUCKET, f"key {n:05}", some_bytes(size_bytes, seed=n))
+    return source, [task(item.key, listed=item, condition=NEW) for item in source.list(BUCKET, "")]
+
+
+def lost(where: str = "S3") -> ConnectionFailed:
+    """Return the error of a connection that ended."""
+    return ConnectionFailed(service=where, thing="a small object", detail="libcurl's error 56")
+
+
+# -- what goes this way ------------------------------------------------------------------------------------------------
+
+
+def takes(one: CopyTask, **choices: Any) -> bool:
+    """Say whether a task would go the short way."""
+    source, destination = MemorySource(BUCKET), MemoryDestination()
+    with workshop(source, destination, **choices) as shop:
+        return SmallObjects(shop, MemoryLane(source, destination), 1).takes(one)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "taken"), [(0, False), (1, True), (SMALL_BYTES, True), (SMALL_BYTES + 1, False)]
+)
+def test_sizes(size_bytes: int, taken: bool) -> None:
+    """An empty object needs care, a large one needs blocks."""
+    assert takes(task(listed=listed(size_bytes=size_bytes), condition=NEW)) is taken
+
+
+@pytest.mark.parametrize(("size_bytes", "taken"), [(MIB // 4, True), (MIB // 4 + 1, False)])
+def test_share_of_a_small_budget(size_bytes: int, taken: bool) -> None:
+    """What is larger than the lane's quarter of the budget goes the ordinary way."""
+    one = task(listed=listed(size_bytes=size_bytes), condition=NEW)
+    assert takes(one, memory_budget_bytes=MIB, block_bytes=MIB) is taken
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"listed": None},
+        {"condition": None},
+        {"within": Block(0, 10)},
+        {"metadata_only": True},
+        {"listed": listed("folder/", 0)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_tasks_that_need_more_are_refused(changes: dict[str, Any]) -> None:
+    """Not listed, nothing planned, a part of an object, metadata alone, a folder marker."""
+    usual: dict[str, Any] = {"listed": listed(), "condition": NEW}
+    assert takes(task(**usual))
+    assert not takes(task(**(usual | changes)))
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"integrity": "reread"}, {"integrity": "readback"}, {"fidelity": Fidelity(tags=True)}],
+    ids=lambda choices: next(iter(choices)),
+)
+def test_settings_that_need_more_requests_are_refused(choices: dict[str, Any]) -> None:
+    """Reading twice, reading back and tags are the ordinary way's."""
+    assert not takes(task(listed=listed(), condition=NEW), **choices)
+
+
+# -- the whole way -----------------------------------------------------------------------------------------------------
+
+
+def test_small_objects_take_two_requests_each_and_large_ones_their_own_way() -> None:
+    """Each arrives with its receipt; what is large or was not decided on never meets the lane."""
+    source, tasks = filled(150)
+    source.put(BUCKET, "large", some_bytes(3 * MIB))
+    source.put(BUCKET, "undecided", b"u")
+    others = [task(key, listed=source.listed(BUCKET, key)) for key in ("large", "undecided")]
+    destination = MemoryDestination()
+    lane = MemoryLane(source, destination)
+    with workshop(source, destination, small_lane=lambda: lane) as shop:
+        outcomes = list(copy_many(shop, [*tasks, *others], try_number=3))
+        now = shop.progress.snapshot()
+    assert sorted(lane.fetched) == sorted(lane.stored) == [one.key for one in tasks]
+    assert {blob: held.data for blob, held in destination.blobs.items()} == {
+        key: source._objects[BUCKET][key][1] for key in source._objects[BUCKET]
+    }
+    assert (now.objects_done, now.bytes_sent) == (152, 150 * 10 + 3 * MIB + 1)
+    small = next(outcome.receipt for outcome in outcomes if outcome.receipt.key == tasks[0].key)
+    assert (small.status, small.verified_by, small.blocks, small.bytes_sent, small.try_number) == (
+        "copied",
+        "crc64nvme",
+        1,
+        10,
+        3,
+    )
+    assert destination.blobs[small.blob].metadata["s3_etag"] == small.etag
+    assert lane.closed == 1
+
+
+def test_invariant_3_bytes_that_do_not_fit_are_not_stored() -> None:
+    """Not by the lane; the ordinary way reads them again."""
+
+    class Damaged(MemorySource):
+        def __init__(self) -> None:
+            super().__init__(BUCKET)
+            self.left = 1
+
+        def served(self, key: str, start: int, data: bytes) -> bytes:
+            self.left -= 1
+            return data if self.left < 0 else b"?" + data[1:]
+
+    source, destination = Damaged(), MemoryDestination()
+    source.put(BUCKET, "k", b"0123456789")
+    lane = MemoryLane(source, destination)
+    with workshop(source, destination, small_lane=lambda: lane) as shop:
+        (outcome,) = copy_many(shop, [task("k", listed=source.listed(BUCKET, "k"), condition=NEW)])
+    assert lane.stored == []
+    assert destination.blobs["k"].data == b"0123456789"
+    assert outcome.receipt.verified_by == "crc64nvme"
+
+
+def test_required_rung_that_is_not_there_is_the_ordinary_ways_error() -> None:
+    """The short way neither stores such an object nor words an error of its own."""
+    source, destination = MemorySource(BUCKET), MemoryDestination()
+    source.put(BUCKET, "k", b"data", checksum=None)
+    lane = MemoryLane(source, destination)
+    with workshop(source, destination, small_lane=lambda: lane, integrity="crc32c") as shop:
+        (outcome,) = copy_many(shop, [task("k", listed=source.listed(BUCKET, "k"), condition=NEW)])
+    assert isinstance(outcome.error, IntegrityUnavailable)
+    assert outcome.receipt.status == "failed"
+    assert (lane.stored, destination.blobs) == ([], {})
+
+
+FATES = ("well", "GET lost", "GET changed", "PUT lost", "answer lost", "throttled", "blob there", "gone", "damaged")
+
+
+@settings(max_examples=25)
+@given(st.lists(st.sampled_from(FATES), max_size=30), st.integers(1, 40))
+def test_promise_4_each_task_has_one_outcome(fates: list[str], at_a_time: int) -> None:
+    """Whatever mixture of ends the lane gives: none is lost, none comes twice, and each copied blob is its object."""
+    source, tasks = filled(len(fates))
+    destination = MemoryDestination()
+    fate_of = {one.key: fate for one, fate in zip(tasks, fates, strict=True)}
+    once = set(fate_of)
+
+    class Lane(MemoryLane):
+        def on_fetch(self, key: str) -> TransferError | None:
+            once.discard(key)
+            if fate_of[key] == "GET changed":
+                return SourceChanged(bucket=BUCKET, key=key, etag="e")
+            return lost() if fate_of[key] == "GET lost" else None
+
+        def on_store(self, blob: str) -> TransferError | None:
+            if fate_of[blob] == "throttled":
+                return Throttled(service=AZURE, code="ServerBusy", retry_after_s=0.0)
+            return lost(AZURE) if fate_of[blob] == "PUT lost" else None
+
+        def on_stored(self, blob: str) -> TransferError | None:
+            return lost(AZURE) if fate_of[blob] == "answer lost" else None
+
+    for key, fate in fate_of.items():
+        if fate == "blob there":
+            destination.write(key, b"another tool's")
+        if fate == "gone":
+            source.delete(BUCKET, key)
+    lane = Lane(source, destination, at_a_time=at_a_time)
+    with workshop(source, destination, small_lane=lambda: lane) as shop:
+        outcomes = list(copy_many(shop, tasks))
+    assert once == set()
+    assert sorted(outcome.receipt.key for outcome in outcomes) == sorted(fate_of)
+    for outcome in outcomes:
+        failed = fate_of[outcome.receipt.key] in ("blob there", "gone")
+        assert outcome.receipt.status == ("failed" if failed else "copied"), outcome.error
+    held = {blob: there.data for blob, there in destination.blobs.items()}
+    assert held == {
+        key: b"another tool's" if fate == "blob there" else some_bytes(10, seed=n)
+        for n, (key, fate) in enumerate(fate_of.items())
+        if fate != "gone"
+    }
+
+
+# -- bounds ------------------------------------------------------------------------------------------------------------
+
+
+def test_bytes_in_flight_stay_within_the_share() -> None:
+    """A quarter of the budget, and what is lent to the ordinary way counts against the same one."""
+    source, tasks = filled(60, size_bytes=300_000)
+    destination, held = MemoryDestination(), list[int]()
+
+    class Lane(MemoryLane):
+        def on_fetch(self, key: str) -> TransferError | None:
+            held.append(shop.buffers._held)
+            return lost() if key.endswith("7") else None
+
+    lane = Lane(source, destination)
+    with workshop(source, destination, memory_budget_bytes=4 * MIB, small_lane=lambda: lane) as shop:
+        assert len(list(copy_many(shop, tasks))) == 60
+        assert shop.buffers._held < 4 * MIB
+    assert 600_000 <= lane.most_bytes <= MIB
+    assert min(held) >= MIB
+    assert max(held) <= 4 * MIB
+
+
+def test_what_is_set_aside_is_not_lent() -> None:
+    """And comes back."""
+    pool = BufferPool(4 * MIB, threading.Event())
+    with pool.set_aside(3 * MIB):
+        assert pool._allocate(2 * MIB) is None
+        with pool.lend(MIB):
+            assert pool._held == 4 * MIB
+    assert pool._allocate(2 * MIB) is not None
+
+
+def test_set_aside_waits_for_room_until_it_is_stopped() -> None:
+    """Who waits for memory that never comes back can be stopped."""
+    stopped = threading.Event()
+    pool = BufferPool(4 * MIB, stopped)
+    with pool.lend(2 * MIB):
+        stopped.set()
+        with pytest.raises(Cancelled), pool.set_aside(3 * MIB):
+            pytest.fail("there was no room")
+
+
+class Time:
+    """Seconds that pass only while somebody waits."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Return them."""
+        return self.now
+
+
+class Waits(threading.Event):
+    """The sign to stop, whose waiting lets time pass."""
+
+    def __init__(self, clock: Time) -> None:
+        """Not set."""
+        super().__init__()
+        self.clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Let the time pass."""
+        self.clock.now += timeout or 0.0
+        return self.is_set()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """Stop the clock of the lane's driver."""
+    made = Time()
+    monkeypatch.setattr("s3_to_azure.transfer.small_objects.time", made)
+    return made
+
+
+def drive(small: SmallObjects, tasks: list[CopyTask]) -> int:
+    """Move all the tasks from this thread, without the workers; return how many were handed back."""
+    left, back = list(tasks), 0
+    while left or small.busy:
+        while left and small.has_room(left[0]):
+            small.begin(left.pop(0))
+        if small.busy:
+            back += sum(receipt is None for _, receipt in small.settle(0.0))
+    return back
+
+
+def test_an_object_leaves_nothing_to_the_garbage_collector() -> None:
+    """What belongs to an object, its bytes too, is free once its receipt is there: no two of it hold each other."""
+    source, tasks = filled(60)
+    destination = MemoryDestination()
+    with workshop(source, destination) as shop:
+        small = SmallObjects(shop, MemoryLane(source, destination), 1)
+        assert drive(small, tasks[:10]) == 0
+        gc.collect()
+        gc.disable()
+        try:
+            assert drive(small, tasks[10:]) == 0
+            assert gc.collect() < 50, "at least one unreachable object for each that was copied"
+        finally:
+            gc.enable()
+
+
+def test_bandwidth_limit_holds(clock: Time) -> None:
+    """Twenty objects of 1,000 bytes at 500 bytes a second take 40 seconds, and nobody sleeps on what is under way."""
+    source, tasks = filled(20, size_bytes=1_000)
+    destination = MemoryDestination()
+    lane = MemoryLane(source, destination)
+    with workshop(source, destination, cancelled=Waits(clock)) as shop:
+        shop.bandwidth = Bandwidth(500, clock.monotonic)
+        assert drive(SmallObjects(shop, lane, 1), tasks) == 0
+    assert len(lane.stored) == 20
+    assert 1040.0 <= clock.now < 1042.0
+
+
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(7.0, 7.0), (None, 0.0), (10_000.0, 120.0)])
+def test_throttled_pauses_as_long_as_it_was_told(clock: Time, asked_s: float | None, waited_s: float) -> None:
+    """Also where nothing is under way any more; a service that asks for hours is asked again after two minutes."""
+    source, tasks = filled(2)
+    destination = MemoryDestination()
+
+    class Lane(MemoryLane):
+        def on_fetch(self, key: str) -> TransferError | None:
+            first = key == tasks[0].key
+            return Throttled(service="S3", code="SlowDown", retry_after_s=asked_s) if first else None
+
+    with workshop(source, destination, cancelled=Waits(clock)) as shop:
+        small = SmallObjects(shop, Lane(source, destination), 1)
+        assert drive(small, tasks[:1]) == 1
+        assert small.has_room(tasks[1]) is (asked_s is None)
+        assert drive(small, tasks[1:]) == 0
+        small.close()
+    assert clock.now == pytest.approx(1000 + waited_s)
+
+
+@pytest.mark.parametrize("service", ["S3", AZURE])
+def test_throttled_narrows_the_gate_of_all_and_success_widens_it(service: str) -> None:
+    """The service holds back both ways at once."""
+    source, tasks = filled(40)
+    destination = MemoryDestination()
+
+    class Lane(MemoryLane):
+        def on_fetch(self, key: str) -> TransferError | None:
+            first = key == tasks[0].key
+            return Throttled(service=service, code="SlowDown", retry_after_s=0.0) if first else None
+
+    with workshop(source, destination) as shop:
+        small = SmallObjects(shop, Lane(source, destination), 1)
+        assert shop.allowed_at_once(100) == 100
+        assert drive(small, tasks[:1]) == 1
+        assert shop.allowed_at_once(100) == 50
+        assert drive(small, tasks[1:]) == 0
+        assert shop.allowed_at_once(100) == 100
+        small.close()
+
+
+# -- giving up ---------------------------------------------------------------------------------------------------------
+
+
+def test_so_many_in_a_row_turn_it_off_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Something in between does not let them through: all others take the ordinary way at once."""
+    source, tasks = filled(300)
+    destination = MemoryDestination()
+
+    class Lane(MemoryLane):
+        def on_store(self, blob: str) -> TransferError | None:
+            return lost(AZURE)
+
+    lane = Lane(source, destination)
+    with caplog.at_level(logging.WARNING), workshop(source, destination, small_lane=lambda: lane) as shop:
+        outcomes = list(copy_many(shop, tasks))
+    assert {outcome.receipt.status for outcome in outcomes} == {"copied"}
+    assert len(outcomes) == len(destination.blobs) == 300
+    assert 64 <= len(lane.fetched) < 64 + 32 * 3
+    said = [record for record in caplog.records if "one by one" in record.message]
+    assert len(said) == 1
+    assert "libcurl's error 56" in said[0].message
+
+
+def test_one_success_begins_the_count_anew() -> None:
+    """A service that is only busy does not lose the short way."""
+    source, tasks = filled(400)
+    destination = MemoryDestination()
+
+    class Lane(MemoryLane):
+        def on_store(self, blob: str) -> TransferError | None:
+            return None if blob.endswith("0") else lost(AZURE)
+
+    lane = Lane(source, destination, at_a_time=1)
+    with workshop(source, destination, small_lane=lambda: lane) as shop:
+        assert len(list(copy_many(shop, tasks))) == 400
+    assert len(lane.fetched) == 400
+
+
+def test_what_is_said_of_the_object_is_not_held_against_the_way() -> None:
+    """A folder of archived or deleted objects does not cost the others the short way."""
+    source, tasks = filled(100)
+    gone, there = tasks[:90], tasks[90:]
+    for one in gone:
+        source.delete(BUCKET, one.key)
+    destination = MemoryDestination()
+    lane = MemoryLane(source, destination)
+    with workshop(source, destination, small_lane=lambda: lane) as shop:
+        outcomes = list(copy_many(shop, tasks))
+    assert sum(isinstance(outcome.error, ObjectNotFound) for outcome in outcomes) == 90
+    assert lane.stored == [one.blob for one in there]
+
+
+class Stalled(MemorySource):
+    """A server that answers the ordinary way nothing until the test ends."""
+
+    def __init__(self, *buckets: str) -> None:
+        """Hold back."""
+        super().__init__(*buckets)
+        self.release = threading.Event()
+        self.lanes: set[int] = set()
+
+    @contextmanager
+    def open(
+        self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+    ) -> Iterator[MemoryBody]:
+        """Wait, but not in the lane's thread."""
+        if threading.current_thread().name != "draw":
+            self.release.wait(30)
+        with super().open(version, start, end) as body:
+            yield body
+
+
+def read_until_stopped(outcomes: Iterator[Outcome]) -> None:
+    """Read them all."""
+    with suppress(Cancelled):
+        list(outcomes)
+
+
+def test_what_is_handed_back_takes_constant_memory() -> None:
+    """Where the workers are slower than the lane hands back, no more tasks are drawn than a queue's length."""
+    source, destination = Stalled(BUCKET), MemoryDestination()
+    source.put(BUCKET, "k", b"0123456789")
+    one = task("k", listed=source.listed(BUCKET, "k"), condition=NEW)
+    drawn = 0
+
+    class Lane(MemoryLane):
+        def on_fetch(self, key: str) -> TransferError | None:
+            return lost() if len(self.fetched) % 2 else None
+
+    def tasks() -> Iterator[CopyTask]:
+        nonlocal drawn
+        for n in range(100_000):
+            drawn += 1
+            yield replace(one, blob=f"{n}")
+
+    with workshop(source, destination, objects_at_once=2, small_lane=lambda: Lane(source, destination)) as shop:
+        outcomes = copy_many(shop, tasks())
+        reader = threading.Thread(target=read_until_stopped, args=(outcomes,), daemon=True)
+        reader.start()
+        previous = -1
+        while drawn != previous:
+            previous = drawn
+            time.sleep(0.3)
+        shop.cancelled.set()
+        source.release.set()
+        reader.join(20)
+    assert not reader.is_alive()
+    assert 64 < drawn < 1_000
+
+
+def test_cancel_stops_what_is_under_way() -> None:
+    """A lane whose sockets say nothing is closed, and the caller is told."""
+    source, tasks = filled(50)
+    destination, cancelled = MemoryDestination(), threading.Event()
+
+    class Silent(MemoryLane):
+        def finished(self, timeout_s: float) -> list[Fetched | Stored | HandedBack]:
+            cancelled.set()
+            time.sleep(timeout_s)
+            return []
+
+    lane = Silent(source, destination)
+    with (
+        workshop(source, destination, cancelled=cancelled, small_lane=lambda: lane) as shop,
+        pytest.raises(Cancelled),
+    ):
+        list(copy_many(shop, tasks))
+    assert lane.closed == 1
+    assert shop.buffers._held == 0
+    assert destination.blobs == {}
+
+
+@pytest.mark.parametrize("where", ["fetch", "store", "finished"])
+def test_fault_of_ours_comes_out(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no transfer error ends the batch with that fault, never with silence; the lane is closed."""
+    source, tasks = filled(20)
+    lane = MemoryLane(source, MemoryDestination())
+
+    def fault(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(lane, where, fault)
+    with (
+        workshop(source, MemoryDestination(), small_lane=lambda: lane) as shop,
+        pytest.raises(ZeroDivisionError),
+    ):
+        list(copy_many(shop, tasks))
+    assert lane.closed == 1
+
+
+def test_broken_task_list_comes_out() -> None:
+    """A fault in the list of tasks reaches the caller while small objects are under way."""
+    source, tasks = filled(20)
+    lane = MemoryLane(source, MemoryDestination())
+
+    def broken() -> Iterator[CopyTask]:
+        yield from tasks
+        raise WrongUse(what="the list is broken")
+
+    with (
+        workshop(source, MemoryDestination(), small_lane=lambda: lane) as shop,
+        pytest.raises(WrongUse, match="broken"),
+    ):
+        list(copy_many(shop, broken()))
+    assert lane.closed == 1

@@ -1,0 +1,373 @@
+"""An object in many requests: what is found staged, second readings, blocks that are gone, parts of other tasks."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from s3_to_azure.model.checksums import CRC32C, MD5
+from s3_to_azure.model.errors import (
+    ConnectionFailed,
+    DestinationConflict,
+    IntegrityError,
+    ReadbackDiffers,
+    RereadDiffers,
+)
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import (
+    BlobContents,
+    Block,
+    Condition,
+    ListedBlock,
+    ObjectVersion,
+    PartSizes,
+    SourceChecksum,
+)
+from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint, second_digest
+from s3_to_azure.transfer.object import copy_object
+from tests.fakes.contexts import BUCKET, crc, some_bytes, task, workshop
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemorySource
+from tests.fakes.odd_sources import Differing, InParts
+
+DATA = some_bytes(4 * MIB)
+ABSENT = Condition(None)
+
+
+def block(version: ObjectVersion, start: int, data: bytes, second: bytes = NO_SECOND) -> StagedBlock:
+    """Return a block of the version as a worker stages it."""
+    return StagedBlock(start, start + len(data), crc(data), second, fingerprint(version))
+
+
+def stage(destination: MemoryDestination, staged: StagedBlock, data: bytes) -> None:
+    """Stage it behind the engine's back."""
+    destination.stage_foreign("k", staged.block_id.encode(), data)
+
+
+class Meddled(MemoryDestination):
+    """A container in which something happens just before a commit, once."""
+
+    before_commit: Callable[[], object] | None = None
+    after_blocks: tuple[int, Callable[[], object]] = (0, lambda: None)
+
+    def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
+        """Let it happen; commit."""
+        happens, self.before_commit = self.before_commit, None
+        if happens:
+            happens()
+        return super().commit(blob, block_ids, contents, condition)
+
+    def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
+        """Let it happen; put."""
+        happens, self.before_commit = self.before_commit, None
+        if happens:
+            happens()
+        return super().put_blob(blob, data, crc64, contents, condition)
+
+    def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+        """Stage; let it happen after so many blocks."""
+        super().stage_block(blob, block_id, data, crc64)
+        left, happens = self.after_blocks
+        self.after_blocks = left - 1, happens
+        if left == 1:
+            happens()
+
+
+class TestReread:
+    """``reread``: every block until two readings of it in a row are alike."""
+
+    def source(self, flips: dict[int, int]) -> Differing:
+        """Return an object that S3 vouches for in no way."""
+        source = Differing(BUCKET)
+        source.offset, source.flips = 2 * MIB + 1, flips
+        source.put(BUCKET, "k", DATA, checksum=None)
+        return source
+
+    def test_alike(self) -> None:
+        """Each byte is read twice and sent once."""
+        source, destination = self.source({}), MemoryDestination()
+        with workshop(source, destination, integrity="reread") as shop:
+            receipt = copy_object(shop, task())
+        assert (receipt.verified_by, receipt.bytes_sent) == ("reread", len(DATA))
+        assert destination.blobs["k"].metadata["s3_verified_by"] == "reread"
+        assert source.bytes_served == 2 * len(DATA)
+
+    @pytest.mark.parametrize("flips", [{1: 1}, {2: 1}])
+    def test_one_reading_differs(self, flips: dict[int, int], caplog: pytest.LogCaptureFixture) -> None:
+        """The one block is staged as it is read now, and read once more; the others are not touched."""
+        source, destination = self.source(flips), MemoryDestination()
+        with workshop(source, destination, integrity="reread") as shop:
+            receipt = copy_object(shop, task())
+        assert (receipt.verified_by, receipt.bytes_sent) == ("reread", len(DATA) + MIB)
+        assert destination.blobs["k"].data == DATA
+        assert source.bytes_served == 2 * len(DATA) + 2 * MIB
+        assert "1 blocks of 'k' were not read alike twice: staging them again" in caplog.messages
+
+    def test_readings_never_alike(self) -> None:
+        """At three tries it ends; nothing is committed."""
+        source, destination = self.source({number: number for number in range(1, 99)}), MemoryDestination()
+        with workshop(source, destination, integrity="reread") as shop, pytest.raises(RereadDiffers) as caught:
+            copy_object(shop, task())
+        assert caught.value.attributes["key"] == "k"
+        assert source.readings == 6
+        assert destination.blobs == {}
+
+    def test_second_reading_breaks_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is tried again as any other request, and counted."""
+        source, destination = self.source({}), MemoryDestination()
+        served, cuts = source.served, [1]
+
+        def lame(key: str, start: int, data: bytes) -> bytes:
+            if source.bytes_served < len(DATA) or not cuts:
+                return served(key, start, data)
+            cuts.pop()
+            return data[:5]
+
+        monkeypatch.setattr(source, "served", lame)
+        with workshop(source, destination, integrity="reread") as shop:
+            receipt = copy_object(shop, task())
+        assert receipt.verified_by == "reread"
+        assert receipt.retries == 1
+
+
+class TestBlocksThatAreGone:
+    """Azure refuses the block list: what it still holds is not sent again."""
+
+    @pytest.mark.parametrize("checksum", ["crc64nvme", "crc32c"])
+    def test_the_missing_ones_are_staged_again(self, checksum: str) -> None:
+        """And the whole is proven anew."""
+        source, destination = MemorySource(BUCKET), Meddled()
+        source.put(BUCKET, "k", DATA, checksum=checksum)
+        destination.before_commit = lambda: destination.staged["k"].pop(next(iter(destination.staged["k"])))
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task())
+        assert (receipt.verified_by, receipt.bytes_sent) == (checksum, len(DATA) + MIB)
+        assert destination.blobs["k"].data == DATA
+
+    def test_one_without_the_digest_that_the_proof_needs(self) -> None:
+        """A block of another writer, alike but for that, does not count as held."""
+        source, destination = MemorySource(BUCKET), Meddled()
+        version = source.put(BUCKET, "k", DATA, checksum="crc32c")
+
+        def replaced() -> None:
+            ours = block(version, 0, DATA[:MIB], second_digest(CRC32C, memoryview(DATA)[:MIB]))
+            destination.staged["k"].pop(ours.block_id.encode())
+            stage(destination, block(version, 0, DATA[:MIB]), DATA[:MIB])
+
+        destination.before_commit = replaced
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task())
+        assert (receipt.verified_by, receipt.bytes_sent) == ("crc32c", len(DATA) + MIB)
+
+
+@pytest.mark.parametrize("size_bytes", [10, 3 * MIB])
+@pytest.mark.parametrize("overwrite", ["never", "if_changed"])
+def test_an_older_copy_that_came_in_between(size_bytes: int, overwrite: str) -> None:
+    """It is replaced, unless the user said never: in one request as in many."""
+    source, destination = MemorySource(BUCKET), Meddled()
+    data = some_bytes(size_bytes)
+    version = source.put(BUCKET, "k", data)
+    older = (version.last_modified - timedelta(days=1)).isoformat()
+    metadata = {"s3_etag": "older", "s3_last_modified": older}
+
+    def older_copy() -> None:
+        staged = destination.staged.get("k", {})
+        destination.write("k", b"older", metadata=metadata)
+        destination.staged["k"] = staged
+
+    destination.before_commit = older_copy
+    with workshop(source, destination, overwrite=overwrite) as shop:
+        if overwrite == "never":
+            with pytest.raises(DestinationConflict):
+                copy_object(shop, task())
+        else:
+            copy_object(shop, task())
+    assert destination.blobs["k"].data == (b"older" if overwrite == "never" else data)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 10, 3 * MIB])
+def test_read_back(size_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Azure gives back is compared, block by block, and a wrong byte is told."""
+    source, destination = MemorySource(BUCKET), MemoryDestination()
+    source.put(BUCKET, "k", some_bytes(size_bytes))
+    with workshop(source, destination, integrity="readback", overwrite="always") as shop:
+        assert copy_object(shop, task()).verified_by == "crc64nvme+readback"
+        monkeypatch.setattr(destination, "read", lambda _blob, start, end: b"?" * (end - start))
+        if size_bytes:
+            with pytest.raises(ReadbackDiffers):
+                copy_object(shop, task())
+
+
+class TestWhatIsFoundStaged:
+    """Blocks of earlier tries, and those that must not count."""
+
+    def test_no_other_layout_for_a_part(self) -> None:
+        """All parts of a giant share one block size, whatever lies there."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        version = source.put(BUCKET, "k", DATA)
+        stage(destination, block(version, 0, DATA[: 2 * MIB]), DATA[: 2 * MIB])
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task(condition=ABSENT, within=Block(0, 2 * MIB), block_bytes=MIB))
+        assert (receipt.status, receipt.blocks, receipt.blocks_resumed) == ("staged", 2, 0)
+        assert receipt.bytes_sent == 2 * MIB
+
+    def test_no_other_layout_for_an_md5(self) -> None:
+        """It needs all bytes in one block."""
+        source, destination = InParts(BUCKET), MemoryDestination()
+        source.put(BUCKET, "k", DATA, checksum=None)
+        version = source.change(BUCKET, "k", weaker=(SourceChecksum("md5", MD5.digest(memoryview(DATA))),))
+        second = second_digest(MD5, memoryview(DATA)[:MIB])
+        stage(destination, block(version, 0, DATA[:MIB], second), DATA[:MIB])
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task())
+        assert (receipt.verified_by, receipt.blocks, receipt.blocks_resumed) == ("md5", 1, 0)
+
+    def test_a_look_that_fails(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The retry says what was asked."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        source.put(BUCKET, "k", DATA)
+        lost = [ConnectionFailed(service="Azure", thing="k", detail="reset")]
+        listed = destination.list_staged
+
+        def list_staged(blob: str) -> Sequence[ListedBlock]:
+            if lost:
+                raise lost.pop()
+            return listed(blob)
+
+        monkeypatch.setattr(destination, "list_staged", list_staged)
+        with workshop(source, destination) as shop:
+            assert copy_object(shop, task()).retries == 1
+        assert " to list the staged blocks of 'k' failed" in caplog.text
+
+    def test_a_damaged_one(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is found by reading all again, and the log says so."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        version = source.put(BUCKET, "k", DATA)
+        wrong = b"?" * MIB
+        stage(destination, block(version, MIB, wrong), wrong)
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task())
+        assert (receipt.bytes_sent, receipt.blocks_resumed) == (len(DATA), 1)
+        assert destination.blobs["k"].data == DATA
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+            "The blocks of 'k' do not fold into S3's checksum: reading all to find the bad one",
+            "1 damaged blocks of 'k' found: staging them again",
+        ]
+
+
+class TestPartsOfOtherTasks:
+    """A range task: its own blocks, and what it says when others are not done, or are."""
+
+    FIRST = Block(0, 2 * MIB)
+
+    def test_staged(self) -> None:
+        """It counts its own blocks."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        source.put(BUCKET, "k", DATA)
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+        assert (receipt.status, receipt.blocks, receipt.etag) == ("staged", 2, source.head(BUCKET, "k").etag)
+
+    @pytest.mark.parametrize("blocks", [0, 2])
+    def test_others_committed_meanwhile(self, blocks: int) -> None:
+        """Before its first block, or after its last one: the object is copied."""
+        source, destination = MemorySource(BUCKET), Meddled()
+        version = source.put(BUCKET, "k", DATA)
+
+        def committed() -> None:
+            destination.write("k", DATA, metadata={"s3_etag": version.etag})
+
+        if blocks:
+            destination.after_blocks = blocks, committed
+        else:
+            committed()
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+        assert (receipt.status, receipt.blocks, receipt.etag) == ("copied", 4, version.etag)
+        assert receipt.bytes_sent == blocks * MIB
+        assert (receipt.verified_by, destination.commits) == ("crc64nvme", 0)
+
+    def test_a_siblings_block_without_the_digest_that_the_proof_needs(self) -> None:
+        """It does not make the set complete."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        version = source.put(BUCKET, "k", DATA, checksum="crc32c")
+        for start in (2 * MIB, 3 * MIB):
+            stage(destination, block(version, start, DATA[start : start + MIB]), DATA[start : start + MIB])
+        with workshop(source, destination) as shop:
+            receipt = copy_object(shop, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+        assert (receipt.status, destination.blobs) == ("staged", {})
+
+
+ONE_BLOCK = b"0123456789"
+
+
+@pytest.fixture
+def destination() -> MemoryDestination:
+    """Return an empty container."""
+    return MemoryDestination()
+
+
+@pytest.mark.parametrize(
+    ("flips", "readings"), [({}, 2), ({1: 1}, 3), ({2: 1}, 0), ({1: 1, 2: 1}, 2), ({1: 1, 2: 2, 3: 3}, 0)]
+)
+def test_reread(flips: dict[int, int], readings: int, destination: MemoryDestination) -> None:
+    """Two readings in a row must be alike; after the third one it ends, with nothing written."""
+    source = Differing(BUCKET)
+    source.put(BUCKET, "k", ONE_BLOCK, checksum=None)
+    source.flips = flips
+    with workshop(source, destination, integrity="reread") as shop:
+        if readings:
+            assert copy_object(shop, task()).verified_by == "reread"
+            assert destination.blobs["k"].metadata["s3_verified_by"] == "reread"
+        else:
+            with pytest.raises(RereadDiffers) as caught:
+                copy_object(shop, task())
+            assert caught.value.attributes["key"] == "k"
+            assert destination.blobs == {}
+    assert source.readings == (readings or 3)
+
+
+def test_one_damaged_reading(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
+    """It is read again, and the log says why."""
+    source = Differing(BUCKET)
+    source.put(BUCKET, "k", ONE_BLOCK)
+    source.flips = {1: 1}
+    with workshop(source, destination) as shop:
+        copy_object(shop, task())
+    assert destination.blobs["k"].data == ONE_BLOCK
+    assert caplog.messages == ["The bytes of 'k' do not fit S3's checksum: reading it again"]
+
+
+def test_a_second_mismatch_is_final(destination: MemoryDestination) -> None:
+    """What S3 gives twice is what it holds."""
+    source = Differing(BUCKET)
+    source.put(BUCKET, "k", ONE_BLOCK)
+    source.flips = {1: 1, 2: 2}
+    with workshop(source, destination) as shop, pytest.raises(IntegrityError):
+        copy_object(shop, task())
+    assert source.readings == 2
+
+
+@pytest.mark.parametrize("guess", [None, (4, 6), (5, 5)])
+def test_in_parts(guess: tuple[int, ...] | None, destination: MemoryDestination) -> None:
+    """Proven part by part from one reading, even where the parts are not as the first and the last suggest."""
+    source = InParts(BUCKET)
+    source.put_parts(BUCKET, "k", ONE_BLOCK, (4, 6))
+    source.guess = PartSizes(guess, certain=False) if guess else None
+    with workshop(source, destination) as shop:
+        receipt = copy_object(shop, task(listed=source.listed(BUCKET, "k")))
+    assert (receipt.status, receipt.verified_by) == ("copied", "crc32c_composite")
+    assert source.bytes_served == len(ONE_BLOCK)
+
+
+def test_blocks_left_over(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
+    """They stand in the way of a Put Blob: the object goes as blocks, cut along its parts."""
+    source = InParts(BUCKET)
+    source.put_parts(BUCKET, "k", ONE_BLOCK, (4, 6))
+    destination.stage_foreign("k", b"x" * 52, b"left over")
+    with workshop(source, destination) as shop, caplog.at_level(logging.INFO):
+        receipt = copy_object(shop, task(listed=source.listed(BUCKET, "k")))
+    assert (receipt.blocks, receipt.verified_by) == (2, "crc32c_composite")
+    assert destination.blobs["k"].data == ONE_BLOCK
+    assert "Blob 'k' has uncommitted blocks left over: taking the block path" in caplog.messages
