@@ -74,7 +74,7 @@ def small_table(runs: list[Steps], objects: int) -> str:
         return median(run[step][1] for run in runs) / objects * 1e6
 
     own = us("begin") + us("libcurl") + us("answers") + us("prove")
-    others = us("process") - us("listing") - us("plan") - us("lane")
+    others = us("process") - us("listing") - us("plan") - us("client")
     rows = [
         ("listing S3", us("listing")),
         ("reading the destination's listing, deciding, writing the plan", us("plan")),
@@ -82,7 +82,7 @@ def small_table(runs: list[Steps], objects: int) -> str:
         ("libcurl and the kernel, without Python's lock but for each line of an answer", us("libcurl")),
         ("reading the answers: version, checksums, headers", us("answers")),
         ("comparing the checksum, beginning the Put Blob: metadata, headers, condition", us("prove")),
-        ("the rest of the lane: the plan's lines, receipts, budget, level", us("lane") - own),
+        ("the rest of the lane: the plan's lines, receipts, budget, level", us("client") - own),
         ("making the clients, counting and printing receipts, other threads", others),
         ("all", us("process")),
     ]

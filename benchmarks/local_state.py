@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MIB
 
 _PIECE_BYTES: Final = 1 * MIB
@@ -40,7 +40,7 @@ class LocalState:
             file.seek(start)
             data = file.read(-1 if end is None else end - start)
         if end is not None and len(data) != end - start:
-            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+            raise CorruptState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
         return data
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -70,7 +70,7 @@ class LocalState:
         try:
             return (self._directory / name).open("rb")
         except FileNotFoundError:
-            raise BadState(path=f"{self.location}/{name}", detail="it is not there") from None
+            raise CorruptState(path=f"{self.location}/{name}", detail="it is not there") from None
 
 
 class LocalStateWriter:

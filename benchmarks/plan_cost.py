@@ -75,7 +75,7 @@ def page(first: int, count: int, *, last: bool) -> bytes:
 def source_of(count: int) -> S3Source:
     """Return a source whose bucket lists so many objects, from memory."""
     session = boto3.session.Session("key", "secret", region_name="us-east-1")
-    source = S3Source(session, {}, lanes=1)
+    source = S3Source(session, {}, connections=1)
     pages = [page(first, min(PAGE, count - first), last=first + PAGE >= count) for first in range(0, count, PAGE)]
     asked = iter(pages)
 
@@ -139,7 +139,9 @@ class CannedPages(BaseAdapter):
 def container_of(count: int) -> AzureContainer:
     """Return a container that lists so many blobs, from memory."""
     account = {"account_name": "benchmark", "account_key": "a2V5"}
-    client = service_client(BlobServiceClient("https://benchmark.blob.core.windows.net", credential=account), lanes=1)
+    client = service_client(
+        BlobServiceClient("https://benchmark.blob.core.windows.net", credential=account), connections=1
+    )
     client.http.mount("https://", CannedPages(count))
     return AzureContainer(client, "benchmark")
 
@@ -196,8 +198,8 @@ def run(count: int) -> dict[str, float]:
         timed("listing", lambda: deque(source.list(BUCKET, PREFIX), maxlen=0))
         timed("blobs", lambda: deque(container.list(PREFIX), maxlen=0))
         pointer = timed("manifest", lambda: write_manifest(Once(objects), files, bucket=BUCKET, prefix=PREFIX))
-        shop: Any = SimpleNamespace(settings=CopySettings())
-        settings = settings_for(shop, pointer, s3_prefix=PREFIX, blob_prefix=PREFIX)
+        context: Any = SimpleNamespace(settings=CopySettings())
+        settings = settings_for(context, pointer, s3_prefix=PREFIX, blob_prefix=PREFIX)
         destination: Any = EmptyDestination()
         plan = timed("plan", lambda: make_plan(files, pointer, destination, settings))
 

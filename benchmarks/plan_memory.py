@@ -121,10 +121,10 @@ def run_real_step(step: str, count: int, directory: Path) -> dict[str, Any]:
     if act == "copy":
         index = read_plan_index(files)
         assert index is not None
-        with places.workshop() as shop:
+        with places.transfer_context() as context:
             for batch in index.batches:
-                copy_batch(shop, files, batch, bucket=BUCKET, s3_prefix=prefix, blob_prefix=prefix, try_number=1)
-            totals = shop.progress.snapshot()
+                copy_batch(context, files, batch, bucket=BUCKET, s3_prefix=prefix, blob_prefix=prefix, try_number=1)
+            totals = context.progress.snapshot()
         return {"objects": totals.objects_done, "bytes_sent": totals.bytes_sent}
     return reported(make_report(files, pointer))
 

@@ -20,10 +20,10 @@ from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack  # noqa
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.stores.azure.client import service_client  # noqa: E402
 from s3_to_azure.stores.azure.container import AzureContainer  # noqa: E402
-from s3_to_azure.stores.curl import small_lane  # noqa: E402
+from s3_to_azure.stores.curl import small_object_client  # noqa: E402
 from s3_to_azure.stores.s3.options import botocore_config  # noqa: E402
 from s3_to_azure.stores.s3.source import S3Source  # noqa: E402
-from s3_to_azure.transfer.context import Workshop  # noqa: E402
+from s3_to_azure.transfer.context import TransferContext  # noqa: E402
 
 BUCKET: Final = "benchmark"
 CONTAINER: Final = "benchmark"
@@ -51,19 +51,21 @@ class RealPlaces:
         """Return the bucket's store."""
         session = boto3.Session(self.s3.access_key, self.s3.secret_key, region_name=self.s3.region)
         options = {"endpoint_url": self.s3.endpoint_url, "config": botocore_config(_AT_ONCE)}
-        return S3Source(session, options, lanes=_AT_ONCE)
+        return S3Source(session, options, connections=_AT_ONCE)
 
     def destination(self) -> AzureContainer:
         """Return the container's store."""
         account = {"account_name": self.azure.account_name, "account_key": self.azure.account_key}
         client = BlobServiceClient(self.azure.account_url, credential=account)
-        return AzureContainer(service_client(client, lanes=_AT_ONCE), CONTAINER)
+        return AzureContainer(service_client(client, connections=_AT_ONCE), CONTAINER)
 
-    def workshop(self) -> Workshop:
+    def transfer_context(self) -> TransferContext:
         """Return what a copy task works with."""
         source, destination = self.source(), self.destination()
-        settings = CopySettings(lanes=4, objects_at_once=_AT_ONCE)
-        return Workshop(source, destination, settings, small_lane=small_lane(source, destination))
+        settings = CopySettings(connections=4, objects_at_once=_AT_ONCE)
+        return TransferContext(
+            source, destination, settings, small_object_client=small_object_client(source, destination)
+        )
 
 
 @contextmanager
@@ -85,8 +87,8 @@ def fill(places: RealPlaces, prefix: str, count: int) -> None:
         body = str(number).encode() * (1 + number % 97)
         client.put_object(Bucket=BUCKET, Key=key, Body=body, ChecksumAlgorithm="CRC64NVME")
 
-    with ThreadPoolExecutor(_AT_ONCE) as crew:
-        for _ in crew.map(put, range(count)):
+    with ThreadPoolExecutor(_AT_ONCE) as workers:
+        for _ in workers.map(put, range(count)):
             pass
     client.close()
 

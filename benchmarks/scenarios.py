@@ -54,11 +54,11 @@ def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
     return rclone(name, *chunk, "--multi-thread-streams", str(streams))
 
 
-def _project_with_lanes(lanes: int, *options: str) -> Contender:
+def _project_with_connections(connections: int, *options: str) -> Contender:
     """The project with so many lanes, and what the model of ``transfer/concurrency.py`` allows it there."""
     block_s = S3_LIKE.latency_ms / 1000 + _BLOCK_BYTES / S3_LIKE.bytes_per_s
-    made = project(f"s3-to-azure, {lanes} lanes", "--lanes", str(lanes), *options)
-    return replace(made, model_mb_s=lanes * _BLOCK_BYTES / block_s / 1e6)
+    made = project(f"s3-to-azure, {connections} lanes", "--connections", str(connections), *options)
+    return replace(made, model_mb_s=connections * _BLOCK_BYTES / block_s / 1e6)
 
 
 def _size(size_bytes: int, *options: str, note: str = "") -> Contender:
@@ -155,9 +155,9 @@ SCENARIOS: Final = {
             Family("huge", 8 * GIB, sparse=True),
             (
                 project("s3-to-azure"),
-                _project_with_lanes(8),
-                _project_with_lanes(16),
-                _project_with_lanes(32, "--memory-budget", "512MiB"),
+                _project_with_connections(8),
+                _project_with_connections(16),
+                _project_with_connections(32, "--memory-budget", "512MiB"),
                 rclone(),
                 _tuned_rclone("rclone, 16 streams", 16, 16),
                 _tuned_rclone("rclone, 32 streams", 16, 32),

@@ -33,7 +33,7 @@ class Oddity:
         tags: Set after the upload: the upload's header takes fewer characters.
         status: What must become of it in the first run.
         reason: The code of the reason, or empty.
-        rung: What a copy is proven by.
+        level: What a copy is proven by.
         blob: The blob's name, where it is not the key.
     """
 
@@ -45,7 +45,7 @@ class Oddity:
     tags: Mapping[str, str] = field(default_factory=dict)
     status: str = "copied"
     reason: str = ""
-    rung: str = "crc64nvme"
+    level: str = "crc64nvme"
     blob: str = ""
 
     @property
@@ -84,7 +84,7 @@ class Oddity:
 def oddities(objects: int = OBJECTS) -> Iterator[Oddity]:
     """Yield so many objects, the same at every call; every kind is among the first hundred."""
     number = count()
-    kinds = cycle((*_NAMES, *_UPLOADS, *_BELONGINGS, *_PLACES, *[_plain] * 12))
+    kinds = cycle((*_NAMES, *_UPLOADS, *_PROPERTIES, *_PLACES, *[_plain] * 12))
     for position in range(_SEVERAL_PARTS):
         yield _several_parts(position)
     for kind in islice(kinds, objects - _SEVERAL_PARTS):
@@ -127,10 +127,10 @@ def _named(kind: str, key: str, blob: str = "", **expected: Any) -> Callable[[in
     return make
 
 
-def _uploaded(kind: str, *, rung: str = "crc64nvme", parts: int = 0, **arguments: Any) -> Callable[[int], Oddity]:
+def _uploaded(kind: str, *, level: str = "crc64nvme", parts: int = 0, **arguments: Any) -> Callable[[int], Oddity]:
     def make(number: int) -> Oddity:
         key = f"uploaded/{kind}/{number}"
-        return Oddity(kind, key, _bytes(number), arguments=arguments, rung=rung, parts=parts)
+        return Oddity(kind, key, _bytes(number), arguments=arguments, level=level, parts=parts)
 
     return make
 
@@ -162,10 +162,10 @@ def _empty(number: int) -> Oddity:
 
 def _several_parts(number: int) -> Oddity:
     by = ("CRC32C", "SHA256")[number % 2]
-    rung = ("crc32c_composite", "md5_composite")[number % 2]
+    level = ("crc32c_composite", "md5_composite")[number % 2]
     arguments = {"ChecksumAlgorithm": by, "ChecksumType": "COMPOSITE"}
     data = _bytes(number, _PART_BYTES + 1_000 + number)
-    return Oddity("several parts", f"parts/{number}", data, arguments=arguments, parts=_PART_BYTES, rung=rung)
+    return Oddity("several parts", f"parts/{number}", data, arguments=arguments, parts=_PART_BYTES, level=level)
 
 
 _NAMES: Final = (
@@ -185,15 +185,15 @@ _NAMES: Final = (
     _too_long_once_mapped,
 )
 _UPLOADS: Final = (
-    _uploaded("crc32", rung="crc32", ChecksumAlgorithm="CRC32"),
-    _uploaded("crc32c", rung="crc32c", ChecksumAlgorithm="CRC32C"),
-    _uploaded("sha256", rung="md5", ChecksumAlgorithm="SHA256"),
-    _uploaded("sha1", rung="md5", ChecksumAlgorithm="SHA1"),
-    _uploaded("one part crc32", rung="crc32_composite", parts=_PART_BYTES, ChecksumAlgorithm="CRC32"),
-    _uploaded("one part sha256", rung="md5_composite", parts=_PART_BYTES, ChecksumAlgorithm="SHA256"),
+    _uploaded("crc32", level="crc32", ChecksumAlgorithm="CRC32"),
+    _uploaded("crc32c", level="crc32c", ChecksumAlgorithm="CRC32C"),
+    _uploaded("sha256", level="md5", ChecksumAlgorithm="SHA256"),
+    _uploaded("sha1", level="md5", ChecksumAlgorithm="SHA1"),
+    _uploaded("one part crc32", level="crc32_composite", parts=_PART_BYTES, ChecksumAlgorithm="CRC32"),
+    _uploaded("one part sha256", level="md5_composite", parts=_PART_BYTES, ChecksumAlgorithm="SHA256"),
     _empty,
 )
-_BELONGINGS: Final = (
+_PROPERTIES: Final = (
     _belonging("metadata names", {"Metadata": {"my-key": "1", "1st": "2", "a.b": "3", "_x002d_": "4"}}),
     _belonging("metadata values", {"Metadata": {"a": "50% + ~", "s3_etag": "forged", "empty": ""}}),
     _belonging("oversized metadata", {"Metadata": {"-" * 1_200: "x"}}, status="failed", reason="metadata_too_large"),

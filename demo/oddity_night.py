@@ -42,8 +42,8 @@ class OddityNight:
         """Fill the bucket, and the container with what stands in the way."""
         client = s3_client(self._s3, connections=_AT_ONCE)
         client.create_bucket(Bucket=_BUCKET)
-        with ThreadPoolExecutor(_AT_ONCE) as crew:
-            list(crew.map(lambda oddity: oddity.upload(client, _BUCKET), self._oddities.values()))
+        with ThreadPoolExecutor(_AT_ONCE) as workers:
+            list(workers.map(lambda oddity: oddity.upload(client, _BUCKET), self._oddities.values()))
         client.close()
         container = self._container(_CONTAINER)
         container.create_container()
@@ -75,8 +75,8 @@ class OddityNight:
         self._check(receipts)
         copied = [oddity for oddity in self._oddities.values() if oddity.status == "copied"]
         container = self._container(_CONTAINER)
-        with ThreadPoolExecutor(_AT_ONCE) as crew:
-            list(crew.map(lambda oddity: _compare(container, oddity), copied))
+        with ThreadPoolExecutor(_AT_ONCE) as workers:
+            list(workers.map(lambda oddity: _compare(container, oddity), copied))
         self._console.print(f"{len(copied):,} blobs read back: all equal, byte for byte.")
 
     def _show(self, receipts: list[dict[str, Any]]) -> None:
@@ -109,7 +109,7 @@ class OddityNight:
             wanted = [oddity.status, oddity.reason]
             if oddity.status == "copied":
                 shown += [receipt["verified_by"], receipt["blob"]]
-                wanted += [oddity.rung, oddity.blob_name]
+                wanted += [oddity.level, oddity.blob_name]
             if shown != wanted:
                 raise DemoError(f"{key!r} ({oddity.kind}) became {shown}, must become {wanted}")
 

@@ -26,7 +26,7 @@ def s3_source(
     endpoint_url: str | None = None,
     access_key: str | None = None,
     secret_key: str | None = None,
-    lanes: int = 8,
+    connections: int = 8,
     verify: bool | str = True,
     reading: ReadOptions | None = None,
 ) -> S3Source:
@@ -41,11 +41,11 @@ def s3_source(
     )
     options: dict[str, Any] = {
         "endpoint_url": endpoint_url or server.endpoint_url,
-        "config": botocore_config(lanes),
+        "config": botocore_config(connections),
         "verify": verify,
         "region_name": server.region,
     }
-    return S3Source(session, options, lanes=lanes, verify=verify, options=reading)
+    return S3Source(session, options, connections=connections, verify=verify, options=reading)
 
 
 def azure_container(
@@ -54,11 +54,11 @@ def azure_container(
     *,
     account_url: str | None = None,
     credential: Any = None,
-    lanes: int = 8,
+    connections: int = 8,
     verify: bool | str = True,
 ) -> AzureContainer:
     """Return a container at the server, or at a proxy before it."""
     url = account_url or server.account_url
     named = {"account_name": server.account_name, "account_key": server.account_key}
     client = BlobServiceClient(url, credential=credential or named)
-    return AzureContainer(service_client(client, lanes=lanes, verify=verify), container)
+    return AzureContainer(service_client(client, connections=connections, verify=verify), container)

@@ -17,14 +17,13 @@ from typing import Any
 import s3_to_azure.cli.copy_prefix
 import s3_to_azure.runs.prefix
 from s3_to_azure.cli.main import main
-from s3_to_azure.stores import curl as small_lane
+from s3_to_azure.stores import curl as small_object_client
 from s3_to_azure.stores.azure import client as block_writer
 from s3_to_azure.stores.http import connections as http_connections
 from s3_to_azure.stores.s3 import signing as s3_signing
 from s3_to_azure.stores.s3 import source as s3
-from s3_to_azure.transfer import pipeline as pump
+from s3_to_azure.transfer import pipeline, small_objects
 from s3_to_azure.transfer import pool as many
-from s3_to_azure.transfer import small_objects
 
 spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
 
@@ -68,22 +67,22 @@ class Multi:
 
 kind, source, destination = sys.argv[1:]
 if kind == "small":
-    inner_multi = small_lane.pycurl.CurlMulti
-    small_lane.pycurl.CurlMulti = Multi
+    inner_multi = small_object_client.pycurl.CurlMulti
+    small_object_client.pycurl.CurlMulti = Multi
     timed(Multi, "perform", "libcurl")
     timed(s3_to_azure.cli.copy_prefix, "write_listing", "listing")
     timed(s3_to_azure.runs.prefix, "make_plan", "plan")
     timed(small_objects.SmallObjects, "begin", "begin")
-    timed(small_lane.SmallLane, "_collect", "answers")
+    timed(small_object_client.CurlSmallObjectClient, "_collect", "answers")
     timed(small_objects.SmallObjects, "_go_on", "prove")
-    timed(many._Crew, "_share_out", "lane")  # noqa: SLF001 - what runs in the lane's thread has no other name
+    timed(many._ObjectWorkers, "_share_out", "client")  # noqa: SLF001 - what runs in the lane's thread has no other name
 else:
     timed(s3.S3Body, "readinto", "receive")
     timed(http_connections, "_exchange", lambda _connection, method, *_: "send" if method == "PUT" else "ask")
     timed(s3_signing.SigV4, "signed_get", "sign")
     timed(block_writer.BlockWriter, "_signed", "sign")
-    pump.CRC64NVME = replace(pump.CRC64NVME, digest=counted(pump.CRC64NVME.digest, "prove"))
-    timed(pump.Pump, "_stage", "stage")
+    pipeline.CRC64NVME = replace(pipeline.CRC64NVME, digest=counted(pipeline.CRC64NVME.digest, "prove"))
+    timed(pipeline.BlockPipeline, "_stage", "stage")
 
 sys.argv = ["s3-to-azure", "copy", source, destination, "--json", "--quiet"]
 stdout, sys.stdout = sys.stdout, Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - ends with the process

@@ -63,7 +63,7 @@ class Copy:
 
     def run(self, connections: int) -> None:
         """Copy all blocks, then commit them."""
-        threads = [threading.Thread(target=self._lane) for _ in range(connections)]
+        threads = [threading.Thread(target=self._client) for _ in range(connections)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -74,7 +74,7 @@ class Copy:
         body = memoryview(f"<BlockList>{blocks}</BlockList>".encode())
         self._ask(self._connected(self._destination), "PUT", f"{self._destination.path}?comp=blocklist", {}, body, 201)
 
-    def _lane(self) -> None:
+    def _client(self) -> None:
         try:
             getting, putting = self._connected(self._source), self._connected(self._destination)
             with memoryview(mmap.mmap(-1, self._block)) as whole:

@@ -95,7 +95,7 @@ class Copy:
 
     def run(self) -> None:
         """Copy all blocks, then commit them."""
-        threads = [threading.Thread(target=self._lane) for _ in range(self._options.threads)]
+        threads = [threading.Thread(target=self._client) for _ in range(self._options.threads)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -107,7 +107,7 @@ class Copy:
         putting.request("PUT", f"{self._target}?comp=blocklist", body=f"<BlockList>{blocks}</BlockList>")
         expect(putting.getresponse(), 201)
 
-    def _lane(self) -> None:
+    def _client(self) -> None:
         try:
             options = self._options
             getting = connected(options.source, lean=options.lean, bio=options.bio)

@@ -34,7 +34,7 @@ def _run(looks: int, updates: int) -> None:
     from airflow.sdk import DAG, get_current_context, task
     from airflow.utils.db import initdb
 
-    from s3_to_azure.airflow.progress import PROGRESS_KEY, Teller, progress_line
+    from s3_to_azure.airflow.progress import PROGRESS_KEY, ProgressReporter, progress_line
     from s3_to_azure.model.progress import Progress
 
     initdb()
@@ -47,12 +47,12 @@ def _run(looks: int, updates: int) -> None:
             store: Any = get_current_context()["task_state_store"]  # type: ignore[typeddict-item]
             progress = Progress()
             progress.add(objects_total=100_000, bytes_total=2**40)
-            teller = Teller(progress, notes=store)
+            reporter = ProgressReporter(progress, notes=store)
             for _ in range(looks):
                 progress.add(bytes_sent=2**20)
-                logging.getLogger("s3_to_azure").debug("%s", progress_line(teller.look()))
+                logging.getLogger("s3_to_azure").debug("%s", progress_line(reporter.look()))
             for _ in range(updates):
-                teller.close()
+                reporter.close()
             if updates and not store.get(PROGRESS_KEY):
                 raise SystemExit("Airflow kept no update.")
 

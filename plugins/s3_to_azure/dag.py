@@ -14,7 +14,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, 
 
 from s3_to_azure.airflow.params import migration_params
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite
 from s3_to_azure.model.uris import is_template, parse_destination, parse_source
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
@@ -118,7 +118,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         dag_arguments: More arguments of ``DAG``, such as ``tags`` or ``start_date``.
 
     Raises:
-        WrongUse: An address is none.
+        UsageError: An address is none.
     """
     with DAG(
         dag_id,
@@ -257,7 +257,7 @@ class _NotConfigured(BaseOperator):
     """Says that the migration has no source or no destination."""
 
     def execute(self, context: Context) -> None:
-        raise WrongUse(
+        raise UsageError(
             what=f"DAG {context['dag'].dag_id} has no source or no destination. Give migration_dag both; for the "
             "example DAG set S3_TO_AZURE_SOURCE=s3://bucket/prefix/ and S3_TO_AZURE_DESTINATION=az://container/prefix "
             "where Airflow's DAG processor and workers run."

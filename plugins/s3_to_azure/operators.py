@@ -9,14 +9,14 @@ from airflow.sdk import BaseOperator, Context
 
 from s3_to_azure.airflow.links import LINKS
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
-from s3_to_azure.model.errors import TransferError, WrongUse
+from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
 from s3_to_azure.model.uris import is_template
 from s3_to_azure.startup import collector_at_rest
 
 if TYPE_CHECKING:
-    from s3_to_azure.airflow.jobs import Bench, Job, Places
+    from s3_to_azure.airflow.jobs import Job, OpenTransfer, Places
     from s3_to_azure.model.settings import CopySettings
 
 BATCH_LABEL: Final = "batch_label"
@@ -66,7 +66,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         The receipt of ``s3_key``; else counts by status and reason. Small enough for XCom.
 
     Raises:
-        WrongUse: The arguments do not fit together; raised when the DAG is parsed, unless they are templates.
+        UsageError: The arguments do not fit together; raised when the DAG is parsed, unless they are templates.
     """
 
     template_fields: Sequence[str] = (
@@ -169,7 +169,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         with collector_at_rest():
             from s3_to_azure.airflow import progress as watch
             from s3_to_azure.airflow.jobs import Places
-            from s3_to_azure.airflow.jobs import bench as opened
+            from s3_to_azure.airflow.jobs import open_transfer as opened
 
         cancelled = self._cancelled = threading.Event()
         if self._stopped:
@@ -184,18 +184,18 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 wasb_arguments=self.wasb_extra_args,
                 create_container=self.create_container,
             )
-            with opened(places, self._settings(), cancelled) as bench:
-                self._account = str(bench.service.account_name or "")
-                job = self._job(bench, places, context)
-                notes = cast("watch.Notes | None", context.get("task_state_store"))
-                teller = watch.Teller(
-                    bench.shop.progress,
+            with opened(places, self._settings(), cancelled) as open_transfer:
+                self._account = str(open_transfer.service.account_name or "")
+                job = self._job(open_transfer, places, context)
+                notes = cast("watch.TaskStateStore | None", context.get("task_state_store"))
+                reporter = watch.ProgressReporter(
+                    open_transfer.context.progress,
                     notes=notes,
                     listing=lambda: job.listing,
                     try_number=context["ti"].try_number,
                 )
                 try:
-                    return watch.watched(job.run, teller=teller, cancelled=cancelled)
+                    return watch.watched(job.run, reporter=reporter, cancelled=cancelled)
                 finally:
                     self.one_object = job.one
         except TransferError as error:
@@ -223,16 +223,16 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
     def _check_what(self) -> None:
         given = [name for name in ("s3_key", "s3_prefix", "batch") if getattr(self, name) is not None]
         if self.batch is not None and self.s3_key is not None:
-            raise WrongUse(what=f"{self.task_id}: batch goes with s3_prefix at most, not with s3_key.")
+            raise UsageError(what=f"{self.task_id}: batch goes with s3_prefix at most, not with s3_key.")
         if self.batch is None and len(given) != 1:
             said = " and ".join(given) or "none"
-            raise WrongUse(what=f"{self.task_id}: give exactly one of s3_key, s3_prefix and batch, not {said}.")
+            raise UsageError(what=f"{self.task_id}: give exactly one of s3_key, s3_prefix and batch, not {said}.")
         if self.blob_name is not None and (self.s3_key is None or self.blob_prefix):
-            raise WrongUse(what=f"{self.task_id}: blob_name goes with s3_key, and without blob_prefix.")
+            raise UsageError(what=f"{self.task_id}: blob_name goes with s3_key, and without blob_prefix.")
         if self.replace is not None and self.overwrite != "if_changed":
-            raise WrongUse(what=f"{self.task_id}: give replace or overwrite, not both.")
+            raise UsageError(what=f"{self.task_id}: give replace or overwrite, not both.")
 
-    def _job(self, bench: "Bench", places: "Places", context: Context) -> "Job":
+    def _job(self, open_transfer: "OpenTransfer", places: "Places", context: Context) -> "Job":
         from s3_to_azure.airflow.azure_hook import run_files, task_files
 
         try_number = context["ti"].try_number
@@ -242,9 +242,9 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
 
             variables = cast("dict[str, Any]", context)
             return BatchJob(
-                bench.shop,
+                open_transfer.context,
                 places,
-                run_files(bench.service, self.state_container or self.container_name, context),
+                run_files(open_transfer.service, self.state_container or self.container_name, context),
                 BatchDescriptor.from_dict(self.batch),
                 s3_prefix=self.s3_prefix or "",
                 blob_prefix=self.blob_prefix,
@@ -255,13 +255,13 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             from s3_to_azure.airflow.jobs import ObjectJob
 
             blob = self._blob_of_key(self.s3_key)
-            return ObjectJob(bench.shop, places, key=self.s3_key, blob=blob, try_number=try_number)
+            return ObjectJob(open_transfer.context, places, key=self.s3_key, blob=blob, try_number=try_number)
         from s3_to_azure.airflow.prefix_job import PrefixJob
 
         return PrefixJob(
-            bench.shop,
+            open_transfer.context,
             places,
-            task_files(bench.service, self.state_container, context) if self.state_container else None,
+            task_files(open_transfer.service, self.state_container, context) if self.state_container else None,
             prefix=self.s3_prefix or "",
             blob_prefix=self.blob_prefix,
             try_number=try_number,
@@ -275,7 +275,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         """Return the checked settings; call it once the templates are rendered.
 
         Raises:
-            WrongUse: A value is none of those allowed.
+            UsageError: A value is none of those allowed.
         """
         from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 
@@ -283,7 +283,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         try:
             objects_at_once = int(self.objects_at_once)
         except ValueError:
-            raise WrongUse(what=f"objects_at_once={self.objects_at_once!r} is not a number.") from None
+            raise UsageError(what=f"objects_at_once={self.objects_at_once!r} is not a number.") from None
         return CopySettings(
             overwrite=by_replace[self.replace],
             integrity=self.integrity,

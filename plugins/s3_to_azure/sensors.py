@@ -13,7 +13,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.bases.sensor import PokeReturnValue
 
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
-from s3_to_azure.model.errors import TransferError, WrongUse
+from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.uris import is_template, key_list
@@ -102,15 +102,15 @@ class S3ObjectsSensor(BaseSensorOperator):
         self.wasb_extra_args = wasb_extra_args
         self.deferrable = deferrable
         if min_objects < 1:
-            raise WrongUse(
+            raise UsageError(
                 what=f"{self.task_id}: min_objects={min_objects} is below 1; allow_empty=True waits for none."
             )
         if keys_from is not None and (min_objects != 1 or include or exclude):
-            raise WrongUse(what=f"{self.task_id}: keys_from goes without min_objects, include and exclude.")
+            raise UsageError(what=f"{self.task_id}: keys_from goes without min_objects, include and exclude.")
         if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
             key_list(keys_from, bucket_name)
         if deferrable and s3_extra_args:
-            raise WrongUse(what=f"{self.task_id}: s3_extra_args cannot go to the triggerer; leave deferrable out.")
+            raise UsageError(what=f"{self.task_id}: s3_extra_args cannot go to the triggerer; leave deferrable out.")
 
     def execute(self, context: Context) -> Any:
         """Wait; return the pointer to the listing, where one is made."""
@@ -159,8 +159,10 @@ class S3ObjectsSensor(BaseSensorOperator):
         try:
             check_bucket(self.bucket_name)
             listed = key_list(self.keys_from, self.bucket_name) if self.keys_from else None
-            lanes = _LOOKS_AT_ONCE if listed else 1
-            source = s3_source(self.aws_conn_id, lanes=lanes, verify=self.s3_verify, hook_arguments=self.s3_extra_args)
+            connections = _LOOKS_AT_ONCE if listed else 1
+            source = s3_source(
+                self.aws_conn_id, connections=connections, verify=self.s3_verify, hook_arguments=self.s3_extra_args
+            )
             with closing(source):
                 found = self._count(source, listed)
                 there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
@@ -199,7 +201,7 @@ class S3ObjectsSensor(BaseSensorOperator):
             from s3_to_azure.airflow.azure_hook import azure_service, run_files
             from s3_to_azure.state.manifest import write_manifest
 
-        service = azure_service(self.wasb_conn_id, lanes=1, hook_arguments=self.wasb_extra_args)
+        service = azure_service(self.wasb_conn_id, connections=1, hook_arguments=self.wasb_extra_args)
         with closing(service):
             files = run_files(service, str(self.state_container), context, create=self.create_container)
             listing = (

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.uris import is_template
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 
@@ -36,10 +36,10 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
 @settings(max_examples=150)
 @given(given=st.fixed_dictionaries({"s3_key": st.one_of(st.none(), WORDS)}, optional=ARGUMENTS))
 def test_operator_takes_its_arguments_or_says_which_is_wrong(given: dict[str, Any]) -> None:
-    """No value raises anything but ``WrongUse``, and that names an argument."""
+    """No value raises anything but ``UsageError``, and that names an argument."""
     try:
         operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **given)
-    except WrongUse as error:
+    except UsageError as error:
         told = str(error)
         assert any(name in told for name in (*given, "batch")), told
     else:
@@ -53,11 +53,11 @@ def test_operator_takes_its_arguments_or_says_which_is_wrong(given: dict[str, An
     text=st.one_of(st.text(max_size=30), st.builds("{}://{}/{}".format, st.sampled_from(["s3", "az"]), WORDS, WORDS))
 )
 def test_addresses_are_taken_or_refused(side: str, text: str) -> None:
-    """A migration's address makes a DAG, one that says what is missing, or ``WrongUse``."""
+    """A migration's address makes a DAG, one that says what is missing, or ``UsageError``."""
     addresses = {"source": "s3://bucket/p/", "destination": "az://container/p"} | {side: text}
     try:
         dag = migration_dag("any", addresses["source"], addresses["destination"])
-    except WrongUse:
+    except UsageError:
         return
     tasks = {task.task_id for task in dag.tasks}
     assert tasks in ({"wait_for_objects", "plan", "copy", "report"}, {"not_configured"})

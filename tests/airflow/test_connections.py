@@ -18,7 +18,7 @@ from botocore import UNSIGNED
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.s3_hook import s3_source
-from s3_to_azure.model.errors import AccessError, ConnectionMissing, CredentialsRefused, WrongUse
+from s3_to_azure.model.errors import AccessError, ConnectionMissing, CredentialsRefused, UsageError
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.http.connections import GuardedSession
 from s3_to_azure.stores.s3.options import ReadOptions
@@ -74,7 +74,7 @@ def test_azure_sign_in(
 ) -> None:
     """Each way of the hook to sign in reaches the container."""
     conn_id = set_connection("wasb", **_WAYS[way](azure_server))
-    AzureContainer(azure_service(conn_id, lanes=2), container.container_name).check()
+    AzureContainer(azure_service(conn_id, connections=2), container.container_name).check()
 
 
 def test_azure_wrong_key(
@@ -83,7 +83,7 @@ def test_azure_wrong_key(
     """A wrong account key is refused as one, not as a missing container."""
     wrong = azure_server.connection_string.replace(azure_server.account_key, "d3Jvbmc=")
     conn_id = set_connection("wasb", extra={"connection_string": wrong})
-    store = AzureContainer(azure_service(conn_id, lanes=2), container.container_name)
+    store = AzureContainer(azure_service(conn_id, connections=2), container.container_name)
     # Azure answers AuthenticationFailed, Azurite AuthorizationFailure.
     with pytest.raises(AccessError, match=container.container_name):
         store.check()
@@ -93,20 +93,20 @@ def test_azure_settings_that_cannot_be_used(set_connection: Callable[..., str]) 
     """A broken connection string is named by its connection, and not repeated."""
     conn_id = set_connection("wasb", extra={"connection_string": "AccountKey=s3cr3t"})
     with pytest.raises(ConnectionMissing, match="'defined' cannot be used") as caught:
-        azure_service(conn_id, lanes=2)
+        azure_service(conn_id, connections=2)
     assert "s3cr3t" not in str(caught.value)
 
 
 def test_missing_aws_connection() -> None:
     """A connection that is not there is named, with what to do; the worker's own identity is not taken instead."""
     with pytest.raises(ConnectionMissing, match=r"'not_there' does not exist\. Create it with type aws"):
-        s3_source("not_there", lanes=2)
+        s3_source("not_there", connections=2)
 
 
 def test_missing_wasb_connection() -> None:
     """A connection that is not there is named, with what to do."""
     with pytest.raises(ConnectionMissing, match=r"'not_there' does not exist\. Create it with type wasb"):
-        azure_service("not_there", lanes=2)
+        azure_service("not_there", connections=2)
 
 
 def test_s3_wrong_secret(set_connection: Callable[..., str], rclone_server: LocalS3) -> None:
@@ -118,7 +118,7 @@ def test_s3_wrong_secret(set_connection: Callable[..., str], rclone_server: Loca
         extra={"endpoint_url": rclone_server.endpoint_url, "config_kwargs": {"s3": {"addressing_style": "path"}}},
     )
     with pytest.raises(CredentialsRefused):
-        s3_source(conn_id, lanes=2).head("any-bucket", "any-key")
+        s3_source(conn_id, connections=2).head("any-bucket", "any-key")
 
 
 def test_s3_settings(set_connection: Callable[..., str]) -> None:
@@ -138,7 +138,7 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
             },
         },
     )
-    source = s3_source(conn_id, lanes=3)
+    source = s3_source(conn_id, connections=3)
     meta = source._client.meta
     assert meta.config.signature_version == "s3v4"
     assert meta.config.retries["total_max_attempts"] == 1
@@ -151,7 +151,7 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
 def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:
     """Unsigned requests stay unsigned."""
     conn_id = set_connection("aws", extra={"config_kwargs": {"signature_version": "unsigned"}})
-    assert s3_source(conn_id, lanes=3)._client.meta.config.signature_version is UNSIGNED
+    assert s3_source(conn_id, connections=3)._client.meta.config.signature_version is UNSIGNED
 
 
 @pytest.mark.parametrize(("verify", "expected"), [(None, True), (False, False), ("/other.pem", "/other.pem")])
@@ -162,14 +162,14 @@ def test_tls_is_verified(
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     conn_id = set_connection("aws", login="a", password="b")
-    assert s3_source(conn_id, lanes=3, verify=verify)._http.verify == expected
+    assert s3_source(conn_id, connections=3, verify=verify)._http.verify == expected
 
 
 def test_arguments_of_the_hooks_own_transfers(set_connection: Callable[..., str]) -> None:
     """Who pays and whose key decrypts hold for our reads too; what is not understood is refused rather than ignored."""
     key = base64.b64encode(b"k" * 32).decode()
     conn_id = set_connection("aws", login="a", password="b", extra={"sse_customer_key": key})
-    source = s3_source(conn_id, lanes=3, hook_arguments={"requester_pays": True})
+    source = s3_source(conn_id, connections=3, hook_arguments={"requester_pays": True})
     assert source._options == ReadOptions(requester_pays=True, customer_key=b"k" * 32)
-    with pytest.raises(WrongUse, match="ACL"):
-        s3_source(conn_id, lanes=3, hook_arguments={"extra_args": {"ACL": "private"}})
+    with pytest.raises(UsageError, match="ACL"):
+        s3_source(conn_id, connections=3, hook_arguments={"extra_args": {"ACL": "private"}})

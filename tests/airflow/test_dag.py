@@ -17,7 +17,7 @@ from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import OK
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.checksums import INTEGRITY
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.settings import parse_size
@@ -321,12 +321,12 @@ def test_the_form_refuses_what_is_no_size(text: str | None, is_taken: bool) -> N
 @pytest.mark.parametrize("wrong", ["bucket/x/", "s3://", "s3:///x/", "az://bucket/x/", "s3://bucket/x", "s3://b_/x/"])
 def test_wrong_sources(wrong: str) -> None:
     """What is no place to copy from is refused when the DAG is parsed."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         parse_source(wrong)
 
 
 @pytest.mark.parametrize("wrong", ["container/x", "az://", "s3://container/x", "az://Container/x"])
 def test_wrong_destinations(wrong: str) -> None:
     """What is no place to copy to is refused when the DAG is parsed."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         parse_destination(wrong)

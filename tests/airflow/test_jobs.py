@@ -8,12 +8,12 @@ import pytest
 
 from s3_to_azure.airflow.jobs import BatchJob, ObjectJob, Places
 from s3_to_azure.airflow.prefix_job import PrefixJob
-from s3_to_azure.model.errors import ServerFailed, SomeObjectsFailedForNow
+from s3_to_azure.model.errors import RetryableObjectsFailed, ServerFailed
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import PlanSettings
-from tests.fakes.contexts import some_bytes, workshop
+from tests.fakes.contexts import some_bytes, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
 from tests.fakes.state_memory import MemoryState
@@ -40,9 +40,9 @@ class LameSource(MemorySource):
 
 def _log_of_try(night: Night, plan: Plan, try_number: int, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.clear()
-    with night.shop() as shop, caplog.at_level(logging.INFO, logger="s3_to_azure"):
+    with night.context() as context, caplog.at_level(logging.INFO, logger="s3_to_azure"):
         job = BatchJob(
-            shop,
+            context,
             PLACES,
             night.files,
             plan.batches[0],
@@ -52,7 +52,7 @@ def _log_of_try(night: Night, plan: Plan, try_number: int, caplog: pytest.LogCap
             on_label=lambda _: None,
         )
         if try_number == 1:
-            with pytest.raises(SomeObjectsFailedForNow):
+            with pytest.raises(RetryableObjectsFailed):
                 job.run()
         else:
             job.run()
@@ -87,11 +87,11 @@ def test_a_task_without_a_plan_tells_its_try(try_number: int, told: str, caplog:
     source = MemorySource("bucket")
     source.put("bucket", "in/k", b"123")
     caplog.set_level(logging.INFO, logger="s3_to_azure")
-    with workshop(source, MemoryDestination()) as shop:
-        PrefixJob(shop, PLACES, None, prefix="in/", blob_prefix="out/", try_number=try_number).run()
-        ObjectJob(shop, PLACES, key="in/k", blob="k", try_number=try_number).run()
+    with transfer_context(source, MemoryDestination()) as context:
+        PrefixJob(context, PLACES, None, prefix="in/", blob_prefix="out/", try_number=try_number).run()
+        ObjectJob(context, PLACES, key="in/k", blob="k", try_number=try_number).run()
     begun = [line for line in caplog.messages if line.startswith("Copying ")]
-    where = f"S3 bucket bucket to {'{!r}'} in Azure container {shop.destination.container}"
+    where = f"S3 bucket bucket to {'{!r}'} in Azure container {context.destination.container}"
     assert begun == [
         f"Copying 1 object (3 bytes) of 1{told}, below 'in/' in {where.format('out/')}",
         f"Copying 'in/k' (3 bytes){told}, from {where.format('k')}",

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import AZURITE_KEY
-from s3_to_azure.model.errors import TransferError, WrongUse
+from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from s3_to_azure.stores.azure.state import id_of
 from tests.airflow.airflow_runs import Run, run_dag
@@ -155,9 +155,9 @@ def test_makes_the_container(arguments: dict[str, Any], put: Any, blob_service: 
         ({"s3_key": "k", "objects_at_once": "many"}, "objects_at_once='many'"),
     ],
 )
-def test_wrong_use_shows_when_the_dag_is_parsed(wrong: dict[str, Any], says: str) -> None:
+def test_usage_error_shows_when_the_dag_is_parsed(wrong: dict[str, Any], says: str) -> None:
     """Arguments that cannot work are refused before anything runs."""
-    with pytest.raises(WrongUse, match=re.escape(says)):
+    with pytest.raises(UsageError, match=re.escape(says)):
         S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **wrong)
 
 

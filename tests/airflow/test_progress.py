@@ -14,9 +14,9 @@ from s3_to_azure.airflow import progress as watch
 from s3_to_azure.airflow.progress import (
     MOST_STRETCHES,
     PROGRESS_KEY,
-    Sight,
+    ProgressReporter,
+    ProgressSnapshot,
     Stretch,
-    Teller,
     Throughput,
     progress_line,
     rates,
@@ -24,12 +24,12 @@ from s3_to_azure.airflow.progress import (
     watched,
 )
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound
-from s3_to_azure.model.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Totals
 
 MIB = 1024**2
 
 
-class KeptNotes:
+class MemoryTaskStateStore:
     """A state store that keeps what it is given."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class KeptNotes:
         self.values[key] = value
 
 
-class BrokenNotes:
+class BrokenTaskStateStore:
     """A state store whose server is away."""
 
     def __init__(self) -> None:
@@ -73,16 +73,17 @@ def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_line_of_one_object() -> None:
     """One object's line has no count of objects."""
-    totals = Snapshot(objects_total=1, bytes_total=100 * MIB, bytes_sent=25 * MIB)
+    totals = Totals(objects_total=1, bytes_total=100 * MIB, bytes_sent=25 * MIB)
     assert (
-        progress_line(Sight(totals, 10, 5 * MIB)) == "25.0 MiB of 100.0 MiB (25%); 5.0 MiB/s; 75.0 MiB left, about 15 s"
+        progress_line(ProgressSnapshot(totals, 10, 5 * MIB))
+        == "25.0 MiB of 100.0 MiB (25%); 5.0 MiB/s; 75.0 MiB left, about 15 s"
     )
 
 
 def test_line_of_many_objects() -> None:
     """A batch's line says all that there is to say."""
-    totals = Snapshot(10, 3, 1, 100 * MIB, 20 * MIB, 30 * MIB, 2)
-    assert progress_line(Sight(totals, 10, 0)) == (
+    totals = Totals(10, 3, 1, 100 * MIB, 20 * MIB, 30 * MIB, 2)
+    assert progress_line(ProgressSnapshot(totals, 10, 0)) == (
         "4 of 10 objects; 50.0 MiB of 100.0 MiB (50%); 0 bytes/s; 50.0 MiB left; 30.0 MiB were in Azure already; "
         "2 retries; 1 failed"
     )
@@ -90,17 +91,17 @@ def test_line_of_many_objects() -> None:
 
 def test_line_while_listing() -> None:
     """While the listing goes on, nothing is said about what is left."""
-    totals = Snapshot(objects_total=10_000, objects_done=7, bytes_total=100 * MIB, bytes_sent=MIB)
-    line = progress_line(Sight(totals, 10, MIB, listing=True))
+    totals = Totals(objects_total=10_000, objects_done=7, bytes_total=100 * MIB, bytes_sent=MIB)
+    line = progress_line(ProgressSnapshot(totals, 10, MIB, listing=True))
     assert line == "7 of 10,000 or more objects; 1.0 MiB of 100.0 MiB; 1.0 MiB/s"
 
 
 def test_notes_are_for_the_web_page() -> None:
     """The last note holds the final counts, under the documented key."""
-    progress, notes = Progress(), KeptNotes()
+    progress, notes = Progress(), MemoryTaskStateStore()
     result = watched(
         lambda: progress.add(objects_total=1, objects_done=1, bytes_sent=5),
-        teller=Teller(progress, notes=notes),
+        reporter=ProgressReporter(progress, notes=notes),
         cancelled=threading.Event(),
     )
     assert result is None
@@ -112,23 +113,23 @@ def test_notes_are_for_the_web_page() -> None:
 @pytest.mark.parametrize(("try_number", "stretches"), [(1, 1), (2, 2)])
 def test_a_retry_asks_what_was_noted_before(try_number: int, stretches: int) -> None:
     """A first try has nothing to ask for; each question is a request to the API server."""
-    notes = KeptNotes()
+    notes = MemoryTaskStateStore()
     notes.values[PROGRESS_KEY] = {"throughput": [[0, 5, 7]]}
     progress = Progress()
     progress.add(bytes_sent=9)
-    Teller(progress, notes=notes, try_number=try_number).close()
+    ProgressReporter(progress, notes=notes, try_number=try_number).close()
     assert len(notes.values[PROGRESS_KEY]["throughput"]) == stretches
     assert notes.asked == try_number - 1
 
 
 def test_broken_notes_never_hurt(caplog: pytest.LogCaptureFixture) -> None:
     """A state store that fails is told about once, then left alone."""
-    notes = BrokenNotes()
-    teller = Teller(Progress(), notes=notes)
+    notes = BrokenTaskStateStore()
+    reporter = ProgressReporter(Progress(), notes=notes)
     with caplog.at_level(logging.WARNING):
-        teller.tell()
-        teller.tell()
-        teller.close()
+        reporter.tell()
+        reporter.tell()
+        reporter.close()
     assert notes.asked == 1
     assert [record.message for record in caplog.records] == [
         "Progress cannot be shown in the web UI (no API server); the transfer goes on"
@@ -139,12 +140,12 @@ def test_lines_come_less_and_less_often(monkeypatch: pytest.MonkeyPatch, caplog:
     """The first line comes soon, then ever later, at last one a minute: ten hours are 600 lines, not 7,200."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    teller, told = Teller(Progress(), notes=None), []
+    reporter, told = ProgressReporter(Progress(), notes=None), []
     with caplog.at_level(logging.INFO):
         for second in range(400):
             clock.now = float(second)
             before = len(caplog.messages)
-            teller.tell()
+            reporter.tell()
             told += [second] * (len(caplog.messages) - before)
     assert told == [5, 15, 35, 75, 135, 195, 255, 315, 375]
 
@@ -156,7 +157,7 @@ def test_the_works_error_is_raised() -> None:
         raise ObjectNotFound(key="k", bucket="b")
 
     with pytest.raises(ObjectNotFound):
-        watched(work, teller=Teller(Progress(), notes=None), cancelled=threading.Event())
+        watched(work, reporter=ProgressReporter(Progress(), notes=None), cancelled=threading.Event())
 
 
 def test_a_stop_waits_for_the_work_to_end() -> None:
@@ -168,7 +169,7 @@ def test_a_stop_waits_for_the_work_to_end() -> None:
         raise Cancelled.now()
 
     with pytest.raises(Cancelled):
-        watched(work, teller=Teller(Progress(), notes=None), cancelled=cancelled)
+        watched(work, reporter=ProgressReporter(Progress(), notes=None), cancelled=cancelled)
 
 
 def test_a_stop_does_not_wait_forever() -> None:
@@ -177,7 +178,7 @@ def test_a_stop_does_not_wait_forever() -> None:
     cancelled.set()
     try:
         with pytest.raises(Cancelled):
-            watched(lambda: hanging.wait(60), teller=Teller(Progress(), notes=None), cancelled=cancelled)
+            watched(lambda: hanging.wait(60), reporter=ProgressReporter(Progress(), notes=None), cancelled=cancelled)
     finally:
         hanging.set()
 
@@ -186,7 +187,7 @@ def test_an_interruption_stops_the_work() -> None:
     """What Airflow raises in the main thread stops the transfer, and is raised on."""
     cancelled, seen = threading.Event(), threading.Event()
 
-    class Interrupted(Teller):
+    class Interrupted(ProgressReporter):
         """Stands for Airflow's alarm signal."""
 
         def tell(self) -> None:
@@ -197,7 +198,7 @@ def test_an_interruption_stops_the_work() -> None:
             seen.set()
 
     with pytest.raises(AirflowTaskTimeout):
-        watched(work, teller=Interrupted(Progress(), notes=None), cancelled=cancelled)
+        watched(work, reporter=Interrupted(Progress(), notes=None), cancelled=cancelled)
     assert seen.wait(5)
 
 

@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from s3_to_azure import triggers
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.stores.azure.state import AzureState, id_of
@@ -127,7 +127,7 @@ def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, con
 )
 def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:
     """A list lies in the bucket that is copied from, which is DAG code."""
-    with pytest.raises(WrongUse, match=says):
+    with pytest.raises(UsageError, match=says):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
 
 
@@ -214,10 +214,10 @@ def test_the_trigger_counts_over_pages(
     assert asyncio.run(count()) is enough
 
 
-def test_wrong_use_shows_when_the_dag_is_parsed() -> None:
+def test_usage_error_shows_when_the_dag_is_parsed() -> None:
     """To wait for no objects is said in another way."""
-    with pytest.raises(WrongUse, match="allow_empty=True"):
+    with pytest.raises(UsageError, match="allow_empty=True"):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", min_objects=0)
-    with pytest.raises(WrongUse, match="s3_extra_args"):
+    with pytest.raises(UsageError, match="s3_extra_args"):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", deferrable=True, s3_extra_args={"region_name": "x"})
     assert S3ObjectsSensor(task_id="wait", bucket_name="bucket").mode == "reschedule"

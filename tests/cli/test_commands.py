@@ -12,7 +12,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.main import main
-from s3_to_azure.cli.output import FAILED, OK, WRONG_USE
+from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
 from s3_to_azure.cli.settings import copy_settings
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.settings import CopySettings
@@ -116,7 +116,7 @@ def test_keys_from_a_list(
     assert {r["key"]: r["status"] for r in receipts} == {"d/two words": "copied", "d/none": "failed"}
     assert len(receipts) == 2
     keys.write_text("d/one\nelsewhere/x\n")
-    assert main(["copy", *places]) == WRONG_USE
+    assert main(["copy", *places]) == USAGE_ERROR
     assert "Line 2 of" in capsys.readouterr().err
     assert set(container.list_blob_names()) == {"to/two words"}
 
@@ -174,13 +174,13 @@ def test_verify_finds_a_changed_blob(
         (["copy", "s3://no-such-bucket-here/k", "az://{container}/b"], FAILED, "does not exist"),
         (["copy", "s3://{bucket}/none", "az://{container}/b"], FAILED, "'none'"),
         (["copy", "s3://{bucket}/d/one", "az://nocontainer/b"], FAILED, "create it"),
-        (["copy", "http://x", "az://{container}/b"], WRONG_USE, "s3://bucket/key"),
-        (["copy", "s3://{bucket}/d/one", "https://a.blob.core.windows.net/c/b?sig=x"], WRONG_USE, "SAS"),
-        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--memory-budget", "lots"], WRONG_USE, "256MiB"),
-        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--keys-from", "-"], WRONG_USE, "prefix"),
-        (["plan", "s3://{bucket}/d/one", "az://{container}/b"], WRONG_USE, "prefix"),
-        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--min-size", "1"], WRONG_USE, "below a prefix"),
-        (["copy", "s3://{bucket}/d/", "az://{container}/b", "--modified-after", "now"], WRONG_USE, "no moment"),
+        (["copy", "http://x", "az://{container}/b"], USAGE_ERROR, "s3://bucket/key"),
+        (["copy", "s3://{bucket}/d/one", "https://a.blob.core.windows.net/c/b?sig=x"], USAGE_ERROR, "SAS"),
+        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--memory-budget", "lots"], USAGE_ERROR, "256MiB"),
+        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--keys-from", "-"], USAGE_ERROR, "prefix"),
+        (["plan", "s3://{bucket}/d/one", "az://{container}/b"], USAGE_ERROR, "prefix"),
+        (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--min-size", "1"], USAGE_ERROR, "below a prefix"),
+        (["copy", "s3://{bucket}/d/", "az://{container}/b", "--modified-after", "now"], USAGE_ERROR, "no moment"),
     ],
 )
 def test_errors_say_what_to_do(
@@ -218,16 +218,16 @@ def test_errors_say_what_to_do(
 )
 def test_processes_need_something_to_share(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is nothing for each of them, the command says so before it asks anybody."""
-    assert main(["copy", f"s3://bucket/{options[0]}", "az://container/", *options[1:]]) == WRONG_USE
+    assert main(["copy", f"s3://bucket/{options[0]}", "az://container/", *options[1:]]) == USAGE_ERROR
     assert told in capsys.readouterr().err
 
 
 def test_processes_share_all_limits() -> None:
     """Together they take no more than one would; what cannot be halved is rounded up, but not the bytes."""
-    limits = ["--memory-budget", "100MiB", "--bandwidth-limit", "1001", "--objects-at-once", "9", "--lanes", "5"]
+    limits = ["--memory-budget", "100MiB", "--bandwidth-limit", "1001", "--objects-at-once", "9", "--connections", "5"]
     options = command_line().parse_args(["copy", "s3://b/d/", "az://c/", *limits, "--processes", "2"])
     each = copy_settings(options)
     assert (each.memory_budget_bytes, each.bandwidth_bytes_s) == (50 * MIB, 500)
-    assert (each.objects_at_once, each.lanes) == (5, 3)
+    assert (each.objects_at_once, each.connections) == (5, 3)
     whole = copy_settings(command_line().parse_args(["copy", "s3://b/d/", "az://c/"]))
     assert whole == CopySettings()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from s3_to_azure.cli import multiprocess as process
-from s3_to_azure.cli.multiprocess import Ended, Told, _Member, _Teller
-from s3_to_azure.model.errors import BadState, Cancelled, ProcessEnded
+from s3_to_azure.cli.multiprocess import Ended, Told, _Member, _ResultSender
+from s3_to_azure.model.errors import Cancelled, CorruptState, ProcessEnded
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress
 
@@ -45,11 +45,11 @@ def test_a_batch_ends_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
     progress = Progress()
     for _ in range(300):
         pipe: Any = Pipe()
-        with _Teller(pipe, progress, os.getppid(), threading.Event()) as teller:
+        with _ResultSender(pipe, progress, os.getppid(), threading.Event()) as reporter:
             for number in range(10):
                 progress.add(objects_total=1, objects_done=1, bytes_sent=2)
-                teller.add(receipt(number))
-            teller.ended = Ended(transient=3)
+                reporter.add(receipt(number))
+            reporter.ended = Ended(transient=3)
         assert [told.ended for told in pipe.told if told.ended] == [Ended(transient=3)]
         assert pipe.told[-1].ended
         assert [each.key for told in pipe.told for each in told.receipts] == [f"{n}" for n in range(10)]
@@ -62,8 +62,8 @@ def test_nobody_listens() -> None:
     """What is under way is stopped: its receipts would be lost."""
     pipe: Any = Broken()
     stop = threading.Event()
-    with _Teller(pipe, Progress(), os.getppid(), stop) as teller:
-        teller.ended = Ended()
+    with _ResultSender(pipe, Progress(), os.getppid(), stop) as reporter:
+        reporter.ended = Ended()
     assert stop.is_set()
 
 
@@ -72,7 +72,7 @@ def test_the_first_process_is_another_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(process, "_TELL_EVERY_S", 0.0001)
     pipe: Any = Pipe()
     stop = threading.Event()
-    with _Teller(pipe, Progress(), os.getppid() + 1, stop):
+    with _ResultSender(pipe, Progress(), os.getppid() + 1, stop):
         assert stop.wait(60)
 
 
@@ -80,13 +80,13 @@ def test_an_end_that_leaves_objects_out_is_none() -> None:
     """A batch counts as done only with a receipt for each of its objects, or with the error that stopped it."""
     member = object.__new__(_Member)
     member.process = SimpleNamespace(name="it")  # type: ignore[assignment]
-    bad = BadState(path="plan", detail="damaged")
+    bad = CorruptState(path="plan", detail="damaged")
     for left, ended, stopping, expected in [
         (0, Ended(), False, None),
         (2, Ended(), False, ProcessEnded),
         (2, Ended(error=Cancelled.now()), False, ProcessEnded),
         (2, Ended(error=Cancelled.now()), True, Cancelled),
-        (2, Ended(error=bad), False, BadState),
+        (2, Ended(error=bad), False, CorruptState),
         (2, Ended(), True, None),
     ]:
         member.busy, member.left = True, left

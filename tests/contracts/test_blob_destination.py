@@ -15,7 +15,7 @@ from s3_to_azure.model.errors import (
     BlockListRefused,
     ConditionNotMet,
     ContainerNotFound,
-    DamagedOnTheWay,
+    CorruptedInTransit,
     ForeignBlocks,
     NameRefused,
     TransferError,
@@ -187,7 +187,7 @@ def test_two_ids_for_one_offset_coexist(rig: Rig) -> None:
 
 def test_damaged_block_is_refused(rig: Rig) -> None:
     """A block whose CRC64 does not fit its bytes is not staged."""
-    with pytest.raises(DamagedOnTheWay):
+    with pytest.raises(CorruptedInTransit):
         rig.destination.stage_block(
             "b", block_id(0, b"right"), memoryview(b"wrong"), CRC64NVME.digest(memoryview(b"right"))
         )
@@ -196,7 +196,7 @@ def test_damaged_block_is_refused(rig: Rig) -> None:
 
 def test_damaged_blob_is_refused(rig: Rig) -> None:
     """Neither is a blob of one request written."""
-    with pytest.raises(DamagedOnTheWay):
+    with pytest.raises(CorruptedInTransit):
         rig.destination.put_blob("b", memoryview(b"wrong"), CRC64NVME.digest(memoryview(b"right")), NOTHING, ABSENT)
     assert rig.destination.head("b") is None
 
@@ -331,8 +331,8 @@ def test_four_committers_at_once(rig: Rig, there: bool) -> None:
         except ConditionNotMet:
             return ""
 
-    with ThreadPoolExecutor(4) as crew:
-        etags = [etag for etag in crew.map(commit, range(4)) if etag]
+    with ThreadPoolExecutor(4) as workers:
+        etags = [etag for etag in workers.map(commit, range(4)) if etag]
     assert etags == [rig.head("b").etag]
     assert rig.content("b") == b"mine"
 

@@ -53,12 +53,12 @@ def test_connections_sign_in_as_their_section_says(block: Block, monkeypatch: py
 
 def _signs_in(conn_type: str) -> Any:
     if conn_type == "aws":
-        source = s3_source("of_the_page", lanes=1)
+        source = s3_source("of_the_page", connections=1)
         try:
             return source._credentials.method
         finally:
             source.close()
-    service = azure_service("of_the_page", lanes=1)
+    service = azure_service("of_the_page", connections=1)
     try:
         return type(service.credential).__name__
     finally:

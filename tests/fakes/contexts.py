@@ -6,23 +6,23 @@ from s3_to_azure.model.checksums import ALGORITHMS
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
 from s3_to_azure.model.settings import CopySettings, RetryBudget
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 
 QUICK: Final = RetryBudget(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
 BUCKET: Final = "bucket"
 
 
-def workshop(source: ObjectSource, destination: BlobDestination, **settings: Any) -> Workshop:
+def transfer_context(source: ObjectSource, destination: BlobDestination, **settings: Any) -> TransferContext:
     """Return a workshop with blocks of 1 MiB; its own arguments go to it, the rest to its settings."""
-    own = {name: settings.pop(name) for name in ("cancelled", "progress", "small_lane") if name in settings}
+    own = {name: settings.pop(name) for name in ("cancelled", "progress", "small_object_client") if name in settings}
     given: dict[str, Any] = {
         "retry": QUICK,
         "block_bytes": MIB,
         "memory_budget_bytes": 64 * MIB,
-        "lanes": 4,
+        "connections": 4,
         "objects_at_once": 3,
     }
-    return Workshop(source, destination, CopySettings(**(given | settings)), **own)
+    return TransferContext(source, destination, CopySettings(**(given | settings)), **own)
 
 
 def task(key: str = "k", bucket: str = BUCKET, **changes: Any) -> CopyTask:

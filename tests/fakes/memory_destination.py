@@ -11,7 +11,7 @@ from s3_to_azure.model.errors import (
     BlockListRefused,
     ConditionNotMet,
     ContainerNotFound,
-    DamagedOnTheWay,
+    CorruptedInTransit,
     ForeignBlocks,
     TooManyStagedBlocks,
     WrongBlobType,
@@ -111,7 +111,7 @@ class MemoryDestination:
             if len(blocks) >= MAX_STAGED_BLOCKS:
                 raise TooManyStagedBlocks(blob=blob, container=self.container)
             if CRC64NVME.digest(memoryview(received)) != crc64:
-                raise DamagedOnTheWay(blob=blob)
+                raise CorruptedInTransit(blob=blob)
             blocks.pop(name, None)
             blocks[name] = received
             self.staged[blob] = blocks
@@ -143,7 +143,7 @@ class MemoryDestination:
             if condition.etag is None and self.staged.get(blob):
                 raise ConditionNotMet(blob=blob, container=self.container, code="BlobAlreadyExists")
             if CRC64NVME.digest(memoryview(received)) != crc64:
-                raise DamagedOnTheWay(blob=blob)
+                raise CorruptedInTransit(blob=blob)
             self.bytes_staged += len(received)
             return self._replace(blob, received, contents, {})
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 
 
 class MemoryState:
@@ -38,7 +38,7 @@ class MemoryState:
             self.reads.append((name, start, end))
             data = self._find(name)
         if end is not None and end > len(data):
-            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+            raise CorruptState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
         return data[start:end]
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -65,7 +65,7 @@ class MemoryState:
 
     def _find(self, name: str) -> bytes:
         if name not in self.files:
-            raise BadState(path=f"{self.location}/{name}", detail="it is not there")
+            raise CorruptState(path=f"{self.location}/{name}", detail="it is not there")
         return self.files[name]
 
 

@@ -18,14 +18,14 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.s3.source import S3Source
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import copy_object
-from tests.fakes.contexts import some_bytes, task, workshop
+from tests.fakes.contexts import some_bytes, task, transfer_context
 from tests.faults.faulty_proxy import FaultyProxy
 from tests.real_stores import azure_container, s3_source
 
 ROOT = Path(__file__).resolve().parents[2]
-LANES = 4
+CONNECTIONS = 4
 
 
 @dataclass
@@ -62,14 +62,14 @@ class Clouds:
         except ResourceNotFoundError:
             return []
 
-    def workshop(self, **settings: Any) -> Workshop:
+    def transfer_context(self, **settings: Any) -> TransferContext:
         """Return a workshop between the proxies."""
-        return workshop(self.source, self.destination, **settings)
+        return transfer_context(self.source, self.destination, **settings)
 
     def copy(self, key: str = "k", **settings: Any) -> Receipt:
         """Copy an object through the proxies."""
-        with self.workshop(**settings) as shop:
-            return copy_object(shop, task(key, self.bucket))
+        with self.transfer_context(**settings) as context:
+            return copy_object(context, task(key, self.bucket))
 
 
 class CommandLine:
@@ -84,7 +84,7 @@ class CommandLine:
         self.arguments = [
             f"s3://{clouds.bucket}/k",
             f"az://{clouds.container.container_name}/k",
-            *("--block-size", "1MiB", "--lanes", str(LANES)),
+            *("--block-size", "1MiB", "--connections", str(CONNECTIONS)),
         ]
         self._log = directory / "stderr.log"
         self.running: list[subprocess.Popen[str]] = []

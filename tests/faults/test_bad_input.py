@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s3_to_azure.cli.main import main
-from s3_to_azure.cli.output import FAILED, OK, WRONG_USE
+from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import FaultyProxy
 
@@ -27,7 +27,7 @@ VALUES = st.one_of(
 OPTIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["--memory-budget", "--block-size", "--integrity", "--overwrite", "--lanes", "--objects-at-once"]
+            ["--memory-budget", "--block-size", "--integrity", "--overwrite", "--connections", "--objects-at-once"]
         ),
         VALUES,
     ),
@@ -93,7 +93,7 @@ def test_invariant_8_nothing_typed_leaves_the_bucket_and_the_container(
     with suppress(ClientError, ParamValidationError):
         clouds.s3_client.put_object(Bucket=bucket, Key=key, Body=b"x")
     status, told = run([command, f"s3://{bucket}/{key}", f"az://{container}/{blob}", *more], capsys)
-    assert status in (OK, FAILED, WRONG_USE)
+    assert status in (OK, FAILED, USAGE_ERROR)
     assert "Traceback" not in told
     assert status == OK or told.strip()
     assert outside(clouds.s3, f"/{bucket}") == []
@@ -109,10 +109,10 @@ def test_invariant_8_nothing_typed_leaves_the_bucket_and_the_container(
         max_size=5,
     )
 )
-def test_any_words_are_wrong_use(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_any_words_are_usage_error(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Words that name no source and no destination end in 2 with a sentence; or they asked for help."""
     status, told = run(arguments, capsys)
-    assert status == WRONG_USE or any(word in ("-h", "--help", "--version") for word in arguments)
+    assert status == USAGE_ERROR or any(word in ("-h", "--help", "--version") for word in arguments)
     assert "Traceback" not in told
 
 

@@ -9,7 +9,7 @@ import pytest
 from s3_to_azure.model.errors import (
     BlobLeased,
     ContainerNotFound,
-    DamagedOnTheWay,
+    CorruptedInTransit,
     DestinationConflict,
     ForeignBlocks,
     TransferError,
@@ -19,7 +19,7 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Condition
 from s3_to_azure.transfer.object import copy_object
-from tests.fakes.contexts import QUICK, some_bytes, task, workshop
+from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, FlipRequest, Lose, Request, Stall
 from tests.real_stores import azure_container
@@ -41,7 +41,7 @@ def test_promise_3_write_that_fails_is_done_again(clouds: Clouds, size_bytes: in
     data = some_bytes(size_bytes)
     clouds.put(data)
     clouds.azure.fail(kind, fault)
-    receipt = clouds.copy(lanes=1)
+    receipt = clouds.copy(connections=1)
     assert clouds.azure.faults == 1
     assert clouds.blob() == data
     assert (receipt.status, receipt.verified_by) == ("copied", "crc64nvme")
@@ -53,8 +53,8 @@ def test_promise_3_flipped_bytes_that_stay_are_never_committed(clouds: Clouds, s
     clouds.put(some_bytes(size_bytes))
     clouds.container.upload_blob("k", b"the previous good blob")
     clouds.azure.always(kind, FlipRequest(500))
-    with pytest.raises(DamagedOnTheWay):
-        clouds.copy(lanes=1)
+    with pytest.raises(CorruptedInTransit):
+        clouds.copy(connections=1)
     assert clouds.blob() == b"the previous good blob"
     assert clouds.staged() == []
 
@@ -106,9 +106,9 @@ def test_retry_after_is_honoured(clouds: Clouds, caplog: pytest.LogCaptureFixtur
 def test_promise_2_throttled_azure_slows_no_reads(clouds: Clouds, data: bytes) -> None:
     """Azure's 503 narrows Azure's gate alone; S3 is read as before, and the copy succeeds."""
     clouds.azure.fail("put block", *[BUSY] * 3)
-    with clouds.workshop() as shop:
-        receipt = copy_object(shop, task("k", clouds.bucket))
-        shares = {name: gate.share for name, gate in shop._gates.items()}
+    with clouds.transfer_context() as context:
+        receipt = copy_object(context, task("k", clouds.bucket))
+        shares = {name: limiter.share for name, limiter in context._limiters.items()}
     assert receipt.retries == 3
     assert shares["S3"] == 1
     assert shares["Azure Blob Storage"] < 1
@@ -127,12 +127,12 @@ def test_promise_2_throttled_azure_slows_no_reads(clouds: Clouds, data: bytes) -
 )
 def test_reads_of_the_checkpoint_survive(clouds: Clouds, data: bytes, kind: str, fault: Fault) -> None:
     """HEAD and Get Block List are tried again; half a list is never taken for the list."""
-    with clouds.workshop() as shop:
+    with clouds.transfer_context() as context:
         clouds.s3.plan = lambda request: (
             Answer(403) if request.is_("get range") and "bytes=4194304" in request.headers["range"] else None
         )
         with pytest.raises(TransferError):
-            copy_object(shop, task("k", clouds.bucket))
+            copy_object(context, task("k", clouds.bucket))
     staged = len(clouds.staged())
     assert staged
     clouds.s3.plan = lambda _: None
@@ -150,8 +150,8 @@ def test_promise_2_stalled_put_is_given_up(clouds: Clouds, data: bytes, monkeypa
     name = str(clouds.container.container_name)
     impatient = azure_container(clouds.azure_server, name, account_url=clouds.azure.url)
     clouds.azure.fail("put block", Stall())
-    with workshop(clouds.source, impatient, lanes=2) as shop:
-        receipt = copy_object(shop, task("k", clouds.bucket))
+    with transfer_context(clouds.source, impatient, connections=2) as context:
+        receipt = copy_object(context, task("k", clouds.bucket))
     assert clouds.blob() == data
     assert receipt.retries == 1
     impatient.close()
@@ -170,7 +170,7 @@ def test_container_deleted_midway(clouds: Clouds, size_bytes: int, kind: str) ->
 
     clouds.azure.plan = plan
     with pytest.raises(ContainerNotFound, match=str(clouds.container.container_name)):
-        clouds.copy(lanes=1)
+        clouds.copy(connections=1)
     assert clouds.azure.count(kind) == 1
 
 
@@ -242,8 +242,8 @@ def test_invariant_4_blob_changed_between_plan_and_commit(clouds: Clouds, size_b
     clouds.container.upload_blob("k", b"before")
     before = clouds.destination.head("k")
     clouds.container.upload_blob("k", b"theirs", overwrite=True)
-    with clouds.workshop() as shop, pytest.raises(DestinationConflict):
-        copy_object(shop, task("k", clouds.bucket, condition=Condition.of(before)))
+    with clouds.transfer_context() as context, pytest.raises(DestinationConflict):
+        copy_object(context, task("k", clouds.bucket, condition=Condition.of(before)))
     assert clouds.blob() == b"theirs"
 
 
@@ -264,7 +264,7 @@ def test_invariant_5_previous_blob_is_whole_during_and_after_a_failed_overwrite(
 
     clouds.azure.plan = clouds.s3.plan = plan
     with pytest.raises(TransferError) as caught:
-        clouds.copy(lanes=1)
+        clouds.copy(connections=1)
     assert not isinstance(caught.value, TransientError)
     assert seen
     assert all(seen)
@@ -294,8 +294,8 @@ def test_two_copies_at_once(clouds: Clouds, size_bytes: int) -> None:
         barrier.wait()
         return clouds.copy().status
 
-    with ThreadPoolExecutor(2) as crew:
-        statuses = set(crew.map(work, range(2)))
+    with ThreadPoolExecutor(2) as workers:
+        statuses = set(workers.map(work, range(2)))
     assert statuses <= {"copied", "unchanged"}
     assert clouds.blob() == data
 
@@ -310,8 +310,8 @@ def test_four_committers_at_once(clouds: Clouds, data: bytes) -> None:
         return None
 
     clouds.azure.plan = plan
-    with ThreadPoolExecutor(4) as crew:
-        receipts = list(crew.map(lambda _: clouds.copy(lanes=2), range(4)))
+    with ThreadPoolExecutor(4) as workers:
+        receipts = list(workers.map(lambda _: clouds.copy(connections=2), range(4)))
     assert [receipt.status for receipt in receipts] == ["copied"] * 4
     assert clouds.blob() == data
     assert clouds.azure.count("put block list") == 4

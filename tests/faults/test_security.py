@@ -22,13 +22,13 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import SmallLane, small_lane
+from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.pool import copy_many
 from tests.certificates import certified
-from tests.fakes.contexts import some_bytes, task, workshop
+from tests.fakes.contexts import some_bytes, task, transfer_context
 from tests.fakes.memory_source import EPOCH
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, FaultyProxy, Lose, Request
@@ -110,26 +110,26 @@ def test_trusted_when_told(
     source = s3_source(clouds.s3_server, endpoint_url=s3_over_tls.url, verify=verify)
     name = str(clouds.container.container_name)
     destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
-    with workshop(source, destination) as shop:
-        copy_object(shop, task("k", clouds.bucket))
+    with transfer_context(source, destination) as context:
+        copy_object(context, task("k", clouds.bucket))
     assert clouds.blob() == data
     assert azure_over_tls.count("put block") == 3
     source.close()
     destination.close()
 
 
-def ends(lane: SmallLane) -> list[Fetched | Stored | HandedBack]:
+def ends(client: CurlSmallObjectClient) -> list[Fetched | Stored | HandedBack]:
     """Return the next ends of a lane."""
-    return next(events for _ in range(100) if (events := list(lane.finished(0.1))))
+    return next(events for _ in range(100) if (events := list(client.finished(0.1))))
 
 
 LISTED = ListedObject("some-bucket", "k", "etag", 10, EPOCH)
 
 
-def store_one(lane: SmallLane) -> None:
+def store_one(client: CurlSmallObjectClient) -> None:
     """Begin to write a blob."""
     data, nothing = b"x", BlobContents({}, ContentHeaders())
-    lane.store("t", "b", data, crc64=CRC64NVME.digest(memoryview(data)), contents=nothing, condition=Condition(None))
+    client.store("t", "b", data, crc64=CRC64NVME.digest(memoryview(data)), contents=nothing, condition=Condition(None))
 
 
 def test_small_objects_are_not_sent_where_nothing_is_trusted(
@@ -146,17 +146,17 @@ def test_small_objects_are_not_sent_where_nothing_is_trusted(
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
     source._regions["some-bucket"] = "us-east-1"
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
-    made = small_lane(source, destination)
+    made = small_object_client(source, destination)
     assert made
-    lane = made()
-    acts: list[Callable[[], None]] = [lambda: lane.fetch("t", LISTED), lambda: store_one(lane)]
+    client = made()
+    acts: list[Callable[[], None]] = [lambda: client.fetch("t", LISTED), lambda: store_one(client)]
     for act in acts:
         act()
-        (event,) = ends(lane)
+        (event,) = ends(client)
         assert isinstance(event, HandedBack)
         assert "libcurl's error 60" in str(event.error)
     assert s3_over_tls.seen == azure_over_tls.seen == []
-    lane.close()
+    client.close()
     source.close()
     destination.close()
 
@@ -172,16 +172,16 @@ def test_small_objects_go_where_is_trusted_when_told(
     source._regions[clouds.bucket] = "us-east-1"
     name = str(clouds.container.container_name)
     destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
-    made = small_lane(source, destination)
+    made = small_object_client(source, destination)
     assert made
-    lane = made()
-    lane.fetch("t", next(iter(clouds.source.list(clouds.bucket, "k"))))
-    (event,) = ends(lane)
+    client = made()
+    client.fetch("t", next(iter(clouds.source.list(clouds.bucket, "k"))))
+    (event,) = ends(client)
     assert isinstance(event, Fetched)
-    store_one(lane)
-    assert ends(lane) == [Stored("t")]
+    store_one(client)
+    assert ends(client) == [Stored("t")]
     assert (s3_over_tls.count("get whole"), azure_over_tls.count("put blob")) == (1, 1)
-    lane.close()
+    client.close()
     source.close()
     destination.close()
 
@@ -242,7 +242,7 @@ def secret_source(clouds: Clouds) -> S3Source:
     """Return S3 with credentials that can be recognised."""
     session = boto3.Session("test", SECRET_KEY, SESSION_TOKEN, region_name="us-east-1")
     options = {"endpoint_url": clouds.s3.url, "config": botocore_config(4), "region_name": "us-east-1"}
-    return S3Source(session, options, lanes=4)
+    return S3Source(session, options, connections=4)
 
 
 def sas(server: LocalAzure, container: ContainerClient) -> str:
@@ -268,7 +268,7 @@ def destinations(clouds: Clouds) -> Iterator[tuple[AzureContainer, list[str]]]:
 
             from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
 
-            made = AzureContainer(service_client(BlobServiceClient(url), lanes=4), name)
+            made = AzureContainer(service_client(BlobServiceClient(url), connections=4), name)
         else:
             made = azure_container(server, name, account_url=url, credential=credential)
         yield made, [signature, unquote(signature)]
@@ -280,14 +280,16 @@ def leaks(text: str, secrets: set[str]) -> list[str]:
     return [form for form in forms if form in text]
 
 
-def copied_on_the_lane(clouds: Clouds, source: S3Source, destination: AzureContainer, key: str) -> list[TransferError]:
+def copied_by_the_small_object_client(
+    clouds: Clouds, source: S3Source, destination: AzureContainer, key: str
+) -> list[TransferError]:
     """Copy an object by the small objects' way, and by the ordinary one where that fails; return the errors."""
     data = some_bytes(1000)
     clouds.put(data, key)
     etag = clouds.s3_client.head_object(Bucket=clouds.bucket, Key=key)["ETag"].strip('"')
     listed = ListedObject(clouds.bucket, key, etag, len(data), EPOCH)
-    with workshop(source, destination, small_lane=small_lane(source, destination)) as shop:
-        outcomes = list(copy_many(shop, [task(key, clouds.bucket, listed=listed, condition=Condition(None))]))
+    with transfer_context(source, destination, small_object_client=small_object_client(source, destination)) as context:
+        outcomes = list(copy_many(context, [task(key, clouds.bucket, listed=listed, condition=Condition(None))]))
     return [outcome.error for outcome in outcomes if outcome.error]
 
 
@@ -314,13 +316,13 @@ def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: E
             clouds.put(data, key)
             clouds.s3.plan = lambda request, fault=s3_fault: fault if request.method == "GET" else None  # type: ignore[misc]
             clouds.azure.plan = lambda request, fault=azure_fault: fault if request.method == "PUT" else None  # type: ignore[misc]
-            with workshop(source, destination) as shop:
+            with transfer_context(source, destination) as context:
                 try:
-                    copy_object(shop, task(key, clouds.bucket))
+                    copy_object(context, task(key, clouds.bucket))
                 except TransferError as error:
                     errors.append(error)
                     logging.getLogger("a caller's own").exception("it failed")
-            errors += copied_on_the_lane(clouds, source, destination, f"{key} small")
+            errors += copied_by_the_small_object_client(clouds, source, destination, f"{key} small")
         destination.close()
     source.close()
     secrets |= clouds.s3.secrets | clouds.azure.secrets

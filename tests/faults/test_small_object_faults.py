@@ -11,19 +11,19 @@ import pytest
 from s3_to_azure.model.errors import (
     BlobLeased,
     ContainerNotFound,
+    CorruptedInTransit,
     CredentialsRefused,
-    DamagedOnTheWay,
     DestinationConflict,
     ForeignBlocks,
     IntegrityError,
     ObjectNotFound,
 )
 from s3_to_azure.model.objects import Condition
-from s3_to_azure.stores.curl import small_lane
+from s3_to_azure.stores.curl import small_object_client
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
-from tests.fakes.contexts import QUICK, some_bytes, task, workshop
+from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Lose, Request, Stall
 
@@ -52,11 +52,11 @@ def planned(clouds: Clouds, count: int = COUNT) -> list[CopyTask]:
 def copied(clouds: Clouds, tasks: Iterable[CopyTask], **settings: Any) -> dict[str, Outcome]:
     """Copy as the shipped entry points do; return the outcome of each, of which there is one."""
     tasks = list(tasks)
-    lane = small_lane(clouds.source, clouds.destination)
-    assert lane
-    with workshop(clouds.source, clouds.destination, small_lane=lane, **settings) as shop:
-        outcomes = list(copy_many(shop, tasks))
-        now = shop.progress.snapshot()
+    client = small_object_client(clouds.source, clouds.destination)
+    assert client
+    with transfer_context(clouds.source, clouds.destination, small_object_client=client, **settings) as context:
+        outcomes = list(copy_many(context, tasks))
+        now = context.progress.snapshot()
     found = {outcome.receipt.key: outcome for outcome in outcomes}
     assert len(outcomes) == len(found) == len(tasks)
     failed = sum(outcome.error is not None for outcome in outcomes)
@@ -168,7 +168,7 @@ def test_promise_3_damage_that_stays_is_never_committed(clouds: Clouds, leg: str
     tasks[0] = replace(tasks[0], condition=Condition.of(before))
     (clouds.s3 if leg == "get whole" else clouds.azure).always(leg, fault)
     found = copied(clouds, tasks)
-    expected = IntegrityError if leg == "get whole" else DamagedOnTheWay
+    expected = IntegrityError if leg == "get whole" else CorruptedInTransit
     assert {type(outcome.error) for outcome in found.values()} == {expected}
     assert clouds.blob("k00") == b"the previous good blob"
     assert [blob.name for blob in clouds.container.list_blobs()] == ["k00"]

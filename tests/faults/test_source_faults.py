@@ -18,7 +18,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
-from tests.fakes.contexts import QUICK, some_bytes, task, workshop
+from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.faults.conftest import Clouds
 from tests.faults.faulty_proxy import Answer, Cut, Fault, Flip, Forget, Lose, Request, Shorten, Stall
@@ -34,7 +34,7 @@ def test_promise_3_block_cut_midway_is_resumed_at_its_byte(
 ) -> None:
     """A GET that ends inside a block goes on where it ended."""
     clouds.s3.fail("get range", Cut(after_bytes, reset))
-    receipt = clouds.copy(lanes=1)
+    receipt = clouds.copy(connections=1)
     assert clouds.blob() == data
     assert (receipt.retries, receipt.verified_by) == (1, "crc64nvme")
     ranges = [request.headers["range"] for request in clouds.s3.seen if request.is_("get range")]
@@ -75,7 +75,7 @@ def test_promise_2_stalled_socket_is_given_up(
     """A connection that says nothing more is left after the read timeout, and its block resumed."""
     monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", 1.0)
     clouds.s3.fail("get range", Stall(after_bytes))
-    receipt = clouds.copy(lanes=2)
+    receipt = clouds.copy(connections=2)
     assert clouds.blob() == data
     assert receipt.retries == 1
 
@@ -147,7 +147,7 @@ def test_promise_2_refused_for_ever_keeps_what_is_staged(clouds: Clouds, data: b
         SLOW_DOWN if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
     )
     with pytest.raises(Throttled):
-        clouds.copy(lanes=1)
+        clouds.copy(connections=1)
     assert clouds.staged() == [MIB]
     clouds.s3.plan = lambda _: None
     receipt = clouds.copy()
@@ -172,9 +172,9 @@ def test_invariant_1_server_that_ignores_if_match(clouds: Clouds, size_bytes: in
         return Forget((header,))
 
     clouds.s3.plan = plan
-    with clouds.workshop(lanes=1) as shop:
+    with clouds.transfer_context(connections=1) as context:
         listed = next(iter(clouds.source.list(clouds.bucket, "k")))
-        receipt = copy_object(shop, task("k", clouds.bucket, listed=listed))
+        receipt = copy_object(context, task("k", clouds.bucket, listed=listed))
     assert clouds.blob() == some_bytes(size_bytes, seed=2)
     assert receipt.blocks_resumed == 0
 
@@ -203,8 +203,8 @@ def test_invariant_9_redirects_are_refused(clouds: Clouds, data: bytes, status: 
 
 def workshop_copy(clouds: Clouds, destination: MemoryDestination) -> None:
     """Copy into memory, so that nothing but the source's own requests can reach the other proxy."""
-    with workshop(clouds.source, destination) as shop:
-        copy_object(shop, task("k", clouds.bucket))
+    with transfer_context(clouds.source, destination) as context:
+        copy_object(context, task("k", clouds.bucket))
 
 
 @pytest.mark.parametrize("blocks_before", [1, 3])
@@ -222,7 +222,7 @@ def test_invariant_1_overwritten_midway(clouds: Clouds, data: bytes, blocks_befo
         return None
 
     clouds.s3.plan = plan
-    receipt = clouds.copy(lanes=1)
+    receipt = clouds.copy(connections=1)
     assert clouds.blob() == new
     assert (receipt.size_bytes, receipt.verified_by) == (len(new), "crc64nvme")
 
@@ -234,7 +234,7 @@ def test_invariant_5_deleted_midway(clouds: Clouds, data: bytes) -> None:
         clouds.s3_client.delete_object(Bucket=clouds.bucket, Key="k") and None if request.is_("get range") else None
     )
     with pytest.raises((ObjectNotFound, SourceChanged)):
-        clouds.copy(lanes=1)
+        clouds.copy(connections=1)
     assert clouds.blob() == b"before"
 
 
@@ -271,7 +271,7 @@ def test_promise_2_credentials_that_expire_for_good(clouds: Clouds, data: bytes)
         EXPIRED if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
     )
     with pytest.raises(Exception, match="refused the credentials") as caught:
-        clouds.copy(lanes=1)
+        clouds.copy(connections=1)
     assert not isinstance(caught.value, TransientError)
     assert clouds.s3.count("get range") <= 4
     assert clouds.staged() == [MIB]
@@ -280,6 +280,6 @@ def test_promise_2_credentials_that_expire_for_good(clouds: Clouds, data: bytes)
 def test_server_not_there(clouds: Clouds) -> None:
     """Nobody listens: transient, after the budget of tries."""
     source = s3_source(clouds.s3_server, endpoint_url="http://127.0.0.1:1")
-    with workshop(source, clouds.destination) as shop, pytest.raises(ConnectionFailed):
-        copy_object(shop, task("k", clouds.bucket))
+    with transfer_context(source, clouds.destination) as context, pytest.raises(ConnectionFailed):
+        copy_object(context, task("k", clouds.bucket))
     source.close()

@@ -15,7 +15,7 @@ from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import some_bytes, task
-from tests.faults.conftest import LANES, Clouds, CommandLine
+from tests.faults.conftest import CONNECTIONS, Clouds, CommandLine
 from tests.faults.faulty_proxy import CutRequest, Fault, FaultyProxy, Request, Slow, Stall
 
 
@@ -40,7 +40,7 @@ def test_promise_2_sigkill_in_a_loop(
 ) -> None:
     """Killed at random moments until it is done: the blob is right, and no more is sent again than was in flight."""
     chance = random.Random(kills)
-    blocks = kills * (3 + LANES) + 10
+    blocks = kills * (3 + CONNECTIONS) + 10
     data = some_bytes(blocks * MIB)
     clouds.put(data)
     clouds.azure.always("put block", Slow(0.05))
@@ -61,8 +61,8 @@ def test_promise_2_sigkill_in_a_loop(
     record_property("kills_survived", kills)
     record_property("blocks", blocks)
     record_property("blocks_sent_again", sent_again)
-    record_property("most_in_flight_at_the_kills", kills * LANES)
-    assert sent_again <= kills * LANES
+    record_property("most_in_flight_at_the_kills", kills * CONNECTIONS)
+    assert sent_again <= kills * CONNECTIONS
     assert receipt["blocks_resumed"] + receipt["bytes_sent"] // MIB == blocks
 
 
@@ -170,8 +170,8 @@ def test_stop_of_one_object_while_a_server_stalls(clouds: Clouds, side: str, kin
 
     watcher = threading.Thread(target=stop_once_stalled)
     watcher.start()
-    with clouds.workshop(cancelled=stop) as shop, pytest.raises(Cancelled):
-        copy_object(shop, task("k", clouds.bucket))
+    with clouds.transfer_context(cancelled=stop) as context, pytest.raises(Cancelled):
+        copy_object(context, task("k", clouds.bucket))
     assert not proxy.released.is_set()
     watcher.join()
     # A commit that Azure had in hand may have happened; then it is the whole object.

@@ -7,11 +7,11 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.model.errors import ObjectArchived, WrongUse
+from s3_to_azure.model.errors import ObjectArchived, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings, Fidelity
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.pool import Tally, copy_many
 from tests.fakes.memory_destination import MemoryDestination
@@ -39,11 +39,11 @@ def run(archive: SlowArchive) -> Callable[..., tuple[dict[str, Receipt], Tally]]
     destination = MemoryDestination("c")
 
     def once(**choices: Any) -> tuple[dict[str, Receipt], Tally]:
-        settings = CopySettings(block_bytes=MIB, lanes=1, fidelity=Fidelity(**choices))
+        settings = CopySettings(block_bytes=MIB, connections=1, fidelity=Fidelity(**choices))
         tally = Tally()
-        with Workshop(archive, destination, settings) as shop:
+        with TransferContext(archive, destination, settings) as context:
             tasks = [CopyTask("b", item.key, item.key, listed=item) for item in archive.list("b", "")]
-            outcomes = list(copy_many(shop, tasks))
+            outcomes = list(copy_many(context, tasks))
         for outcome in outcomes:
             tally.add(outcome)
         return {outcome.receipt.key: outcome.receipt for outcome in outcomes}, tally
@@ -94,9 +94,9 @@ def test_fail_is_the_default(archive: SlowArchive, run: Callable[..., Any]) -> N
 def test_no_such_choice() -> None:
     """A misspelt choice is wrong use, before anything is sent."""
     for wrong in ({"archived": "thaw"}, {"restore_days": 0}, {"restore_tier": "Now"}, {"tiers": {"GLACIER": "Frozen"}}):
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             Fidelity.of(wrong)
-    with pytest.raises(WrongUse, match="archivd"):
+    with pytest.raises(UsageError, match="archivd"):
         Fidelity.of({"archivd": "skip"})
 
 
@@ -111,8 +111,10 @@ class TestOnARealServer:
         source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
 
         def run(**choices: Any) -> Receipt:
-            with Workshop(source, destination, CopySettings(lanes=1, fidelity=Fidelity(**choices))) as shop:
-                return copy_object(shop, CopyTask(bucket, "k", "k"))
+            with TransferContext(
+                source, destination, CopySettings(connections=1, fidelity=Fidelity(**choices))
+            ) as context:
+                return copy_object(context, CopyTask(bucket, "k", "k"))
 
         yield run
         source.close()

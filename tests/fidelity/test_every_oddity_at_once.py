@@ -23,11 +23,11 @@ from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.plan import read_plan_index
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 from tests.fakes.state_memory import MemoryState
 from tests.real_stores import azure_container, s3_source
 
-LANES = 8
+CONNECTIONS = 8
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def a_run(source: ObjectSource, destination: AzureContainer, bucket: str) -> dic
     plan = make_plan(files, pointer, destination, settings)
     quick = RetryBudget(attempts=2, first_wait_s=0.01, longest_wait_s=0.01)
     copying = CopySettings(
-        refused_names="map", fidelity=Fidelity.of(CHOICES), lanes=4, objects_at_once=LANES, retry=quick
+        refused_names="map", fidelity=Fidelity.of(CHOICES), connections=4, objects_at_once=CONNECTIONS, retry=quick
     )
     for batch in plan.batches:
-        with Workshop(source, destination, copying) as shop:
+        with TransferContext(source, destination, copying) as context:
             try:
-                copy_batch(shop, files, batch, bucket=bucket, s3_prefix="", blob_prefix="", try_number=1)
+                copy_batch(context, files, batch, bucket=bucket, s3_prefix="", blob_prefix="", try_number=1)
             except SomeObjectsFailed:
                 pass
     receipts = {listed.key: account.receipt for listed, account in reconcile(files, pointer, read_plan_index(files))}
@@ -73,7 +73,7 @@ def check_first(expected: dict[str, Oddity], receipts: dict[str, Receipt]) -> No
         shown = (oddity.kind, receipt.status, receipt.reason.partition(":")[0])
         assert shown == (oddity.kind, oddity.status, oddity.reason), receipt
         if oddity.status == "copied":
-            assert (oddity.kind, receipt.verified_by, receipt.blob) == (oddity.kind, oddity.rung, oddity.blob_name)
+            assert (oddity.kind, receipt.verified_by, receipt.blob) == (oddity.kind, oddity.level, oddity.blob_name)
 
 
 def check_blob(container: ContainerClient, oddity: Oddity) -> None:
@@ -100,14 +100,14 @@ def accounted(
     source, destination = stores
     expected = {oddity.key: oddity for oddity in oddities(objects)}
     assert len(expected) == objects
-    with ThreadPoolExecutor(LANES) as crew:
-        list(crew.map(lambda oddity: oddity.upload(s3_client, bucket), expected.values()))
+    with ThreadPoolExecutor(CONNECTIONS) as workers:
+        list(workers.map(lambda oddity: oddity.upload(s3_client, bucket), expected.values()))
     prepare_container(container, objects)
     receipts = a_run(source, destination, bucket)
     check_first(expected, receipts)
     copied = [oddity for oddity in expected.values() if oddity.status == "copied"]
-    with ThreadPoolExecutor(LANES) as crew:
-        list(crew.map(lambda oddity: check_blob(container, oddity), copied))
+    with ThreadPoolExecutor(CONNECTIONS) as workers:
+        list(workers.map(lambda oddity: check_blob(container, oddity), copied))
     # The local server has restored by now what was asked for; nothing else moves in the second run.
     again = a_run(source, destination, bucket)
     for key, oddity in expected.items():

@@ -16,7 +16,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = some_bytes(11 * MIB + 5)
 KEY = "a/b.bin"
 FOREIGN = "A" * 52
-SETTINGS: dict[str, Any] = {"block_bytes": MIB, "lanes": 1}
+SETTINGS: dict[str, Any] = {"block_bytes": MIB, "connections": 1}
 # The one block that an MD5 of the whole object needs does not fit into this memory: nothing of S3's can be compared.
 NO_PROOF = {"memory_budget_bytes": 8 * MIB}
 
@@ -34,7 +34,7 @@ import json, os, sys, threading
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.object import copy_object
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from tests.real_stores import azure_container, s3_source
 
 told = json.loads(sys.argv[1])
@@ -70,7 +70,7 @@ class Stuck:
 
 source = s3_source(LocalS3(**told["s3"]))
 destination = Stuck(azure_container(LocalAzure(**told["azure"]), told["container"]))
-with Workshop(source, destination, CopySettings(**told["settings"])) as shop:
+with TransferContext(source, destination, CopySettings(**told["settings"])) as shop:
     copy_object(shop, CopyTask(told["bucket"], told["key"], told["key"]))
 """
 
@@ -117,8 +117,12 @@ def resumed(
 
     def run(settings: dict[str, Any]) -> tuple[Receipt, int]:
         source, destination = s3_source(s3_server), azure_container(azure_server, str(container.container_name))
-        with closing(source), closing(destination), Workshop(source, destination, CopySettings(**settings)) as shop:
-            return copy_object(shop, CopyTask(bucket, KEY, KEY)), shop.progress.snapshot().bytes_resumed
+        with (
+            closing(source),
+            closing(destination),
+            TransferContext(source, destination, CopySettings(**settings)) as context,
+        ):
+            return copy_object(context, CopyTask(bucket, KEY, KEY)), context.progress.snapshot().bytes_resumed
 
     return run
 
@@ -127,7 +131,7 @@ def resumed(
 class Death:
     """An upload, how it is copied, and how many of its blocks are in Azure when the worker dies."""
 
-    rung: str
+    level: str
     blocks: int
     settings: dict[str, Any] = field(default_factory=dict)
     upload: str = ""
@@ -157,7 +161,7 @@ REREAD = NO_PROOF | {"integrity": "reread"}
         Death("crc64nvme+readback", FOUR, {"integrity": "readback"}, upload="crc64nvme"),
         Death("transport+readback", FOUR, NO_PROOF | {"integrity": "readback"}, upload="md5"),
     ],
-    ids=lambda death: f"{death.rung}, {death.blocks} staged",
+    ids=lambda death: f"{death.level}, {death.blocks} staged",
 )
 def test_killed_and_resumed(
     death: Death,
@@ -168,9 +172,9 @@ def test_killed_and_resumed(
     container: ContainerClient,
 ) -> None:
     """What Azure confirmed before the kill is not sent again, and the proof is the one that the object allows."""
-    upload_for(death.upload or death.rung, s3_client, bucket, KEY, DATA)
+    upload_for(death.upload or death.level, s3_client, bucket, KEY, DATA)
     client = container.get_blob_client(KEY)
-    if death.rung == "md5":
+    if death.level == "md5":
         # Otherwise the object would go in one request, of which a kill leaves nothing or all.
         client.stage_block(FOREIGN, b"left over")
     killed(settings=SETTINGS | death.settings, blocks=death.blocks)
@@ -179,11 +183,11 @@ def test_killed_and_resumed(
     staged = [block.size for block in client.get_block_list("uncommitted")[1] if block.id != FOREIGN]
     assert len(staged) == death.blocks
     receipt, bytes_resumed = resumed(SETTINGS | death.settings)
-    assert (receipt.status, receipt.verified_by) == ("copied", death.rung)
+    assert (receipt.status, receipt.verified_by) == ("copied", death.level)
     assert (receipt.blocks_resumed, bytes_resumed) == (death.blocks, sum(staged))
     assert receipt.bytes_sent == len(DATA) - sum(staged)
     assert bytes(container.download_blob(KEY).readall()) == DATA
-    assert client.get_blob_properties().metadata["s3_verified_by"] == death.rung.removesuffix("+readback")
+    assert client.get_blob_properties().metadata["s3_verified_by"] == death.level.removesuffix("+readback")
 
 
 @pytest.mark.slow

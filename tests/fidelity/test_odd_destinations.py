@@ -13,16 +13,16 @@ from s3_to_azure.model.errors import (
     BlobImmutable,
     BlobIsArchived,
     EncryptionRefused,
-    MadeThroughFiles,
     NameRefused,
     TagsRefused,
     TierRefused,
     TransferError,
+    WrittenThroughDataLakeApi,
     WrongBlobType,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, attempt
 from tests.fakes.memory_source import MemorySource
 from tests.fidelity.recorded_azure import XML, Answer, recorded_azure
@@ -54,10 +54,10 @@ def copied(
         server = LocalAzure("", url, AZURITE_ACCOUNT, AZURITE_KEY)
         destination = azure_container(server, "container")
         quick = RetryBudget(attempts=2, first_wait_s=0.01, longest_wait_s=0.01)
-        chosen = CopySettings(block_bytes=MIB, lanes=1, retry=quick, **settings)
-        with Workshop(source, destination, chosen) as shop:
-            shop.check("b")
-            outcome = attempt(shop, CopyTask("b", key, key, listed=source.listed("b", key)))
+        chosen = CopySettings(block_bytes=MIB, connections=1, retry=quick, **settings)
+        with TransferContext(source, destination, chosen) as context:
+            context.check("b")
+            outcome = attempt(context, CopyTask("b", key, key, listed=source.listed("b", key)))
         destination.close()
     return outcome, asked
 
@@ -73,7 +73,7 @@ EITHER_WAY = pytest.mark.parametrize("size_bytes", [5, 2 * MIB], ids=["one reque
         (409, "BlobImmutableDueToLegalHold", BlobImmutable),
         (409, "BlobArchived", BlobIsArchived),
         (409, "BlobBeingRehydrated", BlobIsArchived),
-        (409, "BlobOperationNotSupported", MadeThroughFiles),
+        (409, "BlobOperationNotSupported", WrittenThroughDataLakeApi),
         (409, "BlobUsesCustomerSpecifiedEncryption", EncryptionRefused),
         (403, "RequestForbiddenByContainerEncryptionPolicy", EncryptionRefused),
         (409, "ResourceTypeMismatch", WrongBlobType),

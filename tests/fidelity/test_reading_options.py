@@ -11,12 +11,12 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.model.errors import CustomerKeyWanted, WrongUse
+from s3_to_azure.model.errors import CustomerKeyWanted, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Overwrite
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.stores.s3.options import ReadOptions
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import CUSTOMER_KEY, customer_key_arguments, put_parts, some_bytes
 from tests.real_stores import azure_container, s3_source
@@ -90,7 +90,7 @@ def test_listing_agrees_to_pay(recorder: str, s3_server: LocalS3) -> None:
 def test_no_version_of_a_listing(s3_server: LocalS3) -> None:
     """A version belongs to one key."""
     source = s3_source(s3_server, reading=ReadOptions(version_id="v"))
-    with pytest.raises(WrongUse, match="one key"):
+    with pytest.raises(UsageError, match="one key"):
         next(source.list("bucket", "p/"))
     source.close()
 
@@ -115,13 +115,13 @@ def test_customer_key(
     destination = azure_container(azure_server, container.container_name)
     for reading in (None, ReadOptions.of({"SSECustomerKey": KEY_TEXT})):
         source = s3_source(s3_server, reading=reading)
-        with Workshop(source, destination, CopySettings(block_bytes=MIB, lanes=1)) as shop:
+        with TransferContext(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
             task = CopyTask(bucket, "k", "k")
             if reading is None:
                 with pytest.raises(CustomerKeyWanted, match="sse_customer_key"):
-                    copy_object(shop, task)
+                    copy_object(context, task)
             else:
-                receipt = copy_object(shop, task)
+                receipt = copy_object(context, task)
         source.close()
     destination.close()
     # S3's ETag is no MD5 under such a key, and SHA-256 cannot be folded.
@@ -143,8 +143,8 @@ def test_named_version(
     s3_client.put_object(Bucket=bucket, Key="k", Body=b"newer")
     source = s3_source(s3_server, reading=ReadOptions(version_id=wanted))
     destination = azure_container(azure_server, container.container_name)
-    with Workshop(source, destination, CopySettings(block_bytes=MIB, lanes=1)) as shop:
-        receipt = copy_object(shop, CopyTask(bucket, "k", "k"))
+    with TransferContext(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
+        receipt = copy_object(context, CopyTask(bucket, "k", "k"))
     source.close()
     destination.close()
     assert receipt.verified_by == "crc32c_composite"
@@ -166,18 +166,18 @@ def test_named_version_replaces_no_newer_copy(
     s3_client.put_object(Bucket=bucket, Key="k", Body=b"newer")
     destination = azure_container(azure_server, container.container_name)
     current, named = s3_source(s3_server), s3_source(s3_server, reading=ReadOptions(version_id=older))
-    with Workshop(current, destination, CopySettings(lanes=1)) as shop:
-        assert copy_object(shop, CopyTask(bucket, "k", "k")).status == "copied"
+    with TransferContext(current, destination, CopySettings(connections=1)) as context:
+        assert copy_object(context, CopyTask(bucket, "k", "k")).status == "copied"
     client = container.get_blob_client("k")
     metadata = dict(client.get_blob_properties().metadata)
     same_second = named.head(bucket, "k").last_modified.isoformat()
     client.set_blob_metadata(metadata | {"s3_last_modified": same_second})
-    with Workshop(named, destination, CopySettings(overwrite=overwrite, lanes=1)) as shop:
-        receipt = copy_object(shop, CopyTask(bucket, "k", "k"))
+    with TransferContext(named, destination, CopySettings(overwrite=overwrite, connections=1)) as context:
+        receipt = copy_object(context, CopyTask(bucket, "k", "k"))
         assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
         # A copy of neither version is replaced, as ever.
         client.set_blob_metadata(metadata | {"s3_last_modified": same_second, "s3_etag": "another"})
-        assert copy_object(shop, CopyTask(bucket, "k", "k")).status == "copied"
+        assert copy_object(context, CopyTask(bucket, "k", "k")).status == "copied"
         s3_client.delete_object(Bucket=bucket, Key="k")
         assert named.current_etag(bucket, "k") is None
     assert container.download_blob("k").readall() == b"older"
@@ -191,14 +191,14 @@ class TestOptions:
     def test_key_is_not_shown(self) -> None:
         """Neither by repr nor in an error."""
         assert "customer_key" not in repr(ReadOptions(customer_key=CUSTOMER_KEY))
-        with pytest.raises(WrongUse) as caught:
+        with pytest.raises(UsageError) as caught:
             ReadOptions.of({"SSECustomerKey": "not~base64"})
         assert "not~base64" not in str(caught.value)
 
     @pytest.mark.parametrize("arguments", [{"SSECustomerKey": b"short"}, {"ACL": "private"}])
     def test_refused(self, arguments: dict[str, Any]) -> None:
         """A key of another length, an argument of another request."""
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             ReadOptions.of(arguments)
 
     def test_as_airflow_names_them(self) -> None:

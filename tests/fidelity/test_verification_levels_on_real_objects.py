@@ -16,15 +16,15 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, RetryBudget
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.verify import verify_object
 from tests.fidelity.faulty_source import FlippingSource
 from tests.fidelity.uploads import put_parts, some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source
 
-RUNGS = ["crc64nvme", "crc32c", "crc32", "crc32c_composite", "crc32_composite", "md5", "md5_composite"]
-FOLDED = [rung for rung in RUNGS if rung != "md5"]
+VERIFICATION_LEVELS = ["crc64nvme", "crc32c", "crc32", "crc32c_composite", "crc32_composite", "md5", "md5_composite"]
+FOLDED = [level for level in VERIFICATION_LEVELS if level != "md5"]
 """Those whose objects are staged in several blocks; an MD5 of the whole object needs one."""
 DATA = some_bytes(11 * MIB + 5)
 FLIPPED = 6 * MIB + 1
@@ -48,10 +48,10 @@ def copied(
 
     def run(*, through: ObjectSource | None = None, stop: threading.Event | None = None, **settings: Any) -> Receipt:
         destination = azure_container(azure_server, container.container_name)
-        chosen = CopySettings(**{"block_bytes": MIB, "lanes": 1, "retry": QUICK, **settings})
+        chosen = CopySettings(**{"block_bytes": MIB, "connections": 1, "retry": QUICK, **settings})
         try:
-            with Workshop(through or source, destination, chosen, cancelled=stop) as shop:
-                return copy_object(shop, CopyTask(bucket, KEY, KEY))
+            with TransferContext(through or source, destination, chosen, cancelled=stop) as context:
+                return copy_object(context, CopyTask(bucket, KEY, KEY))
         finally:
             destination.close()
 
@@ -68,51 +68,51 @@ def is_there(container: ContainerClient) -> bool:
     return bool(container.get_blob_client(KEY).exists())
 
 
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("level", VERIFICATION_LEVELS)
 def test_strongest_rung_of_the_object(
-    rung: str, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
+    level: str, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
     """The copy is equal, and receipt and blob say by what it is proven."""
-    upload_for(rung, s3_client, bucket, KEY, DATA)
-    receipt = copied(integrity=rung)
-    assert (receipt.status, receipt.verified_by) == ("copied", rung)
-    assert receipt.checksum.startswith(rung.removesuffix("_composite") + ":")
+    upload_for(level, s3_client, bucket, KEY, DATA)
+    receipt = copied(integrity=level)
+    assert (receipt.status, receipt.verified_by) == ("copied", level)
+    assert receipt.checksum.startswith(level.removesuffix("_composite") + ":")
     assert blob_bytes(container) == DATA
     properties = container.get_blob_client(KEY).get_blob_properties()
-    assert properties.metadata["s3_verified_by"] == rung
+    assert properties.metadata["s3_verified_by"] == level
     assert properties.metadata["s3_checksum"] == receipt.checksum
 
 
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("level", VERIFICATION_LEVELS)
 def test_flipped_once_is_cured(
-    rung: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
+    level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
     """A byte damaged between S3 and the worker is noticed, and read again."""
-    upload_for(rung, s3_client, bucket, KEY, DATA)
+    upload_for(level, s3_client, bucket, KEY, DATA)
     receipt = copied(through=FlippingSource(source, at=FLIPPED, times=1))
-    assert (receipt.status, receipt.verified_by) == ("copied", rung)
+    assert (receipt.status, receipt.verified_by) == ("copied", level)
     assert blob_bytes(container) == DATA
 
 
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("level", VERIFICATION_LEVELS)
 def test_flipped_for_good_is_refused(
-    rung: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
+    level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
     """Bytes that are damaged each time are never committed."""
-    upload_for(rung, s3_client, bucket, KEY, DATA)
-    with pytest.raises(IntegrityError, match=rung):
+    upload_for(level, s3_client, bucket, KEY, DATA)
+    with pytest.raises(IntegrityError, match=level):
         copied(through=FlippingSource(source, at=FLIPPED, times=99))
     assert not is_there(container)
 
 
-@pytest.mark.parametrize("rung", FOLDED)
+@pytest.mark.parametrize("level", FOLDED)
 def test_flipped_before_a_resume(
-    rung: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
+    level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
     """A block that an earlier try staged damaged is found by the try that resumes, which sends only the rest."""
-    upload_for(rung, s3_client, bucket, KEY, DATA)
+    upload_for(level, s3_client, bucket, KEY, DATA)
     stop = threading.Event()
-    stage = 2 if rung == "md5_composite" else 8
+    stage = 2 if level == "md5_composite" else 8
 
     def staged() -> int:
         try:
@@ -129,7 +129,7 @@ def test_flipped_before_a_resume(
         copied(through=stopping, stop=stop)
     assert not is_there(container)
     receipt = copied()
-    assert receipt.verified_by == rung
+    assert receipt.verified_by == level
     assert receipt.blocks_resumed == stage
     assert receipt.bytes_sent < len(DATA)
     assert blob_bytes(container) == DATA
@@ -259,9 +259,9 @@ class TestReadback:
         assert copied(integrity="readback", block_bytes=block_bytes).verified_by == "crc32c+readback"
 
 
-@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("level", VERIFICATION_LEVELS)
 def test_verify_reaches_the_same_rung(
-    rung: str,
+    level: str,
     copied: Callable[..., Receipt],
     source: ObjectSource,
     azure_server: LocalAzure,
@@ -270,16 +270,16 @@ def test_verify_reaches_the_same_rung(
     container: ContainerClient,
 ) -> None:
     """Reading the blob back proves it by the same checksum, and a blob of other bytes is different."""
-    upload_for(rung, s3_client, bucket, KEY, DATA)
+    upload_for(level, s3_client, bucket, KEY, DATA)
     copied()
     destination = azure_container(azure_server, container.container_name)
-    with Workshop(source, destination, CopySettings(lanes=1, retry=QUICK)) as shop:
-        equal = verify_object(shop, CopyTask(bucket, KEY, KEY))
+    with TransferContext(source, destination, CopySettings(connections=1, retry=QUICK)) as context:
+        equal = verify_object(context, CopyTask(bucket, KEY, KEY))
         container.upload_blob(KEY, DATA[:-1] + bytes([DATA[-1] ^ 1]), overwrite=True)
-        different = verify_object(shop, CopyTask(bucket, KEY, KEY))
+        different = verify_object(context, CopyTask(bucket, KEY, KEY))
     destination.close()
-    assert (equal.status, equal.verified_by) == ("equal", rung)
-    assert (different.status, different.verified_by) == ("different", rung)
+    assert (equal.status, equal.verified_by) == ("equal", level)
+    assert (different.status, different.verified_by) == ("different", level)
 
 
 def test_readings_never_alike(

@@ -50,18 +50,18 @@ def put_parts(client: Any, bucket: str, key: str, data: bytes, sizes: Sequence[i
     client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
 
 
-def upload_for(rung: str, client: Any, bucket: str, key: str, data: bytes) -> None:
+def upload_for(level: str, client: Any, bucket: str, key: str, data: bytes) -> None:
     """Upload so that the rung is the strongest that S3's answer allows.
 
     SHA-256 stands for an upload of before the end of 2024: S3 then keeps no CRC, and the ETag is all there is.
     """
     halves = [len(data) // 2 + 3]
     composite = {"ChecksumType": "COMPOSITE"}
-    match rung:
+    match level:
         case "crc64nvme" | "crc32c" | "crc32":
-            put(client, bucket, key, data, ChecksumAlgorithm=rung.upper())
+            put(client, bucket, key, data, ChecksumAlgorithm=level.upper())
         case "crc32c_composite" | "crc32_composite":
-            name = rung.removesuffix("_composite").upper()
+            name = level.removesuffix("_composite").upper()
             put_parts(client, bucket, key, data, halves, ChecksumAlgorithm=name, **composite)
         case "md5":
             put(client, bucket, key, data, ChecksumAlgorithm="SHA256")
@@ -69,4 +69,4 @@ def upload_for(rung: str, client: Any, bucket: str, key: str, data: bytes) -> No
             parts = [5 * MIB] * ((len(data) - 1) // (5 * MIB))
             put_parts(client, bucket, key, data, parts, ChecksumAlgorithm="SHA256", **composite)
         case _:
-            raise AssertionError(rung)
+            raise AssertionError(level)

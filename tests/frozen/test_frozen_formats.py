@@ -12,7 +12,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import RECEIPT_FIELDS, ListedBlock, ObjectVersion
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint, parse, second_digest
 from s3_to_azure.transfer.object import copy_object
-from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 
@@ -74,8 +74,8 @@ def test_metadata_of_a_blob() -> None:
     version = source.put(
         BUCKET, "k", some_bytes(3 * MIB), etag="0123abcd", last_modified=datetime(2026, 1, 1, tzinfo=UTC)
     )
-    with workshop(source, destination) as shop:
-        copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        copy_object(context, task())
     assert version.etag == "0123abcd"
     assert destination.blobs["k"].metadata == {
         "s3_etag": "0123abcd",

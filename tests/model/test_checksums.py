@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_to_azure.model import checksums
-from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, LADDER, Algorithm
+from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, FOLDABLE, Algorithm
 from s3_to_azure.model.errors import IntegrityUnavailable
 from s3_to_azure.model.objects import SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, carries, fold, second_digest
@@ -26,7 +26,7 @@ def block(data: bytes, start: int, algorithm: Algorithm) -> StagedBlock:
     return StagedBlock(start, start + len(data), CRC64NVME.digest(view), digest, b"f" * 8)
 
 
-@pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)
+@pytest.mark.parametrize("algorithm", FOLDABLE, ids=lambda a: a.name)
 def test_check_value(algorithm: Algorithm) -> None:
     """Each algorithm gives the catalogue's check value of "123456789", and 0 for nothing."""
     assert algorithm.digest(CHECK) == CHECK_VALUES[algorithm]
@@ -42,7 +42,7 @@ def test_byte_orders() -> None:
     assert checksums.to_s3(SourceChecksum("crc32", 0xCBF43926)) == "y/Q5Jg=="
 
 
-@pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)
+@pytest.mark.parametrize("algorithm", FOLDABLE, ids=lambda a: a.name)
 @given(data=st.binary(max_size=400), cuts=st.lists(st.integers(1, 399), max_size=6))
 def test_fold_is_the_direct_checksum(algorithm: Algorithm, data: bytes, cuts: list[int]) -> None:
     """Folding the blocks' digests gives the whole object's, however it is cut."""
@@ -101,7 +101,7 @@ class TestSecondDigest:
         assert second_digest(None, CHECK) == NO_SECOND
 
 
-@pytest.mark.parametrize("algorithm", LADDER, ids=lambda a: a.name)
+@pytest.mark.parametrize("algorithm", FOLDABLE, ids=lambda a: a.name)
 @given(data=st.data())
 def test_s3_text_round_trip(algorithm: Algorithm, data: st.DataObject) -> None:
     """What S3 writes is read, and written back, unchanged."""
@@ -133,15 +133,15 @@ def test_strongest_wins() -> None:
     assert checksums.strongest({}) is None
 
 
-RUNG_ORDER = ["crc64nvme", "crc32c", "crc32", "transport"]
+LEVEL_ORDER = ["crc64nvme", "crc32c", "crc32", "transport"]
 
 
-@pytest.mark.parametrize("minimum", RUNG_ORDER)
-@pytest.mark.parametrize("offered", RUNG_ORDER)
+@pytest.mark.parametrize("minimum", LEVEL_ORDER)
+@pytest.mark.parametrize("offered", LEVEL_ORDER)
 def test_integrity_minimum(minimum: str, offered: str) -> None:
     """A rung is enough when it is the minimum or stronger."""
     checksum = None if offered == "transport" else SourceChecksum(offered, 1)
-    if RUNG_ORDER.index(offered) <= RUNG_ORDER.index(minimum):
+    if LEVEL_ORDER.index(offered) <= LEVEL_ORDER.index(minimum):
         checksums.require(minimum, checksum, key="k")
     else:
         with pytest.raises(IntegrityUnavailable, match=offered):

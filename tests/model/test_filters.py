@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.planning.settings import read_filters
@@ -68,7 +68,7 @@ def test_no_rule_passes_all() -> None:
 )
 def test_what_is_no_rule_is_refused(rule: dict[str, Any]) -> None:
     """A text instead of a list, a negative size or a moment without a zone is a mistake, not a rule."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         Filters(**rule)
 
 
@@ -97,5 +97,5 @@ def test_as_people_write_them() -> None:
 )
 def test_what_people_write_wrongly(texts: dict[str, Any], says: str) -> None:
     """The sentence names the filter."""
-    with pytest.raises(WrongUse, match=says):
+    with pytest.raises(UsageError, match=says):
         read_filters(texts)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.cli.main import main
-from s3_to_azure.model.errors import NameRefused, WrongUse
+from s3_to_azure.model.errors import NameRefused, UsageError
 from s3_to_azure.model.names import (
     blob_name,
     check_blob,
@@ -130,7 +130,7 @@ def test_blob_name(key: str, s3_prefix: str, blob_prefix: str, expected: str) ->
 
 def test_key_outside_its_prefix() -> None:
     """A key that is not below the prefix is no key of this copy."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         blob_name("a/b", s3_prefix="b/")
 
 
@@ -145,7 +145,7 @@ def test_buckets(name: str) -> None:
 )
 def test_no_buckets(name: str) -> None:
     """Paths, URLs and ARNs are refused with nothing sent."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         check_bucket(name)
 
 
@@ -160,7 +160,7 @@ def test_containers(name: str) -> None:
 )
 def test_no_containers(name: str) -> None:
     """Everything else is refused with nothing sent."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         check_container(name)
 
 

@@ -4,15 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from s3_to_azure.model.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Totals
 
 
 def test_no_addition_is_lost() -> None:
     """Many threads add at once; the totals are exact."""
     progress = Progress(objects_total=4, bytes_total=100)
-    with ThreadPoolExecutor(8) as crew:
-        list(crew.map(lambda _: progress.add(bytes_sent=3, retries=1), range(2_000)))
-    assert progress.snapshot() == Snapshot(objects_total=4, bytes_total=100, bytes_sent=6_000, retries=2_000)
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(lambda _: progress.add(bytes_sent=3, retries=1), range(2_000)))
+    assert progress.snapshot() == Totals(objects_total=4, bytes_total=100, bytes_sent=6_000, retries=2_000)
 
 
 def test_snapshot_stays_as_it_was() -> None:

@@ -18,7 +18,7 @@ from s3_to_azure.model.errors import (
     Throttled,
     TransientError,
 )
-from s3_to_azure.model.retry import Retrier, patiently
+from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.http.pages import Pages
 from tests.runs.nights import QUICK
@@ -216,14 +216,14 @@ def test_failed_pages_are_asked_for_again(count: int, page: int, failures: dict[
     """Whatever pages fail, up to the budget: each item comes once and in order."""
     items = list(range(count))
     service = Service(items, page, {start: [FAILED] * number for start, number in failures.items()})
-    assert list(patiently(Pages(service.ask, most=most), retrier(), "list")) == items[:most]
+    assert list(with_retries(Pages(service.ask, most=most), retrier(), "list")) == items[:most]
 
 
 def test_the_budget_ends() -> None:
     """A page that keeps failing fails the listing; the first failure and the budget's tries are counted."""
     service = Service([1, 2], 1, {1: [FAILED] * 50})
     with pytest.raises(ServerFailed):
-        list(patiently(Pages(service.ask), retrier(), "list"))
+        list(with_retries(Pages(service.ask), retrier(), "list"))
     assert service.asked == [None, "1", "1", "1", "1"]
 
 
@@ -231,7 +231,7 @@ def test_a_permanent_error_is_raised_at_once() -> None:
     """No retry helps a denied listing."""
     service = Service([1], 1, {0: [DENIED]})
     with pytest.raises(AccessDenied):
-        list(patiently(Pages(service.ask), retrier(), "list"))
+        list(with_retries(Pages(service.ask), retrier(), "list"))
     assert len(service.asked) == 1
 
 
@@ -241,7 +241,7 @@ def test_a_stop_ends_the_waiting() -> None:
     stopped.set()
     service = Service([1], 1, {0: [FAILED]})
     with pytest.raises(Cancelled):
-        list(patiently(Pages(service.ask), Retrier(QUICK, stopped), "list"))
+        list(with_retries(Pages(service.ask), Retrier(QUICK, stopped), "list"))
 
 
 def test_a_generator_is_never_taken_for_complete() -> None:
@@ -252,7 +252,7 @@ def test_a_generator_is_never_taken_for_complete() -> None:
         raise FAILED
 
     with pytest.raises(ServerFailed):
-        list(patiently(listing(), retrier(), "list"))
+        list(with_retries(listing(), retrier(), "list"))
 
 
 def test_pages_are_asked_for_one_by_one() -> None:

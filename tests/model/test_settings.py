@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
 from s3_to_azure.model.settings import CopySettings, RetryBudget, parse_size
 
@@ -42,16 +42,16 @@ def test_sizes(text: str | int, size_bytes: int) -> None:
 )
 def test_no_sizes(text: str) -> None:
     """Everything else is wrong use that names the setting."""
-    with pytest.raises(WrongUse, match="memory_budget"):
+    with pytest.raises(UsageError, match="memory_budget"):
         parse_size(text, name="memory_budget")
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_size_or_wrong_use(text: str) -> None:
+def test_any_text_is_a_size_or_usage_error(text: str) -> None:
     """Whatever is typed, no other error comes out."""
     try:
         assert parse_size(text, name="x") >= 0
-    except WrongUse:
+    except UsageError:
         pass
 
 
@@ -73,13 +73,13 @@ def test_sizes_grow_with_their_number(number: int, unit: str) -> None:
         {"memory_budget_bytes": -1},
         {"objects_at_once": 0},
         {"objects_at_once": 1_001},
-        {"lanes": 0},
+        {"connections": 0},
         {"refused_names": "ignore"},
     ],
 )
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     """Each wrong value is refused where it is given, before anything is connected."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         CopySettings(**wrong)
 
 

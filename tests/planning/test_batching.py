@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BadState, WrongUse
+from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.limits import GIB, MIB, TIB
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.planning.batching import OBJECT_WEIGHT, SharedCut, Sharing, ranges, weight_of, write_batches
@@ -175,7 +175,7 @@ def test_ranges_lie_on_block_borders_and_cover_the_object(size: int, block_bytes
 @pytest.mark.parametrize("settings", [{"max_tasks": 0}, {"max_tasks": 1_001}, {"split_bytes": MIB - 1}])
 def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
     """No tasks, more than Airflow maps, or parts below a block are mistakes."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         Sharing(1, **({"max_tasks": 1} | settings))
 
 
@@ -220,21 +220,21 @@ def test_a_descriptor_survives_xcom() -> None:
         {"bucket": "another"},
     ],
 )
-def test_a_descriptor_that_cannot_be_is_bad_state(change: dict[str, object]) -> None:
+def test_a_descriptor_that_cannot_be_is_corrupt_state(change: dict[str, object]) -> None:
     """A value of the wrong type or range, or one too many, is refused; no template passes."""
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         BatchDescriptor.from_dict(GOOD | change)
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_descriptor_without_a_value_is_bad_state(name: str) -> None:
+def test_a_descriptor_without_a_value_is_corrupt_state(name: str) -> None:
     """Every value is needed."""
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         BatchDescriptor.from_dict({key: value for key, value in GOOD.items() if key != name})
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3])
-def test_what_is_no_descriptor_is_bad_state(values: Any) -> None:
+def test_what_is_no_descriptor_is_corrupt_state(values: Any) -> None:
     """XCom may hold anything."""
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         BatchDescriptor.from_dict(values)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.model.errors import AccessDenied, CredentialsRefused, ObjectNotFound, SourceChanged, WrongUse
+from s3_to_azure.model.errors import AccessDenied, CredentialsRefused, ObjectNotFound, SourceChanged, UsageError
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.planning import key_list as key_lists
@@ -62,7 +62,7 @@ def test_json_lines() -> None:
 )
 def test_what_is_no_list(text: bytes, name: str, says: str) -> None:
     """A line that is no key, or that lies elsewhere, is named by its number before any key is used."""
-    with pytest.raises(WrongUse, match=says):
+    with pytest.raises(UsageError, match=says):
         next(keys_of([text], name=name, prefix="in/"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BadState, BudgetTooSmall, WrongUse
+from s3_to_azure.model.errors import BudgetTooSmall, CorruptState, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
@@ -176,7 +176,7 @@ def test_the_plan_tells_of_archived_objects(archived: Archived, says: str, stage
 def test_no_copy_is_planned_into_the_state(stage: Stage) -> None:
     """A blob prefix among the state is refused; a key that would complete the folder's name is left out."""
     for prefix in ("_s3_to_azure", "_s3_to_azure/", "_s3_to_azure/x"):
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             PlanSettings(s3_prefix="", blob_prefix=prefix)
     stage.object("_azure/dag/run/plan.json")
     plan = stage.plan(blob_prefix="_s3_to")
@@ -326,10 +326,10 @@ def test_the_plan_is_the_runs_when_it_is_whole(stage: Stage) -> None:
     "text",
     [b"", b"{}", b"[]", b"{" * 5_000, b"x" * 100_000, b'{"token": "0"}'],
 )
-def test_a_plan_index_that_cannot_be_is_bad_state(stage: Stage, text: bytes) -> None:
+def test_a_plan_index_that_cannot_be_is_corrupt_state(stage: Stage, text: bytes) -> None:
     """plan.json is checked like every state file."""
     stage.files.files["plan.json"] = text
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         read_plan_index(stage.files)
 
 
@@ -346,7 +346,7 @@ def test_a_preview_tells_cost_and_time(stage: Stage) -> None:
         "azure_write": 1,
     }
     assert stage.source.opened == []
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         preview(stage.plan(), rate_bytes_s=0)
 
 

@@ -14,7 +14,7 @@ from s3_to_azure.planning.planner import PlanSettings, make_plan
 from s3_to_azure.runs.batch import BatchSummary, copy_batch
 from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 QUICK = RetryBudget(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
 
@@ -43,25 +43,25 @@ class Night:
         """Plan the copies."""
         return make_plan(self.files, pointer, self.destination, self.settings)
 
-    def shop(self, cancelled: threading.Event | None = None) -> Workshop:
+    def context(self, cancelled: threading.Event | None = None) -> TransferContext:
         """Return a task's workshop; close it."""
         settings = CopySettings(
             overwrite=self.settings.overwrite,
             memory_budget_bytes=self.settings.memory_budget_bytes,
             block_bytes=self.settings.block_bytes,
             objects_at_once=self.objects_at_once,
-            lanes=4,
+            connections=4,
             retry=QUICK,
         )
-        return Workshop(self.source, self.destination, settings, cancelled=cancelled)
+        return TransferContext(self.source, self.destination, settings, cancelled=cancelled)
 
     def copy(
         self, plan: Plan, index: int, *, try_number: int = 1, cancelled: threading.Event | None = None, **options: Any
     ) -> BatchSummary:
         """Copy one batch as a mapped task does."""
-        with self.shop(cancelled) as shop:
+        with self.context(cancelled) as context:
             return copy_batch(
-                shop,
+                context,
                 self.files,
                 plan.batches[index],
                 bucket=self.bucket,

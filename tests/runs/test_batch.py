@@ -13,11 +13,11 @@ import pytest
 
 from s3_to_azure.model.errors import (
     AccessDenied,
-    BadState,
     Cancelled,
+    CorruptState,
+    RetryableObjectsFailed,
     ServerFailed,
     SomeObjectsFailed,
-    SomeObjectsFailedForNow,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion
@@ -154,7 +154,7 @@ def test_a_retry_touches_only_what_failed() -> None:
     night, source, destination = night_of(20)
     source.failing = frozenset({"in/0003"})
     plan = night.plan(night.make_manifest())
-    with pytest.raises(SomeObjectsFailedForNow):
+    with pytest.raises(RetryableObjectsFailed):
         night.copy(plan, 0)
     source.failing = frozenset()
     destination.requests.clear()
@@ -329,16 +329,16 @@ def test_a_tampered_batch_copies_nothing(rows: list[Any], changes: dict[str, Any
     plan = night.plan(night.make_manifest())
     descriptor = rewritten(night, plan.batches[0], rows, **changes)
     destination.requests.clear()
-    with night.shop() as shop, pytest.raises(BadState):
-        copy_batch(shop, night.files, descriptor, bucket="bucket", s3_prefix="in/", blob_prefix="out/", try_number=1)
+    with night.context() as context, pytest.raises(CorruptState):
+        copy_batch(context, night.files, descriptor, bucket="bucket", s3_prefix="in/", blob_prefix="out/", try_number=1)
     assert source.opened == []
     assert destination.requests == []
 
 
-def test_a_plan_that_is_gone_is_bad_state() -> None:
+def test_a_plan_that_is_gone_is_corrupt_state() -> None:
     """A task whose state was deleted says so."""
     night, *_ = night_of(1)
     plan = night.plan(night.make_manifest())
     night.files.delete(batches_name(plan.token))
-    with pytest.raises(BadState, match="it is not there"):
+    with pytest.raises(CorruptState, match="it is not there"):
         night.copy(plan, 0)

@@ -14,7 +14,7 @@ from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 from tests.runs.nights import QUICK
@@ -75,12 +75,14 @@ def run(
     """Copy all below in/ to out/; return the receipts and the error."""
     receipts: list[Receipt] = []
     files = LocalState(directory)
-    with Workshop(source, destination, CopySettings(lanes=2, objects_at_once=4, retry=QUICK, **settings)) as shop:
-        pointer = write_manifest(shop.source.list("bucket", "in/"), files, bucket="bucket", prefix="in/")
-        chosen = settings_for(shop, pointer, s3_prefix="in/", blob_prefix="out/")
-        copy_batches = partial(copy_here, shop, files, pointer.bucket, chosen)
-        error = copy_listed(shop, files, pointer, chosen, copy_batches=copy_batches, on_receipt=receipts.append)
-        snapshot = shop.progress.snapshot()
+    with TransferContext(
+        source, destination, CopySettings(connections=2, objects_at_once=4, retry=QUICK, **settings)
+    ) as context:
+        pointer = write_manifest(context.source.list("bucket", "in/"), files, bucket="bucket", prefix="in/")
+        chosen = settings_for(context, pointer, s3_prefix="in/", blob_prefix="out/")
+        copy_batches = partial(copy_here, context, files, pointer.bucket, chosen)
+        error = copy_listed(context, files, pointer, chosen, copy_batches=copy_batches, on_receipt=receipts.append)
+        snapshot = context.progress.snapshot()
         assert snapshot.objects_total == snapshot.objects_done + snapshot.objects_failed == pointer.objects
         report = make_report(files, pointer)
     assert report.listed.objects == len({receipt.key for receipt in receipts}) == len(receipts)

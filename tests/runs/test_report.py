@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BadState, PermanentError
+from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt, Status
 from s3_to_azure.planning.plan import Amount, Plan
@@ -333,7 +333,7 @@ def test_no_cell_is_a_formula(start: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest", "plan.json", "batches", "left_out", "receipts/00000"])
-def test_a_damaged_state_file_is_bad_state(name: str) -> None:
+def test_a_damaged_state_file_is_corrupt_state(name: str) -> None:
     """A report over damaged files fails as such; it never guesses."""
     run = Run(5, unchanged=2)
     (batch,) = run.plan.batches
@@ -341,16 +341,16 @@ def test_a_damaged_state_file_is_bad_state(name: str) -> None:
     assert not run.report().failed
     (found,) = [file for file in run.files.files if name in file]
     run.files.files[found] = run.files.files[found][:-9]
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         run.report()
 
 
-def test_a_row_too_many_in_the_plan_is_bad_state() -> None:
+def test_a_row_too_many_in_the_plan_is_corrupt_state() -> None:
     """An object that was not listed cannot be in the plan."""
     run = Run(5, unchanged=5)
     name = f"plan-{run.plan.token}/left_out.jsonl.gz"
     run.files.files[name] *= 2
-    with pytest.raises(BadState, match="not listed"):
+    with pytest.raises(CorruptState, match="not listed"):
         run.report()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_KEY_BYTES
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.state.lines import MAX_LINE_BYTES, LinesWriter, as_json, typed_lines
@@ -64,7 +64,7 @@ def test_earlier_spellings_are_read(moment: str, *, escaped: bool) -> None:
 )
 def test_a_refusal_tells_where_and_not_what(row: Mapping[str, object]) -> None:
     """The error names the file and the value that is wrong, never what stands there: it goes into logs."""
-    with pytest.raises(BadState, match="file") as caught:
+    with pytest.raises(CorruptState, match="file") as caught:
         read(row)
     assert "secret" not in str(caught.value)
 
@@ -82,5 +82,5 @@ def test_half_a_surrogate_pair() -> None:
     """It is told as JSON can tell it, and refused where it is read as a line."""
     text = as_json(ManifestLine("p/\udcff", "e", 3, NOON, "STANDARD"))
     assert json.loads(text)["key"] == "p/\udcff"
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         list(typed_lines(ManifestLine, [gzip.compress(text + b"\n")], path="file"))

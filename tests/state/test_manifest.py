@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest, write_manifest
@@ -117,14 +117,14 @@ def test_the_listing_is_not_held() -> None:
 @pytest.mark.parametrize("changes", [{"key": "q/a"}, {"bucket": "other"}])
 def test_a_listing_of_something_else_is_refused(changes: dict[str, Any]) -> None:
     """A key outside the prefix, or of another bucket, never enters a manifest."""
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         written([one_object(**changes)])
 
 
 @settings(max_examples=200)
 @given(data=st.data())
-def test_a_damaged_manifest_is_bad_state(data: st.DataObject) -> None:
-    """Bytes changed, cut or added anywhere end as BadState, whatever they make of gzip, JSON or values."""
+def test_a_damaged_manifest_is_corrupt_state(data: st.DataObject) -> None:
+    """Bytes changed, cut or added anywhere end as CorruptState, whatever they make of gzip, JSON or values."""
     files, pointer = written([one_object(key=f"p/{number}") for number in range(5)])
     whole = bytearray(files.files[pointer.name])
     at = data.draw(st.integers(0, len(whole) - 1))
@@ -136,7 +136,7 @@ def test_a_damaged_manifest_is_bad_state(data: st.DataObject) -> None:
     else:
         whole[at:at] = data.draw(st.binary(min_size=1, max_size=50))
     files.files[pointer.name] = bytes(whole)
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         list(read_manifest(files, pointer))
 
 
@@ -188,7 +188,7 @@ GOOD_LINE = {
         ),
     ],
 )
-def test_a_line_that_cannot_be_is_bad_state(line: bytes) -> None:
+def test_a_line_that_cannot_be_is_corrupt_state(line: bytes) -> None:
     """Each value is checked for type and range, even where digest and totals fit."""
     files = MemoryState()
     data = gzip.compress(line + b"\n")
@@ -204,18 +204,18 @@ def test_a_line_that_cannot_be_is_bad_state(line: bytes) -> None:
         sha256=sha256(data).hexdigest(),
     )
     files.files[pointer.name] = gzip.compress(json.dumps(GOOD_LINE).encode() + b"\n")
-    with pytest.raises(BadState, match="it is not the file"):
+    with pytest.raises(CorruptState, match="it is not the file"):
         list(read_manifest(files, pointer))
     files.files[pointer.name] = data
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         list(read_manifest(files, pointer))
 
 
-def test_a_gzip_bomb_is_bad_state() -> None:
+def test_a_gzip_bomb_is_corrupt_state() -> None:
     """A line of a gibibyte of zeros is refused after its first pieces."""
     files, pointer = written([one_object()])
     files.files[pointer.name] = gzip.compress(bytes(64 << 20))
-    with pytest.raises(BadState, match="too long"):
+    with pytest.raises(CorruptState, match="too long"):
         list(read_manifest(files, pointer))
 
 
@@ -232,8 +232,8 @@ def test_a_gzip_bomb_is_bad_state() -> None:
         {"more": 1},
     ],
 )
-def test_a_pointer_that_cannot_be_is_bad_state(change: dict[str, object]) -> None:
+def test_a_pointer_that_cannot_be_is_corrupt_state(change: dict[str, object]) -> None:
     """A pointer is checked like a file."""
     _, pointer = written([one_object()])
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         ManifestPointer.from_dict(pointer.as_dict() | change)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.model.errors import BadState, Cancelled, ServerFailed
+from s3_to_azure.model.errors import Cancelled, CorruptState, ServerFailed
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.state.receipts import CHUNK_RECEIPTS, ReceiptWriter, folder_of, read_receipts, settles, stronger
@@ -152,20 +152,20 @@ def test_a_confirmed_copy_is_never_taken_back() -> None:
         {"blob": "\udcff"},
     ],
 )
-def test_a_receipt_that_cannot_be_is_bad_state(change: dict[str, Any]) -> None:
+def test_a_receipt_that_cannot_be_is_corrupt_state(change: dict[str, Any]) -> None:
     """Receipts are read like every state file."""
     files = MemoryState()
     row = RECEIPT.as_dict() | change
     files.files[f"{folder_of(BATCH)}001-00001.jsonl.gz"] = gzip.compress(json.dumps(row).encode() + b"\n")
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         list(read_receipts(files, BATCH))
 
 
-def test_a_strange_file_among_receipts_is_bad_state() -> None:
+def test_a_strange_file_among_receipts_is_corrupt_state() -> None:
     """Nothing is guessed about a file that no try wrote."""
     files = MemoryState()
     files.files[f"{folder_of(BATCH)}notes.txt"] = b""
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         list(read_receipts(files, BATCH))
 
 

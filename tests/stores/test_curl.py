@@ -23,8 +23,8 @@ from s3_to_azure.model.errors import (
     ConditionNotMet,
     ConnectionFailed,
     ConnectionMissing,
+    CorruptedInTransit,
     CredentialsRefused,
-    DamagedOnTheWay,
     NameRefused,
     ServerFailed,
     SourceChanged,
@@ -36,7 +36,7 @@ from s3_to_azure.model.names import metadata_from_azure, metadata_to_azure
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import SmallLane, small_lane
+from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
@@ -58,19 +58,19 @@ HOSTILE = [
 ]
 
 
-def until(lane: SmallLane, count: int = 1) -> list[Fetched | Stored | HandedBack]:
+def until(client: CurlSmallObjectClient, count: int = 1) -> list[Fetched | Stored | HandedBack]:
     """Return the next ends; as many as there are to come."""
     events: list[Fetched | Stored | HandedBack] = []
     for _ in range(200):
         if len(events) >= count:
             return events
-        events += lane.finished(0.1)
+        events += client.finished(0.1)
     raise AssertionError(f"{len(events)} of {count} ended")
 
 
-def refused(lane: SmallLane) -> TransferError:
+def refused(client: CurlSmallObjectClient) -> TransferError:
     """Return why the next one is handed back."""
-    (event,) = until(lane)
+    (event,) = until(client)
     assert isinstance(event, HandedBack), event
     return event.error
 
@@ -88,7 +88,7 @@ class Between:
     azure: FaultyProxy
     source: S3Source
     destination: AzureContainer
-    lane: SmallLane
+    client: CurlSmallObjectClient
     s3_client: Any
     bucket: str
     container: ContainerClient
@@ -100,7 +100,7 @@ class Between:
 
     def store(self, blob: str, data: bytes, condition: Condition = NEW, contents: BlobContents = NOTHING) -> None:
         """Begin to write a blob."""
-        self.lane.store(blob, blob, data, crc64=crc64(data), contents=contents, condition=condition)
+        self.client.store(blob, blob, data, crc64=crc64(data), contents=contents, condition=condition)
 
 
 @pytest.fixture
@@ -111,11 +111,11 @@ def between(
     with FaultyProxy(s3_server.endpoint_url) as s3, FaultyProxy(azure_server.account_url) as azure:
         source = s3_source(s3_server, endpoint_url=s3.url)
         destination = azure_container(azure_server, str(container.container_name), account_url=azure.url)
-        made = small_lane(source, destination)
+        made = small_object_client(source, destination)
         assert made
-        lane = made()
-        yield Between(s3, azure, source, destination, lane, s3_client, bucket, container)
-        lane.close()
+        client = made()
+        yield Between(s3, azure, source, destination, client, s3_client, bucket, container)
+        client.close()
         source.close()
         destination.close()
 
@@ -132,10 +132,10 @@ def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> No
     user = {"empty": "", "plain": "a b", "percent": "100% %41", "under_score": "x" * 500, "dash-ed": "1"}
     objects = {key: bytes([n]) * (1 + 7_000 * n) for n, key in enumerate(HOSTILE)}
     for key, data in objects.items():
-        between.lane.fetch(key, between.put(key, data, Metadata=user, **said))
+        between.client.fetch(key, between.put(key, data, Metadata=user, **said))
     left = len(objects)
     while left:
-        for event in until(between.lane):
+        for event in until(between.client):
             assert not isinstance(event, HandedBack), event
             if isinstance(event, Stored):
                 left -= 1
@@ -169,30 +169,30 @@ def test_invariant_1_object_that_changed_is_handed_back(between: Between) -> Non
     """The GET is pinned; also where the server ignores that, the answer's own ETag is looked at."""
     listed = between.put("k", b"first")
     between.put("k", b"other")
-    between.lane.fetch("k", listed)
-    assert isinstance(refused(between.lane), SourceChanged)
+    between.client.fetch("k", listed)
+    assert isinstance(refused(between.client), SourceChanged)
     assert between.s3.seen[-1].headers["if-match"] == f'"{listed.etag}"'
     assert between.s3.answered[-1][1] == 412
     between.s3.always("get whole", Forget(("if-match",)))
-    between.lane.fetch("k", listed)
-    assert isinstance(refused(between.lane), SourceChanged)
+    between.client.fetch("k", listed)
+    assert isinstance(refused(between.client), SourceChanged)
 
 
 def test_invariant_4_put_blob_is_under_its_condition(between: Between) -> None:
     """No blob where there is to be none, this ETag where there is to be one; else nothing is replaced."""
     blob = between.container.get_blob_client("k")
     between.store("k", b"first")
-    assert until(between.lane) == [Stored("k")]
+    assert until(between.client) == [Stored("k")]
     etag = str(blob.get_blob_properties().etag).strip('"')
     for condition in (NEW, Condition("0x8D0000000000000")):
         between.store("k", b"second", condition)
-        assert isinstance(refused(between.lane), ConditionNotMet)
+        assert isinstance(refused(between.client), ConditionNotMet)
     assert blob.download_blob().readall() == b"first"
     between.store("k", b"third", Condition(etag))
-    assert until(between.lane) == [Stored("k")]
+    assert until(between.client) == [Stored("k")]
     assert blob.download_blob().readall() == b"third"
     between.store("not there", b"x", Condition(etag))
-    assert isinstance(refused(between.lane), ConditionNotMet)
+    assert isinstance(refused(between.client), ConditionNotMet)
 
 
 def test_flipped_byte_on_either_leg_is_noticed(between: Between) -> None:
@@ -200,14 +200,14 @@ def test_flipped_byte_on_either_leg_is_noticed(between: Between) -> None:
     data = b"0123456789" * 100
     listed = between.put("k", data)
     between.s3.always("get whole", Flip(500))
-    between.lane.fetch("k", listed)
-    (event,) = until(between.lane)
+    between.client.fetch("k", listed)
+    (event,) = until(between.client)
     assert isinstance(event, Fetched)
     assert event.version.checksum
     assert event.version.checksum.value == crc64(data) != crc64(event.body)
     between.azure.always("put blob", FlipRequest(500))
     between.store("k", data)
-    assert isinstance(refused(between.lane), DamagedOnTheWay)
+    assert isinstance(refused(between.client), CorruptedInTransit)
     assert not between.container.get_blob_client("k").exists()
 
 
@@ -216,10 +216,10 @@ def test_answer_cut_midway_is_handed_back(between: Between, reset: bool) -> None
     """Half a body is none, and the next request goes over a new connection."""
     listed = between.put("k", b"x" * 200_000)
     between.s3.fail("get whole", Cut(100_000, reset))
-    between.lane.fetch("k", listed)
-    assert isinstance(refused(between.lane), ConnectionFailed)
-    between.lane.fetch("k", listed)
-    (event,) = until(between.lane)
+    between.client.fetch("k", listed)
+    assert isinstance(refused(between.client), ConnectionFailed)
+    between.client.fetch("k", listed)
+    (event,) = until(between.client)
     assert isinstance(event, Fetched)
     assert len(event.body) == 200_000
 
@@ -238,9 +238,9 @@ def test_answer_cut_midway_is_handed_back(between: Between, reset: bool) -> None
 def test_what_is_no_header_is_never_sent(between: Between, contents: BlobContents) -> None:
     """Whoever can name an object's metadata adds no header to our requests."""
     between.store("k", b"x", contents=contents)
-    assert isinstance(refused(between.lane), UnexpectedAnswer)
-    between.lane.fetch("k", ListedObject(between.bucket, "k", 'e"\r\nx-evil: "', 1, EPOCH))
-    assert isinstance(refused(between.lane), UnexpectedAnswer)
+    assert isinstance(refused(between.client), UnexpectedAnswer)
+    between.client.fetch("k", ListedObject(between.bucket, "k", 'e"\r\nx-evil: "', 1, EPOCH))
+    assert isinstance(refused(between.client), UnexpectedAnswer)
     assert between.azure.seen == []
     assert between.s3.count("get whole") == 0
 
@@ -248,10 +248,10 @@ def test_what_is_no_header_is_never_sent(between: Between, contents: BlobContent
 @pytest.mark.parametrize("name", ["a/../b", "..", "./a"])
 def test_invariant_8_dot_segments_are_never_sent(between: Between, name: str) -> None:
     """Neither a key nor a blob's name, and no request goes out for them."""
-    between.lane.fetch("k", ListedObject(between.bucket, name, "e", 1, EPOCH))
-    assert isinstance(refused(between.lane), NameRefused)
+    between.client.fetch("k", ListedObject(between.bucket, name, "e", 1, EPOCH))
+    assert isinstance(refused(between.client), NameRefused)
     between.store(name, b"x")
-    assert isinstance(refused(between.lane), NameRefused)
+    assert isinstance(refused(between.client), NameRefused)
     assert between.azure.seen == []
     assert between.s3.count("get whole") == 0
 
@@ -262,7 +262,7 @@ def test_body_is_let_go_when_it_is_sent(between: Between) -> None:
     before = sys.getrefcount(data)
     between.store("k", data)
     assert sys.getrefcount(data) > before
-    assert until(between.lane) == [Stored("k")]
+    assert until(between.client) == [Stored("k")]
     assert sys.getrefcount(data) == before
 
 
@@ -275,8 +275,8 @@ def test_credentials_that_cannot_be_had_are_handed_back(between: Between) -> Non
 
     listed = between.put("k", b"x")
     between.source._credentials = Gone()
-    between.lane.fetch("k", listed)
-    assert isinstance(refused(between.lane), ConnectionMissing)
+    between.client.fetch("k", listed)
+    assert isinstance(refused(between.client), ConnectionMissing)
 
 
 # -- header signatures -------------------------------------------------------------------------------------------------
@@ -304,18 +304,18 @@ def test_server_that_checks_signatures_accepts_the_lanes(rclone_server: LocalS3,
             rclone_server, secret_key=secret, endpoint_url=endpoint, reading=ReadOptions(requester_pays=True)
         )
         source._regions[bucket] = rclone_server.region
-        lane = SmallLane(source, destination, verify=(True, True))
+        client = CurlSmallObjectClient(source, destination, verify=(True, True))
         for key in keys:
             etag = next(item for item in s3_source(rclone_server).list(bucket, key) if item.key == key).etag
-            lane.fetch(key, ListedObject(bucket, key, etag, len(key.encode()), EPOCH))
-        for event in until(lane, len(keys)):
+            client.fetch(key, ListedObject(bucket, key, etag, len(key.encode()), EPOCH))
+        for event in until(client, len(keys)):
             if secret:
                 assert isinstance(event, HandedBack)
                 assert isinstance(event.error, CredentialsRefused)
             else:
                 assert isinstance(event, Fetched), event
                 assert event.body == event.tag.encode()
-        lane.close()
+        client.close()
         source.close()
     destination.close()
 
@@ -375,18 +375,20 @@ SIZED = HEAD + b"Content-Length: 10\r\n"
 
 
 @contextlib.contextmanager
-def against(server: LocalAzure, answer: bytes, *, hang_up: bool = False) -> Iterator[tuple[Says, SmallLane]]:
+def against(
+    server: LocalAzure, answer: bytes, *, hang_up: bool = False
+) -> Iterator[tuple[Says, CurlSmallObjectClient]]:
     """Give a lane of which both ends are such a server."""
     says = Says(answer, hang_up=hang_up)
     nowhere = LocalS3(says.url, "access", "secret", "us-east-1")
     source = s3_source(nowhere)
     source._regions["bucket"] = "us-east-1"
     destination = azure_container(server, "container", account_url=f"{says.url}/account")
-    lane = SmallLane(source, destination, verify=(True, True))
+    client = CurlSmallObjectClient(source, destination, verify=(True, True))
     try:
-        yield says, lane
+        yield says, client
     finally:
-        lane.close()
+        client.close()
         source.close()
         destination.close()
         says.close()
@@ -432,14 +434,14 @@ ANSWERS: dict[str, tuple[bytes, type[TransferError] | None]] = {
 def test_only_the_answer_that_was_asked_for_is_taken(azure_server: LocalAzure, name: str) -> None:
     """Any other is handed back, after one request: nothing is followed, decoded or sent again."""
     answer, expected = ANSWERS[name]
-    with against(azure_server, answer, hang_up=True) as (says, lane):
-        lane.fetch("t", WANTED)
+    with against(azure_server, answer, hang_up=True) as (says, client):
+        client.fetch("t", WANTED)
         if expected is None:
-            (event,) = until(lane)
+            (event,) = until(client)
             assert isinstance(event, Fetched)
             assert (event.tag, event.body, event.version.etag, event.version.metadata) == ("t", BODY, "e", {})
         else:
-            error = refused(lane)
+            error = refused(client)
             assert type(error) is expected
             assert error.attributes.get("retry_after_s") == (7.0 if name == "503" else None)
         assert len(says.requests) == 1
@@ -451,9 +453,9 @@ def test_values_are_kept_byte_for_byte(azure_server: LocalAzure) -> None:
     value = "voilà".encode()
     assert value.endswith(b"\xa0")
     more = b"Content-Encoding: gzip\r\nx-amz-meta-a: \t" + value + b" \r\nX-Amz-Meta-B:\r\n"
-    with against(azure_server, b"HTTP/1.1 200 OK\r\n" + more + SIZED + b"\r\n" + BODY) as (_, lane):
-        lane.fetch("t", WANTED)
-        (event,) = until(lane)
+    with against(azure_server, b"HTTP/1.1 200 OK\r\n" + more + SIZED + b"\r\n" + BODY) as (_, client):
+        client.fetch("t", WANTED)
+        (event,) = until(client)
     assert isinstance(event, Fetched)
     assert event.version.metadata == {"a": value.decode("latin-1"), "b": ""}
     assert event.version.headers.content_encoding == "gzip"
@@ -476,12 +478,12 @@ def test_values_are_kept_byte_for_byte(azure_server: LocalAzure) -> None:
 )
 def test_only_201_means_stored(azure_server: LocalAzure, answer: bytes, expected: type[TransferError] | None) -> None:
     """Any other answer is handed back, after one request."""
-    with against(azure_server, answer, hang_up=True) as (says, lane):
-        lane.store("t", "b", BODY, crc64=crc64(BODY), contents=NOTHING, condition=NEW)
+    with against(azure_server, answer, hang_up=True) as (says, client):
+        client.store("t", "b", BODY, crc64=crc64(BODY), contents=NOTHING, condition=NEW)
         if expected is None:
-            assert until(lane) == [Stored("t")]
+            assert until(client) == [Stored("t")]
         else:
-            assert type(refused(lane)) is expected
+            assert type(refused(client)) is expected
     assert len(says.requests) == 1
     assert says.requests[0].startswith(b"PUT /account/container/b?")
     assert says.requests[0].endswith(b"\r\n\r\n" + BODY)
@@ -494,11 +496,11 @@ def test_only_headers_that_were_meant_are_sent(azure_server: LocalAzure) -> None
         head = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
         return {line.partition(":")[0].lower() for line in head}
 
-    with against(azure_server, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n") as (says, lane):
-        lane.fetch("t", WANTED)
-        until(lane)
-        lane.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=Condition("0x1"))
-        until(lane)
+    with against(azure_server, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n") as (says, client):
+        client.fetch("t", WANTED)
+        until(client)
+        client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=Condition("0x1"))
+        until(client)
     assert names(says.requests[0]) == {
         "host",
         "accept-encoding",
@@ -523,16 +525,16 @@ def test_only_headers_that_were_meant_are_sent(azure_server: LocalAzure) -> None
 def test_connections_are_reused(azure_server: LocalAzure) -> None:
     """A hundred requests, four at a time, take four connections; a server that hangs up costs new ones."""
     good = ANSWERS["as it should be"][0]
-    with against(azure_server, good) as (says, lane):
+    with against(azure_server, good) as (says, client):
         for _ in range(25):
             for tag in range(4):
-                lane.fetch(tag, WANTED)
-            assert all(isinstance(event, Fetched) for event in until(lane, 4))
+                client.fetch(tag, WANTED)
+            assert all(isinstance(event, Fetched) for event in until(client, 4))
         assert (len(says.requests), says.connected) == (100, 4)
-    with against(azure_server, good, hang_up=True) as (says, lane):
+    with against(azure_server, good, hang_up=True) as (says, client):
         for _ in range(5):
-            lane.fetch("t", WANTED)
-            assert isinstance(until(lane)[0], Fetched)
+            client.fetch("t", WANTED)
+            assert isinstance(until(client)[0], Fetched)
         assert len(says.requests) == 5
 
 
@@ -541,15 +543,15 @@ def test_closing_breaks_off_what_is_under_way(azure_server: LocalAzure, leg: str
     """The server sees every connection end, and the handles are free of their bodies."""
     data = uuid4().bytes * 1000
     before = sys.getrefcount(data)
-    with against(azure_server, b"") as (says, lane):
+    with against(azure_server, b"") as (says, client):
         for tag in range(3):
             if leg == "GET":
-                lane.fetch(tag, WANTED)
+                client.fetch(tag, WANTED)
             else:
-                lane.store(tag, "b", data, crc64=1, contents=NOTHING, condition=NEW)
+                client.store(tag, "b", data, crc64=1, contents=NOTHING, condition=NEW)
         while len(says.requests) < 3:
-            assert lane.finished(0.05) == []
-        lane.close()
+            assert client.finished(0.05) == []
+        client.close()
         for _ in range(3):
             assert says.ended.acquire(timeout=10)
     assert sys.getrefcount(data) == before
@@ -561,16 +563,16 @@ def test_server_that_is_not_there_tells_no_url(azure_server: LocalAzure) -> None
     destination = azure_container(nowhere, "container", credential=AzureSasCredential("sv=1&sig=verysecret"))
     source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
     source._regions["bucket"] = "us-east-1"
-    lane = SmallLane(source, destination, verify=(True, True))
-    lane.fetch("t", WANTED)
-    lane.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
-    for event in until(lane, 2):
+    client = CurlSmallObjectClient(source, destination, verify=(True, True))
+    client.fetch("t", WANTED)
+    client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
+    for event in until(client, 2):
         assert isinstance(event, HandedBack)
         assert isinstance(event.error, ConnectionFailed)
         said = f"{event.error}{event.error.attributes}{event.error.__cause__!r}"
         assert "libcurl's error 7" in said
         assert not re.search("http:|sig|verysecret|Signature", said)
-    lane.close()
+    client.close()
     source.close()
     destination.close()
 
@@ -578,9 +580,9 @@ def test_server_that_is_not_there_tells_no_url(azure_server: LocalAzure) -> None
 def test_server_that_says_nothing_is_left(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the read timeout, as everywhere."""
     monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", 1.0)
-    with against(azure_server, b"") as (_, lane):
-        lane.fetch("t", WANTED)
-        error = refused(lane)
+    with against(azure_server, b"") as (_, client):
+        client.fetch("t", WANTED)
+        error = refused(client)
     assert isinstance(error, ConnectionFailed)
     assert "libcurl's error 28" in str(error)
 
@@ -589,9 +591,9 @@ def test_environment_names_no_proxy_for_it(azure_server: LocalAzure, monkeypatch
     """Below the entry points no variable sends the bytes elsewhere."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with against(azure_server, ANSWERS["as it should be"][0]) as (_, lane):
-        lane.fetch("t", WANTED)
-        assert isinstance(until(lane)[0], Fetched)
+    with against(azure_server, ANSWERS["as it should be"][0]) as (_, client):
+        client.fetch("t", WANTED)
+        assert isinstance(until(client)[0], Fetched)
 
 
 def test_no_lane_where_a_proxy_is_in_between(azure_server: LocalAzure) -> None:
@@ -599,8 +601,8 @@ def test_no_lane_where_a_proxy_is_in_between(azure_server: LocalAzure) -> None:
     from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
 
     client = BlobServiceClient(azure_server.account_url, credential=AzureSasCredential("sig=x"))
-    behind = service_client(client, lanes=1, proxies={"http": "http://127.0.0.1:1"})
+    behind = service_client(client, connections=1, proxies={"http": "http://127.0.0.1:1"})
     source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
-    assert small_lane(source, AzureContainer(behind, "container")) is None
+    assert small_object_client(source, AzureContainer(behind, "container")) is None
     source.close()
     behind.close()

@@ -9,7 +9,7 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import ServerFailed
-from s3_to_azure.model.retry import Retrier, patiently
+from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.stores.azure.state import AzureState
 from tests.real_stores import azure_container, s3_source
 from tests.runs.nights import QUICK
@@ -40,7 +40,7 @@ def test_s3_goes_on_after_a_failed_page(
     source = s3_source(s3_server)
     monkeypatch.setattr("s3_to_azure.stores.s3.source.LISTING_PAGE_KEYS", 2)
     monkeypatch.setattr(source._client, "list_objects_v2", failing_once(source._client.list_objects_v2, call=call))
-    listed = patiently(source.list(bucket, ""), Retrier(QUICK, threading.Event()), "list")
+    listed = with_retries(source.list(bucket, ""), Retrier(QUICK, threading.Event()), "list")
     assert [item.key for item in listed] == NAMES
     source.close()
 
@@ -59,7 +59,7 @@ def test_azure_goes_on_after_a_failed_page(
     for client in (destination._client, state._client):
         flaky = failing_once(client.list_blobs, call=call)
         monkeypatch.setattr(client, "list_blobs", lambda flaky=flaky, **given: flaky(results_per_page=2, **given))
-    listed = patiently(destination.list("data/"), Retrier(QUICK, threading.Event()), "list")
+    listed = with_retries(destination.list("data/"), Retrier(QUICK, threading.Event()), "list")
     assert [blob.name for blob in listed] == [f"data/{name}" for name in NAMES]
     monkeypatch.setattr("s3_to_azure.model.retry.Retrier._sleep", lambda *_: None)
     assert list(state.names()) == NAMES

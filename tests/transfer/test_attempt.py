@@ -10,9 +10,9 @@ from s3_to_azure.model.errors import ConnectionFailed
 from s3_to_azure.model.objects import ObjectVersion, Receipt, SourceChecksum
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.transfer import attempt as module
-from s3_to_azure.transfer.attempt import Ledger
-from s3_to_azure.transfer.context import Workshop
-from tests.fakes.contexts import BUCKET, task, workshop
+from s3_to_azure.transfer.attempt import CopyStats
+from s3_to_azure.transfer.context import TransferContext
+from tests.fakes.contexts import BUCKET, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource
 
@@ -21,29 +21,29 @@ LOST = ConnectionFailed(service="Azure", thing="b", detail="reset")
 
 
 @pytest.fixture
-def shop() -> Iterator[Workshop]:
+def context() -> Iterator[TransferContext]:
     """Return a workshop whose progress can be looked at."""
-    with workshop(MemorySource(BUCKET), MemoryDestination(), progress=Progress()) as opened:
+    with transfer_context(MemorySource(BUCKET), MemoryDestination(), progress=Progress()) as opened:
         yield opened
 
 
-def test_a_receipt_tells_all(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receipt_tells_all(context: TransferContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every field, from what was counted and from the version that was copied."""
     clock = iter([100.0, 102.3456])
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    ledger = Ledger(shop, task("a/key", blob="b/lob"), 3)
-    ledger.started = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+    stats = CopyStats(context, task("a/key", blob="b/lob"), 3)
+    stats.started = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
     for _ in range(2):
-        ledger.count_retry(LOST)
-        ledger.sent(4)
-    ledger.resumed(5, 6)
-    receipt = ledger.receipt(VERSION, "copied", blocks=8, reason="metadata_dropped", verified_by="crc32c")
+        stats.count_retry(LOST)
+        stats.sent(4)
+    stats.resumed(5, 6)
+    receipt = stats.receipt(VERSION, "copied", blocks=8, reason="metadata_dropped", verified_by="crc32c")
     assert receipt == Receipt(
         bucket=BUCKET,
         key="a/key",
         etag="etag",
         size_bytes=12,
-        container=shop.destination.container,
+        container=context.destination.container,
         blob="b/lob",
         status="copied",
         reason="metadata_dropped",
@@ -59,23 +59,23 @@ def test_a_receipt_tells_all(shop: Workshop, monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def test_a_receipt_without_anything_done(shop: Workshop) -> None:
+def test_a_receipt_without_anything_done(context: TransferContext) -> None:
     """Nothing is claimed: no proof, so no checksum either."""
     before = datetime.now(UTC)
-    receipt = Ledger(shop, task("a/key"), 1).receipt(VERSION, "skipped")
+    receipt = CopyStats(context, task("a/key"), 1).receipt(VERSION, "skipped")
     assert (receipt.reason, receipt.verified_by, receipt.checksum) == ("", "", "")
     assert (receipt.blocks, receipt.blocks_resumed, receipt.bytes_sent, receipt.retries) == (0, 0, 0, 0)
     assert before.replace(microsecond=0) <= datetime.fromisoformat(receipt.started_at) <= datetime.now(UTC)
 
 
-def test_the_tasks_progress_counts_along(shop: Workshop) -> None:
+def test_the_tasks_progress_counts_along(context: TransferContext) -> None:
     """Retries, bytes sent and bytes found; what a batch counts at once is left to it."""
-    ledger = Ledger(shop, task("a/key"), 1)
+    stats = CopyStats(context, task("a/key"), 1)
     for _ in range(2):
-        ledger.count_retry(LOST)
-        ledger.sent(4)
-        ledger.sent_alone(100)
-    ledger.resumed(1, 30)
-    seen = shop.progress.snapshot()
+        stats.count_retry(LOST)
+        stats.sent(4)
+        stats.sent_alone(100)
+    stats.resumed(1, 30)
+    seen = context.progress.snapshot()
     assert (seen.retries, seen.bytes_sent, seen.bytes_resumed) == (2, 8, 30)
-    assert ledger.receipt(VERSION, "copied").bytes_sent == 208
+    assert stats.receipt(VERSION, "copied").bytes_sent == 208

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3_to_azure.model import checksums
-from s3_to_azure.model.errors import BudgetTooSmall, WrongUse
+from s3_to_azure.model.errors import BudgetTooSmall, UsageError
 from s3_to_azure.model.limits import (
     GIB,
     MAX_BLOCK_BYTES,
@@ -113,16 +113,16 @@ def test_block_boundaries(size_bytes: int, count: int) -> None:
 
 def test_object_beyond_s3() -> None:
     """An object larger than S3 holds is refused, whatever the block size."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         layout_for(MAX_OBJECT_BYTES + 1, budget_bytes=MAX_BLOCK_BYTES)
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         layout_for(MAX_OBJECT_BYTES + 1, budget_bytes=MAX_BLOCK_BYTES, block_bytes=MAX_BLOCK_BYTES)
 
 
 @pytest.mark.parametrize("block_bytes", [0, 1, MIB - 1, MAX_BLOCK_BYTES + 1])
 def test_block_size_beyond_limits(block_bytes: int) -> None:
     """A block size that Azure or common sense refuses is wrong use."""
-    with pytest.raises(WrongUse, match="block_size"):
+    with pytest.raises(UsageError, match="block_size"):
         layout_for(1, budget_bytes=BUDGET, block_bytes=block_bytes)
 
 

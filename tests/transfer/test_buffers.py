@@ -108,8 +108,8 @@ def test_bound_holds_under_threads() -> None:
                     lent -= len(view)
                     served += 1
 
-    with ThreadPoolExecutor(12) as crew:
-        list(crew.map(work, range(12)))
+    with ThreadPoolExecutor(12) as workers:
+        list(workers.map(work, range(12)))
     assert served == 12 * 30
     assert 0 < most <= budget
     assert memory._held <= budget

@@ -19,17 +19,17 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock, fingerprint
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.integrity import (
     MAX_MD5_BLOCK_BYTES,
-    Evidence,
+    IntegrityCheck,
     checksum_text,
     compare,
     content_md5,
     fits,
     folded,
 )
-from tests.fakes.contexts import BUCKET, some_bytes, workshop
+from tests.fakes.contexts import BUCKET, some_bytes, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource
 
@@ -58,31 +58,31 @@ class Parts(MemorySource):
 
 
 @pytest.fixture
-def shop() -> Iterator[Workshop]:
+def context() -> Iterator[TransferContext]:
     """Return a workshop for whatever object."""
-    with workshop(MemorySource(BUCKET), MemoryDestination()) as opened:
+    with transfer_context(MemorySource(BUCKET), MemoryDestination()) as opened:
         yield opened
 
 
-def evidence(shop: Workshop) -> Evidence:
+def check_of(context: TransferContext) -> IntegrityCheck:
     """Return the evidence of a copy that has just begun."""
-    return Evidence(shop, "k", shop.retrier)
+    return IntegrityCheck(context, "k", context.retrier)
 
 
-def test_the_version_gets_the_checksum_of_its_rung(shop: Workshop) -> None:
+def test_the_version_gets_the_checksum_of_its_rung(context: TransferContext) -> None:
     """What S3 offers first is of no use without its parts' sizes; the next best is what the copy is proven by."""
     offered = replace(OF_TWO_PARTS, weaker=(SourceChecksum("md5", 7),))
-    version, rung = evidence(shop).on_its_rung(offered)
-    assert version.checksum == rung.checksum == SourceChecksum("md5", 7)
+    version, level = check_of(context).at_its_level(offered)
+    assert version.checksum == level.checksum == SourceChecksum("md5", 7)
     assert replace(version, checksum=COMPOSITE) == offered
 
 
 def test_a_required_rung_names_the_object() -> None:
     """Nothing is copied on a weaker proof than the user accepts."""
-    with workshop(Parts(None), MemoryDestination(), integrity="crc32c") as shop:
-        assert evidence(shop).on_its_rung(replace(OF_TWO_PARTS, checksum=WHOLE))[1].checksum == WHOLE
+    with transfer_context(Parts(None), MemoryDestination(), integrity="crc32c") as context:
+        assert check_of(context).at_its_level(replace(OF_TWO_PARTS, checksum=WHOLE))[1].checksum == WHOLE
         with pytest.raises(IntegrityUnavailable) as caught:
-            evidence(shop).on_its_rung(OF_TWO_PARTS)
+            check_of(context).at_its_level(OF_TWO_PARTS)
     assert caught.value.attributes["key"] == "k"
 
 
@@ -98,19 +98,19 @@ def test_a_required_rung_names_the_object() -> None:
 def test_an_md5_needs_its_bytes_in_memory(budget_bytes: int, size_bytes: int, proven: bool) -> None:
     """Neither more than the budget nor more than a block of that rung may hold."""
     md5 = SourceChecksum("md5", 7)
-    with workshop(MemorySource(BUCKET), MemoryDestination(), memory_budget_bytes=budget_bytes) as shop:
+    with transfer_context(MemorySource(BUCKET), MemoryDestination(), memory_budget_bytes=budget_bytes) as context:
         given = replace(OF_TWO_PARTS, size_bytes=size_bytes, checksum=None, weaker=(md5,))
-        assert evidence(shop).on_its_rung(given)[0].checksum == (md5 if proven else None)
+        assert check_of(context).at_its_level(given)[0].checksum == (md5 if proven else None)
 
 
 def test_parts_are_looked_up_once_for_each_version() -> None:
     """A new version of the object has parts of its own."""
     source = Parts(GUESSED)
-    with workshop(source, MemoryDestination()) as shop:
-        gathered = evidence(shop)
-        assert gathered.on_its_rung(OF_TWO_PARTS)[1].edges == (5,)
-        assert gathered.on_its_rung(OF_TWO_PARTS)[1].guessed
-        gathered.on_its_rung(replace(OF_TWO_PARTS, etag="another"))
+    with transfer_context(source, MemoryDestination()) as context:
+        gathered = check_of(context)
+        assert gathered.at_its_level(OF_TWO_PARTS)[1].edges == (5,)
+        assert gathered.at_its_level(OF_TWO_PARTS)[1].guessed
+        gathered.at_its_level(replace(OF_TWO_PARTS, etag="another"))
     assert source.asked == [("etag", False), ("another", False)]
 
 
@@ -118,8 +118,8 @@ def test_a_failed_look_at_the_parts_is_tried_again(caplog: pytest.LogCaptureFixt
     """And the log says what it was."""
     source = Parts(GUESSED)
     source.failures = [ConnectionFailed(service="S3", thing="k", detail="reset")]
-    with workshop(source, MemoryDestination()) as shop, caplog.at_level(logging.WARNING):
-        evidence(shop).on_its_rung(OF_TWO_PARTS)
+    with transfer_context(source, MemoryDestination()) as context, caplog.at_level(logging.WARNING):
+        check_of(context).at_its_level(OF_TWO_PARTS)
     assert len(source.asked) == 2
     assert " to look up the parts of 'k' failed" in caplog.text
 
@@ -140,8 +140,8 @@ class TestGuessedWrong:
     def test_where_there_are_parts(self, quick: PartSizes | None, each: PartSizes | None, wrong: bool) -> None:
         """Each part is looked at only where that was not done."""
         source = Parts(quick, each)
-        with workshop(source, MemoryDestination()) as shop:
-            assert evidence(shop).guessed_wrong(OF_TWO_PARTS) is wrong
+        with transfer_context(source, MemoryDestination()) as context:
+            assert check_of(context).guessed_wrong(OF_TWO_PARTS) is wrong
         looked = quick is not None and not quick.certain
         assert source.asked == [("etag", False)] + [("etag", True)] * looked
 
@@ -149,18 +149,18 @@ class TestGuessedWrong:
     def test_where_there_are_none(self, checksum: SourceChecksum | None) -> None:
         """One part is the whole: nothing could be guessed, and nobody is asked."""
         source = Parts(GUESSED, PartSizes((4, 6), certain=True))
-        with workshop(source, MemoryDestination()) as shop:
-            assert not evidence(shop).guessed_wrong(replace(OF_TWO_PARTS, checksum=checksum))
+        with transfer_context(source, MemoryDestination()) as context:
+            assert not check_of(context).guessed_wrong(replace(OF_TWO_PARTS, checksum=checksum))
         assert source.asked == []
 
     def test_what_was_looked_at_holds_from_then_on(self) -> None:
         """The object is cut along the parts as they are."""
         source = Parts(GUESSED, PartSizes((4, 6), certain=True))
-        with workshop(source, MemoryDestination()) as shop:
-            gathered = evidence(shop)
+        with transfer_context(source, MemoryDestination()) as context:
+            gathered = check_of(context)
             assert gathered.guessed_wrong(OF_TWO_PARTS)
-            rung = gathered.on_its_rung(OF_TWO_PARTS)[1]
-            assert (rung.edges, rung.guessed) == ((4,), False)
+            level = gathered.at_its_level(OF_TWO_PARTS)[1]
+            assert (level.edges, level.guessed) == ((4,), False)
             assert not gathered.guessed_wrong(OF_TWO_PARTS)
 
 
@@ -170,8 +170,8 @@ class TestGuessedWrong:
 )
 def test_when_a_second_reading_is_needed(integrity: str, checksum: SourceChecksum | None, needed: bool) -> None:
     """Where S3 stores nothing to compare, and only on request."""
-    with workshop(MemorySource(BUCKET), MemoryDestination(), integrity=integrity) as shop:
-        assert evidence(shop).must_reread(replace(OF_TWO_PARTS, checksum=checksum)) is needed
+    with transfer_context(MemorySource(BUCKET), MemoryDestination(), integrity=integrity) as context:
+        assert check_of(context).must_reread(replace(OF_TWO_PARTS, checksum=checksum)) is needed
 
 
 @pytest.mark.parametrize("integrity", ["auto", "readback"])
@@ -182,13 +182,13 @@ def test_what_receipt_and_metadata_name(integrity: str) -> None:
     sent = StagedBlock(0, len(data), CRC64NVME.digest(memoryview(data)), NO_SECOND, fingerprint(OF_TWO_PARTS))
     without = replace(OF_TWO_PARTS, checksum=None)
     destination.write("k", data)
-    with workshop(MemorySource(BUCKET), destination, integrity=integrity) as shop:
-        gathered = evidence(shop)
-        assert gathered.verified_by(OF_TWO_PARTS) == gathered.rung_name(OF_TWO_PARTS) == "crc32c_composite"
+    with transfer_context(MemorySource(BUCKET), destination, integrity=integrity) as context:
+        gathered = check_of(context)
+        assert gathered.verified_by(OF_TWO_PARTS) == gathered.level_name(OF_TWO_PARTS) == "crc32c_composite"
         assert gathered.verified_by(without) == "transport"
         gathered.read_back([sent])
         gathered.was_reread = True
-        assert gathered.rung_name(without) == "reread"
+        assert gathered.level_name(without) == "reread"
         assert gathered.verified_by(without) == ("reread+readback" if integrity == "readback" else "reread")
         if integrity == "readback":
             with pytest.raises(ReadbackDiffers):

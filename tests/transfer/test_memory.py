@@ -25,18 +25,18 @@ from pathlib import Path
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.pool import copy_many
-from s3_to_azure.transfer.object import CopyTask, Workshop
+from s3_to_azure.transfer.object import CopyTask, TransferContext
 from tests.real_stores import azure_container, s3_source
 
 given = json.loads(sys.argv[1])
-source = s3_source(LocalS3(**given["s3"]), lanes=24)
-destination = azure_container(LocalAzure(**given["azure"]), given["container"], lanes=24)
+source = s3_source(LocalS3(**given["s3"]), connections=24)
+destination = azure_container(LocalAzure(**given["azure"]), given["container"], connections=24)
 
 def copy(prefix):
     listed = list(source.list(given["bucket"], prefix))
     tasks = [CopyTask(given["bucket"], item.key, item.key, listed=item) for item in listed]
-    with Workshop(source, destination, CopySettings(memory_budget_bytes=given["budget"])) as shop:
-        for outcome in copy_many(shop, tasks):
+    with TransferContext(source, destination, CopySettings(memory_budget_bytes=given["budget"])) as context:
+        for outcome in copy_many(context, tasks):
             assert outcome.receipt.status == "copied", outcome
     return sum(item.size_bytes for item in listed)
 

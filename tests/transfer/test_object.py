@@ -12,7 +12,7 @@ import pytest
 from s3_to_azure.model.errors import (
     Cancelled,
     ConnectionFailed,
-    DamagedOnTheWay,
+    CorruptedInTransit,
     DestinationConflict,
     ForeignBlocks,
     IntegrityError,
@@ -36,7 +36,7 @@ from s3_to_azure.model.objects import (
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.pool import copy_many
-from tests.fakes.contexts import BUCKET, crc, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, crc, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
 
@@ -71,8 +71,8 @@ def test_every_size(
     """Empty, one byte, around a block, several blocks: the blob is the object, and the receipt says how it is known."""
     data = some_bytes(size_bytes)
     version = source.put(BUCKET, "k", data, checksum=checksum)
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task(listed=source.listed(BUCKET, "k") if listed else None))
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task(listed=source.listed(BUCKET, "k") if listed else None))
     blob = destination.blobs["k"]
     assert blob.data == data
     assert (receipt.status, receipt.size_bytes, receipt.bytes_sent) == ("copied", size_bytes, size_bytes)
@@ -89,8 +89,8 @@ def test_metadata_and_headers_arrive(source: MemorySource, destination: MemoryDe
     """The object's own metadata and headers go along; ours win where names are equal without case."""
     headers = ContentHeaders("text/x-test", "gzip", "de", "inline", "no-cache")
     source.put(BUCKET, "k", b"x", metadata={"my-key": "ü", "S3_ETag": "theirs"}, headers=headers)
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     blob = destination.blobs["k"]
     assert blob.metadata["my_x002d_key"] == "%C3%BC"
     assert blob.metadata["s3_etag"] == receipt.etag
@@ -103,8 +103,8 @@ def test_second_night_copies_nothing(source: MemorySource, destination: MemoryDe
         source.put(BUCKET, key, some_bytes(size))
     for night in (1, 2):
         served = source.bytes_served
-        with workshop(source, destination) as shop:
-            receipts = [copy_object(shop, task(key)) for key in ("small", "large", "empty")]
+        with transfer_context(source, destination) as context:
+            receipts = [copy_object(context, task(key)) for key in ("small", "large", "empty")]
         assert {receipt.status for receipt in receipts} == ({"copied"} if night == 1 else {"unchanged"})
     assert source.bytes_served == served
     assert receipts[0].verified_by == "crc64nvme"
@@ -135,15 +135,18 @@ def test_resume_after_a_stop(source: MemorySource) -> None:
     data = some_bytes(6 * MIB)
     source.put(BUCKET, "k", data)
     destination = StopsAfter(3)
-    with workshop(source, destination, cancelled=destination.stop, lanes=1) as shop, pytest.raises(Cancelled):
-        copy_object(shop, task())
+    with (
+        transfer_context(source, destination, cancelled=destination.stop, connections=1) as context,
+        pytest.raises(Cancelled),
+    ):
+        copy_object(context, task())
     assert "k" not in destination.blobs
     held = len(destination.staged["k"])
     assert held >= 3
     destination.stop.clear()
     destination._left, served = -1, source.bytes_served
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task(), try_number=2)
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task(), try_number=2)
     assert destination.blobs["k"].data == data
     assert (receipt.blocks, receipt.blocks_resumed) == (6, held)
     assert receipt.bytes_sent == (6 - held) * MIB == source.bytes_served - served
@@ -156,8 +159,8 @@ def test_all_staged_and_killed_before_the_commit(source: MemorySource, destinati
     version = source.put(BUCKET, "k", data)
     for start in range(0, len(data), MIB):
         stage(destination, version, start, data[start : start + MIB])
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     assert (receipt.bytes_sent, receipt.blocks_resumed, source.bytes_served) == (0, 3, 0)
     assert destination.blobs["k"].data == data
 
@@ -168,8 +171,8 @@ def test_another_staged_layout_is_adopted(source: MemorySource, destination: Mem
     version = source.put(BUCKET, "k", data)
     stage(destination, version, 0, data[: 2 * MIB])
     stage(destination, version, 4 * MIB, data[4 * MIB :])
-    with workshop(source, destination, block_bytes=MIB) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination, block_bytes=MIB) as context:
+        receipt = copy_object(context, task())
     assert (receipt.blocks, receipt.blocks_resumed, receipt.bytes_sent) == (3, 2, 2 * MIB)
     assert destination.blobs["k"].data == data
 
@@ -182,8 +185,8 @@ def test_two_crcs_at_one_offset(source: MemorySource, destination: MemoryDestina
     stage(destination, version, 0, wrong)
     stage(destination, version, 0, data[:MIB])
     stage(destination, version, MIB, data[MIB : 2 * MIB])
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     assert (receipt.blocks_resumed, receipt.bytes_sent) == (1, 2 * MIB)
     assert destination.blobs["k"].data == data
 
@@ -196,8 +199,8 @@ def test_block_without_the_digest_that_the_proof_needs(
     data = some_bytes(2 * MIB)
     version = source.put(BUCKET, "k", data, checksum="crc32c")
     stage(destination, version, 0, data[:MIB], second=second)
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     assert (receipt.blocks_resumed, receipt.verified_by) == (0, "crc32c")
     assert destination.blobs["k"].data == data
 
@@ -207,8 +210,8 @@ def test_staged_block_that_lies(source: MemorySource, destination: MemoryDestina
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, some_bytes(MIB, seed=3))
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     assert destination.blobs["k"].data == data
     assert receipt.blocks_resumed == 1
     assert receipt.bytes_sent == 4 * MIB
@@ -220,8 +223,8 @@ def test_blocks_of_another_version_are_left_out(source: MemorySource, destinatio
     stage(destination, old, 0, some_bytes(3 * MIB, seed=1)[:MIB])
     data = some_bytes(3 * MIB, seed=2)
     source.put(BUCKET, "k", data)
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     assert (receipt.blocks_resumed, destination.blobs["k"].data) == (0, data)
 
 
@@ -248,8 +251,8 @@ def test_source_changed_under_way(destination: MemoryDestination, changes: int) 
     source = ChangesUnderWay(BUCKET)
     source.put(BUCKET, "k", some_bytes(4 * MIB))
     source.changes = changes
-    with workshop(source, destination, lanes=1) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination, connections=1) as context:
+        receipt = copy_object(context, task())
     assert destination.blobs["k"].data == some_bytes(4 * MIB, seed=100)
     assert receipt.etag == source.head(BUCKET, "k").etag
 
@@ -259,8 +262,8 @@ def test_source_that_keeps_changing(destination: MemoryDestination) -> None:
     source = ChangesUnderWay(BUCKET)
     source.put(BUCKET, "k", some_bytes(4 * MIB))
     source.changes = 3
-    with workshop(source, destination, lanes=1) as shop, pytest.raises(SourceChanged):
-        copy_object(shop, task())
+    with transfer_context(source, destination, connections=1) as context, pytest.raises(SourceChanged):
+        copy_object(context, task())
     assert destination.blobs == {}
 
 
@@ -270,8 +273,8 @@ def test_part_of_a_changed_object(source: MemorySource, destination: MemoryDesti
     listed = source.listed(BUCKET, "k")
     source.put(BUCKET, "k", some_bytes(4 * MIB, seed=1))
     part = task(listed=listed, condition=Condition(None), within=Block(0, 2 * MIB), block_bytes=MIB)
-    with workshop(source, destination) as shop, pytest.raises(SourceChanged):
-        copy_object(shop, part)
+    with transfer_context(source, destination) as context, pytest.raises(SourceChanged):
+        copy_object(context, part)
     assert destination.staged == {}
 
 
@@ -280,8 +283,8 @@ def test_listed_object_was_overwritten(source: MemorySource, destination: Memory
     source.put(BUCKET, "k", b"old")
     listed = source.listed(BUCKET, "k")
     source.put(BUCKET, "k", b"new and longer")
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task(listed=listed))
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task(listed=listed))
     assert destination.blobs["k"].data == b"new and longer"
     assert receipt.size_bytes == 14
 
@@ -294,8 +297,8 @@ def test_object_deleted_since_the_listing(
     source.put(BUCKET, "k", some_bytes(size_bytes))
     listed = source.listed(BUCKET, "k")
     source.delete(BUCKET, "k")
-    with workshop(source, destination) as shop, pytest.raises(ObjectNotFound):
-        copy_object(shop, task(listed=listed))
+    with transfer_context(source, destination) as context, pytest.raises(ObjectNotFound):
+        copy_object(context, task(listed=listed))
     assert destination.blobs == {}
 
 
@@ -324,8 +327,8 @@ def test_flipped_byte_from_the_source_is_cured(
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data, checksum=checksum)
     source.flips, source.offset = 1, offset
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
     assert source.flips == 0
     assert destination.blobs["k"].data == data
     assert receipt.verified_by == checksum
@@ -340,8 +343,8 @@ def test_flipped_byte_that_stays(destination: MemoryDestination, checksum: str, 
     source.put(BUCKET, "k", some_bytes(size_bytes), checksum=checksum)
     source.flips, source.offset = 1_000, offset
     destination.write("k", b"the previous good blob")
-    with workshop(source, destination) as shop, pytest.raises(IntegrityError) as caught:
-        copy_object(shop, task())
+    with transfer_context(source, destination) as context, pytest.raises(IntegrityError) as caught:
+        copy_object(context, task())
     assert destination.blobs["k"].data == b"the previous good blob"
     assert caught.value.attributes["algorithm"] == checksum
 
@@ -376,14 +379,14 @@ def test_flipped_byte_to_azure(source: MemorySource, size_bytes: int, flips: int
     destination.flips = flips
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data, checksum=None)
-    with workshop(source, destination, lanes=1) as shop:
+    with transfer_context(source, destination, connections=1) as context:
         if flips < 1_000:
-            receipt = copy_object(shop, task())
+            receipt = copy_object(context, task())
             assert destination.blobs["k"].data == data
             assert receipt.retries == flips
         else:
-            with pytest.raises(DamagedOnTheWay):
-                copy_object(shop, task())
+            with pytest.raises(CorruptedInTransit):
+                copy_object(context, task())
             assert destination.blobs == {}
             assert destination.staged.get("k", {}) == {}
 
@@ -406,16 +409,16 @@ class TestIntegrityMinimum:
         """An object with a weaker checksum is not committed, whichever way it would take."""
         source.put(BUCKET, "k", some_bytes(size_bytes), checksum=stored)
         item = source.listed(BUCKET, "k") if listed else None
-        with workshop(source, destination, integrity=minimum) as shop, pytest.raises(IntegrityUnavailable):
-            copy_object(shop, task(listed=item))
+        with transfer_context(source, destination, integrity=minimum) as context, pytest.raises(IntegrityUnavailable):
+            copy_object(context, task(listed=item))
         assert destination.blobs == {}
 
     @pytest.mark.parametrize("size_bytes", [0, 5, 3 * MIB])
     def test_as_strong_is_enough(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
         """The rung itself passes."""
         source.put(BUCKET, "k", some_bytes(size_bytes), checksum="crc32c")
-        with workshop(source, destination, integrity="crc32c") as shop:
-            assert copy_object(shop, task()).status == "copied"
+        with transfer_context(source, destination, integrity="crc32c") as context:
+            assert copy_object(context, task()).status == "copied"
 
 
 @pytest.mark.parametrize("size_bytes", [0, 5, 3 * MIB])
@@ -426,17 +429,17 @@ class TestOverwrite:
         """With never, an existing blob is skipped with its reason."""
         destination.write("k", b"theirs")
         source.put(BUCKET, "k", some_bytes(size_bytes))
-        with workshop(source, destination, overwrite="never") as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination, overwrite="never") as context:
+            receipt = copy_object(context, task())
         assert (receipt.status, receipt.reason, source.bytes_served) == ("skipped", "exists", 0)
         assert destination.blobs["k"].data == b"theirs"
 
     def test_always(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
         """With always, an equal blob is written anew."""
         source.put(BUCKET, "k", some_bytes(size_bytes))
-        with workshop(source, destination, overwrite="always") as shop:
-            before = copy_object(shop, task()) and destination.blobs["k"].etag
-            assert copy_object(shop, task()).status == "copied"
+        with transfer_context(source, destination, overwrite="always") as context:
+            before = copy_object(context, task()) and destination.blobs["k"].etag
+            assert copy_object(context, task()).status == "copied"
         assert destination.blobs["k"].etag != before
 
     def test_newer_copy_stays(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
@@ -444,8 +447,8 @@ class TestOverwrite:
         version = source.put(BUCKET, "k", some_bytes(size_bytes))
         newer = (version.last_modified + timedelta(seconds=1)).isoformat()
         destination.write("k", b"newer", metadata={"s3_etag": "newer", "s3_last_modified": newer})
-        with workshop(source, destination, overwrite="always") as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination, overwrite="always") as context:
+            receipt = copy_object(context, task())
         assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
         assert destination.blobs["k"].data == b"newer"
 
@@ -453,16 +456,16 @@ class TestOverwrite:
         """A blob of another type is refused by name."""
         destination.write("k", b"log", blob_type="AppendBlob")
         source.put(BUCKET, "k", some_bytes(size_bytes))
-        with workshop(source, destination) as shop, pytest.raises(WrongBlobType, match="AppendBlob"):
-            copy_object(shop, task())
+        with transfer_context(source, destination) as context, pytest.raises(WrongBlobType, match="AppendBlob"):
+            copy_object(context, task())
 
     def test_leftover_blocks(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
         """Foreign leftovers of our id length neither stop the copy nor get into the blob."""
         destination.stage_foreign("k", b"x" * 52, b"foreign")
         data = some_bytes(size_bytes)
         source.put(BUCKET, "k", data)
-        with workshop(source, destination) as shop:
-            assert copy_object(shop, task()).status == "copied"
+        with transfer_context(source, destination) as context:
+            assert copy_object(context, task()).status == "copied"
         assert destination.blobs["k"].data == data
 
     def test_wrong_plan(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
@@ -470,8 +473,8 @@ class TestOverwrite:
         source.put(BUCKET, "k", some_bytes(size_bytes))
         planned = Condition(None)
         destination.write("k", b"theirs")
-        with workshop(source, destination) as shop, pytest.raises(DestinationConflict):
-            copy_object(shop, task(listed=source.listed(BUCKET, "k"), condition=planned))
+        with transfer_context(source, destination) as context, pytest.raises(DestinationConflict):
+            copy_object(context, task(listed=source.listed(BUCKET, "k"), condition=planned))
         assert destination.blobs["k"].data == b"theirs"
 
     def test_earlier_try_had_committed(
@@ -480,9 +483,9 @@ class TestOverwrite:
         """A try after one whose commit was never reported finds its work done: copied, once."""
         source.put(BUCKET, "k", some_bytes(size_bytes))
         planned = task(listed=source.listed(BUCKET, "k"), condition=Condition(None))
-        with workshop(source, destination) as shop:
+        with transfer_context(source, destination) as context:
             for _ in range(2):
-                assert copy_object(shop, planned).status == "copied"
+                assert copy_object(context, planned).status == "copied"
         assert destination.commits == 1
         assert destination.blobs["k"].data == some_bytes(size_bytes)
 
@@ -491,8 +494,8 @@ def test_foreign_blocks_of_another_length(source: MemorySource, destination: Mem
     """Invariant 7: a permanent error that names the blob; the foreign blocks stay."""
     destination.stage_foreign("k", b"short", b"foreign")
     source.put(BUCKET, "k", some_bytes(3 * MIB))
-    with workshop(source, destination) as shop, pytest.raises(ForeignBlocks, match="'k'"):
-        copy_object(shop, task())
+    with transfer_context(source, destination) as context, pytest.raises(ForeignBlocks, match="'k'"):
+        copy_object(context, task())
     assert list(destination.staged["k"]) == [b"short"]
 
 
@@ -500,8 +503,8 @@ def test_foreign_blocks_of_another_length(source: MemorySource, destination: Mem
 def test_dot_segments(source: MemorySource, destination: MemoryDestination, key: str, blob: str) -> None:
     """Invariant 8: refused before anything is looked at."""
     source.put(BUCKET, key, b"x")
-    with workshop(source, destination) as shop, pytest.raises(NameRefused):
-        copy_object(shop, task(key, blob=blob))
+    with transfer_context(source, destination) as context, pytest.raises(NameRefused):
+        copy_object(context, task(key, blob=blob))
     assert source.opened == []
 
 
@@ -525,8 +528,8 @@ def test_body_that_ends_early(destination: MemoryDestination, size_bytes: int) -
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data)
     source.cuts = 3
-    with workshop(source, destination, lanes=1) as shop:
-        receipt = copy_object(shop, task())
+    with transfer_context(source, destination, connections=1) as context:
+        receipt = copy_object(context, task())
     assert destination.blobs["k"].data == data
     assert source.bytes_served == size_bytes
     assert receipt.retries == 3
@@ -545,8 +548,11 @@ def test_body_that_brings_nothing(destination: MemoryDestination, size_bytes: in
     """Tries without a byte use up the budget; the error is transient."""
     source = NeverEnds(BUCKET)
     source.put(BUCKET, "k", some_bytes(size_bytes))
-    with workshop(source, destination, lanes=1) as shop, pytest.raises(ConnectionFailed, match="ended at byte 0"):
-        copy_object(shop, task())
+    with (
+        transfer_context(source, destination, connections=1) as context,
+        pytest.raises(ConnectionFailed, match="ended at byte 0"),
+    ):
+        copy_object(context, task())
 
 
 class TestParts:
@@ -563,8 +569,8 @@ class TestParts:
     def test_last_one_commits(self, source: MemorySource, destination: MemoryDestination) -> None:
         """All but the last report staged, with their own blocks and bytes only; the last one commits the whole."""
         source.put(BUCKET, "k", self.DATA)
-        with workshop(source, destination) as shop:
-            receipts = [copy_object(shop, part) for part in self.parts(source, Condition(None))]
+        with transfer_context(source, destination) as context:
+            receipts = [copy_object(context, part) for part in self.parts(source, Condition(None))]
         assert [receipt.status for receipt in receipts] == ["staged", "staged", "copied"]
         assert [receipt.bytes_sent for receipt in receipts] == [2 * MIB, 2 * MIB, 2 * MIB + 3]
         assert [receipt.blocks_resumed for receipt in receipts] == [0, 0, 0]
@@ -574,11 +580,11 @@ class TestParts:
         """A retry of a part whose siblings have committed looks at the blob first, and sends nothing."""
         source.put(BUCKET, "k", self.DATA)
         parts = self.parts(source, Condition(None))
-        with workshop(source, destination) as shop:
+        with transfer_context(source, destination) as context:
             for part in parts:
-                copy_object(shop, part)
+                copy_object(context, part)
             served = source.bytes_served
-            assert [copy_object(shop, part).status for part in parts] == ["copied"] * 3
+            assert [copy_object(context, part).status for part in parts] == ["copied"] * 3
         assert source.bytes_served == served
         assert destination.commits == 1
 
@@ -589,8 +595,8 @@ class TestParts:
         results: list[str] = []
 
         def work(part: Any) -> None:
-            with workshop(source, destination) as shop:
-                results.append(copy_object(shop, part).status)
+            with transfer_context(source, destination) as context:
+                results.append(copy_object(context, part).status)
 
         threads = [threading.Thread(target=work, args=(part,)) for part in self.parts(source, condition)]
         for thread in threads:
@@ -615,10 +621,10 @@ def test_several_copies_at_once(
     results: list[str | TransferError] = []
 
     def work() -> None:
-        with workshop(source, destination) as shop:
+        with transfer_context(source, destination) as context:
             start.wait()
             try:
-                results.append(copy_object(shop, task()).status)
+                results.append(copy_object(context, task()).status)
             except TransferError as error:
                 results.append(error)
 
@@ -647,11 +653,11 @@ def test_zombie_stages_on(source: MemorySource) -> None:
     """Invariant 2: late blocks of a zombie do no harm, during the copy or after it."""
     destination = Zombie()
     source.put(BUCKET, "k", some_bytes(3 * MIB))
-    with workshop(source, destination) as shop:
-        assert copy_object(shop, task()).status == "copied"
+    with transfer_context(source, destination) as context:
+        assert copy_object(context, task()).status == "copied"
         destination.stage_foreign("k", b"B" * 52, b"later")
         source.put(BUCKET, "k", some_bytes(3 * MIB, seed=5))
-        assert copy_object(shop, task()).status == "copied"
+        assert copy_object(context, task()).status == "copied"
     assert destination.blobs["k"].data == some_bytes(3 * MIB, seed=5)
 
 
@@ -662,8 +668,8 @@ def test_log_says_what_was_found(
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, data[MIB : 2 * MIB])
-    with caplog.at_level("INFO", logger="s3_to_azure"), workshop(source, destination) as shop:
-        copy_object(shop, task())
+    with caplog.at_level("INFO", logger="s3_to_azure"), transfer_context(source, destination) as context:
+        copy_object(context, task())
     assert "'k': 4.0 MiB, cut into 4 blocks of at most 1.0 MiB" in caplog.messages
     assert "'k': 1 of 4 blocks (1.0 MiB) are already in Azure; 3.0 MiB to send" in caplog.messages
 
@@ -673,9 +679,9 @@ def test_progress_adds_up(source: MemorySource, destination: MemoryDestination) 
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, data[MIB : 2 * MIB])
-    with workshop(source, destination) as shop:
-        copy_object(shop, task())
-        now = shop.progress.snapshot()
+    with transfer_context(source, destination) as context:
+        copy_object(context, task())
+        now = context.progress.snapshot()
     assert (now.bytes_total, now.bytes_sent, now.bytes_resumed) == (4 * MIB, 3 * MIB, MIB)
 
 
@@ -687,8 +693,10 @@ def test_readback_of_many_within_a_small_budget(
     keys = [f"key-{n}" for n in range(6)]
     for number, key in enumerate(keys):
         source.put(BUCKET, key, some_bytes(size_bytes, seed=number))
-    with workshop(source, destination, integrity="readback", block_bytes=2 * MIB, memory_budget_bytes=4 * MIB) as shop:
-        outcomes = list(copy_many(shop, [task(key) for key in keys]))
+    with transfer_context(
+        source, destination, integrity="readback", block_bytes=2 * MIB, memory_budget_bytes=4 * MIB
+    ) as context:
+        outcomes = list(copy_many(context, [task(key) for key in keys]))
     assert {outcome.receipt.verified_by for outcome in outcomes} == {"crc64nvme+readback"}
     assert {key: blob.data for key, blob in destination.blobs.items()} == {
         key: some_bytes(size_bytes, seed=number) for number, key in enumerate(keys)
@@ -700,7 +708,7 @@ def test_object_as_large_as_the_budget(source: MemorySource, destination: Memory
     """A block that fills the budget, or half of it, is copied all the same."""
     data = some_bytes(MIB)
     source.put(BUCKET, "k", data)
-    with workshop(source, destination, memory_budget_bytes=budget_mib * MIB) as shop:
+    with transfer_context(source, destination, memory_budget_bytes=budget_mib * MIB) as context:
         for listed in (None, source.listed(BUCKET, "k")):
-            assert copy_object(shop, task(listed=listed)).status in ("copied", "unchanged")
+            assert copy_object(context, task(listed=listed)).status in ("copied", "unchanged")
     assert destination.blobs["k"].data == data

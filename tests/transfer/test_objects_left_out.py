@@ -12,7 +12,7 @@ from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import Archived, Fidelity
 from s3_to_azure.transfer.object import attempt, copy_object
-from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
 
@@ -56,9 +56,9 @@ class TestArchived:
         choices = Fidelity(archived=archived, restore_days=3, restore_tier="Bulk")
         progress = Progress()
         todo = task(listed=source.listed(BUCKET, "k") if listed else None)
-        with workshop(source, MemoryDestination(), fidelity=choices, progress=progress) as shop:
+        with transfer_context(source, MemoryDestination(), fidelity=choices, progress=progress) as context:
             progress.add(bytes_total=5 if listed else 0)
-            receipt = copy_object(shop, todo)
+            receipt = copy_object(context, todo)
         version = source.head(BUCKET, "k")
         assert (receipt.status, receipt.reason) == ("skipped", reason)
         assert (receipt.key, receipt.etag, receipt.size_bytes) == ("k", version.etag, 5)
@@ -70,9 +70,9 @@ class TestArchived:
     ) -> None:
         """A restore takes hours: the next run's log says that it is under way."""
         caplog.set_level(logging.INFO)
-        with workshop(source, MemoryDestination(), fidelity=Fidelity(archived="restore")) as shop:
-            copy_object(shop, task())
-            copy_object(shop, task())
+        with transfer_context(source, MemoryDestination(), fidelity=Fidelity(archived="restore")) as context:
+            copy_object(context, task())
+            copy_object(context, task())
         assert [line for line in caplog.messages if "archived" in line] == [
             "'k' is archived: asked S3 to restore it",
             "'k' is archived: its restore is in progress",
@@ -81,15 +81,15 @@ class TestArchived:
     def test_failed(self, source: Archive) -> None:
         """Where the user wants to hear of it."""
         choices = Fidelity(archived="fail")
-        with workshop(source, MemoryDestination(), fidelity=choices) as shop, pytest.raises(ObjectArchived):
-            copy_object(shop, task())
+        with transfer_context(source, MemoryDestination(), fidelity=choices) as context, pytest.raises(ObjectArchived):
+            copy_object(context, task())
         assert source.asked == []
 
 
 def test_an_object_that_nobody_has_seen() -> None:
     """Its failure's receipt names it, and claims nothing else."""
-    with workshop(MemorySource(BUCKET), MemoryDestination()) as shop:
-        outcome = attempt(shop, task("gone", blob="b/gone"), try_number=2)
+    with transfer_context(MemorySource(BUCKET), MemoryDestination()) as context:
+        outcome = attempt(context, task("gone", blob="b/gone"), try_number=2)
     receipt = outcome.receipt
     assert isinstance(outcome.error, ObjectNotFound)
     assert (receipt.bucket, receipt.key, receipt.blob, receipt.status) == (BUCKET, "gone", "b/gone", "failed")
@@ -102,9 +102,9 @@ def test_try_number_is_one_unless_told() -> None:
     """In a receipt of either function."""
     source = MemorySource(BUCKET)
     source.put(BUCKET, "k", b"1")
-    with workshop(source, MemoryDestination()) as shop:
-        assert copy_object(shop, task()).try_number == 1
-        assert attempt(shop, task()).receipt.try_number == 1
+    with transfer_context(source, MemoryDestination()) as context:
+        assert copy_object(context, task()).try_number == 1
+        assert attempt(context, task()).receipt.try_number == 1
 
 
 @pytest.mark.parametrize("size_bytes", [5, 3 * MIB])
@@ -115,12 +115,12 @@ def test_what_is_left_out_is_no_longer_waited_for(size_bytes: int, blob_type: st
     version = source.put(BUCKET, "k", some_bytes(size_bytes))
     record = {"s3_etag": version.etag} if blob_type == "BlockBlob" else {}
     destination.write("k", some_bytes(size_bytes), blob_type=blob_type, metadata=record)
-    with workshop(source, destination, progress=progress) as shop:
+    with transfer_context(source, destination, progress=progress) as context:
         if blob_type == "BlockBlob":
-            assert copy_object(shop, task()).status == "unchanged"
+            assert copy_object(context, task()).status == "unchanged"
         else:
             with pytest.raises(WrongBlobType) as caught:
-                copy_object(shop, task())
+                copy_object(context, task())
             assert caught.value.attributes == {"blob": "k", "container": "container", "blob_type": "AppendBlob"}
     assert progress.snapshot().bytes_total == 0
 
@@ -135,8 +135,8 @@ class TestMetadataOnly:
         record = {"s3_etag": version.etag if holds else "x", "s3_verified_by": "crc32c", "s3_checksum": "crc32c:a"}
         condition = Condition(destination.write("k", b"12345", metadata=record))
         todo = task(listed=source.listed(BUCKET, "k"), condition=condition, metadata_only=True)
-        with workshop(source, destination, progress=progress) as shop:
-            receipt = copy_object(shop, todo)
+        with transfer_context(source, destination, progress=progress) as context:
+            receipt = copy_object(context, todo)
         assert destination.blobs["k"].metadata["name"] == "new"
         return receipt.status, receipt.reason, receipt.verified_by, receipt.bytes_sent
 

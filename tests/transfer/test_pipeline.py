@@ -15,8 +15,8 @@ from s3_to_azure.model.objects import Block, ListedObject, ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, parse
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.concurrency import Lanes
-from s3_to_azure.transfer.pipeline import BlockRoute, Pump, damaged
+from s3_to_azure.transfer.concurrency import WorkerPool
+from s3_to_azure.transfer.pipeline import BlockPipeline, BlockRoute, damaged
 from tests.fakes.contexts import BUCKET, QUICK, crc, some_bytes
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
@@ -41,18 +41,20 @@ class Fails(MemorySource):
 class Rig:
     """A pump between fakes."""
 
-    def __init__(self, lanes: int = 4, budget_bytes: int = 16 * MIB) -> None:
+    def __init__(self, connections: int = 4, budget_bytes: int = 16 * MIB) -> None:
         """Start the lanes."""
         self.source, self.destination, self.stop = Fails(BUCKET), MemoryDestination(), threading.Event()
         self.buffers = BufferPool(budget_bytes, self.stop)
-        self.pump = Pump(self.source, self.destination, buffers=self.buffers, lanes=lanes, cancelled=self.stop)
+        self.pipeline = BlockPipeline(
+            self.source, self.destination, buffers=self.buffers, connections=connections, cancelled=self.stop
+        )
         self.retrier = Retrier(QUICK, self.stop)
 
     def move(self, version: ObjectVersion, blocks: list[Block]) -> list[StagedBlock]:
         """Move the blocks; return those that were staged."""
         staged: list[StagedBlock] = []
         route = BlockRoute(version, version.key, CRC32C)
-        self.pump.move(route, blocks, retrier=self.retrier, on_staged=staged.append)
+        self.pipeline.move(route, blocks, retrier=self.retrier, on_staged=staged.append)
         return staged
 
 
@@ -61,7 +63,7 @@ def rig() -> Iterator[Rig]:
     """Run a pump."""
     made = Rig()
     yield made
-    made.pump.close()
+    made.pipeline.close()
 
 
 DATA = some_bytes(10 * 65_536 + 9)
@@ -118,9 +120,9 @@ def test_another_objects_error_is_its_own(rig: Rig) -> None:
 
 def test_fewer_buffers_than_lanes() -> None:
     """A budget of one block serves any number of lanes."""
-    rig = Rig(lanes=8, budget_bytes=65_536)
+    rig = Rig(connections=8, budget_bytes=65_536)
     assert len(rig.move(rig.source.put(BUCKET, "k", DATA), BLOCKS)) == len(BLOCKS)
-    rig.pump.close()
+    rig.pipeline.close()
 
 
 class Counting:
@@ -144,9 +146,9 @@ class Counting:
                 self.now -= 1
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("connections", [1, 2, 3])
 @pytest.mark.parametrize("budget_blocks", [1, 2, 100])
-def test_bounds_of_both_legs(lanes: int, budget_blocks: int) -> None:
+def test_bounds_of_both_legs(connections: int, budget_blocks: int) -> None:
     """Never more reading, nor more writing connections than lanes, nor more blocks in memory than both need."""
     reading, writing = Counting(), Counting()
 
@@ -176,16 +178,16 @@ def test_bounds_of_both_legs(lanes: int, budget_blocks: int) -> None:
     source, destination, stop = Source(BUCKET), Destination(), threading.Event()
     buffers = Buffers(budget_blocks * 65_536, stop)
     buffers.lent = Counting()
-    pump = Pump(source, destination, buffers=buffers, lanes=lanes, cancelled=stop)
+    pipeline = BlockPipeline(source, destination, buffers=buffers, connections=connections, cancelled=stop)
     version = source.put(BUCKET, "k", DATA * 4)
     blocks = list(Layout(len(DATA) * 4, 65_536))
-    pump.move(BlockRoute(version, "k", None), blocks, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
-    pump.close()
+    pipeline.move(BlockRoute(version, "k", None), blocks, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
+    pipeline.close()
     assert len(destination.list_staged("k")) == len(blocks)
     assert (reading.now, writing.now) == (0, 0)
-    assert 1 <= reading.most <= lanes
-    assert 1 <= writing.most <= lanes
-    assert 1 <= buffers.lent.most <= min(2 * lanes + Lanes.SPARE, budget_blocks)
+    assert 1 <= reading.most <= connections
+    assert 1 <= writing.most <= connections
+    assert 1 <= buffers.lent.most <= min(2 * connections + WorkerPool.SPARE, budget_blocks)
 
 
 def test_reads_on_while_blocks_are_written() -> None:
@@ -208,10 +210,10 @@ def test_reads_on_while_blocks_are_written() -> None:
             super().stage_block(blob, block_id, data, crc64)
 
     source, stop = Source(BUCKET), threading.Event()
-    pump = Pump(source, Destination(), buffers=BufferPool(MIB, stop), lanes=1, cancelled=stop)
+    pipeline = BlockPipeline(source, Destination(), buffers=BufferPool(MIB, stop), connections=1, cancelled=stop)
     version = source.put(BUCKET, "k", DATA)
-    pump.move(BlockRoute(version, "k", None), BLOCKS, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
-    pump.close()
+    pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
+    pipeline.close()
 
 
 def test_stopped_before_it_begins(rig: Rig) -> None:
@@ -236,7 +238,7 @@ def test_lanes_outlive_an_error(rig: Rig) -> None:
 
     for _ in range(5):
         with pytest.raises(Broken):
-            rig.pump.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=broken)
+            rig.pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=broken)
     assert len(rig.move(version, BLOCKS)) == len(BLOCKS)
 
 
@@ -247,11 +249,11 @@ def test_transient_error_uses_up_its_budget(rig: Rig) -> None:
         def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
             raise ConnectionFailed(service="Azure", thing=blob, detail="reset")
 
-    pump = Pump(rig.source, Down(), buffers=rig.buffers, lanes=2, cancelled=rig.stop)
+    pipeline = BlockPipeline(rig.source, Down(), buffers=rig.buffers, connections=2, cancelled=rig.stop)
     version = rig.source.put(BUCKET, "k", DATA)
     with pytest.raises(ConnectionFailed):
-        pump.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=lambda _: None)
-    pump.close()
+        pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=lambda _: None)
+    pipeline.close()
 
 
 @pytest.mark.parametrize("wrong", [[], [0], [10], [2, 5], list(range(11))])

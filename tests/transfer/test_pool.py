@@ -12,17 +12,17 @@ from s3_to_azure.model.errors import (
     Cancelled,
     ConnectionFailed,
     ObjectNotFound,
+    RetryableObjectsFailed,
     SomeObjectsFailed,
-    SomeObjectsFailedForNow,
     TransferError,
-    WrongUse,
+    UsageError,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
-from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
 
@@ -56,9 +56,9 @@ def filled(kind: type[MemorySource] = MemorySource) -> MemorySource:
 def test_all_arrive() -> None:
     """Each object has one outcome, and each blob is its object."""
     source, destination = filled(), MemoryDestination()
-    with workshop(source, destination) as shop:
-        outcomes = list(copy_many(shop, [task(key, listed=source.listed(BUCKET, key)) for key in KEYS]))
-        now = shop.progress.snapshot()
+    with transfer_context(source, destination) as context:
+        outcomes = list(copy_many(context, [task(key, listed=source.listed(BUCKET, key)) for key in KEYS]))
+        now = context.progress.snapshot()
     assert sorted(outcome.receipt.key for outcome in outcomes) == KEYS
     assert {outcome.receipt.status for outcome in outcomes} == {"copied"}
     assert {key: blob.data for key, blob in destination.blobs.items()} == {
@@ -72,8 +72,8 @@ def test_one_failure_does_not_stop_the_others() -> None:
     source, destination = filled(Failing), MemoryDestination()
     tally = Tally()
     tasks = [task(key) for key in [*KEYS, "not there", "a/../b"]]
-    with workshop(source, destination, refused_names="skip") as shop:
-        outcomes = {outcome.receipt.key: outcome for outcome in copy_many(shop, tasks)}
+    with transfer_context(source, destination, refused_names="skip") as context:
+        outcomes = {outcome.receipt.key: outcome for outcome in copy_many(context, tasks)}
     for outcome in outcomes.values():
         tally.add(outcome)
     assert len(outcomes) == len(tasks)
@@ -85,14 +85,14 @@ def test_one_failure_does_not_stop_the_others() -> None:
     assert isinstance(outcomes["not there"].error, ObjectNotFound)
     assert len(destination.blobs) == len(KEYS) - 2
     error = tally.error()
-    assert isinstance(error, SomeObjectsFailedForNow)
+    assert isinstance(error, RetryableObjectsFailed)
     assert "3 of 42 objects failed, 1 of them" in str(error)
 
 
 def test_refused_names_can_count_as_failures() -> None:
     """By policy."""
-    with workshop(filled(), MemoryDestination(), refused_names="fail") as shop:
-        (outcome,) = copy_many(shop, [task("a/../b")])
+    with transfer_context(filled(), MemoryDestination(), refused_names="fail") as context:
+        (outcome,) = copy_many(context, [task("a/../b")])
     assert outcome.receipt.status == "failed"
 
 
@@ -107,8 +107,8 @@ def test_tasks_are_drawn_as_there_is_room() -> None:
             drawn += 1
             yield task(KEYS[1])
 
-    with workshop(source, destination, objects_at_once=2) as shop:
-        outcomes = copy_many(shop, tasks())
+    with transfer_context(source, destination, objects_at_once=2) as context:
+        outcomes = copy_many(context, tasks())
         for _ in range(3):
             next(outcomes)
         previous = -1
@@ -124,10 +124,10 @@ def test_broken_task_list_comes_out() -> None:
 
     def tasks() -> Iterator[CopyTask]:
         yield task(KEYS[1])
-        raise WrongUse(what="the list is broken")
+        raise UsageError(what="the list is broken")
 
-    with workshop(filled(), MemoryDestination()) as shop, pytest.raises(WrongUse, match="broken"):
-        list(copy_many(shop, tasks()))
+    with transfer_context(filled(), MemoryDestination()) as context, pytest.raises(UsageError, match="broken"):
+        list(copy_many(context, tasks()))
 
 
 def test_fault_of_ours_comes_out() -> None:
@@ -137,8 +137,8 @@ def test_fault_of_ours_comes_out() -> None:
         def head(self, blob: str) -> None:
             raise ZeroDivisionError
 
-    with workshop(filled(), Faulty()) as shop, pytest.raises(ZeroDivisionError):
-        list(copy_many(shop, [task(key) for key in KEYS]))
+    with transfer_context(filled(), Faulty()) as context, pytest.raises(ZeroDivisionError):
+        list(copy_many(context, [task(key) for key in KEYS]))
 
 
 class Stalled(MemorySource):
@@ -168,8 +168,8 @@ def test_stop_while_the_server_stalls() -> None:
         stop.set()
 
     threading.Thread(target=stop_once_reached, daemon=True).start()
-    with workshop(source, MemoryDestination(), cancelled=stop) as shop, pytest.raises(Cancelled):
-        list(copy_many(shop, [task("k")]))
+    with transfer_context(source, MemoryDestination(), cancelled=stop) as context, pytest.raises(Cancelled):
+        list(copy_many(context, [task("k")]))
     assert not source.release.is_set()
     source.release.set()
 
@@ -198,9 +198,9 @@ def tally(errors: list[TransferError | None]) -> Tally:
     [
         ([PERMANENT], SomeObjectsFailed),
         ([None, PERMANENT, None, PERMANENT], SomeObjectsFailed),
-        ([TRANSIENT], SomeObjectsFailedForNow),
-        ([PERMANENT, TRANSIENT, None], SomeObjectsFailedForNow),
-        ([TRANSIENT, PERMANENT, PERMANENT], SomeObjectsFailedForNow),
+        ([TRANSIENT], RetryableObjectsFailed),
+        ([PERMANENT, TRANSIENT, None], RetryableObjectsFailed),
+        ([TRANSIENT, PERMANENT, PERMANENT], RetryableObjectsFailed),
     ],
 )
 def test_tally_of_failures(errors: list[TransferError | None], kind: type[TransferError]) -> None:

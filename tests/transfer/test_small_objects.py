@@ -21,7 +21,7 @@ from s3_to_azure.model.errors import (
     SourceChanged,
     Throttled,
     TransferError,
-    WrongUse,
+    UsageError,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion
@@ -33,9 +33,9 @@ from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
 from s3_to_azure.transfer.small_objects import SMALL_BYTES, SmallObjects
 from s3_to_azure.transfer.throttle import Bandwidth
-from tests.fakes.contexts import BUCKET, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
-from tests.fakes.memory_lane import MemoryLane
+from tests.fakes.memory_small_object_client import MemorySmallObjectClient
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
 
 AZURE = "Azure Blob Storage"
@@ -66,8 +66,8 @@ def lost(where: str = "S3") -> ConnectionFailed:
 def takes(one: CopyTask, **choices: Any) -> bool:
     """Say whether a task would go the short way."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
-    with workshop(source, destination, **choices) as shop:
-        return SmallObjects(shop, MemoryLane(source, destination), 1).takes(one)
+    with transfer_context(source, destination, **choices) as context:
+        return SmallObjects(context, MemorySmallObjectClient(source, destination), 1).takes(one)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_small_objects_take_two_requests_each_and_large_ones_their_own_way() -> 
     source.put(BUCKET, "undecided", b"u")
     others = [task(key, listed=source.listed(BUCKET, key)) for key in ("large", "undecided")]
     destination = MemoryDestination()
-    lane = MemoryLane(source, destination)
-    with workshop(source, destination, small_lane=lambda: lane) as shop:
-        outcomes = list(copy_many(shop, [*tasks, *others], try_number=3))
-        now = shop.progress.snapshot()
-    assert sorted(lane.fetched) == sorted(lane.stored) == [one.key for one in tasks]
+    client = MemorySmallObjectClient(source, destination)
+    with transfer_context(source, destination, small_object_client=lambda: client) as context:
+        outcomes = list(copy_many(context, [*tasks, *others], try_number=3))
+        now = context.progress.snapshot()
+    assert sorted(client.fetched) == sorted(client.stored) == [one.key for one in tasks]
     assert {blob: held.data for blob, held in destination.blobs.items()} == {
         key: source._objects[BUCKET][key][1] for key in source._objects[BUCKET]
     }
@@ -141,7 +141,7 @@ def test_small_objects_take_two_requests_each_and_large_ones_their_own_way() -> 
         3,
     )
     assert destination.blobs[small.blob].metadata["s3_etag"] == small.etag
-    assert lane.closed == 1
+    assert client.closed == 1
 
 
 def test_invariant_3_bytes_that_do_not_fit_are_not_stored() -> None:
@@ -158,10 +158,10 @@ def test_invariant_3_bytes_that_do_not_fit_are_not_stored() -> None:
 
     source, destination = Damaged(), MemoryDestination()
     source.put(BUCKET, "k", b"0123456789")
-    lane = MemoryLane(source, destination)
-    with workshop(source, destination, small_lane=lambda: lane) as shop:
-        (outcome,) = copy_many(shop, [task("k", listed=source.listed(BUCKET, "k"), condition=NEW)])
-    assert lane.stored == []
+    client = MemorySmallObjectClient(source, destination)
+    with transfer_context(source, destination, small_object_client=lambda: client) as context:
+        (outcome,) = copy_many(context, [task("k", listed=source.listed(BUCKET, "k"), condition=NEW)])
+    assert client.stored == []
     assert destination.blobs["k"].data == b"0123456789"
     assert outcome.receipt.verified_by == "crc64nvme"
 
@@ -170,12 +170,12 @@ def test_required_rung_that_is_not_there_is_the_ordinary_ways_error() -> None:
     """The short way neither stores such an object nor words an error of its own."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     source.put(BUCKET, "k", b"data", checksum=None)
-    lane = MemoryLane(source, destination)
-    with workshop(source, destination, small_lane=lambda: lane, integrity="crc32c") as shop:
-        (outcome,) = copy_many(shop, [task("k", listed=source.listed(BUCKET, "k"), condition=NEW)])
+    client = MemorySmallObjectClient(source, destination)
+    with transfer_context(source, destination, small_object_client=lambda: client, integrity="crc32c") as context:
+        (outcome,) = copy_many(context, [task("k", listed=source.listed(BUCKET, "k"), condition=NEW)])
     assert isinstance(outcome.error, IntegrityUnavailable)
     assert outcome.receipt.status == "failed"
-    assert (lane.stored, destination.blobs) == ([], {})
+    assert (client.stored, destination.blobs) == ([], {})
 
 
 FATES = ("well", "GET lost", "GET changed", "PUT lost", "answer lost", "throttled", "blob there", "gone", "damaged")
@@ -190,7 +190,7 @@ def test_promise_4_each_task_has_one_outcome(fates: list[str], at_a_time: int) -
     fate_of = {one.key: fate for one, fate in zip(tasks, fates, strict=True)}
     once = set(fate_of)
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_fetch(self, key: str) -> TransferError | None:
             once.discard(key)
             if fate_of[key] == "GET changed":
@@ -210,9 +210,9 @@ def test_promise_4_each_task_has_one_outcome(fates: list[str], at_a_time: int) -
             destination.write(key, b"another tool's")
         if fate == "gone":
             source.delete(BUCKET, key)
-    lane = Lane(source, destination, at_a_time=at_a_time)
-    with workshop(source, destination, small_lane=lambda: lane) as shop:
-        outcomes = list(copy_many(shop, tasks))
+    client = Client(source, destination, at_a_time=at_a_time)
+    with transfer_context(source, destination, small_object_client=lambda: client) as context:
+        outcomes = list(copy_many(context, tasks))
     assert once == set()
     assert sorted(outcome.receipt.key for outcome in outcomes) == sorted(fate_of)
     for outcome in outcomes:
@@ -234,16 +234,18 @@ def test_bytes_in_flight_stay_within_the_share() -> None:
     source, tasks = filled(60, size_bytes=300_000)
     destination, held = MemoryDestination(), list[int]()
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_fetch(self, key: str) -> TransferError | None:
-            held.append(shop.buffers._held)
+            held.append(context.buffers._held)
             return lost() if key.endswith("7") else None
 
-    lane = Lane(source, destination)
-    with workshop(source, destination, memory_budget_bytes=4 * MIB, small_lane=lambda: lane) as shop:
-        assert len(list(copy_many(shop, tasks))) == 60
-        assert shop.buffers._held < 4 * MIB
-    assert 600_000 <= lane.most_bytes <= MIB
+    client = Client(source, destination)
+    with transfer_context(
+        source, destination, memory_budget_bytes=4 * MIB, small_object_client=lambda: client
+    ) as context:
+        assert len(list(copy_many(context, tasks))) == 60
+        assert context.buffers._held < 4 * MIB
+    assert 600_000 <= client.most_bytes <= MIB
     assert min(held) >= MIB
     assert max(held) <= 4 * MIB
 
@@ -317,8 +319,8 @@ def test_an_object_leaves_nothing_to_the_garbage_collector() -> None:
     """What belongs to an object, its bytes too, is free once its receipt is there: no two of it hold each other."""
     source, tasks = filled(60)
     destination = MemoryDestination()
-    with workshop(source, destination) as shop:
-        small = SmallObjects(shop, MemoryLane(source, destination), 1)
+    with transfer_context(source, destination) as context:
+        small = SmallObjects(context, MemorySmallObjectClient(source, destination), 1)
         assert drive(small, tasks[:10]) == 0
         gc.collect()
         gc.disable()
@@ -333,11 +335,11 @@ def test_bandwidth_limit_holds(clock: Time) -> None:
     """Twenty objects of 1,000 bytes at 500 bytes a second take 40 seconds, and nobody sleeps on what is under way."""
     source, tasks = filled(20, size_bytes=1_000)
     destination = MemoryDestination()
-    lane = MemoryLane(source, destination)
-    with workshop(source, destination, cancelled=Waits(clock)) as shop:
-        shop.bandwidth = Bandwidth(500, clock.monotonic)
-        assert drive(SmallObjects(shop, lane, 1), tasks) == 0
-    assert len(lane.stored) == 20
+    client = MemorySmallObjectClient(source, destination)
+    with transfer_context(source, destination, cancelled=Waits(clock)) as context:
+        context.bandwidth = Bandwidth(500, clock.monotonic)
+        assert drive(SmallObjects(context, client, 1), tasks) == 0
+    assert len(client.stored) == 20
     assert 1040.0 <= clock.now < 1042.0
 
 
@@ -347,13 +349,13 @@ def test_throttled_pauses_as_long_as_it_was_told(clock: Time, asked_s: float | N
     source, tasks = filled(2)
     destination = MemoryDestination()
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_fetch(self, key: str) -> TransferError | None:
             first = key == tasks[0].key
             return Throttled(service="S3", code="SlowDown", retry_after_s=asked_s) if first else None
 
-    with workshop(source, destination, cancelled=Waits(clock)) as shop:
-        small = SmallObjects(shop, Lane(source, destination), 1)
+    with transfer_context(source, destination, cancelled=Waits(clock)) as context:
+        small = SmallObjects(context, Client(source, destination), 1)
         assert drive(small, tasks[:1]) == 1
         assert small.has_room(tasks[1]) is (asked_s is None)
         assert drive(small, tasks[1:]) == 0
@@ -367,18 +369,18 @@ def test_throttled_narrows_the_gate_of_all_and_success_widens_it(service: str) -
     source, tasks = filled(40)
     destination = MemoryDestination()
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_fetch(self, key: str) -> TransferError | None:
             first = key == tasks[0].key
             return Throttled(service=service, code="SlowDown", retry_after_s=0.0) if first else None
 
-    with workshop(source, destination) as shop:
-        small = SmallObjects(shop, Lane(source, destination), 1)
-        assert shop.allowed_at_once(100) == 100
+    with transfer_context(source, destination) as context:
+        small = SmallObjects(context, Client(source, destination), 1)
+        assert context.allowed_at_once(100) == 100
         assert drive(small, tasks[:1]) == 1
-        assert shop.allowed_at_once(100) == 50
+        assert context.allowed_at_once(100) == 50
         assert drive(small, tasks[1:]) == 0
-        assert shop.allowed_at_once(100) == 100
+        assert context.allowed_at_once(100) == 100
         small.close()
 
 
@@ -390,16 +392,19 @@ def test_so_many_in_a_row_turn_it_off_with_one_warning(caplog: pytest.LogCapture
     source, tasks = filled(300)
     destination = MemoryDestination()
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_store(self, blob: str) -> TransferError | None:
             return lost(AZURE)
 
-    lane = Lane(source, destination)
-    with caplog.at_level(logging.WARNING), workshop(source, destination, small_lane=lambda: lane) as shop:
-        outcomes = list(copy_many(shop, tasks))
+    client = Client(source, destination)
+    with (
+        caplog.at_level(logging.WARNING),
+        transfer_context(source, destination, small_object_client=lambda: client) as context,
+    ):
+        outcomes = list(copy_many(context, tasks))
     assert {outcome.receipt.status for outcome in outcomes} == {"copied"}
     assert len(outcomes) == len(destination.blobs) == 300
-    assert 64 <= len(lane.fetched) < 64 + 32 * 3
+    assert 64 <= len(client.fetched) < 64 + 32 * 3
     said = [record for record in caplog.records if "one by one" in record.message]
     assert len(said) == 1
     assert "libcurl's error 56" in said[0].message
@@ -410,14 +415,14 @@ def test_one_success_begins_the_count_anew() -> None:
     source, tasks = filled(400)
     destination = MemoryDestination()
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_store(self, blob: str) -> TransferError | None:
             return None if blob.endswith("0") else lost(AZURE)
 
-    lane = Lane(source, destination, at_a_time=1)
-    with workshop(source, destination, small_lane=lambda: lane) as shop:
-        assert len(list(copy_many(shop, tasks))) == 400
-    assert len(lane.fetched) == 400
+    client = Client(source, destination, at_a_time=1)
+    with transfer_context(source, destination, small_object_client=lambda: client) as context:
+        assert len(list(copy_many(context, tasks))) == 400
+    assert len(client.fetched) == 400
 
 
 def test_what_is_said_of_the_object_is_not_held_against_the_way() -> None:
@@ -427,11 +432,11 @@ def test_what_is_said_of_the_object_is_not_held_against_the_way() -> None:
     for one in gone:
         source.delete(BUCKET, one.key)
     destination = MemoryDestination()
-    lane = MemoryLane(source, destination)
-    with workshop(source, destination, small_lane=lambda: lane) as shop:
-        outcomes = list(copy_many(shop, tasks))
+    client = MemorySmallObjectClient(source, destination)
+    with transfer_context(source, destination, small_object_client=lambda: client) as context:
+        outcomes = list(copy_many(context, tasks))
     assert sum(isinstance(outcome.error, ObjectNotFound) for outcome in outcomes) == 90
-    assert lane.stored == [one.blob for one in there]
+    assert client.stored == [one.blob for one in there]
 
 
 class Stalled(MemorySource):
@@ -441,7 +446,7 @@ class Stalled(MemorySource):
         """Hold back."""
         super().__init__(*buckets)
         self.release = threading.Event()
-        self.lanes: set[int] = set()
+        self.connections: set[int] = set()
 
     @contextmanager
     def open(
@@ -467,7 +472,7 @@ def test_what_is_handed_back_takes_constant_memory() -> None:
     one = task("k", listed=source.listed(BUCKET, "k"), condition=NEW)
     drawn = 0
 
-    class Lane(MemoryLane):
+    class Client(MemorySmallObjectClient):
         def on_fetch(self, key: str) -> TransferError | None:
             return lost() if len(self.fetched) % 2 else None
 
@@ -477,15 +482,17 @@ def test_what_is_handed_back_takes_constant_memory() -> None:
             drawn += 1
             yield replace(one, blob=f"{n}")
 
-    with workshop(source, destination, objects_at_once=2, small_lane=lambda: Lane(source, destination)) as shop:
-        outcomes = copy_many(shop, tasks())
+    with transfer_context(
+        source, destination, objects_at_once=2, small_object_client=lambda: Client(source, destination)
+    ) as context:
+        outcomes = copy_many(context, tasks())
         reader = threading.Thread(target=read_until_stopped, args=(outcomes,), daemon=True)
         reader.start()
         previous = -1
         while drawn != previous:
             previous = drawn
             time.sleep(0.3)
-        shop.cancelled.set()
+        context.cancelled.set()
         source.release.set()
         reader.join(20)
     assert not reader.is_alive()
@@ -497,20 +504,20 @@ def test_cancel_stops_what_is_under_way() -> None:
     source, tasks = filled(50)
     destination, cancelled = MemoryDestination(), threading.Event()
 
-    class Silent(MemoryLane):
+    class Silent(MemorySmallObjectClient):
         def finished(self, timeout_s: float) -> list[Fetched | Stored | HandedBack]:
             cancelled.set()
             time.sleep(timeout_s)
             return []
 
-    lane = Silent(source, destination)
+    client = Silent(source, destination)
     with (
-        workshop(source, destination, cancelled=cancelled, small_lane=lambda: lane) as shop,
+        transfer_context(source, destination, cancelled=cancelled, small_object_client=lambda: client) as context,
         pytest.raises(Cancelled),
     ):
-        list(copy_many(shop, tasks))
-    assert lane.closed == 1
-    assert shop.buffers._held == 0
+        list(copy_many(context, tasks))
+    assert client.closed == 1
+    assert context.buffers._held == 0
     assert destination.blobs == {}
 
 
@@ -518,32 +525,32 @@ def test_cancel_stops_what_is_under_way() -> None:
 def test_fault_of_ours_comes_out(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no transfer error ends the batch with that fault, never with silence; the lane is closed."""
     source, tasks = filled(20)
-    lane = MemoryLane(source, MemoryDestination())
+    client = MemorySmallObjectClient(source, MemoryDestination())
 
     def fault(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(lane, where, fault)
+    monkeypatch.setattr(client, where, fault)
     with (
-        workshop(source, MemoryDestination(), small_lane=lambda: lane) as shop,
+        transfer_context(source, MemoryDestination(), small_object_client=lambda: client) as context,
         pytest.raises(ZeroDivisionError),
     ):
-        list(copy_many(shop, tasks))
-    assert lane.closed == 1
+        list(copy_many(context, tasks))
+    assert client.closed == 1
 
 
 def test_broken_task_list_comes_out() -> None:
     """A fault in the list of tasks reaches the caller while small objects are under way."""
     source, tasks = filled(20)
-    lane = MemoryLane(source, MemoryDestination())
+    client = MemorySmallObjectClient(source, MemoryDestination())
 
     def broken() -> Iterator[CopyTask]:
         yield from tasks
-        raise WrongUse(what="the list is broken")
+        raise UsageError(what="the list is broken")
 
     with (
-        workshop(source, MemoryDestination(), small_lane=lambda: lane) as shop,
-        pytest.raises(WrongUse, match="broken"),
+        transfer_context(source, MemoryDestination(), small_object_client=lambda: client) as context,
+        pytest.raises(UsageError, match="broken"),
     ):
-        list(copy_many(shop, broken()))
-    assert lane.closed == 1
+        list(copy_many(context, broken()))
+    assert client.closed == 1

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from s3_to_azure.model.errors import Cancelled, ServerFailed, Throttled
-from s3_to_azure.transfer.throttle import Bandwidth, Gate
+from s3_to_azure.transfer.throttle import Bandwidth, RequestLimiter
 
 
 class Clock:
@@ -35,9 +35,9 @@ class Waits(threading.Event):
         return self.is_set()
 
 
-def fail(gate: Gate, error: Exception) -> None:
+def fail(limiter: RequestLimiter, error: Exception) -> None:
     """Let one request through the gate fail."""
-    with pytest.raises(type(error)), gate.passing(threading.Event()):
+    with pytest.raises(type(error)), limiter.passing(threading.Event()):
         raise error
 
 
@@ -49,52 +49,52 @@ def throttled() -> Throttled:
 def test_halves_once_for_a_burst_of_answers() -> None:
     """Many throttled answers within a second count as one; the next second's count again."""
     clock = Clock()
-    gate = Gate("S3", 16, clock=clock)
+    limiter = RequestLimiter("S3", 16, clock=clock)
     clock.now = 10
     for _ in range(5):
-        fail(gate, throttled())
-    assert gate.limit == 8
+        fail(limiter, throttled())
+    assert limiter.limit == 8
     clock.now = 12
-    fail(gate, throttled())
-    assert gate.limit == 4
+    fail(limiter, throttled())
+    assert limiter.limit == 4
 
 
 def test_never_closes() -> None:
     """However often a service throttles, one request may pass."""
     clock = Clock()
-    gate = Gate("S3", 4, clock=clock)
+    limiter = RequestLimiter("S3", 4, clock=clock)
     for second in range(10, 100, 2):
         clock.now = second
-        fail(gate, throttled())
-    assert gate.limit == 1
+        fail(limiter, throttled())
+    assert limiter.limit == 1
 
 
 def test_widens_by_success() -> None:
     """About as many successes as the limit widen it by one, up to where it began."""
     clock = Clock()
-    gate = Gate("S3", 4, clock=clock)
+    limiter = RequestLimiter("S3", 4, clock=clock)
     clock.now = 10
-    fail(gate, throttled())
+    fail(limiter, throttled())
     for _ in range(40):
-        with gate.passing(threading.Event()):
+        with limiter.passing(threading.Event()):
             pass
-    assert gate.limit == 4
+    assert limiter.limit == 4
 
 
 def test_other_failures_do_not_narrow_it() -> None:
     """A 500 says nothing about the pace."""
-    gate = Gate("S3", 4)
-    fail(gate, ServerFailed(service="S3", status=500, code="InternalError", thing="'k'"))
-    assert gate.limit == 4
+    limiter = RequestLimiter("S3", 4)
+    fail(limiter, ServerFailed(service="S3", status=500, code="InternalError", thing="'k'"))
+    assert limiter.limit == 4
 
 
 def test_holds_the_limit_under_threads() -> None:
     """No more requests are inside than the limit."""
-    gate = Gate("S3", 3)
+    limiter = RequestLimiter("S3", 3)
     inside, most, lock = [0], [0], threading.Lock()
 
     def request(_: int) -> None:
-        with gate.passing(threading.Event()):
+        with limiter.passing(threading.Event()):
             with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
@@ -109,11 +109,11 @@ def test_holds_the_limit_under_threads() -> None:
 
 def test_a_waiting_request_is_stopped() -> None:
     """A stop ends the wait at the gate."""
-    gate = Gate("S3", 1)
+    limiter = RequestLimiter("S3", 1)
     stopped = threading.Event()
-    with gate.passing(stopped):
+    with limiter.passing(stopped):
         stopped.set()
-        with pytest.raises(Cancelled), gate.passing(stopped):
+        with pytest.raises(Cancelled), limiter.passing(stopped):
             pytest.fail("the gate was full")
 
 

@@ -26,7 +26,7 @@ from s3_to_azure.model.objects import (
 )
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.object import copy_object
-from tests.fakes.contexts import BUCKET, crc, some_bytes, task, workshop
+from tests.fakes.contexts import BUCKET, crc, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 from tests.fakes.odd_sources import Differing, InParts
@@ -87,8 +87,8 @@ class TestReread:
     def test_alike(self) -> None:
         """Each byte is read twice and sent once."""
         source, destination = self.source({}), MemoryDestination()
-        with workshop(source, destination, integrity="reread") as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination, integrity="reread") as context:
+            receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.bytes_sent) == ("reread", len(DATA))
         assert destination.blobs["k"].metadata["s3_verified_by"] == "reread"
         assert source.bytes_served == 2 * len(DATA)
@@ -97,8 +97,8 @@ class TestReread:
     def test_one_reading_differs(self, flips: dict[int, int], caplog: pytest.LogCaptureFixture) -> None:
         """The one block is staged as it is read now, and read once more; the others are not touched."""
         source, destination = self.source(flips), MemoryDestination()
-        with workshop(source, destination, integrity="reread") as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination, integrity="reread") as context:
+            receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.bytes_sent) == ("reread", len(DATA) + MIB)
         assert destination.blobs["k"].data == DATA
         assert source.bytes_served == 2 * len(DATA) + 2 * MIB
@@ -107,8 +107,11 @@ class TestReread:
     def test_readings_never_alike(self) -> None:
         """At three tries it ends; nothing is committed."""
         source, destination = self.source({number: number for number in range(1, 99)}), MemoryDestination()
-        with workshop(source, destination, integrity="reread") as shop, pytest.raises(RereadDiffers) as caught:
-            copy_object(shop, task())
+        with (
+            transfer_context(source, destination, integrity="reread") as context,
+            pytest.raises(RereadDiffers) as caught,
+        ):
+            copy_object(context, task())
         assert caught.value.attributes["key"] == "k"
         assert source.readings == 6
         assert destination.blobs == {}
@@ -125,8 +128,8 @@ class TestReread:
             return data[:5]
 
         monkeypatch.setattr(source, "served", lame)
-        with workshop(source, destination, integrity="reread") as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination, integrity="reread") as context:
+            receipt = copy_object(context, task())
         assert receipt.verified_by == "reread"
         assert receipt.retries == 1
 
@@ -140,8 +143,8 @@ class TestBlocksThatAreGone:
         source, destination = MemorySource(BUCKET), Meddled()
         source.put(BUCKET, "k", DATA, checksum=checksum)
         destination.before_commit = lambda: destination.staged["k"].pop(next(iter(destination.staged["k"])))
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.bytes_sent) == (checksum, len(DATA) + MIB)
         assert destination.blobs["k"].data == DATA
 
@@ -156,8 +159,8 @@ class TestBlocksThatAreGone:
             stage(destination, block(version, 0, DATA[:MIB]), DATA[:MIB])
 
         destination.before_commit = replaced
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.bytes_sent) == ("crc32c", len(DATA) + MIB)
 
 
@@ -177,12 +180,12 @@ def test_an_older_copy_that_came_in_between(size_bytes: int, overwrite: str) -> 
         destination.staged["k"] = staged
 
     destination.before_commit = older_copy
-    with workshop(source, destination, overwrite=overwrite) as shop:
+    with transfer_context(source, destination, overwrite=overwrite) as context:
         if overwrite == "never":
             with pytest.raises(DestinationConflict):
-                copy_object(shop, task())
+                copy_object(context, task())
         else:
-            copy_object(shop, task())
+            copy_object(context, task())
     assert destination.blobs["k"].data == (b"older" if overwrite == "never" else data)
 
 
@@ -191,12 +194,12 @@ def test_read_back(size_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Azure gives back is compared, block by block, and a wrong byte is told."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     source.put(BUCKET, "k", some_bytes(size_bytes))
-    with workshop(source, destination, integrity="readback", overwrite="always") as shop:
-        assert copy_object(shop, task()).verified_by == "crc64nvme+readback"
+    with transfer_context(source, destination, integrity="readback", overwrite="always") as context:
+        assert copy_object(context, task()).verified_by == "crc64nvme+readback"
         monkeypatch.setattr(destination, "read", lambda _blob, start, end: b"?" * (end - start))
         if size_bytes:
             with pytest.raises(ReadbackDiffers):
-                copy_object(shop, task())
+                copy_object(context, task())
 
 
 class TestWhatIsFoundStaged:
@@ -207,8 +210,8 @@ class TestWhatIsFoundStaged:
         source, destination = MemorySource(BUCKET), MemoryDestination()
         version = source.put(BUCKET, "k", DATA)
         stage(destination, block(version, 0, DATA[: 2 * MIB]), DATA[: 2 * MIB])
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task(condition=ABSENT, within=Block(0, 2 * MIB), block_bytes=MIB))
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(condition=ABSENT, within=Block(0, 2 * MIB), block_bytes=MIB))
         assert (receipt.status, receipt.blocks, receipt.blocks_resumed) == ("staged", 2, 0)
         assert receipt.bytes_sent == 2 * MIB
 
@@ -219,8 +222,8 @@ class TestWhatIsFoundStaged:
         version = source.change(BUCKET, "k", weaker=(SourceChecksum("md5", MD5.digest(memoryview(DATA))),))
         second = second_digest(MD5, memoryview(DATA)[:MIB])
         stage(destination, block(version, 0, DATA[:MIB], second), DATA[:MIB])
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.blocks, receipt.blocks_resumed) == ("md5", 1, 0)
 
     def test_a_look_that_fails(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +239,8 @@ class TestWhatIsFoundStaged:
             return listed(blob)
 
         monkeypatch.setattr(destination, "list_staged", list_staged)
-        with workshop(source, destination) as shop:
-            assert copy_object(shop, task()).retries == 1
+        with transfer_context(source, destination) as context:
+            assert copy_object(context, task()).retries == 1
         assert " to list the staged blocks of 'k' failed" in caplog.text
 
     def test_a_damaged_one(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -246,8 +249,8 @@ class TestWhatIsFoundStaged:
         version = source.put(BUCKET, "k", DATA)
         wrong = b"?" * MIB
         stage(destination, block(version, MIB, wrong), wrong)
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task())
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task())
         assert (receipt.bytes_sent, receipt.blocks_resumed) == (len(DATA), 1)
         assert destination.blobs["k"].data == DATA
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
@@ -265,8 +268,8 @@ class TestPartsOfOtherTasks:
         """It counts its own blocks."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         source.put(BUCKET, "k", DATA)
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
         assert (receipt.status, receipt.blocks, receipt.etag) == ("staged", 2, source.head(BUCKET, "k").etag)
 
     @pytest.mark.parametrize("blocks", [0, 2])
@@ -282,8 +285,8 @@ class TestPartsOfOtherTasks:
             destination.after_blocks = blocks, committed
         else:
             committed()
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
         assert (receipt.status, receipt.blocks, receipt.etag) == ("copied", 4, version.etag)
         assert receipt.bytes_sent == blocks * MIB
         assert (receipt.verified_by, destination.commits) == ("crc64nvme", 0)
@@ -294,8 +297,8 @@ class TestPartsOfOtherTasks:
         version = source.put(BUCKET, "k", DATA, checksum="crc32c")
         for start in (2 * MIB, 3 * MIB):
             stage(destination, block(version, start, DATA[start : start + MIB]), DATA[start : start + MIB])
-        with workshop(source, destination) as shop:
-            receipt = copy_object(shop, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
         assert (receipt.status, destination.blobs) == ("staged", {})
 
 
@@ -316,13 +319,13 @@ def test_reread(flips: dict[int, int], readings: int, destination: MemoryDestina
     source = Differing(BUCKET)
     source.put(BUCKET, "k", ONE_BLOCK, checksum=None)
     source.flips = flips
-    with workshop(source, destination, integrity="reread") as shop:
+    with transfer_context(source, destination, integrity="reread") as context:
         if readings:
-            assert copy_object(shop, task()).verified_by == "reread"
+            assert copy_object(context, task()).verified_by == "reread"
             assert destination.blobs["k"].metadata["s3_verified_by"] == "reread"
         else:
             with pytest.raises(RereadDiffers) as caught:
-                copy_object(shop, task())
+                copy_object(context, task())
             assert caught.value.attributes["key"] == "k"
             assert destination.blobs == {}
     assert source.readings == (readings or 3)
@@ -333,8 +336,8 @@ def test_one_damaged_reading(destination: MemoryDestination, caplog: pytest.LogC
     source = Differing(BUCKET)
     source.put(BUCKET, "k", ONE_BLOCK)
     source.flips = {1: 1}
-    with workshop(source, destination) as shop:
-        copy_object(shop, task())
+    with transfer_context(source, destination) as context:
+        copy_object(context, task())
     assert destination.blobs["k"].data == ONE_BLOCK
     assert caplog.messages == ["The bytes of 'k' do not fit S3's checksum: reading it again"]
 
@@ -344,8 +347,8 @@ def test_a_second_mismatch_is_final(destination: MemoryDestination) -> None:
     source = Differing(BUCKET)
     source.put(BUCKET, "k", ONE_BLOCK)
     source.flips = {1: 1, 2: 2}
-    with workshop(source, destination) as shop, pytest.raises(IntegrityError):
-        copy_object(shop, task())
+    with transfer_context(source, destination) as context, pytest.raises(IntegrityError):
+        copy_object(context, task())
     assert source.readings == 2
 
 
@@ -355,8 +358,8 @@ def test_in_parts(guess: tuple[int, ...] | None, destination: MemoryDestination)
     source = InParts(BUCKET)
     source.put_parts(BUCKET, "k", ONE_BLOCK, (4, 6))
     source.guess = PartSizes(guess, certain=False) if guess else None
-    with workshop(source, destination) as shop:
-        receipt = copy_object(shop, task(listed=source.listed(BUCKET, "k")))
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task(listed=source.listed(BUCKET, "k")))
     assert (receipt.status, receipt.verified_by) == ("copied", "crc32c_composite")
     assert source.bytes_served == len(ONE_BLOCK)
 
@@ -366,8 +369,8 @@ def test_blocks_left_over(destination: MemoryDestination, caplog: pytest.LogCapt
     source = InParts(BUCKET)
     source.put_parts(BUCKET, "k", ONE_BLOCK, (4, 6))
     destination.stage_foreign("k", b"x" * 52, b"left over")
-    with workshop(source, destination) as shop, caplog.at_level(logging.INFO):
-        receipt = copy_object(shop, task(listed=source.listed(BUCKET, "k")))
+    with transfer_context(source, destination) as context, caplog.at_level(logging.INFO):
+        receipt = copy_object(context, task(listed=source.listed(BUCKET, "k")))
     assert (receipt.blocks, receipt.verified_by) == (2, "crc32c_composite")
     assert destination.blobs["k"].data == ONE_BLOCK
     assert "Blob 'k' has uncommitted blocks left over: taking the block path" in caplog.messages

@@ -15,7 +15,7 @@ from s3_to_azure.model.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, adopt, carries, layout_for, second_digest, usable
-from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, Rung, choose, digest_stream
+from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, VerificationLevel, choose, digest_stream
 
 OBJECT = ObjectVersion("b", "k", "e", 0, datetime(2026, 1, 1, tzinfo=UTC))
 MARK = b"m" * 8
@@ -44,7 +44,7 @@ def test_fold_along_parts(algorithm: Algorithm, parts: list[bytes], block_bytes:
     version = replace(OBJECT, size_bytes=len(data), checksum=SourceChecksum(algorithm.name, expected, len(parts)))
     assert proof.folded(version, layout, held) == expected
     pieces = (memoryview(data)[start : start + 7] for start in range(0, len(data), 7))
-    assert digest_stream(Rung(version.checksum, edges), pieces) == expected
+    assert digest_stream(VerificationLevel(version.checksum, edges), pieces) == expected
 
 
 @given(parts=parted)
@@ -58,12 +58,12 @@ def test_md5_of_md5s(parts: list[bytes]) -> None:
     assert checksums.to_s3(stored) == etag
     version = replace(OBJECT, size_bytes=len(data), weaker=(stored,))
     sizes = PartSizes(tuple(len(part) for part in parts), certain=True)
-    rung = choose(version, lambda: sizes)
-    layout = rung.layout(len(data), budget_bytes=MIB, block_bytes=MIB)
+    level = choose(version, lambda: sizes)
+    layout = level.layout(len(data), budget_bytes=MIB, block_bytes=MIB)
     assert [block.size_bytes for block in layout] == list(sizes.sizes)
     held = {block.start: staged(data, block, MD5) for block in layout}
-    assert proof.folded(replace(version, checksum=rung.checksum), layout, held) == stored.value
-    assert digest_stream(rung, iter([memoryview(data)])) == stored.value
+    assert proof.folded(replace(version, checksum=level.checksum), layout, held) == stored.value
+    assert digest_stream(level, iter([memoryview(data)])) == stored.value
 
 
 @given(sizes=st.lists(st.integers(0, 40 * MIB), min_size=1, max_size=20), mib=st.integers(1, 20))
@@ -133,30 +133,30 @@ class TestChoice:
         def never() -> PartSizes:
             raise AssertionError("a request too many")
 
-        assert choose(self.version(self.COMPOSITE, self.ETAG, checksum=self.CRC), never) == Rung(self.CRC)
+        assert choose(self.version(self.COMPOSITE, self.ETAG, checksum=self.CRC), never) == VerificationLevel(self.CRC)
 
     def test_partwise_before_etag(self) -> None:
         """A CRC over parts is stronger than the ETag."""
-        rung = choose(self.version(self.COMPOSITE, self.ETAG), lambda: self.SIZES)
-        assert rung == Rung(self.COMPOSITE, (10, 20), guessed=True)
+        level = choose(self.version(self.COMPOSITE, self.ETAG), lambda: self.SIZES)
+        assert level == VerificationLevel(self.COMPOSITE, (10, 20), guessed=True)
 
     @pytest.mark.parametrize("sizes", [None, PartSizes((10, 15), certain=True), PartSizes((10, 10, 4), certain=True)])
     def test_parts_that_do_not_fit(self, sizes: PartSizes | None) -> None:
         """Without sizes that fit the checksum and the object, nothing over parts can be proven."""
-        assert choose(self.version(self.COMPOSITE, self.ETAG), lambda: sizes) == Rung(None)
+        assert choose(self.version(self.COMPOSITE, self.ETAG), lambda: sizes) == VerificationLevel(None)
 
     def test_largest_md5_block(self) -> None:
         """An object of 64 MiB is one block; a byte more is none."""
         etag = SourceChecksum("md5", 1)
         version = replace(OBJECT, size_bytes=MAX_MD5_BLOCK_BYTES, weaker=(etag,))
-        assert choose(version, lambda: None) == Rung(etag)
-        assert choose(replace(version, size_bytes=MAX_MD5_BLOCK_BYTES + 1), lambda: None) == Rung(None)
+        assert choose(version, lambda: None) == VerificationLevel(etag)
+        assert choose(replace(version, size_bytes=MAX_MD5_BLOCK_BYTES + 1), lambda: None) == VerificationLevel(None)
 
     def test_chosen_again(self) -> None:
         """Choosing for a version that is on its rung already changes nothing."""
         version = self.version(self.COMPOSITE, self.ETAG)
-        rung = choose(version, lambda: self.SIZES)
-        assert choose(replace(version, checksum=rung.checksum), lambda: self.SIZES) == rung
+        level = choose(version, lambda: self.SIZES)
+        assert choose(replace(version, checksum=level.checksum), lambda: self.SIZES) == level
 
 
 @pytest.mark.parametrize(

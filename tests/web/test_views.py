@@ -140,7 +140,7 @@ def test_the_report_names_whose_log_tells() -> None:
         ("report", None, 1),
     ]
     assert page["more_failures"] == 5
-    assert page["report"]["proofs"] == [{"rung": "crc64nvme", "objects": 3}, {"rung": "transport", "objects": 1}]
+    assert page["report"]["proofs"] == [{"level": "crc64nvme", "objects": 3}, {"level": "transport", "objects": 1}]
 
 
 def test_a_dry_run_says_so() -> None:

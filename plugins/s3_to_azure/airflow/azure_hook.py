@@ -15,12 +15,14 @@ from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.stores.http.errors import AZURE, protect_logs, redact
 
 
-def azure_service(wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str, Any] | None = None) -> StreamingClient:
+def azure_service(
+    wasb_conn_id: str, *, connections: int, hook_arguments: Mapping[str, Any] | None = None
+) -> StreamingClient:
     """Return the account as the Airflow connection reaches it, on a session of our own; no request is sent yet.
 
     Args:
         wasb_conn_id: Id of a connection of type ``wasb``.
-        lanes: Connections to keep.
+        connections: Connections to keep.
         hook_arguments: More keyword arguments of ``WasbHook``.
 
     Raises:
@@ -40,7 +42,7 @@ def azure_service(wasb_conn_id: str, *, lanes: int, hook_arguments: Mapping[str,
     verify = extra.get("connection_verify", True)
     return service_client(
         client,
-        lanes=lanes,
+        connections=connections,
         verify=ca_bundle() if verify is True else verify,
         proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
     )

@@ -14,7 +14,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
@@ -63,9 +63,9 @@ def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) 
     """Plan the run; return the batches to map over: none on a dry run, or when there is nothing to copy.
 
     Raises:
-        BadState: There is no listing, or it is not what its pointer says.
+        CorruptState: There is no listing, or it is not what its pointer says.
     """
-    with closing(azure_service(route.wasb_conn_id, lanes=1)) as service:
+    with closing(azure_service(route.wasb_conn_id, connections=1)) as service:
         return _plan(service, pointer, route, context)
 
 
@@ -110,9 +110,9 @@ def report_run(
     Raises:
         SomeObjectsFailed: Something failed, or is not accounted for.
         AirflowSkipException: It is a dry run.
-        BadState: The run has no listing.
+        CorruptState: The run has no listing.
     """
-    with closing(azure_service(route.wasb_conn_id, lanes=1)) as service:
+    with closing(azure_service(route.wasb_conn_id, connections=1)) as service:
         return _report(service, pointer, route, context, keep_state_days)
 
 
@@ -189,5 +189,5 @@ def _amount(amount: Mapping[str, int]) -> str:
 
 def _pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:
     if values is None:
-        raise BadState(path=files.location, detail="this run has no listing; see the log of the task that waits")
+        raise CorruptState(path=files.location, detail="this run has no listing; see the log of the task that waits")
     return ManifestPointer.from_dict(values)

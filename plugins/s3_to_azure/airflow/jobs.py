@@ -18,8 +18,8 @@ from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import small_lane
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import copy_object
 
 
@@ -92,29 +92,29 @@ def which_try(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class OpenTransfer:
     """A workshop and the account it writes to."""
 
-    shop: Workshop
+    context: TransferContext
     service: StreamingClient
 
 
 @contextmanager
-def bench(places: Places, settings: CopySettings, cancelled: threading.Event) -> Iterator[Bench]:
+def open_transfer(places: Places, settings: CopySettings, cancelled: threading.Event) -> Iterator[OpenTransfer]:
     """Open the connections; no request is sent yet.
 
     Raises:
         ConnectionMissing: An Airflow connection does not exist or names no account.
     """
     check_bucket(places.bucket)
-    lanes = settings.lanes + settings.objects_at_once
-    source = s3_source(places.aws_conn_id, lanes=lanes, **places.s3_arguments)
-    service = azure_service(places.wasb_conn_id, lanes=lanes, hook_arguments=places.wasb_arguments)
+    connections = settings.connections + settings.objects_at_once
+    source = s3_source(places.aws_conn_id, connections=connections, **places.s3_arguments)
+    service = azure_service(places.wasb_conn_id, connections=connections, hook_arguments=places.wasb_arguments)
     with closing(source), closing(service):
         destination = AzureContainer(service, places.container)
-        lane = small_lane(source, destination)
-        with Workshop(source, destination, settings, cancelled=cancelled, small_lane=lane) as shop:
-            yield Bench(shop, service)
+        client = small_object_client(source, destination)
+        with TransferContext(source, destination, settings, cancelled=cancelled, small_object_client=client) as context:
+            yield OpenTransfer(context, service)
 
 
 log = logging.getLogger(__name__)
@@ -124,18 +124,18 @@ class ObjectJob:
     """One object.
 
     Args:
-        shop: Stores, settings, counts.
+        context: Stores, settings, counts.
         places: Bucket and container.
         key: The object.
         blob: The blob's name.
         try_number: For the receipt.
     """
 
-    def __init__(self, shop: Workshop, places: Places, *, key: str, blob: str, try_number: int) -> None:
+    def __init__(self, context: TransferContext, places: Places, *, key: str, blob: str, try_number: int) -> None:
         """Check the names; nothing is sent yet."""
         self.listing = False
         self.one: tuple[str, str] | None = (key, blob)
-        self._shop = shop
+        self._context = context
         self._places = places
         self._key = check_key(key)
         self._blob = check_blob(blob)
@@ -147,13 +147,13 @@ class ObjectJob:
         Raises:
             TransferError: Nothing was committed.
         """
-        shop, bucket, key = self._shop, self._places.bucket, self._key
-        shop.check(bucket, create_container=self._places.create_container)
-        version = shop.retrier.call(f"look at {key!r}", lambda: shop.source.head(bucket, key))
+        context, bucket, key = self._context, self._places.bucket, self._key
+        context.check(bucket, create_container=self._places.create_container)
+        version = context.retrier.call(f"look at {key!r}", lambda: context.source.head(bucket, key))
         listed = ListedObject(
             bucket, key, version.etag, version.size_bytes, version.last_modified, version.storage_class
         )
-        shop.progress.add(objects_total=1, bytes_total=listed.size_bytes)
+        context.progress.add(objects_total=1, bytes_total=listed.size_bytes)
         log.info(
             "Copying %r (%s)%s, from S3 bucket %s to %r in Azure container %s",
             key,
@@ -161,11 +161,11 @@ class ObjectJob:
             which_try(self._try_number),
             bucket,
             self._blob,
-            shop.destination.container,
+            context.destination.container,
         )
         task = CopyTask(bucket, key, self._blob, listed=listed)
-        receipt = copy_object(shop, task, try_number=self._try_number)
-        shop.progress.add(objects_done=1)
+        receipt = copy_object(context, task, try_number=self._try_number)
+        context.progress.add(objects_done=1)
         log.info("%s", receipt_line(receipt))
         return receipt.as_dict()
 
@@ -174,7 +174,7 @@ class BatchJob:
     """One batch of the run's plan.
 
     Args:
-        shop: Stores, settings, counts.
+        context: Stores, settings, counts.
         places: Bucket and container.
         files: The run's state, where the batch is.
         descriptor: Which batch.
@@ -186,7 +186,7 @@ class BatchJob:
 
     def __init__(
         self,
-        shop: Workshop,
+        context: TransferContext,
         places: Places,
         files: StateFiles,
         descriptor: BatchDescriptor,
@@ -199,7 +199,7 @@ class BatchJob:
         """Nothing is read yet."""
         self.listing = False
         self.one: tuple[str, str] | None = None
-        self._shop = shop
+        self._context = context
         self._places = places
         self._files = files
         self._descriptor = descriptor
@@ -212,12 +212,12 @@ class BatchJob:
         """Copy what is left of it; return its counts.
 
         Raises:
-            BadState: The batch is not what its descriptor says; nothing was copied.
+            CorruptState: The batch is not what its descriptor says; nothing was copied.
             SomeObjectsFailed: No retry can help those that failed; all others are done.
-            SomeObjectsFailedForNow: A retry may help at least one.
+            RetryableObjectsFailed: A retry may help at least one.
         """
         return copy_batch(
-            self._shop,
+            self._context,
             self._files,
             self._descriptor,
             bucket=self._places.bucket,
@@ -239,7 +239,7 @@ class BatchJob:
             which_try(self._try_number),
             what,
             self._places.bucket,
-            self._shop.destination.container,
+            self._context.destination.container,
         )
 
     def _keep(self, receipt: Receipt) -> None:

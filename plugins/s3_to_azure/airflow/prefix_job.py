@@ -16,7 +16,7 @@ from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.stores.temporary_state import SpooledState
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class PrefixJob:
     """All objects below a prefix, each to ``blob_prefix`` and its key without ``prefix``.
 
     Args:
-        shop: Stores, settings, counts.
+        context: Stores, settings, counts.
         places: Bucket and container.
         files: The run's state, with manifest, plan, receipts and report afterwards; None: it is gone
             afterwards, and nothing but the blobs is in Azure.
@@ -36,7 +36,7 @@ class PrefixJob:
 
     def __init__(
         self,
-        shop: Workshop,
+        context: TransferContext,
         places: Places,
         files: StateFiles | None,
         *,
@@ -47,7 +47,7 @@ class PrefixJob:
         """Nothing is listed yet."""
         self.listing = True
         self.one: tuple[str, str] | None = None
-        self._shop = shop
+        self._context = context
         self._places = places
         self._files = files
         self._prefix = prefix
@@ -59,11 +59,11 @@ class PrefixJob:
 
         Raises:
             SomeObjectsFailed: No retry can help those that failed; all others are done.
-            SomeObjectsFailedForNow: A retry may help at least one; it does not copy again what is there.
+            RetryableObjectsFailed: A retry may help at least one; it does not copy again what is there.
         """
         began = time.monotonic()
-        shop, bucket = self._shop, self._places.bucket
-        shop.check(bucket, create_container=self._places.create_container)
+        context, bucket = self._context, self._places.bucket
+        context.check(bucket, create_container=self._places.create_container)
         statuses, reasons, proofs = Counter[str](), Counter[str](), Counter[str]()
 
         def count(receipt: Receipt) -> None:
@@ -75,12 +75,12 @@ class PrefixJob:
 
         with ExitStack() as stack:
             files = self._files or stack.enter_context(SpooledState())
-            listing = shop.source.list(bucket, self._prefix)
-            pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=shop.retrier)
-            settings = settings_for(shop, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
+            listing = context.source.list(bucket, self._prefix)
+            pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=context.retrier)
+            settings = settings_for(context, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
             copy_batches = partial(
                 copy_here,
-                shop,
+                context,
                 files,
                 bucket,
                 settings,
@@ -88,15 +88,15 @@ class PrefixJob:
                 keep_receipts=self._files is not None,
             )
             error = copy_listed(
-                shop, files, pointer, settings, copy_batches=copy_batches, on_plan=self._begin, on_receipt=count
+                context, files, pointer, settings, copy_batches=copy_batches, on_plan=self._begin, on_receipt=count
             )
             if self._files:
                 log.info("Receipts and report: %s", make_report(files, pointer).location)
-        totals = shop.progress.snapshot()
+        totals = context.progress.snapshot()
         summary = {
             "bucket": bucket,
             "prefix": self._prefix,
-            "container": shop.destination.container,
+            "container": context.destination.container,
             "blob_prefix": self._blob_prefix,
             "objects": statuses.total(),
             **{status: statuses[status] for status in ("copied", "unchanged", "skipped", "failed")},
@@ -124,5 +124,5 @@ class PrefixJob:
             self._prefix,
             self._places.bucket,
             self._blob_prefix,
-            self._shop.destination.container,
+            self._context.destination.container,
         )

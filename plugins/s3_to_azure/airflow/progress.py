@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.formatting import duration_text, size_text
-from s3_to_azure.model.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Totals
 
 MOST_STRETCHES: Final = 48
 
@@ -131,7 +131,7 @@ _MOST_TEXT: Final = 300
 log = logging.getLogger(__name__)
 
 
-class Notes(Protocol):
+class TaskStateStore(Protocol):
     """Airflow's ``task_state_store``: small JSON values beside the task."""
 
     def get(self, key: str) -> object:
@@ -144,7 +144,7 @@ class Notes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ProgressSnapshot:
     """What is seen of a running transfer at one moment.
 
     Attributes:
@@ -152,7 +152,7 @@ class Sight:
         listing: Whether the totals still grow.
     """
 
-    totals: Snapshot
+    totals: Totals
     seconds: float
     bytes_per_second: float
     listing: bool = False
@@ -168,20 +168,20 @@ class Sight:
         return max(0, self.totals.bytes_total - self.bytes_done)
 
 
-def progress_line(sight: Sight) -> str:
+def progress_line(snapshot: ProgressSnapshot) -> str:
     """Return the log's line: what, how much, how fast, what is left, how long."""
-    totals = sight.totals
+    totals = snapshot.totals
     parts = []
-    if totals.objects_total > 1 or sight.listing:
-        known = f"{totals.objects_total:,}" + (" or more" if sight.listing else "")
+    if totals.objects_total > 1 or snapshot.listing:
+        known = f"{totals.objects_total:,}" + (" or more" if snapshot.listing else "")
         parts.append(f"{totals.objects_done + totals.objects_failed:,} of {known} objects")
-    share = f" ({sight.bytes_done / totals.bytes_total:.0%})" if totals.bytes_total and not sight.listing else ""
-    parts.append(f"{size_text(sight.bytes_done)} of {size_text(totals.bytes_total)}{share}")
-    parts.append(f"{size_text(sight.bytes_per_second)}/s")
-    if not sight.listing:
-        wait = sight.bytes_left / sight.bytes_per_second if sight.bytes_per_second else None
-        about = f", about {duration_text(wait)}" if wait is not None and sight.bytes_left else ""
-        parts.append(f"{size_text(sight.bytes_left)} left{about}")
+    share = f" ({snapshot.bytes_done / totals.bytes_total:.0%})" if totals.bytes_total and not snapshot.listing else ""
+    parts.append(f"{size_text(snapshot.bytes_done)} of {size_text(totals.bytes_total)}{share}")
+    parts.append(f"{size_text(snapshot.bytes_per_second)}/s")
+    if not snapshot.listing:
+        wait = snapshot.bytes_left / snapshot.bytes_per_second if snapshot.bytes_per_second else None
+        about = f", about {duration_text(wait)}" if wait is not None and snapshot.bytes_left else ""
+        parts.append(f"{size_text(snapshot.bytes_left)} left{about}")
     if totals.bytes_resumed:
         parts.append(f"{size_text(totals.bytes_resumed)} were in Azure already")
     if totals.retries:
@@ -192,19 +192,19 @@ def progress_line(sight: Sight) -> str:
 
 
 def progress_note(
-    sight: Sight, failures: Iterable[tuple[str, str]] = (), throughput: Sequence[Sequence[float]] = ()
+    snapshot: ProgressSnapshot, failures: Iterable[tuple[str, str]] = (), throughput: Sequence[Sequence[float]] = ()
 ) -> dict[str, Any]:
-    """Return what the web page shows, at most some 16 KB: the names of ``Snapshot``, and more beside them."""
-    return asdict(sight.totals) | {
-        "seconds": round(sight.seconds, 1),
-        "bytes_per_second": round(sight.bytes_per_second),
+    """Return what the web page shows, at most some 16 KB: the names of ``Totals``, and more beside them."""
+    return asdict(snapshot.totals) | {
+        "seconds": round(snapshot.seconds, 1),
+        "bytes_per_second": round(snapshot.bytes_per_second),
         "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "failures": [{"key": key[:_MOST_TEXT], "reason": reason[:_MOST_TEXT]} for key, reason in failures],
         "throughput": list(throughput),
     }
 
 
-class Teller:
+class ProgressReporter:
     """Writes progress to the log at growing intervals, and to the state store every few seconds.
 
     Args:
@@ -218,7 +218,7 @@ class Teller:
         self,
         progress: Progress,
         *,
-        notes: Notes | None,
+        notes: TaskStateStore | None,
         try_number: int = 1,
         listing: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -234,7 +234,7 @@ class Teller:
         self._next_note = self._began
         self._throughput: Throughput | None = None
 
-    def look(self) -> Sight:
+    def look(self) -> ProgressSnapshot:
         """Return what is seen now."""
         now, totals = time.monotonic(), self._progress.snapshot()
         self._seen.append((now, totals.bytes_sent))
@@ -242,49 +242,51 @@ class Teller:
             self._seen.popleft()
         then, sent = self._seen[0]
         rate = (totals.bytes_sent - sent) / (now - then) if now > then else 0.0
-        return Sight(totals, now - self._began, rate, self._listing())
+        return ProgressSnapshot(totals, now - self._began, rate, self._listing())
 
     def tell(self) -> None:
         """Log and note what is due."""
-        now, sight = time.monotonic(), self.look()
+        now, snapshot = time.monotonic(), self.look()
         if now >= self._next_line:
-            log.info("%s", progress_line(sight))
+            log.info("%s", progress_line(snapshot))
             self._silence_s = min(2 * self._silence_s, _LONGEST_SILENCE_S)
             self._next_line = now + self._silence_s
         if now >= self._next_note:
-            self._note(sight)
+            self._note(snapshot)
             self._next_note = now + _NOTE_EVERY_S
 
     def close(self) -> None:
         """Note the last state."""
         self._note(self.look())
 
-    def _note(self, sight: Sight) -> None:
+    def _note(self, snapshot: ProgressSnapshot) -> None:
         if self._notes is None:
             return
         try:
             if self._throughput is None:
                 # A first try has nothing to ask the API server for.
                 earlier = self._earlier_throughput(self._notes) if self._try_number > 1 else ()
-                self._throughput = Throughput(time.time() - sight.seconds, earlier)
-            self._throughput.add(time.time(), sight.totals.bytes_sent)
-            self._notes.set(PROGRESS_KEY, progress_note(sight, self._progress.failures(), self._throughput.as_lists()))
+                self._throughput = Throughput(time.time() - snapshot.seconds, earlier)
+            self._throughput.add(time.time(), snapshot.totals.bytes_sent)
+            self._notes.set(
+                PROGRESS_KEY, progress_note(snapshot, self._progress.failures(), self._throughput.as_lists())
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the transfer is worth more than its display
             self._notes = None
             log.warning("Progress cannot be shown in the web UI (%.120s); the transfer goes on", error)
 
     @staticmethod
-    def _earlier_throughput(notes: Notes) -> list[Stretch]:
+    def _earlier_throughput(notes: TaskStateStore) -> list[Stretch]:
         earlier = notes.get(PROGRESS_KEY)
         return read_stretches(earlier.get("throughput")) if isinstance(earlier, dict) else []
 
 
-def watched(work: Callable[[], T], *, teller: Teller, cancelled: threading.Event) -> T:
+def watched(work: Callable[[], T], *, reporter: ProgressReporter, cancelled: threading.Event) -> T:
     """Run ``work`` in a thread and watch it from this one.
 
     Args:
         work: The transfer; it ends soon after ``cancelled`` is set.
-        teller: Told about twice a second.
+        reporter: Told about twice a second.
         cancelled: Set from outside (a signal handler may), or here when this thread is interrupted.
 
     Raises:
@@ -308,7 +310,7 @@ def watched(work: Callable[[], T], *, teller: Teller, cancelled: threading.Event
     try:
         # Only this event is waited for: a signal handler may set the other one at any moment.
         while not ended.wait(_POLL_S):
-            teller.tell()
+            reporter.tell()
             if cancelled.is_set():
                 ended.wait(_STOP_GRACE_S)
                 break
@@ -318,7 +320,7 @@ def watched(work: Callable[[], T], *, teller: Teller, cancelled: threading.Event
         raise
     if not ended.is_set():
         raise Cancelled.now()
-    teller.close()
+    reporter.close()
     if failure:
         # Its frames are the transfer's threads; the sentence says what a reader needs.
         raise failure[0]

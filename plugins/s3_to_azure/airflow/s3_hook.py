@@ -22,7 +22,7 @@ _CUSTOMER_KEY: Final = "sse_customer_key"
 def s3_source(
     aws_conn_id: str | None,
     *,
-    lanes: int,
+    connections: int,
     verify: bool | str | None = None,
     hook_arguments: Mapping[str, Any] | None = None,
 ) -> S3Source:
@@ -30,14 +30,14 @@ def s3_source(
 
     Args:
         aws_conn_id: Id of a connection of type ``aws``; None for the worker's own identity (boto3's chain).
-        lanes: Connections to keep.
+        connections: Connections to keep.
         verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else True.
         hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``; of ``extra_args``
             RequestPayer, SSECustomerKey and VersionId (``ReadOptions``), and ``requester_pays``.
 
     Raises:
         ConnectionMissing: There is no such connection.
-        WrongUse: The connection's settings cannot be used.
+        UsageError: The connection's settings cannot be used.
     """
     protect_logs()
     arguments = dict(hook_arguments or {})
@@ -56,7 +56,7 @@ def s3_source(
         hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
         session = hook.get_session(region_name=hook.region_name)
         endpoint_url = hook.conn_config.get_service_endpoint_url("s3")
-    config = _config(hook.config, lanes)
+    config = _config(hook.config, connections)
     trust = hook.verify if hook.verify is not None else ca_bundle("AWS_CA_BUNDLE")
     return S3Source(
         session,
@@ -66,16 +66,16 @@ def s3_source(
             "region_name": hook.region_name or session.region_name or _DEFAULT_REGION,
             "verify": trust,
         },
-        lanes=lanes,
+        connections=connections,
         verify=trust,
         proxies=config.proxies or proxies_for(endpoint_url or "https://s3.amazonaws.com"),
         options=ReadOptions.of(extra, requester_pays=requester_pays, key=key),
     )
 
 
-def _config(given: Config, lanes: int) -> Config:
+def _config(given: Config, connections: int) -> Config:
     """Return the connection's own botocore settings with ours on top; a public bucket's unsigned requests stay."""
-    config = botocore_config(lanes, given)
+    config = botocore_config(connections, given)
     if given.signature_version is UNSIGNED:
         return config.merge(Config(signature_version=UNSIGNED))
     return config

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.names import blob_name, check_bucket, check_container
 
 
@@ -51,12 +51,12 @@ def parse_source(text: str) -> Source:
     """Read SRC.
 
     Raises:
-        WrongUse: It is no S3 address.
+        UsageError: It is no S3 address.
     """
     scheme, separator, rest = text.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not separator or not bucket:
-        raise WrongUse(what=f"SRC {text!r} is no S3 address. Write s3://bucket/key or s3://bucket/prefix/.")
+        raise UsageError(what=f"SRC {text!r} is no S3 address. Write s3://bucket/key or s3://bucket/prefix/.")
     return Source(check_bucket(bucket), key)
 
 
@@ -64,9 +64,9 @@ def parse_destination(text: str) -> Destination:
     """Read DST.
 
     Raises:
-        WrongUse: It is no address of a container or blob, or it carries a token.
+        UsageError: It is no address of a container or blob, or it carries a token.
     """
-    wrong = WrongUse(
+    wrong = UsageError(
         what=f"DST {text.partition('?')[0]!r} is no Azure address. Write az://container/path or the blob's https URL."
     )
     scheme, separator, rest = text.partition("://")
@@ -77,7 +77,7 @@ def parse_destination(text: str) -> Destination:
         raise wrong
     parts = urlsplit(text)
     if parts.query:
-        raise WrongUse(
+        raise UsageError(
             what="DST carries a query. Put a SAS into AZURE_STORAGE_SAS_TOKEN: command lines are visible to everyone."
         )
     segments = parts.path.lstrip("/").split("/")

@@ -55,7 +55,7 @@ def command_line() -> argparse.ArgumentParser:
         "--memory-budget", metavar="SIZE", default="256MiB", help="most object data in memory (default: %(default)s)"
     )
     copying.add_argument(
-        "--lanes",
+        "--connections",
         metavar="N",
         type=int,
         default=16,

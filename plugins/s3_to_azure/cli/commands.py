@@ -11,24 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from s3_to_azure.cli.addresses import Destination, Source, parse_destination, parse_source
-from s3_to_azure.cli.output import FAILED, OK, WRONG_USE, ResultLines, print_summary
+from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR, ResultLines, print_summary
 from s3_to_azure.cli.progress_bar import shown
 from s3_to_azure.cli.settings import copy_settings, filters_given
 from s3_to_azure.cli.stores import opened
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import unmap_blob
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.progress import Progress
-from s3_to_azure.model.retry import patiently
+from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, parse_size
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
 
 
 def tasks_of(
-    shop: Workshop, options: argparse.Namespace, source: Source, destination: Destination
+    context: TransferContext, options: argparse.Namespace, source: Source, destination: Destination
 ) -> Iterator[CopyTask]:
     """Yield them in the order of the list, or of S3's listing; the progress counts each."""
     if options.keys_from:
@@ -36,18 +36,20 @@ def tasks_of(
         from s3_to_azure.cli.copy_prefix import keys_given  # noqa: PLC0415
 
         for key in keys_given(options.keys_from, source):
-            yield _task(shop, source, destination, key, None)
+            yield _task(context, source, destination, key, None)
     elif source.is_prefix:
-        listing = shop.source.list(source.bucket, source.key)
-        for listed in patiently(listing, shop.retrier, f"list s3://{source.bucket}"):
-            yield _task(shop, source, destination, listed.key, listed)
+        listing = context.source.list(source.bucket, source.key)
+        for listed in with_retries(listing, context.retrier, f"list s3://{source.bucket}"):
+            yield _task(context, source, destination, listed.key, listed)
     else:
-        yield _task(shop, source, destination, source.key, None)
+        yield _task(context, source, destination, source.key, None)
 
 
-def _task(shop: Workshop, source: Source, destination: Destination, key: str, listed: ListedObject | None) -> CopyTask:
-    shop.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
-    mapped = shop.settings.refused_names == "map"
+def _task(
+    context: TransferContext, source: Source, destination: Destination, key: str, listed: ListedObject | None
+) -> CopyTask:
+    context.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
+    mapped = context.settings.refused_names == "map"
     return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 
@@ -61,19 +63,19 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     settings, filters = copy_settings(options), filters_given(options)
     below = source.is_prefix and not options.keys_from
     if filters != Filters() and not below:
-        raise WrongUse(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
+        raise UsageError(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
     if options.processes != 1 and not below:
-        raise WrongUse(what="--processes goes with all below a prefix: SRC ends in '/', and there is no --keys-from.")
+        raise UsageError(what="--processes goes with all below a prefix: SRC ends in '/', and there is no --keys-from.")
     progress = Progress()
     with (
-        opened(options, source, destination, settings) as sides,
-        forked(options.processes, sides, settings) as processes,
-        sides.workshop(settings, progress, stop) as shop,
+        opened(options, source, destination, settings) as stores,
+        forked(options.processes, stores, settings) as processes,
+        stores.transfer_context(settings, progress, stop) as context,
         shown(progress, quiet=options.quiet),
         ResultLines(json=options.json) as lines,
     ):
-        shop.check(source.bucket, create_container=options.create_container)
-        counts, wrong_use = Counter[str](), False
+        context.check(source.bucket, create_container=options.create_container)
+        counts, usage_error = Counter[str](), False
         started = time.monotonic()
 
         def tell(receipt: Receipt) -> None:
@@ -81,35 +83,35 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
             lines.add(receipt)
 
         if below:
-            error = copy_below(shop, source, destination, filters, tell, processes)
+            error = copy_below(context, source, destination, filters, tell, processes)
         else:
             tally = Tally()
-            for outcome in copy_many(shop, tasks_of(shop, options, source, destination)):
+            for outcome in copy_many(context, tasks_of(context, options, source, destination)):
                 tally.add(outcome)
-                wrong_use |= isinstance(outcome.error, WrongUse)
+                usage_error |= isinstance(outcome.error, UsageError)
                 tell(outcome.receipt)
             error = tally.error()
     print_summary(counts, progress.snapshot(), time.monotonic() - started)
     if error:
         print(f"s3-to-azure: {error}", file=sys.stderr)
-    return WRONG_USE if wrong_use else FAILED if error else OK
+    return USAGE_ERROR if usage_error else FAILED if error else OK
 
 
 def plan(options: argparse.Namespace, stop: threading.Event) -> int:
     """Say what a copy would do: nothing is read and nothing is written."""
     # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli.plan_output import lines, plan_settings, survey  # noqa: PLC0415
+    from s3_to_azure.cli.plan_output import builder, lines, plan_settings  # noqa: PLC0415
 
     source, destination = parse_source(options.source), parse_destination(options.destination)
     wanted = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
-    settings = CopySettings(lanes=1, objects_at_once=options.objects_at_once)
+    settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
     with (
-        opened(options, source, destination, settings) as sides,
-        sides.workshop(settings, Progress(), stop) as shop,
+        opened(options, source, destination, settings) as stores,
+        stores.transfer_context(settings, Progress(), stop) as context,
     ):
-        shop.check(source.bucket)
-        found = survey(shop, source, wanted, keys_from=options.keys_from, rate_bytes_s=rate)
+        context.check(source.bucket)
+        found = builder(context, source, wanted, keys_from=options.keys_from, rate_bytes_s=rate)
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
     else:
@@ -120,17 +122,19 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
 def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     """Read blobs back and compare them with S3; print the results."""
     source, destination = parse_source(options.source), parse_destination(options.destination)
-    settings = CopySettings(objects_at_once=options.objects_at_once, lanes=1, refused_names=options.refused_names)
+    settings = CopySettings(objects_at_once=options.objects_at_once, connections=1, refused_names=options.refused_names)
     wrong = equal = total = 0
     with (
-        opened(options, source, destination, settings) as sides,
-        sides.workshop(settings, Progress(), stop) as shop,
+        opened(options, source, destination, settings) as stores,
+        stores.transfer_context(settings, Progress(), stop) as context,
         ResultLines(json=options.json) as lines,
     ):
-        shop.check(source.bucket)
-        with ThreadPoolExecutor(settings.objects_at_once) as crew:
-            tasks = tasks_of(shop, options, source, destination)
-            for result in _windowed(crew, lambda task: verify_object(shop, task), tasks, 4 * settings.objects_at_once):
+        context.check(source.bucket)
+        with ThreadPoolExecutor(settings.objects_at_once) as workers:
+            tasks = tasks_of(context, options, source, destination)
+            for result in _windowed(
+                workers, lambda task: verify_object(context, task), tasks, 4 * settings.objects_at_once
+            ):
                 total += 1
                 wrong += result.status not in ("equal", "skipped")
                 equal += result.status == "equal"
@@ -148,12 +152,12 @@ def keys_of(options: argparse.Namespace, _stop: threading.Event) -> int:
 
 
 def _windowed(
-    crew: ThreadPoolExecutor, function: Callable[[CopyTask], Any], tasks: Iterator[CopyTask], most: int
+    workers: ThreadPoolExecutor, function: Callable[[CopyTask], Any], tasks: Iterator[CopyTask], most: int
 ) -> Iterator[Any]:
     """Map in order with at most ``most`` tasks begun, so that any number takes constant memory."""
     waiting: list[Any] = []
     for task in tasks:
-        waiting.append(crew.submit(function, task))
+        waiting.append(workers.submit(function, task))
         if len(waiting) >= most:
             yield waiting.pop(0).result()
     for future in waiting:

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.multiprocess import Processes
-from s3_to_azure.model.errors import BudgetTooSmall, TransferError, WrongUse
+from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
@@ -17,7 +17,7 @@ from s3_to_azure.planning.key_list import keys_of, look_up
 from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.stores.temporary_state import SpooledState
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 _STDIN: Final = "-"
 
@@ -26,7 +26,7 @@ def keys_given(path: str, source: Source) -> Iterator[str]:
     """Yield the keys of ``--keys-from``, sorted, each once.
 
     Raises:
-        WrongUse: It cannot be read, or a line is no key below SRC.
+        UsageError: It cannot be read, or a line is no key below SRC.
     """
     try:
         if path == _STDIN:
@@ -35,29 +35,31 @@ def keys_given(path: str, source: Source) -> Iterator[str]:
         with Path(path).open("rb") as file:
             yield from keys_of(_pieces(file), name=path, prefix=source.key)
     except OSError as error:
-        raise WrongUse(what=f"--keys-from {path!r} cannot be read: {error}.") from error
+        raise UsageError(what=f"--keys-from {path!r} cannot be read: {error}.") from error
 
 
-def write_listing(shop: Workshop, source: Source, files: StateFiles, keys_from: str | None) -> ManifestPointer:
+def write_listing(
+    context: TransferContext, source: Source, files: StateFiles, keys_from: str | None
+) -> ManifestPointer:
     """List SRC, or look up the keys of a list, into a manifest."""
     if keys_from:
         keys = keys_given(keys_from, source)
-        at_once = shop.settings.objects_at_once
-        found = look_up(keys, shop.source, shop.retrier, bucket=source.bucket, at_once=at_once)
+        at_once = context.settings.objects_at_once
+        found = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
     else:
-        found = shop.source.list(source.bucket, source.key)
+        found = context.source.list(source.bucket, source.key)
     return write_manifest(
         found,
         files,
         bucket=source.bucket,
         prefix=source.key,
-        retrier=shop.retrier,
+        retrier=context.retrier,
         looked_up=bool(keys_from),
     )
 
 
 def copy_below(
-    shop: Workshop,
+    context: TransferContext,
     source: Source,
     destination: Destination,
     filters: Filters,
@@ -66,9 +68,9 @@ def copy_below(
 ) -> TransferError | None:
     """Join the listings of both sides and copy what needs it, here or in processes; return the error of what failed."""
     with SpooledState() as files:
-        pointer = write_listing(shop, source, files, None)
+        pointer = write_listing(context, source, files, None)
         settings = settings_for(
-            shop,
+            context,
             pointer,
             s3_prefix=source.key,
             blob_prefix=destination.folder,
@@ -76,17 +78,17 @@ def copy_below(
             batches=processes.batches if processes else 1,
         )
         copy_batches = (
-            partial(processes.copy, shop, files, pointer.bucket, settings)
+            partial(processes.copy, context, files, pointer.bucket, settings)
             if processes
             # Nobody can read the receipts there later.
-            else partial(copy_here, shop, files, pointer.bucket, settings, keep_receipts=False)
+            else partial(copy_here, context, files, pointer.bucket, settings, keep_receipts=False)
         )
         try:
-            return copy_listed(shop, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
+            return copy_listed(context, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
         except BudgetTooSmall as error:
             if not processes:
                 raise
-            raise WrongUse(
+            raise UsageError(
                 what=f"{error} That is for each of {processes.count} processes: they share --memory-budget."
             ) from None
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.output import FAILED, WRONG_USE
-from s3_to_azure.model.errors import Cancelled, TransferError, WrongUse
+from s3_to_azure.cli.output import FAILED, USAGE_ERROR
+from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Callable[[argparse.Namespace, threading.Event], int] = options.command
         return command(options, stop)
-    except WrongUse as error:
+    except UsageError as error:
         print(f"s3-to-azure: {error}", file=sys.stderr)
-        return WRONG_USE
+        return USAGE_ERROR
     except Cancelled as error:
         print(f"s3-to-azure: {error}", file=sys.stderr)
         return 128 + (caught[0] if caught else signal.SIGINT)

@@ -17,17 +17,17 @@ from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Self
 
-from s3_to_azure.cli.stores import Sides
-from s3_to_azure.model.errors import Cancelled, ProcessEnded, TransferError, WrongUse
+from s3_to_azure.cli.stores import Stores
+from s3_to_azure.model.errors import Cancelled, ProcessEnded, TransferError, UsageError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Totals
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.prefix import copy_here
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.temporary_state import SpooledState
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 _TELL_EVERY_S: Final = 0.2
 _TELL_RECEIPTS: Final = 200
@@ -69,7 +69,7 @@ class Told:
     """What a process has to tell since it told last.
 
     Attributes:
-        counts: What the totals grew by, by the names of ``Snapshot``.
+        counts: What the totals grew by, by the names of ``Totals``.
         ended: The batch is done; None: it goes on.
     """
 
@@ -81,7 +81,7 @@ class Told:
 def serve(
     pipe: "Connection[Told, Job | None]",
     inherited: Sequence["Connection[Any, Any]"],
-    sides: Sides,
+    stores: Stores,
     settings: CopySettings,
     first: int,
 ) -> None:
@@ -90,7 +90,7 @@ def serve(
     Args:
         pipe: Where batches come from and receipts go.
         inherited: Ends of pipes that are not for this process: while it holds them, none of them ends.
-        sides: Where it reads and writes.
+        stores: Where it reads and writes.
         settings: What it may take.
         first: The process that forked it.
     """
@@ -101,7 +101,7 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # In a thread: the signal may come while this one holds the event's lock.
     signal.signal(signal.SIGTERM, lambda _number, _frame: threading.Thread(target=stop.set, daemon=True).start())
-    with sides.workshop(settings, Progress(), stop) as shop:
+    with stores.transfer_context(settings, Progress(), stop) as context:
         while not stop.is_set():
             if pipe.poll(_TELL_EVERY_S):
                 try:
@@ -110,21 +110,23 @@ def serve(
                     return
                 if job is None:
                     return
-                with _Teller(pipe, shop.progress, first, stop) as teller:
-                    teller.ended = _copy(shop, job, teller.add)
+                with _ResultSender(pipe, context.progress, first, stop) as reporter:
+                    reporter.ended = _copy(context, job, reporter.add)
 
 
-def _copy(shop: Workshop, job: Job, on_receipt: Callable[[Receipt], None]) -> Ended:
+def _copy(context: TransferContext, job: Job, on_receipt: Callable[[Receipt], None]) -> Ended:
     with SpooledState() as files:
         with files.write(batches_name(job.batch.plan)) as out:
             out.write(job.data)
         try:
-            return Ended(copy_here(shop, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False))
+            return Ended(
+                copy_here(context, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False)
+            )
         except TransferError as error:
             return Ended(error=error)
 
 
-class _Teller:
+class _ResultSender:
     """Tells receipts and counts in bunches, at least every fifth of a second, and last how the batch ended."""
 
     def __init__(
@@ -139,7 +141,7 @@ class _Teller:
         self._waiting: list[Receipt] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._clock = threading.Thread(target=self._run_clock, name="teller", daemon=True)
+        self._clock = threading.Thread(target=self._run_clock, name="reporter", daemon=True)
 
     def __enter__(self) -> Self:
         self._clock.start()
@@ -178,7 +180,7 @@ class _Teller:
         self._told, self._waiting = now, []
 
 
-def _growth(before: Snapshot, now: Snapshot) -> dict[str, int]:
+def _growth(before: Totals, now: Totals) -> dict[str, int]:
     earlier = asdict(before)
     grown = {name: count - earlier[name] for name, count in asdict(now).items() if name not in _TOTALS}
     return {name: count for name, count in grown.items() if count}
@@ -192,18 +194,18 @@ _STOP_GRACE_S: Final = 5.0
 
 
 @contextmanager
-def forked(count: int, sides: Sides, settings: CopySettings) -> Iterator["Processes | None"]:
+def forked(count: int, stores: Stores, settings: CopySettings) -> Iterator["Processes | None"]:
     """Yield the processes of a copy, and end them after the block; None where one is enough: this one.
 
     Raises:
-        WrongUse: This system has no safe fork.
+        UsageError: This system has no safe fork.
     """
     if count == 1:
         yield None
         return
     if sys.platform != "linux":
-        raise WrongUse(what="--processes needs Linux: elsewhere a process cannot be copied safely.")
-    processes = Processes(count, sides, settings)
+        raise UsageError(what="--processes needs Linux: elsewhere a process cannot be copied safely.")
+    processes = Processes(count, stores, settings)
     try:
         yield processes
     finally:
@@ -219,20 +221,20 @@ class Processes:
 
     Args:
         count: How many.
-        sides: Where they read and write.
+        stores: Where they read and write.
         settings: What each may take.
     """
 
-    def __init__(self, count: int, sides: Sides, settings: CopySettings) -> None:
+    def __init__(self, count: int, stores: Stores, settings: CopySettings) -> None:
         """Fork them. They wait for work, and end when this process does."""
         self.count, self.batches = count, _BATCHES_EACH * count
         self._members: list[_Member] = []
         try:
             for _ in range(count):
-                self._members.append(_Member(self._members, sides, settings))
+                self._members.append(_Member(self._members, stores, settings))
         except OSError as error:
             self.close()
-            raise WrongUse(what=f"--processes={count}: this system gives no more of them: {error}.") from error
+            raise UsageError(what=f"--processes={count}: this system gives no more of them: {error}.") from error
 
     def close(self) -> None:
         """End them, whatever they do."""
@@ -250,7 +252,7 @@ class Processes:
 
     def copy(
         self,
-        shop: Workshop,
+        context: TransferContext,
         files: StateFiles,
         bucket: str,
         settings: PlanSettings,
@@ -262,9 +264,9 @@ class Processes:
         Raises:
             Cancelled: Stopped; the receipts of what was done have come.
             ProcessEnded: One was killed, or failed by a fault of ours.
-            BadState: The plan is damaged.
+            CorruptState: The plan is damaged.
         """
-        shop.progress.add(
+        context.progress.add(
             objects_total=sum(batch.objects for batch in batches),
             bytes_total=sum(batch.size_bytes for batch in batches),
         )
@@ -284,22 +286,22 @@ class Processes:
             for member in self._that_tell(busy):
                 told = member.take()
                 member.left -= len(told.receipts)
-                shop.progress.add(**told.counts)
+                context.progress.add(**told.counts)
                 for receipt in told.receipts:
                     on_receipt(receipt)
                 if told.ended:
                     transient += told.ended.transient
                     failure = failure or member.end(
-                        told.ended, stopping=deadline is not None or shop.cancelled.is_set()
+                        told.ended, stopping=deadline is not None or context.cancelled.is_set()
                     )
-            if deadline is None and (failure or shop.cancelled.is_set()):
+            if deadline is None and (failure or context.cancelled.is_set()):
                 jobs.close()
                 deadline = time.monotonic() + _STOP_GRACE_S
                 for member in busy:
                     member.process.terminate()
             if deadline is not None and time.monotonic() > deadline:
                 break
-        if shop.cancelled.is_set():
+        if context.cancelled.is_set():
             raise Cancelled.now()
         if failure:
             raise failure
@@ -321,13 +323,13 @@ class Processes:
 class _Member:
     """A process and our end of its pipe."""
 
-    def __init__(self, earlier: Sequence["_Member"], sides: Sides, settings: CopySettings) -> None:
+    def __init__(self, earlier: Sequence["_Member"], stores: Stores, settings: CopySettings) -> None:
         context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
         ours = [*(member.pipe for member in earlier), self.pipe]
         name = f"s3-to-azure-{len(ours)}"
         self.process = context.Process(
-            target=serve, args=(theirs, ours, sides, settings, os.getpid()), name=name, daemon=True
+            target=serve, args=(theirs, ours, stores, settings, os.getpid()), name=name, daemon=True
         )
         self.process.start()
         # With this copy of it open, the end of the process would not be the end of the pipe.

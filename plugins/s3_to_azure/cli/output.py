@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from s3_to_azure.model.objects import Receipt
-from s3_to_azure.model.progress import Snapshot
+from s3_to_azure.model.progress import Totals
 from s3_to_azure.state.lines import as_json
 from s3_to_azure.transfer.verify import Verification
 
 OK: Final = 0
 FAILED: Final = 1
-WRONG_USE: Final = 2
+USAGE_ERROR: Final = 2
 
 _FLUSH_EVERY_S: Final = 0.5
 _MOST_WAITING_BYTES: Final = 64 * 1024
@@ -101,7 +101,7 @@ def _line(result: Receipt | Verification) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def print_summary(counts: Counter[str], totals: Snapshot, seconds: float) -> None:
+def print_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:
     """Print what became of all."""
     told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no object there"
     print(

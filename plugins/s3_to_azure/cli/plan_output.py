@@ -7,23 +7,23 @@ from typing import Any
 from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.copy_prefix import write_listing
 from s3_to_azure.cli.settings import filters_given
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.planning.plan import preview
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.stores.temporary_state import SpooledState
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 
 def plan_settings(options: argparse.Namespace, source: Source, destination: Destination) -> PlanSettings:
     """Return the plan's settings.
 
     Raises:
-        WrongUse: SRC is one object, or a setting is wrong.
+        UsageError: SRC is one object, or a setting is wrong.
     """
     if not source.is_prefix:
-        raise WrongUse(what="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
+        raise UsageError(what="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
     return PlanSettings(
         s3_prefix=source.key,
         blob_prefix=destination.folder,
@@ -35,13 +35,13 @@ def plan_settings(options: argparse.Namespace, source: Source, destination: Dest
     )
 
 
-def survey(
-    shop: Workshop, source: Source, settings: PlanSettings, *, keys_from: str | None, rate_bytes_s: float
+def builder(
+    context: TransferContext, source: Source, settings: PlanSettings, *, keys_from: str | None, rate_bytes_s: float
 ) -> dict[str, Any]:
     """List both sides, plan, and return the plan's preview; nothing in S3 or Azure is changed."""
     with SpooledState() as files:
-        pointer = write_listing(shop, source, files, keys_from)
-        plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
+        pointer = write_listing(context, source, files, keys_from)
+        plan = make_plan(files, pointer, context.destination, settings, retrier=context.retrier)
         return preview(plan, rate_bytes_s=rate_bytes_s)
 
 

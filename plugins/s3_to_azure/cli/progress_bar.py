@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.model.progress import Progress, Snapshot
+from s3_to_azure.model.progress import Progress, Totals
 
 _BAR_EVERY_S: Final = 0.2
 _LINE_EVERY_S: Final = 10.0
@@ -73,7 +73,7 @@ def _lines(progress: Progress, ended: threading.Event) -> None:
         )
 
 
-def _objects(now: Snapshot) -> str:
+def _objects(now: Totals) -> str:
     done = now.objects_done + now.objects_failed
     failed = f", {now.objects_failed:,} failed" if now.objects_failed else ""
     return f"{done:,} of {now.objects_total:,} objects{failed}"

@@ -7,51 +7,56 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from s3_to_azure.cli.addresses import Destination, Source
-from s3_to_azure.model.errors import WrongUse
-from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectLane
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.startup import collector_at_rest
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class Stores:
     """Both sides of a copy; no request was sent yet, and no thread was started."""
 
     source: ObjectSource
     destination: BlobDestination
-    small_lane: Callable[[], SmallObjectLane] | None
+    small_object_client: Callable[[], SmallObjectClient] | None
 
-    def workshop(self, settings: CopySettings, progress: Progress, stop: threading.Event) -> Workshop:
+    def transfer_context(self, settings: CopySettings, progress: Progress, stop: threading.Event) -> TransferContext:
         """Return a workshop between them."""
-        return Workshop(
-            self.source, self.destination, settings, cancelled=stop, progress=progress, small_lane=self.small_lane
+        return TransferContext(
+            self.source,
+            self.destination,
+            settings,
+            cancelled=stop,
+            progress=progress,
+            small_object_client=self.small_object_client,
         )
 
 
 @contextmanager
 def opened(
     options: argparse.Namespace, source: Source, destination: Destination, settings: CopySettings
-) -> Iterator[Sides]:
+) -> Iterator[Stores]:
     """Yield both sides, and close them after the block.
 
     Raises:
-        WrongUse: The options do not go together, or name no credentials.
+        UsageError: The options do not go together, or name no credentials.
     """
     if options.keys_from and not source.is_prefix:
-        raise WrongUse(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
+        raise UsageError(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
     # The SDKs cost most of the start; --help and wrong arguments need none of them.
     with collector_at_rest():
         from s3_to_azure.stores import from_environment as environment  # noqa: PLC0415
-        from s3_to_azure.stores.curl import small_lane  # noqa: PLC0415
+        from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
 
-    connections = settings.lanes + settings.objects_at_once
+    connections = settings.connections + settings.objects_at_once
     verify_tls = not options.no_verify_tls
     variables = environment.current()
     bucket = environment.s3_source(
         variables,
-        lanes=connections,
+        connections=connections,
         verify=verify_tls,
         requester_pays=options.request_payer,
         version_id=options.version_id,
@@ -61,8 +66,8 @@ def opened(
             variables,
             destination.container,
             account_url=destination.account_url,
-            lanes=connections,
+            connections=connections,
             verify=verify_tls,
         )
         with closing(container):
-            yield Sides(bucket, container, small_lane(bucket, container))
+            yield Stores(bucket, container, small_object_client(bucket, container))

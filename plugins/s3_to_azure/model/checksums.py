@@ -53,13 +53,13 @@ def _md5(data: memoryview) -> int:
 
 MD5: Final = Algorithm("md5", _md5, None, 16)
 
-LADDER: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
+FOLDABLE: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
 """Those that S3 stores over an object's bytes and that can be folded, strongest first."""
 PARTWISE: Final[tuple[Algorithm, ...]] = (CRC32C, CRC32)
 """Those that S3 stores part-wise and that can be folded (of CRC64NVME S3 keeps no composite one)."""
-ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*LADDER, MD5)}
-RUNGS: Final = (
-    *(algorithm.name for algorithm in LADDER),
+ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*FOLDABLE, MD5)}
+VERIFICATION_LEVELS: Final = (
+    *(algorithm.name for algorithm in FOLDABLE),
     *(f"{algorithm.name}_composite" for algorithm in PARTWISE),
     "md5",
     "md5_composite",
@@ -67,7 +67,7 @@ RUNGS: Final = (
     TRANSPORT,
 )
 """The verification ladder, strongest first; ``transport`` is its floor."""
-INTEGRITY: Final = ("auto", *RUNGS, READBACK)
+INTEGRITY: Final = ("auto", *VERIFICATION_LEVELS, READBACK)
 """What a user can ask for: a rung is the weakest to accept; ``readback`` is ``auto``, and Azure's blob read back."""
 _ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
@@ -106,7 +106,7 @@ def require(minimum: str, checksum: SourceChecksum | None, *, key: str) -> None:
     if minimum in ("auto", REREAD, READBACK):
         return
     offered = proven_by(checksum)
-    if RUNGS.index(offered) > RUNGS.index(minimum):
+    if VERIFICATION_LEVELS.index(offered) > VERIFICATION_LEVELS.index(minimum):
         raise IntegrityUnavailable(required=minimum, key=key, offered=offered)
 
 
@@ -141,7 +141,7 @@ def strongest(offered: dict[str, str]) -> SourceChecksum | None:
     Args:
         offered: Algorithm name in lower case to the value as S3 writes it.
     """
-    for algorithm in LADDER:
+    for algorithm in FOLDABLE:
         found = from_s3(algorithm.name, offered[algorithm.name]) if algorithm.name in offered else None
         if found:
             return found

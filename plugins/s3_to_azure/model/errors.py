@@ -8,14 +8,14 @@
     │   ├── Throttled                  503 SlowDown, 503 ServerBusy, 429
     │   ├── ServerFailed               any other 5xx
     │   ├── ConnectionFailed           refused, reset, timed out, ended early
-    │   ├── DamagedOnTheWay            Azure refused a block: its CRC64 did not fit
+    │   ├── CorruptedInTransit            Azure refused a block: its CRC64 did not fit
     │   ├── ProcessEnded               one of several that copied was killed
-    │   └── SomeObjectsFailedForNow    a batch in which a retry may help
+    │   └── RetryableObjectsFailed    a batch in which a retry may help
     └── PermanentError                 a retry cannot help
-        ├── WrongUse                   an argument or a setting
+        ├── UsageError                   an argument or a setting
         │   ├── BudgetTooSmall
         │   └── ConnectionMissing
-        ├── BadState                   a manifest, plan or batch that is not what its descriptor says
+        ├── CorruptState                   a manifest, plan or batch that is not what its descriptor says
         ├── AccessError
         │   ├── AccessDenied           the identity may not
         │   ├── CredentialsRefused     the identity is not one: wrong key, expired for good
@@ -35,7 +35,7 @@
         │   ├── BlobLeased
         │   ├── BlobImmutable
         │   ├── BlobIsArchived
-        │   ├── MadeThroughFiles       a file of the Data Lake interface, which refuses blocks
+        │   ├── WrittenThroughDataLakeApi       a file of the Data Lake interface, which refuses blocks
         │   ├── EncryptionRefused      a customer-provided key or an encryption scope that is not ours
         │   ├── TierRefused
         │   ├── ForeignBlocks
@@ -142,7 +142,7 @@ class ConnectionFailed(TransientError):
     says = "The connection to {service} failed on {thing}: {detail}. It is retried; if it lasts, check network, proxy and endpoint."
 
 
-class DamagedOnTheWay(TransientError):
+class CorruptedInTransit(TransientError):
     """Azure computed another CRC64 than the one sent along."""
 
     says = "A block of blob {blob!r} arrived damaged and was refused by Azure. It is sent again; if it lasts, suspect this machine's memory or network card."
@@ -154,7 +154,7 @@ class ProcessEnded(TransientError):
     says = "The process {name} ended in the middle of its work: {how}. What was copied is copied; run the same command again for the rest. If it was killed for want of memory, take fewer processes or a smaller memory budget."
 
 
-class SomeObjectsFailedForNow(TransientError):
+class RetryableObjectsFailed(TransientError):
     """A batch has failures, and for at least one of them a retry may help."""
 
     says = "{failed} of {total} objects failed, {transient} of them for a reason that may pass; first: {first}"
@@ -164,23 +164,23 @@ class PermanentError(TransferError):
     """A retry cannot help."""
 
 
-class WrongUse(PermanentError):
+class UsageError(PermanentError):
     """An argument or a setting is wrong."""
 
 
-class BudgetTooSmall(WrongUse):
+class BudgetTooSmall(UsageError):
     """The memory budget does not hold one block of the object."""
 
     says = "An object of {size_bytes} bytes needs blocks of {needs} bytes, more than memory_budget={budget} bytes holds. Raise memory_budget to at least {needs} bytes."
 
 
-class ConnectionMissing(WrongUse):
+class ConnectionMissing(UsageError):
     """An Airflow connection or the environment's credentials are missing."""
 
     says = "No usable credentials for {service}: {detail}. {cure}"
 
 
-class BadState(PermanentError):
+class CorruptState(PermanentError):
     """A manifest, plan or receipt in the state location is not what it must be."""
 
     says = "The state file {path!r} cannot be used: {detail}. Start a new run; nothing was copied from it."
@@ -294,7 +294,7 @@ class BlobIsArchived(DestinationError):
     says = "Blob {blob!r} in container {container!r} lies in Azure's archive tier, where nothing can be written to it ({code}). Rehydrate or delete it first."
 
 
-class MadeThroughFiles(DestinationError):
+class WrittenThroughDataLakeApi(DestinationError):
     """The blob was made through the Data Lake (file) interface."""
 
     says = "Blob {blob!r} in container {container!r} was made through Azure's Data Lake (file) interface, which takes no blocks ({code}). Delete or rename it first."

@@ -7,7 +7,7 @@ from datetime import datetime
 from fnmatch import translate
 from functools import cached_property
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import ListedObject
 
 
@@ -40,23 +40,23 @@ class Filters:
         """Check every value, and take lists as tuples.
 
         Raises:
-            WrongUse: A value cannot be meant so.
+            UsageError: A value cannot be meant so.
         """
         for name in ("include", "exclude", "storage_classes"):
             value: object = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, (list, tuple)):
-                raise WrongUse(what=f"{name}={value!r} is no list of texts.")
+                raise UsageError(what=f"{name}={value!r} is no list of texts.")
             if not all(isinstance(item, str) and item for item in value):
-                raise WrongUse(what=f"{name}={value!r} holds something else than texts.")
+                raise UsageError(what=f"{name}={value!r} holds something else than texts.")
             object.__setattr__(self, name, tuple(value))
         for name in ("min_size_bytes", "max_size_bytes"):
             size = getattr(self, name)
             if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-                raise WrongUse(what=f"{name}={size!r} is no number of bytes.")
+                raise UsageError(what=f"{name}={size!r} is no number of bytes.")
         for name in ("modified_after", "modified_before"):
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
-                raise WrongUse(what=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
+                raise UsageError(what=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
 
     def reason_to_skip(self, listed: ListedObject) -> str | None:
         """Return why the object is left out, as its receipt says it, or None where it passes."""

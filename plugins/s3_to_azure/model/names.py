@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
-from s3_to_azure.model.errors import NameRefused, WrongUse
+from s3_to_azure.model.errors import NameRefused, UsageError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
 from s3_to_azure.model.objects import ListedObject
 
@@ -28,10 +28,10 @@ def check_bucket(name: str) -> str:
     """Return the bucket's name.
 
     Raises:
-        WrongUse: No bucket can have it; nothing was sent.
+        UsageError: No bucket can have it; nothing was sent.
     """
     if not _BUCKET.fullmatch(name):
-        raise WrongUse(what=f"{name!r} is not a bucket name. Give the name alone: no s3://, no path, no ARN.")
+        raise UsageError(what=f"{name!r} is not a bucket name. Give the name alone: no s3://, no path, no ARN.")
     return name
 
 
@@ -39,10 +39,12 @@ def check_container(name: str) -> str:
     """Return the container's name.
 
     Raises:
-        WrongUse: No container can have it; nothing was sent.
+        UsageError: No container can have it; nothing was sent.
     """
     if not _CONTAINER.fullmatch(name):
-        raise WrongUse(what=f"{name!r} is not a container name: 3 to 63 lower-case letters, digits and single hyphens.")
+        raise UsageError(
+            what=f"{name!r} is not a container name: 3 to 63 lower-case letters, digits and single hyphens."
+        )
     return name
 
 
@@ -56,10 +58,10 @@ def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "", mapped: b
         mapped: Spell what Azure refuses in another way (``name_mapping``).
 
     Raises:
-        WrongUse: The key is not below the prefix.
+        UsageError: The key is not below the prefix.
     """
     if not key.startswith(s3_prefix):
-        raise WrongUse(what=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
+        raise UsageError(what=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
     name = blob_prefix + key[len(s3_prefix) :]
     return map_blob(name) if mapped else name
 

@@ -105,7 +105,7 @@ class BlobDestination(Protocol):
         """Put Block with the CRC64 along, so that Azure refuses a damaged block.
 
         Raises:
-            DamagedOnTheWay: The CRC64 that Azure computed differs.
+            CorruptedInTransit: The CRC64 that Azure computed differs.
             ForeignBlocks: Blocks with ids of another length are staged.
         """
         ...
@@ -166,7 +166,7 @@ class HandedBack:
     error: TransferError
 
 
-class SmallObjectLane(Protocol):
+class SmallObjectClient(Protocol):
     """Whole small objects, many at a time, driven by one thread. No call retries; what is unexpected is handed back."""
 
     def fetch(self, tag: Any, listed: ListedObject) -> None:
@@ -220,7 +220,7 @@ class StateFiles(Protocol):
         """Return bytes ``[start, end)``, or to the file's end.
 
         Raises:
-            BadState: There is no such file, or it ends before ``end``.
+            CorruptState: There is no such file, or it ends before ``end``.
         """
         ...
 
@@ -228,7 +228,7 @@ class StateFiles(Protocol):
         """Yield the file's bytes in pieces of a few MiB.
 
         Raises:
-            BadState: There is no such file, or it changed meanwhile.
+            CorruptState: There is no such file, or it changed meanwhile.
         """
         ...
 

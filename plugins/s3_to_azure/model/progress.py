@@ -8,7 +8,7 @@ MOST_FAILURES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Totals:
     """Totals since the task began.
 
     Attributes:
@@ -32,15 +32,15 @@ class Progress:
     def __init__(self, *, objects_total: int = 0, bytes_total: int = 0) -> None:
         """Begin at zero of the given totals."""
         self._lock = threading.Lock()
-        self._now = Snapshot(objects_total=objects_total, bytes_total=bytes_total)
+        self._now = Totals(objects_total=objects_total, bytes_total=bytes_total)
         self._failures: list[tuple[str, str]] = []
 
     def add(self, **deltas: int) -> None:
-        """Add to the totals, by the names of ``Snapshot``."""
+        """Add to the totals, by the names of ``Totals``."""
         with self._lock:
             self._now = replace(self._now, **{name: getattr(self._now, name) + n for name, n in deltas.items()})
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Totals:
         """Return the totals as of now."""
         with self._lock:
             return self._now

@@ -112,7 +112,7 @@ class Retrier:
             self._on_retry(error)
 
 
-def patiently(items: Iterable[T], retrier: Retrier, what: str) -> Iterator[T]:
+def with_retries(items: Iterable[T], retrier: Retrier, what: str) -> Iterator[T]:
     """Yield the items; where the next one fails for now, ask again within the budget of one request.
 
     Args:

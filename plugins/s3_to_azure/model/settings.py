@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, get_args
 
 from s3_to_azure.model.checksums import INTEGRITY
-from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused, WrongUse
+from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused, UsageError
 from s3_to_azure.model.limits import (
     GIB,
     KIB,
@@ -72,34 +72,34 @@ class Fidelity:
         """Check every value.
 
         Raises:
-            WrongUse: A value is none of those allowed.
+            UsageError: A value is none of those allowed.
         """
         choices = {"archived": Archived, "restore_tier": RestoreTier, "oversized_metadata": OversizedMetadata}
         for name, allowed in choices.items():
             if getattr(self, name) not in get_args(allowed):
-                raise WrongUse(what=f"{name}={getattr(self, name)!r} is none of {', '.join(get_args(allowed))}.")
+                raise UsageError(what=f"{name}={getattr(self, name)!r} is none of {', '.join(get_args(allowed))}.")
         if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= _MOST_DAYS:
-            raise WrongUse(what=f"restore_days={self.restore_days!r} is not between 1 and {_MOST_DAYS}.")
+            raise UsageError(what=f"restore_days={self.restore_days!r} is not between 1 and {_MOST_DAYS}.")
         if not isinstance(self.tags, bool):
-            raise WrongUse(what=f"tags={self.tags!r} is neither true nor false.")
+            raise UsageError(what=f"tags={self.tags!r} is neither true nor false.")
         if not isinstance(self.tiers, Mapping):
-            raise WrongUse(what=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
+            raise UsageError(what=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
         for tier in self.tiers.values():
             if tier not in get_args(AccessTier):
-                raise WrongUse(what=f"The access tier {tier!r} is none of {', '.join(get_args(AccessTier))}.")
+                raise UsageError(what=f"The access tier {tier!r} is none of {', '.join(get_args(AccessTier))}.")
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None) -> "Fidelity":
         """Read the choices from a DAG's or a user's mapping.
 
         Raises:
-            WrongUse: A name or value is not one of ours.
+            UsageError: A name or value is not one of ours.
         """
         given = dict(values or {})
         known = {each.name for each in fields(cls)}
         unknown = sorted(set(given) - known)
         if unknown:
-            raise WrongUse(what=f"fidelity={unknown} is not among {', '.join(sorted(known))}.")
+            raise UsageError(what=f"fidelity={unknown} is not among {', '.join(sorted(known))}.")
         return cls(**given)
 
 
@@ -179,7 +179,7 @@ _DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """How often and how patiently one request is tried.
+    """How often and how with_retries one request is tried.
 
     Attributes:
         attempts: Tries of one request, the first included.
@@ -205,13 +205,14 @@ class CopySettings:
     """The settings of one task's copies.
 
     Attributes:
-        overwrite: What to do with a blob that is there (``decisions.decide``).
-        integrity: ``auto``, the weakest rung to accept, ``reread`` or ``readback`` (``checksums.INTEGRITY``).
+        overwrite: What to do with a blob that is there (``decide.decide``).
+        integrity: ``auto``, the weakest verification level to accept, ``reread`` or ``readback``
+            (``checksums.INTEGRITY``).
         block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
         memory_budget_bytes: Bound of object data in memory.
         objects_at_once: Objects in flight; they share the budget.
-        lanes: Most blocks being read, and most being written; how many there really are is found by measuring, and
-            the budget may allow fewer (``lanes`` has the formula).
+        connections: Upper bound of the blocks being read, and of those being written. Measuring finds how many there
+            really are, and the budget may allow fewer (``transfer.concurrency`` has the formula).
         bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
         refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped, counts as ``fail``ed,
             or goes to a blob of a ``map``ped name (``name_mapping``); where even that cannot be, it fails.
@@ -223,7 +224,7 @@ class CopySettings:
     block_bytes: int | None = None
     memory_budget_bytes: int = 256 * MIB
     objects_at_once: int = 8
-    lanes: int = 16
+    connections: int = 16
     bandwidth_bytes_s: int | None = None
     refused_names: RefusedNames = REFUSED_NAMES
     retry: RetryBudget = RetryBudget()
@@ -233,26 +234,28 @@ class CopySettings:
         """Check every value.
 
         Raises:
-            WrongUse: A value is none of those allowed.
+            UsageError: A value is none of those allowed.
         """
         if self.overwrite not in get_args(Overwrite):
-            raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
+            raise UsageError(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
         if self.integrity not in INTEGRITY:
-            raise WrongUse(what=f"integrity={self.integrity!r} is none of {', '.join(INTEGRITY)}.")
+            raise UsageError(what=f"integrity={self.integrity!r} is none of {', '.join(INTEGRITY)}.")
         if self.refused_names not in get_args(RefusedNames):
-            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}.")
+            raise UsageError(
+                what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}."
+            )
         if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
-            raise WrongUse(
+            raise UsageError(
                 what=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."
             )
         if self.memory_budget_bytes < MIB:
-            raise WrongUse(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
+            raise UsageError(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
         if self.bandwidth_bytes_s is not None and self.bandwidth_bytes_s < 1:
-            raise WrongUse(what=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
-        for name in ("objects_at_once", "lanes"):
+            raise UsageError(what=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
+        for name in ("objects_at_once", "connections"):
             value = getattr(self, name)
             if not 1 <= value <= _MOST_AT_ONCE:
-                raise WrongUse(what=f"{name}={value} is not between 1 and {_MOST_AT_ONCE:,}.")
+                raise UsageError(what=f"{name}={value} is not between 1 and {_MOST_AT_ONCE:,}.")
 
 
 def parse_size(text: str | int, *, name: str) -> int:
@@ -263,14 +266,14 @@ def parse_size(text: str | int, *, name: str) -> int:
         name: The setting's name, for the error.
 
     Raises:
-        WrongUse: It is no size.
+        UsageError: It is no size.
     """
     if isinstance(text, int):
         return text
     match = _SIZE.fullmatch(text.strip())
     # A part of a byte is a slip of the unit.
     if not match or ("." in match[1] and not match[2]):
-        raise WrongUse(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
+        raise UsageError(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
     unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]

@@ -18,7 +18,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, KIB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block
 from s3_to_azure.state.lines import LinesWriter, Member
@@ -58,12 +58,12 @@ class Sharing:
         """Check the bounds.
 
         Raises:
-            WrongUse: There must be at least one batch, and not more than Airflow maps.
+            UsageError: There must be at least one batch, and not more than Airflow maps.
         """
         if not 1 <= self.max_tasks <= MAX_TASKS:
-            raise WrongUse(what=f"max_tasks={self.max_tasks} is not between 1 and {MAX_TASKS:,}.")
+            raise UsageError(what=f"max_tasks={self.max_tasks} is not between 1 and {MAX_TASKS:,}.")
         if self.split_bytes < MIB or self.batch_bytes < 1:
-            raise WrongUse(what=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes below 1.")
+            raise UsageError(what=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes below 1.")
 
     def parts(self, size_bytes: int) -> int:
         """Return into how many batches of its own an object goes; 0: it shares one with others."""
@@ -216,10 +216,10 @@ def descriptor_of(
     """Return the descriptor of a batch that was written.
 
     Raises:
-        WrongUse: It is too large for a task to hold.
+        UsageError: It is too large for a task to hold.
     """
     if member.length > MAX_MEMBER_BYTES:
-        raise WrongUse(what=f"A batch of {objects:,} objects is too large to be planned. Raise max_tasks.")
+        raise UsageError(what=f"A batch of {objects:,} objects is too large to be planned. Raise max_tasks.")
     return BatchDescriptor(
         plan=token,
         index=index,

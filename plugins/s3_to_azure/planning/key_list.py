@@ -21,7 +21,7 @@ from s3_to_azure.model.errors import (
     CredentialsRefused,
     NameRefused,
     ObjectNotFound,
-    WrongUse,
+    UsageError,
 )
 from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MIB
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, ObjectVersion
@@ -64,7 +64,7 @@ def keys_of(pieces: Iterable[bytes], *, name: str, prefix: str) -> Iterator[str]
         prefix: All keys must lie below it.
 
     Raises:
-        WrongUse: A line is no key, or one that lies elsewhere; its number is named.
+        UsageError: A line is no key, or one that lies elsewhere; its number is named.
     """
     keys = (_checked(line, number, name, prefix) for number, line in enumerate(_lines(pieces, name), start=1))
     given = (key for key in keys if key)
@@ -102,17 +102,17 @@ def look_up(
     def look(key: str) -> ListedObject:
         return retrier.call(f"look at {key!r}", lambda: _look(source, bucket, key))
 
-    crew = ThreadPoolExecutor(at_once, thread_name_prefix="keys")
+    workers = ThreadPoolExecutor(at_once, thread_name_prefix="keys")
     waiting: deque[Future[ListedObject]] = deque()
     try:
         for key in keys:
-            waiting.append(crew.submit(look, key))
+            waiting.append(workers.submit(look, key))
             if len(waiting) > 2 * at_once:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        crew.shutdown(cancel_futures=True)
+        workers.shutdown(cancel_futures=True)
 
 
 def _look(source: ObjectSource, bucket: str, key: str) -> ListedObject:
@@ -149,7 +149,7 @@ def _lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
         if len(rest) > _MOST_LINE:
-            raise WrongUse(what=f"{name} is no list of keys: a line has more than {_MOST_LINE:,} bytes.")
+            raise UsageError(what=f"{name} is no list of keys: a line has more than {_MOST_LINE:,} bytes.")
     if rest:
         yield rest
 
@@ -162,11 +162,11 @@ def _checked(line: bytes, number: int, name: str, prefix: str) -> str:
         key = _from_json(text) if text and name.endswith(JSON_LINES) else text
         too_long = len(key.encode()) > MAX_KEY_BYTES
     except (ValueError, RecursionError):
-        raise WrongUse(what=f"{where} is no key: {line[:80]!r}.") from None
+        raise UsageError(what=f"{where} is no key: {line[:80]!r}.") from None
     if too_long:
-        raise WrongUse(what=f"{where} is no key: it has more than {MAX_KEY_BYTES:,} bytes.")
+        raise UsageError(what=f"{where} is no key: it has more than {MAX_KEY_BYTES:,} bytes.")
     if key and not key.startswith(prefix):
-        raise WrongUse(
+        raise UsageError(
             what=f"{where} is {key!r}, which is not below the prefix {prefix!r} that is to be copied. Nothing was "
             "copied; take that line out, or name a source that holds it."
         )

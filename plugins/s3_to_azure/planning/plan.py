@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.settings import Archived
 from s3_to_azure.state.plan import BatchDescriptor
@@ -238,10 +238,10 @@ def preview(plan: Plan, *, rate_bytes_s: float) -> dict[str, Any]:
         rate_bytes_s: Bytes a second that all tasks together are expected to move.
 
     Raises:
-        WrongUse: The rate is not above 0.
+        UsageError: The rate is not above 0.
     """
     if not rate_bytes_s > 0:
-        raise WrongUse(what=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
+        raise UsageError(what=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
     requests = plan.planning.plus(plan.copying)
     sizes = [batch.size_bytes for batch in plan.batches]
     return plan.summary() | {

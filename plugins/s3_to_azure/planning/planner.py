@@ -19,7 +19,7 @@ from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.model.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.ports import BlobDestination, StateFiles
-from s3_to_azure.model.retry import Retrier, patiently
+from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.planning.batching import descriptor_of, weight_of, with_known_absence, write_batches
 from s3_to_azure.planning.join import Join
@@ -56,7 +56,7 @@ _OURS: Final = f"{STATE_FOLDER}/"
 _MEMBER_LINES: Final = 10_000
 
 
-class Survey:
+class PlanBuilder:
     """Decides on one listed object after the other, and counts.
 
     Args:
@@ -257,7 +257,7 @@ def make_plan(
     one, whose files stay until the run's are deleted.
 
     Raises:
-        BadState: The manifest is not what the pointer says.
+        CorruptState: The manifest is not what the pointer says.
         BudgetTooSmall: The memory budget does not hold one block of an object.
     """
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
@@ -265,7 +265,7 @@ def make_plan(
     # What goes to one task needs no second pass: its batch is what the first one wrote.
     for_one_task = settings.max_tasks == 1
     decided = batches_name(token) if for_one_task else decisions_name(token)
-    survey, join, whole = _decide(files, pointer, destination, settings, (decided, left_out_name(token)), retrier)
+    builder, join, whole = _decide(files, pointer, destination, settings, (decided, left_out_name(token)), retrier)
     looks = 0
 
     def layout_of(entry: EntryLine) -> Layout:
@@ -281,46 +281,46 @@ def make_plan(
 
     batches: list[BatchDescriptor] = []
     own = 0
-    if for_one_task and join.in_order and survey.copy.objects:
-        sharing = settings.sharing(survey.weight)
-        batches = [descriptor_of(token, 0, whole, survey.copy.objects, survey.copy.size_bytes, "objects")]
-        own = int(sharing.parts(survey.largest_bytes) > 0)
+    if for_one_task and join.in_order and builder.copy.objects:
+        sharing = settings.sharing(builder.weight)
+        batches = [descriptor_of(token, 0, whole, builder.copy.objects, builder.copy.size_bytes, "objects")]
+        own = int(sharing.parts(builder.largest_bytes) > 0)
     else:
         with files.write(batches_name(token)) as out:
-            if survey.copy.objects:
+            if builder.copy.objects:
                 batches, own = write_batches(
                     token,
                     LinesWriter(out),
                     entries,
-                    sharing=settings.sharing(survey.weight),
+                    sharing=settings.sharing(builder.weight),
                     layout_of=layout_of,
-                    largest_bytes=survey.largest_bytes,
+                    largest_bytes=builder.largest_bytes,
                 )
     if not for_one_task:
         files.delete(decided)
     plan = Plan(
         token=token,
         batches=tuple(batches),
-        listed=survey.listed.amount(),
-        copy=survey.copy.amount(),
-        unchanged=survey.unchanged.amount(),
-        skipped={reason: count.amount() for reason, count in survey.skipped.items()},
-        failed={reason: count.amount() for reason, count in survey.failed.items()},
-        only_in_destination=join.only_there - survey.mapped_there if join.in_order else None,
+        listed=builder.listed.amount(),
+        copy=builder.copy.amount(),
+        unchanged=builder.unchanged.amount(),
+        skipped={reason: count.amount() for reason, count in builder.skipped.items()},
+        failed={reason: count.amount() for reason, count in builder.failed.items()},
+        only_in_destination=join.only_there - builder.mapped_there if join.in_order else None,
         joined=join.in_order,
-        rewritten=survey.rewritten,
-        archived=survey.archived,
+        rewritten=builder.rewritten,
+        archived=builder.archived,
         on_archived=settings.archived,
-        refused_names=tuple(survey.refused_names),
-        mapped=survey.mapped,
-        mapped_names=tuple(survey.mapped_names),
+        refused_names=tuple(builder.refused_names),
+        mapped=builder.mapped,
+        mapped_names=tuple(builder.mapped_names),
         planning=Requests(
             s3_list=0 if pointer.looked_up else -(-pointer.objects // LISTING_PAGE_KEYS) or 1,
             s3_get=pointer.objects if pointer.looked_up else 0,
             azure_list=max(1, -(-join.seen // AZURE_PAGE_BLOBS)) if pointer.ordered else 0,
-            azure_read=survey.looks + looks,
+            azure_read=builder.looks + looks,
         ),
-        copying=survey.copying,
+        copying=builder.copying,
     )
     index = PlanIndex(
         token=token,
@@ -360,17 +360,17 @@ def _decide(
     settings: PlanSettings,
     names: tuple[str, str],
     retrier: Retrier,
-) -> tuple[Survey, Join, Member]:
+) -> tuple[PlanBuilder, Join, Member]:
     """Decide on all objects, write those to copy and those left out into the files named so.
 
     Returns the counts, the join, and the place of the former: all of their file.
     """
     decided, left_out = names
-    there = patiently(destination.list(settings.blob_prefix), retrier, f"list {destination.container}")
+    there = with_retries(destination.list(settings.blob_prefix), retrier, f"list {destination.container}")
     join = Join(there, ordered=pointer.ordered)
     with files.write(decided) as to_copy, files.write(left_out) as others:
         writer = LinesWriter(to_copy)
-        survey = Survey(
+        builder = PlanBuilder(
             settings,
             join,
             lambda blob: retrier.call(f"look at blob {blob!r}", lambda: destination.head(blob)),
@@ -378,9 +378,9 @@ def _decide(
             left_out=LinesWriter(others),
         )
         for listed in read_manifest(files, pointer):
-            survey.add(listed)
-        survey.finish()
-    return survey, join, Member(0, writer.length, writer.sha256())
+            builder.add(listed)
+        builder.finish()
+    return builder, join, Member(0, writer.length, writer.sha256())
 
 
 def _shared_layout(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, get_args
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import STATE_FOLDER, blob_name
@@ -29,11 +29,11 @@ def read_filters(
         exclude: Patterns of keys.
 
     Raises:
-        WrongUse: One is none of these, or cannot be read.
+        UsageError: One is none of these, or cannot be read.
     """
     unknown = sorted(set(texts) - set(_FILTERS))
     if unknown:
-        raise WrongUse(what=f"The filters {unknown} are not among {', '.join(_FILTERS)}.")
+        raise UsageError(what=f"The filters {unknown} are not among {', '.join(_FILTERS)}.")
     return Filters(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
@@ -55,7 +55,7 @@ def _moment(texts: Mapping[str, Any], name: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
-        raise WrongUse(what=f"{name}={text!r} is no moment. Write it as 2026-01-31T00:00:00+00:00.") from None
+        raise UsageError(what=f"{name}={text!r} is no moment. Write it as 2026-01-31T00:00:00+00:00.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +94,16 @@ class PlanSettings:
         """Check every value.
 
         Raises:
-            WrongUse: A value is none of those allowed.
+            UsageError: A value is none of those allowed.
         """
         if self.overwrite not in get_args(Overwrite):
-            raise WrongUse(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
+            raise UsageError(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
         if self.refused_names not in get_args(RefusedNames):
-            raise WrongUse(what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}.")
+            raise UsageError(
+                what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}."
+            )
         if f"{self.blob_prefix}/".startswith(_OURS):
-            raise WrongUse(what=f"blob_prefix={self.blob_prefix!r} lies below {_OURS}, where runs keep their state.")
+            raise UsageError(what=f"blob_prefix={self.blob_prefix!r} lies below {_OURS}, where runs keep their state.")
         self.sharing(1)
 
     def blob_of(self, key: str) -> str:

@@ -15,7 +15,7 @@ from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.plan import BatchDescriptor, PlanEntry
 from s3_to_azure.state.receipts import ReceiptWriter, read_receipts, settles
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
 
@@ -31,14 +31,14 @@ class EarlierTries:
     Memory: 250 bytes for each object that is done, 600 for each that is left.
 
     Args:
-        shop: The destination and how to copy.
+        context: The destination and how to copy.
         files: The run's files.
         batch: The batch.
     """
 
-    def __init__(self, shop: Workshop, files: StateFiles, batch: BatchSlice) -> None:
+    def __init__(self, context: TransferContext, files: StateFiles, batch: BatchSlice) -> None:
         """Read the receipts."""
-        self._shop = shop
+        self._context = context
         self._batch = batch
         receipts = read_receipts(files, batch.descriptor)
         # Keys and sizes only: whole receipts of a large batch would be 1 KB each.
@@ -63,7 +63,7 @@ class EarlierTries:
         left = {self._batch.blob_of(entry): entry for entry in self._batch.entries() if not self.has(entry)}
         if not left or self._batch.descriptor.kind == "range":
             return
-        destination = self._shop.destination
+        destination = self._context.destination
         first, last = min(left), max(left)
         prefix = commonprefix((first, last))
         try:
@@ -86,7 +86,7 @@ class EarlierTries:
             if entry.condition.fits(blob):
                 return None
             return "unchanged" if entry.metadata_only else "copied"
-        return None if self._shop.settings.overwrite == "always" else "unchanged"
+        return None if self._context.settings.overwrite == "always" else "unchanged"
 
 
 def _found(
@@ -142,7 +142,7 @@ class BatchSummary:
 
 
 def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
-    shop: Workshop,
+    context: TransferContext,
     files: StateFiles,
     descriptor: BatchDescriptor,
     *,
@@ -160,7 +160,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
     Nothing of the plan is trusted but keys below the prefix: bucket, container and blob names are the caller's.
 
     Args:
-        shop: Stores, lanes, budget.
+        context: Stores, lanes, budget.
         files: The run's files.
         descriptor: Which batch.
         bucket: The source bucket.
@@ -173,46 +173,46 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
         on_end: Takes the summary, also of a try that fails for some of its objects.
 
     Raises:
-        BadState: The slice is not what the descriptor says, or holds anything it must not; nothing was copied.
+        CorruptState: The slice is not what the descriptor says, or holds anything it must not; nothing was copied.
         SomeObjectsFailed: At the end, when no retry can help.
-        SomeObjectsFailedForNow: At the end, when a retry may help.
+        RetryableObjectsFailed: At the end, when a retry may help.
         Cancelled: Stopped; receipts and staged blocks are kept.
     """
-    began, before = time.monotonic(), shop.progress.snapshot()
+    began, before = time.monotonic(), context.progress.snapshot()
     batch = BatchSlice(
         files,
         descriptor,
         bucket=bucket,
         s3_prefix=s3_prefix,
         blob_prefix=blob_prefix,
-        mapped_names=shop.settings.refused_names == "map",
+        mapped_names=context.settings.refused_names == "map",
     )
     batch.check()
     if on_label:
         on_label(batch.label())
-    shop.progress.add(objects_total=descriptor.objects, bytes_total=descriptor.size_bytes)
+    context.progress.add(objects_total=descriptor.objects, bytes_total=descriptor.size_bytes)
     tally = Tally()
     counts: dict[Status, int] = {"copied": 0, "unchanged": 0, "skipped": 0, "failed": 0, "staged": 0}
     with ExitStack() as opened:
         writer = opened.enter_context(ReceiptWriter(files, descriptor, try_number)) if keep_receipts else None
         keep = writer.add if writer else _forget
-        settled = EarlierTries(shop, files, batch) if try_number > 1 else None
+        settled = EarlierTries(context, files, batch) if try_number > 1 else None
         if settled:
             for receipt in settled.from_destination(try_number):
                 keep(receipt)
                 on_receipt(receipt)
-            shop.progress.add(objects_done=len(settled.keys), bytes_resumed=settled.size_bytes)
+            context.progress.add(objects_done=len(settled.keys), bytes_resumed=settled.size_bytes)
             # The summary counts only the objects that this try went on with.
             before = replace(before, bytes_resumed=before.bytes_resumed + settled.size_bytes)
             log.info("Earlier tries finished %d of %d objects", len(settled.keys), descriptor.objects)
         tasks = (batch.task(entry) for entry in batch.entries() if settled is None or not settled.has(entry))
-        for outcome in copy_many(shop, tasks, try_number=try_number):
+        for outcome in copy_many(context, tasks, try_number=try_number):
             counted = _deleted_since_listing(outcome)
             keep(counted.receipt)
             on_receipt(counted.receipt)
             counts[counted.receipt.status] += 1
             tally.add(counted)
-    now = shop.progress.snapshot()
+    now = context.progress.snapshot()
     summary = BatchSummary(
         index=descriptor.index,
         kind=descriptor.kind,

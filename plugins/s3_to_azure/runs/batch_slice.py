@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import blob_name
 from s3_to_azure.model.ports import StateFiles
@@ -28,7 +28,7 @@ class BatchSlice:
         mapped_names: Names that Azure refuses are mapped.
 
     Raises:
-        BadState: The slice is not what the descriptor says.
+        CorruptState: The slice is not what the descriptor says.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class BatchSlice:
         self._mapped_names = mapped_names
         self._data = files.read(name, descriptor.offset, descriptor.offset + descriptor.length)
         if sha256(self._data).hexdigest() != descriptor.sha256:
-            raise BadState(path=self._path, detail="the batch is not the one that its descriptor names")
+            raise CorruptState(path=self._path, detail="the batch is not the one that its descriptor names")
 
     def entries(self) -> Iterator[PlanEntry]:
         """Yield the objects.
 
         Raises:
-            BadState: A line is not what it must be, or names a key outside the prefix.
+            CorruptState: A line is not what it must be, or names a key outside the prefix.
         """
         for line in self._lines():
             yield PlanEntry.of_line(line, bucket=self._bucket)
@@ -69,7 +69,7 @@ class BatchSlice:
         """Read all lines once, before anything is copied.
 
         Raises:
-            BadState: A line is not what it must be, or their totals are not the descriptor's.
+            CorruptState: A line is not what it must be, or their totals are not the descriptor's.
         """
         objects = size_bytes = parts = 0
         for line in self._lines():
@@ -79,7 +79,7 @@ class BatchSlice:
         wanted = self.descriptor
         is_range = wanted.kind == "range"
         if (objects, size_bytes, parts) != (wanted.objects, wanted.size_bytes, int(is_range)):
-            raise BadState(path=self._path, detail="the batch does not hold what its descriptor says")
+            raise CorruptState(path=self._path, detail="the batch does not hold what its descriptor says")
 
     def blob_of(self, entry: PlanEntry) -> str:
         """Return the blob's name for an object."""

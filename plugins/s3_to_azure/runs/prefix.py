@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
-from s3_to_azure.model.errors import SomeObjectsFailed, SomeObjectsFailedForNow, TransferError
+from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed, TransferError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
@@ -19,7 +19,7 @@ from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import MAX_TASKS, BatchDescriptor, LeftOut, read_left_out
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 # A batch's part of the plan is held in memory: 25 to 100 bytes an object.
 _BATCH_OBJECTS: Final = 500_000
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def settings_for(
-    shop: Workshop,
+    context: TransferContext,
     pointer: ManifestPointer,
     *,
     s3_prefix: str,
@@ -45,7 +45,7 @@ def settings_for(
     batches: int = 1,
 ) -> PlanSettings:
     """Return plan settings for as few batches as asked for, or more only where one would be too large to hold."""
-    chosen = shop.settings
+    chosen = context.settings
     return PlanSettings(
         s3_prefix=s3_prefix,
         blob_prefix=blob_prefix,
@@ -62,7 +62,7 @@ def settings_for(
 
 
 def copy_listed(
-    shop: Workshop,
+    context: TransferContext,
     files: StateFiles,
     pointer: ManifestPointer,
     settings: PlanSettings,
@@ -74,7 +74,7 @@ def copy_listed(
     """Plan and copy all that a manifest lists; return the error of what failed, after everything else was done.
 
     Args:
-        shop: Stores, lanes, budget.
+        context: Stores, lanes, budget.
         files: The run's files.
         pointer: The manifest.
         settings: The plan's.
@@ -86,23 +86,23 @@ def copy_listed(
         Cancelled: Stopped; receipts and staged blocks are kept.
         PermanentError: Nothing was copied.
     """
-    plan = make_plan(files, pointer, shop.destination, settings, retrier=shop.retrier)
+    plan = make_plan(files, pointer, context.destination, settings, retrier=context.retrier)
     on_plan(plan)
     counted = _Counted(on_receipt)
     everything = read_left_out(files, plan.token)
     while some := list(islice(everything, _TOLD_AT_ONCE)):
         failed = [left_out for left_out in some if left_out.status == "failed"]
         for left_out in failed:
-            shop.progress.add_failure(left_out.key, left_out.reason)
-        shop.progress.add(objects_total=len(some), objects_done=len(some) - len(failed), objects_failed=len(failed))
+            context.progress.add_failure(left_out.key, left_out.reason)
+        context.progress.add(objects_total=len(some), objects_done=len(some) - len(failed), objects_failed=len(failed))
         for left_out in some:
             blob = settings.blob_of(left_out.key)
-            counted.add(_receipt(left_out, pointer.bucket, shop.destination.container, blob))
+            counted.add(_receipt(left_out, pointer.bucket, context.destination.container, blob))
     return counted.error(pointer.objects, copy_batches(plan.batches, counted.add))
 
 
 def copy_here(
-    shop: Workshop,
+    context: TransferContext,
     files: StateFiles,
     bucket: str,
     settings: PlanSettings,
@@ -115,7 +115,7 @@ def copy_here(
     """Copy the batches one after the other; return how many objects failed that a retry may help.
 
     Args:
-        shop: Stores, lanes, budget.
+        context: Stores, lanes, budget.
         files: Where the plan is.
         bucket: Where the objects are.
         settings: The plan's.
@@ -126,13 +126,13 @@ def copy_here(
 
     Raises:
         Cancelled: Stopped; receipts and staged blocks are kept.
-        BadState: The plan is damaged.
+        CorruptState: The plan is damaged.
     """
     transient = 0
     for batch in batches:
         try:
             copy_batch(
-                shop,
+                context,
                 files,
                 batch,
                 bucket=bucket,
@@ -142,7 +142,7 @@ def copy_here(
                 keep_receipts=keep_receipts,
                 on_receipt=on_receipt,
             )
-        except SomeObjectsFailedForNow as error:
+        except RetryableObjectsFailed as error:
             transient += int(str(error.attributes["transient"]))
         except SomeObjectsFailed as error:
             log.debug("Batch %d: %s", batch.index, error)
@@ -167,7 +167,7 @@ class _Counted:
         if not self._failed:
             return None
         if transient:
-            return SomeObjectsFailedForNow(failed=self._failed, total=total, transient=transient, first=self._first)
+            return RetryableObjectsFailed(failed=self._failed, total=total, transient=transient, first=self._first)
         return SomeObjectsFailed(failed=self._failed, total=total, first=self._first)
 
 

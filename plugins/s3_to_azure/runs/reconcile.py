@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Final, Generic, TypeVar
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt, Status
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.runs.batch_slice import BatchSlice
@@ -66,12 +66,12 @@ def reconcile(
         index: The plan made from it, or None where there is none.
 
     Raises:
-        BadState: A file is not what it must be, or holds an object that was not listed.
+        CorruptState: A file is not what it must be, or holds an object that was not listed.
     """
-    ledger = _Ledger(files, pointer, index)
+    stats = _ReceiptsByKey(files, pointer, index)
     for listed in read_manifest(files, pointer):
-        yield listed, ledger.take(listed)
-    ledger.check_empty()
+        yield listed, stats.take(listed)
+    stats.check_empty()
 
 
 class _Front(Generic[T]):
@@ -90,7 +90,7 @@ class _Front(Generic[T]):
         return item
 
 
-class _Ledger:
+class _ReceiptsByKey:
     """The three sequences that together hold every planned object."""
 
     def __init__(self, files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None) -> None:
@@ -114,7 +114,7 @@ class _Ledger:
     def check_empty(self) -> None:
         for front in (self._left_out, self._own, self._shared):
             if front.next is not None:
-                raise BadState(path=self._files.location, detail="the plan holds an object that was not listed")
+                raise CorruptState(path=self._files.location, detail="the plan holds an object that was not listed")
 
     def _own_accounts(self, batches: Iterable[BatchDescriptor]) -> Iterator[tuple[str, Account]]:
         """Yield the objects with batches of their own; the parts of one come together."""
@@ -131,7 +131,7 @@ class _Ledger:
     def _only_entry(self, batch: BatchDescriptor) -> PlanEntry:
         for entry in self._slice(batch).entries():
             return entry
-        raise BadState(path=self._files.location, detail=f"batch {batch.index} is empty")
+        raise CorruptState(path=self._files.location, detail=f"batch {batch.index} is empty")
 
     def _shared_accounts(self, batch: BatchDescriptor) -> Iterator[tuple[str, Account]]:
         accounts = self._accounts(batch)
@@ -160,7 +160,7 @@ class _Ledger:
         if (left_out.etag, left_out.size_bytes) != (listed.etag, listed.size_bytes):
             token = self._index.token if self._index else ""
             path = f"{self._files.location}/{left_out_name(token)}"
-            raise BadState(path=path, detail=f"{listed.key!r} is not as it was listed")
+            raise CorruptState(path=path, detail=f"{listed.key!r} is not as it was listed")
         return replace(
             self._receipt(listed, left_out.status, left_out.reason),
             verified_by=left_out.verified_by,

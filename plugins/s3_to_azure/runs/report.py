@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.model.errors import BadState, SomeObjectsFailed
+from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles, StateWriter
 from s3_to_azure.planning.plan import Amount
@@ -208,7 +208,7 @@ def make_report(
         now: For tests.
 
     Raises:
-        BadState: A state file is not what it must be.
+        CorruptState: A state file is not what it must be.
     """
     index = read_plan_index(files)
     if index is not None and index.manifest != pointer.token:
@@ -220,7 +220,7 @@ def make_report(
             rows.add(account.receipt)
             totals.add(listed, account)
     if totals.listed != Amount(pointer.objects, pointer.bytes_total):
-        raise BadState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")
+        raise CorruptState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")
     report = totals.report(pointer, index, files.location)
     with files.write(REPORT_NAME) as out:
         out.write(json.dumps(report.summary(), indent=1).encode("ascii"))

@@ -16,7 +16,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.ports import StateWriter
 
@@ -114,16 +114,16 @@ def typed_lines(kind: type[Line], chunks: Iterable[bytes], *, path: str) -> Iter
     """Yield all lines as values of one kind, which says what they may hold.
 
     Raises:
-        BadState: As ``lines``; or a line is not JSON, or a value is missing, too many, or not what it must be.
+        CorruptState: As ``lines``; or a line is not JSON, or a value is missing, too many, or not what it must be.
     """
     read = msgspec.json.Decoder(kind).decode
     try:
         for line in lines(chunks, path=path):
             yield read(line)
     except msgspec.ValidationError as error:
-        raise BadState(path=path, detail=_told(error)) from None
+        raise CorruptState(path=path, detail=_told(error)) from None
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise BadState(path=path, detail="a line is not JSON, or not in UTF-8") from None
+        raise CorruptState(path=path, detail="a line is not JSON, or not in UTF-8") from None
 
 
 def _told(error: msgspec.ValidationError) -> str:
@@ -140,20 +140,20 @@ def lines(chunks: Iterable[bytes], *, path: str) -> Iterator[bytes]:
     """Yield the lines of all members, in constant memory whatever the bytes are.
 
     Raises:
-        BadState: It is no gzip file, is cut short, or has a line that is too long.
+        CorruptState: It is no gzip file, is cut short, or has a line that is too long.
     """
     rest = b""
     for piece in _unzipped(chunks, path):
         pieces = (rest + piece).split(b"\n")
         rest = pieces.pop()
         if len(rest) > MAX_LINE_BYTES:
-            raise BadState(path=path, detail="a line is too long")
+            raise CorruptState(path=path, detail="a line is too long")
         for line in pieces:
             if len(line) > MAX_LINE_BYTES:
-                raise BadState(path=path, detail="a line is too long")
+                raise CorruptState(path=path, detail="a line is too long")
             yield line
     if rest:
-        raise BadState(path=path, detail="its last line has no end")
+        raise CorruptState(path=path, detail="its last line has no end")
 
 
 def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -177,16 +177,16 @@ def _unzipped(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
                 if gzip.eof:
                     gzip = None
     except zlib.error:
-        raise BadState(path=path, detail="it is not gzip, or damaged") from None
+        raise CorruptState(path=path, detail="it is not gzip, or damaged") from None
     if gzip is not None:
-        raise BadState(path=path, detail="it is cut short")
+        raise CorruptState(path=path, detail="it is cut short")
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class Row:
-    """An object's values, each taken by name, type and range; anything else is ``BadState``.
+    """An object's values, each taken by name, type and range; anything else is ``CorruptState``.
 
     Args:
         line: The line's bytes.
@@ -199,7 +199,7 @@ class Row:
         """Parse the line.
 
         Raises:
-            BadState: It is no JSON object.
+            CorruptState: It is no JSON object.
         """
         self._path = path
         try:
@@ -215,7 +215,7 @@ class Row:
         """Return the row of values that are parsed already.
 
         Raises:
-            BadState: They are no mapping of names.
+            CorruptState: They are no mapping of names.
         """
         row = cls(b"{}", path)
         if not isinstance(values, dict):
@@ -223,9 +223,9 @@ class Row:
         row._values = dict(values)
         return row
 
-    def bad(self, detail: str) -> BadState:
+    def bad(self, detail: str) -> CorruptState:
         """Return the error that names the file."""
-        return BadState(path=self._path, detail=detail)
+        return CorruptState(path=self._path, detail=detail)
 
     def text(self, name: str, *, most: int, pattern: re.Pattern[str] | None = None) -> str:
         """Return a text of at most so many characters, which can be written as UTF-8 and fits the pattern."""

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.names import check_bucket
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.retry import Retrier, patiently
+from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.state.lines import SHA256, TOKEN, ETagText, Key, LinesWriter, Row, Size, typed_lines
 
@@ -87,7 +87,7 @@ class ManifestPointer:
         """Read a pointer.
 
         Raises:
-            BadState: A value is missing, too many, or not what it must be.
+            CorruptState: A value is missing, too many, or not what it must be.
         """
         row = Row.of(values, "manifest pointer")
         pointer = cls(
@@ -122,7 +122,7 @@ def write_manifest(
     lists general purpose buckets, can the plan be made from listings alone.
 
     Raises:
-        BadState: A key lies outside the prefix, or names another bucket.
+        CorruptState: A key lies outside the prefix, or names another bucket.
     """
     check_bucket(bucket)
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
@@ -132,11 +132,11 @@ def write_manifest(
     name = f"manifest-{token}.jsonl.gz"
     with files.write(name) as out:
         writer = LinesWriter(out)
-        for listed in patiently(objects, retrier, f"list s3://{bucket}"):
+        for listed in with_retries(objects, retrier, f"list s3://{bucket}"):
             if listed.key == last:
                 continue
             if listed.bucket != bucket or not listed.key.startswith(prefix):
-                raise BadState(path=name, detail=f"{listed.key!r} is not what was listed: s3://{bucket}/{prefix}")
+                raise CorruptState(path=name, detail=f"{listed.key!r} is not what was listed: s3://{bucket}/{prefix}")
             # Code point order is the order of UTF-8 bytes.
             ordered = ordered and (last is None or last < listed.key)
             last = listed.key
@@ -165,7 +165,7 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
     The file is compared with the pointer when its end is reached: use nothing of it before that.
 
     Raises:
-        BadState: The file is not the one that the pointer names, or is not a manifest.
+        CorruptState: The file is not the one that the pointer names, or is not a manifest.
     """
     path = f"{files.location}/{pointer.name}"
     digest = Digest(files.chunks(pointer.name))
@@ -179,7 +179,7 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
         size_bytes += listed.size_bytes
         yield listed
     if (digest.hexdigest(), count, size_bytes) != (pointer.sha256, pointer.objects, pointer.bytes_total):
-        raise BadState(path=path, detail="it is not the file that the listing wrote")
+        raise CorruptState(path=path, detail="it is not the file that the listing wrote")
 
 
 def line_of(listed: ListedObject) -> ManifestLine:
@@ -193,17 +193,17 @@ def check_line(line: ObjectLine, *, prefix: str, path: str) -> None:
     """Check what a line's types do not say of its object; all keys must lie below the prefix.
 
     Raises:
-        BadState: A value is not what it must be.
+        CorruptState: A value is not what it must be.
     """
     key = line.key
     if not key.startswith(prefix):
-        raise BadState(path=path, detail=f"a key is not below the prefix {prefix!r}")
+        raise CorruptState(path=path, detail=f"a key is not below the prefix {prefix!r}")
     if not key.isascii() and len(key.encode()) > MAX_KEY_BYTES:
-        raise BadState(path=path, detail="a key is too long")
+        raise CorruptState(path=path, detail="a key is too long")
     if not ETAG.fullmatch(line.etag):
-        raise BadState(path=path, detail="etag has characters that it cannot have")
+        raise CorruptState(path=path, detail="etag has characters that it cannot have")
     if line.storage_class not in _USUAL_CLASSES and not _CLASS.fullmatch(line.storage_class):
-        raise BadState(path=path, detail="storage_class has characters that it cannot have")
+        raise CorruptState(path=path, detail="storage_class has characters that it cannot have")
 
 
 class Digest:

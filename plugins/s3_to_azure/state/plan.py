@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import (
     MAX_BLOCK_BYTES,
     MAX_BLOCKS_PER_BLOB,
@@ -120,17 +120,17 @@ def read_entries(chunks: Iterable[bytes], *, prefix: str, path: str) -> Iterator
     """Yield the lines of objects to copy, checked.
 
     Raises:
-        BadState: A line is not what it must be, or names a key outside the prefix.
+        CorruptState: A line is not what it must be, or names a key outside the prefix.
     """
     for line in typed_lines(EntryLine, chunks, path=path):
         check_line(line, prefix=prefix, path=path)
         etag = line.destination_etag
         if etag and not ETAG.fullmatch(etag):
-            raise BadState(path=path, detail="destination_etag has characters that it cannot have")
+            raise CorruptState(path=path, detail="destination_etag has characters that it cannot have")
         if line.block_bytes is not UNSET or line.start is not UNSET or line.end is not UNSET:
             _check_part(line, path)
         if line.metadata_only and (not etag or line.block_bytes is not UNSET):
-            raise BadState(path=path, detail="metadata_only goes with a blob that is there, and not with a part")
+            raise CorruptState(path=path, detail="metadata_only goes with a blob that is there, and not with a part")
         yield line
 
 
@@ -138,13 +138,13 @@ def _check_part(line: EntryLine, path: str) -> None:
     start, end, block_bytes, size_bytes = line.start, line.end, line.block_bytes, line.size_bytes
     # Without a condition of their own, the tasks of several parts could commit under different ones.
     if line.destination_etag is None:
-        raise BadState(path=path, detail="a part has no condition")
+        raise CorruptState(path=path, detail="a part has no condition")
     if start is UNSET or end is UNSET or block_bytes is UNSET or not start < end <= size_bytes:
-        raise BadState(path=path, detail="a part's start, end or block_bytes is missing, or outside its object")
+        raise CorruptState(path=path, detail="a part's start, end or block_bytes is missing, or outside its object")
     if start % block_bytes or (end % block_bytes and end != size_bytes):
-        raise BadState(path=path, detail="a part does not lie on the blocks' borders")
+        raise CorruptState(path=path, detail="a part does not lie on the blocks' borders")
     if -(-size_bytes // block_bytes) > MAX_BLOCKS_PER_BLOB:
-        raise BadState(path=path, detail="block_bytes makes too many blocks")
+        raise CorruptState(path=path, detail="block_bytes makes too many blocks")
 
 
 class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -198,7 +198,7 @@ class BatchDescriptor:
         """Read a descriptor.
 
         Raises:
-            BadState: A value is missing, too many, or not what it must be.
+            CorruptState: A value is missing, too many, or not what it must be.
         """
         return cls.from_row(Row.of(values, "batch descriptor"))
 
@@ -207,7 +207,7 @@ class BatchDescriptor:
         """Read a descriptor from a state file's row.
 
         Raises:
-            BadState: A value is missing, too many, or not what it must be.
+            CorruptState: A value is missing, too many, or not what it must be.
         """
         descriptor = cls(
             plan=row.text("plan", most=16, pattern=TOKEN),
@@ -248,7 +248,7 @@ def read_left_out(files: StateFiles, token: str) -> Iterator[LeftOut]:
     path = f"{files.location}/{name}"
     for left_out in typed_lines(LeftOut, files.chunks(name), path=path):
         if not ETAG.fullmatch(left_out.etag):
-            raise BadState(path=path, detail="etag has characters that it cannot have")
+            raise CorruptState(path=path, detail="etag has characters that it cannot have")
         yield left_out
 
 
@@ -298,7 +298,7 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
     """Return the run's plan, or None where none was made.
 
     Raises:
-        BadState: It is not what a plan writes.
+        CorruptState: It is not what a plan writes.
     """
     if PLAN_NAME not in files.names(PLAN_NAME):
         return None

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.model.errors import BadState, TransferError
+from s3_to_azure.model.errors import CorruptState, TransferError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import Receipt, Status
 from s3_to_azure.model.ports import StateFiles
@@ -147,11 +147,11 @@ def read_receipts(files: StateFiles, batch: BatchDescriptor) -> Iterator[Receipt
     """Yield all receipts of a batch, try by try; an object may have several.
 
     Raises:
-        BadState: A file is not what a receipt chunk must be.
+        CorruptState: A file is not what a receipt chunk must be.
     """
     for name in files.names(folder_of(batch)):
         path = f"{files.location}/{name}"
         if not _CHUNK.fullmatch(name.removeprefix(folder_of(batch))):
-            raise BadState(path=path, detail="it is no receipt chunk's name")
+            raise CorruptState(path=path, detail="it is no receipt chunk's name")
         for line in typed_lines(ReceiptLine, files.chunks(name), path=path):
             yield Receipt(*msgspec.structs.astuple(line))

@@ -35,15 +35,19 @@ _MOST_NAMES: Final = 1_000
 _CREATED: Final = 201
 
 
-def small_lane(source: S3Source, container: AzureContainer) -> "Callable[[], SmallLane] | None":
+def small_object_client(source: S3Source, container: AzureContainer) -> "Callable[[], CurlSmallObjectClient] | None":
     """Return what makes a lane between the two; None where a proxy is in between, which only requests knows."""
-    legs = (source.connections, container.connections)
+    legs = (source.http_connections, container.http_connections)
     direct = [leg.verify for leg in legs if isinstance(leg, HttpConnections)]
-    return partial(SmallLane, source, container, verify=(direct[0], direct[1])) if len(direct) == len(legs) else None
+    return (
+        partial(CurlSmallObjectClient, source, container, verify=(direct[0], direct[1]))
+        if len(direct) == len(legs)
+        else None
+    )
 
 
-class SmallLane:
-    """One thread's transfers; keeps ``ports.SmallObjectLane``.
+class CurlSmallObjectClient:
+    """One thread's transfers; keeps ``ports.SmallObjectClient``.
 
     Args:
         source: Signs the GETs, and says what their answers mean.

@@ -10,7 +10,7 @@ import requests.utils
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
 
-from s3_to_azure.model.errors import ConnectionMissing, WrongUse
+from s3_to_azure.model.errors import ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.http.errors import AZURE, S3
@@ -27,7 +27,7 @@ _CURE = (
 def s3_source(
     environment: Mapping[str, str],
     *,
-    lanes: int,
+    connections: int,
     verify: bool,
     requester_pays: bool = False,
     version_id: str | None = None,
@@ -36,7 +36,7 @@ def s3_source(
 
     Args:
         environment: Mostly ``os.environ``; its ``S3_SSE_CUSTOMER_KEY`` is base64 of the key that decrypts the objects.
-        lanes: Connections to keep.
+        connections: Connections to keep.
         verify: False to accept any certificate.
         requester_pays: The bucket charges whoever reads.
         version_id: The version to read instead of the current one.
@@ -55,7 +55,11 @@ def s3_source(
         )
     bundle = environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE") or True
     trust = bundle if verify else False
-    options = {"config": botocore_config(lanes), "verify": trust, "region_name": session.region_name or "us-east-1"}
+    options = {
+        "config": botocore_config(connections),
+        "verify": trust,
+        "region_name": session.region_name or "us-east-1",
+    }
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
     proxies = requests.utils.get_environ_proxies(endpoint or "https://s3.amazonaws.com")
     reading = ReadOptions.of(
@@ -63,11 +67,11 @@ def s3_source(
         requester_pays=requester_pays,
         key=environment.get("S3_SSE_CUSTOMER_KEY"),
     )
-    return S3Source(session, options, lanes=lanes, verify=trust, proxies=proxies, options=reading)
+    return S3Source(session, options, connections=connections, verify=trust, proxies=proxies, options=reading)
 
 
 def azure_container(
-    environment: Mapping[str, str], container: str, *, account_url: str | None, lanes: int, verify: bool
+    environment: Mapping[str, str], container: str, *, account_url: str | None, connections: int, verify: bool
 ) -> AzureContainer:
     """Return a container with the environment's credentials.
 
@@ -75,22 +79,22 @@ def azure_container(
         environment: Mostly ``os.environ``.
         container: Its name.
         account_url: The account's blob endpoint if the destination was given as a URL, else None.
-        lanes: Connections to keep.
+        connections: Connections to keep.
         verify: False to accept any certificate.
 
     Raises:
         ConnectionMissing: Nothing names the account.
-        WrongUse: The credentials are another account's, or unreadable.
+        UsageError: The credentials are another account's, or unreadable.
     """
     client = _client(environment, account_url)
     if account_url and urlsplit(client.url)[:2] != urlsplit(account_url)[:2]:
-        raise WrongUse(
+        raise UsageError(
             what=f"The destination's account {account_url!r} is not the one of AZURE_STORAGE_CONNECTION_STRING."
         )
     bundle: bool | str = environment.get("REQUESTS_CA_BUNDLE") or True
     proxies = requests.utils.get_environ_proxies(client.url.partition("?")[0])
     return AzureContainer(
-        service_client(client, lanes=lanes, verify=bundle if verify else False, proxies=proxies), container
+        service_client(client, connections=connections, verify=bundle if verify else False, proxies=proxies), container
     )
 
 
@@ -106,7 +110,7 @@ def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServ
         return BlobServiceClient(url, credential=_credential(environment))
     except ValueError:
         # The SDK's text may quote the string, and with it the key.
-        raise WrongUse(what=f"The Azure credentials in the environment cannot be read. {_CURE}") from None
+        raise UsageError(what=f"The Azure credentials in the environment cannot be read. {_CURE}") from None
 
 
 def _credential(environment: Mapping[str, str]) -> Any:

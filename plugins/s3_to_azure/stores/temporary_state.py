@@ -8,7 +8,7 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Final, Self
 
-from s3_to_azure.model.errors import BadState
+from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MIB
 
 _PIECE_BYTES: Final = 1 * MIB
@@ -53,7 +53,7 @@ class SpooledState:
         """Return bytes ``[start, end)``, or to the file's end."""
         data = self._piece(name, start, -1 if end is None else end - start)
         if end is not None and len(data) != end - start:
-            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+            raise CorruptState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
         return data
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -84,7 +84,7 @@ class SpooledState:
         with self._lock:
             file = self._files.get(name)
             if file is None:
-                raise BadState(path=f"{self.location}/{name}", detail="it is not there")
+                raise CorruptState(path=f"{self.location}/{name}", detail="it is not there")
             file.seek(start)
             return file.read(size)
 

@@ -11,22 +11,22 @@ from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Re
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import joined_metadata, tags_to_azure
 from s3_to_azure.transfer import integrity as proof
-from s3_to_azure.transfer.context import CopyTask, Workshop
-from s3_to_azure.transfer.integrity import Evidence
+from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.integrity import IntegrityCheck
 
 
-class Ledger:
+class CopyStats:
     """What one copy did; many threads add.
 
     Args:
-        shop: Whose progress counts along.
+        context: Whose progress counts along.
         task: What is copied.
         try_number: Airflow's number of this try.
     """
 
-    def __init__(self, shop: Workshop, task: CopyTask, try_number: int) -> None:
+    def __init__(self, context: TransferContext, task: CopyTask, try_number: int) -> None:
         """Begin now, at zero."""
-        self._shop = shop
+        self._context = context
         self._task = task
         self._try_number = try_number
         self._clock = time.monotonic()
@@ -40,13 +40,13 @@ class Ledger:
         """Count a request that was tried again."""
         with self._lock:
             self._retries += 1
-        self._shop.progress.add(retries=1)
+        self._context.progress.add(retries=1)
 
     def sent(self, size_bytes: int) -> None:
         """Count bytes that Azure confirmed."""
         with self._lock:
             self._bytes_sent += size_bytes
-        self._shop.progress.add(bytes_sent=size_bytes)
+        self._context.progress.add(bytes_sent=size_bytes)
 
     def sent_alone(self, size_bytes: int) -> None:
         """Count them for the receipt; whoever calls counts them for the task's progress."""
@@ -55,7 +55,7 @@ class Ledger:
     def resumed(self, blocks: int, size_bytes: int) -> None:
         """Count blocks that Azure held already."""
         self._blocks_resumed = blocks
-        self._shop.progress.add(bytes_resumed=size_bytes)
+        self._context.progress.add(bytes_resumed=size_bytes)
 
     def receipt(
         self, version: ObjectVersion, status: Status, *, blocks: int = 0, reason: str = "", verified_by: str = ""
@@ -66,7 +66,7 @@ class Ledger:
             key=version.key,
             etag=version.etag,
             size_bytes=version.size_bytes,
-            container=self._shop.destination.container,
+            container=self._context.destination.container,
             blob=self._task.blob,
             status=status,
             reason=reason,
@@ -82,19 +82,19 @@ class Ledger:
         )
 
 
-class Belongings:
+class BlobProperties:
     """The belongings of one object's copy.
 
     Args:
-        shop: Source and settings.
-        evidence: Knows what the copy is proven by.
+        context: Source and settings.
+        integrity: Knows what the copy is proven by.
         retrier: The copy's own, which counts.
     """
 
-    def __init__(self, shop: Workshop, evidence: Evidence, retrier: Retrier) -> None:
+    def __init__(self, context: TransferContext, integrity: IntegrityCheck, retrier: Retrier) -> None:
         """Begin with nothing looked up."""
-        self._shop = shop
-        self._evidence = evidence
+        self._context = context
+        self._integrity = integrity
         self._retrier = retrier
         self._tags: tuple[str, Mapping[str, str]] | None = None
         self.metadata_dropped = False
@@ -109,10 +109,10 @@ class Belongings:
             "s3_etag": version.etag,
             "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
             "s3_checksum": proof.checksum_text(version),
-            "s3_verified_by": self._evidence.rung_name(version),
+            "s3_verified_by": self._integrity.level_name(version),
         }
         named = {name: value for name, value in own.items() if value}
-        choices = self._shop.settings.fidelity
+        choices = self._context.settings.fidelity
         metadata, self.metadata_dropped = joined_metadata(
             named, version.metadata, key=version.key, oversized=choices.oversized_metadata
         )
@@ -127,7 +127,7 @@ class Belongings:
     def _blob_tags(self, version: ObjectVersion) -> Mapping[str, str]:
         if self._tags is None or self._tags[0] != version.etag:
             found = self._retrier.call(
-                f"look up the tags of {version.key!r}", lambda: self._shop.source.tags(version.bucket, version.key)
+                f"look up the tags of {version.key!r}", lambda: self._context.source.tags(version.bucket, version.key)
             )
             self._tags = (version.etag, tags_to_azure(found, key=version.key))
         return self._tags[1]
@@ -137,41 +137,41 @@ class ObjectCopy:
     """One try to copy one object.
 
     Args:
-        shop: Stores, settings, buffers.
+        context: Stores, settings, buffers.
         task: What to copy.
         try_number: Airflow's number of this try.
     """
 
-    def __init__(self, shop: Workshop, task: CopyTask, try_number: int) -> None:
+    def __init__(self, context: TransferContext, task: CopyTask, try_number: int) -> None:
         """Begin with nothing looked at."""
-        self.shop = shop
+        self.context = context
         self.task = task
-        self.ledger = Ledger(shop, task, try_number)
-        self.retrier = shop.retrier.counting(self.ledger.count_retry)
-        self.evidence = Evidence(shop, task.blob, self.retrier)
-        self.belongings = Belongings(shop, self.evidence, self.retrier)
+        self.stats = CopyStats(context, task, try_number)
+        self.retrier = context.retrier.counting(self.stats.count_retry)
+        self.integrity = IntegrityCheck(context, task.blob, self.retrier)
+        self.properties = BlobProperties(context, self.integrity, self.retrier)
 
     def look_at_object(self) -> ObjectVersion:
         """Return the object's current version, or the one that the user named."""
-        task, source = self.task, self.shop.source
+        task, source = self.task, self.context.source
         return self.retrier.call(f"look at object {task.key!r}", lambda: source.head(task.bucket, task.key))
 
     def look_at_blob(self) -> BlobState | None:
         """Return the committed blob, or None."""
-        blob, destination = self.task.blob, self.shop.destination
+        blob, destination = self.task.blob, self.context.destination
         return self.retrier.call(f"look at blob {blob!r}", lambda: destination.head(blob))
 
     def copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
         """Return the receipt of a version whose commit is confirmed."""
-        reason = "metadata_dropped" if self.belongings.metadata_dropped else ""
-        verified_by = self.evidence.verified_by(version)
-        return self.ledger.receipt(version, "copied", blocks=blocks, reason=reason, verified_by=verified_by)
+        reason = "metadata_dropped" if self.properties.metadata_dropped else ""
+        verified_by = self.integrity.verified_by(version)
+        return self.stats.receipt(version, "copied", blocks=blocks, reason=reason, verified_by=verified_by)
 
     def unchanged(self, version: ObjectVersion, blob: BlobState | None, *, reason: str = "") -> Receipt:
         """Return the receipt of a version that the blob holds already, with the proof that the blob records."""
         recorded = blob.metadata if blob else {}
         return replace(
-            self.ledger.receipt(version, "unchanged", reason=reason),
+            self.stats.receipt(version, "unchanged", reason=reason),
             verified_by=recorded.get("s3_verified_by", ""),
             checksum=recorded.get("s3_checksum", ""),
         )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from s3_to_azure.model.checksums import CRC64NVME, LADDER, MD5, Algorithm, over_parts
-from s3_to_azure.model.errors import BudgetTooSmall, WrongUse
+from s3_to_azure.model.checksums import CRC64NVME, FOLDABLE, MD5, Algorithm, over_parts
+from s3_to_azure.model.errors import BudgetTooSmall, UsageError
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block, ListedBlock, ListedObject, ObjectVersion
 
@@ -136,10 +136,10 @@ def block_bytes_for(size_bytes: int) -> int:
     """Return the block size for an object: a base, then the smallest MiB multiple that fits 50,000.
 
     Raises:
-        WrongUse: The object is larger than S3 can hold.
+        UsageError: The object is larger than S3 can hold.
     """
     if size_bytes > MAX_OBJECT_BYTES:
-        raise WrongUse(
+        raise UsageError(
             what=f"An object of {size_bytes} bytes is larger than S3 objects can be ({MAX_OBJECT_BYTES} bytes)."
         )
     smallest = -(-size_bytes // MAX_BLOCKS_PER_BLOB)
@@ -159,10 +159,10 @@ def layout_for(
 
     Raises:
         BudgetTooSmall: The budget does not hold one block.
-        WrongUse: The object or the block size is beyond the services' limits.
+        UsageError: The object or the block size is beyond the services' limits.
     """
     if block_bytes is not None and not MIB <= block_bytes <= MAX_BLOCK_BYTES:
-        raise WrongUse(what=f"block_size={block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB} MiB.")
+        raise UsageError(what=f"block_size={block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB} MiB.")
     natural = block_bytes_for(size_bytes)
     chosen = natural if block_bytes is None else block_bytes
     # Each part may end in a block that is not full.
@@ -272,7 +272,7 @@ def carries(block: StagedBlock, second: Algorithm | None) -> bool:
     """Say whether the block's id holds the second digest that the proof needs."""
     if second is MD5:
         # A tag and an MD5 are alike once in 2**64 blocks; such a block is read again.
-        return block.second != NO_SECOND and not any(carries(block, other) for other in LADDER)
+        return block.second != NO_SECOND and not any(carries(block, other) for other in FOLDABLE)
     return second is None or block.second[:_TAG_BYTES] == second.name.encode("ascii").ljust(_TAG_BYTES, b"\0")
 
 

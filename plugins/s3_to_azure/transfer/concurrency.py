@@ -25,7 +25,7 @@ _MOST_LEAP: Final = 8.0
 _STEP: Final = 1.5
 
 
-class Climb:
+class ConcurrencyController:
     """Finds the number of lanes at which throughput stops growing: more threads than needed cost throughput.
 
     Grows by half while a window's throughput beats the best one, and in leaps while the process mostly waits; else
@@ -134,7 +134,7 @@ class Climb:
             self._move(self.limit * _STEP, now)
 
 
-class Lanes:
+class WorkerPool:
     """Readers and writers apart, as many of each as the climb allows.
 
     A block is admitted, read, and written; its buffer is lent from before the reading until after the writing. With
@@ -147,22 +147,22 @@ class Lanes:
         rate = n x b / (t + b / c)      while the budget holds 2 n blocks, and until the processor is the limit
 
     Args:
-        climb: Who decides.
+        controller: Who decides.
     """
 
     SPARE: Final = 2
 
-    def __init__(self, climb: Climb) -> None:
+    def __init__(self, controller: ConcurrencyController) -> None:
         """Begin with none in flight."""
-        climb.pause()
-        self._climb = climb
+        controller.pause()
+        self._controller = controller
         self._lock = threading.Lock()
-        self._admitted = _Places(self._lock, lambda: 2 * climb.limit + self.SPARE)
-        self._readers = _Places(self._lock, lambda: climb.limit)
-        self._writers = _Places(self._lock, lambda: climb.limit)
+        self._admitted = _Places(self._lock, lambda: 2 * controller.limit + self.SPARE)
+        self._readers = _Places(self._lock, lambda: controller.limit)
+        self._writers = _Places(self._lock, lambda: controller.limit)
 
     def admit(self, stopped: threading.Event) -> None:
-        """Wait until one more block may be in flight; ``landed`` must follow.
+        """Wait until one more block may be in flight; ``leave`` must follow.
 
         Raises:
             Cancelled: Stopped while waiting.
@@ -170,14 +170,14 @@ class Lanes:
         with self._lock:
             self._admitted.take(stopped)
             if self._admitted.taken == 1:
-                self._climb.resume()
+                self._controller.resume()
 
-    def landed(self) -> None:
+    def leave(self) -> None:
         """Count an admitted block out, whatever became of it."""
         with self._lock:
             self._admitted.give()
             if not self._admitted.taken:
-                self._climb.pause()
+                self._controller.pause()
 
     @contextmanager
     def reading(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
@@ -214,9 +214,9 @@ class Lanes:
                     self._count(arrived)
 
     def _count(self, size_bytes: int) -> None:
-        before = self._climb.limit
-        self._climb.done(size_bytes)
-        if self._climb.limit > before:
+        before = self._controller.limit
+        self._controller.done(size_bytes)
+        if self._controller.limit > before:
             for places in (self._admitted, self._readers, self._writers):
                 places.changed.notify_all()
 

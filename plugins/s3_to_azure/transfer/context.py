@@ -6,13 +6,13 @@ from typing import Self
 
 from s3_to_azure.model.errors import Throttled
 from s3_to_azure.model.objects import Block, Condition, ListedObject, value
-from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectLane
+from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.pipeline import Pump
-from s3_to_azure.transfer.throttle import Bandwidth, Gate, GatedDestination, GatedSource
+from s3_to_azure.transfer.pipeline import BlockPipeline
+from s3_to_azure.transfer.throttle import Bandwidth, LimitedDestination, LimitedSource, RequestLimiter
 
 
 @value
@@ -37,7 +37,7 @@ class CopyTask:
     metadata_only: bool = False
 
 
-class Workshop:
+class TransferContext:
     """What every copy of a task shares: the stores, the lanes, the memory budget, the counts, the stop.
 
     Args:
@@ -46,7 +46,7 @@ class Workshop:
         settings: How to copy.
         cancelled: Set it to stop everything within three seconds; staged blocks stay.
         progress: Counts for whoever watches.
-        small_lane: Makes a lane for small objects; None: they go like all others.
+        small_object_client: Makes a lane for small objects; None: they go like all others.
     """
 
     def __init__(
@@ -57,23 +57,30 @@ class Workshop:
         *,
         cancelled: threading.Event | None = None,
         progress: Progress | None = None,
-        small_lane: Callable[[], SmallObjectLane] | None = None,
+        small_object_client: Callable[[], SmallObjectClient] | None = None,
     ) -> None:
         """Start the lanes; close the workshop to end them."""
         self.settings = settings
-        self.small_lane = small_lane
+        self.small_object_client = small_object_client
         self.cancelled = cancelled or threading.Event()
-        most = settings.lanes + settings.objects_at_once
+        most = settings.connections + settings.objects_at_once
         self.bandwidth = Bandwidth(settings.bandwidth_bytes_s)
-        self._gates = {"S3": Gate("S3", most), "Azure Blob Storage": Gate("Azure Blob Storage", most)}
-        source_gate, destination_gate = self._gates.values()
-        self.source: ObjectSource = GatedSource(source, source_gate, self.bandwidth, self.cancelled)
-        self.destination: BlobDestination = GatedDestination(destination, destination_gate, self.cancelled)
+        self._limiters = {
+            "S3": RequestLimiter("S3", most),
+            "Azure Blob Storage": RequestLimiter("Azure Blob Storage", most),
+        }
+        source_limiter, destination_limiter = self._limiters.values()
+        self.source: ObjectSource = LimitedSource(source, source_limiter, self.bandwidth, self.cancelled)
+        self.destination: BlobDestination = LimitedDestination(destination, destination_limiter, self.cancelled)
         self.progress = progress or Progress()
         self.buffers = BufferPool(settings.memory_budget_bytes, self.cancelled)
         self.retrier = Retrier(settings.retry, self.cancelled)
-        self.pump = Pump(
-            self.source, self.destination, buffers=self.buffers, lanes=settings.lanes, cancelled=self.cancelled
+        self.pipeline = BlockPipeline(
+            self.source,
+            self.destination,
+            buffers=self.buffers,
+            connections=settings.connections,
+            cancelled=self.cancelled,
         )
 
     def __enter__(self) -> Self:
@@ -91,19 +98,19 @@ class Workshop:
 
     def allowed_at_once(self, most: int) -> int:
         """Return how many of ``most`` requests the services take at present, for what passes no gate by itself."""
-        return max(1, int(most * min(gate.share for gate in self._gates.values())))
+        return max(1, int(most * min(limiter.share for limiter in self._limiters.values())))
 
     def went_well(self) -> None:
         """Note a success of what passes no gate by itself."""
-        for gate in self._gates.values():
-            gate.widen()
+        for limiter in self._limiters.values():
+            limiter.widen()
 
     def throttled(self, error: Throttled) -> None:
         """Hold back because a service said so."""
-        gate = self._gates.get(str(error.attributes.get("service")))
-        if gate:
-            gate.narrow()
+        limiter = self._limiters.get(str(error.attributes.get("service")))
+        if limiter:
+            limiter.narrow()
 
     def __exit__(self, *_: object) -> None:
         """Let the lanes end."""
-        self.pump.close()
+        self.pipeline.close()

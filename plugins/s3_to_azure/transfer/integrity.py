@@ -17,14 +17,14 @@ from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer import blocks as cutting
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, fold, fold_parts, layout_for
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.context import Workshop
+from s3_to_azure.transfer.context import TransferContext
 
 # An MD5 needs the whole object, or the whole part, in memory at once.
 MAX_MD5_BLOCK_BYTES: Final = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class VerificationLevel:
     """What an object is proven by.
 
     Attributes:
@@ -60,7 +60,7 @@ def choose(
     part_sizes: Callable[[], PartSizes | None],
     *,
     largest_block_bytes: int = MAX_MD5_BLOCK_BYTES,
-) -> Rung:
+) -> VerificationLevel:
     """Return the strongest rung that S3's answer allows.
 
     Args:
@@ -71,26 +71,26 @@ def choose(
     offered = (*((version.checksum,) if version.checksum else ()), *version.weaker)
     for checksum in offered:
         if not checksum.parts and checksum.algorithm != MD5.name:
-            return Rung(checksum)
+            return VerificationLevel(checksum)
         parts = PartSizes((version.size_bytes,), certain=True) if checksum.parts <= 1 else part_sizes()
         if parts is None or not _fit(parts, checksum, version.size_bytes):
             continue
         if checksum.algorithm == MD5.name and max(parts.sizes) > largest_block_bytes:
             continue
-        return Rung(checksum, tuple(accumulate(parts.sizes[:-1])), guessed=not parts.certain)
-    return Rung(None)
+        return VerificationLevel(checksum, tuple(accumulate(parts.sizes[:-1])), guessed=not parts.certain)
+    return VerificationLevel(None)
 
 
-def digest_stream(rung: Rung, pieces: Iterator[memoryview]) -> int:
+def digest_stream(level: VerificationLevel, pieces: Iterator[memoryview]) -> int:
     """Return the rung's checksum of bytes that come piece by piece; without one, their CRC64."""
-    checksum = rung.checksum
+    checksum = level.checksum
     algorithm = ALGORITHMS[checksum.algorithm] if checksum else CRC64NVME
-    parts = [_Running(algorithm) for _ in range(len(rung.edges) + 1)]
+    parts = [_Running(algorithm) for _ in range(len(level.edges) + 1)]
     position = 0
     for piece in pieces:
-        for start, end in _cut(position, position + len(piece), rung.edges):
+        for start, end in _cut(position, position + len(piece), level.edges):
             with piece[start - position : end - position] as inside:
-                parts[bisect_right(rung.edges, start)].add(inside)
+                parts[bisect_right(level.edges, start)].add(inside)
         position += len(piece)
     values = [part.value() for part in parts]
     return checksums.over_parts(values, algorithm) if checksum and checksum.parts else values[0]
@@ -225,43 +225,43 @@ def _combined(crc64: int, piece: bytes) -> int:
 MOST_READINGS: Final = 3
 
 
-class Evidence:
+class IntegrityCheck:
     """The proof of one object's copy, as it is gathered.
 
     Args:
-        shop: Stores, settings, buffers.
+        context: Stores, settings, buffers.
         blob: The blob's name.
         retrier: The copy's own, which counts.
     """
 
-    def __init__(self, shop: Workshop, blob: str, retrier: Retrier) -> None:
+    def __init__(self, context: TransferContext, blob: str, retrier: Retrier) -> None:
         """Begin with nothing looked up."""
-        self._shop = shop
+        self._context = context
         self._blob = blob
         self._retrier = retrier
         self._parts: tuple[str, PartSizes | None] | None = None
         self._was_read_back = False
         self.was_reread = False
 
-    def on_its_rung(self, version: ObjectVersion) -> tuple[ObjectVersion, Rung]:
+    def at_its_level(self, version: ObjectVersion) -> tuple[ObjectVersion, VerificationLevel]:
         """Return the version with the checksum that it will be proven by.
 
         Raises:
             IntegrityUnavailable: The user requires a stronger one.
         """
-        settings = self._shop.settings
-        rung = choose(
+        settings = self._context.settings
+        level = choose(
             version,
             lambda: self._part_sizes(version),
             largest_block_bytes=min(MAX_MD5_BLOCK_BYTES, settings.memory_budget_bytes),
         )
-        checksums.require(settings.integrity, rung.checksum, key=version.key)
-        return version if rung.checksum is version.checksum else replace(version, checksum=rung.checksum), rung
+        checksums.require(settings.integrity, level.checksum, key=version.key)
+        return version if level.checksum is version.checksum else replace(version, checksum=level.checksum), level
 
     def _part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         if each or self._parts is None or self._parts[0] != version.etag:
             found = self._retrier.call(
-                f"look up the parts of {version.key!r}", lambda: self._shop.source.part_sizes(version, each=each)
+                f"look up the parts of {version.key!r}", lambda: self._context.source.part_sizes(version, each=each)
             )
             self._parts = (version.etag, found)
         return self._parts[1]
@@ -279,19 +279,19 @@ class Evidence:
 
     def must_reread(self, version: ObjectVersion) -> bool:
         """Say whether S3 stores no checksum and the user asked for a second reading instead."""
-        return version.checksum is None and self._shop.settings.integrity == checksums.REREAD
+        return version.checksum is None and self._context.settings.integrity == checksums.REREAD
 
-    def rung_name(self, version: ObjectVersion) -> str:
+    def level_name(self, version: ObjectVersion) -> str:
         """Return the rung as the blob's metadata names it."""
         return checksums.REREAD if self.was_reread else checksums.proven_by(version.checksum)
 
     def verified_by(self, version: ObjectVersion) -> str:
         """Return what the receipt says of the proof."""
-        return self.rung_name(version) + ("+readback" if self._was_read_back else "")
+        return self.level_name(version) + ("+readback" if self._was_read_back else "")
 
     def read_back(self, sent: Iterable[StagedBlock]) -> None:
         """Read the committed blob back from Azure, where the user asked for that."""
-        shop = self._shop
-        if shop.settings.integrity == checksums.READBACK:
-            read_back(shop.destination, self._blob, sent, buffers=shop.buffers, retrier=self._retrier)
+        context = self._context
+        if context.settings.integrity == checksums.READBACK:
+            read_back(context.destination, self._blob, sent, buffers=context.buffers, retrier=self._retrier)
             self._was_read_back = True

@@ -17,7 +17,7 @@ from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject, ObjectVersion, Receipt
 from s3_to_azure.transfer import blocks as cutting
 from s3_to_azure.transfer.attempt import ObjectCopy
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pipeline import run_stoppable
 from s3_to_azure.transfer.upload import BlockCopy, PartsLookedUp, copy_empty, copy_whole
 
@@ -43,12 +43,12 @@ def update_metadata(copy: ObjectCopy, condition: Condition) -> Updated | None:
     Raises:
         TransferError: One of the services refused.
     """
-    task, destination = copy.task, copy.shop.destination
+    task, destination = copy.task, copy.context.destination
     version = copy.look_at_object()
     blob = copy.look_at_blob()
     if blob is None or not blob.holds(version) or not condition.fits(blob):
         return None
-    contents = copy.belongings.contents(version)
+    contents = copy.properties.contents(version)
     own = {name: value for name, value in contents.metadata.items() if name not in _OF_THE_BYTES}
     kept = {name: blob.metadata[name] for name in _OF_THE_BYTES if name in blob.metadata}
     contents = replace(contents, metadata=own | kept)
@@ -66,7 +66,7 @@ def update_metadata(copy: ObjectCopy, condition: Condition) -> Updated | None:
     return Updated(version, blob)
 
 
-def copy_object(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Receipt:
+def copy_object(context: TransferContext, task: CopyTask, *, try_number: int = 1) -> Receipt:
     """Copy one object if it needs it; return the receipt once the commit is confirmed.
 
     Safe to repeat and to run twice at once: what Azure holds of this very version is not sent again, and a commit
@@ -76,7 +76,7 @@ def copy_object(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Recei
         TransferError: Nothing was committed; the destination is as it was, staged blocks stay.
         Cancelled: Stopped, within three seconds whatever the sockets do.
     """
-    outcome = run_stoppable(lambda: attempt(shop, task, try_number=try_number), shop.cancelled)
+    outcome = run_stoppable(lambda: attempt(context, task, try_number=try_number), context.cancelled)
     if outcome.error:
         raise outcome.error
     return outcome.receipt
@@ -90,20 +90,20 @@ class Outcome:
     error: TransferError | None = None
 
 
-def attempt(shop: Workshop, task: CopyTask, *, try_number: int = 1) -> Outcome:
+def attempt(context: TransferContext, task: CopyTask, *, try_number: int = 1) -> Outcome:
     """Copy one object as ``copy_object`` does, but return its failure as a receipt.
 
     Raises:
         Cancelled: Stopped from outside; there is no receipt.
     """
-    copy = ObjectCopy(shop, task, try_number)
+    copy = ObjectCopy(context, task, try_number)
     try:
         return Outcome(_Transfer(copy).run())
     except Cancelled:
         raise
     except TransferError as error:
         version = ObjectVersion.of(task.listed) if task.listed else _unseen(copy)
-        return Outcome(copy.ledger.receipt(version, "failed", reason=f"{error.reason()}: {error}"), error)
+        return Outcome(copy.stats.receipt(version, "failed", reason=f"{error.reason()}: {error}"), error)
 
 
 class _Transfer:
@@ -111,14 +111,14 @@ class _Transfer:
 
     def __init__(self, copy: ObjectCopy) -> None:
         self._copy = copy
-        self._shop = copy.shop
+        self._context = copy.context
         self._size_known = False
         self._seen: ObjectVersion | None = ObjectVersion.of(copy.task.listed) if copy.task.listed else None
 
     def run(self) -> Receipt:
         copy, task = self._copy, self._copy.task
         if task.listed is not None and is_folder_marker(task.listed):
-            return copy.ledger.receipt(ObjectVersion.of(task.listed), "skipped", reason="folder_marker")
+            return copy.stats.receipt(ObjectVersion.of(task.listed), "skipped", reason="folder_marker")
         check_key(task.key)
         check_blob(task.blob)
         condition, blob = self._condition()
@@ -131,12 +131,12 @@ class _Transfer:
                 return self._copy_version(listed, condition, blob)
             except SourceChanged:
                 changes += 1
-                if copy.task.within is not None or changes > self._shop.retrier.budget.source_changes:
+                if copy.task.within is not None or changes > self._context.retrier.budget.source_changes:
                     raise
                 log.warning("S3 object %r changed during the copy: starting again with its new version", task.key)
                 listed = None
             except ObjectArchived:
-                if self._shop.settings.fidelity.archived == "fail":
+                if self._context.settings.fidelity.archived == "fail":
                     raise
                 return self._archived()
             except PartsLookedUp:
@@ -156,12 +156,12 @@ class _Transfer:
         found = update_metadata(self._copy, condition)
         if found is None:
             listed = self._copy.task.listed
-            self._shop.progress.add(bytes_total=listed.size_bytes if listed else 0)
+            self._context.progress.add(bytes_total=listed.size_bytes if listed else 0)
             return None
         return self._copy.unchanged(found.version, found.blob, reason="metadata_updated")
 
     def _copy_version(self, listed: ListedObject | None, condition: Condition, blob: BlobState | None) -> Receipt:
-        copy, shop, task = self._copy, self._shop, self._copy.task
+        copy, context, task = self._copy, self._context, self._copy.task
         if listed is not None and 0 < listed.size_bytes <= self._one_block_bytes(listed.size_bytes):
             decision = self._decide(listed, blob)
             if decision.action != "copy":
@@ -173,17 +173,17 @@ class _Transfer:
             raise SourceChanged(key=version.key, bucket=version.bucket, etag=listed.etag)
         if task.listed is None and not self._size_known:
             self._size_known = True
-            shop.progress.add(bytes_total=version.size_bytes)
+            context.progress.add(bytes_total=version.size_bytes)
         decision = self._decide(version, blob)
         if decision.action != "copy":
             return self._left_out(version, decision, blob)
-        version, rung = copy.evidence.on_its_rung(version)
+        version, level = copy.integrity.at_its_level(version)
         if version.size_bytes == 0:
-            return copy_empty(copy, version, rung, condition)
-        layout = rung.layout(
+            return copy_empty(copy, version, level, condition)
+        layout = level.layout(
             version.size_bytes,
-            budget_bytes=shop.settings.memory_budget_bytes,
-            block_bytes=task.block_bytes or shop.settings.block_bytes,
+            budget_bytes=context.settings.memory_budget_bytes,
+            block_bytes=task.block_bytes or context.settings.block_bytes,
         )
         if len(layout) == 1 and task.within is None:
             return copy_whole(copy, version, condition)
@@ -191,18 +191,18 @@ class _Transfer:
 
     def _one_block_bytes(self, size_bytes: int) -> int:
         """Return up to which size an object goes in one request; 0 for a part of an object."""
-        settings = self._shop.settings
+        settings = self._context.settings
         if self._copy.task.within is not None or size_bytes > settings.memory_budget_bytes:
             return 0
         return settings.block_bytes or cutting.block_bytes_for(size_bytes)
 
     def _decide(self, source: ObjectVersion | ListedObject, blob: BlobState | None) -> Decision:
         task = self._copy.task
-        decision = decide(source, blob, self._shop.settings.overwrite)
+        decision = decide(source, blob, self._context.settings.overwrite)
         if decision.action == "copy" and blob is not None and blob.source_etag not in (None, source.etag):
             # A named version may be older than one of the same second, and dates count in seconds.
             current = self._copy.retrier.call(
-                f"look at {task.key!r}", lambda: self._shop.source.current_etag(task.bucket, task.key)
+                f"look at {task.key!r}", lambda: self._context.source.current_etag(task.bucket, task.key)
             )
             if current == blob.source_etag:
                 return Decision("skip", "destination_newer")
@@ -210,34 +210,34 @@ class _Transfer:
 
     def _left_out(self, version: ObjectVersion, decision: Decision, blob: BlobState | None) -> Receipt:
         copy = self._copy
-        self._shop.progress.add(bytes_total=-version.size_bytes)
+        self._context.progress.add(bytes_total=-version.size_bytes)
         if decision.action == "refuse":
             raise WrongBlobType(
                 blob=copy.task.blob,
-                container=self._shop.destination.container,
+                container=self._context.destination.container,
                 blob_type=blob.blob_type if blob else "unknown",
             )
         if decision.action == "unchanged":
             return copy.unchanged(version, blob)
-        return copy.ledger.receipt(version, "skipped", reason=decision.reason)
+        return copy.stats.receipt(version, "skipped", reason=decision.reason)
 
     def _archived(self) -> Receipt:
         """Leave out an object that cannot be read yet; ask for it to be restored, where that is wanted."""
-        copy, choices, task = self._copy, self._shop.settings.fidelity, self._copy.task
+        copy, choices, task = self._copy, self._context.settings.fidelity, self._copy.task
         version = self._seen or _unseen(copy)
-        self._shop.progress.add(bytes_total=-version.size_bytes)
+        self._context.progress.add(bytes_total=-version.size_bytes)
         if choices.archived == "skip":
-            return copy.ledger.receipt(version, "skipped", reason="archived")
+            return copy.stats.receipt(version, "skipped", reason="archived")
         asked = copy.retrier.call(
             f"ask S3 to restore {task.key!r}",
-            lambda: self._shop.source.restore(
+            lambda: self._context.source.restore(
                 task.bucket, task.key, days=choices.restore_days, tier=choices.restore_tier
             ),
         )
         log.info("%r is archived: %s", task.key, "asked S3 to restore it" if asked else "its restore is in progress")
-        return copy.ledger.receipt(version, "skipped", reason="waiting_for_restore")
+        return copy.stats.receipt(version, "skipped", reason="waiting_for_restore")
 
 
 def _unseen(copy: ObjectCopy) -> ObjectVersion:
     """Return what a receipt says of an object that nobody has looked at."""
-    return ObjectVersion(copy.task.bucket, copy.task.key, "", 0, copy.ledger.started)
+    return ObjectVersion(copy.task.bucket, copy.task.key, "", 0, copy.stats.started)

@@ -15,7 +15,7 @@ from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.concurrency import Climb, Lanes
+from s3_to_azure.transfer.concurrency import ConcurrencyController, WorkerPool
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ def fill(
             retrier.pause(failures, error)
 
 
-class Pump:
+class BlockPipeline:
     """Moves blocks of any number of objects within one budget, several at once on each leg.
 
     Daemon threads: one stuck in a dead socket never keeps the process from ending.
@@ -136,7 +136,7 @@ class Pump:
         source: Where blocks come from.
         destination: Where they go.
         buffers: The memory budget, shared with whoever else holds object data.
-        lanes: Connections at most on each leg; how many there really are is found by measuring (``lanes``).
+        connections: Connections at most on each leg; how many there really are is found by measuring (``connections``).
         cancelled: Stops everything; staged blocks stay.
     """
 
@@ -146,17 +146,17 @@ class Pump:
         destination: BlobDestination,
         *,
         buffers: BufferPool,
-        lanes: int,
+        connections: int,
         cancelled: threading.Event,
     ) -> None:
         """Start the threads; they wait for work."""
         self._source = source
         self._destination = destination
         self._buffers = buffers
-        self._lanes = Lanes(Climb(lanes))
+        self._connections = WorkerPool(ConcurrencyController(connections))
         self._cancelled = cancelled
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads = 2 * lanes + Lanes.SPARE
+        self._threads = 2 * connections + WorkerPool.SPARE
         for index in range(self._threads):
             threading.Thread(target=self._serve, name=f"block-{index}", daemon=True).start()
 
@@ -185,13 +185,13 @@ class Pump:
             TransferError: The first error; no further block is begun, those in flight are awaited.
             Cancelled: Stopped; within about two seconds, whatever the sockets do.
         """
-        flight = _Flight(self._cancelled, self._lanes)
+        in_flight = _BlocksInFlight(self._cancelled, self._connections)
         for block in blocks:
-            if not flight.begin():
+            if not in_flight.begin():
                 break
-            job = partial(self._stage, route, block, retrier.within(flight.stopped), on_staged, flight.stopped)
-            self._work.put(partial(flight.run, job))
-        flight.finish()
+            job = partial(self._stage, route, block, retrier.within(in_flight.stopped), on_staged, in_flight.stopped)
+            self._work.put(partial(in_flight.run, job))
+        in_flight.finish()
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
@@ -206,7 +206,7 @@ class Pump:
         stopped: threading.Event,
     ) -> None:
         with self._buffers.lend(block.size_bytes) as view:
-            with self._lanes.reading(block.size_bytes, stopped):
+            with self._connections.reading(block.size_bytes, stopped):
                 fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
             staged = StagedBlock(
                 start=block.start,
@@ -215,7 +215,7 @@ class Pump:
                 second=second_digest(route.second, view),
                 fingerprint=fingerprint(route.version),
             )
-            with self._lanes.writing(block.size_bytes, stopped):
+            with self._connections.writing(block.size_bytes, stopped):
                 retrier.call(
                     f"stage bytes {block.start} to {block.end} of {route.blob!r}",
                     lambda: self._destination.stage_block(route.blob, staged.block_id, view, staged.crc64),
@@ -223,29 +223,29 @@ class Pump:
         on_staged(staged)
 
 
-class _Flight:
+class _BlocksInFlight:
     """The blocks of one ``move``: how many are begun, the first error, and when all have landed."""
 
-    def __init__(self, cancelled: threading.Event, lanes: Lanes) -> None:
+    def __init__(self, cancelled: threading.Event, connections: WorkerPool) -> None:
         self.stopped = _Either(cancelled)
         self._cancelled = cancelled
-        self._lanes = lanes
+        self._connections = connections
         self._lock = threading.Lock()
-        self._landed = threading.Condition(self._lock)
-        self._aloft = 0
+        self._all_done = threading.Condition(self._lock)
+        self._in_flight = 0
         self._error: BaseException | None = None
 
     def begin(self) -> bool:
         """Wait until one more block may be in flight; False when it is over because of an error or a stop."""
         try:
-            self._lanes.admit(self.stopped)
+            self._connections.admit(self.stopped)
         except Cancelled:
             return False
         if self.stopped.is_set():
-            self._lanes.landed()
+            self._connections.leave()
             return False
         with self._lock:
-            self._aloft += 1
+            self._in_flight += 1
         return True
 
     def run(self, job: Callable[[], None]) -> None:
@@ -260,17 +260,17 @@ class _Flight:
                     self._error = error
             self.stopped.set()
         finally:
-            self._lanes.landed()
-            with self._landed:
-                self._aloft -= 1
-                self._landed.notify_all()
+            self._connections.leave()
+            with self._all_done:
+                self._in_flight -= 1
+                self._all_done.notify_all()
 
     def finish(self) -> None:
         """Wait until every begun block has landed; raise the first error."""
         deadline: float | None = None
-        with self._landed:
-            while self._aloft:
-                self._landed.wait(_POLL_S)
+        with self._all_done:
+            while self._in_flight:
+                self._all_done.wait(_POLL_S)
                 if self._cancelled.is_set():
                     deadline = deadline or time.monotonic() + _STOP_GRACE_S
                     if time.monotonic() > deadline:

@@ -12,12 +12,12 @@ from typing import Final
 from s3_to_azure.model.errors import (
     Cancelled,
     NameRefused,
+    RetryableObjectsFailed,
     SomeObjectsFailed,
-    SomeObjectsFailedForNow,
     TransferError,
     TransientError,
 )
-from s3_to_azure.transfer.context import CopyTask, Workshop
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, attempt
 from s3_to_azure.transfer.small_objects import SmallObjects
 
@@ -31,7 +31,7 @@ _BACKLOG: Final = 32
 log = logging.getLogger(__name__)
 
 
-def copy_many(shop: Workshop, tasks: Iterable[CopyTask], *, try_number: int = 1) -> Iterator[Outcome]:
+def copy_many(context: TransferContext, tasks: Iterable[CopyTask], *, try_number: int = 1) -> Iterator[Outcome]:
     """Copy the objects, ``objects_at_once`` at a time; yield each outcome as it is there, in no order.
 
     The tasks are drawn one by one as there is room, so any number of them takes constant memory.
@@ -39,18 +39,18 @@ def copy_many(shop: Workshop, tasks: Iterable[CopyTask], *, try_number: int = 1)
     Raises:
         Cancelled: Stopped; outcomes not yet yielded are lost, the work done is not.
     """
-    crew = _Crew(shop, iter(tasks), try_number)
-    yield from crew.outcomes()
+    workers = _ObjectWorkers(context, iter(tasks), try_number)
+    yield from workers.outcomes()
 
 
-class _Crew:
+class _ObjectWorkers:
     """Daemon threads: one that draws the tasks and moves small objects, the others copy one object each at a time."""
 
-    def __init__(self, shop: Workshop, tasks: Iterator[CopyTask], try_number: int) -> None:
-        self._shop = shop
+    def __init__(self, context: TransferContext, tasks: Iterator[CopyTask], try_number: int) -> None:
+        self._context = context
         self._tasks = tasks
         self._try_number = try_number
-        self._workers = shop.settings.objects_at_once
+        self._workers = context.settings.objects_at_once
         self._ordinary: queue.SimpleQueue[CopyTask | None] = queue.SimpleQueue()
         # Bounded: who reads the outcomes slowly slows the copying instead of filling the memory.
         self._done: queue.Queue[Sequence[Outcome] | BaseException | None] = queue.Queue(maxsize=4 * self._workers)
@@ -74,7 +74,7 @@ class _Crew:
                 try:
                     item = self._done.get(timeout=_POLL_S)
                 except queue.Empty:
-                    if self._shop.cancelled.is_set():
+                    if self._context.cancelled.is_set():
                         deadline = deadline or time.monotonic() + _STOP_GRACE_S
                         if time.monotonic() > deadline:
                             raise Cancelled.now() from None
@@ -87,7 +87,7 @@ class _Crew:
                     yield from item
         finally:
             self._abandoned.set()
-        if self._shop.cancelled.is_set():
+        if self._context.cancelled.is_set():
             raise Cancelled.now()
 
     def _draw(self) -> None:
@@ -95,8 +95,8 @@ class _Crew:
         try:
             with ExitStack() as opened:
                 small = None
-                if self._shop.small_lane:
-                    small = SmallObjects(self._shop, self._shop.small_lane(), self._try_number)
+                if self._context.small_object_client:
+                    small = SmallObjects(self._context, self._context.small_object_client(), self._try_number)
                     opened.callback(small.close)
                 self._share_out(small)
         except Cancelled:
@@ -151,7 +151,7 @@ class _Crew:
         self._ordinary.put(task)
 
     def _over(self) -> bool:
-        return self._abandoned.is_set() or self._shop.cancelled.is_set()
+        return self._abandoned.is_set() or self._context.cancelled.is_set()
 
     def _work(self) -> None:
         try:
@@ -159,12 +159,12 @@ class _Crew:
                 with self._drew:
                     self._waiting -= 1
                     self._drew.notify_all()
-                outcome = self._by_policy(attempt(self._shop, task, try_number=self._try_number))
+                outcome = self._by_policy(attempt(self._context, task, try_number=self._try_number))
                 failed = outcome.error is not None
                 if failed:
                     log.warning("%r failed: %s", task.key, outcome.error)
-                    self._shop.progress.add_failure(task.key, str(outcome.error))
-                self._shop.progress.add(objects_done=not failed, objects_failed=failed)
+                    self._context.progress.add_failure(task.key, str(outcome.error))
+                self._context.progress.add(objects_done=not failed, objects_failed=failed)
                 self._hand_over([outcome])
         except Cancelled:
             pass
@@ -176,7 +176,7 @@ class _Crew:
 
     def _by_policy(self, outcome: Outcome) -> Outcome:
         """Turn the refusal of a name into a skip, where that is the policy."""
-        if isinstance(outcome.error, NameRefused) and self._shop.settings.refused_names == "skip":
+        if isinstance(outcome.error, NameRefused) and self._context.settings.refused_names == "skip":
             return Outcome(replace(outcome.receipt, status="skipped"))
         return outcome
 
@@ -213,7 +213,7 @@ class Tally:
         if not self._failures:
             return None
         if self._transient:
-            return SomeObjectsFailedForNow(
+            return RetryableObjectsFailed(
                 failed=self._failures, total=self.total, transient=self._transient, first=self._first
             )
         return SomeObjectsFailed(failed=self._failures, total=self.total, first=self._first)

@@ -26,12 +26,12 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import is_folder_marker
 from s3_to_azure.model.objects import ObjectVersion, Receipt
-from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectLane, Stored
+from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
 from s3_to_azure.transfer import integrity as proof
-from s3_to_azure.transfer.attempt import Belongings, Ledger
-from s3_to_azure.transfer.concurrency import Climb
-from s3_to_azure.transfer.context import CopyTask, Workshop
-from s3_to_azure.transfer.integrity import Evidence
+from s3_to_azure.transfer.attempt import BlobProperties, CopyStats
+from s3_to_azure.transfer.concurrency import ConcurrencyController
+from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.integrity import IntegrityCheck
 
 # Up to here a request's own cost outweighs that of moving its bytes.
 SMALL_BYTES: Final = 1 * MIB
@@ -59,35 +59,35 @@ class _InFlight:
     """
 
     task: CopyTask
-    ledger: Ledger
+    stats: CopyStats
     version: ObjectVersion | None = None
     reason: str = ""
 
     def receipt(self, version: ObjectVersion) -> Receipt:
         verified_by = checksums.proven_by(version.checksum)
-        return self.ledger.receipt(version, "copied", blocks=1, reason=self.reason, verified_by=verified_by)
+        return self.stats.receipt(version, "copied", blocks=1, reason=self.reason, verified_by=verified_by)
 
 
 class SmallObjects:
     """One thread's small objects.
 
     Args:
-        shop: Settings, budget, gates, counts.
-        lane: Moves them.
+        context: Settings, budget, gates, counts.
+        client: Moves them.
         try_number: Airflow's number of this try.
     """
 
-    def __init__(self, shop: Workshop, lane: SmallObjectLane, try_number: int) -> None:
+    def __init__(self, context: TransferContext, client: SmallObjectClient, try_number: int) -> None:
         """Take nothing of the budget yet."""
-        self._shop = shop
-        self._lane = lane
+        self._context = context
+        self._client = client
         self._try_number = try_number
-        settings = shop.settings
+        settings = context.settings
         self._most_bytes = settings.memory_budget_bytes // _SHARE_OF_BUDGET
         self._bytes = 0
         self._in_flight = 0
-        self._climb = Climb(_AT_ONCE * settings.objects_at_once, first=_FIRST_AT_ONCE)
-        self._allowed = self._climb.limit
+        self._controller = ConcurrencyController(_AT_ONCE * settings.objects_at_once, first=_FIRST_AT_ONCE)
+        self._allowed = self._controller.limit
         self._room = ExitStack()
         self._pause_until = 0.0
         # The task whose bytes the bandwidth limit has counted already, and when they may move.
@@ -123,11 +123,11 @@ class SmallObjects:
             return False
         now = time.monotonic()
         if task is not self._booked:
-            self._booked, self._not_before = task, now + self._shop.bandwidth.book(size_bytes)
+            self._booked, self._not_before = task, now + self._context.bandwidth.book(size_bytes)
         held_back_s = max(self._pause_until, self._not_before) - now
         if held_back_s > 0 and not self._in_flight:
             # Nothing is under way that could be gone on with.
-            self._shop.cancelled.wait(min(held_back_s, _POLL_S))
+            self._context.cancelled.wait(min(held_back_s, _POLL_S))
         return held_back_s <= 0
 
     def begin(self, task: CopyTask) -> None:
@@ -139,71 +139,71 @@ class SmallObjects:
         listed = task.listed
         if listed is None:
             raise AssertionError("only what was listed goes this way")
-        shop = self._shop
+        context = self._context
         self._booked = None
         if not self._in_flight:
-            self._room.enter_context(shop.buffers.set_aside(self._most_bytes))
+            self._room.enter_context(context.buffers.set_aside(self._most_bytes))
         self._in_flight += 1
         self._bytes += listed.size_bytes
-        self._lane.fetch(_InFlight(task, Ledger(shop, task, self._try_number)), listed)
+        self._client.fetch(_InFlight(task, CopyStats(context, task, self._try_number)), listed)
 
     def settle(self, timeout_s: float) -> Iterator[tuple[CopyTask, Receipt | None]]:
         """Go on with what is under way; yield each object that ended with its receipt, or None: copy it otherwise."""
         sent = objects = 0
-        for event in self._lane.finished(timeout_s):
-            flight: _InFlight = event.tag
-            if isinstance(event, Fetched) and self._go_on(flight, event):
+        for event in self._client.finished(timeout_s):
+            in_flight: _InFlight = event.tag
+            if isinstance(event, Fetched) and self._go_on(in_flight, event):
                 continue
             self._in_flight -= 1
-            size_bytes = flight.task.listed.size_bytes if flight.task.listed else 0
+            size_bytes = in_flight.task.listed.size_bytes if in_flight.task.listed else 0
             self._bytes -= size_bytes
-            if isinstance(event, Stored) and flight.version is not None:
+            if isinstance(event, Stored) and in_flight.version is not None:
                 self._handed_back_in_a_row = 0
-                self._shop.went_well()
+                self._context.went_well()
                 sent += size_bytes
                 objects += 1
-                flight.ledger.sent_alone(size_bytes)
-                yield flight.task, flight.receipt(flight.version)
+                in_flight.stats.sent_alone(size_bytes)
+                yield in_flight.task, in_flight.receipt(in_flight.version)
             else:
                 self._note(event)
-                yield flight.task, None
+                yield in_flight.task, None
         if objects:
-            self._climb.done(objects, blocks=objects)
-            self._shop.progress.add(bytes_sent=sent, objects_done=objects)
-        self._allowed = min(self._climb.limit, self._shop.allowed_at_once(self._climb.most))
+            self._controller.done(objects, blocks=objects)
+            self._context.progress.add(bytes_sent=sent, objects_done=objects)
+        self._allowed = min(self._controller.limit, self._context.allowed_at_once(self._controller.most))
         if not self._in_flight:
             self._room.close()
 
     def close(self) -> None:
         """Give everything back; what is under way is broken off."""
-        self._lane.close()
+        self._client.close()
         self._room.close()
 
-    def _go_on(self, flight: _InFlight, fetched: Fetched) -> bool:
+    def _go_on(self, in_flight: _InFlight, fetched: Fetched) -> bool:
         """Prove an object's bytes and begin to write them; False if anything is not as it should be."""
-        shop, task, version, body = self._shop, flight.task, fetched.version, fetched.body
+        context, task, version, body = self._context, in_flight.task, fetched.version, fetched.body
         offered = version.checksum or next(iter(version.weaker), None)
         if offered is not None and offered.parts > 1:
             # To know its parts takes more requests.
             return False
-        retrier = shop.retrier
-        evidence = Evidence(shop, task.blob, retrier)
-        belongings = Belongings(shop, evidence, retrier)
+        retrier = context.retrier
+        integrity = IntegrityCheck(context, task.blob, retrier)
+        properties = BlobProperties(context, integrity, retrier)
         try:
-            version, rung = evidence.on_its_rung(version)
+            version, level = integrity.at_its_level(version)
             with memoryview(body) as view:
                 crc64 = CRC64NVME.digest(view)
-                of_rung = version.checksum is not None and version.checksum.algorithm == CRC64NVME.name
-                actual = crc64 if of_rung and version.checksum and not version.checksum.parts else rung.value_of(view)
+                of_level = version.checksum is not None and version.checksum.algorithm == CRC64NVME.name
+                actual = crc64 if of_level and version.checksum and not version.checksum.parts else level.value_of(view)
             if not proof.fits(version, actual):
                 return False
-            contents = belongings.contents(version)
+            contents = properties.contents(version)
         except TransferError:
             return False
         if task.condition is None:
             raise AssertionError("only what was decided on goes this way")
-        flight.version, flight.reason = version, "metadata_dropped" if belongings.metadata_dropped else ""
-        self._lane.store(flight, task.blob, body, crc64=crc64, contents=contents, condition=task.condition)
+        in_flight.version, in_flight.reason = version, "metadata_dropped" if properties.metadata_dropped else ""
+        self._client.store(in_flight, task.blob, body, crc64=crc64, contents=contents, condition=task.condition)
         return True
 
     def _note(self, event: Fetched | Stored | HandedBack) -> None:
@@ -215,5 +215,5 @@ class SmallObjects:
         if self._handed_back_in_a_row == _MOST_HANDED_BACK:
             log.warning("Small objects go one by one from here on, since so many in a row met: %s", event.error)
         if isinstance(event.error, Throttled):
-            self._shop.throttled(event.error)
+            self._context.throttled(event.error)
             self._pause_until = time.monotonic() + min(event.error.retry_after_s or 0.0, _LONGEST_PAUSE_S)

@@ -25,7 +25,7 @@ _BACKOFF_S: Final = 1.0
 log = logging.getLogger(__name__)
 
 
-class Gate:
+class RequestLimiter:
     """How many requests one service gets at once: additive up, multiplicative down.
 
     Args:
@@ -154,13 +154,15 @@ class _MeteredBody:
         return count
 
 
-class GatedSource:
+class LimitedSource:
     """A source behind a gate and a bandwidth limit; keeps the port's contract."""
 
-    def __init__(self, source: ObjectSource, gate: Gate, bandwidth: Bandwidth, stopped: threading.Event) -> None:
+    def __init__(
+        self, source: ObjectSource, limiter: RequestLimiter, bandwidth: Bandwidth, stopped: threading.Event
+    ) -> None:
         """Stand before the source."""
         self._source = source
-        self._gate = gate
+        self._limiter = limiter
         self._bandwidth = bandwidth
         self._stopped = stopped
 
@@ -170,27 +172,27 @@ class GatedSource:
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._source.head(bucket, key)
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._source.part_sizes(version, each=each)
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._source.tags(bucket, key)
 
     def current_etag(self, bucket: str, key: str) -> str | None:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._source.current_etag(bucket, key)
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._source.restore(bucket, key, days=days, tier=tier)
 
     @contextmanager
@@ -198,7 +200,7 @@ class GatedSource:
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[BodyReader]:
         """See the port."""
-        with self._gate.passing(self._stopped), self._source.open(version, start, end) as body:
+        with self._limiter.passing(self._stopped), self._source.open(version, start, end) as body:
             yield _MeteredBody(body, self._bandwidth, self._stopped)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
@@ -206,14 +208,14 @@ class GatedSource:
         return self._source.list(bucket, prefix, max_keys=max_keys)
 
 
-class GatedDestination:
+class LimitedDestination:
     """A destination behind a gate; keeps the port's contract."""
 
-    def __init__(self, destination: BlobDestination, gate: Gate, stopped: threading.Event) -> None:
+    def __init__(self, destination: BlobDestination, limiter: RequestLimiter, stopped: threading.Event) -> None:
         """Stand before the destination."""
         self.container = destination.container
         self._destination = destination
-        self._gate = gate
+        self._limiter = limiter
         self._stopped = stopped
 
     def check(self, *, create: bool = False) -> None:
@@ -222,7 +224,7 @@ class GatedDestination:
 
     def head(self, blob: str) -> BlobState | None:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._destination.head(blob)
 
     def list(self, prefix: str) -> Iterator[BlobState]:
@@ -231,30 +233,30 @@ class GatedDestination:
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._destination.list_staged(blob)
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             self._destination.stage_block(blob, block_id, data, crc64)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._destination.commit(blob, block_ids, contents, condition)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._destination.put_blob(blob, data, crc64, contents, condition)
 
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._destination.update(blob, contents, condition)
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """See the port."""
-        with self._gate.passing(self._stopped):
+        with self._limiter.passing(self._stopped):
             return self._destination.read(blob, start, end)

@@ -15,7 +15,7 @@ from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.attempt import ObjectCopy
 from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock, fingerprint, parse
 from s3_to_azure.transfer.commit import Commit, LeftoverBlocks, commit
-from s3_to_azure.transfer.integrity import MOST_READINGS, Rung
+from s3_to_azure.transfer.integrity import MOST_READINGS, VerificationLevel
 from s3_to_azure.transfer.pipeline import BlockRoute, damaged, fill
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class BlockCopy:
         """
         copy, version, within = self._copy, self._version, self._copy.task.within
         # Before anything is sent: what the blob cannot have is found out now, not after terabytes.
-        copy.belongings.contents(version)
+        copy.properties.contents(version)
         self._find_staged()
         wanted = cutting.missing(self._layout, self._held, within)
         if wanted and copy.task.condition is not None and self._is_done(condition):
@@ -71,8 +71,8 @@ class BlockCopy:
     def commit(self, condition: Condition) -> None:
         """Make the blob of all blocks under the condition, and read it back where that was asked for."""
         copy, version = self._copy, self._version
-        destination, blob = copy.shop.destination, copy.task.blob
-        contents = copy.belongings.contents(version)
+        destination, blob = copy.context.destination, copy.task.blob
+        contents = copy.properties.contents(version)
 
         def write(condition: Condition) -> str:
             chain = self._chain()
@@ -85,9 +85,9 @@ class BlockCopy:
             self._stage(cutting.missing(self._layout, self._held))
             self._prove()
 
-        may_replace = copy.shop.settings.overwrite != "never"
+        may_replace = copy.context.settings.overwrite != "never"
         commit(destination, Commit(version, blob, write, restage, may_replace), condition, copy.retrier)
-        copy.evidence.read_back(self._chain() or ())
+        copy.integrity.read_back(self._chain() or ())
 
     # -- staging -----------------------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class BlockCopy:
         copy, mark = self._copy, fingerprint(self._version)
         blob = copy.task.blob
         listed = copy.retrier.call(
-            f"list the staged blocks of {blob!r}", lambda: copy.shop.destination.list_staged(blob)
+            f"list the staged blocks of {blob!r}", lambda: copy.context.destination.list_staged(blob)
         )
         return [block for item in listed if (block := parse(item, mark))]
 
@@ -107,7 +107,7 @@ class BlockCopy:
         """Take what earlier tries staged, and cut the rest as they did."""
         copy, staged = self._copy, self._list_staged()
         if copy.task.block_bytes is None and self._second is not checksums.MD5:
-            self._layout = cutting.adopt(self._layout, staged, budget_bytes=copy.shop.settings.memory_budget_bytes)
+            self._layout = cutting.adopt(self._layout, staged, budget_bytes=copy.context.settings.memory_budget_bytes)
         self._held = cutting.usable(self._layout, staged, self._second)
         # A part counts its own range only: its siblings' receipts count the rest.
         mine = cutting.missing(self._layout, {}, copy.task.within)
@@ -120,7 +120,7 @@ class BlockCopy:
             f"{len(self._layout):,}",
             size_text(self._layout.block_bytes),
         )
-        copy.ledger.resumed(len(found), resumed)
+        copy.stats.resumed(len(found), resumed)
         log.info(
             "%r: %s of %s blocks (%s) are already in Azure; %s to send",
             self._version.key,
@@ -136,10 +136,10 @@ class BlockCopy:
         def on_staged(block: StagedBlock) -> None:
             with self._lock:
                 self._held[block.start] = block
-            copy.ledger.sent(block.size_bytes)
+            copy.stats.sent(block.size_bytes)
 
         route = BlockRoute(self._version, copy.task.blob, self._second)
-        copy.shop.pump.move(route, blocks, retrier=copy.retrier, on_staged=on_staged)
+        copy.context.pipeline.move(route, blocks, retrier=copy.retrier, on_staged=on_staged)
 
     def _is_done(self, condition: Condition) -> bool:
         """Say whether an earlier try, or the task of another part, has committed this version since the plan."""
@@ -152,7 +152,7 @@ class BlockCopy:
         if self._is_done(condition):
             return copy.copied(self._version, blocks=len(self._layout))
         mine = cutting.missing(self._layout, {}, copy.task.within)
-        return copy.ledger.receipt(self._version, "staged", blocks=len(mine))
+        return copy.stats.receipt(self._version, "staged", blocks=len(mine))
 
     # -- the proof ---------------------------------------------------------------------------------------------------
 
@@ -163,13 +163,13 @@ class BlockCopy:
             IntegrityError: The bytes that S3 gives do not fit the checksum that S3 stores.
             RereadDiffers: S3 stores none, and readings differ.
         """
-        version, evidence = self._version, self._copy.evidence
-        if evidence.must_reread(version):
+        version, integrity = self._version, self._copy.integrity
+        if integrity.must_reread(version):
             self._reread()
             return
         if proof.fits(version, self._folded()):
             return
-        if evidence.guessed_wrong(version):
+        if integrity.guessed_wrong(version):
             raise PartsLookedUp
         log.warning("The blocks of %r do not fold into S3's checksum: reading all to find the bad one", version.key)
         wrong = self._damaged(self._chain() or ())
@@ -184,7 +184,7 @@ class BlockCopy:
         for reading in range(MOST_READINGS):
             wrong = self._damaged(doubtful)
             if not wrong:
-                self._copy.evidence.was_reread = True
+                self._copy.integrity.was_reread = True
                 return
             if reading + 1 < MOST_READINGS:
                 log.warning("%d blocks of %r were not read alike twice: staging them again", len(wrong), key)
@@ -197,21 +197,21 @@ class BlockCopy:
 
     def _damaged(self, blocks: Sequence[StagedBlock]) -> list[Block]:
         """Read the blocks again and return those whose bytes are not what their id says."""
-        shop = self._copy.shop
+        context = self._copy.context
         return damaged(
-            shop.source,
+            context.source,
             self._version,
             blocks,
-            buffers=shop.buffers,
+            buffers=context.buffers,
             retrier=self._copy.retrier,
-            cancelled=shop.cancelled,
+            cancelled=context.cancelled,
         )
 
 
-def copy_empty(copy: ObjectCopy, version: ObjectVersion, rung: Rung, condition: Condition) -> Receipt:
+def copy_empty(copy: ObjectCopy, version: ObjectVersion, level: VerificationLevel, condition: Condition) -> Receipt:
     """Copy an object of no bytes, which cannot be read in ranges."""
     nothing = memoryview(b"")
-    proof.compare(version, rung.value_of(nothing))
+    proof.compare(version, level.value_of(nothing))
     try:
         _put(copy, version, nothing, 0, condition)
     except LeftoverBlocks:
@@ -224,7 +224,7 @@ def copy_empty(copy: ObjectCopy, version: ObjectVersion, rung: Rung, condition: 
 
 def copy_whole(copy: ObjectCopy, version: ObjectVersion, condition: Condition) -> Receipt:
     """Copy an object of one block; where blocks left over stand in the way, as a staged block."""
-    with copy.shop.buffers.lend(version.size_bytes) as view:
+    with copy.context.buffers.lend(version.size_bytes) as view:
         version, crc64 = _read_proven(copy, version, view)
         try:
             _put(copy, version, view, crc64, condition)
@@ -237,8 +237,8 @@ def copy_whole(copy: ObjectCopy, version: ObjectVersion, condition: Condition) -
         _read_back(copy, version, crc64)
         return copy.copied(version, blocks=1)
     log.info("Blob %r has uncommitted blocks left over: taking the block path", copy.task.blob)
-    _, rung = copy.evidence.on_its_rung(version)
-    return BlockCopy(copy, version, Layout(version.size_bytes, version.size_bytes, rung.edges)).run(condition)
+    _, level = copy.integrity.at_its_level(version)
+    return BlockCopy(copy, version, Layout(version.size_bytes, version.size_bytes, level.edges)).run(condition)
 
 
 def _read_proven(copy: ObjectCopy, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
@@ -246,7 +246,7 @@ def _read_proven(copy: ObjectCopy, version: ObjectVersion, view: memoryview) -> 
 
     Where it must be read twice and has none: until two readings in a row are alike.
     """
-    evidence = copy.evidence
+    integrity = copy.integrity
     seen: list[ObjectVersion] = []
     before: int | None = None
 
@@ -256,25 +256,25 @@ def _read_proven(copy: ObjectCopy, version: ObjectVersion, view: memoryview) -> 
     for reading in range(1, MOST_READINGS + 1):
         seen.clear()
         fill(
-            copy.shop.source,
+            copy.context.source,
             version,
             0,
             view,
             retrier=copy.retrier,
-            cancelled=copy.shop.cancelled,
+            cancelled=copy.context.cancelled,
             opened=opened,
             whole=True,
         )
         # The first body is the whole object's, so its headers hold all; later ones only resume it.
-        read, rung = evidence.on_its_rung(seen[0])
+        read, level = integrity.at_its_level(seen[0])
         crc64 = checksums.CRC64NVME.digest(view)
-        actual = rung.value_of(view)
-        if not proof.fits(read, actual) and evidence.guessed_wrong(read):
-            read, rung = evidence.on_its_rung(seen[0])
-            actual = rung.value_of(view)
-        if evidence.must_reread(read):
-            evidence.was_reread = crc64 == before
-            if evidence.was_reread:
+        actual = level.value_of(view)
+        if not proof.fits(read, actual) and integrity.guessed_wrong(read):
+            read, level = integrity.at_its_level(seen[0])
+            actual = level.value_of(view)
+        if integrity.must_reread(read):
+            integrity.was_reread = crc64 == before
+            if integrity.was_reread:
                 return read, crc64
             before = crc64
             continue
@@ -287,18 +287,18 @@ def _read_proven(copy: ObjectCopy, version: ObjectVersion, view: memoryview) -> 
 
 
 def _put(copy: ObjectCopy, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
-    destination, blob = copy.shop.destination, copy.task.blob
-    contents = copy.belongings.contents(version)
+    destination, blob = copy.context.destination, copy.task.blob
+    contents = copy.properties.contents(version)
     step = Commit(
         version,
         blob,
         lambda condition: destination.put_blob(blob, view, crc64, contents, condition),
         restage=None,
-        may_replace=copy.shop.settings.overwrite != "never",
+        may_replace=copy.context.settings.overwrite != "never",
     )
     commit(destination, step, condition, copy.retrier)
-    copy.ledger.sent(version.size_bytes)
+    copy.stats.sent(version.size_bytes)
 
 
 def _read_back(copy: ObjectCopy, version: ObjectVersion, crc64: int) -> None:
-    copy.evidence.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
+    copy.integrity.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])

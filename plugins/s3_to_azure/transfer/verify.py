@@ -9,8 +9,8 @@ from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.transfer.context import CopyTask, Workshop
-from s3_to_azure.transfer.integrity import Rung, choose, digest_stream
+from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.integrity import VerificationLevel, choose, digest_stream
 from s3_to_azure.transfer.pipeline import fill
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
@@ -42,55 +42,57 @@ class Verification:
         return asdict(self)
 
 
-def verify_object(shop: Workshop, task: CopyTask) -> Verification:
+def verify_object(context: TransferContext, task: CopyTask) -> Verification:
     """Read the blob back and compare it with the object's checksum; without one, with the object read again.
 
     Raises:
         Cancelled: Stopped from outside.
     """
     if task.listed is not None and is_folder_marker(task.listed):
-        return _unseen(shop, task, "skipped", "folder_marker")
+        return _unseen(context, task, "skipped", "folder_marker")
     try:
         check_key(task.key)
         check_blob(task.blob)
-        version = shop.retrier.call(f"look at object {task.key!r}", lambda: shop.source.head(task.bucket, task.key))
-        blob = _look(shop, task)
+        version = context.retrier.call(
+            f"look at object {task.key!r}", lambda: context.source.head(task.bucket, task.key)
+        )
+        blob = _look(context, task)
         if blob is None:
-            return _result(shop, task, version, "missing", "there is no such blob")
+            return _result(context, task, version, "missing", "there is no such blob")
         if blob.size_bytes != version.size_bytes:
             sizes = f"the blob has {blob.size_bytes} bytes, the object {version.size_bytes}"
-            return _result(shop, task, version, "different", sizes)
-        return _compare(shop, task, version, blob)
+            return _result(context, task, version, "different", sizes)
+        return _compare(context, task, version, blob)
     except Cancelled:
         raise
     except TransferError as error:
         status: Outcome = "skipped" if isinstance(error, NameRefused) else "failed"
-        return _unseen(shop, task, status, f"{error.reason()}: {error}")
+        return _unseen(context, task, status, f"{error.reason()}: {error}")
 
 
-def _compare(shop: Workshop, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
-    rung = _rung(shop, version, each=False)
-    actual = digest_stream(rung, _blob_pieces(shop, task, blob))
-    if rung.guessed and rung.checksum and actual != rung.checksum.value:
+def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
+    level = _level(context, version, each=False)
+    actual = digest_stream(level, _blob_pieces(context, task, blob))
+    if level.guessed and level.checksum and actual != level.checksum.value:
         # The parts may be of other sizes than the first and the last suggest.
-        rung = _rung(shop, version, each=True)
-        actual = digest_stream(rung, _blob_pieces(shop, task, blob))
-    stored = rung.checksum or SourceChecksum(
-        checksums.CRC64NVME.name, digest_stream(rung, _object_pieces(shop, version))
+        level = _level(context, version, each=True)
+        actual = digest_stream(level, _blob_pieces(context, task, blob))
+    stored = level.checksum or SourceChecksum(
+        checksums.CRC64NVME.name, digest_stream(level, _object_pieces(context, version))
     )
-    proven_by = checksums.proven_by(rung.checksum) if rung.checksum else checksums.REREAD
-    if _look(shop, task) != blob:
-        return _result(shop, task, version, "failed", "the blob was written while it was read; verify again")
+    proven_by = checksums.proven_by(level.checksum) if level.checksum else checksums.REREAD
+    if _look(context, task) != blob:
+        return _result(context, task, version, "failed", "the blob was written while it was read; verify again")
     text = _text(replace(stored, value=actual))
     if actual != stored.value:
-        return _result(shop, task, version, "different", f"S3 has {_text(stored)}", proven_by, text)
-    return _result(shop, task, version, "equal", "", proven_by, text)
+        return _result(context, task, version, "different", f"S3 has {_text(stored)}", proven_by, text)
+    return _result(context, task, version, "equal", "", proven_by, text)
 
 
-def _rung(shop: Workshop, version: ObjectVersion, *, each: bool) -> Rung:
+def _level(context: TransferContext, version: ObjectVersion, *, each: bool) -> VerificationLevel:
     def part_sizes() -> PartSizes | None:
-        return shop.retrier.call(
-            f"look up the parts of {version.key!r}", lambda: shop.source.part_sizes(version, each=each)
+        return context.retrier.call(
+            f"look up the parts of {version.key!r}", lambda: context.source.part_sizes(version, each=each)
         )
 
     # Nothing is cut into blocks here: an MD5 of any size is computed as the bytes come.
@@ -101,37 +103,37 @@ def _text(checksum: SourceChecksum) -> str:
     return f"{checksum.algorithm}:{checksums.to_s3(checksum)}"
 
 
-def _look(shop: Workshop, task: CopyTask) -> BlobState | None:
-    return shop.retrier.call(f"look at blob {task.blob!r}", lambda: shop.destination.head(task.blob))
+def _look(context: TransferContext, task: CopyTask) -> BlobState | None:
+    return context.retrier.call(f"look at blob {task.blob!r}", lambda: context.destination.head(task.blob))
 
 
-def _blob_pieces(shop: Workshop, task: CopyTask, blob: BlobState) -> Iterator[memoryview]:
+def _blob_pieces(context: TransferContext, task: CopyTask, blob: BlobState) -> Iterator[memoryview]:
     for start in range(0, blob.size_bytes, _PIECE_BYTES):
         end = min(start + _PIECE_BYTES, blob.size_bytes)
-        yield memoryview(_read(shop, task.blob, start, end))
+        yield memoryview(_read(context, task.blob, start, end))
 
 
-def _read(shop: Workshop, blob: str, start: int, end: int) -> bytes:
-    return shop.retrier.call(
-        f"read bytes {start} to {end} of blob {blob!r}", lambda: shop.destination.read(blob, start, end)
+def _read(context: TransferContext, blob: str, start: int, end: int) -> bytes:
+    return context.retrier.call(
+        f"read bytes {start} to {end} of blob {blob!r}", lambda: context.destination.read(blob, start, end)
     )
 
 
-def _object_pieces(shop: Workshop, version: ObjectVersion) -> Iterator[memoryview]:
+def _object_pieces(context: TransferContext, version: ObjectVersion) -> Iterator[memoryview]:
     for start in range(0, version.size_bytes, _PIECE_BYTES):
-        with shop.buffers.lend(min(_PIECE_BYTES, version.size_bytes - start)) as view:
-            fill(shop.source, version, start, view, retrier=shop.retrier, cancelled=shop.cancelled)
+        with context.buffers.lend(min(_PIECE_BYTES, version.size_bytes - start)) as view:
+            fill(context.source, version, start, view, retrier=context.retrier, cancelled=context.cancelled)
             yield view
 
 
-def _unseen(shop: Workshop, task: CopyTask, status: Outcome, reason: str) -> Verification:
+def _unseen(context: TransferContext, task: CopyTask, status: Outcome, reason: str) -> Verification:
     listed = task.listed
     return Verification(
         bucket=task.bucket,
         key=task.key,
         etag=listed.etag if listed else "",
         size_bytes=listed.size_bytes if listed else 0,
-        container=shop.destination.container,
+        container=context.destination.container,
         blob=task.blob,
         status=status,
         reason=reason,
@@ -139,7 +141,7 @@ def _unseen(shop: Workshop, task: CopyTask, status: Outcome, reason: str) -> Ver
 
 
 def _result(
-    shop: Workshop,
+    context: TransferContext,
     task: CopyTask,
     version: ObjectVersion,
     status: Outcome,
@@ -152,7 +154,7 @@ def _result(
         key=version.key,
         etag=version.etag,
         size_bytes=version.size_bytes,
-        container=shop.destination.container,
+        container=context.destination.container,
         blob=task.blob,
         status=status,
         reason=reason,

@@ -9,7 +9,7 @@ from s3_to_azure.airflow.progress import Stretch, read_stretches
 from s3_to_azure.web.queries import COPY_OPERATOR, TaskRow
 from s3_to_azure.web.values import items, moment, number, text
 
-# Notes come every 5 seconds; after this time a task that is called running is not believed to send anything.
+# TaskStateStore come every 5 seconds; after this time a task that is called running is not believed to send anything.
 _FRESH: Final = timedelta(seconds=30)
 _WAITING: Final = (None, "none", "scheduled", "queued", "deferred", "up_for_reschedule")
 _UNDECIDED: Final = (*_WAITING, "running", "restarting", "up_for_retry")

@@ -205,8 +205,8 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
             for item in items(report, "reasons")
         ],
         "proofs": [
-            {"rung": str(rung)[:100], "objects": number(mapping(report, "proofs"), rung)}
-            for rung in mapping(report, "proofs")
+            {"level": str(level)[:100], "objects": number(mapping(report, "proofs"), level)}
+            for level in mapping(report, "proofs")
         ],
         "slowest": [
             {"key": text(item, "key"), "bytes": number(item, "size_bytes"), "seconds": number(item, "seconds")}

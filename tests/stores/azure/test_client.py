@@ -158,7 +158,7 @@ def test_sas_in_the_accounts_url_goes_along(azure_server: LocalAzure) -> None:
     from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
     from s3_to_azure.stores.azure.container import AzureContainer  # noqa: PLC0415
 
-    client = service_client(BlobServiceClient(f"{URL}/?sv=1&sig=abc"), lanes=1)
+    client = service_client(BlobServiceClient(f"{URL}/?sv=1&sig=abc"), connections=1)
     destination = AzureContainer(client, "container")
     url, headers = destination.authorised_put_blob("a b", 0, BlobContents({}, ContentHeaders()), Condition("0x1"))
     assert url == f"{URL}/container/a%20b?sv=1&sig=abc"

@@ -9,7 +9,7 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure
 from s3_to_azure.model.checksums import CRC64NVME
-from s3_to_azure.model.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, WrongUse
+from s3_to_azure.model.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, UsageError
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock
@@ -96,7 +96,7 @@ def test_headers_are_signed_as_they_are_sent(store: AzureContainer, disposition:
 @pytest.mark.parametrize("name", ["UPPER", "a", "with/slash", "..", "$other"])
 def test_container_names_are_checked(azure_server: LocalAzure, name: str) -> None:
     """A container that cannot be is refused before anything is connected."""
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         azure_container(azure_server, name)
 
 

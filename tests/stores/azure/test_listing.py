@@ -44,7 +44,7 @@ class Canned(BaseAdapter):
         self.status = 200
         self.headers = {"Content-Type": "application/xml"}
         account = {"account_name": "a", "account_key": "a2V5"}
-        client = service_client(BlobServiceClient("https://a.blob.core.windows.net", credential=account), lanes=1)
+        client = service_client(BlobServiceClient("https://a.blob.core.windows.net", credential=account), connections=1)
         client.http.mount("https://", self)
         self.client: ContainerClient = client.get_container_client("container")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.local_state import LocalState
 from local_cloud.servers import LocalAzure
-from s3_to_azure.model.errors import BadState, ContainerNotFound, ServerFailed, WrongUse
+from s3_to_azure.model.errors import ContainerNotFound, CorruptState, ServerFailed, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.stores.azure.client import service_client
@@ -25,7 +25,7 @@ from tests.fakes.state_memory import MemoryState
 def service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
     """Return the account as the package's entry points open it."""
     with BlobServiceClient.from_connection_string(azure_server.connection_string) as plain:
-        client = service_client(plain, lanes=2)
+        client = service_client(plain, connections=2)
         yield client
         client.close()
 
@@ -69,7 +69,7 @@ def test_a_file_comes_back_whole_and_in_parts(files: StateFiles, size_bytes: int
     assert files.read("plan-1/a.gz") == whole
     middle = size_bytes // 2
     assert files.read("plan-1/a.gz", middle, size_bytes) == whole[middle:] if middle < size_bytes else True
-    with pytest.raises(BadState):
+    with pytest.raises(CorruptState):
         files.read("plan-1/a.gz", 0, size_bytes + 1)
 
 
@@ -103,10 +103,10 @@ def test_names_are_found_by_their_beginning(files: StateFiles) -> None:
     assert len(list(files.names())) == 3
 
 
-def test_a_file_that_is_not_there_is_bad_state(files: StateFiles) -> None:
+def test_a_file_that_is_not_there_is_corrupt_state(files: StateFiles) -> None:
     """A missing file is named."""
     for read in (lambda: files.read("none"), lambda: files.read("none", 0, 1), lambda: list(files.chunks("none"))):
-        with pytest.raises(BadState, match="none"):
+        with pytest.raises(CorruptState, match="none"):
             read()
 
 
@@ -122,14 +122,14 @@ def test_two_writers_of_one_file_never_mix(state_of: Callable[..., AzureState]) 
     assert set(files.read("plan")) == {ord("1")}
 
 
-def test_a_file_that_changes_while_it_is_read_is_bad_state(state_of: Callable[..., AzureState]) -> None:
+def test_a_file_that_changes_while_it_is_read_is_corrupt_state(state_of: Callable[..., AzureState]) -> None:
     """Pieces of two versions are never read as one file."""
     files = state_of()
     write(files, "plan", bytes(9 * MIB))
     chunks = files.chunks("plan")
     next(chunks)
     write(files, "plan", bytes(9 * MIB))
-    with pytest.raises(BadState, match="changed"):
+    with pytest.raises(CorruptState, match="changed"):
         list(chunks)
 
 
@@ -217,5 +217,5 @@ def test_ids_become_one_safe_segment_and_back(text: str) -> None:
 def test_usual_ids_stay_readable() -> None:
     """What Airflow names its runs is recognised in the container."""
     assert folder_name("scheduled__2026-03-01T02:00:00+00:00") == "scheduled__2026-03-01T02:00:00=2B00:00"
-    with pytest.raises(WrongUse):
+    with pytest.raises(UsageError):
         folder_name("")

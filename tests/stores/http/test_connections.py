@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from s3_to_azure.model.errors import UnexpectedAnswer
-from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, connections
+from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, open_connections
 
 
 class Server:
@@ -166,14 +166,14 @@ def test_failure_in_the_middle_closes_the_connection(server: Server) -> None:
 @pytest.mark.parametrize(("proxies", "expected"), [({}, HttpConnections), ({"http": "http://p:1"}, GuardedSession)])
 def test_proxies_go_through_requests(proxies: dict[str, str], expected: type) -> None:
     """Only requests knows proxies of every kind."""
-    made = connections(pool=1, verify=True, proxies=proxies)
+    made = open_connections(pool=1, verify=True, proxies=proxies)
     assert isinstance(made, expected)
     made.close()
 
 
 def test_proxy_is_used(server: Server) -> None:
     """The request goes to the proxy, with the whole URL in its first line."""
-    made = connections(pool=1, verify=True, proxies={"http": server.url})
+    made = open_connections(pool=1, verify=True, proxies={"http": server.url})
     with made.answer("GET", "http://storage.invalid/c/k", {}) as answer:
         assert answer.status == 200
     assert server.seen[0][0] == "GET http://storage.invalid/c/k"

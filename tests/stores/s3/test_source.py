@@ -172,7 +172,7 @@ def test_region_of_the_bucket(s3_server: LocalS3, s3_client: Any) -> None:
 def test_addresses(options: dict[str, str], bucket: str, region: str, url: str) -> None:
     """Virtual hosts at AWS, paths elsewhere and for names that no certificate covers; always the bucket's region."""
     given = {"region_name": "us-east-1", "config": botocore_config(1), **options}
-    source = S3Source(boto3.Session("AK", "secret"), given, lanes=1)
+    source = S3Source(boto3.Session("AK", "secret"), given, connections=1)
     source._regions[bucket] = region
     assert source._url(bucket, "a b/c") == f"{url}/a%20b/c"
     source.close()

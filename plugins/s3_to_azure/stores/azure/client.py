@@ -16,7 +16,7 @@ from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
-from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession, connections
+from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession, open_connections
 
 SCOPE: Final = "https://storage.azure.com/.default"
 _MOST_ANSWER_BYTES: Final = 64 * 1024
@@ -41,16 +41,16 @@ class BlockWriter:
 
     Args:
         client: Knows the account, the credential and the service version.
-        lanes: Connections to keep.
+        connections: Connections to keep.
         verify: True, False or a CA bundle.
         proxies: Scheme to proxy URL.
     """
 
     def __init__(
-        self, client: BlobServiceClient, *, lanes: int, verify: bool | str, proxies: dict[str, str] | None = None
+        self, client: BlobServiceClient, *, connections: int, verify: bool | str, proxies: dict[str, str] | None = None
     ) -> None:
         """Make no connection yet."""
-        self.connections = connections(pool=lanes, verify=verify, proxies=proxies)
+        self.http_connections = open_connections(pool=connections, verify=verify, proxies=proxies)
         self._version = client.api_version
         self._signer = _signer(client.credential)
 
@@ -63,7 +63,7 @@ class BlockWriter:
             requests.RequestException: Either, behind a proxy.
         """
         signed_url, signed = self._signed(url, headers, len(body))
-        with self.connections.answer("PUT", signed_url, signed, body) as response:
+        with self.http_connections.answer("PUT", signed_url, signed, body) as response:
             return Answer(
                 response.status,
                 {name.lower(): value for name, value in response.getheaders()},
@@ -72,7 +72,7 @@ class BlockWriter:
 
     def close(self) -> None:
         """Close the idle connections."""
-        self.connections.close()
+        self.http_connections.close()
 
     def _signed(self, url: str, headers: Mapping[str, str], length: int) -> tuple[str, Mapping[str, str]]:
         """Return the URL to send to, and all headers, signed at this moment."""
@@ -169,17 +169,17 @@ def _date(second: int) -> str:
 
 
 def service_client(
-    client: BlobServiceClient, *, lanes: int, verify: bool | str = True, proxies: dict[str, str] | None = None
+    client: BlobServiceClient, *, connections: int, verify: bool | str = True, proxies: dict[str, str] | None = None
 ) -> "StreamingClient":
     """Return the client with the same account and credential, on a session of our own and without retries.
 
     Args:
         client: Made by whoever knows the credentials (an Airflow hook, the command line).
-        lanes: Connections to keep; the SDK's default of 10 makes more threads reconnect.
+        connections: Connections to keep; the SDK's default of 10 makes more threads reconnect.
         verify: True, False or a CA bundle.
         proxies: Scheme to proxy URL.
     """
-    session = GuardedSession(pool=lanes, verify=verify, proxies=proxies)
+    session = GuardedSession(pool=connections, verify=verify, proxies=proxies)
     transport = RequestsTransport(
         session=session,
         session_owner=False,
@@ -204,7 +204,7 @@ def service_client(
         max_single_put_size=MAX_BLOCK_BYTES,
     )
     made.http = session
-    made.writer = BlockWriter(made, lanes=lanes, verify=verify, proxies=proxies)
+    made.writer = BlockWriter(made, connections=connections, verify=verify, proxies=proxies)
     return made
 
 

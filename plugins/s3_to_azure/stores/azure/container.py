@@ -107,9 +107,9 @@ class AzureContainer:
         protect_logs()
 
     @property
-    def connections(self) -> HttpConnections | GuardedSession:
+    def http_connections(self) -> HttpConnections | GuardedSession:
         """What sends the blocks."""
-        return self._writer.connections
+        return self._writer.http_connections
 
     def check(self, *, create: bool = False) -> None:
         """Look the container up; with ``create`` make a missing one."""
@@ -226,7 +226,7 @@ class AzureContainer:
     def authorised_put_blob(
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition
     ) -> tuple[str, Mapping[str, str]]:
-        """Return the URL and all headers of a Put Blob but its length, for ``small_lane``."""
+        """Return the URL and all headers of a Put Blob but its length, for ``small_object_client``."""
         self._check_name(blob)
         try:
             query, authorised = self._pass.of_now()

@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from s3_to_azure.model.checksums import CRC64NVME, to_azure
-from s3_to_azure.model.errors import BadState, ConditionNotMet, WrongUse
+from s3_to_azure.model.errors import ConditionNotMet, CorruptState, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import STATE_FOLDER, check_blob, check_container
 from s3_to_azure.model.retry import Retrier
@@ -31,10 +31,10 @@ def folder_name(text: str) -> str:
     """Return an id as one path segment: all but letters, digits and ``_-~:`` as ``=`` with two hex digits.
 
     Raises:
-        WrongUse: It is empty.
+        UsageError: It is empty.
     """
     if not text:
-        raise WrongUse(what="A run's state needs a DAG id and a run id.")
+        raise UsageError(what="A run's state needs a DAG id and a run id.")
     return quote(text, safe=":").replace(".", "%2E").replace("%", "=")
 
 
@@ -86,7 +86,7 @@ class AzureState:
             return b"".join(self.chunks(name))[start:]
         data = self._piece(self._run + name, start, end)
         if len(data) != end - start:
-            raise BadState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
+            raise CorruptState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
         return data
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ class AzureState:
             for start in range(0, properties.size, _PIECE_BYTES):
                 yield self._piece(path, start, min(start + _PIECE_BYTES, properties.size), **unchanged)
         except ConditionNotMet:
-            raise BadState(path=f"{self.location}/{name}", detail="it changed while it was read") from None
+            raise CorruptState(path=f"{self.location}/{name}", detail="it changed while it was read") from None
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of the files whose name begins so."""
@@ -126,7 +126,7 @@ class AzureState:
         """Send a request, again where it may help.
 
         Raises:
-            BadState: There is no such file.
+            CorruptState: There is no such file.
         """
 
         def once() -> T:
@@ -135,7 +135,7 @@ class AzureState:
                     return request()
                 except HttpResponseError as error:
                     if error.status_code == 404 and getattr(error, "error_code", None) in ("BlobNotFound", None):
-                        raise BadState(path=f"{self._container}/{path}", detail="it is not there") from None
+                        raise CorruptState(path=f"{self._container}/{path}", detail="it is not there") from None
                     raise
 
         return self._retrier.call(f"{act} the state file {path!r}", once)
@@ -180,7 +180,7 @@ class AzureState:
         blob = self._client.get_blob_client(check_blob(path))
         try:
             self.call("delete", path, blob.delete_blob)
-        except BadState:
+        except CorruptState:
             pass
 
 

@@ -92,7 +92,9 @@ _STALE: Final = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionRese
 _Host = tuple[str, str]
 
 
-def connections(*, pool: int, verify: bool | str, proxies: dict[str, str] | None) -> "HttpConnections | GuardedSession":
+def open_connections(
+    *, pool: int, verify: bool | str, proxies: dict[str, str] | None
+) -> "HttpConnections | GuardedSession":
     """Return what sends the hot requests: bare connections, or requests where a proxy is in between.
 
     Args:

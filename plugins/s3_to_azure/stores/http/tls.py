@@ -56,7 +56,7 @@ class TlsSocket:
             done = 0
             while done < len(view):
                 with view[done : done + _PIECE_BYTES] as piece:
-                    done += self._patiently(self._tls.write, piece)
+                    done += self._with_retries(self._tls.write, piece)
                 self._flush()
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -72,7 +72,7 @@ class TlsSocket:
         read: Any = self._tls.read
         done = 0
         try:
-            done = count = self._patiently(read, len(view), view)
+            done = count = self._with_retries(read, len(view), view)
             while count and done < len(view) and self._arrived.pending:
                 with view[done:] as rest:
                     count = read(len(rest), rest)
@@ -97,11 +97,11 @@ class TlsSocket:
                 self._plain.settimeout(left_s)
             self._tls.do_handshake()
 
-        self._patiently(step)
+        self._with_retries(step)
         self._flush()
         self._plain.settimeout(timeout_s)
 
-    def _patiently(self, act: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
+    def _with_retries(self, act: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
         """Act again with each piece that arrives, until OpenSSL has all it needs."""
         while True:
             try:

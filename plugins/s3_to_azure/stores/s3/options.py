@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from botocore.config import Config
 
-from s3_to_azure.model.errors import WrongUse
+from s3_to_azure.model.errors import UsageError
 
 _CUSTOMER: Final = "x-amz-server-side-encryption-customer"
 _KEY_BYTES: Final = 32
@@ -34,10 +34,10 @@ class ReadOptions:
         """Check the key.
 
         Raises:
-            WrongUse: It is not 32 bytes long.
+            UsageError: It is not 32 bytes long.
         """
         if self.customer_key is not None and len(self.customer_key) != _KEY_BYTES:
-            raise WrongUse(what=f"The customer key (SSE-C) must have {_KEY_BYTES} bytes.")
+            raise UsageError(what=f"The customer key (SSE-C) must have {_KEY_BYTES} bytes.")
 
     @classmethod
     def of(
@@ -51,11 +51,11 @@ class ReadOptions:
             key: The customer key from a connection, as base64; the arguments' own wins.
 
         Raises:
-            WrongUse: One is not known here: to ignore it would change what is read.
+            UsageError: One is not known here: to ignore it would change what is read.
         """
         unknown = sorted(set(extra_arguments) - _ARGUMENTS)
         if unknown:
-            raise WrongUse(what=f"The S3 arguments {unknown} are not among {', '.join(sorted(_ARGUMENTS))}.")
+            raise UsageError(what=f"The S3 arguments {unknown} are not among {', '.join(sorted(_ARGUMENTS))}.")
         return cls(
             requester_pays=requester_pays or extra_arguments.get("RequestPayer") == "requester",
             customer_key=_key(extra_arguments.get("SSECustomerKey") or key),
@@ -96,17 +96,19 @@ def _key(value: object) -> bytes | None:
         return base64.b64decode(str(value), validate=True)
     except binascii.Error:
         # Never the text itself: it is the secret, or most of it.
-        raise WrongUse(what="The customer key (SSE-C) is not base64.") from None
+        raise UsageError(what="The customer key (SSE-C) is not base64.") from None
 
 
-def botocore_config(lanes: int, given: Config | None = None) -> Config:
+def botocore_config(connections: int, given: Config | None = None) -> Config:
     """Return the botocore settings of every S3 client here: SigV4, and no retries of its own.
 
     Args:
-        lanes: Connections to keep.
+        connections: Connections to keep.
         given: A connection's own settings, which stay except for those.
     """
     ours = Config(
-        signature_version="s3v4", retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=lanes
+        signature_version="s3v4",
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=connections,
     )
     return (given or Config()).merge(ours)

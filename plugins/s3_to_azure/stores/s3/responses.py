@@ -116,12 +116,12 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str =
         # No BotoCoreError; its text quotes the whole answer.
         raise network_error(S3, thing, ValueError("the answer is cut short, or not S3's")) from None
     except botocore.BotoCoreError as error:
-        raise errors.WrongUse(what=f"S3 cannot be used with this connection: {redact(str(error))}") from None
+        raise errors.UsageError(what=f"S3 cannot be used with this connection: {redact(str(error))}") from None
 
 
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 _MOST_ERROR_BYTES: Final = 64 * 1024
-_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.LADDER}
+_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.FOLDABLE}
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: whose ETag is no MD5
 _ENCRYPTION: Final = "x-amz-server-side-encryption"
 _CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"

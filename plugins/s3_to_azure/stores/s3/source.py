@@ -17,12 +17,12 @@ from s3_to_azure.model.errors import (
     SourceChanged,
     TransferError,
     UnexpectedAnswer,
-    WrongUse,
+    UsageError,
 )
 from s3_to_azure.model.limits import LISTING_PAGE_KEYS, MAX_PARTS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
-from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, connections
+from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, open_connections
 from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.s3.listing import objects_of, take_listings
@@ -176,7 +176,7 @@ class S3Source:
     Args:
         session: boto3 session, for its credentials and clients.
         client_options: Keyword arguments of ``session.client("s3", …)``: endpoint_url, config, verify, region_name.
-        lanes: Connections to keep.
+        connections: Connections to keep.
         verify: True, False or a CA bundle, for the bytes' connections.
         proxies: Scheme to proxy URL.
         options: Who pays, whose key decrypts, which version.
@@ -187,7 +187,7 @@ class S3Source:
         session: Any,
         client_options: Mapping[str, Any],
         *,
-        lanes: int,
+        connections: int,
         verify: bool | str = True,
         proxies: dict[str, str] | None = None,
         options: ReadOptions | None = None,
@@ -198,7 +198,7 @@ class S3Source:
             self._client = session.client("s3", **client_options)
         take_listings(self._client)
         self._credentials = session.get_credentials()
-        self._http = connections(pool=lanes, verify=verify, proxies=proxies)
+        self._http = open_connections(pool=connections, verify=verify, proxies=proxies)
         self._regions: dict[str, str] = {}
         self._bases: dict[str, str] = {}
         self._signers: dict[str, SigV4] = {}
@@ -207,7 +207,7 @@ class S3Source:
         protect_logs()
 
     @property
-    def connections(self) -> HttpConnections | GuardedSession:
+    def http_connections(self) -> HttpConnections | GuardedSession:
         """What sends the GETs."""
         return self._http
 
@@ -257,7 +257,7 @@ class S3Source:
         return restore(self._client, bucket, check_key(key), self._options, days=days, tier=tier)
 
     def signed_whole(self, listed: ListedObject) -> tuple[str, Mapping[str, str]]:
-        """Return the URL and the signed headers of a GET of the whole object, for ``small_lane``."""
+        """Return the URL and the signed headers of a GET of the whole object, for ``small_object_client``."""
         url = self._url(listed.bucket, check_key(listed.key))
         if_match = f'"{listed.etag}"'
         if not self._credentials:
@@ -292,7 +292,9 @@ class S3Source:
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         """Yield the objects below the prefix, a page of 1,000 at a time."""
         if self._options.version_id:
-            raise WrongUse(what="A version (VersionId) goes with one key; what lies below a prefix has other versions.")
+            raise UsageError(
+                what="A version (VersionId) goes with one key; what lies below a prefix has other versions."
+            )
 
         def ask(token: str | None) -> tuple[list[ListedObject], str | None]:
             going_on = {"ContinuationToken": token} if token else {}

@@ -1,4 +1,4 @@
-"""A lane of small objects in memory: keeps the contract of ``SmallObjectLane``."""
+"""A lane of small objects in memory: keeps the contract of ``SmallObjectClient``."""
 
 import time
 from collections import deque
@@ -14,7 +14,7 @@ from tests.fakes.memory_source import MemorySource
 Event = Fetched | Stored | HandedBack
 
 
-class MemoryLane:
+class MemorySmallObjectClient:
     """Between a source and a destination in memory.
 
     Args:
