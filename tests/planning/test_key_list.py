@@ -1,15 +1,22 @@
 """Lists of keys: what they may look like, their order, and what S3 says of each key."""
 
 import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import AccessDenied, CredentialsRefused, ObjectNotFound, SourceChanged, UsageError
+from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.planning import key_list as key_lists
@@ -68,17 +75,44 @@ def test_what_is_no_list(text: bytes, name: str, says: str) -> None:
 
 def test_long_lists_are_sorted_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many runs, merged more than once, give each key once and in order."""
-    monkeypatch.setattr(key_lists, "_RUN_KEYS", 10)
-    monkeypatch.setattr(key_lists, "_MOST_RUNS", 3)
-    keys = [f"{number % 400:04} ü\n" for number in range(1_000)]
+    # SQLite sorts runs of the size of its cache, at least 1 MiB, and merges 16 of them at a time.
+    monkeypatch.setattr(key_lists, "_CACHE_BYTES", MIB)
+    keys = [f"{number % 8_000:04} ü\n{'x' * 1_000}" for number in range(20_000)]
     random.Random(1).shuffle(keys)
-    text = "\n".join(json.dumps(key) for key in keys).encode()
-    assert read(text, name="k.jsonl", piece=1_000) == sorted(set(keys))
+    pieces = (json.dumps(key).encode() + b"\n" for key in keys)
+    assert list(keys_of(pieces, name="k.jsonl", prefix="")) == sorted(set(keys))
 
 
-def test_memory_does_not_grow_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four times the keys take no more memory."""
-    monkeypatch.setattr(key_lists, "_RUN_KEYS", 5_000)
+# Any key, and often one of a few, so that there are duplicates; empty ones are lines without a key.
+_KEYS = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=256) | st.text("a/\0é\uff5e\U0001f642", max_size=2)
+)
+
+
+@given(_KEYS, st.integers(1, 100))
+def test_any_keys_come_sorted_and_once(keys: list[str], piece: int) -> None:
+    """Whatever the keys are: each comes once, in the order of its UTF-8 bytes, and exactly as it was given."""
+    expected = sorted({key for key in keys if key}, key=lambda key: key.encode())
+    lines = [json.dumps(key if number % 2 else {"key": key}) for number, key in enumerate(keys)]
+    assert read("\n".join(lines).encode(), name="keys.jsonl", piece=piece) == expected
+    plain = [key for key in keys if "\n" not in key and not key.endswith("\r")]
+    expected = sorted({key for key in plain if key}, key=lambda key: key.encode())
+    assert read("\n".join(plain).encode(), piece=piece) == expected
+
+
+def test_a_list_may_pass_from_thread_to_thread() -> None:
+    """One thread may start to read the keys, another read on, and a third end it."""
+    keys = keys_of([b"a\nb\nc\n"], name="keys", prefix="")
+    found = []
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as thread:
+            found.append(thread.submit(next, keys).result())
+    keys.close()  # type: ignore[attr-defined]
+    assert found == ["a", "b"]
+
+
+def test_memory_does_not_grow_with_the_list() -> None:
+    """Four times the keys take no more memory of Python's."""
 
     def peak(count: int) -> int:
         pieces = (f"prefix/{number * 7_919 % count:020}\n".encode() for number in range(count))
@@ -90,6 +124,71 @@ def test_memory_does_not_grow_with_the_list(monkeypatch: pytest.MonkeyPatch) -> 
 
     small = peak(15_000)
     assert peak(60_000) < 1.3 * small
+
+
+# Sorts lists of the given lengths, one after the other, under the given limits; prints what becomes of each.
+_SORT = """
+import json, os, re, resource, sys
+from pathlib import Path
+from s3_to_azure.model.errors import PermanentError
+from s3_to_azure.planning.key_list import keys_of
+
+def peak():
+    # Not getrusage: its peak is inherited from the process that started this one.
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+def sort(count):
+    pieces = (f"prefix/{number * 7_919 % count:050}\\n".encode() for number in range(count))
+    return sum(1 for _ in keys_of(pieces, name="keys.txt", prefix="prefix/"))
+
+limit, *counts = json.loads(sys.argv[1])
+results, before = [], peak()
+if limit == "no byte in a file":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+if limit == "no open file":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0), 99))
+for count in counts:
+    try:
+        results.append([sort(count), ""])
+    except PermanentError as error:
+        results.append([0, str(error)])
+if not limit:
+    results.append(peak() - before)
+print(json.dumps(results))
+"""
+
+
+def sort_elsewhere(limit: str, *counts: int) -> list[Any]:
+    """Sort lists of so many keys in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _SORT, json.dumps([limit, *counts])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results: list[Any] = json.loads(done.stdout)
+    return results
+
+
+def test_memory_of_the_whole_process_does_not_grow_with_the_list() -> None:
+    """Four times the keys take no more memory, SQLite's included, and twice its cache at most, give or take half."""
+    (found, _), small = sort_elsewhere("", 200_000)
+    assert found == 200_000
+    (found, _), large = sort_elsewhere("", 800_000)
+    assert found == 800_000
+    assert large < 1.3 * small
+    assert large < 1.5 * 2 * key_lists._CACHE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [("no byte in a file", "disk I/O error"), ("no open file", "unable to open database file")],
+)
+def test_only_a_long_list_needs_a_disk(limit: str, says: str) -> None:
+    """Where no temporary file can be made or written, short lists are sorted, and a long one says what to do."""
+    short, long = sort_elsewhere(limit, 50_000, 400_000)
+    assert short == [50_000, ""]
+    assert long[1].startswith("keys.txt is too long to be sorted in memory, and SQLite cannot")
+    assert says in long[1]
+    assert "Free space there, or set TMPDIR" in long[1]
 
 
 class Bucket(MemorySource):

@@ -1,19 +1,17 @@
-"""Lists of keys in place of a bucket's listing: read, checked, sorted and looked up, in constant memory.
+"""Key lists in place of a bucket's listing: read, validated, sorted and looked up in bounded memory.
 
-A list is UTF-8 text with one key a line. Where its name ends in ``.jsonl``, each line is a JSON text, or a JSON object
-that holds one under ``key``; so a key may hold line ends.
+A key list is UTF-8 text with one key per line. If its name ends in ``.jsonl``, each line is a JSON string, or a JSON
+object whose ``key`` is one, so that a key may contain line breaks.
 """
 
-import heapq
 import json
-import tempfile
+import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from datetime import UTC, datetime
-from itertools import groupby, islice
-from typing import Final, TextIO
+from typing import Final
 
 from s3_to_azure.model.errors import (
     AccessError,
@@ -31,108 +29,107 @@ from s3_to_azure.model.retry import Retrier
 JSON_LINES: Final = ".jsonl"
 MISSING: Final = "missing_in_source: S3 holds no object of this key"
 _PIECE_BYTES: Final = 1 * MIB
-_MOST_LINE: Final = 16 * KIB
-# So many keys are sorted in memory at once: 6 MiB of usual ones, 55 MiB of the longest.
-_RUN_KEYS: Final = 50_000
-_MOST_RUNS: Final = 64
-_MOST_PROBLEM: Final = 900
-_NEVER: Final = datetime.fromtimestamp(0, UTC)
+_MAX_LINE_BYTES: Final = 16 * KIB
+# SQLite takes this much for the keys that it stores, and as much again to sort them.
+_CACHE_BYTES: Final = 8 * MIB
+_MAX_PROBLEM_CHARACTERS: Final = 900
+_UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
 def object_pieces(source: ObjectSource, retrier: Retrier, *, bucket: str, key: str) -> Iterator[bytes]:
-    """Yield the bytes of one object, a list of keys, all of the same version.
+    """Yield the bytes of a key list that is an S3 object, all from the same version.
 
     Raises:
-        ObjectNotFound: There is none.
-        SourceChanged: It was written again meanwhile.
+        ObjectNotFound: The object does not exist.
+        SourceChanged: The object was overwritten while it was read.
     """
     version = retrier.call(f"look at {key!r}", lambda: source.head(bucket, key))
     for start in range(0, version.size_bytes, _PIECE_BYTES):
         end = min(start + _PIECE_BYTES, version.size_bytes)
-        yield retrier.call(f"read {key!r}", lambda start=start, end=end: _read(source, version, start, end))  # type: ignore[misc]
+        yield retrier.call(f"read {key!r}", lambda start=start, end=end: _read_range(source, version, start, end))  # type: ignore[misc]
 
 
 def keys_of(pieces: Iterable[bytes], *, name: str, prefix: str) -> Iterator[str]:
-    """Yield a list's keys, in ascending order of their UTF-8 bytes, each once.
+    """Yield the keys of a list in ascending order of their UTF-8 bytes, without duplicates.
 
-    A list of more than 50,000 keys is sorted in temporary files, about as large as it is. Every key is checked before
-    the first is given.
+    Every line is validated before the first key is yielded. SQLite sorts the keys: in memory up to some 8 MiB, beyond
+    that in temporary files of two to three times the size of the list. Memory: 2 * 8 MiB, however long the list is.
 
     Args:
-        pieces: The list's bytes.
-        name: What the list is called, for errors and for its form.
-        prefix: All keys must lie below it.
+        pieces: The bytes of the list.
+        name: The name of the list, which errors mention and whose ending selects the format.
+        prefix: The prefix that every key must have.
 
     Raises:
-        UsageError: A line is no key, or one that lies elsewhere; its number is named.
+        UsageError: A line is not a key or is not below the prefix, and the error names the line; or the temporary
+            directory cannot hold the keys.
     """
-    keys = (_checked(line, number, name, prefix) for number, line in enumerate(_lines(pieces, name), start=1))
-    given = (key for key in keys if key)
-    runs: list[Iterable[str]] = []
-    files = ExitStack()
+    lines = enumerate(_split_lines(pieces, name), start=1)
+    keys = (_parse_line(line, number, name, prefix) for number, line in lines)
     try:
-        while run := sorted(islice(given, _RUN_KEYS)):
-            if len(runs) == _MOST_RUNS:
-                with files:
-                    files = ExitStack()
-                    runs = [_stored(heapq.merge(*runs), files)]
-            # The only run of a short list stays in memory.
-            runs.append(run if not runs and len(run) < _RUN_KEYS else _stored(run, files))
-        for key, _ in groupby(heapq.merge(*runs)):
-            yield key
-    finally:
-        files.close()
+        with closing(_open_temporary_table()) as database:
+            database.executemany("INSERT INTO listed VALUES (?)", ((key,) for key in keys if key))
+            # One scan and one external merge sort. An index would take a random write for each key instead.
+            for (key,) in database.execute("SELECT DISTINCT key FROM listed ORDER BY key"):
+                yield key.decode()
+    except sqlite3.OperationalError as error:
+        raise UsageError(
+            what=f"{name} is too long to be sorted in memory, and SQLite cannot sort it in temporary files: {error}. "
+            "They take two to three times the size of the list, in the directory that TMPDIR names, or else "
+            "in /var/tmp or /tmp. Free space there, or set TMPDIR to a directory that is writable and has the space."
+        ) from error
 
 
 def look_up(
     keys: Iterable[str], source: ObjectSource, retrier: Retrier, *, bucket: str, at_once: int
 ) -> Iterator[ListedObject]:
-    """Yield each key's object as a listing would show it, in the order of the keys, by one HEAD for each.
+    """Yield each key's object as a listing would show it, in the order of the keys, with one HEAD per key.
 
-    An object that is not there, or that this identity may not see, is one with a ``problem``.
+    An object that does not exist, or that this identity may not read, has a ``problem``.
 
     Args:
-        keys: Which.
-        source: Where.
-        retrier: Tries each HEAD.
+        keys: The keys to look up.
+        source: Where the objects are.
+        retrier: Retries each HEAD.
         bucket: The bucket.
-        at_once: Most requests in flight.
+        at_once: The maximum number of requests in flight.
     """
 
-    def look(key: str) -> ListedObject:
-        return retrier.call(f"look at {key!r}", lambda: _look(source, bucket, key))
+    def head(key: str) -> ListedObject:
+        return retrier.call(f"look at {key!r}", lambda: _head(source, bucket, key))
 
-    workers = ThreadPoolExecutor(at_once, thread_name_prefix="keys")
-    waiting: deque[Future[ListedObject]] = deque()
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="keys")
+    pending: deque[Future[ListedObject]] = deque()
     try:
         for key in keys:
-            waiting.append(workers.submit(look, key))
-            if len(waiting) > 2 * at_once:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(head, key))
+            if len(pending) > 2 * at_once:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        workers.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
-def _look(source: ObjectSource, bucket: str, key: str) -> ListedObject:
-    unseen = ListedObject(bucket, key, NO_ETAG, 0, _NEVER)
+def _head(source: ObjectSource, bucket: str, key: str) -> ListedObject:
+    problem = ""
     try:
         found = source.head(bucket, key)
-    except ObjectNotFound:
-        return ListedObject(bucket, key, NO_ETAG, 0, _NEVER, problem=MISSING)
     except NameRefused:
-        # It can be no request; the plan says by its policy what becomes of it.
-        return unseen
+        # No request can carry this name. The plan decides by its policy for refused names.
+        pass
+    except ObjectNotFound:
+        problem = MISSING
     except CredentialsRefused:
         raise
     except AccessError as error:
-        problem = f"{error.reason()}: {error}"[:_MOST_PROBLEM]
-        return ListedObject(bucket, key, NO_ETAG, 0, _NEVER, problem=problem)
-    return ListedObject(bucket, key, found.etag, found.size_bytes, found.last_modified, found.storage_class)
+        problem = f"{error.reason()}: {error}"[:_MAX_PROBLEM_CHARACTERS]
+    else:
+        return ListedObject(bucket, key, found.etag, found.size_bytes, found.last_modified, found.storage_class)
+    return ListedObject(bucket, key, NO_ETAG, 0, _UNKNOWN_TIME, problem=problem)
 
 
-def _read(source: ObjectSource, version: ObjectVersion, start: int, end: int) -> bytes:
+def _read_range(source: ObjectSource, version: ObjectVersion, start: int, end: int) -> bytes:
     data = bytearray(end - start)
     filled = 0
     with source.open(version, start, end) as body, memoryview(data) as view:
@@ -143,49 +140,58 @@ def _read(source: ObjectSource, version: ObjectVersion, start: int, end: int) ->
     return bytes(data)
 
 
-def _lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
+def _open_temporary_table() -> sqlite3.Connection:
+    """Open a database whose only table, ``listed``, is empty and temporary.
+
+    SQLite creates the table's file when the table outgrows its cache, unlinks the file as soon as it is open, and never
+    syncs it. So a short list needs no disk, and a process that is killed leaves no keys behind.
+    """
+    # A generator may be resumed, or closed by the garbage collector, in another thread than the one that started it.
+    database = sqlite3.connect(":memory:", check_same_thread=False)
+    database.executescript(f"""
+        PRAGMA temp_store = FILE;
+        PRAGMA cache_size = -{_CACHE_BYTES // KIB};  -- bounds the memory of a sort
+        PRAGMA temp.cache_size = -{_CACHE_BYTES // KIB};
+        PRAGMA temp.journal_mode = OFF;  -- nothing is ever rolled back
+        CREATE TEMP TABLE listed (key BLOB NOT NULL);  -- BLOBs compare byte by byte
+    """)
+    return database
+
+
+def _split_lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
-        if len(rest) > _MOST_LINE:
-            raise UsageError(what=f"{name} is no list of keys: a line has more than {_MOST_LINE:,} bytes.")
+        if len(rest) > _MAX_LINE_BYTES:
+            raise UsageError(what=f"{name} is no list of keys: a line has more than {_MAX_LINE_BYTES:,} bytes.")
     if rest:
         yield rest
 
 
-def _checked(line: bytes, number: int, name: str, prefix: str) -> str:
-    """Return the line's key; empty for an empty line."""
+def _parse_line(line: bytes, number: int, name: str, prefix: str) -> bytes:
+    """Return the line's key in UTF-8; empty for an empty line."""
     where = f"Line {number:,} of {name}"
     try:
         text = line.removesuffix(b"\r").decode()
-        key = _from_json(text) if text and name.endswith(JSON_LINES) else text
-        too_long = len(key.encode()) > MAX_KEY_BYTES
+        key = _parse_json(text) if text and name.endswith(JSON_LINES) else text
+        encoded = key.encode()
     except (ValueError, RecursionError):
         raise UsageError(what=f"{where} is no key: {line[:80]!r}.") from None
-    if too_long:
+    if len(encoded) > MAX_KEY_BYTES:
         raise UsageError(what=f"{where} is no key: it has more than {MAX_KEY_BYTES:,} bytes.")
     if key and not key.startswith(prefix):
         raise UsageError(
             what=f"{where} is {key!r}, which is not below the prefix {prefix!r} that is to be copied. Nothing was "
             "copied; take that line out, or name a source that holds it."
         )
-    return key
+    return encoded
 
 
-def _from_json(text: str) -> str:
+def _parse_json(text: str) -> str:
     value: object = json.loads(text)
     if isinstance(value, dict):
         value = value.get("key")
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - told as any other line that is no key
+        raise ValueError  # noqa: TRY004 - reported like any other line that is not a key
     return value
-
-
-def _stored(keys: Iterable[str], files: ExitStack) -> Iterator[str]:
-    """Write sorted keys into a temporary file; return an iterator that reads them back."""
-    made = tempfile.TemporaryFile("w+", encoding="ascii", newline="\n")  # noqa: SIM115 - closed with the others
-    file: TextIO = files.enter_context(made)
-    file.writelines(f"{json.dumps(key)}\n" for key in keys)
-    file.seek(0)
-    return (json.loads(line) for line in file)
