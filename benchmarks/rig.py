@@ -18,8 +18,8 @@ from awscrt import checksums
 from local_cloud.processes import HOST, free_port, http_get, running
 from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY
 
-BUCKET: Final = "open_transfer"
-CONTAINER: Final = "open_transfer"
+BUCKET: Final = "bench"
+CONTAINER: Final = "bench"
 S3_BYTES_PER_S: Final = 90_000_000
 LATENCY_MS: Final = 30
 # One cipher for everybody: left alone, Go's clients and OpenSSL's choose different ones.

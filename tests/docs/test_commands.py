@@ -42,7 +42,7 @@ _BY_HAND = {
     "up": "make demo is the same, and ends",
     "down": "make demo is the same, and ends",
     "demo": "its parts are tests; it is for people",
-    "open_transfer": "needs a quiet machine for an hour",
+    "bench": "needs a quiet machine for an hour",
     "soak": "half an hour",
     "faults": "make test and make test-all hold all of them",
     "mutants": "takes long, and changes the code while it runs",
