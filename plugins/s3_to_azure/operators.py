@@ -167,9 +167,10 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             Cancelled: Stopped by ``on_kill``; what is staged stays.
         """
         with collector_at_rest():
-            from s3_to_azure.airflow import progress as watch
+            from s3_to_azure.airflow import progress
             from s3_to_azure.airflow.jobs import Places
             from s3_to_azure.airflow.jobs import open_transfer as opened
+            from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         cancelled = self._cancelled = threading.Event()
         if self._stopped:
@@ -187,15 +188,22 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             with opened(places, self._settings(), cancelled) as open_transfer:
                 self._account = str(open_transfer.service.account_name or "")
                 job = self._job(open_transfer, places, context)
-                notes = cast("watch.TaskStateStore | None", context.get("task_state_store"))
-                reporter = watch.ProgressReporter(
+                notes = cast("progress.TaskStateStore | None", context.get("task_state_store"))
+                reporter = progress.ProgressReporter(
                     open_transfer.context.progress,
                     notes=notes,
                     listing=lambda: job.listing,
                     try_number=context["ti"].try_number,
                 )
                 try:
-                    return watch.watched(job.run, reporter=reporter, cancelled=cancelled)
+                    return run_stoppable(
+                        job.run,
+                        cancelled,
+                        grace_s=TASK_GRACE_S,
+                        poll_s=progress.POLL_S,
+                        on_poll=reporter.tell,
+                        on_end=reporter.close,
+                    )
                 finally:
                     self.one_object = job.one
         except TransferError as error:

@@ -2,8 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -21,12 +22,13 @@ from s3_to_azure.airflow.progress import (
     progress_line,
     rates,
     read_stretches,
-    watched,
 )
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound
 from s3_to_azure.model.progress import Progress, Totals
+from s3_to_azure.transfer.watchdog import run_stoppable
 
 MIB = 1024**2
+T = TypeVar("T")
 
 
 class MemoryTaskStateStore:
@@ -65,10 +67,9 @@ class BrokenTaskStateStore:
         raise ConnectionError("no API server")
 
 
-@pytest.fixture(autouse=True)
-def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_POLL_S", 0.01)
-    monkeypatch.setattr(watch, "_STOP_GRACE_S", 0.2)
+def watched(work: Callable[[], T], *, reporter: ProgressReporter, cancelled: threading.Event) -> T:
+    """Run the work as the operator does, but look often and wait briefly."""
+    return run_stoppable(work, cancelled, grace_s=0.2, poll_s=0.01, on_poll=reporter.tell, on_end=reporter.close)
 
 
 def test_line_of_one_object() -> None:

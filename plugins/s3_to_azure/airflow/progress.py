@@ -4,15 +4,13 @@ The main thread stays free for what Airflow does to it: SIGTERM calls ``on_kill`
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol
 
-from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.progress import Progress, Totals
 
@@ -114,14 +112,12 @@ def _end_s(stretch: Stretch) -> float:
     return max(stretch.end_s, stretch.start_s + 1)
 
 
-T = TypeVar("T")
-
 PROGRESS_KEY: Final = "progress"
 """Key of the task's state store; its value is ``progress_note``'s."""
 
-_POLL_S: Final = 0.5
-# Airflow kills 5 seconds after SIGTERM; the engine stops within 3.
-_STOP_GRACE_S: Final = 3.0
+POLL_S: Final = 0.5
+"""How often a task looks for progress to report."""
+
 _NOTE_EVERY_S: Final = 5.0
 _FIRST_LINE_S: Final = 5.0
 _LONGEST_SILENCE_S: Final = 60.0
@@ -279,49 +275,3 @@ class ProgressReporter:
     def _earlier_throughput(notes: TaskStateStore) -> list[Stretch]:
         earlier = notes.get(PROGRESS_KEY)
         return read_stretches(earlier.get("throughput")) if isinstance(earlier, dict) else []
-
-
-def watched(work: Callable[[], T], *, reporter: ProgressReporter, cancelled: threading.Event) -> T:
-    """Run ``work`` in a thread and watch it from this one.
-
-    Args:
-        work: The transfer; it ends soon after ``cancelled`` is set.
-        reporter: Told about twice a second.
-        cancelled: Set from outside (a signal handler may), or here when this thread is interrupted.
-
-    Raises:
-        Cancelled: Stopped, also when ``work`` did not end in time.
-        BaseException: Whatever interrupted this thread, or what ``work`` raised.
-    """
-    result: list[T] = []
-    failure: list[BaseException] = []
-    ended = threading.Event()
-
-    def run() -> None:
-        try:
-            result.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised again in the watching thread
-            failure.append(error)
-        finally:
-            ended.set()
-
-    # A daemon: one hanging request must not keep a stopped task's process alive.
-    threading.Thread(target=run, name="transfer", daemon=True).start()
-    try:
-        # Only this event is waited for: a signal handler may set the other one at any moment.
-        while not ended.wait(_POLL_S):
-            reporter.tell()
-            if cancelled.is_set():
-                ended.wait(_STOP_GRACE_S)
-                break
-    except BaseException:
-        cancelled.set()
-        ended.wait(_STOP_GRACE_S)
-        raise
-    if not ended.is_set():
-        raise Cancelled.now()
-    reporter.close()
-    if failure:
-        # Its frames are the transfer's threads; the sentence says what a reader needs.
-        raise failure[0]
-    return result[0]

@@ -18,8 +18,8 @@ from s3_to_azure.model.objects import BlobState, Condition, ListedObject, Object
 from s3_to_azure.transfer import blocks as cutting
 from s3_to_azure.transfer.attempt import ObjectCopy
 from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.pipeline import run_stoppable
 from s3_to_azure.transfer.upload import BlockCopy, PartsLookedUp, copy_empty, copy_whole
+from s3_to_azure.transfer.watchdog import run_stoppable
 
 # What the copy of the bytes recorded stays true, and is not proven anew.
 _OF_THE_BYTES: Final = ("s3_checksum", "s3_verified_by")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from s3_to_azure.model.checksums import CRC64NVME, Algorithm
 from s3_to_azure.model.errors import Cancelled, ConnectionFailed, TransientError
@@ -16,47 +16,12 @@ from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.buffers import BufferPool
 from s3_to_azure.transfer.concurrency import ConcurrencyController, WorkerPool
-
-T = TypeVar("T")
+from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S
 
 _POLL_S: Final = 0.1
-_THREAD_GRACE_S: Final = 2.5
-
-
-def run_stoppable(function: Callable[[], T], cancelled: threading.Event) -> T:
-    """Run the function in a daemon thread and return what it returns, or raise what it raises.
-
-    Raises:
-        Cancelled: Stopped, and the function did not end by itself soon after; its thread is left behind.
-    """
-    ended: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            ended.put((function(), None))
-        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-            ended.put((None, error))
-
-    threading.Thread(target=work, name="object", daemon=True).start()
-    deadline: float | None = None
-    while True:
-        try:
-            result, error = ended.get(timeout=_POLL_S)
-        except queue.Empty:
-            if cancelled.is_set():
-                deadline = deadline or time.monotonic() + _THREAD_GRACE_S
-                if time.monotonic() > deadline:
-                    raise Cancelled.now() from None
-            continue
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value]  # the function's own
-
-
 # A read asks for this much at a time: small enough that a stop is noticed at once and that an HTTP client's own copy
 # of a piece does not count against the budget.
 _PIECE_BYTES: Final = 1024 * 1024
-_STOP_GRACE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +237,7 @@ class _BlocksInFlight:
             while self._in_flight:
                 self._all_done.wait(_POLL_S)
                 if self._cancelled.is_set():
-                    deadline = deadline or time.monotonic() + _STOP_GRACE_S
+                    deadline = deadline or time.monotonic() + BLOCKS_GRACE_S
                     if time.monotonic() > deadline:
                         raise Cancelled.now()
             if self._error:

@@ -20,9 +20,9 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, attempt
 from s3_to_azure.transfer.small_objects import SmallObjects
+from s3_to_azure.transfer.watchdog import OBJECT_GRACE_S
 
 _POLL_S: Final = 0.1
-_STOP_GRACE_S: Final = 2.5
 # At most so long does the lane of small objects keep the next task waiting.
 _SETTLE_S: Final = 0.05
 _BUNCH: Final = 100
@@ -75,7 +75,7 @@ class _ObjectWorkers:
                     item = self._done.get(timeout=_POLL_S)
                 except queue.Empty:
                     if self._context.cancelled.is_set():
-                        deadline = deadline or time.monotonic() + _STOP_GRACE_S
+                        deadline = deadline or time.monotonic() + OBJECT_GRACE_S
                         if time.monotonic() > deadline:
                             raise Cancelled.now() from None
                     continue

@@ -1,0 +1,93 @@
+"""Runs work in a daemon thread, and gives up on it soon after a stop, whatever its sockets do."""
+
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from s3_to_azure.model.errors import Cancelled
+
+T = TypeVar("T")
+
+# The grace periods nest: each layer waits a little longer for the layer below it than that one waits itself, so that
+# the innermost layer that can end in time reports why, and only a layer that hangs is abandoned. The outermost stays
+# below the 5 seconds after which Airflow sends SIGKILL to a task that it has sent SIGTERM.
+BLOCKS_GRACE_S: Final = 2.0
+"""How long an object waits for its blocks in flight after a stop."""
+
+OBJECT_GRACE_S: Final = 2.5
+"""How long a task waits for its objects after a stop."""
+
+TASK_GRACE_S: Final = 3.0
+"""How long the main thread of a task waits for the transfer after a stop."""
+
+
+def run_stoppable(
+    work: Callable[[], T],
+    cancelled: threading.Event,
+    *,
+    grace_s: float = OBJECT_GRACE_S,
+    poll_s: float = 0.1,
+    on_poll: Callable[[], None] = lambda: None,
+    on_end: Callable[[], None] = lambda: None,
+) -> T:
+    """Run the work in a daemon thread; return what it returns, or raise what it raises.
+
+    Args:
+        work: It should end soon after ``cancelled`` is set.
+        cancelled: Set from outside, which a signal handler may do, or here when the calling thread is interrupted.
+        grace_s: How long to wait for the work after a stop; its thread is abandoned afterwards.
+        poll_s: How often to look for a stop.
+        on_poll: Called in the calling thread at each of these times.
+        on_end: Called in the calling thread once the work has ended by itself, also with an error.
+
+    Raises:
+        Cancelled: Stopped, and the work did not end within the grace period.
+        BaseException: Raised in the calling thread meanwhile, such as a timeout that a signal handler raises; the
+            work is stopped first, and has the grace period to end.
+    """
+    # A SimpleQueue, unlike a lock held by the waiting thread, cannot deadlock with a signal handler.
+    ended: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
+            ended.put((None, error))
+
+    # A daemon: one request that hangs must not keep the process of a stopped task alive.
+    threading.Thread(target=run, name="stoppable", daemon=True).start()
+    try:
+        outcome = _outcome(ended, cancelled, grace_s=grace_s, poll_s=poll_s, on_poll=on_poll)
+    except BaseException:
+        cancelled.set()
+        with suppress(queue.Empty):
+            ended.get(timeout=grace_s)
+        raise
+    if outcome is None:
+        raise Cancelled.now()
+    on_end()
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # the work's own
+
+
+def _outcome(
+    ended: "queue.SimpleQueue[tuple[T | None, BaseException | None]]",
+    cancelled: threading.Event,
+    *,
+    grace_s: float,
+    poll_s: float,
+    on_poll: Callable[[], None],
+) -> tuple[T | None, BaseException | None] | None:
+    """Return the result or the error of the work, or None if it did not end in time after a stop."""
+    while True:
+        with suppress(queue.Empty):
+            return ended.get(timeout=poll_s)
+        on_poll()
+        if cancelled.is_set():
+            with suppress(queue.Empty):
+                return ended.get(timeout=grace_s)
+            return None

@@ -1,0 +1,136 @@
+"""Work in a thread of its own: its outcome, and what a stop or an interruption does to it."""
+
+import threading
+import time
+
+import pytest
+
+from s3_to_azure.model.errors import Cancelled, ObjectNotFound
+from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S, OBJECT_GRACE_S, TASK_GRACE_S, run_stoppable
+
+GRACE_S = 0.2
+POLL_S = 0.01
+
+
+class Interrupted(BaseException):
+    """Stands for what a signal handler raises, such as Airflow's timeout."""
+
+
+def _interrupt() -> None:
+    raise Interrupted
+
+
+def test_returns_what_the_work_returns() -> None:
+    """The work runs in a daemon thread, and its result is the caller's."""
+    assert run_stoppable(lambda: threading.current_thread().daemon, threading.Event()) is True
+    assert run_stoppable(lambda: None, threading.Event()) is None
+
+
+def test_raises_what_the_work_raises() -> None:
+    """An error in the thread is raised in the caller's thread, also one that is no Exception."""
+
+    def fail() -> None:
+        raise ObjectNotFound(key="k", bucket="b")
+
+    with pytest.raises(ObjectNotFound):
+        run_stoppable(fail, threading.Event())
+    with pytest.raises(Interrupted):
+        run_stoppable(_interrupt, threading.Event())
+
+
+def test_a_stop_waits_for_the_work_to_end() -> None:
+    """Work that ends within the grace period after a stop decides itself what is raised or returned."""
+    cancelled = threading.Event()
+
+    def stop_and_fail() -> None:
+        cancelled.set()
+        time.sleep(3 * POLL_S)
+        raise ObjectNotFound(key="k", bucket="b")
+
+    with pytest.raises(ObjectNotFound):
+        run_stoppable(stop_and_fail, cancelled, grace_s=5, poll_s=POLL_S)
+
+
+def test_a_stop_does_not_wait_longer_than_the_grace_period() -> None:
+    """Work that hangs is abandoned, and its end is not reported."""
+    cancelled, hanging, ends = threading.Event(), threading.Event(), list[str]()
+    cancelled.set()
+    began = time.monotonic()
+    try:
+        with pytest.raises(Cancelled):
+            run_stoppable(
+                lambda: hanging.wait(60), cancelled, grace_s=GRACE_S, poll_s=POLL_S, on_end=lambda: ends.append("end")
+            )
+    finally:
+        hanging.set()
+    assert GRACE_S <= time.monotonic() - began < 10
+    assert ends == []
+
+
+def test_an_interruption_stops_the_work() -> None:
+    """What is raised in the waiting thread stops the work, which has the grace period to end, and is raised on."""
+    cancelled, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        if cancelled.wait(60):
+            time.sleep(3 * POLL_S)
+            ended.set()
+
+    with pytest.raises(Interrupted):
+        run_stoppable(work, cancelled, grace_s=5, poll_s=POLL_S, on_poll=_interrupt)
+    assert ended.is_set()
+
+
+def test_an_interruption_does_not_wait_longer_than_the_grace_period() -> None:
+    """Work that hangs does not hold back what interrupted the waiting thread."""
+    hanging = threading.Event()
+    began = time.monotonic()
+    try:
+        with pytest.raises(Interrupted):
+            run_stoppable(
+                lambda: hanging.wait(60), threading.Event(), grace_s=GRACE_S, poll_s=POLL_S, on_poll=_interrupt
+            )
+    finally:
+        hanging.set()
+    assert GRACE_S <= time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_callbacks_run_in_the_waiting_thread(*, fails: bool) -> None:
+    """``on_poll`` is called again and again while the work runs, ``on_end`` once after it, failed or not."""
+    calls = list[tuple[str, bool]]()
+    polled = threading.Event()
+    here = threading.current_thread()
+
+    def on_poll() -> None:
+        calls.append(("poll", threading.current_thread() is here))
+        if len(calls) > 2:
+            polled.set()
+
+    def work() -> None:
+        assert polled.wait(60)
+        if fails:
+            raise ObjectNotFound(key="k", bucket="b")
+
+    def run() -> None:
+        run_stoppable(
+            work,
+            threading.Event(),
+            poll_s=POLL_S,
+            on_poll=on_poll,
+            on_end=lambda: calls.append(("end", threading.current_thread() is here)),
+        )
+
+    if fails:
+        with pytest.raises(ObjectNotFound):
+            run()
+    else:
+        run()
+    assert [name for name, _ in calls].count("end") == 1
+    assert calls[-1] == ("end", True)
+    assert set(calls[:-1]) == {("poll", True)}
+
+
+def test_grace_periods_nest() -> None:
+    """Each layer waits longer than the one below it, and all end before Airflow sends SIGKILL."""
+    assert BLOCKS_GRACE_S < OBJECT_GRACE_S < TASK_GRACE_S < 5
