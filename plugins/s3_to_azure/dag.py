@@ -16,7 +16,7 @@ from s3_to_azure.airflow.params import migration_params
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite
-from s3_to_azure.model.uris import is_template, parse_destination, parse_source
+from s3_to_azure.model.uris import is_template, parse_destination_prefix, parse_source_prefix
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.startup import collector_at_rest
@@ -152,18 +152,19 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         if not source or not destination:
             _NotConfigured(task_id="not_configured", retries=0)
             return dag
-        there, here = parse_source(source), parse_destination(destination)
+        there = parse_source_prefix(source, name="source")
+        here = parse_destination_prefix(destination, name="destination")
         wait = S3ObjectsSensor(
             task_id="wait_for_objects",
-            bucket_name=there.root,
-            prefix=there.prefix + "{{ params.prefix or '' }}",
+            bucket_name=there.bucket,
+            prefix=there.key + "{{ params.prefix or '' }}",
             keys_from=keys_from,
             min_objects=min_objects,
             allow_empty=allow_empty,
             deferrable=deferrable,
             aws_conn_id=aws_conn_id,
             wasb_conn_id=wasb_conn_id,
-            state_container=state_container or here.root,
+            state_container=state_container or here.container,
             create_container=create_container,
             s3_verify=s3_verify,
             s3_extra_args=s3_extra_args,
@@ -192,7 +193,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
             )
 
         # The names go through the arguments because Airflow renders templates there, and nowhere in a closure.
-        names = {"s3_prefix": there.prefix, "container": here.root, "blob_prefix": here.prefix}
+        names = {"s3_prefix": there.key, "container": here.container, "blob_prefix": here.prefix}
 
         @task(task_id="plan", show_return_value_in_logs=False)
         def plan(
@@ -209,7 +210,7 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
 
         # Whoever waits for the data starts when all of it is proven to be there, not when some of it is.
         # An x- scheme is the only one for which Airflow does not import every provider when the DAG is parsed.
-        written = [] if is_template(destination) else [Asset(f"x-az://{here.root}/{here.prefix}".rstrip("/"))]
+        written = [] if is_template(destination) else [Asset(f"x-az://{here.container}/{here.prefix}".rstrip("/"))]
 
         @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False, outlets=written)
         def report(pointer: dict[str, Any] | None, s3_prefix: str, container: str, blob_prefix: str) -> dict[str, Any]:
@@ -228,9 +229,9 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
         batches = plan(pointer, **names, filters=dict(filters or {}))
         copies = S3ToAzureBlobStreamOperator.partial(
             task_id="copy",
-            s3_bucket=there.root,
-            s3_prefix=there.prefix,
-            container_name=here.root,
+            s3_bucket=there.bucket,
+            s3_prefix=there.key,
+            container_name=here.container,
             blob_prefix=here.prefix,
             aws_conn_id=aws_conn_id,
             wasb_conn_id=wasb_conn_id,

@@ -16,7 +16,7 @@ from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
-from s3_to_azure.model.uris import is_template, key_list
+from s3_to_azure.model.uris import is_template, parse_key_list
 from s3_to_azure.startup import collector_at_rest
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         if keys_from is not None and (min_objects != 1 or include or exclude):
             raise UsageError(what=f"{self.task_id}: keys_from goes without min_objects, include and exclude.")
         if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
-            key_list(keys_from, bucket_name)
+            parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
         if deferrable and s3_extra_args:
             raise UsageError(what=f"{self.task_id}: s3_extra_args cannot go to the triggerer; leave deferrable out.")
 
@@ -131,7 +131,7 @@ class S3ObjectsSensor(BaseSensorOperator):
     def _defer(self) -> None:
         from s3_to_azure.triggers import S3ObjectsTrigger
 
-        listed = key_list(self.keys_from, self.bucket_name) if self.keys_from else None
+        listed = self._key_of_list()
         trigger = S3ObjectsTrigger(
             bucket_name=self.bucket_name,
             prefix=listed or self.prefix,
@@ -158,7 +158,7 @@ class S3ObjectsSensor(BaseSensorOperator):
 
         try:
             check_bucket(self.bucket_name)
-            listed = key_list(self.keys_from, self.bucket_name) if self.keys_from else None
+            listed = self._key_of_list()
             connections = _LOOKS_AT_ONCE if listed else 1
             source = s3_source(
                 self.aws_conn_id, connections=connections, verify=self.s3_verify, hook_arguments=self.s3_extra_args
@@ -191,6 +191,12 @@ class S3ObjectsSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
         except TransferError as error:
             raise error.with_traceback(None) from None
+
+    def _key_of_list(self) -> str | None:
+        """Return the key of the list of keys, where there is one."""
+        if not self.keys_from:
+            return None
+        return parse_key_list(self.keys_from, bucket=self.bucket_name, name="keys_from")
 
     def _write_listing(
         self, source: "S3Source", listed: str | None, context: Context, *, found: bool

@@ -21,7 +21,6 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.settings import parse_size
-from s3_to_azure.model.uris import parse_destination, parse_source
 from s3_to_azure.state.plan import MAX_TASKS
 from tests.airflow.airflow_runs import Run, asset_events, link_of, run_dag
 
@@ -320,13 +319,13 @@ def test_the_form_refuses_what_is_no_size(text: str | None, is_taken: bool) -> N
 
 @pytest.mark.parametrize("wrong", ["bucket/x/", "s3://", "s3:///x/", "az://bucket/x/", "s3://bucket/x", "s3://b_/x/"])
 def test_wrong_sources(wrong: str) -> None:
-    """What is no place to copy from is refused when the DAG is parsed."""
+    """An address that nothing can be copied from is refused when the DAG is parsed."""
     with pytest.raises(UsageError):
-        parse_source(wrong)
+        migration_dag("any", wrong, "az://container/b")
 
 
 @pytest.mark.parametrize("wrong", ["container/x", "az://", "s3://container/x", "az://Container/x"])
 def test_wrong_destinations(wrong: str) -> None:
-    """What is no place to copy to is refused when the DAG is parsed."""
+    """An address that nothing can be copied to is refused when the DAG is parsed."""
     with pytest.raises(UsageError):
-        parse_destination(wrong)
+        migration_dag("any", "s3://bucket/a/", wrong)

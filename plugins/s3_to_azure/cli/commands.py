@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from s3_to_azure.cli.addresses import Destination, Source, parse_destination, parse_source
 from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR, ResultLines, print_summary
 from s3_to_azure.cli.progress_bar import shown
 from s3_to_azure.cli.settings import copy_settings, filters_given
@@ -22,13 +21,14 @@ from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, parse_size
+from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_source
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
 
 
 def tasks_of(
-    context: TransferContext, options: argparse.Namespace, source: Source, destination: Destination
+    context: TransferContext, options: argparse.Namespace, source: S3Uri, destination: AzureUri
 ) -> Iterator[CopyTask]:
     """Yield them in the order of the list, or of S3's listing; the progress counts each."""
     if options.keys_from:
@@ -46,7 +46,7 @@ def tasks_of(
 
 
 def _task(
-    context: TransferContext, source: Source, destination: Destination, key: str, listed: ListedObject | None
+    context: TransferContext, source: S3Uri, destination: AzureUri, key: str, listed: ListedObject | None
 ) -> CopyTask:
     context.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
     mapped = context.settings.refused_names == "map"
@@ -59,7 +59,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     from s3_to_azure.cli.copy_prefix import copy_below  # noqa: PLC0415
     from s3_to_azure.cli.multiprocess import forked  # noqa: PLC0415
 
-    source, destination = parse_source(options.source), parse_destination(options.destination)
+    source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
     settings, filters = copy_settings(options), filters_given(options)
     below = source.is_prefix and not options.keys_from
     if filters != Filters() and not below:
@@ -102,7 +102,7 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
     # Planning is for many objects, and costs its import only here.
     from s3_to_azure.cli.plan_output import builder, lines, plan_settings  # noqa: PLC0415
 
-    source, destination = parse_source(options.source), parse_destination(options.destination)
+    source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
     wanted = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
     settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
@@ -121,7 +121,7 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
 
 def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     """Read blobs back and compare them with S3; print the results."""
-    source, destination = parse_source(options.source), parse_destination(options.destination)
+    source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
     settings = CopySettings(objects_at_once=options.objects_at_once, connections=1, refused_names=options.refused_names)
     wrong = equal = total = 0
     with (

@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.multiprocess import Processes
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.key_list import keys_of, look_up
 from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
@@ -22,7 +22,7 @@ from s3_to_azure.transfer.context import TransferContext
 _STDIN: Final = "-"
 
 
-def keys_given(path: str, source: Source) -> Iterator[str]:
+def keys_given(path: str, source: S3Uri) -> Iterator[str]:
     """Yield the keys of ``--keys-from``, sorted, each once.
 
     Raises:
@@ -38,9 +38,7 @@ def keys_given(path: str, source: Source) -> Iterator[str]:
         raise UsageError(what=f"--keys-from {path!r} cannot be read: {error}.") from error
 
 
-def write_listing(
-    context: TransferContext, source: Source, files: StateFiles, keys_from: str | None
-) -> ManifestPointer:
+def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, keys_from: str | None) -> ManifestPointer:
     """List SRC, or look up the keys of a list, into a manifest."""
     if keys_from:
         keys = keys_given(keys_from, source)
@@ -60,8 +58,8 @@ def write_listing(
 
 def copy_below(
     context: TransferContext,
-    source: Source,
-    destination: Destination,
+    source: S3Uri,
+    destination: AzureUri,
     filters: Filters,
     on_receipt: Callable[[Receipt], None],
     processes: Processes | None,
@@ -73,7 +71,7 @@ def copy_below(
             context,
             pointer,
             s3_prefix=source.key,
-            blob_prefix=destination.folder,
+            blob_prefix=destination.prefix,
             filters=filters,
             batches=processes.batches if processes else 1,
         )

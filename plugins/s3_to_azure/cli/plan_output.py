@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.cli.copy_prefix import write_listing
 from s3_to_azure.cli.settings import filters_given
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
+from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.plan import preview
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
@@ -16,7 +16,7 @@ from s3_to_azure.stores.temporary_state import SpooledState
 from s3_to_azure.transfer.context import TransferContext
 
 
-def plan_settings(options: argparse.Namespace, source: Source, destination: Destination) -> PlanSettings:
+def plan_settings(options: argparse.Namespace, source: S3Uri, destination: AzureUri) -> PlanSettings:
     """Return the plan's settings.
 
     Raises:
@@ -26,7 +26,7 @@ def plan_settings(options: argparse.Namespace, source: Source, destination: Dest
         raise UsageError(what="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
     return PlanSettings(
         s3_prefix=source.key,
-        blob_prefix=destination.folder,
+        blob_prefix=destination.prefix,
         overwrite=options.overwrite,
         filters=filters_given(options),
         refused_names=options.refused_names,
@@ -36,7 +36,7 @@ def plan_settings(options: argparse.Namespace, source: Source, destination: Dest
 
 
 def builder(
-    context: TransferContext, source: Source, settings: PlanSettings, *, keys_from: str | None, rate_bytes_s: float
+    context: TransferContext, source: S3Uri, settings: PlanSettings, *, keys_from: str | None, rate_bytes_s: float
 ) -> dict[str, Any]:
     """List both sides, plan, and return the plan's preview; nothing in S3 or Azure is changed."""
     with SpooledState() as files:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from s3_to_azure.cli.addresses import Destination, Source
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.startup import collector_at_rest
 from s3_to_azure.transfer.context import TransferContext
 
@@ -37,7 +37,7 @@ class Stores:
 
 @contextmanager
 def opened(
-    options: argparse.Namespace, source: Source, destination: Destination, settings: CopySettings
+    options: argparse.Namespace, source: S3Uri, destination: AzureUri, settings: CopySettings
 ) -> Iterator[Stores]:
     """Yield both sides, and close them after the block.
 

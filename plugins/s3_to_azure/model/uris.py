@@ -1,56 +1,125 @@
-"""``s3://bucket/prefix/`` and ``az://container/prefix`` as a migration names them; no I/O."""
+"""The addresses of a copy: ``s3://bucket/...``, ``az://container/...`` and a blob's URL."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.names import check_bucket, check_container
+from s3_to_azure.model.names import blob_name, check_bucket, check_container
 
 _TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
+_BLOB_FORMS: Final = "az://container/path or the blob's https URL"
+_HOST: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+# These hosts name no account, so the first path segment does: Azurite, or a storage service at an IP address.
+_HOST_WITHOUT_ACCOUNT: Final = re.compile(r"localhost|[0-9.]+|\[.*")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A bucket or container, and what the names in it begin with: empty, or ending in a slash."""
+class S3Uri:
+    """One object, or all objects below a prefix.
 
-    root: str
-    prefix: str
+    Attributes:
+        key: The object's key, or a prefix: empty or ending in a slash.
+    """
+
+    bucket: str
+    key: str
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it names many objects."""
+        return not self.key or self.key.endswith("/")
 
 
-def parse_source(text: str) -> Place:
-    """Read ``s3://bucket/prefix/``; the prefix may be empty or hold templates.
+@dataclass(frozen=True, slots=True)
+class AzureUri:
+    """One blob, or a prefix in a container.
+
+    Attributes:
+        path: The blob's name, or the prefix.
+        account_url: The account's endpoint; None where the credentials name the account.
+    """
+
+    container: str
+    path: str
+    account_url: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """The path as a prefix: empty, or ending in a slash."""
+        return self.path if not self.path or self.path.endswith("/") else f"{self.path}/"
+
+    def blob_for(self, source: S3Uri, key: str, *, mapped: bool = False) -> str:
+        """Return the blob's name for a key of the source; a name that the address itself gives is never mapped."""
+        if source.is_prefix:
+            return blob_name(key, s3_prefix=source.key, blob_prefix=self.prefix, mapped=mapped)
+        if not self.path or self.path.endswith("/"):
+            return blob_name(key.rpartition("/")[2], blob_prefix=self.path, mapped=mapped)
+        return self.path
+
+
+def parse_source(text: str, *, name: str) -> S3Uri:
+    """Read ``s3://bucket/key`` or ``s3://bucket/prefix/``.
+
+    Args:
+        text: The address.
+        name: The argument's name, for errors.
 
     Raises:
-        UsageError: It is no such address.
+        UsageError: It is not an S3 address.
     """
-    bucket, prefix = _split(text, "s3", "source")
-    if prefix and not prefix.endswith("/"):
-        raise UsageError(what=f"source={text!r} must end in a slash: all keys below it are copied.")
-    return Place(bucket if is_template(bucket) else check_bucket(bucket), prefix)
+    bucket, key = _split_s3(text, name, "s3://bucket/key or s3://bucket/prefix/")
+    return S3Uri(check_bucket(bucket), key)
 
 
-def parse_destination(text: str) -> Place:
-    """Read ``az://container/prefix``; the prefix gets its slash.
+def parse_source_prefix(text: str, *, name: str) -> S3Uri:
+    """Read ``s3://bucket/prefix/``; the bucket and the prefix may be templates.
 
     Raises:
-        UsageError: It is no such address.
+        UsageError: It is not an S3 address, or it names one object.
     """
-    container, prefix = _split(text, "az", "destination")
-    if prefix and not prefix.endswith("/"):
-        prefix += "/"
-    return Place(container if is_template(container) else check_container(container), prefix)
+    bucket, key = _split_s3(text, name, "s3://bucket/prefix/")
+    source = S3Uri(bucket if is_template(bucket) else check_bucket(bucket), key)
+    if not source.is_prefix:
+        raise UsageError(what=f"{name} {text!r} must end in '/': all objects below the prefix are copied.")
+    return source
 
 
-def key_list(text: str, bucket: str) -> str:
-    """Return the key of a list of keys, ``s3://bucket/key``.
+def parse_key_list(text: str, *, bucket: str, name: str) -> str:
+    """Return the key of a list of keys, ``s3://bucket/key``, in the source's own bucket.
 
     Raises:
-        UsageError: It is no such address, or it lies in another bucket: what may be copied is the source's own affair.
+        UsageError: It is not an S3 address, or it names no object of that bucket. A list in another bucket could be
+            written by someone who has no say in what is copied.
     """
-    root, key = _split(text, "s3", "keys_from")
-    if root != bucket or not key or key.endswith("/"):
-        raise UsageError(what=f"keys_from={text!r} names no object in the source's own bucket, s3://{bucket}/….")
-    return key
+    listed = S3Uri(*_split_s3(text, name, f"s3://{bucket}/key"))
+    if listed.bucket != bucket or listed.is_prefix:
+        raise UsageError(what=f"{name} {text!r} is not an object in the source's own bucket. Write s3://{bucket}/key.")
+    return listed.key
+
+
+def parse_destination(text: str, *, name: str) -> AzureUri:
+    """Read ``az://container/path`` or the URL of a container or blob.
+
+    Raises:
+        UsageError: It is neither, or it carries a SAS or a password.
+    """
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in ("https", "http"):
+        return _parse_url(scheme, rest, name)
+    container, path = _split_azure(text, name, _BLOB_FORMS)
+    return AzureUri(check_container(container), path)
+
+
+def parse_destination_prefix(text: str, *, name: str) -> AzureUri:
+    """Read ``az://container/prefix``; the container and the prefix may be templates.
+
+    Raises:
+        UsageError: It is not such an address.
+    """
+    container, path = _split_azure(text, name, "az://container/prefix")
+    return AzureUri(container if is_template(container) else check_container(container), path)
 
 
 def is_template(value: object) -> bool:
@@ -58,9 +127,45 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and any(mark in value for mark in _TEMPLATE_MARKS)
 
 
-def _split(text: str, scheme: str, name: str) -> tuple[str, str]:
-    head, separator, rest = text.partition("://")
-    root, _, prefix = rest.partition("/")
-    if head != scheme or not separator or not root:
-        raise UsageError(what=f"{name}={text!r} is no address of the form {scheme}://name/prefix/.")
-    return root, prefix
+def _split_s3(text: str, name: str, form: str) -> tuple[str, str]:
+    return _split(text, "s3", f"{name} {text!r} is not an S3 address. Write {form}.")
+
+
+def _split_azure(text: str, name: str, form: str) -> tuple[str, str]:
+    # A SAS follows a question mark, and a password precedes an @.
+    shown = re.sub("//[^/]*@", "//…@", text.partition("?")[0])
+    return _split(text, "az", f"{name} {shown!r} is not an Azure address. Write {form}.")
+
+
+def _split(text: str, scheme: str, otherwise: str) -> tuple[str, str]:
+    found, separator, rest = text.partition("://")
+    root, _, path = rest.partition("/")
+    if found != scheme or not separator or not root:
+        raise UsageError(what=otherwise)
+    return root, path
+
+
+def _parse_url(scheme: str, rest: str, name: str) -> AzureUri:
+    # urllib.parse.urlsplit drops tabs and newlines without an error; the copy would go to another name.
+    if "?" in rest:
+        raise UsageError(
+            what=f"{name} carries a query. Put a SAS into AZURE_STORAGE_SAS_TOKEN: other users of this machine can "
+            "read command lines. Write %3F for a question mark in a blob's name."
+        )
+    host, _, path = rest.partition("/")
+    if "@" in host:
+        raise UsageError(what=f"{name} carries a user name or password. Credentials come from the environment.")
+    if "#" in rest:
+        raise UsageError(what=f"{name} carries a fragment. Write %23 for '#' in a blob's name.")
+    matched = _HOST.fullmatch(host)
+    account_url = f"{scheme}://{host}"
+    if matched and _HOST_WITHOUT_ACCOUNT.fullmatch(matched[1]):
+        account, _, path = path.partition("/")
+        account_url = f"{account_url}/{account}"
+    container, _, path = path.partition("/")
+    if not matched or not container:
+        raise UsageError(what=f"{name} {f'{scheme}://{rest}'!r} is not an Azure address. Write {_BLOB_FORMS}.")
+    try:
+        return AzureUri(check_container(container), unquote(path, errors="strict"), account_url)
+    except UnicodeDecodeError:
+        raise UsageError(what=f"{name} has percent-encoded bytes that are not UTF-8.") from None
