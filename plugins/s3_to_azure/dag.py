@@ -14,8 +14,9 @@ from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, 
 
 from s3_to_azure.airflow.params import migration_params
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite
+from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.uris import is_template, parse_destination_prefix, parse_source_prefix
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
 from s3_to_azure.sensors import S3ObjectsSensor
@@ -38,20 +39,20 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     destination: str | None,
     schedule: str | None = None,
     *,
-    aws_conn_id: str | None = "aws_default",
-    wasb_conn_id: str = "wasb_default",
+    aws_conn_id: str | None = defaults.AWS_CONN_ID,
+    wasb_conn_id: str = defaults.WASB_CONN_ID,
     state_container: str | None = None,
     create_container: bool = False,
     keys_from: str | None = None,
     pool: str = "default_pool",
     max_active_tis_per_dagrun: int | None = None,
-    memory_budget: str | int = "256MiB",
+    memory_budget: str | int = defaults.MEMORY_BUDGET,
     block_size: str | int | None = None,
-    split_size: str | int = "64GiB",
-    task_size: str | int = "256MiB",
+    split_size: str | int = defaults.SPLIT_SIZE,
+    task_size: str | int = defaults.TASK_SIZE,
     s3_verify: bool | str | None = None,
     s3_extra_args: Mapping[str, Any] | None = None,
-    min_objects: int = 1,
+    min_objects: int = defaults.MIN_OBJECTS,
     allow_empty: bool = False,
     deferrable: bool = False,
     poke_interval: timedelta = timedelta(minutes=5),
@@ -59,16 +60,16 @@ def migration_dag(  # noqa: PLR0913 - what a migration may say, all but the firs
     retries: int = 5,
     retry_delay: timedelta = timedelta(minutes=1),
     max_retry_delay: timedelta = timedelta(minutes=30),
-    keep_state_days: int | None = 30,
-    overwrite: Overwrite = "if_changed",
-    integrity: str = "auto",
-    refused_names: str = REFUSED_NAMES,
+    keep_state_days: int | None = defaults.KEEP_STATE_DAYS,
+    overwrite: Overwrite = defaults.OVERWRITE,
+    integrity: str = defaults.INTEGRITY,
+    refused_names: str = defaults.REFUSED_NAMES,
     fidelity: Mapping[str, Any] | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     filters: Mapping[str, Any] | None = None,
-    max_tasks: int = 500,
-    objects_at_once: int = 8,
+    max_tasks: int = defaults.MAX_TASKS,
+    objects_at_once: int = defaults.OBJECTS_AT_ONCE,
     bandwidth_limit: str | None = None,
     **dag_arguments: Any,
 ) -> DAG:

@@ -9,9 +9,10 @@ from airflow.sdk import BaseOperator, Context
 
 from s3_to_azure.airflow.links import LINKS
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, size_text
-from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
+from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
 from s3_to_azure.model.uris import is_template
 from s3_to_azure.startup import collector_at_rest
 
@@ -97,20 +98,20 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         batch: Mapping[str, Any] | None = None,
         blob_name: str | None = None,
         blob_prefix: str = "",
-        aws_conn_id: str | None = "aws_default",
-        wasb_conn_id: str = "wasb_default",
+        aws_conn_id: str | None = defaults.AWS_CONN_ID,
+        wasb_conn_id: str = defaults.WASB_CONN_ID,
         create_container: bool = False,
         replace: bool | None = None,
-        overwrite: Overwrite = "if_changed",
-        integrity: str = "auto",
+        overwrite: Overwrite = defaults.OVERWRITE,
+        integrity: str = defaults.INTEGRITY,
         block_size: str | int | None = None,
-        memory_budget: str | int = "256MiB",
-        objects_at_once: int = 8,
+        memory_budget: str | int = defaults.MEMORY_BUDGET,
+        objects_at_once: int = defaults.OBJECTS_AT_ONCE,
         bandwidth_limit: str | int | None = None,
         s3_verify: bool | str | None = None,
         s3_extra_args: Mapping[str, Any] | None = None,
         wasb_extra_args: Mapping[str, Any] | None = None,
-        refused_names: str = REFUSED_NAMES,
+        refused_names: str = defaults.REFUSED_NAMES,
         fidelity: Mapping[str, Any] | None = None,
         state_container: str | None = None,
         **kwargs: Any,
@@ -237,7 +238,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             raise UsageError(what=f"{self.task_id}: give exactly one of s3_key, s3_prefix and batch, not {said}.")
         if self.blob_name is not None and (self.s3_key is None or self.blob_prefix):
             raise UsageError(what=f"{self.task_id}: blob_name goes with s3_key, and without blob_prefix.")
-        if self.replace is not None and self.overwrite != "if_changed":
+        if self.replace is not None and self.overwrite != IF_CHANGED:
             raise UsageError(what=f"{self.task_id}: give replace or overwrite, not both.")
 
     def _job(self, open_transfer: "OpenTransfer", places: "Places", context: Context) -> "Job":
@@ -287,7 +288,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         """
         from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 
-        by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: "always", False: "never"}
+        by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: ALWAYS, False: NEVER}
         try:
             objects_at_once = int(self.objects_at_once)
         except ValueError:

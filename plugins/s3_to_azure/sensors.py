@@ -13,6 +13,7 @@ from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.bases.sensor import PokeReturnValue
 
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
@@ -68,12 +69,12 @@ class S3ObjectsSensor(BaseSensorOperator):
         bucket_name: str,
         prefix: str = "",
         keys_from: str | None = None,
-        min_objects: int = 1,
+        min_objects: int = defaults.MIN_OBJECTS,
         allow_empty: bool = False,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
-        aws_conn_id: str | None = "aws_default",
-        wasb_conn_id: str = "wasb_default",
+        aws_conn_id: str | None = defaults.AWS_CONN_ID,
+        wasb_conn_id: str = defaults.WASB_CONN_ID,
         state_container: str | None = None,
         create_container: bool = False,
         s3_verify: bool | str | None = None,
@@ -105,7 +106,7 @@ class S3ObjectsSensor(BaseSensorOperator):
             raise UsageError(
                 what=f"{self.task_id}: min_objects={min_objects} is below 1; allow_empty=True waits for none."
             )
-        if keys_from is not None and (min_objects != 1 or include or exclude):
+        if keys_from is not None and (min_objects != defaults.MIN_OBJECTS or include or exclude):
             raise UsageError(what=f"{self.task_id}: keys_from goes without min_objects, include and exclude.")
         if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
             parse_key_list(keys_from, bucket=bucket_name, name="keys_from")

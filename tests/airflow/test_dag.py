@@ -16,12 +16,11 @@ from s3_to_azure.airflow.links import SourceLink, s3_console_url
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import OK
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.model.checksums import INTEGRITY
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import metadata_from_azure
+from s3_to_azure.model.options import INTEGRITY, MAX_TASKS
 from s3_to_azure.model.settings import parse_size
-from s3_to_azure.state.plan import MAX_TASKS
 from tests.airflow.airflow_runs import Run, asset_events, link_of, run_dag
 
 _PAGE = Path(__file__).parents[2] / "docs/ui.md"

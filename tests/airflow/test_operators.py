@@ -146,7 +146,7 @@ def test_makes_the_container(arguments: dict[str, Any], put: Any, blob_service: 
         ({"s3_prefix": "p", "blob_name": "b"}, "blob_name goes with s3_key"),
         ({"s3_key": "k", "blob_name": "b", "blob_prefix": "p"}, "without blob_prefix"),
         ({"s3_key": "k", "replace": True, "overwrite": "never"}, "replace or overwrite"),
-        ({"s3_key": "k", "overwrite": "sometimes"}, "none of if_changed, never, always"),
+        ({"s3_key": "k", "overwrite": "sometimes"}, "not one of if_changed, never, always"),
         ({"s3_key": "k", "integrity": "crc16"}, "integrity='crc16'"),
         ({"s3_key": "k", "memory_budget": "lots"}, "memory_budget='lots' is not a size"),
         ({"s3_key": "k", "block_size": "9000GiB"}, "block_size"),

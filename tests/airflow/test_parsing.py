@@ -17,6 +17,8 @@ import airflow.sdk
 from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, Param, task
 light = set(sys.modules)
 import s3_to_azure_migration
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
+S3ToAzureBlobStreamOperator(task_id="checked", s3_bucket="bucket", s3_key="key", container_name="container")
 heavy = {{name.partition(".")[0] for name in set(sys.modules) - light}} & set({_HEAVY!r})
 print(json.dumps(sorted(heavy)))
 """
@@ -69,7 +71,10 @@ _ADDRESSES = {"S3_TO_AZURE_SOURCE": "s3://bucket/nightly/", "S3_TO_AZURE_DESTINA
 
 @pytest.mark.parametrize("variables", [{}, _ADDRESSES], ids=["unconfigured", "configured"])
 def test_parsing_imports_nothing_heavy(variables: dict[str, str], tmp_path: Path) -> None:
-    """The DAG processor parses the file every half minute: no SDK, no HTTP library, no checksums."""
+    """The DAG processor parses the file every half minute: no SDK, no HTTP library, no checksums.
+
+    An operator without templates checks its settings there too.
+    """
     assert _python(tmp_path, _IMPORTS, **variables) == []
 
 

@@ -13,7 +13,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import CustomerKeyWanted, UsageError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Overwrite
+from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.transfer.context import CopyTask, TransferContext

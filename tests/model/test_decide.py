@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_to_azure.model.decide import Decision, decide, is_older_copy, replaces_newer
-from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion, Overwrite
+from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
+from s3_to_azure.model.options import Overwrite
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SOURCE = ObjectVersion("bucket", "key", "etag", 100, NOW)

@@ -13,7 +13,7 @@ from s3_to_azure.model.errors import BudgetTooSmall, CorruptState, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
-from s3_to_azure.model.settings import Archived
+from s3_to_azure.model.options import Archived
 from s3_to_azure.planning.plan import Amount, Plan, Requests, egress_dollars, preview, requests_for
 from s3_to_azure.planning.planner import PlanSettings, make_plan
 from s3_to_azure.runs.batch_slice import BatchSlice

@@ -9,8 +9,9 @@ import pytest
 from s3_to_azure.model.errors import ObjectArchived, ObjectNotFound, WrongBlobType
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
+from s3_to_azure.model.options import Archived
 from s3_to_azure.model.progress import Progress
-from s3_to_azure.model.settings import Archived, Fidelity
+from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.transfer.object import attempt, copy_object
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination

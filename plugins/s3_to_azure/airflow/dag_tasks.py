@@ -14,6 +14,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.retry import Retrier
@@ -51,10 +52,10 @@ class Route:
     wasb_conn_id: str
     state_container: str = ""
     create_container: bool = False
-    memory_budget: str | int = "256MiB"
+    memory_budget: str | int = defaults.MEMORY_BUDGET
     block_size: str | int | None = None
-    split_size: str | int = "64GiB"
-    task_size: str | int = "256MiB"
+    split_size: str | int = defaults.SPLIT_SIZE
+    task_size: str | int = defaults.TASK_SIZE
     fidelity: Mapping[str, Any] | None = None
     filters: Mapping[str, Any] | None = None
 

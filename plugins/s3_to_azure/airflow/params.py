@@ -5,25 +5,16 @@ from typing import Any, Final
 
 from airflow.sdk import Param
 
-from s3_to_azure.model.objects import Overwrite
-
-# engine.checksums.INTEGRITY and engine.batches.MAX_TASKS, which cost more to import than a DAG file may.
-_PROOFS: Final = (
-    "auto",
-    "crc64nvme",
-    "crc32c",
-    "crc32",
-    "crc32c_composite",
-    "crc32_composite",
-    "md5",
-    "md5_composite",
-    "reread",
-    "transport",
-    "readback",
+from s3_to_azure.model.options import (
+    INTEGRITY,
+    MAX_OBJECTS_AT_ONCE,
+    MAX_TASKS,
+    OVERWRITE,
+    REFUSED_NAMES,
+    Overwrite,
 )
-_MOST_TASKS: Final = 1_000
-_MOST_AT_ONCE: Final = 1_000
-# One byte or more, as engine.config reads it, fractions with a unit. Short, for the form shows it to whoever errs.
+
+# The sizes that ``parse_size`` accepts, from one byte. It is short because the form shows it beside a refused value.
 _SIZE: Final = "^(?=0*[1-9]|0+[.]0{0,2}[1-9])[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]?$"
 
 _WHAT: Final = "What to copy"
@@ -79,7 +70,7 @@ def migration_params(
         "overwrite": Param(
             overwrite,
             type="string",
-            enum=["if_changed", "never", "always"],
+            enum=list(OVERWRITE),
             values_display={
                 "if_changed": "if changed: unless the blob is a copy of this very version",
                 "never": "never: what is there stays",
@@ -92,7 +83,7 @@ def migration_params(
         "integrity": Param(
             integrity,
             type="string",
-            enum=list(_PROOFS),
+            enum=list(INTEGRITY),
             title="Integrity",
             description="The weakest proof to accept; auto takes the strongest that S3's checksums allow. "
             "reread and readback transfer everything twice.",
@@ -101,7 +92,7 @@ def migration_params(
         "refused_names": Param(
             refused_names,
             type="string",
-            enum=["fail", "skip", "map"],
+            enum=list(REFUSED_NAMES),
             values_display={
                 "fail": "fail the run after all else is copied",
                 "skip": "skip and count them",
@@ -115,18 +106,19 @@ def migration_params(
             max_tasks,
             type="integer",
             minimum=1,
-            maximum=_MOST_TASKS,
+            maximum=MAX_TASKS,
             title="Most tasks",
-            description=f"Into how many tasks the work is shared out at most: 1 to {_MOST_TASKS:,}.",
+            description=f"Into how many tasks the work is shared out at most: 1 to {MAX_TASKS:,}.",
             section=_SPEED,
         ),
         "objects_at_once": Param(
             objects_at_once,
             type="integer",
             minimum=1,
-            maximum=_MOST_AT_ONCE,
+            maximum=MAX_OBJECTS_AT_ONCE,
             title="Objects at once",
-            description=f"Objects in flight inside one task, 1 to {_MOST_AT_ONCE:,}; they share its memory budget.",
+            description=f"Objects in flight inside one task, 1 to {MAX_OBJECTS_AT_ONCE:,}; "
+            "they share its memory budget.",
             section=_SPEED,
         ),
         "bandwidth_limit": Param(

@@ -3,13 +3,11 @@
 import argparse
 import threading
 from collections.abc import Callable
-from typing import Final, get_args
+from typing import Final
 
 from s3_to_azure import __version__
 from s3_to_azure.cli.commands import copy, keys_of, plan, verify
-from s3_to_azure.model.checksums import INTEGRITY
-from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
-from s3_to_azure.model.settings import Archived, Fidelity, OversizedMetadata, RestoreTier
+from s3_to_azure.model import defaults, options
 
 _DESCRIPTION: Final = """\
 Copy objects from AWS S3 to Azure Blob Storage: streamed, proven, resumable.
@@ -40,32 +38,35 @@ def command_line() -> argparse.ArgumentParser:
     copying = _command(commands, "copy", copy, "copy what is new or changed, prove it, print a receipt for each object")
     copying.add_argument(
         "--overwrite",
-        choices=("if_changed", "never", "always"),
-        default="if_changed",
+        choices=options.OVERWRITE,
+        default=defaults.OVERWRITE,
         help="what to do where a blob is there already (default: %(default)s: copy unless it is this very version)",
     )
     copying.add_argument(
         "--integrity",
-        choices=INTEGRITY,
-        default="auto",
+        choices=options.INTEGRITY,
+        default=defaults.INTEGRITY,
         help="the weakest proof to accept (default: %(default)s: the strongest that S3's checksums allow)",
     )
     copying.add_argument("--block-size", metavar="SIZE", help="block size, such as 32MiB (default: by object size)")
     copying.add_argument(
-        "--memory-budget", metavar="SIZE", default="256MiB", help="most object data in memory (default: %(default)s)"
+        "--memory-budget",
+        metavar="SIZE",
+        default=defaults.MEMORY_BUDGET,
+        help="most object data in memory (default: %(default)s)",
     )
     copying.add_argument(
         "--connections",
         metavar="N",
         type=int,
-        default=16,
+        default=defaults.CONNECTIONS,
         help="most blocks read, and most written, at once (default: %(default)s)",
     )
     copying.add_argument(
         "--processes",
         metavar="N",
         type=int,
-        default=1,
+        default=defaults.PROCESSES,
         help="processes that share the work and all limits (default: %(default)s; many small objects: one a core)",
     )
     copying.add_argument(
@@ -75,10 +76,12 @@ def command_line() -> argparse.ArgumentParser:
     _add_fidelity(copying)
     copying.add_argument("--create-container", action="store_true", help="make the container if it is missing")
     planning = _command(commands, "plan", plan, "say what a copy would do and cost; nothing is moved")
-    planning.add_argument("--overwrite", choices=get_args(Overwrite), default="if_changed", help="as for copy")
+    planning.add_argument("--overwrite", choices=options.OVERWRITE, default=defaults.OVERWRITE, help="as for copy")
     _add_archived(planning)
     _add_filters(planning)
-    planning.add_argument("--max-tasks", metavar="N", type=int, default=500, help="most batches (default: %(default)s)")
+    planning.add_argument(
+        "--max-tasks", metavar="N", type=int, default=defaults.MAX_TASKS, help="most batches (default: %(default)s)"
+    )
     planning.add_argument(
         "--rate", metavar="SIZE", default="200MB", help="bytes a second to reckon with (default: %(default)s)"
     )
@@ -109,26 +112,25 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
 def _add_archived(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--archived",
-        choices=get_args(Archived),
-        default=Fidelity().archived,
+        choices=options.ARCHIVED,
+        default=defaults.ARCHIVED,
         help="what to do with archived objects (default: %(default)s; restore: ask S3, and copy in a later run)",
     )
 
 
 def _add_fidelity(parser: argparse.ArgumentParser) -> None:
-    defaults = Fidelity()
     _add_archived(parser)
     parser.add_argument(
         "--restore-days",
         metavar="N",
         type=int,
-        default=defaults.restore_days,
+        default=defaults.RESTORE_DAYS,
         help="how long a restored object stays (default: %(default)s)",
     )
     parser.add_argument(
         "--restore-tier",
-        choices=get_args(RestoreTier),
-        default=defaults.restore_tier,
+        choices=options.RESTORE_TIERS,
+        default=defaults.RESTORE_TIER,
         help="how fast S3 restores (default: %(default)s)",
     )
     parser.add_argument("--tags", action="store_true", help="copy tags too (a request each, and permissions)")
@@ -141,8 +143,8 @@ def _add_fidelity(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--oversized-metadata",
-        choices=get_args(OversizedMetadata),
-        default=defaults.oversized_metadata,
+        choices=options.OVERSIZED_METADATA,
+        default=defaults.OVERSIZED_METADATA,
         help="what to do where metadata is more than a blob holds (default: %(default)s)",
     )
 
@@ -168,12 +170,16 @@ def _command(
         help="take the keys from FILE, one a line (JSON texts in FILE.jsonl; - for stdin); all must lie below SRC",
     )
     parser.add_argument(
-        "--objects-at-once", metavar="N", type=int, default=8, help="objects in flight (default: %(default)s)"
+        "--objects-at-once",
+        metavar="N",
+        type=int,
+        default=defaults.OBJECTS_AT_ONCE,
+        help="objects in flight (default: %(default)s)",
     )
     parser.add_argument(
         "--refused-names",
-        choices=get_args(RefusedNames),
-        default=REFUSED_NAMES,
+        choices=options.REFUSED_NAMES,
+        default=defaults.REFUSED_NAMES,
         help="what to do with names that Azure refuses (default: %(default)s; map: spell them with ~XX, see `key`)",
     )
     parser.add_argument("--no-verify-tls", action="store_true", help="accept any certificate (only for tests)")

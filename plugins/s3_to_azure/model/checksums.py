@@ -19,10 +19,7 @@ from awscrt import checksums as crt
 from s3_to_azure.model.errors import IntegrityUnavailable
 from s3_to_azure.model.limits import MAX_PARTS
 from s3_to_azure.model.objects import SourceChecksum
-
-TRANSPORT: Final = "transport"
-REREAD: Final = "reread"
-READBACK: Final = "readback"
+from s3_to_azure.model.options import AUTO, READBACK, REREAD, TRANSPORT, VERIFICATION_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +55,6 @@ FOLDABLE: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
 PARTWISE: Final[tuple[Algorithm, ...]] = (CRC32C, CRC32)
 """Those that S3 stores part-wise and that can be folded (of CRC64NVME S3 keeps no composite one)."""
 ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*FOLDABLE, MD5)}
-VERIFICATION_LEVELS: Final = (
-    *(algorithm.name for algorithm in FOLDABLE),
-    *(f"{algorithm.name}_composite" for algorithm in PARTWISE),
-    "md5",
-    "md5_composite",
-    REREAD,
-    TRANSPORT,
-)
-"""The verification ladder, strongest first; ``transport`` is its floor."""
-INTEGRITY: Final = ("auto", *VERIFICATION_LEVELS, READBACK)
-"""What a user can ask for: a rung is the weakest to accept; ``readback`` is ``auto``, and Azure's blob read back."""
 _ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
 
@@ -103,7 +89,7 @@ def require(minimum: str, checksum: SourceChecksum | None, *, key: str) -> None:
     Raises:
         IntegrityUnavailable: S3 offers only a weaker one.
     """
-    if minimum in ("auto", REREAD, READBACK):
+    if minimum in (AUTO, REREAD, READBACK):
         return
     offered = proven_by(checksum)
     if VERIFICATION_LEVELS.index(offered) > VERIFICATION_LEVELS.index(minimum):

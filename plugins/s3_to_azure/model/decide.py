@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion, Overwrite
+from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
+from s3_to_azure.model.options import ALWAYS, NEVER, Overwrite
 
 BLOCK_BLOB = "BlockBlob"
 
@@ -35,9 +36,9 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
     if blob is None:
         return Decision("copy")
     is_copy = blob.holds(source)
-    if is_copy and overwrite != "always":
+    if is_copy and overwrite != ALWAYS:
         return Decision("unchanged")
-    if overwrite == "never":
+    if overwrite == NEVER:
         return Decision("skip", "exists")
     if blob.blob_type != BLOCK_BLOB:
         return Decision("refuse", "wrong_blob_type")

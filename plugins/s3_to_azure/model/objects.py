@@ -17,12 +17,7 @@ def value(cls: type[T]) -> type[T]:
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
-Overwrite = Literal["if_changed", "never", "always"]
-RefusedNames = Literal["skip", "fail", "map"]
 Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
-
-REFUSED_NAMES: Final[RefusedNames] = "fail"
-"""What becomes of a name that Azure refuses unless somebody says otherwise: nothing stays behind unnoticed."""
 
 NO_ETAG: Final = "-"
 """Stands for the ETag of an object that was asked for by its key and not seen."""

@@ -15,9 +15,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
-from s3_to_azure.model.checksums import INTEGRITY
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused, UsageError
 from s3_to_azure.model.limits import (
     GIB,
@@ -31,17 +31,56 @@ from s3_to_azure.model.limits import (
     TIB,
 )
 from s3_to_azure.model.names import metadata_to_azure
-from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
-
-Archived = Literal["fail", "skip", "restore"]
-RestoreTier = Literal["Standard", "Bulk", "Expedited"]
-AccessTier = Literal["Hot", "Cool", "Cold", "Archive"]
-OversizedMetadata = Literal["fail", "drop"]
+from s3_to_azure.model.options import (
+    ACCESS_TIERS,
+    ARCHIVED,
+    FAIL,
+    INTEGRITY,
+    MAX_CONNECTIONS,
+    MAX_OBJECTS_AT_ONCE,
+    MAX_RESTORE_DAYS,
+    OVERSIZED_METADATA,
+    OVERWRITE,
+    REFUSED_NAMES,
+    RESTORE_TIERS,
+    Archived,
+    OversizedMetadata,
+    Overwrite,
+    RefusedNames,
+    RestoreTier,
+    check_choice,
+)
 
 _TAG_CHARACTER: Final = re.compile(r"[A-Za-z0-9 +\-./:=]")
 _LOOKS_ESCAPED: Final = re.compile(r"_x[0-9a-f]{4}")
 _ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,6})_")
-_MOST_DAYS: Final = 365
+
+
+_SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
+_DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def parse_size(text: str | int, *, name: str) -> int:
+    """Read a size such as ``256MiB``, ``1.5GB``, ``64M`` (binary) or a number of bytes.
+
+    Args:
+        text: The size.
+        name: The setting's name, for the error.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    # A part of a byte is a slip of the unit.
+    if not match or ("." in match[1] and not match[2]):
+        raise UsageError(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
+    unit = (match[2] or "").lower()
+    decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
+    factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
+    return int(Decimal(match[1]) * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +100,12 @@ class Fidelity:
             own metadata, and the receipt says so.
     """
 
-    archived: Archived = "fail"
-    restore_days: int = 7
-    restore_tier: RestoreTier = "Standard"
+    archived: Archived = defaults.ARCHIVED
+    restore_days: int = defaults.RESTORE_DAYS
+    restore_tier: RestoreTier = defaults.RESTORE_TIER
     tags: bool = False
     tiers: Mapping[str, str] = field(default_factory=dict)
-    oversized_metadata: OversizedMetadata = "fail"
+    oversized_metadata: OversizedMetadata = defaults.OVERSIZED_METADATA
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -74,19 +113,17 @@ class Fidelity:
         Raises:
             UsageError: A value is none of those allowed.
         """
-        choices = {"archived": Archived, "restore_tier": RestoreTier, "oversized_metadata": OversizedMetadata}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in get_args(allowed):
-                raise UsageError(what=f"{name}={getattr(self, name)!r} is none of {', '.join(get_args(allowed))}.")
-        if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= _MOST_DAYS:
-            raise UsageError(what=f"restore_days={self.restore_days!r} is not between 1 and {_MOST_DAYS}.")
+        check_choice(self.archived, ARCHIVED, name="archived")
+        check_choice(self.restore_tier, RESTORE_TIERS, name="restore_tier")
+        check_choice(self.oversized_metadata, OVERSIZED_METADATA, name="oversized_metadata")
+        if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= MAX_RESTORE_DAYS:
+            raise UsageError(what=f"restore_days={self.restore_days!r} is not between 1 and {MAX_RESTORE_DAYS}.")
         if not isinstance(self.tags, bool):
             raise UsageError(what=f"tags={self.tags!r} is neither true nor false.")
         if not isinstance(self.tiers, Mapping):
             raise UsageError(what=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
-        for tier in self.tiers.values():
-            if tier not in get_args(AccessTier):
-                raise UsageError(what=f"The access tier {tier!r} is none of {', '.join(get_args(AccessTier))}.")
+        for storage_class, tier in self.tiers.items():
+            check_choice(tier, ACCESS_TIERS, name=f"The access tier of {storage_class}")
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None) -> "Fidelity":
@@ -128,7 +165,7 @@ def joined_metadata(
     size = sum(len(name) + len(value) for name, value in both.items())
     if size <= MAX_METADATA_BYTES:
         return both, False
-    if oversized == "fail":
+    if oversized == FAIL:
         raise MetadataTooLarge(key=key, size=size, limit=MAX_METADATA_BYTES)
     return dict(own), True
 
@@ -171,12 +208,6 @@ def _tag_text(text: str) -> str:
     return "".join(escaped)
 
 
-_MOST_AT_ONCE: Final = 1_000
-_SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
-_UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
-_DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-
-
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
     """How often and how with_retries one request is tried.
@@ -207,7 +238,7 @@ class CopySettings:
     Attributes:
         overwrite: What to do with a blob that is there (``decide.decide``).
         integrity: ``auto``, the weakest verification level to accept, ``reread`` or ``readback``
-            (``checksums.INTEGRITY``).
+            (``options.INTEGRITY``).
         block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
         memory_budget_bytes: Bound of object data in memory.
         objects_at_once: Objects in flight; they share the budget.
@@ -219,14 +250,14 @@ class CopySettings:
         fidelity: What becomes of tags, tiers, archived objects and metadata that Azure has no room for.
     """
 
-    overwrite: Overwrite = "if_changed"
-    integrity: str = "auto"
+    overwrite: Overwrite = defaults.OVERWRITE
+    integrity: str = defaults.INTEGRITY
     block_bytes: int | None = None
-    memory_budget_bytes: int = 256 * MIB
-    objects_at_once: int = 8
-    connections: int = 16
+    memory_budget_bytes: int = parse_size(defaults.MEMORY_BUDGET, name="memory_budget")
+    objects_at_once: int = defaults.OBJECTS_AT_ONCE
+    connections: int = defaults.CONNECTIONS
     bandwidth_bytes_s: int | None = None
-    refused_names: RefusedNames = REFUSED_NAMES
+    refused_names: RefusedNames = defaults.REFUSED_NAMES
     retry: RetryBudget = RetryBudget()
     fidelity: Fidelity = field(default_factory=Fidelity)
 
@@ -236,14 +267,9 @@ class CopySettings:
         Raises:
             UsageError: A value is none of those allowed.
         """
-        if self.overwrite not in get_args(Overwrite):
-            raise UsageError(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
-        if self.integrity not in INTEGRITY:
-            raise UsageError(what=f"integrity={self.integrity!r} is none of {', '.join(INTEGRITY)}.")
-        if self.refused_names not in get_args(RefusedNames):
-            raise UsageError(
-                what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}."
-            )
+        check_choice(self.overwrite, OVERWRITE, name="overwrite")
+        check_choice(self.integrity, INTEGRITY, name="integrity")
+        check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
         if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
             raise UsageError(
                 what=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."
@@ -252,29 +278,7 @@ class CopySettings:
             raise UsageError(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
         if self.bandwidth_bytes_s is not None and self.bandwidth_bytes_s < 1:
             raise UsageError(what=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
-        for name in ("objects_at_once", "connections"):
+        for name, most in (("objects_at_once", MAX_OBJECTS_AT_ONCE), ("connections", MAX_CONNECTIONS)):
             value = getattr(self, name)
-            if not 1 <= value <= _MOST_AT_ONCE:
-                raise UsageError(what=f"{name}={value} is not between 1 and {_MOST_AT_ONCE:,}.")
-
-
-def parse_size(text: str | int, *, name: str) -> int:
-    """Read a size such as ``256MiB``, ``1.5GB``, ``64M`` (binary) or a number of bytes.
-
-    Args:
-        text: The size.
-        name: The setting's name, for the error.
-
-    Raises:
-        UsageError: It is no size.
-    """
-    if isinstance(text, int):
-        return text
-    match = _SIZE.fullmatch(text.strip())
-    # A part of a byte is a slip of the unit.
-    if not match or ("." in match[1] and not match[2]):
-        raise UsageError(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
-    unit = (match[2] or "").lower()
-    decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
-    factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
-    return int(Decimal(match[1]) * factor)
+            if not 1 <= value <= most:
+                raise UsageError(what=f"{name}={value} is not between 1 and {most:,}.")

@@ -18,19 +18,22 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.limits import GIB, KIB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.model.limits import KIB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block
+from s3_to_azure.model.options import MAX_TASKS
+from s3_to_azure.model.settings import parse_size
 from s3_to_azure.state.lines import LinesWriter, Member
-from s3_to_azure.state.plan import ABSENT, MAX_MEMBER_BYTES, MAX_TASKS, BatchDescriptor, BatchKind, EntryLine
+from s3_to_azure.state.plan import ABSENT, MAX_MEMBER_BYTES, BatchDescriptor, BatchKind, EntryLine
 from s3_to_azure.transfer.blocks import Layout
 
 # What the requests for one small object cost, as bytes of a large one in the same time (about 300 objects/s
 # against 150 MiB/s in one task; docs/scale.md).
 OBJECT_WEIGHT: Final = 512 * KIB
 # Starting a mapped task costs seconds: less work than this is not worth one.
-BATCH_BYTES: Final = 256 * MIB
-SPLIT_BYTES: Final = 64 * GIB
+BATCH_BYTES: Final = parse_size(defaults.TASK_SIZE, name="task_size")
+SPLIT_BYTES: Final = parse_size(defaults.SPLIT_SIZE, name="split_size")
 
 
 def weight_of(size_bytes: int) -> int:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text
-from s3_to_azure.model.settings import Archived
+from s3_to_azure.model.options import Archived
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.transfer.blocks import block_bytes_for
 
@@ -149,7 +150,7 @@ class Plan:
     joined: bool
     rewritten: int = 0
     archived: int = 0
-    on_archived: Archived = "fail"
+    on_archived: Archived = defaults.ARCHIVED
     refused_names: tuple[str, ...] = field(default=())
     mapped: int = 0
     mapped_names: tuple[tuple[str, str], ...] = field(default=())

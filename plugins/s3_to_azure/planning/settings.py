@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, get_args
+from typing import Any, Final
 
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import STATE_FOLDER, blob_name
-from s3_to_azure.model.objects import REFUSED_NAMES, Overwrite, RefusedNames
-from s3_to_azure.model.settings import Archived, parse_size
+from s3_to_azure.model.options import MAP, OVERWRITE, REFUSED_NAMES, Archived, Overwrite, RefusedNames, check_choice
+from s3_to_azure.model.settings import parse_size
 from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, Sharing
 
 _OURS: Final = f"{STATE_FOLDER}/"
@@ -80,14 +80,14 @@ class PlanSettings:
 
     s3_prefix: str
     blob_prefix: str
-    overwrite: Overwrite = "if_changed"
+    overwrite: Overwrite = defaults.OVERWRITE
     filters: Filters = field(default_factory=Filters)
-    refused_names: RefusedNames = REFUSED_NAMES
-    archived: Archived = "fail"
-    max_tasks: int = 500
+    refused_names: RefusedNames = defaults.REFUSED_NAMES
+    archived: Archived = defaults.ARCHIVED
+    max_tasks: int = defaults.MAX_TASKS
     split_bytes: int = SPLIT_BYTES
     batch_bytes: int = BATCH_BYTES
-    memory_budget_bytes: int = 256 * MIB
+    memory_budget_bytes: int = parse_size(defaults.MEMORY_BUDGET, name="memory_budget")
     block_bytes: int | None = None
 
     def __post_init__(self) -> None:
@@ -96,21 +96,15 @@ class PlanSettings:
         Raises:
             UsageError: A value is none of those allowed.
         """
-        if self.overwrite not in get_args(Overwrite):
-            raise UsageError(what=f"overwrite={self.overwrite!r} is none of {', '.join(get_args(Overwrite))}.")
-        if self.refused_names not in get_args(RefusedNames):
-            raise UsageError(
-                what=f"refused_names={self.refused_names!r} is none of {', '.join(get_args(RefusedNames))}."
-            )
+        check_choice(self.overwrite, OVERWRITE, name="overwrite")
+        check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
         if f"{self.blob_prefix}/".startswith(_OURS):
             raise UsageError(what=f"blob_prefix={self.blob_prefix!r} lies below {_OURS}, where runs keep their state.")
         self.sharing(1)
 
     def blob_of(self, key: str) -> str:
         """Return the blob's name for a key."""
-        return blob_name(
-            key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.refused_names == "map"
-        )
+        return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.refused_names == MAP)
 
     def sharing(self, total_weight: int) -> Sharing:
         """Return who gets a batch of its own."""

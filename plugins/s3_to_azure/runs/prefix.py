@@ -12,13 +12,14 @@ from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed, 
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.manifest import ManifestPointer
-from s3_to_azure.state.plan import MAX_TASKS, BatchDescriptor, LeftOut, read_left_out
+from s3_to_azure.state.plan import BatchDescriptor, LeftOut, read_left_out
 from s3_to_azure.transfer.context import TransferContext
 
 # A batch's part of the plan is held in memory: 25 to 100 bytes an object.

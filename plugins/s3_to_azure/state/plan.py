@@ -28,11 +28,11 @@ from s3_to_azure.model.limits import (
 )
 from s3_to_azure.model.names import blob_name
 from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, value
+from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.state.lines import SHA256, TOKEN, ETagText, Row, Size, typed_lines
 from s3_to_azure.state.manifest import ETAG, ObjectLine, check_line
 
-MAX_TASKS: Final = 1_000  # Airflow maps 1,024 at most by default ([core] max_map_length)
 MAX_MEMBER_BYTES: Final = 512 * MIB
 MAX_BATCH_OBJECTS: Final = 50_000_000
 _KINDS: Final = re.compile("objects|range")

@@ -12,6 +12,7 @@ from s3_to_azure.model.checksums import ALGORITHMS, CRC64NVME, MD5, Algorithm
 from s3_to_azure.model.errors import IntegrityError, ReadbackDiffers
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.options import READBACK, REREAD
 from s3_to_azure.model.ports import BlobDestination
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer import blocks as cutting
@@ -279,11 +280,11 @@ class IntegrityCheck:
 
     def must_reread(self, version: ObjectVersion) -> bool:
         """Say whether S3 stores no checksum and the user asked for a second reading instead."""
-        return version.checksum is None and self._context.settings.integrity == checksums.REREAD
+        return version.checksum is None and self._context.settings.integrity == REREAD
 
     def level_name(self, version: ObjectVersion) -> str:
         """Return the rung as the blob's metadata names it."""
-        return checksums.REREAD if self.was_reread else checksums.proven_by(version.checksum)
+        return REREAD if self.was_reread else checksums.proven_by(version.checksum)
 
     def verified_by(self, version: ObjectVersion) -> str:
         """Return what the receipt says of the proof."""
@@ -292,6 +293,6 @@ class IntegrityCheck:
     def read_back(self, sent: Iterable[StagedBlock]) -> None:
         """Read the committed blob back from Azure, where the user asked for that."""
         context = self._context
-        if context.settings.integrity == checksums.READBACK:
+        if context.settings.integrity == READBACK:
             read_back(context.destination, self._blob, sent, buffers=context.buffers, retrier=self._retrier)
             self._was_read_back = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3_to_azure.model import checksums
-from s3_to_azure.model.checksums import CRC64NVME, READBACK, REREAD
+from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
     ConditionNotMet,
     NameRefused,
@@ -26,6 +26,7 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import is_folder_marker
 from s3_to_azure.model.objects import ObjectVersion, Receipt
+from s3_to_azure.model.options import READBACK, REREAD
 from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
 from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.attempt import BlobProperties, CopyStats

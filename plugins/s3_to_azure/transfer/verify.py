@@ -9,6 +9,7 @@ from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.options import REREAD
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose, digest_stream
 from s3_to_azure.transfer.pipeline import fill
@@ -80,7 +81,7 @@ def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, b
     stored = level.checksum or SourceChecksum(
         checksums.CRC64NVME.name, digest_stream(level, _object_pieces(context, version))
     )
-    proven_by = checksums.proven_by(level.checksum) if level.checksum else checksums.REREAD
+    proven_by = checksums.proven_by(level.checksum) if level.checksum else REREAD
     if _look(context, task) != blob:
         return _result(context, task, version, "failed", "the blob was written while it was read; verify again")
     text = _text(replace(stored, value=actual))

@@ -1,0 +1,31 @@
+"""The default of each option, once: operators, DAG, run Params, command line and settings take them from here.
+
+Importing this module costs nothing, so a DAG file may do it. Sizes are written as a user writes them.
+"""
+
+from typing import Final
+
+from s3_to_azure.model import options
+
+AWS_CONN_ID: Final = "aws_default"
+WASB_CONN_ID: Final = "wasb_default"
+
+OVERWRITE: Final = options.IF_CHANGED
+INTEGRITY: Final = options.AUTO
+REFUSED_NAMES: Final = options.FAIL
+"""A name that Azure refuses fails its object, so that nothing is left behind unnoticed."""
+ARCHIVED: Final = options.FAIL
+OVERSIZED_METADATA: Final = options.FAIL
+RESTORE_DAYS: Final = 7
+RESTORE_TIER: Final = "Standard"
+
+MEMORY_BUDGET: Final = "256MiB"
+OBJECTS_AT_ONCE: Final = 8
+CONNECTIONS: Final = 16
+PROCESSES: Final = 1
+
+MIN_OBJECTS: Final = 1
+MAX_TASKS: Final = 500
+SPLIT_SIZE: Final = "64GiB"
+TASK_SIZE: Final = "256MiB"
+KEEP_STATE_DAYS: Final = 30

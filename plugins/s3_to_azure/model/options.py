@@ -1,0 +1,64 @@
+"""The values that each option accepts. Importing this module costs nothing, so a DAG file may do it."""
+
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
+
+from s3_to_azure.model.errors import UsageError
+
+Overwrite = Literal["if_changed", "never", "always"]
+IF_CHANGED: Final = "if_changed"
+NEVER: Final = "never"
+ALWAYS: Final = "always"
+
+RefusedNames = Literal["fail", "skip", "map"]
+Archived = Literal["fail", "skip", "restore"]
+OversizedMetadata = Literal["fail", "drop"]
+FAIL: Final = "fail"
+SKIP: Final = "skip"
+MAP: Final = "map"
+RESTORE: Final = "restore"
+DROP: Final = "drop"
+
+RestoreTier = Literal["Standard", "Bulk", "Expedited"]
+AccessTier = Literal["Hot", "Cool", "Cold", "Archive"]
+
+OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
+REFUSED_NAMES: Final[tuple[RefusedNames, ...]] = get_args(RefusedNames)
+ARCHIVED: Final[tuple[Archived, ...]] = get_args(Archived)
+OVERSIZED_METADATA: Final[tuple[OversizedMetadata, ...]] = get_args(OversizedMetadata)
+RESTORE_TIERS: Final[tuple[RestoreTier, ...]] = get_args(RestoreTier)
+ACCESS_TIERS: Final[tuple[AccessTier, ...]] = get_args(AccessTier)
+
+AUTO: Final = "auto"
+REREAD: Final = "reread"
+TRANSPORT: Final = "transport"
+READBACK: Final = "readback"
+VERIFICATION_LEVELS: Final = (
+    "crc64nvme",
+    "crc32c",
+    "crc32",
+    "crc32c_composite",
+    "crc32_composite",
+    "md5",
+    "md5_composite",
+    REREAD,
+    TRANSPORT,
+)
+"""What a copy can be verified by, strongest first."""
+INTEGRITY: Final = (AUTO, *VERIFICATION_LEVELS, READBACK)
+"""What a user can require: a level is the weakest to accept; ``readback`` is ``auto``, and the blob is read back."""
+
+MAX_TASKS: Final = 1_000  # Airflow maps 1,024 at most by default ([core] max_map_length)
+MAX_OBJECTS_AT_ONCE: Final = 1_000
+MAX_CONNECTIONS: Final = 1_000
+MAX_RESTORE_DAYS: Final = 365
+
+
+def check_choice(value: object, allowed: Sequence[str], *, name: str) -> None:
+    """Check that an option has one of its values.
+
+    Raises:
+        UsageError: It has another one.
+    """
+    if value not in allowed:
+        raise UsageError(what=f"{name}={value!r} is not one of {', '.join(allowed)}.")

@@ -1,0 +1,53 @@
+"""Option values: each constant is a value of its type, and the command line, the Params and the operator share them."""
+
+from itertools import chain
+from typing import get_args
+
+import pytest
+
+from s3_to_azure.model import options
+from s3_to_azure.model.checksums import FOLDABLE, MD5, PARTWISE, proven_by
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.objects import SourceChecksum
+
+
+def test_each_constant_is_an_option_value() -> None:
+    """A constant that no option accepts would be refused where it is used."""
+    types = (options.Overwrite, options.RefusedNames, options.Archived, options.OversizedMetadata)
+    values = set(chain.from_iterable(map(get_args, types)))
+    assert values == {
+        options.IF_CHANGED,
+        options.NEVER,
+        options.ALWAYS,
+        options.FAIL,
+        options.SKIP,
+        options.MAP,
+        options.RESTORE,
+        options.DROP,
+    }
+
+
+def test_the_levels_are_those_that_a_checksum_reaches() -> None:
+    """The names are written without the checksum library; each algorithm's level has its place, strongest first."""
+    full = [proven_by(SourceChecksum(algorithm.name, 1)) for algorithm in FOLDABLE]
+    composite = [proven_by(SourceChecksum(algorithm.name, 1, parts=2)) for algorithm in PARTWISE]
+    md5 = [proven_by(SourceChecksum(MD5.name, 1, parts=parts)) for parts in (0, 2)]
+    assert list(options.VERIFICATION_LEVELS) == [*full, *composite, *md5, "reread", proven_by(None)]
+
+
+def test_integrity_accepts_every_level() -> None:
+    """Beside the levels there are two choices that are none."""
+    assert set(options.INTEGRITY) - set(options.VERIFICATION_LEVELS) == {"auto", "readback"}
+
+
+@pytest.mark.parametrize("value", ["", "Never", "never ", None, 1, True])
+def test_another_value_is_refused(value: object) -> None:
+    """The error names the option, the value and what is allowed."""
+    with pytest.raises(UsageError, match=r"overwrite=.* is not one of if_changed, never, always\."):
+        options.check_choice(value, options.OVERWRITE, name="overwrite")
+
+
+def test_an_allowed_value_does_not_raise() -> None:
+    """Each of the option's own values passes."""
+    for value in options.OVERWRITE:
+        options.check_choice(value, options.OVERWRITE, name="overwrite")
