@@ -57,7 +57,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     """Copy one object or many; print receipts."""
     # Planning is for many objects, and costs its import only here.
     from s3_to_azure.cli.copy_prefix import copy_below  # noqa: PLC0415
-    from s3_to_azure.cli.multiprocess import forked  # noqa: PLC0415
+    from s3_to_azure.cli.multiprocess import worker_processes  # noqa: PLC0415
 
     source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
     settings, filters = copy_settings(options), filters_given(options)
@@ -69,7 +69,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     progress = Progress()
     with (
         opened(options, source, destination, settings) as stores,
-        forked(options.processes, stores, settings) as processes,
+        worker_processes(options.processes, stores, settings) as workers,
         stores.transfer_context(settings, progress, stop) as context,
         shown(progress, quiet=options.quiet),
         ResultLines(json=options.json) as lines,
@@ -83,7 +83,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
             lines.add(receipt)
 
         if below:
-            error = copy_below(context, source, destination, filters, tell, processes)
+            error = copy_below(context, source, destination, filters, tell, workers)
         else:
             tally = Tally()
             for outcome in copy_many(context, tasks_of(context, options, source, destination)):

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from s3_to_azure.cli.multiprocess import Processes
+from s3_to_azure.cli.multiprocess import WorkerProcesses
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
@@ -62,7 +62,7 @@ def copy_below(
     destination: AzureUri,
     filters: Filters,
     on_receipt: Callable[[Receipt], None],
-    processes: Processes | None,
+    workers: WorkerProcesses | None,
 ) -> TransferError | None:
     """Join the listings of both sides and copy what needs it, here or in processes; return the error of what failed."""
     with SpooledState() as files:
@@ -73,21 +73,21 @@ def copy_below(
             s3_prefix=source.key,
             blob_prefix=destination.prefix,
             filters=filters,
-            batches=processes.batches if processes else 1,
+            batches=workers.min_batches if workers else 1,
         )
         copy_batches = (
-            partial(processes.copy, context, files, pointer.bucket, settings)
-            if processes
+            partial(workers.copy, context, files, pointer.bucket, settings)
+            if workers
             # Nobody can read the receipts there later.
             else partial(copy_here, context, files, pointer.bucket, settings, keep_receipts=False)
         )
         try:
             return copy_listed(context, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
         except BudgetTooSmall as error:
-            if not processes:
+            if not workers:
                 raise
             raise UsageError(
-                what=f"{error} That is for each of {processes.count} processes: they share --memory-budget."
+                what=f"{error} That is for each of {workers.count} processes: they share --memory-budget."
             ) from None
 
 

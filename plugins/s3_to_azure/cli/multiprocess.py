@@ -1,8 +1,8 @@
-"""A plan's batches, shared among forked processes: Python lets one process use little more than one core.
+"""Copy a plan's batches in several forked processes, because one Python process uses little more than one core.
 
-Each copies whole batches as a mapped task of Airflow does, with its part of the budget; receipts and counts come back
-through a pipe, and only the first process prints. They are forked before the first thread starts and before a store is
-asked for anything: all that is imported and opened by then costs nothing more.
+Each worker process copies whole batches, as a mapped task of Airflow does, with its share of every limit. Receipts and
+counts come back through a pipe, and only the parent prints. The workers are forked before the parent starts a thread or
+sends a request, so that they share the modules already imported and no lock that another thread holds.
 """
 
 import multiprocessing
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -29,20 +29,26 @@ from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.temporary_state import SpooledState
 from s3_to_azure.transfer.context import TransferContext
 
-_TELL_EVERY_S: Final = 0.2
-_TELL_RECEIPTS: Final = 200
-# The first process knows the totals before any batch begins.
-_TOTALS: Final = ("objects_total", "bytes_total")
+# With one batch per worker the copy lasts as long as the slowest; with many, starting and ending them costs time.
+_BATCHES_PER_WORKER: Final = 2
+_POLL_S: Final = 0.1
+# A worker stops within three seconds.
+_STOP_GRACE_S: Final = 5.0
+_UPDATE_EVERY_S: Final = 0.2
+_UPDATE_RECEIPTS: Final = 200
+# The parent counts the totals before it hands out the first batch.
+_COUNTED_BY_PARENT: Final = ("objects_total", "bytes_total")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A batch, and where it goes.
+class BatchJob:
+    """One batch for a worker, sent by the parent.
 
     Attributes:
-        batch: Its descriptor; the slice begins at 0.
-        data: Its slice of the plan.
-        settings: The plan's.
+        batch: The descriptor; its offset is 0.
+        data: The batch's slice of the plan file.
+        bucket: The source bucket.
+        settings: The plan's settings.
     """
 
     batch: BatchDescriptor
@@ -52,203 +58,94 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a batch ended.
+class BatchResult:
+    """The end of a batch.
 
     Attributes:
-        transient: Failed objects that a retry may help.
-        error: What kept the batch from being copied to its end.
+        retryable: How many objects failed for a reason that a retry may help.
+        error: The error that stopped the batch before its last object.
     """
 
-    transient: int = 0
+    retryable: int = 0
     error: TransferError | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a process has to tell since it told last.
+class BatchUpdate:
+    """A worker's report to the parent since its last one.
 
     Attributes:
-        counts: What the totals grew by, by the names of ``Totals``.
-        ended: The batch is done; None: it goes on.
+        receipts: New receipts.
+        counts: Growth of the totals, by the names of ``Totals``.
+        result: None while the batch goes on.
     """
 
     receipts: list[Receipt] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    ended: Ended | None = None
+    result: BatchResult | None = None
 
 
-def serve(
-    pipe: "Connection[Told, Job | None]",
-    inherited: Sequence["Connection[Any, Any]"],
-    stores: Stores,
-    settings: CopySettings,
-    first: int,
-) -> None:
-    """Copy batches until None comes instead of one, or SIGTERM, or nobody listens any more.
-
-    Args:
-        pipe: Where batches come from and receipts go.
-        inherited: Ends of pipes that are not for this process: while it holds them, none of them ends.
-        stores: Where it reads and writes.
-        settings: What it may take.
-        first: The process that forked it.
-    """
-    for other in inherited:
-        other.close()
-    stop = threading.Event()
-    # The terminal's Ctrl-C goes to all; the first process decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # In a thread: the signal may come while this one holds the event's lock.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: threading.Thread(target=stop.set, daemon=True).start())
-    with stores.transfer_context(settings, Progress(), stop) as context:
-        while not stop.is_set():
-            if pipe.poll(_TELL_EVERY_S):
-                try:
-                    job = pipe.recv()
-                except (EOFError, OSError):
-                    return
-                if job is None:
-                    return
-                with _ResultSender(pipe, context.progress, first, stop) as reporter:
-                    reporter.ended = _copy(context, job, reporter.add)
-
-
-def _copy(context: TransferContext, job: Job, on_receipt: Callable[[Receipt], None]) -> Ended:
-    with SpooledState() as files:
-        with files.write(batches_name(job.batch.plan)) as out:
-            out.write(job.data)
-        try:
-            return Ended(
-                copy_here(context, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False)
-            )
-        except TransferError as error:
-            return Ended(error=error)
-
-
-class _ResultSender:
-    """Tells receipts and counts in bunches, at least every fifth of a second, and last how the batch ended."""
-
-    def __init__(
-        self, pipe: "Connection[Told, Job | None]", progress: Progress, first: int, stop: threading.Event
-    ) -> None:
-        self.ended: Ended | None = None
-        self._pipe = pipe
-        self._progress = progress
-        self._stop = stop
-        self._first = first
-        self._told = progress.snapshot()
-        self._waiting: list[Receipt] = []
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._clock = threading.Thread(target=self._run_clock, name="reporter", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._clock.start()
-        return self
-
-    def add(self, receipt: Receipt) -> None:
-        with self._lock:
-            self._waiting.append(receipt)
-            if len(self._waiting) >= _TELL_RECEIPTS:
-                self._tell()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        # The end is told once, and nothing after it.
-        self._clock.join()
-        with self._lock:
-            self._tell(self.ended)
-
-    def _run_clock(self) -> None:
-        while not self._over.wait(_TELL_EVERY_S):
-            if os.getppid() != self._first:
-                # There may be nothing to tell for long, and so no pipe that breaks.
-                self._stop.set()
-            with self._lock:
-                self._tell()
-
-    def _tell(self, ended: Ended | None = None) -> None:
-        now = self._progress.snapshot()
-        counts = _growth(self._told, now)
-        if self._waiting or counts or ended:
-            try:
-                self._pipe.send(Told(self._waiting, counts, ended))
-            except OSError:
-                # Nobody listens any more.
-                self._stop.set()
-        self._told, self._waiting = now, []
-
-
-def _growth(before: Totals, now: Totals) -> dict[str, int]:
-    earlier = asdict(before)
-    grown = {name: count - earlier[name] for name, count in asdict(now).items() if name not in _TOTALS}
-    return {name: count for name, count in grown.items() if count}
-
-
-# A batch for each would wait for the slowest; with many more, each batch begins and ends too often.
-_BATCHES_EACH: Final = 2
-_POLL_S: Final = 0.1
-# A process stops within three seconds.
-_STOP_GRACE_S: Final = 5.0
+# The parent's side.
 
 
 @contextmanager
-def forked(count: int, stores: Stores, settings: CopySettings) -> Iterator["Processes | None"]:
-    """Yield the processes of a copy, and end them after the block; None where one is enough: this one.
+def worker_processes(count: int, stores: Stores, settings: CopySettings) -> Iterator["WorkerProcesses | None"]:
+    """Yield the worker processes of a copy and end them after the block; None for a count of one.
 
     Raises:
-        UsageError: This system has no safe fork.
+        UsageError: This system has no safe fork, or refuses more processes.
     """
     if count == 1:
         yield None
         return
     if sys.platform != "linux":
-        raise UsageError(what="--processes needs Linux: elsewhere a process cannot be copied safely.")
-    processes = Processes(count, stores, settings)
+        raise UsageError(what="--processes needs Linux: other systems have no safe fork.")
+    workers = WorkerProcesses(count, stores, settings)
     try:
-        yield processes
+        yield workers
     finally:
-        processes.close()
+        workers.close()
 
 
-class Processes:
-    """The processes of one copy.
+class WorkerProcesses:
+    """The worker processes of one copy. They wait for batches, and end when the parent does.
 
     Attributes:
-        count: How many there are.
-        batches: How many of those there should be for them at least.
+        count: The number of processes.
+        min_batches: The number of batches that a plan for them should have at least.
 
     Args:
-        count: How many.
-        stores: Where they read and write.
-        settings: What each may take.
+        count: The number of processes.
+        stores: Both stores, opened, without a thread or a request.
+        settings: The limits of each process.
+
+    Raises:
+        UsageError: The system refuses more processes.
     """
 
     def __init__(self, count: int, stores: Stores, settings: CopySettings) -> None:
-        """Fork them. They wait for work, and end when this process does."""
-        self.count, self.batches = count, _BATCHES_EACH * count
-        self._members: list[_Member] = []
+        self.count, self.min_batches = count, _BATCHES_PER_WORKER * count
+        self._workers: list[_WorkerProcess] = []
         try:
             for _ in range(count):
-                self._members.append(_Member(self._members, stores, settings))
+                self._workers.append(_WorkerProcess(self._workers, stores, settings))
         except OSError as error:
             self.close()
-            raise UsageError(what=f"--processes={count}: this system gives no more of them: {error}.") from error
+            raise UsageError(what=f"--processes={count}: the system refuses more processes: {error}.") from error
 
     def close(self) -> None:
-        """End them, whatever they do."""
-        for member in self._members:
-            member.send(None)
-            # Whoever has much to tell must not wait until it is heard.
-            member.pipe.close()
-            member.process.terminate()
+        """End all workers, whatever they are doing."""
+        for worker in self._workers:
+            worker.send(None)
+            # A worker that is sending must not wait for a reader.
+            worker.pipe.close()
+            worker.process.terminate()
         deadline = time.monotonic() + _STOP_GRACE_S
-        for member in self._members:
-            member.process.join(max(0.0, deadline - time.monotonic()))
-            if member.process.exitcode is None:
-                member.process.kill()
-                member.process.join()
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
 
     def copy(
         self,
@@ -259,117 +156,247 @@ class Processes:
         batches: Sequence[BatchDescriptor],
         on_receipt: Callable[[Receipt], None],
     ) -> int:
-        """Copy the batches, as ``one_task.copy_here`` does; the workshop's event stops all processes.
+        """Copy the batches as ``runs.prefix.copy_here`` does; the context's event stops all workers.
 
         Raises:
-            Cancelled: Stopped; the receipts of what was done have come.
-            ProcessEnded: One was killed, or failed by a fault of ours.
+            Cancelled: The copy was stopped; the receipts of all finished objects were passed on.
+            ProcessEnded: A worker was killed, or failed with an unexpected error.
             CorruptState: The plan is damaged.
         """
         context.progress.add(
             objects_total=sum(batch.objects for batch in batches),
             bytes_total=sum(batch.size_bytes for batch in batches),
         )
-        jobs = (
-            Job(
-                replace(batch, offset=0),
-                files.read(batches_name(batch.plan), batch.offset, batch.offset + batch.length),
-                bucket,
-                settings,
-            )
-            for batch in batches
-        )
-        transient = 0
+        jobs = _jobs(files, bucket, settings, batches)
+        retryable = 0
         failure: TransferError | None = None
         deadline: float | None = None
-        while busy := self._begin(jobs):
-            for member in self._that_tell(busy):
-                told = member.take()
-                member.left -= len(told.receipts)
-                context.progress.add(**told.counts)
-                for receipt in told.receipts:
-                    on_receipt(receipt)
-                if told.ended:
-                    transient += told.ended.transient
-                    failure = failure or member.end(
-                        told.ended, stopping=deadline is not None or context.cancelled.is_set()
-                    )
+        while busy := self._assign(jobs):
+            for worker in _ready(busy):
+                result = worker.receive(context.progress, on_receipt)
+                if result:
+                    retryable += result.retryable
+                    stopping = deadline is not None or context.cancelled.is_set()
+                    failure = failure or worker.finish(result, stopping=stopping)
             if deadline is None and (failure or context.cancelled.is_set()):
                 jobs.close()
                 deadline = time.monotonic() + _STOP_GRACE_S
-                for member in busy:
-                    member.process.terminate()
+                for worker in busy:
+                    worker.process.terminate()
             if deadline is not None and time.monotonic() > deadline:
                 break
         if context.cancelled.is_set():
             raise Cancelled.now()
         if failure:
             raise failure
-        return transient
+        return retryable
 
-    def _begin(self, jobs: Iterator[Job]) -> list["_Member"]:
-        """Give work to whoever has none; return those that work."""
-        for member in self._members:
-            if not member.busy and (job := next(jobs, None)):
-                member.begin(job)
-        return [member for member in self._members if member.busy]
-
-    @staticmethod
-    def _that_tell(busy: Sequence["_Member"]) -> list["_Member"]:
-        ready = wait([member.pipe for member in busy], _POLL_S)
-        return [member for member in busy if member.pipe in ready]
+    def _assign(self, jobs: Iterator[BatchJob]) -> list["_WorkerProcess"]:
+        """Give a batch to each idle worker while there are any; return the busy workers."""
+        for worker in self._workers:
+            if not worker.busy and (job := next(jobs, None)):
+                worker.start(job)
+        return [worker for worker in self._workers if worker.busy]
 
 
-class _Member:
-    """A process and our end of its pipe."""
+def _jobs(
+    files: StateFiles, bucket: str, settings: PlanSettings, batches: Sequence[BatchDescriptor]
+) -> Generator[BatchJob]:
+    for batch in batches:
+        data = files.read(batches_name(batch.plan), batch.offset, batch.offset + batch.length)
+        yield BatchJob(replace(batch, offset=0), data, bucket, settings)
 
-    def __init__(self, earlier: Sequence["_Member"], stores: Stores, settings: CopySettings) -> None:
+
+def _ready(busy: Sequence["_WorkerProcess"]) -> list["_WorkerProcess"]:
+    readable = wait([worker.pipe for worker in busy], _POLL_S)
+    return [worker for worker in busy if worker.pipe in readable]
+
+
+class _WorkerProcess:
+    """One worker, and the parent's end of its pipe.
+
+    Args:
+        earlier: The workers forked before it.
+        stores: Both stores.
+        settings: Its limits.
+    """
+
+    def __init__(self, earlier: Sequence["_WorkerProcess"], stores: Stores, settings: CopySettings) -> None:
         context = multiprocessing.get_context("fork")
-        self.pipe, theirs = context.Pipe()
-        ours = [*(member.pipe for member in earlier), self.pipe]
-        name = f"s3-to-azure-{len(ours)}"
+        self.pipe, worker_end = context.Pipe()
+        parent_ends = [*(worker.pipe for worker in earlier), self.pipe]
         self.process = context.Process(
-            target=serve, args=(theirs, ours, stores, settings, os.getpid()), name=name, daemon=True
+            target=run_worker,
+            args=(worker_end, parent_ends, stores, settings, os.getpid()),
+            name=f"s3-to-azure-{len(parent_ends)}",
+            daemon=True,
         )
         self.process.start()
-        # With this copy of it open, the end of the process would not be the end of the pipe.
-        theirs.close()
+        # While the parent holds a copy of it, the pipe does not end when the worker does.
+        worker_end.close()
         self.busy = False
-        self.left = 0
+        self.remaining = 0
 
-    def begin(self, job: Job) -> None:
-        self.busy, self.left = True, job.batch.objects
+    def start(self, job: BatchJob) -> None:
+        self.busy, self.remaining = True, job.batch.objects
         self.send(job)
 
-    def end(self, ended: Ended, *, stopping: bool) -> TransferError | None:
-        """Note that its batch ended; return what is wrong with that."""
-        self.busy = False
-        if stopping:
-            return ended.error
-        if isinstance(ended.error, Cancelled):
-            return ProcessEnded(name=self.process.name, how="something else told it to stop")
-        if self.left and not ended.error:
-            return ProcessEnded(name=self.process.name, how=f"it told nothing of {self.left:,} objects")
-        return ended.error
-
-    def send(self, job: Job | None) -> None:
-        # If it is gone: whoever listens to it hears so.
+    def send(self, job: BatchJob | None) -> None:
+        # Where the worker has ended, receiving from it says so.
         with suppress(OSError):
             self.pipe.send(job)
 
-    def take(self) -> Told:
+    def receive(self, progress: Progress, on_receipt: Callable[[Receipt], None]) -> BatchResult | None:
+        """Pass one update on; return its result."""
+        update = self._receive()
+        self.remaining -= len(update.receipts)
+        progress.add(**update.counts)
+        for receipt in update.receipts:
+            on_receipt(receipt)
+        return update.result
+
+    def _receive(self) -> BatchUpdate:
         try:
-            told: Told = self.pipe.recv()
+            update: BatchUpdate = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(_STOP_GRACE_S)
-            error = ProcessEnded(name=self.process.name, how=_how(self.process.exitcode))
-            return Told(ended=Ended(error=error))
-        return told
+            error = ProcessEnded(name=self.process.name, how=_exit_text(self.process.exitcode))
+            return BatchUpdate(result=BatchResult(error=error))
+        return update
+
+    def finish(self, result: BatchResult, *, stopping: bool) -> TransferError | None:
+        """Mark the worker as idle; return the error of its batch, where it has one."""
+        self.busy = False
+        if stopping:
+            return result.error
+        if isinstance(result.error, Cancelled):
+            return ProcessEnded(name=self.process.name, how="something else told it to stop")
+        if self.remaining and not result.error:
+            return ProcessEnded(name=self.process.name, how=f"it sent no receipt for {self.remaining:,} objects")
+        return result.error
 
 
-def _how(exit_code: int | None) -> str:
+def _exit_text(exit_code: int | None) -> str:
     if exit_code is None:
         return "it does not answer"
     if exit_code < 0:
         return f"killed by signal {-exit_code} ({signal.strsignal(-exit_code)})"
     return f"exit status {exit_code}"
+
+
+# The worker's side.
+
+
+def run_worker(
+    pipe: "Connection[BatchUpdate, BatchJob | None]",
+    parent_ends: Sequence["Connection[Any, Any]"],
+    stores: Stores,
+    settings: CopySettings,
+    parent: int,
+) -> None:
+    """Copy batches from the pipe until None comes, SIGTERM comes, or the parent has ended.
+
+    Args:
+        pipe: The worker's end of its pipe.
+        parent_ends: Inherited ends of pipes that only the parent uses; a pipe ends once all its copies are closed.
+        stores: Both stores.
+        settings: The worker's limits.
+        parent: The parent's process id.
+    """
+    for other in parent_ends:
+        other.close()
+    stop = threading.Event()
+    # A terminal sends Ctrl-C to all processes; the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The handler may interrupt this thread while it holds the event's lock; another thread can wait for that lock.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: threading.Thread(target=stop.set, daemon=True).start())
+    with stores.transfer_context(settings, Progress(), stop) as context:
+        while not stop.is_set():
+            if pipe.poll(_UPDATE_EVERY_S):
+                try:
+                    job = pipe.recv()
+                except (EOFError, OSError):
+                    return
+                if job is None:
+                    return
+                with _UpdateSender(pipe, context.progress, parent, stop) as sender:
+                    sender.result = _copy(context, job, sender.add)
+
+
+def _copy(context: TransferContext, job: BatchJob, on_receipt: Callable[[Receipt], None]) -> BatchResult:
+    with SpooledState() as files:
+        with files.write(batches_name(job.batch.plan)) as out:
+            out.write(job.data)
+        try:
+            return BatchResult(
+                copy_here(context, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False)
+            )
+        except TransferError as error:
+            return BatchResult(error=error)
+
+
+class _UpdateSender:
+    """Sends receipts and counts of one batch in groups, at least every 0.2 s, and its result last.
+
+    Args:
+        pipe: The worker's end of its pipe.
+        progress: The worker's totals.
+        parent: The parent's process id.
+        stop: Set when the parent no longer reads.
+    """
+
+    def __init__(
+        self, pipe: "Connection[BatchUpdate, BatchJob | None]", progress: Progress, parent: int, stop: threading.Event
+    ) -> None:
+        self.result: BatchResult | None = None
+        self._pipe = pipe
+        self._progress = progress
+        self._parent = parent
+        self._stop = stop
+        self._sent = progress.snapshot()
+        self._receipts: list[Receipt] = []
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._timer = threading.Thread(target=self._run_timer, name="updates", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def add(self, receipt: Receipt) -> None:
+        with self._lock:
+            self._receipts.append(receipt)
+            if len(self._receipts) >= _UPDATE_RECEIPTS:
+                self._send()
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        # The timer must send nothing after the result.
+        self._timer.join()
+        with self._lock:
+            self._send(self.result)
+
+    def _run_timer(self) -> None:
+        while not self._closed.wait(_UPDATE_EVERY_S):
+            # A long time without news is a long time without a broken pipe.
+            if os.getppid() != self._parent:
+                self._stop.set()
+            with self._lock:
+                self._send()
+
+    def _send(self, result: BatchResult | None = None) -> None:
+        totals = self._progress.snapshot()
+        counts = _growth(self._sent, totals)
+        if self._receipts or counts or result:
+            try:
+                self._pipe.send(BatchUpdate(self._receipts, counts, result))
+            except OSError:
+                # The parent has ended, or closed its end.
+                self._stop.set()
+        self._sent, self._receipts = totals, []
+
+
+def _growth(before: Totals, after: Totals) -> dict[str, int]:
+    earlier = asdict(before)
+    grown = {name: n - earlier[name] for name, n in asdict(after).items() if name not in _COUNTED_BY_PARENT}
+    return {name: n for name, n in grown.items() if n}
