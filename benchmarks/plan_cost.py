@@ -36,7 +36,7 @@ from s3_to_azure.model.objects import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.planning.planner import make_plan  # noqa: E402
 from s3_to_azure.runs.batch_slice import BatchSlice  # noqa: E402
-from s3_to_azure.runs.prefix import settings_for  # noqa: E402
+from s3_to_azure.runs.prefix import prefix_plan_settings  # noqa: E402
 from s3_to_azure.state.manifest import write_manifest  # noqa: E402
 from s3_to_azure.state.receipts import ReceiptWriter  # noqa: E402
 from s3_to_azure.stores.azure.client import service_client  # noqa: E402
@@ -199,7 +199,7 @@ def run(count: int) -> dict[str, float]:
         timed("blobs", lambda: deque(container.list(PREFIX), maxlen=0))
         pointer = timed("manifest", lambda: write_manifest(Once(objects), files, bucket=BUCKET, prefix=PREFIX))
         context: Any = SimpleNamespace(settings=CopySettings())
-        settings = settings_for(context, pointer, s3_prefix=PREFIX, blob_prefix=PREFIX)
+        settings = prefix_plan_settings(context, pointer, s3_prefix=PREFIX, blob_prefix=PREFIX)
         destination: Any = EmptyDestination()
         plan = timed("plan", lambda: make_plan(files, pointer, destination, settings))
 

@@ -45,7 +45,7 @@ def run(archive: SlowArchive) -> Callable[..., tuple[dict[str, Receipt], Tally]]
             tasks = [CopyTask("b", item.key, item.key, listed=item) for item in archive.list("b", "")]
             outcomes = list(copy_many(context, tasks))
         for outcome in outcomes:
-            tally.add(outcome)
+            tally.add(outcome.receipt, outcome.error)
         return {outcome.receipt.key: outcome.receipt for outcome in outcomes}, tally
 
     return once

@@ -14,7 +14,7 @@ from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
 from s3_to_azure.model.options import Archived
-from s3_to_azure.planning.plan import Amount, Plan, Requests, egress_dollars, preview, requests_for
+from s3_to_azure.planning.plan import Amount, Plan, Requests, preview
 from s3_to_azure.planning.planner import PlanSettings, make_plan
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import write_manifest
@@ -333,41 +333,9 @@ def test_a_plan_index_that_cannot_be_is_corrupt_state(stage: Stage, text: bytes)
         read_plan_index(stage.files)
 
 
-def test_a_preview_tells_cost_and_time(stage: Stage) -> None:
-    """Bytes at a rate, requests, dollars and their date are there before anything moves."""
+def test_a_plan_counts_its_requests_and_reads_no_object(stage: Stage) -> None:
+    """One listing of each side, and one GET and one Put Blob for the copy of a small object; no object is opened."""
     stage.object("a", bytes(3_000_000))
-    shown = preview(stage.plan(), rate_bytes_s=1_000_000)
-    assert shown["estimate"]["seconds"] == 3.0
-    assert shown["estimate"]["requests"] == {
-        "s3_list": 1,
-        "s3_get": 1,
-        "azure_list": 1,
-        "azure_read": 0,
-        "azure_write": 1,
-    }
+    plan = stage.plan()
+    assert plan.planning.plus(plan.copying) == Requests(s3_list=1, s3_get=1, azure_list=1, azure_write=1)
     assert stage.source.opened == []
-    with pytest.raises(UsageError):
-        preview(stage.plan(), rate_bytes_s=0)
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "dollars"),
-    [(0, 0.0), (10**12, 90.0), (10_240 * 10**9, 921.6), (11_240 * 10**9, 1_006.6)],
-)
-def test_egress_is_priced_in_tiers(size_bytes: int, dollars: float) -> None:
-    """The first 10 TB cost more than the next."""
-    assert egress_dollars(size_bytes) == pytest.approx(dollars)
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "looked", "requests"),
-    [
-        (0, True, Requests(s3_get=1, azure_write=1)),
-        (MIB, True, Requests(s3_get=1, azure_write=1)),
-        (MIB, False, Requests(s3_get=1, azure_read=1, azure_write=1)),
-        (MIB + 1, True, Requests(s3_get=3, azure_read=2, azure_write=3)),
-    ],
-)
-def test_requests_are_those_of_the_copy(size_bytes: int, looked: bool, requests: Requests) -> None:
-    """One GET and one Put Blob for a small object; for blocks also a HEAD, a block list and its commit."""
-    assert requests_for(size_bytes, block_bytes=MIB, looked=looked) == requests

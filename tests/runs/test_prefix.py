@@ -11,7 +11,7 @@ from benchmarks.local_state import LocalState
 from s3_to_azure.model.errors import SomeObjectsFailed
 from s3_to_azure.model.objects import BlobState, ContentHeaders, ObjectVersion, Receipt
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
+from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.transfer.context import TransferContext
@@ -79,9 +79,9 @@ def run(
         source, destination, CopySettings(connections=2, objects_at_once=4, retry=QUICK, **settings)
     ) as context:
         pointer = write_manifest(context.source.list("bucket", "in/"), files, bucket="bucket", prefix="in/")
-        chosen = settings_for(context, pointer, s3_prefix="in/", blob_prefix="out/")
-        copy_batches = partial(copy_here, context, files, pointer.bucket, chosen)
-        error = copy_listed(context, files, pointer, chosen, copy_batches=copy_batches, on_receipt=receipts.append)
+        chosen = prefix_plan_settings(context, pointer, s3_prefix="in/", blob_prefix="out/")
+        copy_batches = partial(copy_in_this_process, context, files, pointer.bucket, chosen)
+        error = plan_and_copy(context, files, pointer, chosen, copy_batches=copy_batches, on_receipt=receipts.append)
         snapshot = context.progress.snapshot()
         assert snapshot.objects_total == snapshot.objects_done + snapshot.objects_failed == pointer.objects
         report = make_report(files, pointer)

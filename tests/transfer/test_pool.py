@@ -20,7 +20,6 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
 from s3_to_azure.transfer.context import CopyTask
-from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
@@ -75,7 +74,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
     with transfer_context(source, destination, refused_names="skip") as context:
         outcomes = {outcome.receipt.key: outcome for outcome in copy_many(context, tasks)}
     for outcome in outcomes.values():
-        tally.add(outcome)
+        tally.add(outcome.receipt, outcome.error)
     assert len(outcomes) == len(tasks)
     failed = {key for key, outcome in outcomes.items() if outcome.receipt.status == "failed"}
     assert failed == {KEYS[3], KEYS[5], "not there"}
@@ -189,7 +188,7 @@ def tally(errors: list[TransferError | None]) -> Tally:
     found = Tally()
     for number, error in enumerate(errors):
         status = "failed" if error else "copied"
-        found.add(Outcome(Receipt("b", f"key-{number}", "e", 1, "c", "k", status), error))  # type: ignore[arg-type]
+        found.add(Receipt("b", f"key-{number}", "e", 1, "c", "k", status), error)  # type: ignore[arg-type]
     return found
 
 

@@ -5,7 +5,7 @@ Heavy to import (the SDKs come with the connections): imported when they run, ne
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +16,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.planner import make_plan
@@ -32,8 +31,6 @@ PLAN_KEY: Final = "plan"
 
 REPORT_KEY: Final = "report"
 """XCom key under which the report task leaves its summary when it fails or is skipped; else it returns it."""
-
-_FAILURES_IN_LOG: Final = 20
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +92,6 @@ def _plan(
     summary = plan.summary()
     known = {"container": route.container, "blob_prefix": route.blob_prefix, "dry_run": bool(params["dry_run"])}
     context["ti"].xcom_push(PLAN_KEY, summary | known)
-    for line in plan_lines(summary):
-        log.info("%s", line)
     if params["dry_run"]:
         log.info("Dry run: nothing is copied")
         return []
@@ -134,7 +129,7 @@ def _report(
         )
     report = make_report(files, known, keep_days=keep_state_days)
     summary = report.summary()
-    for line in report_lines(summary):
+    for line in report.lines():
         log.info("%s", line)
     error = report.error()
     if error:
@@ -142,50 +137,6 @@ def _report(
         context["ti"].xcom_push(REPORT_KEY, summary)
         raise error
     return summary
-
-
-def plan_lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the plan as lines for the log: what is copied, what is left out and why, what it takes."""
-    batches = f" in {count_text(summary['batches'], 'task')}" if summary["batches"] else ""
-    yield f"Listed:    {_amount(summary['listed'])}"
-    yield f"To copy:   {_amount(summary['copy'])}{batches}"
-    yield f"Unchanged: {_amount(summary['unchanged'])}"
-    for name, title in (("skipped", "Skipped:  "), ("failed", "Cannot be copied:")):
-        for reason, amount in summary[name].items():
-            yield f"{title} {_amount(amount)}: {reason}"
-    if summary["only_in_destination"]:
-        yield f"Only in Azure: {count_text(summary['only_in_destination'], 'blob')}, left alone"
-    for act, made in summary["requests"].items():
-        told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in made.items() if count)
-        yield f"Requests for {act}: {told or 'none'}"
-
-
-def report_lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the report as lines for the log: what became of everything, how it is proven, what failed and where."""
-    yield f"Listed:    {_amount(summary['listed'])}"
-    for status in ("copied", "unchanged", "skipped", "failed"):
-        yield f"{status.capitalize() + ':':10} {_amount(summary[status])}"
-        for row in summary["reasons"]:
-            if row["status"] == status:
-                yield f"           {_amount(row)}: {row['reason']}"
-    if summary["proofs"]:
-        told = ", ".join(f"{count:,} by {proof}" for proof, count in summary["proofs"].items())
-        yield f"Proven:    {told}"
-    yield (
-        f"Sent:      {size_text(summary['bytes_sent'])} in {duration_text(summary['seconds'])} "
-        f"({size_text(summary['bytes_per_second'])}/s); {size_text(summary['bytes_resumed'])} were in Azure already"
-    )
-    failures = summary["failures"][:_FAILURES_IN_LOG]
-    for failure in failures:
-        yield f"Failed:    {failure['key']!r}: {failure['reason']}"
-    more = summary["failed"]["objects"] - len(failures)
-    if more:
-        yield f"           and {more:,} more"
-    yield f"Files:     {', '.join(summary['files'])} in {summary['location']}"
-
-
-def _amount(amount: Mapping[str, int]) -> str:
-    return f"{count_text(amount['objects'], 'object')} ({size_text(amount['size_bytes'])})"
 
 
 def _pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:

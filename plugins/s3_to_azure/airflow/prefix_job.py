@@ -12,7 +12,7 @@ from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.planning.plan import Plan
-from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
+from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.stores.temporary_state import SpooledState
@@ -77,9 +77,9 @@ class PrefixJob:
             files = self._files or stack.enter_context(SpooledState())
             listing = context.source.list(bucket, self._prefix)
             pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=context.retrier)
-            settings = settings_for(context, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
+            settings = prefix_plan_settings(context, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
             copy_batches = partial(
-                copy_here,
+                copy_in_this_process,
                 context,
                 files,
                 bucket,
@@ -87,7 +87,7 @@ class PrefixJob:
                 try_number=self._try_number,
                 keep_receipts=self._files is not None,
             )
-            error = copy_listed(
+            error = plan_and_copy(
                 context, files, pointer, settings, copy_batches=copy_batches, on_plan=self._begin, on_receipt=count
             )
             if self._files:

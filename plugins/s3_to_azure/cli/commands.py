@@ -87,7 +87,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
         else:
             tally = Tally()
             for outcome in copy_many(context, tasks_of(context, options, source, destination)):
-                tally.add(outcome)
+                tally.add(outcome.receipt, outcome.error)
                 usage_error |= isinstance(outcome.error, UsageError)
                 tell(outcome.receipt)
             error = tally.error()
@@ -100,7 +100,8 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
 def plan(options: argparse.Namespace, stop: threading.Event) -> int:
     """Say what a copy would do: nothing is read and nothing is written."""
     # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli.plan_output import builder, lines, plan_settings  # noqa: PLC0415
+    from s3_to_azure.cli.plan_output import make, plan_settings  # noqa: PLC0415
+    from s3_to_azure.planning.plan import preview, preview_lines  # noqa: PLC0415
 
     source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
     wanted = plan_settings(options, source, destination)
@@ -111,11 +112,11 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
         stores.transfer_context(settings, Progress(), stop) as context,
     ):
         context.check(source.bucket)
-        found = builder(context, source, wanted, keys_from=options.keys_from, rate_bytes_s=rate)
+        made = make(context, source, wanted, keys_from=options.keys_from)
     if options.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(preview(made, rate_bytes_s=rate), ensure_ascii=False))
     else:
-        print("\n".join(lines(found)))
+        print("\n".join(preview_lines(made, rate_bytes_s=rate)))
     return OK
 
 

@@ -14,7 +14,7 @@ from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.key_list import keys_of, look_up
-from s3_to_azure.runs.prefix import copy_here, copy_listed, settings_for
+from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.stores.temporary_state import SpooledState
 from s3_to_azure.transfer.context import TransferContext
@@ -67,7 +67,7 @@ def copy_below(
     """Join the listings of both sides and copy what needs it, here or in processes; return the error of what failed."""
     with SpooledState() as files:
         pointer = write_listing(context, source, files, None)
-        settings = settings_for(
+        settings = prefix_plan_settings(
             context,
             pointer,
             s3_prefix=source.key,
@@ -79,10 +79,10 @@ def copy_below(
             partial(workers.copy, context, files, pointer.bucket, settings)
             if workers
             # Nobody can read the receipts there later.
-            else partial(copy_here, context, files, pointer.bucket, settings, keep_receipts=False)
+            else partial(copy_in_this_process, context, files, pointer.bucket, settings, keep_receipts=False)
         )
         try:
-            return copy_listed(context, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
+            return plan_and_copy(context, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
         except BudgetTooSmall as error:
             if not workers:
                 raise

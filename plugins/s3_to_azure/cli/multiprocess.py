@@ -24,7 +24,7 @@ from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.progress import Progress, Totals
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.runs.prefix import copy_here
+from s3_to_azure.runs.prefix import copy_in_this_process
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.temporary_state import SpooledState
 from s3_to_azure.transfer.context import TransferContext
@@ -156,7 +156,7 @@ class WorkerProcesses:
         batches: Sequence[BatchDescriptor],
         on_receipt: Callable[[Receipt], None],
     ) -> int:
-        """Copy the batches as ``runs.prefix.copy_here`` does; the context's event stops all workers.
+        """Copy the batches as ``runs.prefix.copy_in_this_process`` does; the context's event stops all workers.
 
         Raises:
             Cancelled: The copy was stopped; the receipts of all finished objects were passed on.
@@ -328,11 +328,12 @@ def _copy(context: TransferContext, job: BatchJob, on_receipt: Callable[[Receipt
         with files.write(batches_name(job.batch.plan)) as out:
             out.write(job.data)
         try:
-            return BatchResult(
-                copy_here(context, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False)
+            retryable = copy_in_this_process(
+                context, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False
             )
         except TransferError as error:
             return BatchResult(error=error)
+        return BatchResult(retryable)
 
 
 class _UpdateSender:

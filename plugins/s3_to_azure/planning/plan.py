@@ -1,35 +1,24 @@
-"""What a plan says: the batches, and how many objects and bytes each decision holds; no I/O."""
+"""What a plan says: the batches, objects and bytes by decision, requests, and the cost at list prices; no I/O."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.formatting import count_text
+from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.options import Archived
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.transfer.blocks import block_bytes_for
 
-# What a listing shows of objects that cannot be read before somebody restores them.
+# Storage classes whose objects must be restored before they can be read.
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-MOST_EXAMPLES: Final = 10
-_REWRITTEN: Final = (
-    "{count} written to S3 again with the same bytes since the copy: metadata and headers of their blobs are updated, "
-    "no bytes are copied."
-)
-_MAPPED: Final = "{count} with a name that Azure refuses, copied under a mapped one; s3-to-azure key tells the key."
-_IN_ARCHIVE: Final = "{count} in an archive class; unless restored already: {then}."
-_ON_ARCHIVED: Final[Mapping[Archived, str]] = {
-    "fail": "restore them in S3 first, or the copy fails",
-    "skip": "skipped",
-    "restore": "S3 is asked to restore them, and a later run copies them",
-}
+MAX_EXAMPLES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Objects and their bytes."""
+    """A number of objects and their bytes."""
 
     objects: int = 0
     size_bytes: int = 0
@@ -38,14 +27,17 @@ class Amount:
         """Return the amount with one more object."""
         return Amount(self.objects + 1, self.size_bytes + size_bytes)
 
+    def text(self) -> str:
+        """Return the amount for a person: ``3 objects (4.0 MiB)``."""
+        return f"{count_text(self.objects, 'object')} ({size_text(self.size_bytes)})"
 
-class Count:
-    """Objects and their bytes while they are counted."""
+
+class AmountCounter:
+    """Counts objects and bytes in place, which is faster than a new ``Amount`` for each object."""
 
     __slots__ = ("objects", "size_bytes")
 
     def __init__(self) -> None:
-        """Begin at none."""
         self.objects = self.size_bytes = 0
 
     def add(self, size_bytes: int) -> None:
@@ -54,13 +46,22 @@ class Count:
         self.size_bytes += size_bytes
 
     def amount(self) -> Amount:
-        """Return the amount as of now."""
+        """Return the current amount."""
         return Amount(self.objects, self.size_bytes)
+
+
+_REQUEST_NAMES: Final = {
+    "s3_list": "S3 list",
+    "s3_get": "S3 get",
+    "azure_list": "Azure list",
+    "azure_read": "Azure read",
+    "azure_write": "Azure write",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Requests by the kinds that are billed apart.
+    """Numbers of requests, by the kinds that are billed separately.
 
     Attributes:
         s3_list: ListObjectsV2.
@@ -77,7 +78,7 @@ class Requests:
     azure_write: int = 0
 
     def times(self, count: int) -> "Requests":
-        """Return as many times these."""
+        """Return the requests multiplied by ``count``."""
         return Requests(
             count * self.s3_list,
             count * self.s3_get,
@@ -96,26 +97,51 @@ class Requests:
             self.azure_write + other.azure_write,
         )
 
+    def text(self) -> str:
+        """Return the requests for a person: ``1 S3 list, 3 Azure write``."""
+        counts = asdict(self)
+        return ", ".join(f"{counts[kind]:,} {name}" for kind, name in _REQUEST_NAMES.items() if counts[kind]) or "none"
 
-def requests_for(size_bytes: int, *, block_bytes: int | None, looked: bool) -> Requests:
-    """Return the requests that one copy makes when nothing fails and nothing is staged.
+
+def requests_for(size_bytes: int, *, block_bytes: int | None, destination_known: bool) -> Requests:
+    """Return the requests of one copy when nothing fails and no block is staged yet.
 
     Args:
         size_bytes: The object's size.
         block_bytes: The user's block size, or None.
-        looked: The plan knows the destination's state; otherwise the copy asks for it.
+        destination_known: The plan knows the destination blob's state; otherwise the copy looks it up.
     """
     block = block_bytes or block_bytes_for(size_bytes)
-    look = 0 if looked else 1
+    lookup = 0 if destination_known else 1
     if size_bytes <= block:
-        return Requests(s3_get=1, azure_read=look, azure_write=1)
+        return Requests(s3_get=1, azure_read=lookup, azure_write=1)
     blocks = -(-size_bytes // block)
-    # HEAD of the object; the staged blocks, and a look at the blob before the first is sent.
+    # One HEAD of the object. In Azure: Get Block List, and a HEAD of the blob before the first block is sent.
     return Requests(s3_get=1 + blocks, azure_read=2, azure_write=blocks + 1)
 
 
-UPDATE_REQUESTS: Final = Requests(s3_get=1, azure_read=2, azure_write=2)
-"""What it takes to bring a blob's metadata and headers up to date."""
+METADATA_UPDATE_REQUESTS: Final = Requests(s3_get=1, azure_read=2, azure_write=2)
+"""The requests that update one blob's metadata and headers."""
+
+_REFUSED_NAMES: Final = "{count} with a name that Azure refuses. Rename them, or exclude them by a filter."
+_MAPPED_NAMES: Final = (
+    "{count} with a name that Azure refuses, copied under a mapped name. 's3-to-azure key' prints the key of a blob."
+)
+_ARCHIVED: Final[Mapping[Archived, str]] = {
+    "fail": "{count} in an archive storage class: restore them in S3 first, or their copies fail.",
+    "skip": "{count} in an archive storage class: those not restored yet are skipped.",
+    "restore": (
+        "{count} in an archive storage class: the run asks S3 to restore those not restored yet, and a later run "
+        "copies them."
+    ),
+}
+_REWRITTEN: Final = (
+    "{count} written to S3 again with the same bytes since the copy: metadata and headers of their blobs are updated, "
+    "no bytes are copied."
+)
+_NOT_JOINED: Final = (
+    "Source and destination are not listed in the same order, so each copy looks up its blob by a request of its own."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +149,19 @@ class Plan:
     """The batches of a run, and the reason for every object left out.
 
     Attributes:
-        token: Names the plan's files.
-        copy: What the batches hold; an object of which only metadata is updated counts without its bytes.
-        skipped: By reason.
-        failed: By reason: what the plan knows that cannot be copied.
-        only_in_destination: Blobs without an object; never touched. None: the listings could not be joined.
-        joined: Both listings came in the same order, so every object's destination is known.
-        rewritten: Those of them that S3 received again with the same bytes: only metadata and headers are updated.
-        archived: Objects to copy that lie in an archive class.
-        on_archived: What the copies do with those of them that nobody has restored.
-        refused_names: A few keys whose blob Azure would refuse.
-        mapped: Objects to copy whose blob's name is spelled otherwise, because Azure would refuse it.
-        mapped_names: A few of these, each key with its blob.
-        planning: Requests that listing and plan made.
+        token: Identifies the plan's files.
+        copy: What the batches hold; an object of which only metadata is updated counts with 0 bytes.
+        skipped: Skipped objects by reason.
+        failed: Objects that cannot be copied, as the plan already knows, by reason.
+        only_in_destination: Blobs without an object; they are left alone. None: the listings could not be joined.
+        joined: Both listings came in the same order, so the destination's state is known for every object.
+        rewritten: Objects to copy that S3 received again with the same bytes: only metadata and headers are updated.
+        archived: Objects to copy that are in an archive storage class.
+        on_archived: What the copies do with archived objects that are not restored.
+        refused_names: Examples of keys whose blob name Azure would refuse.
+        mapped: Objects to copy under another blob name because Azure would refuse theirs.
+        mapped_names: Examples of these: key and blob name.
+        planning: Requests made for listing and plan.
         copying: Requests that the copies will make.
     """
 
@@ -151,42 +177,46 @@ class Plan:
     rewritten: int = 0
     archived: int = 0
     on_archived: Archived = defaults.ARCHIVED
-    refused_names: tuple[str, ...] = field(default=())
+    refused_names: tuple[str, ...] = ()
     mapped: int = 0
-    mapped_names: tuple[tuple[str, str], ...] = field(default=())
-    planning: Requests = field(default=Requests())
-    copying: Requests = field(default=Requests())
+    mapped_names: tuple[tuple[str, str], ...] = ()
+    planning: Requests = Requests()
+    copying: Requests = Requests()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before the first byte moves."""
+        """What a person should know before the first byte is copied."""
         refused = self.skipped.get("name_refused", Amount()).objects + self.failed.get("name_refused", Amount()).objects
-        said = (
-            (
-                refused,
-                f"{count_text(refused, 'object')} with a name that Azure refuses. Rename, or leave out by a filter.",
-            ),
-            (
-                self.mapped,
-                _MAPPED.format(count=count_text(self.mapped, "object")),
-            ),
-            (
-                self.archived,
-                _IN_ARCHIVE.format(count=count_text(self.archived, "object"), then=_ON_ARCHIVED[self.on_archived]),
-            ),
-            (
-                self.rewritten,
-                _REWRITTEN.format(count=count_text(self.rewritten, "object")),
-            ),
-            (
-                not self.joined,
-                "The listings of source and destination are not in one order: each copy looks at its blob itself.",
-            ),
+        by_count = (
+            (refused, _REFUSED_NAMES),
+            (self.mapped, _MAPPED_NAMES),
+            (self.archived, _ARCHIVED[self.on_archived]),
+            (self.rewritten, _REWRITTEN),
         )
-        return tuple(sentence for holds, sentence in said if holds)
+        counted = tuple(text.format(count=count_text(count, "object")) for count, text in by_count if count)
+        return counted if self.joined else (*counted, _NOT_JOINED)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan for a person: what is copied, what is left out and why, and the requests."""
+        tasks = f" in {count_text(len(self.batches), 'task')}" if self.batches else ""
+        yield f"Listed:    {self.listed.text()}"
+        yield f"To copy:   {self.copy.text()}{tasks}"
+        yield f"Unchanged: {self.unchanged.text()}"
+        for reason, amount in sorted(self.skipped.items()):
+            yield f"Skipped:   {amount.text()}: {reason}"
+        for reason, amount in sorted(self.failed.items()):
+            yield f"Cannot be copied: {amount.text()}: {reason}"
+        for key in self.refused_names:
+            yield f"Refused name: {key!r}"
+        for key, blob in self.mapped_names:
+            yield f"Mapped name: {key!r} to {blob!r}"
+        if self.only_in_destination:
+            yield f"Only in Azure: {count_text(self.only_in_destination, 'blob')}, left alone"
+        yield f"Requests for planning: {self.planning.text()}"
+        yield f"Requests for copying: {self.copying.text()}"
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts as JSON-ready values, without any name of a user's."""
+        """Return the counts as JSON-ready values, without any key or blob name."""
         return {
             "batches": len(self.batches),
             "range_batches": sum(batch.kind == "range" for batch in self.batches),
@@ -205,20 +235,20 @@ class Plan:
         }
 
 
-AS_OF: Final = "2026-11"
-REGION: Final = "us-east-1"
+PRICES_AS_OF: Final = "2026-11"
+PRICES_REGION: Final = "us-east-1"
 
 _GB: Final = 10**9
-# Data from S3 to the internet in one month: up to so many GB at so many dollars each.
-_EGRESS: Final = ((10_240, 0.09), (51_200, 0.085), (153_600, 0.07), (float("inf"), 0.05))
-_PER_LIST: Final = 0.005 / 1_000
-_PER_GET: Final = 0.0004 / 1_000
+# Data from S3 to the internet within one month: each tier's upper end in GB, and its price in dollars per GB.
+_EGRESS_TIERS: Final = ((10_240, 0.09), (51_200, 0.085), (153_600, 0.07), (float("inf"), 0.05))
+_LIST_DOLLARS: Final = 0.005 / 1_000
+_GET_DOLLARS: Final = 0.0004 / 1_000
 
 
 def egress_dollars(size_bytes: int) -> float:
-    """Return the price of reading so much out of S3 to the internet, as the month's only traffic."""
+    """Return the price of reading these bytes out of S3 to the internet, as the month's only traffic."""
     left, below, dollars = size_bytes / _GB, 0.0, 0.0
-    for up_to, price in _EGRESS:
+    for up_to, price in _EGRESS_TIERS:
         step = min(left, up_to - below)
         dollars += step * price
         left -= step
@@ -228,34 +258,78 @@ def egress_dollars(size_bytes: int) -> float:
 
 def request_dollars(requests: Requests) -> float:
     """Return the price of the requests to S3."""
-    return requests.s3_list * _PER_LIST + requests.s3_get * _PER_GET
+    return requests.s3_list * _LIST_DOLLARS + requests.s3_get * _GET_DOLLARS
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A plan's time at a given rate, and its cost at list prices.
+
+    Attributes:
+        at_bytes_per_second: The rate that all tasks together are expected to reach.
+        requests: For planning and copying together.
+    """
+
+    seconds: float
+    at_bytes_per_second: float
+    requests: Requests
+    s3_egress_dollars: float
+    s3_requests_dollars: float
+    prices: str = f"AWS list prices, {PRICES_REGION}, as of {PRICES_AS_OF}; without retrieval fees"
+
+    @classmethod
+    def of(cls, plan: Plan, *, rate_bytes_s: float) -> "Estimate":
+        """Estimate a plan.
+
+        Raises:
+            UsageError: The rate is not above 0.
+        """
+        if not rate_bytes_s > 0:
+            raise UsageError(what=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
+        requests = plan.planning.plus(plan.copying)
+        return cls(
+            seconds=round(plan.copy.size_bytes / rate_bytes_s, 1),
+            at_bytes_per_second=rate_bytes_s,
+            requests=requests,
+            s3_egress_dollars=round(egress_dollars(plan.copy.size_bytes), 2),
+            s3_requests_dollars=round(request_dollars(requests), 2),
+        )
+
+    def lines(self) -> Iterator[str]:
+        """Yield the estimate for a person."""
+        yield f"Time: about {duration_text(self.seconds)} at {size_text(self.at_bytes_per_second)}/s"
+        yield (
+            f"S3 charges: about ${self.s3_egress_dollars:,.2f} for egress and ${self.s3_requests_dollars:,.2f} for "
+            f"requests ({self.prices})"
+        )
 
 
 def preview(plan: Plan, *, rate_bytes_s: float) -> dict[str, Any]:
-    """Return the plan's counts, its cost at list prices and its time at a given rate, as JSON-ready values.
+    """Return the plan with its estimate as JSON-ready values, including examples of keys and blob names.
 
     Args:
         plan: The plan.
-        rate_bytes_s: Bytes a second that all tasks together are expected to move.
+        rate_bytes_s: Bytes per second that all tasks together are expected to copy.
 
     Raises:
         UsageError: The rate is not above 0.
     """
-    if not rate_bytes_s > 0:
-        raise UsageError(what=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
-    requests = plan.planning.plus(plan.copying)
     sizes = [batch.size_bytes for batch in plan.batches]
     return plan.summary() | {
         "largest_batch_bytes": max(sizes, default=0),
         "smallest_batch_bytes": min(sizes, default=0),
         "refused_names": list(plan.refused_names),
         "mapped_names": dict(plan.mapped_names),
-        "estimate": {
-            "seconds": round(plan.copy.size_bytes / rate_bytes_s, 1),
-            "at_bytes_per_second": rate_bytes_s,
-            "requests": asdict(requests),
-            "s3_egress_dollars": round(egress_dollars(plan.copy.size_bytes), 2),
-            "s3_requests_dollars": round(request_dollars(requests), 2),
-            "prices": f"AWS list prices, {REGION}, as known in {AS_OF}; without retrieval fees",
-        },
+        "estimate": asdict(Estimate.of(plan, rate_bytes_s=rate_bytes_s)),
     }
+
+
+def preview_lines(plan: Plan, *, rate_bytes_s: float) -> Iterator[str]:
+    """Yield the plan with its warnings and its estimate for a person.
+
+    Raises:
+        UsageError: The rate is not above 0.
+    """
+    yield from plan.lines()
+    yield from (f"warning: {warning}" for warning in plan.warnings)
+    yield from Estimate.of(plan, rate_bytes_s=rate_bytes_s).lines()

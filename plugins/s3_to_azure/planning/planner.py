@@ -25,9 +25,9 @@ from s3_to_azure.planning.batching import descriptor_of, weight_of, with_known_a
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     ARCHIVE_CLASSES,
-    MOST_EXAMPLES,
-    UPDATE_REQUESTS,
-    Count,
+    MAX_EXAMPLES,
+    METADATA_UPDATE_REQUESTS,
+    AmountCounter,
     Plan,
     Requests,
     requests_for,
@@ -77,11 +77,11 @@ class PlanBuilder:
         left_out: LinesWriter,
     ) -> None:
         """Begin with nothing counted."""
-        self.listed = Count()
-        self.copy = Count()
-        self.unchanged = Count()
-        self.skipped: dict[str, Count] = defaultdict(Count)
-        self.failed: dict[str, Count] = defaultdict(Count)
+        self.listed = AmountCounter()
+        self.copy = AmountCounter()
+        self.unchanged = AmountCounter()
+        self.skipped: dict[str, AmountCounter] = defaultdict(AmountCounter)
+        self.failed: dict[str, AmountCounter] = defaultdict(AmountCounter)
         self.weight = 0
         self.largest_bytes = 0
         self.rewritten = 0
@@ -108,7 +108,7 @@ class PlanBuilder:
         """Requests that the copies will make."""
         total = self._copying
         for looked, count in self._of_one_block.items():
-            total = total.plus(requests_for(0, block_bytes=self._block_bytes, looked=looked).times(count))
+            total = total.plus(requests_for(0, block_bytes=self._block_bytes, destination_known=looked).times(count))
         return total
 
     def add(self, listed: ListedObject) -> None:
@@ -165,7 +165,7 @@ class PlanBuilder:
             check_key(listed.key)
             check_blob(blob)
         except NameRefused as error:
-            if len(self.refused_names) < MOST_EXAMPLES:
+            if len(self.refused_names) < MAX_EXAMPLES:
                 self.refused_names.append(listed.key)
             status: LeftOutStatus = "skipped" if self._settings.refused_names == "skip" else "failed"
             self._leave(listed, status, f"{error.reason()}: {error.attributes['detail']}")
@@ -195,12 +195,12 @@ class PlanBuilder:
 
     def _update(self, listed: ListedObject, there: BlobState) -> None:
         self.rewritten += 1
-        self._copying = self._copying.plus(UPDATE_REQUESTS)
+        self._copying = self._copying.plus(METADATA_UPDATE_REQUESTS)
         self._plan(entry_line(listed, there, metadata_only=True))
 
     def _count_mapped(self, key: str, blob: str) -> None:
         self.mapped += 1
-        if len(self.mapped_names) < MOST_EXAMPLES:
+        if len(self.mapped_names) < MAX_EXAMPLES:
             self.mapped_names.append((key, blob))
 
     def _copy(self, listed: ListedObject, there: BlobState | None) -> None:
@@ -213,7 +213,7 @@ class PlanBuilder:
         if listed.size_bytes <= self._block_bytes:
             self._of_one_block[looked] += 1
         else:
-            requests = requests_for(listed.size_bytes, block_bytes=settings.block_bytes, looked=looked)
+            requests = requests_for(listed.size_bytes, block_bytes=settings.block_bytes, destination_known=looked)
             self._copying = self._copying.plus(requests)
         self._plan(entry_line(listed, there))
 
@@ -333,23 +333,10 @@ def make_plan(
         batches=plan.batches,
     )
     write_plan_index(files, index, plan.summary())
+    for line in plan.lines():
+        log.info("%s", line)
     for warning in plan.warnings:
         log.warning("%s", warning)
-    log.info(
-        "%s objects listed: %s to copy (%s bytes) in %s batches, %s unchanged, %s skipped, %s refused",
-        *(
-            f"{count:,}"
-            for count in (
-                plan.listed.objects,
-                plan.copy.objects,
-                plan.copy.size_bytes,
-                len(plan.batches),
-                plan.unchanged.objects,
-                sum(amount.objects for amount in plan.skipped.values()),
-                sum(amount.objects for amount in plan.failed.values()),
-            )
-        ),
-    )
     return plan
 
 

@@ -211,7 +211,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
             keep(counted.receipt)
             on_receipt(counted.receipt)
             counts[counted.receipt.status] += 1
-            tally.add(counted)
+            tally.add(counted.receipt, counted.error)
     now = context.progress.snapshot()
     summary = BatchSummary(
         index=descriptor.index,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
+from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles, StateWriter
 from s3_to_azure.planning.plan import Amount
@@ -21,6 +22,7 @@ from s3_to_azure.state.plan import PlanIndex, read_plan_index
 REPORT_NAME: Final = "report.json"
 CSV_NAME: Final = "report.csv"
 RECEIPTS_NAME: Final = "receipts.jsonl.gz"
+_FILES: Final = (REPORT_NAME, CSV_NAME, RECEIPTS_NAME)
 COLUMNS: Final = tuple(field.name for field in fields(Receipt))
 # What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -83,6 +85,8 @@ class _Utf8:
 
 MAX_SUMMARY_BYTES: Final = 64_000
 _MOST_FAILURES: Final = 200
+_FAILURES_IN_LINES: Final = 20
+_STATUSES: Final = ("copied", "unchanged", "skipped", "failed")
 _MOST_SLOWEST: Final = 10
 _MOST_KEY: Final = 300
 _MOST_REASON: Final = 500
@@ -156,6 +160,33 @@ class Report:
             failed=self.total("failed").objects, total=self.listed.objects, first=f"{first.key!r}: {first.reason}"
         )
 
+    @property
+    def bytes_per_second(self) -> int:
+        """Bytes sent per second; 0 where nothing was copied."""
+        return round(self.bytes_sent / self.seconds) if self.seconds else 0
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report for a person: objects by status and reason, proofs, throughput, failures, files."""
+        yield f"Listed:    {self.listed.text()}"
+        for status in _STATUSES:
+            yield f"{status.capitalize() + ':':10} {self.total(status).text()}"
+            for (its, reason), amount in sorted(self.counts.items()):
+                if its == status and reason:
+                    yield f"           {amount.text()}: {reason}"
+        if self.proofs:
+            yield f"Proven:    {', '.join(f'{count:,} by {proof}' for proof, count in sorted(self.proofs.items()))}"
+        yield (
+            f"Sent:      {size_text(self.bytes_sent)} in {duration_text(self.seconds)} "
+            f"({size_text(self.bytes_per_second)}/s); {size_text(self.bytes_resumed)} were in Azure already"
+        )
+        printed = self.failures[:_FAILURES_IN_LINES]
+        for failure in printed:
+            yield f"Failed:    {failure.key[:_MOST_KEY]!r}: {failure.reason[:_MOST_REASON]}"
+        more = self.total("failed").objects - len(printed)
+        if more:
+            yield f"           and {more:,} more"
+        yield f"Files:     {', '.join(_FILES)} in {self.location}"
+
     def summary(self) -> dict[str, Any]:
         """Return the report in at most 64 KB of JSON: of the failed objects as many as fit, and how many more."""
         values: dict[str, Any] = {
@@ -163,9 +194,9 @@ class Report:
             "prefix": self.prefix,
             "container": self.container,
             "location": self.location,
-            "files": [REPORT_NAME, CSV_NAME, RECEIPTS_NAME],
+            "files": list(_FILES),
             "listed": asdict(self.listed),
-            **{status: asdict(self.total(status)) for status in ("copied", "unchanged", "skipped", "failed")},
+            **{status: asdict(self.total(status)) for status in _STATUSES},
             "reasons": [
                 {"status": status, "reason": reason, **asdict(amount)}
                 for (status, reason), amount in sorted(self.counts.items())
@@ -176,7 +207,7 @@ class Report:
             "bytes_resumed": self.bytes_resumed,
             "retries": self.retries,
             "seconds": self.seconds,
-            "bytes_per_second": round(self.bytes_sent / self.seconds) if self.seconds else 0,
+            "bytes_per_second": self.bytes_per_second,
             "slowest": [
                 {"key": receipt.key[:_MOST_KEY], "size_bytes": receipt.size_bytes, "seconds": receipt.seconds}
                 for receipt in self.slowest

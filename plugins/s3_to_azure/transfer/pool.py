@@ -17,6 +17,7 @@ from s3_to_azure.model.errors import (
     TransferError,
     TransientError,
 )
+from s3_to_azure.model.objects import Receipt
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, attempt
 from s3_to_azure.transfer.small_objects import SmallObjects
@@ -190,30 +191,33 @@ class _ObjectWorkers:
 
 
 class Tally:
-    """Counts the outcomes of a batch, and says in the end whether it failed and whether a retry may help."""
+    """Counts objects and failures, and tells whether any failed and whether a retry may help."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
-        self.total = 0
-        self._failures = 0
-        self._transient = 0
+        self._total = 0
+        self._failed = 0
+        self._retryable = 0
         self._first = ""
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one."""
-        self.total += 1
-        if outcome.error is None:
+    def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
+        """Count one object; ``error`` is the cause of a failure, where it is known."""
+        self._total += 1
+        if receipt.status != "failed":
             return
-        self._failures += 1
-        self._transient += isinstance(outcome.error, TransientError)
-        self._first = self._first or f"{outcome.receipt.key!r}: {outcome.error}"
+        self._failed += 1
+        self._retryable += isinstance(error, TransientError)
+        self._first = self._first or f"{receipt.key!r}: {error or receipt.reason}"
+
+    def add_retryable(self, count: int) -> None:
+        """Record that a retry may help ``count`` of the failures that were added without their errors."""
+        self._retryable += count
 
     def error(self) -> TransferError | None:
-        """Return the batch's error, or None when every object succeeded; transient while any failure is."""
-        if not self._failures:
+        """Return the error for all failures together, or None; it is retryable if any failure is."""
+        if not self._failed:
             return None
-        if self._transient:
+        if self._retryable:
             return RetryableObjectsFailed(
-                failed=self._failures, total=self.total, transient=self._transient, first=self._first
+                failed=self._failed, total=self._total, transient=self._retryable, first=self._first
             )
-        return SomeObjectsFailed(failed=self._failures, total=self.total, first=self._first)
+        return SomeObjectsFailed(failed=self._failed, total=self._total, first=self._first)
