@@ -15,6 +15,8 @@ COMPOSE_CHECK_ARGS ?=
 MUTANTS_ARGS ?=
 # make bench BENCH_ARGS="--scenario plain --runs 5"
 BENCH_ARGS ?=
+# make house HOUSE_ARGS=--write
+HOUSE_ARGS ?=
 
 UV := .tools/bin/uv
 PYTHON_BIN := .venv/bin/python
@@ -42,7 +44,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all faults soak mutants bench check docs compose-check wheel format lock clean
+.PHONY: help setup demo up down test test-all faults soak mutants bench check docs house compose-check wheel format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +86,9 @@ docs: $(VENV_READY) ## Build the documentation's site into build/docs; a warning
 	@rm -rf build/docs
 	@.venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky docs build/docs
 	@echo "The documentation is build/docs/index.html."
+
+house: $(VENV_READY) ## Print modules per folder, import levels, longest functions (HOUSE_ARGS=--write refreshes docs/house.md)
+	@$(PYTHON_BIN) scripts/house.py $(HOUSE_ARGS)
 
 check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities, the documentation
 	.venv/bin/ruff check .

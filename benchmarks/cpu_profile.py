@@ -82,7 +82,7 @@ def small_table(runs: list[Steps], objects: int) -> str:
         ("libcurl and the kernel, without Python's lock but for each line of an answer", us("libcurl")),
         ("reading the answers: version, checksums, headers", us("answers")),
         ("comparing the checksum, beginning the Put Blob: metadata, headers, condition", us("prove")),
-        ("the rest of the lane: the plan's lines, receipts, budget, level", us("client") - own),
+        ("the rest of the client: the plan's lines, receipts, budget, level", us("client") - own),
         ("making the clients, counting and printing receipts, other threads", others),
         ("all", us("process")),
     ]
@@ -102,7 +102,7 @@ def large_table(runs: list[Steps], gib: int) -> str:
         ("CRC64 of each block", ms("prove")),
         ("signing GET and Put Block", ms("sign")),
         ("Put Block sent and its answer read: mostly the kernel's copying", ms("send")),
-        ("the rest of a block: lanes, gates, retries, checks of the answers, counts", ms("stage") - own),
+        ("the rest of a block: workers, request limits, retries, checks of the answers, counts", ms("stage") - own),
         ("making the clients, commit, receipt, other threads", ms("process") - ms("stage")),
         ("all", ms("process")),
     ]

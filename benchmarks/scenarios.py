@@ -55,9 +55,9 @@ def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
 
 
 def _project_with_connections(connections: int, *options: str) -> Contender:
-    """The project with so many lanes, and what the model of ``transfer/concurrency.py`` allows it there."""
+    """The project with this many connections, and what the model of ``transfer/concurrency.py`` allows it there."""
     block_s = S3_LIKE.latency_ms / 1000 + _BLOCK_BYTES / S3_LIKE.bytes_per_s
-    made = project(f"s3-to-azure, {connections} lanes", "--connections", str(connections), *options)
+    made = project(f"s3-to-azure, {connections} connections", "--connections", str(connections), *options)
     return replace(made, model_mb_s=connections * _BLOCK_BYTES / block_s / 1e6)
 
 

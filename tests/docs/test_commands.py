@@ -33,6 +33,7 @@ _ELSEWHERE = {
     "grep AIRFLOW_ADMIN .env": "make compose-check",  # the file that make-env.sh makes
     "pip install --constraint": "tests/wheel/test_wheel.py",  # into an environment of its own
     ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
+    ".venv/bin/python -m pytest": "test_programs_are_there",  # it runs inside pytest itself
     "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
     "docker push": "nothing: needs a registry",
     "helm": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the values",
@@ -47,6 +48,7 @@ _BY_HAND = {
     "faults": "make test and make test-all hold all of them",
     "mutants": "takes long, and changes the code while it runs",
     "compose-check": "needs Docker, or root on Debian 12",
+    "house": "tests/project/test_house.py compares its output",
     "lock": "asks registries for what is new",
     "wheel": "tests/wheel/test_wheel.py builds it",
     "setup": "every target begins with it",

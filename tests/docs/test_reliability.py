@@ -64,6 +64,6 @@ def test_retry_budgets_are_the_codes() -> None:
     budget, retries = RetryBudget(), inspect.signature(migration_dag).parameters["retries"].default
     factors = (budget.attempts, 1 + budget.source_changes, 1 + budget.commit_rounds, 1 + retries)
     product = budget.most_requests_for_a_block(airflow_retries=retries)
-    assert f"{' x '.join(map(str, factors))} = {product} times" in section("How often anything is tried")
+    assert f"{' x '.join(map(str, factors))} = {product} times" in section("How often a request is tried")
     for number in (budget.attempts, f"{budget.first_wait_s:g} s", f"{budget.longest_wait_s:g} s"):
-        assert str(number) in section("How often anything is tried")
+        assert str(number) in section("How often a request is tried")
