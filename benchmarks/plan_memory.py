@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT / "plugins"))
 from benchmarks.local_state import LocalState
 from s3_to_azure.model.objects import BlobState, ListedObject, Receipt
 from s3_to_azure.planning.plan import Plan
-from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.runs.report import Report, make_report

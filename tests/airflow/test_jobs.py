@@ -12,7 +12,7 @@ from s3_to_azure.model.errors import RetryableObjectsFailed, ServerFailed
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from s3_to_azure.planning.plan import Plan
-from s3_to_azure.planning.planner import PlanSettings
+from s3_to_azure.planning.settings import PlanSettings
 from tests.fakes.contexts import some_bytes, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource

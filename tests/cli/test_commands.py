@@ -182,7 +182,11 @@ def test_verify_finds_a_changed_blob(
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--keys-from", "-"], USAGE_ERROR, "prefix"),
         (["plan", "s3://{bucket}/d/one", "az://{container}/b"], USAGE_ERROR, "prefix"),
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--min-size", "1"], USAGE_ERROR, "below a prefix"),
-        (["copy", "s3://{bucket}/d/", "az://{container}/b", "--modified-after", "now"], USAGE_ERROR, "no moment"),
+        (
+            ["copy", "s3://{bucket}/d/", "az://{container}/b", "--modified-after", "now"],
+            USAGE_ERROR,
+            "not an ISO 8601 timestamp",
+        ),
     ],
 )
 def test_errors_say_what_to_do(

@@ -16,7 +16,8 @@ from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
-from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.runs.reconcile import reconcile
 from s3_to_azure.runs.report import make_report

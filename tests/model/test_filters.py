@@ -8,7 +8,6 @@ import pytest
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.objects import ListedObject
-from s3_to_azure.planning.settings import read_filters
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -70,32 +69,3 @@ def test_what_is_no_rule_is_refused(rule: dict[str, Any]) -> None:
     """A text instead of a list, a negative size or a moment without a zone is a mistake, not a rule."""
     with pytest.raises(UsageError):
         Filters(**rule)
-
-
-def test_as_people_write_them() -> None:
-    """Sizes with units and moments with zones; what is empty, as a template may leave it, filters nothing."""
-    texts = {"min_size": "1KiB", "max_size": 2048, "modified_after": "2026-03-01T13:00:00+01:00", "modified_before": ""}
-    assert read_filters(texts | {"storage_classes": ["STANDARD"]}, include=["*.gz"], exclude=None) == Filters(
-        include=("*.gz",),
-        min_size_bytes=1_024,
-        max_size_bytes=2_048,
-        modified_after=NOON,
-        storage_classes=("STANDARD",),
-    )
-    assert read_filters({}) == Filters()
-
-
-@pytest.mark.parametrize(
-    ("texts", "says"),
-    [
-        ({"min_size": "big"}, "min_size='big' is not a size"),
-        ({"modified_after": "yesterday"}, "modified_after='yesterday' is no moment"),
-        ({"modified_before": "2026-03-01"}, "no time zone"),
-        ({"storage_classes": "STANDARD"}, "no list"),
-        ({"smallest": 1}, "not among min_size"),
-    ],
-)
-def test_what_people_write_wrongly(texts: dict[str, Any], says: str) -> None:
-    """The sentence names the filter."""
-    with pytest.raises(UsageError, match=says):
-        read_filters(texts)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.limits import GIB, MIB, TIB
 from s3_to_azure.model.objects import ListedObject
-from s3_to_azure.planning.batching import OBJECT_WEIGHT, SharedCut, Sharing, ranges, weight_of, write_batches
+from s3_to_azure.planning.batching import OBJECT_WEIGHT, BatchPolicy, EvenCut, ranges, weight_of, write_batches
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, entry_line, read_entries
 from s3_to_azure.transfer.blocks import Layout
@@ -39,16 +39,16 @@ def entries_of(sizes: list[int]) -> list[EntryLine]:
     ]
 
 
-def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[list[PlanEntry]], int, Sharing]:
+def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[list[PlanEntry]], int, BatchPolicy]:
     """Cut objects of these sizes; return the batches, what each holds, how many are one object's own."""
     entries = entries_of(sizes)
-    sharing = Sharing(sum(map(weight_of, sizes)), **({"max_tasks": 500} | settings))
+    policy = BatchPolicy(sum(map(weight_of, sizes)), **({"max_tasks": 500} | settings))
     out = Bytes()
     batches, own = write_batches(
         "0" * 16,
         LinesWriter(out),
         lambda: entries,
-        sharing=sharing,
+        policy=policy,
         layout_of=lambda entry: Layout(entry.size_bytes, max(MIB, -(-entry.size_bytes // 40_000))),
         largest_bytes=max(sizes, default=0),
     )
@@ -60,7 +60,7 @@ def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[
         assert batch.objects == len(rows)
         assert batch.size_bytes == sum(line.copied_bytes for line in lines)
         held.append(rows)
-    return batches, held, own, sharing
+    return batches, held, own, policy
 
 
 @given(
@@ -73,7 +73,7 @@ def test_every_byte_of_every_object_is_in_one_batch(
     sizes: list[int], max_tasks: int, split_bytes: int, batch_bytes: int
 ) -> None:
     """Whole objects come once, parts of a split one cover it without gap, and batches keep the listing's order."""
-    batches, held, own, sharing = cut(sizes, max_tasks=max_tasks, split_bytes=split_bytes, batch_bytes=batch_bytes)
+    batches, held, own, policy = cut(sizes, max_tasks=max_tasks, split_bytes=split_bytes, batch_bytes=batch_bytes)
     assert 1 <= len(batches) <= max_tasks
     assert [batch.index for batch in batches] == list(range(len(batches)))
     covered: dict[str, int] = {}
@@ -87,18 +87,18 @@ def test_every_byte_of_every_object_is_in_one_batch(
     for part in (held[:own], held[own:]):
         keys = [row.listed.key for rows in part for row in rows]
         assert keys == sorted(keys)
-    _check_balance(held[own:], sharing)
+    _check_balance(held[own:], policy)
 
 
-def _check_balance(shared: list[list[PlanEntry]], sharing: Sharing) -> None:
+def _check_balance(shared: list[list[PlanEntry]], policy: BatchPolicy) -> None:
     weights = [[weight_of(row.listed.size_bytes) for row in rows] for rows in shared]
     if not weights:
         return
     total = sum(map(sum, weights))
-    shares = sharing.shared_batches(total, 0)
+    shares = policy.shared_batches(total, 0)
     largest = max(map(max, weights))
     # What shares a batch weighs less than a task's share, or less than what is worth a task.
-    assert largest < max(sharing.batch_bytes, -(-sharing.total_weight // sharing.max_tasks) + 1)
+    assert largest < max(policy.batch_bytes, -(-policy.total_weight // policy.max_tasks) + 1)
     fair = total / len(weights)
     assert shares >= len(weights)
     for weight in map(sum, weights):
@@ -115,8 +115,8 @@ def test_the_same_objects_give_the_same_batches(sizes: list[int], max_tasks: int
 def test_shares_never_go_back_and_stay_near_their_size(weights: list[int], batches: int) -> None:
     """Shares ascend from object to object, and none exceeds its size by more than the largest object."""
     total = sum(map(weight_of, weights))
-    shared = SharedCut(total, batches)
-    places = [shared.place(size) for size in weights]
+    shared = EvenCut(total, batches)
+    places = [shared.next_share(size) for size in weights]
     assert places == sorted(places)
     assert all(place in range(batches) for place in places)
     for share in set(places):
@@ -138,9 +138,9 @@ def test_a_large_object_is_a_batch_of_its_own() -> None:
 
 def test_a_million_small_objects_fill_the_tasks() -> None:
     """Many small objects are balanced by count: their requests weigh more than their bytes."""
-    sharing = Sharing(1_000_000 * weight_of(1_000), max_tasks=500)
-    assert sharing.parts(1_000) == 0
-    assert sharing.shared_batches(1_000_000 * weight_of(1_000), 0) == 500
+    policy = BatchPolicy(1_000_000 * weight_of(1_000), max_tasks=500)
+    assert policy.own_batches(1_000) == 0
+    assert policy.shared_batches(1_000_000 * weight_of(1_000), 0) == 500
 
 
 @pytest.mark.parametrize(("max_tasks", "parts"), [(500, 160), (100, 100), (2, 2), (1, 1)])
@@ -176,7 +176,7 @@ def test_ranges_lie_on_block_borders_and_cover_the_object(size: int, block_bytes
 def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
     """No tasks, more than Airflow maps, or parts below a block are mistakes."""
     with pytest.raises(UsageError):
-        Sharing(1, **({"max_tasks": 1} | settings))
+        BatchPolicy(1, **({"max_tasks": 1} | settings))
 
 
 def test_an_empty_object_weighs_its_requests() -> None:

@@ -15,7 +15,8 @@ from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
 from s3_to_azure.model.options import Archived
 from s3_to_azure.planning.plan import Amount, Plan, Requests, preview
-from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.plan import LeftOut, PlanEntry, read_left_out, read_plan_index

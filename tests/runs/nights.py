@@ -10,7 +10,8 @@ from s3_to_azure.model.objects import BlobContents, BlobState, Condition
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, StateFiles
 from s3_to_azure.model.settings import CopySettings, RetryBudget
 from s3_to_azure.planning.plan import Plan
-from s3_to_azure.planning.planner import PlanSettings, make_plan
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import BatchSummary, copy_batch
 from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest

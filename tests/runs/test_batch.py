@@ -21,7 +21,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion
-from s3_to_azure.planning.planner import PlanSettings
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import BatchSummary, copy_batch
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.state.receipts import read_receipts

@@ -21,7 +21,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.planning.plan import Plan, Requests
-from s3_to_azure.planning.planner import PlanSettings
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState

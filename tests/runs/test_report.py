@@ -16,7 +16,7 @@ from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt, Status
 from s3_to_azure.planning.plan import Amount, Plan
-from s3_to_azure.planning.planner import PlanSettings
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, Report, make_report, safe_cell
 from s3_to_azure.state.lines import Row, lines
 from s3_to_azure.state.manifest import ManifestPointer

@@ -1,1 +1,1 @@
-"""Two listings become batches, and a reason for every object that is left out."""
+"""From the listings of both sides to batches, with a reason for every object that is left out."""

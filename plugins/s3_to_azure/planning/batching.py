@@ -1,15 +1,16 @@
-"""Batches: how the objects to copy are shared out, and the descriptor that names one batch; no I/O.
+"""Divide the objects to copy into batches, write them, and describe each; no I/O but the writer's.
 
-The weight of an object is its bytes and a constant for the requests that even an empty one costs, so batches are
-balanced by bytes and by count. With ``total`` the weight of all objects to copy and ``max_tasks`` the most batches:
+The weight of an object is its bytes plus a constant for the requests that even an empty object costs, so batches are
+balanced by bytes and by count. ``total`` is the weight of all objects to copy, ``max_tasks`` the maximum number of
+batches:
 
-- an object whose weight is at least ``total / max_tasks`` (and at least ``batch_bytes``) is a batch of its own;
-- such an object above ``split_bytes`` becomes several batches, each a range of its blocks;
+- an object whose weight is at least ``total / max_tasks`` (and at least ``batch_bytes``) gets a batch of its own;
+- such an object above ``split_bytes`` is split into several batches, each a range of its blocks;
 - all others are cut, in the order of the listing, into batches of nearly equal weight, none of which exceeds its
   share by more than one object.
 
-The parts of an object number at most its weight in shares of ``total / max_tasks``, rounded down. So all parts
-leave room for at least one batch of the others, and there are never more than ``max_tasks``.
+The number of an object's parts is at most its weight divided by ``total / max_tasks``, rounded down. So the parts of
+all objects leave at least one batch for the others, and there are never more than ``max_tasks`` batches.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,28 +29,28 @@ from s3_to_azure.state.lines import LinesWriter, Member
 from s3_to_azure.state.plan import ABSENT, MAX_MEMBER_BYTES, BatchDescriptor, BatchKind, EntryLine
 from s3_to_azure.transfer.blocks import Layout
 
-# What the requests for one small object cost, as bytes of a large one in the same time (about 300 objects/s
-# against 150 MiB/s in one task; docs/scale.md).
+# The requests for one small object take as long as these bytes of a large one: about 300 objects/s against
+# 150 MiB/s in one task (docs/scale.md).
 OBJECT_WEIGHT: Final = 512 * KIB
-# Starting a mapped task costs seconds: less work than this is not worth one.
+# Starting a mapped task costs seconds, so less work than this is not worth one.
 BATCH_BYTES: Final = parse_size(defaults.TASK_SIZE, name="task_size")
 SPLIT_BYTES: Final = parse_size(defaults.SPLIT_SIZE, name="split_size")
 
 
 def weight_of(size_bytes: int) -> int:
-    """Return an object's share of work, in bytes of a large object."""
+    """Return an object's work as the bytes of a large object that take as long."""
     return size_bytes + OBJECT_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
-    """Who gets a batch of its own, decided from the totals alone.
+class BatchPolicy:
+    """Decides from the totals alone which objects get batches of their own, and how many the others share.
 
     Attributes:
         total_weight: Weight of all objects to copy.
-        max_tasks: Most batches.
-        split_bytes: Objects above this size are split, as far as there are batches for it.
-        batch_bytes: Least weight worth a batch.
+        max_tasks: Maximum number of batches.
+        split_bytes: Objects above this size are split, as far as ``max_tasks`` allows.
+        batch_bytes: Minimum weight of a batch, as far as there is enough to copy.
     """
 
     total_weight: int
@@ -61,15 +62,15 @@ class Sharing:
         """Check the bounds.
 
         Raises:
-            UsageError: There must be at least one batch, and not more than Airflow maps.
+            UsageError: A value is out of its bounds.
         """
         if not 1 <= self.max_tasks <= MAX_TASKS:
             raise UsageError(what=f"max_tasks={self.max_tasks} is not between 1 and {MAX_TASKS:,}.")
         if self.split_bytes < MIB or self.batch_bytes < 1:
-            raise UsageError(what=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes below 1.")
+            raise UsageError(what=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes is below 1.")
 
-    def parts(self, size_bytes: int) -> int:
-        """Return into how many batches of its own an object goes; 0: it shares one with others."""
+    def own_batches(self, size_bytes: int) -> int:
+        """Return how many batches an object gets for itself; 0 means that it shares one with others."""
         weight = weight_of(size_bytes)
         shares = weight * self.max_tasks // self.total_weight
         if not shares:
@@ -79,44 +80,42 @@ class Sharing:
         return 1 if weight >= self.batch_bytes else 0
 
     def shared_batches(self, weight: int, own: int) -> int:
-        """Return how many batches the objects without their own get.
+        """Return how many batches the objects without batches of their own share.
 
         Args:
-            weight: Weight of those objects together.
-            own: Batches of all other objects.
+            weight: Weight of these objects together.
+            own: Number of batches that belong to one object alone.
         """
         if not weight:
             return 0
         return max(1, min(-(-weight // self.batch_bytes), self.max_tasks - own))
 
 
-class SharedCut:
-    """Cuts a sequence of objects of known total weight into batches: contiguous, nearly equal, at most ``batches``.
+class EvenCut:
+    """Cuts a sequence of objects with a known total weight into contiguous shares of nearly equal weight.
 
-    An object belongs to the batch in whose share its middle lies, so a batch differs from its share by at most half
-    an object at either end.
+    An object belongs to the share in which its middle lies, so a share is off by at most half an object at each end.
 
     Args:
-        total_weight: Weight of all objects that will come.
-        batches: How many shares to make; a share may stay empty where one object outweighs it.
+        total_weight: Weight of all objects in the sequence.
+        shares: Number of shares; a share stays empty where one object outweighs it.
     """
 
-    def __init__(self, total_weight: int, batches: int) -> None:
-        """Begin at the first object."""
+    def __init__(self, total_weight: int, shares: int) -> None:
         self._total = total_weight
-        self._batches = batches
+        self._shares = shares
         self._before = 0
 
-    def place(self, size_bytes: int) -> int:
-        """Return the share of the next object; shares never go back."""
+    def next_share(self, size_bytes: int) -> int:
+        """Return the share of the sequence's next object, from 0; it never decreases."""
         weight = weight_of(size_bytes)
         middle = 2 * self._before + weight
         self._before += weight
-        return min(middle * self._batches // (2 * self._total), self._batches - 1)
+        return min(middle * self._shares // (2 * self._total), self._shares - 1)
 
 
 def ranges(layout: Layout, parts: int) -> list[Block]:
-    """Cut an object into at most ``parts`` ranges of whole blocks, equal but for one block."""
+    """Cut an object into at most ``parts`` ranges of whole blocks, which differ by at most one block."""
     count = len(layout)
     parts = min(parts, count)
     starts = [count * part // parts * layout.block_bytes for part in range(parts)]
@@ -128,74 +127,91 @@ def write_batches(
     writer: LinesWriter,
     entries: Callable[[], Iterable[EntryLine]],
     *,
-    sharing: Sharing,
+    policy: BatchPolicy,
     layout_of: Callable[[EntryLine], Layout],
     largest_bytes: int = MAX_OBJECT_BYTES,
 ) -> tuple[list[BatchDescriptor], int]:
-    """Write every entry into exactly one batch, or an object's parts into one each.
+    """Write every entry into exactly one batch, or each part of a split object into one of its own.
 
-    Returns the batches, and how many at their front belong to one object alone.
-
-    Objects with batches of their own come first: Airflow starts mapped tasks in their order, and the longest should
-    not begin last.
+    Objects with batches of their own come first: Airflow starts mapped tasks in order, and the longest should not
+    start last.
 
     Args:
-        token: The plan.
+        token: The plan's token.
         writer: The batches file.
-        entries: Gives all entries in the order of the listing; called twice where some may have batches of their own.
-        sharing: Who gets a batch of its own.
-        layout_of: Gives the block layout for an object that is to be split.
-        largest_bytes: No entry has more bytes to copy.
+        entries: Returns all entries in the order of the listing; called twice if any may have batches of its own.
+        policy: Which objects get batches of their own.
+        layout_of: Returns the block layout of an object that is to be split.
+        largest_bytes: The most bytes to copy of one entry, or more.
+
+    Returns:
+        The batches, and how many at their front belong to one object alone.
     """
-    batches = _Batches(token, writer)
+    batches = _BatchWriter(token, writer)
     # A larger object never gets fewer batches of its own than a smaller one.
-    any_own = sharing.parts(largest_bytes) > 0
-    shared_weight = 0 if any_own else sharing.total_weight
-    for entry in entries() if any_own else ():
-        work_bytes = entry.work_bytes
-        parts = sharing.parts(work_bytes)
-        if parts:
-            _own(batches, entry, parts, layout_of)
+    any_own = policy.own_batches(largest_bytes) > 0
+    shared_weight = policy.total_weight
+    if any_own:
+        shared_weight = _write_own_batches(batches, entries(), policy, layout_of)
+    own = len(batches.descriptors)
+    shares = policy.shared_batches(shared_weight, own)
+    if shares:
+        shared = (entry for entry in entries() if not policy.own_batches(entry.work_bytes)) if own else entries()
+        _write_shared_batches(batches, shared, EvenCut(shared_weight, shares))
+    return batches.descriptors, own
+
+
+def _write_own_batches(
+    batches: "_BatchWriter",
+    entries: Iterable[EntryLine],
+    policy: BatchPolicy,
+    layout_of: Callable[[EntryLine], Layout],
+) -> int:
+    """Write the entries with batches of their own; return the weight of the others."""
+    shared_weight = 0
+    for entry in entries:
+        parts = policy.own_batches(entry.work_bytes)
+        if not parts:
+            shared_weight += weight_of(entry.work_bytes)
+        # Without a condition of their own, the tasks of several parts could commit under different ones.
+        elif parts > 1 and entry.destination_etag is not None:
+            _write_parts(batches, entry, layout_of(entry), parts)
         else:
-            shared_weight += weight_of(work_bytes)
-    own = len(batches.done)
-    shares = sharing.shared_batches(shared_weight, own)
-    if not shares:
-        return batches.done, own
-    cut = SharedCut(shared_weight, shares)
+            _write_whole(batches, entry)
+    return shared_weight
+
+
+def _write_parts(batches: "_BatchWriter", entry: EntryLine, layout: Layout, parts: int) -> None:
+    cut = ranges(layout, parts)
+    if len(cut) == 1:
+        _write_whole(batches, entry)
+        return
+    for within in cut:
+        batches.add(replace(entry, start=within.start, end=within.end, block_bytes=layout.block_bytes))
+        batches.end("range")
+
+
+def _write_whole(batches: "_BatchWriter", entry: EntryLine) -> None:
+    batches.add(entry)
+    batches.end("objects")
+
+
+def _write_shared_batches(batches: "_BatchWriter", entries: Iterable[EntryLine], cut: EvenCut) -> None:
     current = 0
-    for entry in entries():
-        work_bytes = entry.work_bytes
-        if own and sharing.parts(work_bytes):
-            continue
-        share = cut.place(work_bytes)
+    for entry in entries:
+        share = cut.next_share(entry.work_bytes)
         if share != current:
-            batches.close("objects")
+            batches.end("objects")
             current = share
         batches.add(entry)
-    batches.close("objects")
-    return batches.done, own
+    batches.end("objects")
 
 
-def _own(batches: "_Batches", entry: EntryLine, parts: int, layout_of: Callable[[EntryLine], Layout]) -> None:
-    if parts > 1 and entry.destination_etag is not None:
-        layout = layout_of(entry)
-        cut = ranges(layout, parts)
-        if len(cut) > 1:
-            for within in cut:
-                part = replace(entry, start=within.start, end=within.end, block_bytes=layout.block_bytes)
-                batches.add(part)
-                batches.close("range")
-            return
-    batches.add(entry)
-    batches.close("objects")
-
-
-class _Batches:
-    """The batch being written, and those done."""
+class _BatchWriter:
+    """Writes one batch after the other, and keeps their descriptors."""
 
     def __init__(self, token: str, writer: LinesWriter) -> None:
-        self.done: list[BatchDescriptor] = []
+        self.descriptors: list[BatchDescriptor] = []
         self._token = token
         self._writer = writer
         self._objects = self._size_bytes = 0
@@ -205,21 +221,23 @@ class _Batches:
         self._objects += 1
         self._size_bytes += entry.copied_bytes
 
-    def close(self, kind: BatchKind) -> None:
+    def end(self, kind: BatchKind) -> None:
+        """End the current batch; an empty one is left out."""
         if not self._objects:
             return
         member = self._writer.end_member()
-        self.done.append(descriptor_of(self._token, len(self.done), member, self._objects, self._size_bytes, kind))
+        index = len(self.descriptors)
+        self.descriptors.append(batch_descriptor(self._token, index, member, self._objects, self._size_bytes, kind))
         self._objects = self._size_bytes = 0
 
 
-def descriptor_of(
+def batch_descriptor(
     token: str, index: int, member: Member, objects: int, size_bytes: int, kind: BatchKind
 ) -> BatchDescriptor:
     """Return the descriptor of a batch that was written.
 
     Raises:
-        UsageError: It is too large for a task to hold.
+        UsageError: The batch is too large for a task to hold in memory.
     """
     if member.length > MAX_MEMBER_BYTES:
         raise UsageError(what=f"A batch of {objects:,} objects is too large to be planned. Raise max_tasks.")
@@ -235,19 +253,18 @@ def descriptor_of(
     )
 
 
-def with_known_absence(entries: Iterable[EntryLine], *, in_order: bool, looked_above: int) -> Iterator[EntryLine]:
-    """Yield the entries; forget that a blob was not found where the listings were not in one order.
+def without_uncertain_absence(entries: Iterable[EntryLine], *, looked_up_above: int) -> Iterator[EntryLine]:
+    """Yield the entries, with the destination's state unknown where the join did not find a blob.
 
-    A blob that was found is there; one that was not found may only have been listed where nobody looked. A commit
-    under "no blob" would then fail, so the copy must look itself.
+    If the listings had no common order, a blob that the join found exists, but one that it did not find may exist too.
+    A commit under the condition "no blob" would then fail, so the copy must look itself.
 
     Args:
-        entries: As the first pass wrote them.
-        in_order: The order held to the end.
-        looked_above: Larger objects were looked up by a request of their own.
+        entries: The entries as the first pass wrote them.
+        looked_up_above: The state of larger objects is certain: each was looked up by a request of its own.
     """
     for entry in entries:
-        if entry.destination_etag == ABSENT and not in_order and entry.size_bytes <= looked_above:
+        if entry.destination_etag == ABSENT and entry.size_bytes <= looked_up_above:
             yield replace(entry, destination_etag=None)
         else:
             yield entry

@@ -1,4 +1,4 @@
-"""The merge join of two listings: of every key, the blob that is there, if both sides come in the same order."""
+"""The merge join of two listings: find the blob of each key while both sides come in the same order."""
 
 import logging
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from typing import Final
 from s3_to_azure.model.names import STATE_FOLDER
 from s3_to_azure.model.objects import BlobState
 
-_OURS: Final = f"{STATE_FOLDER}/"
-# What a hierarchical namespace lists beside its files; nobody copied it, and nobody misses it.
+_STATE_PREFIX: Final = f"{STATE_FOLDER}/"
+# An account with a hierarchical namespace lists directories too, which nobody copied from S3.
 _DIRECTORY: Final = "directory"
 
 log = logging.getLogger(__name__)
@@ -17,18 +17,22 @@ log = logging.getLogger(__name__)
 class Join:
     """Finds blobs by name in one pass over the destination's listing, in constant memory.
 
-    S3 lists by the keys' UTF-8 bytes. Azure promises less, and accounts with a hierarchical namespace list folder by
-    folder. Therefore the order is checked: from the first name that comes out of order, nothing more is found. A blob
-    that was found is there, whatever the order; that one is *not* there is only known if ``in_order`` still holds at
-    the end.
+    S3 lists by the UTF-8 bytes of the keys. Azure promises less, and accounts with a hierarchical namespace list folder
+    by folder. Therefore the order is checked: after the first name out of order, nothing more is found. A blob that was
+    found exists in any case. A blob that was not found is known not to exist only if ``in_order`` still holds at the
+    end.
 
     Args:
-        blobs: The destination's listing; it is not begun if ``ordered`` is False.
-        ordered: The names to look for come in ascending order.
+        blobs: The destination's listing; it is not read if ``ordered`` is False.
+        ordered: The names to find come in ascending order.
+
+    Attributes:
+        in_order: Both sides have come in ascending order so far.
+        seen: Blobs read.
+        only_there: Blobs passed that no name asked for.
     """
 
     def __init__(self, blobs: Iterable[BlobState], *, ordered: bool) -> None:
-        """Read the first blob."""
         self.in_order = ordered
         self.seen = 0
         self.only_there = 0
@@ -39,8 +43,10 @@ class Join:
             self._advance()
 
     def find(self, name: str) -> BlobState | None:
-        """Return the blob of that name, or None where there is none or none can be found; names must ascend."""
-        self._skip_to(name)
+        """Return the blob of that name, or None if it is not found; names must ascend from call to call."""
+        # The order of code points is the order of UTF-8 bytes.
+        while self._head is not None and self._head.name < name:
+            self._pass_head()
         blob = self._head
         if blob is None or blob.name != name:
             return None
@@ -48,17 +54,12 @@ class Join:
         return blob
 
     def finish(self) -> None:
-        """Read the listing to its end, for the order and the count."""
+        """Read the listing to its end, to check the order and to count the rest."""
         while self._head is not None:
-            self._pass()
+            self._pass_head()
 
-    def _skip_to(self, name: str) -> None:
-        # Code point order is the order of UTF-8 bytes.
-        while self._head is not None and self._head.name < name:
-            self._pass()
-
-    def _pass(self) -> None:
-        """Leave the blob at the head behind: no name was looked for that is its own."""
+    def _pass_head(self) -> None:
+        """Count the current blob as one that no name asked for, and go on."""
         self.only_there += self._head is not None and self._head.blob_type != _DIRECTORY
         self._advance()
 
@@ -68,13 +69,13 @@ class Join:
             return
         for blob in self._blobs:
             self.seen += 1
-            if blob.name.startswith(_OURS):
+            if blob.name.startswith(_STATE_PREFIX):
                 continue
             if blob.name <= self._last:
                 self.in_order = False
                 log.warning(
-                    "The destination lists %r after %r, so the two listings cannot be joined: each copy will look at "
-                    "its blob itself, one request more for each object",
+                    "The destination lists %r after %r, so the two listings cannot be joined: each copy will look up "
+                    "its blob by one more request",
                     blob.name,
                     self._last,
                 )

@@ -1,8 +1,8 @@
 """The plan of a run, made in constant memory: join the listings, decide on each object, cut the rest into batches.
 
-Two passes. The first reads the manifest beside the destination's listing; what is left out goes into one file with
-its reason, what is to be copied into another with the destination's state. Then the totals are known, and the second
-pass shares those out.
+There are two passes. The first reads the manifest alongside the destination's listing. It writes each object that is
+left out into one file, with the reason, and each object to copy into another, with the destination's state. After it
+the totals are known, and the second pass divides the objects to copy into batches.
 """
 
 import logging
@@ -12,16 +12,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from s3_to_azure.model.decide import Decision, decide
+from s3_to_azure.model.decide import decide
 from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.model.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ListedObject
+from s3_to_azure.model.options import MAP, NEVER, SKIP
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
-from s3_to_azure.planning.batching import descriptor_of, weight_of, with_known_absence, write_batches
+from s3_to_azure.planning.batching import batch_descriptor, weight_of, without_uncertain_absence, write_batches
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     ARCHIVE_CLASSES,
@@ -52,193 +53,8 @@ from s3_to_azure.state.plan import (
 from s3_to_azure.transfer import blocks
 from s3_to_azure.transfer.blocks import Layout, block_bytes_for, fingerprint, layout_for, parse
 
-_OURS: Final = f"{STATE_FOLDER}/"
+_STATE_PREFIX: Final = f"{STATE_FOLDER}/"
 _MEMBER_LINES: Final = 10_000
-
-
-class PlanBuilder:
-    """Decides on one listed object after the other, and counts.
-
-    Args:
-        settings: The plan's.
-        join: The destination's listing.
-        look: Gives a blob's state by a request; asked for giant objects only.
-        to_copy: Takes the objects to copy, with the destination's state.
-        left_out: Takes all others.
-    """
-
-    def __init__(
-        self,
-        settings: PlanSettings,
-        join: Join,
-        look: Callable[[str], BlobState | None],
-        *,
-        to_copy: LinesWriter,
-        left_out: LinesWriter,
-    ) -> None:
-        """Begin with nothing counted."""
-        self.listed = AmountCounter()
-        self.copy = AmountCounter()
-        self.unchanged = AmountCounter()
-        self.skipped: dict[str, AmountCounter] = defaultdict(AmountCounter)
-        self.failed: dict[str, AmountCounter] = defaultdict(AmountCounter)
-        self.weight = 0
-        self.largest_bytes = 0
-        self.rewritten = 0
-        self.archived = 0
-        self.looks = 0
-        self.mapped_there = 0
-        self.refused_names: list[str] = []
-        self.mapped = 0
-        self.mapped_names: list[tuple[str, str]] = []
-        self._settings = settings
-        self._join = join
-        self._look = look
-        self._to_copy = to_copy
-        self._left_out = left_out
-        self._filters = settings.filters if settings.filters != Filters() else None
-        self._maps_names = settings.refused_names == "map"
-        # Nearly all objects are of one block: their requests are counted, and added up once.
-        self._block_bytes = settings.block_bytes or block_bytes_for(0)
-        self._of_one_block = {True: 0, False: 0}
-        self._copying = Requests()
-
-    @property
-    def copying(self) -> Requests:
-        """Requests that the copies will make."""
-        total = self._copying
-        for looked, count in self._of_one_block.items():
-            total = total.plus(requests_for(0, block_bytes=self._block_bytes, destination_known=looked).times(count))
-        return total
-
-    def add(self, listed: ListedObject) -> None:
-        """Decide on the next object of the listing.
-
-        Raises:
-            BudgetTooSmall: The memory budget does not hold one block of it.
-        """
-        self.listed.add(listed.size_bytes)
-        settings = self._settings
-        blob = plain = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
-        if self._maps_names:
-            blob = settings.blob_of(listed.key)
-        # A mapped name is out of the listing's order: only a request of its own can find it.
-        mapped = blob != plain
-        there = None if mapped else self._join.find(blob)
-        if self._out_by_itself(listed, blob):
-            return
-        if mapped or (listed.size_bytes > settings.split_bytes and there is None):
-            # Its parts must commit under one condition, and it is worth a request of its own.
-            self.looks += 1
-            there = self._look(blob)
-        self.mapped_there += mapped and there is not None
-        decision = decide(listed, there, settings.overwrite)
-        if decision.action == "unchanged" and there is not None and self._was_rewritten(listed, there):
-            self._update(listed, there)
-        elif decision.action == "copy":
-            if mapped:
-                self._count_mapped(listed.key, blob)
-            self._copy(listed, there)
-        else:
-            self._decided_out(listed, there, decision)
-
-    def finish(self) -> None:
-        """Close both files."""
-        self._join.finish()
-        self._to_copy.end_member()
-        self._left_out.end_member()
-
-    def _out_by_itself(self, listed: ListedObject, blob: str) -> bool:
-        """Leave the object out where no look at the destination is needed for it."""
-        if listed.problem:
-            self._leave(listed, "failed", listed.problem)
-            return True
-        reason = self._filters.reason_to_skip(listed) if self._filters else None
-        if reason is None and blob.startswith(_OURS):
-            reason = "reserved_name"
-        if reason is None and is_folder_marker(listed):
-            reason = "folder_marker"
-        if reason is not None:
-            self._leave(listed, "skipped", reason)
-            return True
-        try:
-            check_key(listed.key)
-            check_blob(blob)
-        except NameRefused as error:
-            if len(self.refused_names) < MAX_EXAMPLES:
-                self.refused_names.append(listed.key)
-            status: LeftOutStatus = "skipped" if self._settings.refused_names == "skip" else "failed"
-            self._leave(listed, status, f"{error.reason()}: {error.attributes['detail']}")
-            return True
-        return False
-
-    def _decided_out(self, listed: ListedObject, there: BlobState | None, decision: Decision) -> None:
-        if decision.action != "unchanged" or there is None:
-            self._leave(listed, "failed" if decision.action == "refuse" else "skipped", decision.reason)
-            return
-        self.unchanged.add(listed.size_bytes)
-        self._write(
-            LeftOut(
-                listed.key,
-                listed.etag,
-                listed.size_bytes,
-                "unchanged",
-                verified_by=there.metadata.get("s3_verified_by", "")[:100],
-                checksum=there.metadata.get("s3_checksum", "")[:200],
-            )
-        )
-
-    def _was_rewritten(self, listed: ListedObject, there: BlobState) -> bool:
-        """Say whether S3 received the same bytes again since the copy: a listing does not show what came with them."""
-        copied = there.source_last_modified
-        return self._settings.overwrite != "never" and copied is not None and copied < listed.last_modified
-
-    def _update(self, listed: ListedObject, there: BlobState) -> None:
-        self.rewritten += 1
-        self._copying = self._copying.plus(METADATA_UPDATE_REQUESTS)
-        self._plan(entry_line(listed, there, metadata_only=True))
-
-    def _count_mapped(self, key: str, blob: str) -> None:
-        self.mapped += 1
-        if len(self.mapped_names) < MAX_EXAMPLES:
-            self.mapped_names.append((key, blob))
-
-    def _copy(self, listed: ListedObject, there: BlobState | None) -> None:
-        settings = self._settings
-        if listed.size_bytes > settings.memory_budget_bytes:
-            layout_for(listed.size_bytes, budget_bytes=settings.memory_budget_bytes, block_bytes=settings.block_bytes)
-        self.archived += listed.storage_class in ARCHIVE_CLASSES
-        # Where the order breaks later, up to one HEAD for each object comes on top.
-        looked = self._join.in_order
-        if listed.size_bytes <= self._block_bytes:
-            self._of_one_block[looked] += 1
-        else:
-            requests = requests_for(listed.size_bytes, block_bytes=settings.block_bytes, destination_known=looked)
-            self._copying = self._copying.plus(requests)
-        self._plan(entry_line(listed, there))
-
-    def _plan(self, entry: EntryLine) -> None:
-        work_bytes = entry.work_bytes
-        self.copy.add(work_bytes)
-        self.weight += weight_of(work_bytes)
-        self.largest_bytes = max(self.largest_bytes, work_bytes)
-        self._to_copy.add(entry)
-        if not self.copy.objects % _MEMBER_LINES:
-            self._to_copy.end_member()
-
-    def _leave(self, listed: ListedObject, status: LeftOutStatus, reason: str) -> None:
-        counts = self.failed if status == "failed" else self.skipped
-        code = reason.partition(":")[0]
-        counts[code].add(listed.size_bytes)
-        self._write(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
-
-    def _write(self, left_out: LeftOut) -> None:
-        self._left_out.add(left_out)
-        if not (self.listed.objects - self.copy.objects) % _MEMBER_LINES:
-            self._left_out.end_member()
-
-
-__all__ = ["PlanSettings", "make_plan"]
 
 log = logging.getLogger(__name__)
 
@@ -251,88 +67,17 @@ def make_plan(
     *,
     retrier: Retrier | None = None,
 ) -> Plan:
-    """Plan the run and make the plan the run's; no object is read and no blob is touched.
+    """Plan the run, and make the plan the run's; no object is read and no blob is changed.
 
-    The batches are the same for the same manifest, destination and settings. Made again, a plan replaces the earlier
-    one, whose files stay until the run's are deleted.
+    The batches are the same for the same manifest, destination and settings. A later plan replaces an earlier one,
+    whose files stay until the run's files are deleted.
 
     Raises:
-        CorruptState: The manifest is not what the pointer says.
+        CorruptState: The manifest does not match the pointer.
         BudgetTooSmall: The memory budget does not hold one block of an object.
     """
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
-    token = secrets.token_hex(8)
-    # What goes to one task needs no second pass: its batch is what the first one wrote.
-    for_one_task = settings.max_tasks == 1
-    decided = batches_name(token) if for_one_task else decisions_name(token)
-    builder, join, whole = _decide(files, pointer, destination, settings, (decided, left_out_name(token)), retrier)
-    looks = 0
-
-    def layout_of(entry: EntryLine) -> Layout:
-        nonlocal looks
-        looks += 1
-        listed = PlanEntry.of_line(entry, bucket=pointer.bucket).listed
-        return _shared_layout(listed, destination, settings, retrier)
-
-    def entries() -> Iterator[EntryLine]:
-        # Each key was checked against the prefix when the manifest was read.
-        read = read_entries(files.chunks(decided), prefix="", path=f"{files.location}/{decided}")
-        return with_known_absence(read, in_order=join.in_order, looked_above=settings.split_bytes)
-
-    batches: list[BatchDescriptor] = []
-    own = 0
-    if for_one_task and join.in_order and builder.copy.objects:
-        sharing = settings.sharing(builder.weight)
-        batches = [descriptor_of(token, 0, whole, builder.copy.objects, builder.copy.size_bytes, "objects")]
-        own = int(sharing.parts(builder.largest_bytes) > 0)
-    else:
-        with files.write(batches_name(token)) as out:
-            if builder.copy.objects:
-                batches, own = write_batches(
-                    token,
-                    LinesWriter(out),
-                    entries,
-                    sharing=settings.sharing(builder.weight),
-                    layout_of=layout_of,
-                    largest_bytes=builder.largest_bytes,
-                )
-    if not for_one_task:
-        files.delete(decided)
-    plan = Plan(
-        token=token,
-        batches=tuple(batches),
-        listed=builder.listed.amount(),
-        copy=builder.copy.amount(),
-        unchanged=builder.unchanged.amount(),
-        skipped={reason: count.amount() for reason, count in builder.skipped.items()},
-        failed={reason: count.amount() for reason, count in builder.failed.items()},
-        only_in_destination=join.only_there - builder.mapped_there if join.in_order else None,
-        joined=join.in_order,
-        rewritten=builder.rewritten,
-        archived=builder.archived,
-        on_archived=settings.archived,
-        refused_names=tuple(builder.refused_names),
-        mapped=builder.mapped,
-        mapped_names=tuple(builder.mapped_names),
-        planning=Requests(
-            s3_list=0 if pointer.looked_up else -(-pointer.objects // LISTING_PAGE_KEYS) or 1,
-            s3_get=pointer.objects if pointer.looked_up else 0,
-            azure_list=max(1, -(-join.seen // AZURE_PAGE_BLOBS)) if pointer.ordered else 0,
-            azure_read=builder.looks + looks,
-        ),
-        copying=builder.copying,
-    )
-    index = PlanIndex(
-        token=token,
-        manifest=pointer.token,
-        container=destination.container,
-        s3_prefix=settings.s3_prefix,
-        blob_prefix=settings.blob_prefix,
-        mapped_names=settings.refused_names == "map",
-        own_batches=own,
-        batches=plan.batches,
-    )
-    write_plan_index(files, index, plan.summary())
+    plan = _Planning(files, pointer, destination, settings, retrier).run()
     for line in plan.lines():
         log.info("%s", line)
     for warning in plan.warnings:
@@ -340,46 +85,336 @@ def make_plan(
     return plan
 
 
-def _decide(
-    files: StateFiles,
-    pointer: ManifestPointer,
-    destination: BlobDestination,
-    settings: PlanSettings,
-    names: tuple[str, str],
-    retrier: Retrier,
-) -> tuple[PlanBuilder, Join, Member]:
-    """Decide on all objects, write those to copy and those left out into the files named so.
+class _Planning:
+    """The two passes of one plan."""
 
-    Returns the counts, the join, and the place of the former: all of their file.
-    """
-    decided, left_out = names
-    there = with_retries(destination.list(settings.blob_prefix), retrier, f"list {destination.container}")
-    join = Join(there, ordered=pointer.ordered)
-    with files.write(decided) as to_copy, files.write(left_out) as others:
-        writer = LinesWriter(to_copy)
-        builder = PlanBuilder(
-            settings,
-            join,
-            lambda blob: retrier.call(f"look at blob {blob!r}", lambda: destination.head(blob)),
-            to_copy=writer,
-            left_out=LinesWriter(others),
+    def __init__(
+        self,
+        files: StateFiles,
+        pointer: ManifestPointer,
+        destination: BlobDestination,
+        settings: PlanSettings,
+        retrier: Retrier,
+    ) -> None:
+        self._files = files
+        self._pointer = pointer
+        self._destination = destination
+        self._settings = settings
+        self._retrier = retrier
+        self._token = secrets.token_hex(8)
+        # A single task needs no second pass: the first one writes its batch.
+        self._one_task = settings.max_tasks == 1
+        self._to_copy_name = batches_name(self._token) if self._one_task else decisions_name(self._token)
+        self._layout_lookups = 0
+
+    def run(self) -> Plan:
+        builder, to_copy = self._decide_on_all()
+        if self._one_task and builder.join.in_order and builder.copy.objects:
+            batches, own = self._one_batch(builder, to_copy)
+        else:
+            batches, own = self._cut_into_batches(builder)
+        if not self._one_task:
+            self._files.delete(self._to_copy_name)
+        plan = builder.plan(self._token, batches, self._planning_requests(builder))
+        index = PlanIndex(
+            token=self._token,
+            manifest=self._pointer.token,
+            container=self._destination.container,
+            s3_prefix=self._settings.s3_prefix,
+            blob_prefix=self._settings.blob_prefix,
+            mapped_names=self._settings.refused_names == MAP,
+            own_batches=own,
+            batches=plan.batches,
         )
-        for listed in read_manifest(files, pointer):
-            builder.add(listed)
-        builder.finish()
-    return builder, join, Member(0, writer.length, writer.sha256())
+        write_plan_index(self._files, index, plan.summary())
+        return plan
+
+    def _decide_on_all(self) -> tuple["PlanBuilder", Member]:
+        """Make the first pass; return its counts, and the whole file of objects to copy as one member."""
+        container = self._destination.container
+        listing = self._destination.list(self._settings.blob_prefix)
+        join = Join(with_retries(listing, self._retrier, f"list {container}"), ordered=self._pointer.ordered)
+        with (
+            self._files.write(self._to_copy_name) as to_copy_file,
+            self._files.write(left_out_name(self._token)) as left_out_file,
+        ):
+            to_copy = LinesWriter(to_copy_file)
+            builder = PlanBuilder(
+                self._settings, join, self._look_at_blob, to_copy=to_copy, left_out=LinesWriter(left_out_file)
+            )
+            for listed in read_manifest(self._files, self._pointer):
+                builder.add(listed)
+            builder.finish()
+        return builder, Member(0, to_copy.length, to_copy.sha256())
+
+    def _look_at_blob(self, blob: str) -> BlobState | None:
+        return self._retrier.call(f"look at blob {blob!r}", lambda: self._destination.head(blob))
+
+    def _one_batch(self, builder: "PlanBuilder", to_copy: Member) -> tuple[list[BatchDescriptor], int]:
+        """Return the file of the first pass as the only batch, and 1 if it belongs to one object alone, else 0."""
+        batch = batch_descriptor(self._token, 0, to_copy, builder.copy.objects, builder.copy.size_bytes, "objects")
+        own_batches = self._settings.batch_policy(builder.weight).own_batches(builder.largest_bytes)
+        return [batch], int(own_batches > 0)
+
+    def _cut_into_batches(self, builder: "PlanBuilder") -> tuple[list[BatchDescriptor], int]:
+        """Make the second pass; return the batches, and how many at their front belong to one object alone."""
+        with self._files.write(batches_name(self._token)) as out:
+            if not builder.copy.objects:
+                return [], 0
+            return write_batches(
+                self._token,
+                LinesWriter(out),
+                lambda: self._entries(in_order=builder.join.in_order),
+                policy=self._settings.batch_policy(builder.weight),
+                layout_of=self._layout_of_parts,
+                largest_bytes=builder.largest_bytes,
+            )
+
+    def _entries(self, *, in_order: bool) -> Iterator[EntryLine]:
+        chunks = self._files.chunks(self._to_copy_name)
+        # The prefix was checked for each key when the manifest was read.
+        entries = read_entries(chunks, prefix="", path=f"{self._files.location}/{self._to_copy_name}")
+        return (
+            iter(entries)
+            if in_order
+            else without_uncertain_absence(entries, looked_up_above=self._settings.split_bytes)
+        )
+
+    def _layout_of_parts(self, entry: EntryLine) -> Layout:
+        """Return the block layout that all parts of an object share: the one that is staged already, or the usual."""
+        self._layout_lookups += 1
+        listed = PlanEntry.of_line(entry, bucket=self._pointer.bucket).listed
+        blob = self._settings.blob_of(listed.key)
+        budget = self._settings.memory_budget_bytes
+        usual = layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=self._settings.block_bytes)
+        source = fingerprint(listed)
+        found = self._retrier.call(f"list the staged blocks of {blob!r}", lambda: self._destination.list_staged(blob))
+        staged = [block for item in found if (block := parse(item, source))]
+        layout = blocks.adopt(usual, staged, budget_bytes=budget)
+        # The plan's lines accept no block size below 1 MiB.
+        return layout if layout.block_bytes >= MIB else usual
+
+    def _planning_requests(self, builder: "PlanBuilder") -> Requests:
+        pointer = self._pointer
+        return Requests(
+            s3_list=0 if pointer.looked_up else -(-pointer.objects // LISTING_PAGE_KEYS) or 1,
+            s3_get=pointer.objects if pointer.looked_up else 0,
+            azure_list=max(1, -(-builder.join.seen // AZURE_PAGE_BLOBS)) if pointer.ordered else 0,
+            azure_read=builder.blob_lookups + self._layout_lookups,
+        )
 
 
-def _shared_layout(
-    listed: ListedObject, destination: BlobDestination, settings: PlanSettings, retrier: Retrier
-) -> Layout:
-    """Return the layout that all parts of a giant object use: the one staged already, or the usual one."""
-    blob = settings.blob_of(listed.key)
-    budget = settings.memory_budget_bytes
-    usual = blocks.layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=settings.block_bytes)
-    mark = fingerprint(listed)
-    found = retrier.call(f"list the staged blocks of {blob!r}", lambda: destination.list_staged(blob))
-    staged = [block for item in found if (block := parse(item, mark))]
-    layout = blocks.adopt(usual, staged, budget_bytes=budget)
-    # A part's block size passes through the plan, which takes none below a MiB.
-    return layout if layout.block_bytes >= MIB else usual
+class PlanBuilder:
+    """Decides on one listed object after the other, writes the decisions, and counts them.
+
+    Args:
+        settings: The plan's settings.
+        join: Finds blobs in the destination's listing.
+        look_at_blob: Returns a blob's state by a request of its own.
+        to_copy: Receives the objects to copy, with the destination's state.
+        left_out: Receives all other objects, with their reasons.
+
+    Attributes:
+        copy: Objects to copy.
+        weight: Their weight together, as ``batching`` defines it.
+        largest_bytes: The most bytes to copy of one object.
+        blob_lookups: Requests for single blobs.
+    """
+
+    def __init__(
+        self,
+        settings: PlanSettings,
+        join: Join,
+        look_at_blob: Callable[[str], BlobState | None],
+        *,
+        to_copy: LinesWriter,
+        left_out: LinesWriter,
+    ) -> None:
+        self.join = join
+        self.copy = AmountCounter()
+        self.weight = 0
+        self.largest_bytes = 0
+        self.blob_lookups = 0
+        self._settings = settings
+        self._look_at_blob = look_at_blob
+        self._to_copy = to_copy
+        self._left_out = left_out
+        self._filters = settings.filters if settings.filters != Filters() else None
+        self._maps_names = settings.refused_names == MAP
+        self._listed = AmountCounter()
+        self._unchanged = AmountCounter()
+        self._skipped: dict[str, AmountCounter] = defaultdict(AmountCounter)
+        self._failed: dict[str, AmountCounter] = defaultdict(AmountCounter)
+        self._rewritten = 0
+        self._archived = 0
+        self._refused_names: list[str] = []
+        self._mapped = 0
+        self._mapped_names: list[tuple[str, str]] = []
+        self._mapped_existing = 0
+        # Nearly all objects fit into one block. Their requests are equal, so the objects are counted, by whether the
+        # destination's state is known, and their requests are added up once.
+        self._one_block_bytes = settings.block_bytes or block_bytes_for(0)
+        self._one_block_objects = {True: 0, False: 0}
+        self._other_requests = Requests()
+
+    def add(self, listed: ListedObject) -> None:
+        """Decide on the next object of the listing.
+
+        Raises:
+            BudgetTooSmall: The memory budget does not hold one block of the object.
+        """
+        self._listed.add(listed.size_bytes)
+        settings = self._settings
+        blob = unmapped = blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
+        if self._maps_names:
+            blob = settings.blob_of(listed.key)
+        mapped = blob != unmapped
+        # Mapped names do not follow the listing's order, so only a request can find their blobs.
+        existing = None if mapped else self.join.find(blob)
+        if self._is_left_out_unseen(listed, blob):
+            return
+        if mapped or (listed.size_bytes > settings.split_bytes and existing is None):
+            # The parts of a split object must commit under one condition, so the plan must know the blob's state.
+            self.blob_lookups += 1
+            existing = self._look_at_blob(blob)
+        self._mapped_existing += mapped and existing is not None
+        decision = decide(listed, existing, settings.overwrite)
+        if decision.action == "copy":
+            if mapped:
+                self._count_mapped_name(listed.key, blob)
+            self._add_copy(listed, existing)
+        elif decision.action == "unchanged" and existing is not None:
+            if self._was_rewritten(listed, existing):
+                self._add_metadata_update(listed, existing)
+            else:
+                self._add_unchanged(listed, existing)
+        else:
+            self._leave_out(listed, "failed" if decision.action == "refuse" else "skipped", decision.reason)
+
+    def finish(self) -> None:
+        """Read the destination's listing to its end, and complete both files."""
+        self.join.finish()
+        self._to_copy.end_member()
+        self._left_out.end_member()
+
+    def plan(self, token: str, batches: list[BatchDescriptor], planning: Requests) -> Plan:
+        """Return the plan of all objects added.
+
+        Args:
+            token: Identifies the plan's files.
+            batches: The batches that hold the objects to copy.
+            planning: The requests that were made for the plan.
+        """
+        in_order = self.join.in_order
+        return Plan(
+            token=token,
+            batches=tuple(batches),
+            listed=self._listed.amount(),
+            copy=self.copy.amount(),
+            unchanged=self._unchanged.amount(),
+            skipped={reason: count.amount() for reason, count in self._skipped.items()},
+            failed={reason: count.amount() for reason, count in self._failed.items()},
+            only_in_destination=self.join.only_there - self._mapped_existing if in_order else None,
+            joined=in_order,
+            rewritten=self._rewritten,
+            archived=self._archived,
+            on_archived=self._settings.archived,
+            refused_names=tuple(self._refused_names),
+            mapped=self._mapped,
+            mapped_names=tuple(self._mapped_names),
+            planning=planning,
+            copying=self._copying_requests(),
+        )
+
+    def _is_left_out_unseen(self, listed: ListedObject, blob: str) -> bool:
+        """Leave the object out if that needs no knowledge of the destination; return whether it was left out."""
+        if listed.problem:
+            self._leave_out(listed, "failed", listed.problem)
+            return True
+        reason = self._filters.reason_to_skip(listed) if self._filters else None
+        if reason is None and blob.startswith(_STATE_PREFIX):
+            reason = "reserved_name"
+        if reason is None and is_folder_marker(listed):
+            reason = "folder_marker"
+        if reason is not None:
+            self._leave_out(listed, "skipped", reason)
+            return True
+        try:
+            check_key(listed.key)
+            check_blob(blob)
+        except NameRefused as error:
+            if len(self._refused_names) < MAX_EXAMPLES:
+                self._refused_names.append(listed.key)
+            status: LeftOutStatus = "skipped" if self._settings.refused_names == SKIP else "failed"
+            self._leave_out(listed, status, f"{error.reason()}: {error.attributes['detail']}")
+            return True
+        return False
+
+    def _was_rewritten(self, listed: ListedObject, existing: BlobState) -> bool:
+        """Return whether S3 received the same bytes again after the copy, perhaps with other metadata."""
+        copied = existing.source_last_modified
+        return self._settings.overwrite != NEVER and copied is not None and copied < listed.last_modified
+
+    def _count_mapped_name(self, key: str, blob: str) -> None:
+        self._mapped += 1
+        if len(self._mapped_names) < MAX_EXAMPLES:
+            self._mapped_names.append((key, blob))
+
+    def _add_copy(self, listed: ListedObject, existing: BlobState | None) -> None:
+        settings = self._settings
+        if listed.size_bytes > settings.memory_budget_bytes:
+            # Raises BudgetTooSmall where a block of it does not fit.
+            layout_for(listed.size_bytes, budget_bytes=settings.memory_budget_bytes, block_bytes=settings.block_bytes)
+        self._archived += listed.storage_class in ARCHIVE_CLASSES
+        # If the order breaks at a later object, each copy so far costs up to one HEAD more than counted here.
+        known = self.join.in_order
+        if listed.size_bytes <= self._one_block_bytes:
+            self._one_block_objects[known] += 1
+        else:
+            requests = requests_for(listed.size_bytes, block_bytes=settings.block_bytes, destination_known=known)
+            self._other_requests = self._other_requests.plus(requests)
+        self._write_entry(entry_line(listed, existing))
+
+    def _add_metadata_update(self, listed: ListedObject, existing: BlobState) -> None:
+        self._rewritten += 1
+        self._other_requests = self._other_requests.plus(METADATA_UPDATE_REQUESTS)
+        self._write_entry(entry_line(listed, existing, metadata_only=True))
+
+    def _write_entry(self, entry: EntryLine) -> None:
+        work_bytes = entry.work_bytes
+        self.copy.add(work_bytes)
+        self.weight += weight_of(work_bytes)
+        self.largest_bytes = max(self.largest_bytes, work_bytes)
+        self._to_copy.add(entry)
+        if not self.copy.objects % _MEMBER_LINES:
+            self._to_copy.end_member()
+
+    def _add_unchanged(self, listed: ListedObject, existing: BlobState) -> None:
+        self._unchanged.add(listed.size_bytes)
+        self._write_left_out(
+            LeftOut(
+                listed.key,
+                listed.etag,
+                listed.size_bytes,
+                "unchanged",
+                verified_by=existing.metadata.get("s3_verified_by", "")[:100],
+                checksum=existing.metadata.get("s3_checksum", "")[:200],
+            )
+        )
+
+    def _leave_out(self, listed: ListedObject, status: LeftOutStatus, reason: str) -> None:
+        counters = self._failed if status == "failed" else self._skipped
+        counters[reason.partition(":")[0]].add(listed.size_bytes)
+        self._write_left_out(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
+
+    def _write_left_out(self, left_out: LeftOut) -> None:
+        self._left_out.add(left_out)
+        if not (self._listed.objects - self.copy.objects) % _MEMBER_LINES:
+            self._left_out.end_member()
+
+    def _copying_requests(self) -> Requests:
+        total = self._other_requests
+        for known, count in self._one_block_objects.items():
+            each = requests_for(0, block_bytes=self._one_block_bytes, destination_known=known)
+            total = total.plus(each.times(count))
+        return total

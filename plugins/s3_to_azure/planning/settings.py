@@ -1,4 +1,4 @@
-"""What a plan is to be made with."""
+"""The settings of a plan, and the filters as a user writes them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import STATE_FOLDER, blob_name
 from s3_to_azure.model.options import MAP, OVERWRITE, REFUSED_NAMES, Archived, Overwrite, RefusedNames, check_choice
 from s3_to_azure.model.settings import parse_size
-from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, Sharing
+from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, BatchPolicy
 
-_OURS: Final = f"{STATE_FOLDER}/"
+_STATE_PREFIX: Final = f"{STATE_FOLDER}/"
 _FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")
 
 
 def read_filters(
     texts: Mapping[str, Any], *, include: Sequence[str] | None = (), exclude: Sequence[str] | None = ()
 ) -> Filters:
-    """Return filters from what a person writes.
+    """Return the filters that a user wrote as texts.
 
     Args:
-        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (ISO 8601 with its
-            time zone), ``storage_classes`` (a list); what is empty or left out filters nothing.
-        include: Patterns of keys.
-        exclude: Patterns of keys.
+        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (ISO 8601 with a
+            time zone), ``storage_classes`` (a list). A text that is empty or missing does not filter.
+        include: Patterns of keys to copy.
+        exclude: Patterns of keys to skip.
 
     Raises:
-        UsageError: One is none of these, or cannot be read.
+        UsageError: A name is not the name of a filter, or its text cannot be parsed.
     """
     unknown = sorted(set(texts) - set(_FILTERS))
     if unknown:
@@ -39,8 +39,8 @@ def read_filters(
         exclude=tuple(exclude or ()),
         min_size_bytes=_size(texts, "min_size"),
         max_size_bytes=_size(texts, "max_size"),
-        modified_after=_moment(texts, "modified_after"),
-        modified_before=_moment(texts, "modified_before"),
+        modified_after=_timestamp(texts, "modified_after"),
+        modified_before=_timestamp(texts, "modified_before"),
         storage_classes=texts.get("storage_classes") or (),
     )
 
@@ -50,12 +50,14 @@ def _size(texts: Mapping[str, Any], name: str) -> int | None:
     return None if text in (None, "") else parse_size(text, name=name)
 
 
-def _moment(texts: Mapping[str, Any], name: str) -> datetime | None:
+def _timestamp(texts: Mapping[str, Any], name: str) -> datetime | None:
     text = str(texts.get(name) or "")
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
-        raise UsageError(what=f"{name}={text!r} is no moment. Write it as 2026-01-31T00:00:00+00:00.") from None
+        raise UsageError(
+            what=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +65,18 @@ class PlanSettings:
     """The settings of one plan.
 
     Attributes:
-        s3_prefix: What a blob's name leaves out of the key; all keys lie below it.
-        blob_prefix: What a blob's name begins with instead.
-        overwrite: What to do with a blob that is there (``decisions.decide``).
-        filters: What to leave out.
-        refused_names: What becomes of an object whose blob Azure would refuse: ``fail`` fails the run in its report,
-            after everything else was copied; ``skip`` only counts it; ``map`` copies it to a blob of another name,
-            and fails where even that cannot be (``name_mapping``).
-        archived: What the copies do with an object that lies in an archive; the plan only tells of it.
-        max_tasks: Most batches.
-        split_bytes: Objects above this size are split over several tasks.
-        batch_bytes: Least work worth a task.
-        memory_budget_bytes: What one task may hold of object data; it bounds the block size.
+        s3_prefix: The prefix that all keys have and that the blobs' names leave out.
+        blob_prefix: The prefix that the blobs' names have instead.
+        overwrite: What to do with a blob that exists, as ``model.decide`` defines it.
+        filters: Which objects to skip.
+        refused_names: What to do with an object whose blob name Azure would refuse. ``fail`` fails the run in its
+            report, after all other objects were copied; ``skip`` skips it; ``map`` copies it under another blob name,
+            and fails where no mapped name is possible either.
+        archived: What the copies do with objects in an archive storage class; the plan only warns about them.
+        max_tasks: Maximum number of batches.
+        split_bytes: Objects above this size are split into several batches.
+        batch_bytes: Minimum work of a batch.
+        memory_budget_bytes: Maximum object data that one task holds in memory; it limits the block size.
         block_bytes: The user's block size, or None.
     """
 
@@ -94,20 +96,23 @@ class PlanSettings:
         """Check every value.
 
         Raises:
-            UsageError: A value is none of those allowed.
+            UsageError: A value is not allowed.
         """
         check_choice(self.overwrite, OVERWRITE, name="overwrite")
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
-        if f"{self.blob_prefix}/".startswith(_OURS):
-            raise UsageError(what=f"blob_prefix={self.blob_prefix!r} lies below {_OURS}, where runs keep their state.")
-        self.sharing(1)
+        if f"{self.blob_prefix}/".startswith(_STATE_PREFIX):
+            raise UsageError(
+                what=f"blob_prefix={self.blob_prefix!r} is below {_STATE_PREFIX}, where runs keep their state."
+            )
+        # Checks its part of the values.
+        self.batch_policy(1)
 
     def blob_of(self, key: str) -> str:
-        """Return the blob's name for a key."""
+        """Return the name of a key's blob."""
         return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.refused_names == MAP)
 
-    def sharing(self, total_weight: int) -> Sharing:
-        """Return who gets a batch of its own."""
-        return Sharing(
+    def batch_policy(self, total_weight: int) -> BatchPolicy:
+        """Return the policy that divides objects of this total weight into batches."""
+        return BatchPolicy(
             total_weight, max_tasks=self.max_tasks, split_bytes=self.split_bytes, batch_bytes=self.batch_bytes
         )

@@ -1,0 +1,81 @@
+"""The settings of a plan, and filters as a user writes them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.planning.batching import BatchPolicy
+from s3_to_azure.planning.settings import PlanSettings, read_filters
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def test_filters_are_read_from_texts() -> None:
+    """Sizes have units and timestamps a time zone; empty texts, as a template may leave them, do not filter."""
+    texts = {"min_size": "1KiB", "max_size": 2048, "modified_after": "2026-03-01T13:00:00+01:00", "modified_before": ""}
+    assert read_filters(texts | {"storage_classes": ["STANDARD"]}, include=["*.gz"], exclude=None) == Filters(
+        include=("*.gz",),
+        min_size_bytes=1_024,
+        max_size_bytes=2_048,
+        modified_after=NOON,
+        storage_classes=("STANDARD",),
+    )
+    assert read_filters({}) == Filters()
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ({"min_size": "big"}, "min_size='big' is not a size"),
+        ({"modified_after": "yesterday"}, "modified_after='yesterday' is not an ISO 8601 timestamp"),
+        ({"modified_before": "2026-03-01"}, "no time zone"),
+        ({"storage_classes": "STANDARD"}, "no list"),
+        ({"smallest": 1}, "not among min_size"),
+    ],
+)
+def test_a_wrong_filter_is_named_in_the_error(texts: dict[str, Any], says: str) -> None:
+    """A text that cannot be parsed, and a filter that does not exist, are usage errors that name the filter."""
+    with pytest.raises(UsageError, match=says):
+        read_filters(texts)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"overwrite": "sometimes"},
+        {"refused_names": "rename"},
+        {"max_tasks": 0},
+        {"max_tasks": 1_001},
+        {"split_bytes": MIB - 1},
+        {"batch_bytes": 0},
+        {"blob_prefix": "_s3_to_azure"},
+        {"blob_prefix": "_s3_to_azure/"},
+        {"blob_prefix": "_s3_to_azure/x"},
+    ],
+)
+def test_settings_out_of_bounds_are_refused(wrong: dict[str, Any]) -> None:
+    """Every value is checked when the settings are made, not when the plan is; no blob may go among the runs' state."""
+    with pytest.raises(UsageError):
+        PlanSettings(**({"s3_prefix": "", "blob_prefix": ""} | wrong))
+
+
+def test_a_blob_prefix_that_only_resembles_the_states_is_accepted() -> None:
+    """Only the state folder itself is reserved."""
+    assert PlanSettings(s3_prefix="", blob_prefix="_s3_to_azure2/").blob_of("key") == "_s3_to_azure2/key"
+
+
+@pytest.mark.parametrize(("refused_names", "blob"), [("fail", "out/dot."), ("skip", "out/dot."), ("map", "out/dot~2E")])
+def test_a_blob_name_replaces_the_prefix(refused_names: Any, blob: str) -> None:
+    """The blob prefix takes the place of the key's prefix; with ``map`` a name that Azure refuses is mapped."""
+    settings = PlanSettings(s3_prefix="in/", blob_prefix="out/", refused_names=refused_names)
+    assert settings.blob_of("in/dot.") == blob
+
+
+def test_the_batch_policy_takes_the_plans_limits() -> None:
+    """The settings' limits reach the policy unchanged."""
+    settings = PlanSettings(s3_prefix="", blob_prefix="", max_tasks=7, split_bytes=3 * MIB, batch_bytes=5)
+    assert settings.batch_policy(100) == BatchPolicy(100, max_tasks=7, split_bytes=3 * MIB, batch_bytes=5)
