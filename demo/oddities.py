@@ -207,7 +207,7 @@ _PROPERTIES: Final = (
         "somebody's key",
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _CUSTOMER_KEY},
         status="failed",
-        reason="customer_key_wanted",
+        reason="customer_key_required",
     ),
 )
 _PLACES: Final = (

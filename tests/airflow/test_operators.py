@@ -124,7 +124,11 @@ def test_replace(arguments: dict[str, Any], put: Any, container: ContainerClient
     put("k", b"new")
     container.upload_blob("k", b"old")
     kept = run_operator(arguments, s3_key="k", replace=False).only("copy").xcom
-    assert (kept["status"], kept["reason"], container.download_blob("k").readall()) == ("skipped", "exists", b"old")
+    assert (kept["status"], kept["reason"], container.download_blob("k").readall()) == (
+        "skipped",
+        "destination_exists",
+        b"old",
+    )
     assert run_operator(arguments, s3_key="k", replace=True).only("copy").xcom["status"] == "copied"
     assert container.download_blob("k").readall() == b"new"
 

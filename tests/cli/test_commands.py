@@ -126,7 +126,7 @@ def test_filters(filled: str, s3_client: Any, container: ContainerClient, capsys
     s3_client.put_object(Bucket=filled, Key="d/cold", Body=b"4444", StorageClass="STANDARD_IA")
     places = [f"s3://{filled}/d/", f"az://{container.container_name}", "--json"]
     filters = ["--exclude", "*three", "--min-size", "2", "--storage-class", "STANDARD"]
-    reasons = {"excluded": 1, "too_small": 1, "storage_class": 1}
+    reasons = {"excluded": 1, "too_small": 1, "storage_class_excluded": 1}
     assert main(["plan", *places, *filters]) == OK
     found = json.loads(capsys.readouterr().out)
     assert {reason: amount["objects"] for reason, amount in found["skipped"].items()} == reasons

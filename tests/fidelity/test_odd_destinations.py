@@ -10,8 +10,8 @@ import pytest
 
 from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY, LocalAzure
 from s3_to_azure.model.errors import (
+    BlobArchived,
     BlobImmutable,
-    BlobIsArchived,
     EncryptionRefused,
     NameRefused,
     TagsRefused,
@@ -71,8 +71,8 @@ EITHER_WAY = pytest.mark.parametrize("size_bytes", [5, 2 * MIB], ids=["one reque
     [
         (409, "BlobImmutableDueToPolicy", BlobImmutable),
         (409, "BlobImmutableDueToLegalHold", BlobImmutable),
-        (409, "BlobArchived", BlobIsArchived),
-        (409, "BlobBeingRehydrated", BlobIsArchived),
+        (409, "BlobArchived", BlobArchived),
+        (409, "BlobBeingRehydrated", BlobArchived),
         (409, "BlobOperationNotSupported", WrittenThroughDataLakeApi),
         (409, "BlobUsesCustomerSpecifiedEncryption", EncryptionRefused),
         (403, "RequestForbiddenByContainerEncryptionPolicy", EncryptionRefused),
@@ -111,7 +111,7 @@ def test_append_and_page_blobs(blob_type: str, size_bytes: int) -> None:
     assert blob_type in str(outcome.error)
     assert not {"put blob", "put block"} & set(asked)
     outcome, _ = copied(there, size_bytes=size_bytes, overwrite="never")
-    assert (outcome.receipt.status, outcome.receipt.reason) == ("skipped", "exists")
+    assert (outcome.receipt.status, outcome.receipt.reason) == ("skipped", "destination_exists")
 
 
 class TestHierarchicalNamespace:

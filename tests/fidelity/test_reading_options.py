@@ -11,7 +11,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.model.errors import CustomerKeyWanted, UsageError
+from s3_to_azure.model.errors import CustomerKeyRequired, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.settings import CopySettings
@@ -118,7 +118,7 @@ def test_customer_key(
         with TransferContext(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
             task = CopyTask(bucket, "k", "k")
             if reading is None:
-                with pytest.raises(CustomerKeyWanted, match="sse_customer_key"):
+                with pytest.raises(CustomerKeyRequired, match="sse_customer_key"):
                     copy_object(context, task)
             else:
                 receipt = copy_object(context, task)

@@ -15,7 +15,7 @@ from s3_to_azure.model.options import Overwrite
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SOURCE = ObjectVersion("bucket", "key", "etag", 100, NOW)
 COPY, UNCHANGED = Decision("copy"), Decision("unchanged")
-EXISTS, NEWER = Decision("skip", "exists"), Decision("skip", "destination_newer")
+EXISTS, NEWER = Decision("skip", "destination_exists"), Decision("skip", "destination_newer")
 WRONG_TYPE = Decision("refuse", "wrong_blob_type")
 
 

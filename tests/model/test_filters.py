@@ -38,8 +38,8 @@ def listed(key: str = "logs/2026/a.gz", *, size_bytes: int = 100, modified: date
         ({"modified_after": NOON}, False, "too_old"),
         ({"modified_before": NOON + SECOND}, True, "too_new"),
         ({"modified_before": NOON}, False, "too_new"),
-        ({"storage_classes": ["STANDARD", "STANDARD_IA"]}, True, "storage_class"),
-        ({"storage_classes": ["STANDARD"]}, False, "storage_class"),
+        ({"storage_classes": ["STANDARD", "STANDARD_IA"]}, True, "storage_class_excluded"),
+        ({"storage_classes": ["STANDARD"]}, False, "storage_class_excluded"),
     ],
 )
 def test_each_rule_passes_or_names_itself(rule: dict[str, Any], passes: bool, reason: str) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Receipt, Status
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.reasons import Status
 from s3_to_azure.planning.plan import Amount, Plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, Report, make_report, safe_cell
@@ -99,10 +100,10 @@ def test_an_object_without_a_receipt_fails_the_run() -> None:
     report = run.report()
     assert report.total("failed") == Amount(1, 3)
     assert report.summary()["failures"] == [
-        {"key": "0009", "reason": "missing: no task wrote a receipt for it", "batch": 0, "try_number": 1}
+        {"key": "0009", "reason": "no_receipt: no task wrote a receipt for it", "batch": 0, "try_number": 1}
     ]
     assert isinstance(report.error(), PermanentError)
-    assert "1 of 10 objects failed; first: '0009': missing" in str(report.error())
+    assert "1 of 10 objects failed; first: '0009': no_receipt: no task" in str(report.error())
 
 
 def test_the_decisive_try_holds() -> None:
@@ -131,7 +132,7 @@ def test_the_decisive_try_holds() -> None:
         (["copied", "copied", "copied"], "copied", ""),
         (["copied", "failed", None], "copied", ""),
         (["staged", "failed", "staged"], "failed", "because"),
-        (["staged", None, "staged"], "failed", "missing"),
+        (["staged", None, "staged"], "failed", "no_receipt"),
         (["staged", "staged", "staged"], "failed", "not_committed"),
         (["skipped", "skipped", "staged"], "skipped", "source_deleted"),
         (["staged", "unchanged", "staged"], "unchanged", ""),

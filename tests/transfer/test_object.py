@@ -431,7 +431,7 @@ class TestOverwrite:
         source.put(BUCKET, "k", some_bytes(size_bytes))
         with transfer_context(source, destination, overwrite="never") as context:
             receipt = copy_object(context, task())
-        assert (receipt.status, receipt.reason, source.bytes_served) == ("skipped", "exists", 0)
+        assert (receipt.status, receipt.reason, source.bytes_served) == ("skipped", "destination_exists", 0)
         assert destination.blobs["k"].data == b"theirs"
 
     def test_always(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:

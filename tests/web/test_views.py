@@ -123,7 +123,7 @@ def test_the_report_names_whose_log_tells() -> None:
     """A failure's link leads to its batch and try, where there was one; else to the report's log."""
     failures = [
         {"key": "a", "reason": "access_denied: no", "batch": 0, "try_number": 1},
-        {"key": "b", "reason": "missing: no task wrote a receipt for it", "batch": 0, "try_number": 1},
+        {"key": "b", "reason": "no_receipt: no task wrote a receipt for it", "batch": 0, "try_number": 1},
         {"key": "c", "reason": "name_refused: no", "batch": None, "try_number": 1},
         {"key": "d", "reason": "x", "batch": 7, "try_number": 1},
     ]

@@ -13,6 +13,7 @@ from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.names import check_blob, check_bucket, check_key
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import COPIED, STATUSES
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.plan import BatchDescriptor
@@ -60,7 +61,7 @@ def summary_line(summary: Mapping[str, Any]) -> str:
     seconds = summary["seconds"]
     rate = summary["bytes_sent"] / seconds if seconds else 0
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.get("reasons", {}).items()))
-    statuses = ("copied", "unchanged", "skipped", "failed", "staged", "done_before")
+    statuses = (*STATUSES, "done_before")
     counts = ", ".join(
         f"{summary[status]:,} {status.replace('_', ' ')}"
         for status in statuses
@@ -76,7 +77,7 @@ def summary_line(summary: Mapping[str, Any]) -> str:
 
 def receipt_line(receipt: Receipt) -> str:
     """Return what became of the only object."""
-    if receipt.status != "copied":
+    if receipt.status != COPIED:
         return f"{receipt.key!r} is {receipt.status}" + (f": {receipt.reason}" if receipt.reason else "")
     rate = receipt.bytes_sent / receipt.seconds if receipt.seconds else 0
     return (

@@ -11,6 +11,7 @@ from s3_to_azure.airflow.jobs import Places, summary_line, which_try
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
@@ -69,7 +70,7 @@ class PrefixJob:
         def count(receipt: Receipt) -> None:
             statuses[receipt.status] += 1
             if receipt.reason:
-                reasons[receipt.reason.partition(":")[0]] += 1
+                reasons[code_of(receipt.reason)] += 1
             if receipt.verified_by:
                 proofs[receipt.verified_by] += 1
 
@@ -93,13 +94,13 @@ class PrefixJob:
             if self._files:
                 log.info("Receipts and report: %s", make_report(files, pointer).location)
         totals = context.progress.snapshot()
-        summary = {
+        summary: dict[str, Any] = {
             "bucket": bucket,
             "prefix": self._prefix,
             "container": context.destination.container,
             "blob_prefix": self._blob_prefix,
             "objects": statuses.total(),
-            **{status: statuses[status] for status in ("copied", "unchanged", "skipped", "failed")},
+            **{status: statuses[status] for status in FINAL_STATUSES},
             "reasons": dict(reasons),
             "verified_by": dict(proofs),
             "bytes_sent": totals.bytes_sent,

@@ -18,6 +18,7 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import unmap_blob
 from s3_to_azure.model.objects import ListedObject, Receipt
+from s3_to_azure.model.options import MAP
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, parse_size
@@ -49,7 +50,7 @@ def _task(
     context: TransferContext, source: S3Uri, destination: AzureUri, key: str, listed: ListedObject | None
 ) -> CopyTask:
     context.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
-    mapped = context.settings.refused_names == "map"
+    mapped = context.settings.refused_names == MAP
     return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 

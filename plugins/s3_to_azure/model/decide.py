@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from s3_to_azure.model.errors import WrongBlobType
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.model.options import ALWAYS, NEVER, Overwrite
+from s3_to_azure.model.reasons import DESTINATION_EXISTS, DESTINATION_NEWER
 
 BLOCK_BLOB = "BlockBlob"
 
@@ -39,11 +41,11 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
     if is_copy and overwrite != ALWAYS:
         return Decision("unchanged")
     if overwrite == NEVER:
-        return Decision("skip", "exists")
+        return Decision("skip", DESTINATION_EXISTS)
     if blob.blob_type != BLOCK_BLOB:
-        return Decision("refuse", "wrong_blob_type")
+        return Decision("refuse", WrongBlobType.reason())
     if not is_copy and replaces_newer(source, blob):
-        return Decision("skip", "destination_newer")
+        return Decision("skip", DESTINATION_NEWER)
     return Decision("copy")
 
 

@@ -20,7 +20,7 @@
         │   ├── AccessDenied           the identity may not
         │   ├── CredentialsRefused     the identity is not one: wrong key, expired for good
         │   ├── KeyManagementDenied    the KMS key of the object
-        │   ├── CustomerKeyWanted      the object is under a key of its owner's (SSE-C)
+        │   ├── CustomerKeyRequired      the object is under a key of its owner's (SSE-C)
         │   ├── CertificateRefused     TLS
         │   └── ClockSkewed
         ├── SourceError
@@ -34,7 +34,7 @@
         │   ├── WrongBlobType
         │   ├── BlobLeased
         │   ├── BlobImmutable
-        │   ├── BlobIsArchived
+        │   ├── BlobArchived
         │   ├── WrittenThroughDataLakeApi       a file of the Data Lake interface, which refuses blocks
         │   ├── EncryptionRefused      a customer-provided key or an encryption scope that is not ours
         │   ├── TierRefused
@@ -59,6 +59,8 @@ Whether a retry can help is the class, never the text.
 from collections.abc import Mapping
 from string import Formatter
 from typing import ClassVar, Self
+
+from s3_to_azure.model.reasons import explained
 
 
 def _rebuild(cls: "type[TransferError]", attributes: Mapping[str, object]) -> "TransferError":
@@ -100,6 +102,10 @@ class TransferError(Exception):
         """Return the error's name as receipts carry it: ``ObjectNotFound`` is ``object_not_found``."""
         name = cls.__name__
         return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+    def as_reason(self) -> str:
+        """Return the reason of a receipt: the error's name and its sentence."""
+        return explained(self.reason(), str(self))
 
 
 class Cancelled(TransferError):
@@ -208,7 +214,7 @@ class KeyManagementDenied(AccessError):
     says = "S3 could not decrypt {thing} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled."
 
 
-class CustomerKeyWanted(AccessError):
+class CustomerKeyRequired(AccessError):
     """The object cannot be read without the key that its owner keeps."""
 
     says = "S3 refused to read {thing} as it was asked for ({code}). It is most likely encrypted with a key that its owner keeps (SSE-C): put that key into the connection's extra field sse_customer_key, or S3_SSE_CUSTOMER_KEY."
@@ -288,7 +294,7 @@ class BlobImmutable(DestinationError):
     says = "Blob {blob!r} in container {container!r} is protected by an immutability policy or legal hold ({code}). Choose another name or container."
 
 
-class BlobIsArchived(DestinationError):
+class BlobArchived(DestinationError):
     """The blob that is there lies in Azure's archive tier."""
 
     says = "Blob {blob!r} in container {container!r} lies in Azure's archive tier, where nothing can be written to it ({code}). Rehydrate or delete it first."

@@ -7,6 +7,7 @@ from datetime import datetime
 from fnmatch import translate
 from functools import cached_property
 
+from s3_to_azure.model import reasons
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import ListedObject
 
@@ -61,22 +62,22 @@ class Filters:
     def reason_to_skip(self, listed: ListedObject) -> str | None:
         """Return why the object is left out, as its receipt says it, or None where it passes."""
         if self._included and not self._included.match(listed.key):
-            return "not_included"
+            return reasons.NOT_INCLUDED
         if self._excluded and self._excluded.match(listed.key):
-            return "excluded"
+            return reasons.EXCLUDED
         if self.min_size_bytes is not None and listed.size_bytes < self.min_size_bytes:
-            return "too_small"
+            return reasons.TOO_SMALL
         if self.max_size_bytes is not None and listed.size_bytes > self.max_size_bytes:
-            return "too_large"
+            return reasons.TOO_LARGE
         return self._wrong_age_or_class(listed)
 
     def _wrong_age_or_class(self, listed: ListedObject) -> str | None:
         if self.modified_after is not None and listed.last_modified <= self.modified_after:
-            return "too_old"
+            return reasons.TOO_OLD
         if self.modified_before is not None and listed.last_modified >= self.modified_before:
-            return "too_new"
+            return reasons.TOO_NEW
         if self.storage_classes and listed.storage_class not in self.storage_classes:
-            return "storage_class"
+            return reasons.STORAGE_CLASS_EXCLUDED
         return None
 
     @cached_property

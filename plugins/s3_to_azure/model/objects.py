@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
+
+from s3_to_azure.model.reasons import Status
 
 T = TypeVar("T")
 
@@ -16,8 +18,6 @@ def value(cls: type[T]) -> type[T]:
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
-
-Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
 
 NO_ETAG: Final = "-"
 """Stands for the ETag of an object that was asked for by its key and not seen."""

@@ -24,10 +24,11 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MIB
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import ObjectSource
+from s3_to_azure.model.reasons import MISSING_IN_SOURCE, explained
 from s3_to_azure.model.retry import Retrier
 
 JSON_LINES: Final = ".jsonl"
-MISSING: Final = "missing_in_source: S3 holds no object of this key"
+MISSING: Final = explained(MISSING_IN_SOURCE, "S3 holds no object of this key")
 _PIECE_BYTES: Final = 1 * MIB
 _MAX_LINE_BYTES: Final = 16 * KIB
 # SQLite takes this much for the keys that it stores, and as much again to sort them.
@@ -123,7 +124,7 @@ def _head(source: ObjectSource, bucket: str, key: str) -> ListedObject:
     except CredentialsRefused:
         raise
     except AccessError as error:
-        problem = f"{error.reason()}: {error}"[:_MAX_PROBLEM_CHARACTERS]
+        problem = error.as_reason()[:_MAX_PROBLEM_CHARACTERS]
     else:
         return ListedObject(bucket, key, found.etag, found.size_bytes, found.last_modified, found.storage_class)
     return ListedObject(bucket, key, NO_ETAG, 0, _UNKNOWN_TIME, problem=problem)

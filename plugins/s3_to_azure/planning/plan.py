@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.errors import NameRefused, UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
-from s3_to_azure.model.options import Archived
+from s3_to_azure.model.options import FAIL, RESTORE, SKIP, Archived
+from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.transfer.blocks import block_bytes_for
 
@@ -128,9 +129,9 @@ _MAPPED_NAMES: Final = (
     "{count} with a name that Azure refuses, copied under a mapped name. 's3-to-azure key' prints the key of a blob."
 )
 _ARCHIVED: Final[Mapping[Archived, str]] = {
-    "fail": "{count} in an archive storage class: restore them in S3 first, or their copies fail.",
-    "skip": "{count} in an archive storage class: those not restored yet are skipped.",
-    "restore": (
+    FAIL: "{count} in an archive storage class: restore them in S3 first, or their copies fail.",
+    SKIP: "{count} in an archive storage class: those not restored yet are skipped.",
+    RESTORE: (
         "{count} in an archive storage class: the run asks S3 to restore those not restored yet, and a later run "
         "copies them."
     ),
@@ -186,7 +187,8 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know before the first byte is copied."""
-        refused = self.skipped.get("name_refused", Amount()).objects + self.failed.get("name_refused", Amount()).objects
+        code = NameRefused.reason()
+        refused = sum(counts[code].objects for counts in (self.skipped, self.failed) if code in counts)
         by_count = (
             (refused, _REFUSED_NAMES),
             (self.mapped, _MAPPED_NAMES),
@@ -222,9 +224,9 @@ class Plan:
             "range_batches": sum(batch.kind == "range" for batch in self.batches),
             "listed": asdict(self.listed),
             "copy": asdict(self.copy),
-            "unchanged": asdict(self.unchanged),
-            "skipped": {reason: asdict(amount) for reason, amount in sorted(self.skipped.items())},
-            "failed": {reason: asdict(amount) for reason, amount in sorted(self.failed.items())},
+            UNCHANGED: asdict(self.unchanged),
+            SKIPPED: {reason: asdict(amount) for reason, amount in sorted(self.skipped.items())},
+            FAILED: {reason: asdict(amount) for reason, amount in sorted(self.failed.items())},
             "only_in_destination": self.only_in_destination,
             "joined": self.joined,
             "rewritten": self.rewritten,

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from s3_to_azure.model import reasons
 from s3_to_azure.model.decide import decide
 from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.filters import Filters
@@ -20,6 +21,7 @@ from s3_to_azure.model.names import STATE_FOLDER, blob_name, check_blob, check_k
 from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NEVER, SKIP
 from s3_to_azure.model.ports import BlobDestination, StateFiles
+from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, code_of, explained
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.planning.batching import batch_descriptor, weight_of, without_uncertain_absence, write_batches
@@ -289,7 +291,7 @@ class PlanBuilder:
             else:
                 self._add_unchanged(listed, existing)
         else:
-            self._leave_out(listed, "failed" if decision.action == "refuse" else "skipped", decision.reason)
+            self._leave_out(listed, FAILED if decision.action == "refuse" else SKIPPED, decision.reason)
 
     def finish(self) -> None:
         """Read the destination's listing to its end, and complete both files."""
@@ -329,15 +331,15 @@ class PlanBuilder:
     def _is_left_out_unseen(self, listed: ListedObject, blob: str) -> bool:
         """Leave the object out if that needs no knowledge of the destination; return whether it was left out."""
         if listed.problem:
-            self._leave_out(listed, "failed", listed.problem)
+            self._leave_out(listed, FAILED, listed.problem)
             return True
         reason = self._filters.reason_to_skip(listed) if self._filters else None
         if reason is None and blob.startswith(_STATE_PREFIX):
-            reason = "reserved_name"
+            reason = reasons.RESERVED_NAME
         if reason is None and is_folder_marker(listed):
-            reason = "folder_marker"
+            reason = reasons.FOLDER_MARKER
         if reason is not None:
-            self._leave_out(listed, "skipped", reason)
+            self._leave_out(listed, SKIPPED, reason)
             return True
         try:
             check_key(listed.key)
@@ -345,8 +347,8 @@ class PlanBuilder:
         except NameRefused as error:
             if len(self._refused_names) < MAX_EXAMPLES:
                 self._refused_names.append(listed.key)
-            status: LeftOutStatus = "skipped" if self._settings.refused_names == SKIP else "failed"
-            self._leave_out(listed, status, f"{error.reason()}: {error.attributes['detail']}")
+            status: LeftOutStatus = SKIPPED if self._settings.refused_names == SKIP else FAILED
+            self._leave_out(listed, status, explained(error.reason(), str(error.attributes["detail"])))
             return True
         return False
 
@@ -396,15 +398,15 @@ class PlanBuilder:
                 listed.key,
                 listed.etag,
                 listed.size_bytes,
-                "unchanged",
+                UNCHANGED,
                 verified_by=existing.metadata.get("s3_verified_by", "")[:100],
                 checksum=existing.metadata.get("s3_checksum", "")[:200],
             )
         )
 
     def _leave_out(self, listed: ListedObject, status: LeftOutStatus, reason: str) -> None:
-        counters = self._failed if status == "failed" else self._skipped
-        counters[reason.partition(":")[0]].add(listed.size_bytes)
+        counters = self._failed if status == FAILED else self._skipped
+        counters[code_of(reason)].add(listed.size_bytes)
         self._write_left_out(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
 
     def _write_left_out(self, left_out: LeftOut) -> None:

@@ -10,8 +10,10 @@ from os.path import commonprefix
 from typing import Any, Final, Literal
 
 from s3_to_azure.model.errors import ObjectNotFound, TransientError
-from s3_to_azure.model.objects import BlobState, Receipt, Status
+from s3_to_azure.model.objects import BlobState, Receipt
+from s3_to_azure.model.options import ALWAYS, MAP
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import BY_EARLIER_TRY, COPIED, SKIPPED, SOURCE_DELETED, STATUSES, UNCHANGED, Status
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.plan import BatchDescriptor, PlanEntry
 from s3_to_azure.state.receipts import ReceiptWriter, read_receipts, settles
@@ -85,8 +87,8 @@ class EarlierTries:
             # As planned still: with overwrite=always this is the copy that is to be made anew.
             if entry.condition.fits(blob):
                 return None
-            return "unchanged" if entry.metadata_only else "copied"
-        return None if self._context.settings.overwrite == "always" else "unchanged"
+            return UNCHANGED if entry.metadata_only else COPIED
+        return None if self._context.settings.overwrite == ALWAYS else UNCHANGED
 
 
 def _found(
@@ -100,7 +102,7 @@ def _found(
         container=container,
         blob=blob.name,
         status=status,
-        reason="by_earlier_try" if status == "copied" else "",
+        reason=BY_EARLIER_TRY if status == COPIED else "",
         verified_by=blob.metadata.get("s3_verified_by", "")[:100],
         checksum=blob.metadata.get("s3_checksum", "")[:200],
         try_number=try_number,
@@ -185,14 +187,14 @@ def copy_batch(  # noqa: PLR0913 - the batch, its place, and who is told
         bucket=bucket,
         s3_prefix=s3_prefix,
         blob_prefix=blob_prefix,
-        mapped_names=context.settings.refused_names == "map",
+        mapped_names=context.settings.refused_names == MAP,
     )
     batch.check()
     if on_label:
         on_label(batch.label())
     context.progress.add(objects_total=descriptor.objects, bytes_total=descriptor.size_bytes)
     tally = Tally()
-    counts: dict[Status, int] = {"copied": 0, "unchanged": 0, "skipped": 0, "failed": 0, "staged": 0}
+    counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
     with ExitStack() as opened:
         writer = opened.enter_context(ReceiptWriter(files, descriptor, try_number)) if keep_receipts else None
         keep = writer.add if writer else _forget
@@ -240,4 +242,4 @@ def _deleted_since_listing(outcome: Outcome) -> Outcome:
     """Turn "no such object" into a skip: the listing showed it, so it was deleted since, and nothing is to copy."""
     if not isinstance(outcome.error, ObjectNotFound):
         return outcome
-    return Outcome(replace(outcome.receipt, status="skipped", reason="source_deleted"))
+    return Outcome(replace(outcome.receipt, status=SKIPPED, reason=SOURCE_DELETED))

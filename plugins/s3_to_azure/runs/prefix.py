@@ -14,6 +14,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import FAILED
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
@@ -107,7 +108,7 @@ def plan_and_copy(
 
 
 def _update_progress(context: TransferContext, left_out: Sequence[LeftOut]) -> None:
-    failed = [item for item in left_out if item.status == "failed"]
+    failed = [item for item in left_out if item.status == FAILED]
     for item in failed:
         context.progress.add_failure(item.key, item.reason)
     context.progress.add(

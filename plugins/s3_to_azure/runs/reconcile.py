@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Final, Generic, TypeVar
 
+from s3_to_azure.model import reasons
 from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt, Status
+from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status, explained
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.plan import BatchDescriptor, LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
 from s3_to_azure.state.receipts import read_receipts, settles, stronger
 
 T = TypeVar("T")
-MISSING: Final = "missing: no task wrote a receipt for it"
-UNPLANNED: Final = "unplanned: the run ended before it was planned"
-_NOT_COMMITTED: Final = "not_committed: every part is in Azure, but no task completed the blob"
+NO_RECEIPT: Final = explained(reasons.NO_RECEIPT, "no task wrote a receipt for it")
+UNPLANNED: Final = explained(reasons.UNPLANNED, "the run ended before it was planned")
+_NOT_COMMITTED: Final = explained(reasons.NOT_COMMITTED, "every part is in Azure, but no task completed the blob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class _ReceiptsByKey:
         if left_out is not None:
             return Account(self._left_out_receipt(listed, left_out))
         account = self._own.take(listed.key) or self._shared.take(listed.key)
-        return account or Account(self._receipt(listed, "failed", UNPLANNED))
+        return account or Account(self._receipt(listed, FAILED, UNPLANNED))
 
     def check_empty(self) -> None:
         for front in (self._left_out, self._own, self._shared):
@@ -124,7 +126,7 @@ class _ReceiptsByKey:
             for entry, batch in group:
                 accounts.append(
                     self._accounts(batch).get(key)
-                    or Account(self._receipt(entry.listed, "failed", MISSING), batch=batch.index)
+                    or Account(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
                 )
             yield key, _joined(accounts)
 
@@ -138,9 +140,9 @@ class _ReceiptsByKey:
         for entry in self._slice(batch).entries():
             key = entry.listed.key
             account = accounts.get(key)
-            if account is not None and account.receipt.status == "staged":
-                account = replace(account, receipt=replace(account.receipt, status="failed", reason=_NOT_COMMITTED))
-            yield key, account or Account(self._receipt(entry.listed, "failed", MISSING), batch=batch.index)
+            if account is not None and account.receipt.status == STAGED:
+                account = replace(account, receipt=replace(account.receipt, status=FAILED, reason=_NOT_COMMITTED))
+            yield key, account or Account(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
 
     def _accounts(self, batch: BatchDescriptor) -> dict[str, Account]:
         accounts: dict[str, Account] = {}
@@ -186,8 +188,8 @@ def _joined(parts: list[Account]) -> Account:
     receipts = [part.receipt for part in parts]
     held = next((receipt for receipt in sorted(receipts, key=_rank) if settles(receipt)), None)
     if held is None:
-        failed = next((receipt for receipt in receipts if receipt.status == "failed"), None)
-        held = failed or replace(receipts[0], status="failed", reason=_NOT_COMMITTED)
+        failed = next((receipt for receipt in receipts if receipt.status == FAILED), None)
+        held = failed or replace(receipts[0], status=FAILED, reason=_NOT_COMMITTED)
     if len(parts) == 1:
         return Account(held, sent, retries, parts[0].batch)
     started = [receipt.started_at for receipt in receipts if receipt.started_at]
@@ -204,4 +206,4 @@ def _joined(parts: list[Account]) -> Account:
 
 
 def _rank(receipt: Receipt) -> int:
-    return ("copied", "unchanged", "skipped", "staged", "failed").index(receipt.status)
+    return (COPIED, UNCHANGED, SKIPPED, STAGED, FAILED).index(receipt.status)

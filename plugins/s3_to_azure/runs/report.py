@@ -13,6 +13,7 @@ from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles, StateWriter
+from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.reconcile import Account, reconcile
 from s3_to_azure.state.lines import LinesWriter
@@ -86,7 +87,7 @@ class _Utf8:
 MAX_SUMMARY_BYTES: Final = 64_000
 _MOST_FAILURES: Final = 200
 _FAILURES_IN_LINES: Final = 20
-_STATUSES: Final = ("copied", "unchanged", "skipped", "failed")
+_STATUSES: Final = FINAL_STATUSES
 _MOST_SLOWEST: Final = 10
 _MOST_KEY: Final = 300
 _MOST_REASON: Final = 500
@@ -149,7 +150,7 @@ class Report:
     @property
     def failed(self) -> bool:
         """Whether anything failed or is missing."""
-        return self.total("failed").objects > 0
+        return self.total(FAILED).objects > 0
 
     def error(self) -> SomeObjectsFailed | None:
         """Return the run's error, or None where all is accounted for and nothing failed."""
@@ -157,7 +158,7 @@ class Report:
             return None
         first = self.failures[0]
         return SomeObjectsFailed(
-            failed=self.total("failed").objects, total=self.listed.objects, first=f"{first.key!r}: {first.reason}"
+            failed=self.total(FAILED).objects, total=self.listed.objects, first=f"{first.key!r}: {first.reason}"
         )
 
     @property
@@ -182,7 +183,7 @@ class Report:
         printed = self.failures[:_FAILURES_IN_LINES]
         for failure in printed:
             yield f"Failed:    {failure.key[:_MOST_KEY]!r}: {failure.reason[:_MOST_REASON]}"
-        more = self.total("failed").objects - len(printed)
+        more = self.total(FAILED).objects - len(printed)
         if more:
             yield f"           and {more:,} more"
         yield f"Files:     {', '.join(_FILES)} in {self.location}"
@@ -221,7 +222,7 @@ class Report:
             if room < 0:
                 break
             failures.append(failure)
-        more = self.total("failed").objects - len(failures)
+        more = self.total(FAILED).objects - len(failures)
         return values | {"failures": failures, "more_failures": more}
 
 
@@ -276,16 +277,16 @@ class _Totals:
         """Count one object, with the size that was listed: the version copied may be a newer one."""
         receipt = account.receipt
         self.listed = self.listed.plus(listed.size_bytes)
-        name = (receipt.status, receipt.reason.partition(":")[0])
+        name = (receipt.status, code_of(receipt.reason))
         if name not in self._counts and len(self._counts) >= _MOST_REASONS:
             name = (receipt.status, _OTHER)
         self._counts[name] = self._counts.get(name, Amount()).plus(listed.size_bytes)
         self._sent += account.bytes_sent
         self._retries += account.retries
         self._clock(receipt)
-        if receipt.status == "copied":
+        if receipt.status == COPIED:
             self._copied(receipt)
-        if receipt.status == "failed" and len(self._failures) < _MOST_FAILURES:
+        if receipt.status == FAILED and len(self._failures) < _MOST_FAILURES:
             self._failures.append(Failure(receipt.key, receipt.reason, account.batch, receipt.try_number))
 
     def report(self, pointer: ManifestPointer, index: PlanIndex | None, location: str) -> Report:

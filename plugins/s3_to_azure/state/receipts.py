@@ -13,8 +13,9 @@ from msgspec import Meta
 
 from s3_to_azure.model.errors import CorruptState, TransferError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
-from s3_to_azure.model.objects import Receipt, Status
+from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status
 from s3_to_azure.state.lines import LinesWriter, Size, typed_lines
 from s3_to_azure.state.plan import BatchDescriptor
 
@@ -24,7 +25,7 @@ _MOST_TRIES: Final = 999
 _MOST_REASON: Final = 2_000
 _CHUNK: Final = re.compile(r"(\d{3})-(\d{5})\.jsonl\.gz")
 # What a later receipt of the same object cannot take back: a copy that was confirmed stays one.
-_STRENGTH: Final = {"copied": 4, "unchanged": 3, "skipped": 2, "staged": 1, "failed": 0}
+_STRENGTH: Final = {COPIED: 4, UNCHANGED: 3, SKIPPED: 2, STAGED: 1, FAILED: 0}
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def folder_of(batch: BatchDescriptor) -> str:
 
 def settles(receipt: Receipt) -> bool:
     """Say whether the object needs no further try."""
-    return receipt.status in ("copied", "unchanged", "skipped")
+    return receipt.status in (COPIED, UNCHANGED, SKIPPED)
 
 
 def stronger(one: Receipt | None, other: Receipt) -> Receipt:

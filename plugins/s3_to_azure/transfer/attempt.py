@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from s3_to_azure.model.errors import TransientError
-from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, Status
+from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt
+from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED, UNCHANGED, Status
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import joined_metadata, tags_to_azure
 from s3_to_azure.transfer import integrity as proof
@@ -163,15 +164,15 @@ class ObjectCopy:
 
     def copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
         """Return the receipt of a version whose commit is confirmed."""
-        reason = "metadata_dropped" if self.properties.metadata_dropped else ""
+        reason = METADATA_DROPPED if self.properties.metadata_dropped else ""
         verified_by = self.integrity.verified_by(version)
-        return self.stats.receipt(version, "copied", blocks=blocks, reason=reason, verified_by=verified_by)
+        return self.stats.receipt(version, COPIED, blocks=blocks, reason=reason, verified_by=verified_by)
 
     def unchanged(self, version: ObjectVersion, blob: BlobState | None, *, reason: str = "") -> Receipt:
         """Return the receipt of a version that the blob holds already, with the proof that the blob records."""
         recorded = blob.metadata if blob else {}
         return replace(
-            self.stats.receipt(version, "unchanged", reason=reason),
+            self.stats.receipt(version, UNCHANGED, reason=reason),
             verified_by=recorded.get("s3_verified_by", ""),
             checksum=recorded.get("s3_checksum", ""),
         )

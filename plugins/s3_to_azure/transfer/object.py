@@ -15,6 +15,16 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.model.options import FAIL, SKIP
+from s3_to_azure.model.reasons import (
+    ARCHIVED,
+    DESTINATION_NEWER,
+    FAILED,
+    FOLDER_MARKER,
+    METADATA_UPDATED,
+    SKIPPED,
+    WAITING_FOR_RESTORE,
+)
 from s3_to_azure.transfer import blocks as cutting
 from s3_to_azure.transfer.attempt import ObjectCopy
 from s3_to_azure.transfer.context import CopyTask, TransferContext
@@ -103,7 +113,7 @@ def attempt(context: TransferContext, task: CopyTask, *, try_number: int = 1) ->
         raise
     except TransferError as error:
         version = ObjectVersion.of(task.listed) if task.listed else _unseen(copy)
-        return Outcome(copy.stats.receipt(version, "failed", reason=f"{error.reason()}: {error}"), error)
+        return Outcome(copy.stats.receipt(version, FAILED, reason=error.as_reason()), error)
 
 
 class _Transfer:
@@ -118,7 +128,7 @@ class _Transfer:
     def run(self) -> Receipt:
         copy, task = self._copy, self._copy.task
         if task.listed is not None and is_folder_marker(task.listed):
-            return copy.stats.receipt(ObjectVersion.of(task.listed), "skipped", reason="folder_marker")
+            return copy.stats.receipt(ObjectVersion.of(task.listed), SKIPPED, reason=FOLDER_MARKER)
         check_key(task.key)
         check_blob(task.blob)
         condition, blob = self._condition()
@@ -136,7 +146,7 @@ class _Transfer:
                 log.warning("S3 object %r changed during the copy: starting again with its new version", task.key)
                 listed = None
             except ObjectArchived:
-                if self._context.settings.fidelity.archived == "fail":
+                if self._context.settings.fidelity.archived == FAIL:
                     raise
                 return self._archived()
             except PartsLookedUp:
@@ -158,7 +168,7 @@ class _Transfer:
             listed = self._copy.task.listed
             self._context.progress.add(bytes_total=listed.size_bytes if listed else 0)
             return None
-        return self._copy.unchanged(found.version, found.blob, reason="metadata_updated")
+        return self._copy.unchanged(found.version, found.blob, reason=METADATA_UPDATED)
 
     def _copy_version(self, listed: ListedObject | None, condition: Condition, blob: BlobState | None) -> Receipt:
         copy, context, task = self._copy, self._context, self._copy.task
@@ -205,7 +215,7 @@ class _Transfer:
                 f"look at {task.key!r}", lambda: self._context.source.current_etag(task.bucket, task.key)
             )
             if current == blob.source_etag:
-                return Decision("skip", "destination_newer")
+                return Decision("skip", DESTINATION_NEWER)
         return decision
 
     def _left_out(self, version: ObjectVersion, decision: Decision, blob: BlobState | None) -> Receipt:
@@ -219,15 +229,15 @@ class _Transfer:
             )
         if decision.action == "unchanged":
             return copy.unchanged(version, blob)
-        return copy.stats.receipt(version, "skipped", reason=decision.reason)
+        return copy.stats.receipt(version, SKIPPED, reason=decision.reason)
 
     def _archived(self) -> Receipt:
         """Leave out an object that cannot be read yet; ask for it to be restored, where that is wanted."""
         copy, choices, task = self._copy, self._context.settings.fidelity, self._copy.task
         version = self._seen or _unseen(copy)
         self._context.progress.add(bytes_total=-version.size_bytes)
-        if choices.archived == "skip":
-            return copy.stats.receipt(version, "skipped", reason="archived")
+        if choices.archived == SKIP:
+            return copy.stats.receipt(version, SKIPPED, reason=ARCHIVED)
         asked = copy.retrier.call(
             f"ask S3 to restore {task.key!r}",
             lambda: self._context.source.restore(
@@ -235,7 +245,7 @@ class _Transfer:
             ),
         )
         log.info("%r is archived: %s", task.key, "asked S3 to restore it" if asked else "its restore is in progress")
-        return copy.stats.receipt(version, "skipped", reason="waiting_for_restore")
+        return copy.stats.receipt(version, SKIPPED, reason=WAITING_FOR_RESTORE)
 
 
 def _unseen(copy: ObjectCopy) -> ObjectVersion:

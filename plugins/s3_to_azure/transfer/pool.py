@@ -18,6 +18,8 @@ from s3_to_azure.model.errors import (
     TransientError,
 )
 from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.options import SKIP
+from s3_to_azure.model.reasons import SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, attempt
 from s3_to_azure.transfer.small_objects import SmallObjects
@@ -177,8 +179,8 @@ class _ObjectWorkers:
 
     def _by_policy(self, outcome: Outcome) -> Outcome:
         """Turn the refusal of a name into a skip, where that is the policy."""
-        if isinstance(outcome.error, NameRefused) and self._context.settings.refused_names == "skip":
-            return Outcome(replace(outcome.receipt, status="skipped"))
+        if isinstance(outcome.error, NameRefused) and self._context.settings.refused_names == SKIP:
+            return Outcome(replace(outcome.receipt, status=SKIPPED))
         return outcome
 
     def _hand_over(self, item: Sequence[Outcome] | BaseException | None) -> None:

@@ -28,6 +28,7 @@ from s3_to_azure.model.names import is_folder_marker
 from s3_to_azure.model.objects import ObjectVersion, Receipt
 from s3_to_azure.model.options import READBACK, REREAD
 from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
+from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED
 from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.attempt import BlobProperties, CopyStats
 from s3_to_azure.transfer.concurrency import ConcurrencyController
@@ -66,7 +67,7 @@ class _InFlight:
 
     def receipt(self, version: ObjectVersion) -> Receipt:
         verified_by = checksums.proven_by(version.checksum)
-        return self.stats.receipt(version, "copied", blocks=1, reason=self.reason, verified_by=verified_by)
+        return self.stats.receipt(version, COPIED, blocks=1, reason=self.reason, verified_by=verified_by)
 
 
 class SmallObjects:
@@ -203,7 +204,7 @@ class SmallObjects:
             return False
         if task.condition is None:
             raise AssertionError("only what was decided on goes this way")
-        in_flight.version, in_flight.reason = version, "metadata_dropped" if properties.metadata_dropped else ""
+        in_flight.version, in_flight.reason = version, METADATA_DROPPED if properties.metadata_dropped else ""
         self._client.store(in_flight, task.blob, body, crc64=crc64, contents=contents, condition=task.condition)
         return True
 

@@ -10,6 +10,7 @@ from s3_to_azure.model.formatting import size_text
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ObjectVersion, Receipt
 from s3_to_azure.model.ports import BodyReader
+from s3_to_azure.model.reasons import STAGED
 from s3_to_azure.transfer import blocks as cutting
 from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.attempt import ObjectCopy
@@ -152,7 +153,7 @@ class BlockCopy:
         if self._is_done(condition):
             return copy.copied(self._version, blocks=len(self._layout))
         mine = cutting.missing(self._layout, {}, copy.task.within)
-        return copy.stats.receipt(self._version, "staged", blocks=len(mine))
+        return copy.stats.receipt(self._version, STAGED, blocks=len(mine))
 
     # -- the proof ---------------------------------------------------------------------------------------------------
 

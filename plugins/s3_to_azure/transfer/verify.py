@@ -10,6 +10,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.options import REREAD
+from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose, digest_stream
 from s3_to_azure.transfer.pipeline import fill
@@ -50,7 +51,7 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
         Cancelled: Stopped from outside.
     """
     if task.listed is not None and is_folder_marker(task.listed):
-        return _unseen(context, task, "skipped", "folder_marker")
+        return _unseen(context, task, SKIPPED, FOLDER_MARKER)
     try:
         check_key(task.key)
         check_blob(task.blob)
@@ -67,8 +68,8 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
     except Cancelled:
         raise
     except TransferError as error:
-        status: Outcome = "skipped" if isinstance(error, NameRefused) else "failed"
-        return _unseen(context, task, status, f"{error.reason()}: {error}")
+        status: Outcome = SKIPPED if isinstance(error, NameRefused) else FAILED
+        return _unseen(context, task, status, error.as_reason())
 
 
 def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
@@ -83,7 +84,7 @@ def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, b
     )
     proven_by = checksums.proven_by(level.checksum) if level.checksum else REREAD
     if _look(context, task) != blob:
-        return _result(context, task, version, "failed", "the blob was written while it was read; verify again")
+        return _result(context, task, version, FAILED, "the blob was written while it was read; verify again")
     text = _text(replace(stored, value=actual))
     if actual != stored.value:
         return _result(context, task, version, "different", f"S3 has {_text(stored)}", proven_by, text)

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
 from s3_to_azure.web.queries import MOST_RUNS, RunRow
 from s3_to_azure.web.values import amount, items, moment, number, text
 
 _SUMS: Final = ("bytes_sent", "bytes_resumed", "retries")
-_STATUSES: Final = ("copied", "unchanged", "skipped", "failed")
 
 
 def history_view(runs: Sequence[RunRow], *, days: int) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def history_view(runs: Sequence[RunRow], *, days: int) -> dict[str, Any]:
             "runs": len(shown),
             "runs_failed": sum(run["state"] == "failed" for run in shown),
             **{name: sum(run[name] for run in reported) for name in _SUMS},
-            **{f"objects_{status}": sum(run[status]["objects"] for run in reported) for status in _STATUSES},
+            **{f"objects_{status}": sum(run[status]["objects"] for run in reported) for status in FINAL_STATUSES},
         },
         "failures": [{"reason": reason, "objects": count} for reason, count in reasons.most_common(20)],
     }
@@ -45,12 +45,12 @@ def _run(run: RunRow) -> dict[str, Any]:
         "seconds": seconds,
         "has_report": "listed" in report,
         "dry_run": report.get("dry_run") is True,
-        **{status: amount(report, status) for status in ("listed", *_STATUSES)},
+        **{status: amount(report, status) for status in ("listed", *FINAL_STATUSES)},
         **{name: number(report, name) for name in _SUMS},
         "bytes_per_second": number(report, "bytes_per_second"),
         "failures": [
             {"reason": text(item, "reason"), "objects": number(item, "objects")}
             for item in items(report, "reasons")
-            if item.get("status") == "failed"
+            if item.get("status") == FAILED
         ],
     }

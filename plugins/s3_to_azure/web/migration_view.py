@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from s3_to_azure.airflow.progress import rates
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NO_RECEIPT, SKIPPED, UNCHANGED, code_of
 from s3_to_azure.web.batch_view import Batch, Failed, batch_of, is_copy
 from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSOR, RunRow, TaskRow, as_mapping, as_report
 from s3_to_azure.web.values import amount, items, mapping, moment, number, text
@@ -166,7 +167,7 @@ def _failures(batches: Sequence[Batch], report: Mapping[str, Any]) -> list[Faile
         if isinstance(index, int) and index in tries:
             # A receipt that was never written has no try: then the last one's log is where to look.
             latest = tries[index]
-            tried = int(number(item, "try_number")) if not failed.reason.startswith("missing") else latest
+            tried = int(number(item, "try_number")) if code_of(failed.reason) != NO_RECEIPT else latest
             failed = replace(failed, task_id=copy_task, map_index=index, try_number=max(1, min(tried, latest)))
         found.append(failed)
     return found
@@ -174,19 +175,19 @@ def _failures(batches: Sequence[Batch], report: Mapping[str, Any]) -> list[Faile
 
 def _failed_objects(batches: Sequence[Batch], report: Mapping[str, Any]) -> int:
     if "listed" in report:
-        return int(amount(report, "failed")["objects"])
+        return int(amount(report, FAILED)["objects"])
     return sum(batch.objects_failed for batch in batches if batch.failures)
 
 
 def _plan_view(plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "batches": number(plan, "batches"),
-        **{name: amount(plan, name) for name in ("listed", "copy", "unchanged")},
+        **{name: amount(plan, name) for name in ("listed", "copy", UNCHANGED)},
         **{
             name: [
                 {"reason": str(reason)[:200], **amount(mapping(plan, name), reason)} for reason in mapping(plan, name)
             ]
-            for name in ("skipped", "failed")
+            for name in (SKIPPED, FAILED)
         },
         "warnings": [str(line)[:500] for line in (plan.get("warnings") or ()) if isinstance(line, str)],
     }
@@ -194,7 +195,7 @@ def _plan_view(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{name: amount(report, name) for name in ("listed", "copied", "unchanged", "skipped", "failed")},
+        **{name: amount(report, name) for name in ("listed", *FINAL_STATUSES)},
         "reasons": [
             {
                 "status": text(item, "status"),

@@ -10,6 +10,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from s3_to_azure.airflow.progress import PROGRESS_KEY
+from s3_to_azure.model.reasons import COPIED, FAILED
 from s3_to_azure.web.airflow_internals import DagRun, DagTag, TaskInstance, TaskStateStoreModel, XComModel
 
 COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
@@ -190,4 +191,4 @@ def as_report(value: object) -> Mapping[str, Any]:
     found = as_mapping(value)
     if found.get("dry_run") is True:
         return {"dry_run": True}
-    return found if all(isinstance(found.get(name), dict) for name in ("listed", "copied", "failed")) else {}
+    return found if all(isinstance(found.get(name), dict) for name in ("listed", COPIED, FAILED)) else {}

@@ -39,8 +39,8 @@ _IMMUTABLE: Final = {
 # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes, and recorded answers of other clients'
 # tests for those that the page leaves out.
 _ODDITIES: Final[Mapping[str, type[errors.DestinationError]]] = {
-    "BlobArchived": errors.BlobIsArchived,
-    "BlobBeingRehydrated": errors.BlobIsArchived,
+    "BlobArchived": errors.BlobArchived,
+    "BlobBeingRehydrated": errors.BlobArchived,
     "BlobOperationNotSupported": errors.WrittenThroughDataLakeApi,
     "BlobUsesCustomerSpecifiedEncryption": errors.EncryptionRefused,
     "BlobDoesNotUseCustomerSpecifiedEncryption": errors.EncryptionRefused,

@@ -69,7 +69,7 @@ def s3_error(
     if code.startswith("KMS"):
         return errors.KeyManagementDenied(thing=thing, code=code)
     if code == "InvalidRequest" and status == 400 and key is not None:
-        return errors.CustomerKeyWanted(thing=thing, code=code)
+        return errors.CustomerKeyRequired(thing=thing, code=code)
     if code == "RequestTimeTooSkewed":
         return errors.ClockSkewed(service=S3, thing=thing, code=code)
     if code in _CREDENTIALS or status == 401:
