@@ -379,7 +379,7 @@ class ReadbackDiffers(PermanentError):
 
 
 class IntegrityUnavailable(PermanentError):
-    """The required rung cannot be reached for this object."""
+    """S3 stores no checksum as strong as the required verification level."""
 
     says = "integrity={required!r} is required, but for {key!r} S3 offers only {offered!r}. Lower integrity, or upload the object again with a checksum."
 
