@@ -1,1 +1,1 @@
-"""One batch, one prefix, and the report of a run."""
+"""A run: its batches, a whole prefix in one task, and its report."""

@@ -1,4 +1,4 @@
-"""A batch's slice of the plan: read by its place, compared with its digest, and checked line by line."""
+"""A batch's slice of the plan: read by offset and length, checked against its digest, then line by line."""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -13,22 +13,22 @@ from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, batches_name, read_entries
 from s3_to_azure.transfer.context import CopyTask
 
-MOST_LABEL: Final = 250  # characters that Airflow keeps of a mapped task's name
+MAX_LABEL_CHARACTERS: Final = 250  # Airflow keeps no more of a mapped task's name
 
 
 class BatchSlice:
-    """A batch's lines, held as compressed bytes and parsed anew each time.
+    """The lines of a batch, held as compressed bytes and parsed again on each pass.
 
     Args:
         files: The run's files.
-        descriptor: Which batch.
+        descriptor: The batch.
         bucket: The source bucket.
-        s3_prefix: All keys lie below it.
-        blob_prefix: What takes its place in the blobs' names.
-        mapped_names: Names that Azure refuses are mapped.
+        s3_prefix: The prefix that all keys have.
+        blob_prefix: The prefix that the blobs' names have instead.
+        mapped_names: Blob names that Azure would refuse are mapped to others.
 
     Raises:
-        CorruptState: The slice is not what the descriptor says.
+        CorruptState: The bytes do not match the descriptor's digest.
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class BatchSlice:
         blob_prefix: str,
         mapped_names: bool = False,
     ) -> None:
-        """Read the slice and compare its digest."""
         name = batches_name(descriptor.plan)
         self._path = f"{files.location}/{name}"
         self.descriptor = descriptor
@@ -51,13 +50,13 @@ class BatchSlice:
         self._mapped_names = mapped_names
         self._data = files.read(name, descriptor.offset, descriptor.offset + descriptor.length)
         if sha256(self._data).hexdigest() != descriptor.sha256:
-            raise CorruptState(path=self._path, detail="the batch is not the one that its descriptor names")
+            raise CorruptState(path=self._path, detail="the batch does not match the digest in its descriptor")
 
     def entries(self) -> Iterator[PlanEntry]:
-        """Yield the objects.
+        """Yield the batch's entries.
 
         Raises:
-            CorruptState: A line is not what it must be, or names a key outside the prefix.
+            CorruptState: A line is invalid, or names a key outside the prefix.
         """
         for line in self._lines():
             yield PlanEntry.of_line(line, bucket=self._bucket)
@@ -66,29 +65,29 @@ class BatchSlice:
         return read_entries([self._data], prefix=self._s3_prefix, path=self._path)
 
     def check(self) -> None:
-        """Read all lines once, before anything is copied.
+        """Check all lines, before anything is copied.
 
         Raises:
-            CorruptState: A line is not what it must be, or their totals are not the descriptor's.
+            CorruptState: A line is invalid, or the totals do not match the descriptor.
         """
         objects = size_bytes = parts = 0
         for line in self._lines():
             objects += 1
             size_bytes += line.copied_bytes
             parts += line.block_bytes is not UNSET
-        wanted = self.descriptor
-        is_range = wanted.kind == "range"
-        if (objects, size_bytes, parts) != (wanted.objects, wanted.size_bytes, int(is_range)):
-            raise CorruptState(path=self._path, detail="the batch does not hold what its descriptor says")
+        expected = self.descriptor
+        is_range = expected.kind == "range"
+        if (objects, size_bytes, parts) != (expected.objects, expected.size_bytes, int(is_range)):
+            raise CorruptState(path=self._path, detail="the batch does not match its descriptor")
 
     def blob_of(self, entry: PlanEntry) -> str:
-        """Return the blob's name for an object."""
+        """Return the name of an object's blob."""
         return blob_name(
             entry.listed.key, s3_prefix=self._s3_prefix, blob_prefix=self._blob_prefix, mapped=self._mapped_names
         )
 
     def task(self, entry: PlanEntry) -> CopyTask:
-        """Return what the copy of an object is to do."""
+        """Return the copy task of an entry."""
         return CopyTask(
             bucket=self._bucket,
             key=entry.listed.key,
@@ -101,9 +100,9 @@ class BatchSlice:
         )
 
     def label(self) -> str:
-        """Return the key of a batch of one, else how much it is."""
+        """Return the batch's name for people: the key of its only object, or its number of objects and bytes."""
         if self.descriptor.objects > 1:
             return f"{count_text(self.descriptor.objects, 'object')}, {size_text(self.descriptor.size_bytes)}"
         entry = next(self.entries())
         part = f" [{size_text(entry.within.start)} to {size_text(entry.within.end)}]" if entry.within else ""
-        return entry.listed.key[: MOST_LABEL - len(part)] + part
+        return entry.listed.key[: MAX_LABEL_CHARACTERS - len(part)] + part

@@ -1,8 +1,8 @@
-"""Every listed object and what became of it: the manifest beside plan and receipts, in constant memory.
+"""Find the result of every listed object: join the manifest with plan and receipts, in bounded memory.
 
-All files follow the order of the listing: what was left out, the objects with batches of their own, and the shared
-batches. So each listed object is at the front of exactly one of the three. Of receipts, those of one batch are in
-memory at a time.
+Three sequences follow the order of the listing: the objects left out, those with batches of their own, and those of
+the shared batches. So each planned object is the next one of exactly one sequence. The receipts of only one batch are
+in memory at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,13 +28,13 @@ _NOT_COMMITTED: Final = explained(reasons.NOT_COMMITTED, "every part is in Azure
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of one listed object.
+    """The result of one listed object.
 
     Attributes:
-        receipt: The receipt that holds.
-        bytes_sent: Bytes sent by all its tries and parts.
-        retries: Retries of all its tries and parts.
-        batch: Number of the batch whose task's log tells of it; None where the plan left it out.
+        receipt: The receipt that counts.
+        bytes_sent: Bytes sent by all tries and parts of the object.
+        retries: Retries of all tries and parts of the object.
+        batch: Index of the batch whose task's log mentions the object; None if no batch holds it.
     """
 
     receipt: Receipt
@@ -48,7 +48,7 @@ class Account:
         return cls(receipt, receipt.bytes_sent, receipt.retries, batch)
 
     def plus(self, other: "Account") -> "Account":
-        """Return the account of both tries."""
+        """Return the account of both tries together."""
         return Account(
             stronger(self.receipt, other.receipt),
             self.bytes_sent + other.bytes_sent,
@@ -65,26 +65,26 @@ def reconcile(
     Args:
         files: The run's files.
         pointer: The manifest.
-        index: The plan made from it, or None where there is none.
+        index: The plan made from the manifest, or None if there is none.
 
     Raises:
-        CorruptState: A file is not what it must be, or holds an object that was not listed.
+        CorruptState: A file is damaged, or holds an object that was not listed.
     """
-    stats = _ReceiptsByKey(files, pointer, index)
+    planned = _PlannedObjects(files, pointer, index)
     for listed in read_manifest(files, pointer):
-        yield listed, stats.take(listed)
-    stats.check_empty()
+        yield listed, planned.take(listed)
+    planned.check_empty()
 
 
-class _Front(Generic[T]):
-    """A sequence whose next item can be looked at."""
+class _Peekable(Generic[T]):
+    """A sequence of items by key, whose next key can be read without taking the item."""
 
     def __init__(self, items: Iterable[tuple[str, T]]) -> None:
         self._items = iter(items)
         self.next = next(self._items, None)
 
     def take(self, key: str) -> T | None:
-        """Return the next item if it is this key's, and move on."""
+        """Take the next item if it has this key; return None otherwise."""
         if self.next is None or self.next[0] != key:
             return None
         item = self.next[1]
@@ -92,8 +92,8 @@ class _Front(Generic[T]):
         return item
 
 
-class _ReceiptsByKey:
-    """The three sequences that together hold every planned object."""
+class _PlannedObjects:
+    """The three sequences that together hold every planned object, in the order of the listing."""
 
     def __init__(self, files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None) -> None:
         self._files = files
@@ -102,9 +102,9 @@ class _ReceiptsByKey:
         own = index.batches[: index.own_batches] if index else ()
         shared = index.batches[index.own_batches :] if index else ()
         left_out = read_left_out(files, index.token) if index else iter(())
-        self._left_out = _Front((item.key, item) for item in left_out)
-        self._own = _Front(self._own_accounts(own))
-        self._shared = _Front(chain.from_iterable(map(self._shared_accounts, shared)))
+        self._left_out = _Peekable((item.key, item) for item in left_out)
+        self._own = _Peekable(self._own_accounts(own))
+        self._shared = _Peekable(chain.from_iterable(map(self._shared_accounts, shared)))
 
     def take(self, listed: ListedObject) -> Account:
         left_out = self._left_out.take(listed.key)
@@ -114,12 +114,12 @@ class _ReceiptsByKey:
         return account or Account(self._receipt(listed, FAILED, UNPLANNED))
 
     def check_empty(self) -> None:
-        for front in (self._left_out, self._own, self._shared):
-            if front.next is not None:
+        for objects in (self._left_out, self._own, self._shared):
+            if objects.next is not None:
                 raise CorruptState(path=self._files.location, detail="the plan holds an object that was not listed")
 
     def _own_accounts(self, batches: Iterable[BatchDescriptor]) -> Iterator[tuple[str, Account]]:
-        """Yield the objects with batches of their own; the parts of one come together."""
+        """Yield the objects with batches of their own; the parts of an object are consecutive batches."""
         singles = ((self._only_entry(batch), batch) for batch in batches)
         for key, group in groupby(singles, key=lambda single: single[0].listed.key):
             accounts = []
@@ -128,7 +128,7 @@ class _ReceiptsByKey:
                     self._accounts(batch).get(key)
                     or Account(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
                 )
-            yield key, _joined(accounts)
+            yield key, _merged(accounts)
 
     def _only_entry(self, batch: BatchDescriptor) -> PlanEntry:
         for entry in self._slice(batch).entries():
@@ -162,7 +162,7 @@ class _ReceiptsByKey:
         if (left_out.etag, left_out.size_bytes) != (listed.etag, listed.size_bytes):
             token = self._index.token if self._index else ""
             path = f"{self._files.location}/{left_out_name(token)}"
-            raise CorruptState(path=path, detail=f"{listed.key!r} is not as it was listed")
+            raise CorruptState(path=path, detail=f"{listed.key!r} has another ETag or size than in the listing")
         return replace(
             self._receipt(listed, left_out.status, left_out.reason),
             verified_by=left_out.verified_by,
@@ -182,27 +182,27 @@ class _ReceiptsByKey:
         )
 
 
-def _joined(parts: list[Account]) -> Account:
-    """Return the account of an object copied in parts: settled if one part says so, else failed."""
-    sent, retries = sum(part.bytes_sent for part in parts), sum(part.retries for part in parts)
+def _merged(parts: list[Account]) -> Account:
+    """Return the account of an object copied in parts: settled if the receipt of any part is, else failed."""
+    bytes_sent, retries = sum(part.bytes_sent for part in parts), sum(part.retries for part in parts)
     receipts = [part.receipt for part in parts]
-    held = next((receipt for receipt in sorted(receipts, key=_rank) if settles(receipt)), None)
-    if held is None:
+    deciding = next((receipt for receipt in sorted(receipts, key=_rank) if settles(receipt)), None)
+    if deciding is None:
         failed = next((receipt for receipt in receipts if receipt.status == FAILED), None)
-        held = failed or replace(receipts[0], status=FAILED, reason=_NOT_COMMITTED)
+        deciding = failed or replace(receipts[0], status=FAILED, reason=_NOT_COMMITTED)
     if len(parts) == 1:
-        return Account(held, sent, retries, parts[0].batch)
+        return Account(deciding, bytes_sent, retries, parts[0].batch)
     started = [receipt.started_at for receipt in receipts if receipt.started_at]
     whole = replace(
-        held,
+        deciding,
         bytes_sent=sum(receipt.bytes_sent for receipt in receipts),
         blocks_resumed=sum(receipt.blocks_resumed for receipt in receipts),
         retries=sum(receipt.retries for receipt in receipts),
         seconds=max(receipt.seconds for receipt in receipts),
         started_at=min(started, default=""),
     )
-    told_by = next((part.batch for part in parts if part.receipt.status == held.status), parts[0].batch)
-    return Account(whole, sent, retries, told_by)
+    batch = next((part.batch for part in parts if part.receipt.status == deciding.status), parts[0].batch)
+    return Account(whole, bytes_sent, retries, batch)
 
 
 def _rank(receipt: Receipt) -> int:

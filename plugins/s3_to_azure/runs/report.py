@@ -24,85 +24,25 @@ REPORT_NAME: Final = "report.json"
 CSV_NAME: Final = "report.csv"
 RECEIPTS_NAME: Final = "receipts.jsonl.gz"
 _FILES: Final = (REPORT_NAME, CSV_NAME, RECEIPTS_NAME)
-COLUMNS: Final = tuple(field.name for field in fields(Receipt))
-# What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-_MEMBER_LINES: Final = 10_000
-
-
-def safe_cell(value: object) -> object:
-    """Return the value so that no spreadsheet takes a text for a formula: with an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-class ReportRows:
-    """The two files while they are written.
-
-    Args:
-        table: The CSV file.
-        receipts: The JSON lines.
-    """
-
-    def __init__(self, table: StateWriter, receipts: StateWriter) -> None:
-        """Write the column names."""
-        self._csv = csv.writer(_Utf8(table), lineterminator="\r\n")
-        self._csv.writerow(COLUMNS)
-        self._lines = LinesWriter(receipts)
-        self._rows = 0
-
-    def add(self, receipt: Receipt) -> None:
-        """Write one object's row."""
-        values = receipt.as_dict()
-        self._csv.writerow([safe_cell(values[column]) for column in COLUMNS])
-        self._lines.add(values)
-        self._rows += 1
-        if not self._rows % _MEMBER_LINES:
-            self._lines.end_member()
-
-    def finish(self) -> None:
-        """Close the last member."""
-        self._lines.end_member()
-
-
-@contextmanager
-def report_rows(files: StateFiles) -> Iterator[ReportRows]:
-    """Write both files; they are there after a clean exit."""
-    with files.write(CSV_NAME) as table, files.write(RECEIPTS_NAME) as receipts:
-        rows = ReportRows(table, receipts)
-        yield rows
-        rows.finish()
-
-
-class _Utf8:
-    """What ``csv`` writes text to."""
-
-    def __init__(self, out: StateWriter) -> None:
-        self._out = out
-
-    def write(self, text: str) -> int:
-        self._out.write(text.encode("utf-8"))
-        return len(text)
-
 
 MAX_SUMMARY_BYTES: Final = 64_000
-_MOST_FAILURES: Final = 200
-_FAILURES_IN_LINES: Final = 20
-_STATUSES: Final = FINAL_STATUSES
-_MOST_SLOWEST: Final = 10
-_MOST_KEY: Final = 300
-_MOST_REASON: Final = 500
-# Reasons are ours and few; a damaged state file must not make them many.
-_MOST_REASONS: Final = 50
+_MAX_FAILURES: Final = 200
+_MAX_FAILURES_IN_LINES: Final = 20
+_MAX_SLOWEST: Final = 10
+_MAX_KEY_CHARACTERS: Final = 300
+_MAX_REASON_CHARACTERS: Final = 500
+# There are few reasons, but a damaged state file could hold any number.
+_MAX_REASONS: Final = 50
 _OTHER: Final = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed object, and whose log tells of it.
+    """A failed object, and which task's log has the details.
 
     Attributes:
-        batch: Number of its batch; None where no batch had it.
-        try_number: Which try of that batch's task.
+        batch: Index of its batch; None if no batch holds it.
+        try_number: The try of that batch's task.
     """
 
     key: str
@@ -110,21 +50,27 @@ class Failure:
     batch: int | None
     try_number: int
 
+    def shortened(self) -> "Failure":
+        """Return the failure with key and reason cut to a length that a summary can hold."""
+        return Failure(
+            self.key[:_MAX_KEY_CHARACTERS], self.reason[:_MAX_REASON_CHARACTERS], self.batch, self.try_number
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """A run's receipts, reconciled with its listing.
 
     Attributes:
-        counts: Objects and bytes by status and reason code; the reason is empty where there is none.
-        proofs: Copied objects by the rung that proved them.
+        plan: The plan's token; empty if there is no plan.
+        counts: Objects and bytes by status and reason code; the code is empty where there is no reason.
+        proofs: Number of copied objects by verification level.
         bytes_sent: Bytes sent by all tries.
-        bytes_resumed: Bytes of copied objects that Azure held before their last try.
-        retries: Requests tried again.
-        seconds: From the first copy's beginning to the last one's end.
+        bytes_resumed: Bytes of copied objects that Azure already held before the last try.
+        retries: Requests that were retried.
+        seconds: From the start of the first copy to the end of the last.
         slowest: The copies that took longest.
         failures: The first failed objects, in the order of the listing.
-        plan: The plan's token, or empty where none was made.
     """
 
     bucket: str
@@ -143,17 +89,17 @@ class Report:
     failures: tuple[Failure, ...]
 
     def total(self, status: str) -> Amount:
-        """Return the objects and bytes of a status."""
-        found = [amount for (its, _), amount in self.counts.items() if its == status]
-        return Amount(sum(amount.objects for amount in found), sum(amount.size_bytes for amount in found))
+        """Return the objects and bytes with a status."""
+        amounts = [amount for (its, _), amount in self.counts.items() if its == status]
+        return Amount(sum(amount.objects for amount in amounts), sum(amount.size_bytes for amount in amounts))
 
     @property
     def failed(self) -> bool:
-        """Whether anything failed or is missing."""
+        """Whether any object failed or has no receipt."""
         return self.total(FAILED).objects > 0
 
     def error(self) -> SomeObjectsFailed | None:
-        """Return the run's error, or None where all is accounted for and nothing failed."""
+        """Return the run's error, or None if no object failed."""
         if not self.failed:
             return None
         first = self.failures[0]
@@ -163,33 +109,34 @@ class Report:
 
     @property
     def bytes_per_second(self) -> int:
-        """Bytes sent per second; 0 where nothing was copied."""
+        """Bytes sent per second; 0 if nothing was copied."""
         return round(self.bytes_sent / self.seconds) if self.seconds else 0
 
     def lines(self) -> Iterator[str]:
-        """Yield the report for a person: objects by status and reason, proofs, throughput, failures, files."""
+        """Yield the report for a person: objects by status and reason, proofs, throughput, failures and files."""
         yield f"Listed:    {self.listed.text()}"
-        for status in _STATUSES:
+        for status in FINAL_STATUSES:
             yield f"{status.capitalize() + ':':10} {self.total(status).text()}"
             for (its, reason), amount in sorted(self.counts.items()):
                 if its == status and reason:
                     yield f"           {amount.text()}: {reason}"
         if self.proofs:
-            yield f"Proven:    {', '.join(f'{count:,} by {proof}' for proof, count in sorted(self.proofs.items()))}"
+            yield f"Proven:    {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
         yield (
             f"Sent:      {size_text(self.bytes_sent)} in {duration_text(self.seconds)} "
             f"({size_text(self.bytes_per_second)}/s); {size_text(self.bytes_resumed)} were in Azure already"
         )
-        printed = self.failures[:_FAILURES_IN_LINES]
+        printed = self.failures[:_MAX_FAILURES_IN_LINES]
         for failure in printed:
-            yield f"Failed:    {failure.key[:_MOST_KEY]!r}: {failure.reason[:_MOST_REASON]}"
+            short = failure.shortened()
+            yield f"Failed:    {short.key!r}: {short.reason}"
         more = self.total(FAILED).objects - len(printed)
         if more:
             yield f"           and {more:,} more"
         yield f"Files:     {', '.join(_FILES)} in {self.location}"
 
     def summary(self) -> dict[str, Any]:
-        """Return the report in at most 64 KB of JSON: of the failed objects as many as fit, and how many more."""
+        """Return the report as at most 64 KB of JSON: the failures that fit, and the number of the others."""
         values: dict[str, Any] = {
             "bucket": self.bucket,
             "prefix": self.prefix,
@@ -197,7 +144,7 @@ class Report:
             "location": self.location,
             "files": list(_FILES),
             "listed": asdict(self.listed),
-            **{status: asdict(self.total(status)) for status in _STATUSES},
+            **{status: asdict(self.total(status)) for status in FINAL_STATUSES},
             "reasons": [
                 {"status": status, "reason": reason, **asdict(amount)}
                 for (status, reason), amount in sorted(self.counts.items())
@@ -210,20 +157,24 @@ class Report:
             "seconds": self.seconds,
             "bytes_per_second": self.bytes_per_second,
             "slowest": [
-                {"key": receipt.key[:_MOST_KEY], "size_bytes": receipt.size_bytes, "seconds": receipt.seconds}
+                {"key": receipt.key[:_MAX_KEY_CHARACTERS], "size_bytes": receipt.size_bytes, "seconds": receipt.seconds}
                 for receipt in self.slowest
             ],
         }
-        room = MAX_SUMMARY_BYTES - len(json.dumps(values)) - 100
-        failures: list[dict[str, Any]] = []
-        for failed in self.failures:
-            failure = asdict(failed) | {"key": failed.key[:_MOST_KEY], "reason": failed.reason[:_MOST_REASON]}
-            room -= len(json.dumps(failure)) + 2
-            if room < 0:
-                break
-            failures.append(failure)
+        failures = self._failures_within(MAX_SUMMARY_BYTES - len(json.dumps(values)) - 100)
         more = self.total(FAILED).objects - len(failures)
         return values | {"failures": failures, "more_failures": more}
+
+    def _failures_within(self, size_bytes: int) -> list[dict[str, Any]]:
+        """Return the first failures whose JSON fits into a size."""
+        failures: list[dict[str, Any]] = []
+        for failure in self.failures:
+            values = asdict(failure.shortened())
+            size_bytes -= len(json.dumps(values)) + 2
+            if size_bytes < 0:
+                break
+            failures.append(values)
+        return failures
 
 
 def make_report(
@@ -231,23 +182,23 @@ def make_report(
 ) -> Report:
     """Reconcile the run's receipts with its listing, and write ``report.json``, ``report.csv`` and all receipts.
 
-    Safe to repeat. It does not raise for failed objects: ask ``error()`` once everything else is done.
+    Safe to repeat. Failed objects raise no error here: the caller raises ``Report.error()`` when all else is done.
 
     Args:
         files: The run's files.
         pointer: The manifest.
         keep_days: Delete the state of this DAG's other runs that ended longer ago; None keeps all.
-        now: For tests.
+        now: The current time, for tests.
 
     Raises:
-        CorruptState: A state file is not what it must be.
+        CorruptState: A state file is damaged.
     """
     index = read_plan_index(files)
     if index is not None and index.manifest != pointer.token:
-        # A plan of an earlier listing: the sensor was cleared and ran again, the plan did not.
+        # The plan belongs to an earlier listing: the sensor was cleared and ran again, but the plan task did not.
         index = None
     totals = _Totals()
-    with report_rows(files) as rows:
+    with _report_rows(files) as rows:
         for listed, account in reconcile(files, pointer, index):
             rows.add(account.receipt)
             totals.add(listed, account)
@@ -262,31 +213,31 @@ def make_report(
 
 
 class _Totals:
-    """Counts over all accounts, in constant memory."""
+    """Counts all accounts in constant memory."""
 
     def __init__(self) -> None:
         self.listed = Amount()
         self._counts: dict[tuple[str, str], Amount] = {}
         self._proofs: dict[str, int] = {}
-        self._sent = self._resumed = self._retries = 0
-        self._first = self._last = 0.0
+        self._bytes_sent = self._bytes_resumed = self._retries = 0
+        self._first_start = self._last_end = 0.0
         self._slowest: list[tuple[float, int, Receipt]] = []
         self._failures: list[Failure] = []
 
     def add(self, listed: ListedObject, account: Account) -> None:
-        """Count one object, with the size that was listed: the version copied may be a newer one."""
+        """Count one object with its listed size: the copied version may be newer and of another size."""
         receipt = account.receipt
         self.listed = self.listed.plus(listed.size_bytes)
         name = (receipt.status, code_of(receipt.reason))
-        if name not in self._counts and len(self._counts) >= _MOST_REASONS:
+        if name not in self._counts and len(self._counts) >= _MAX_REASONS:
             name = (receipt.status, _OTHER)
         self._counts[name] = self._counts.get(name, Amount()).plus(listed.size_bytes)
-        self._sent += account.bytes_sent
+        self._bytes_sent += account.bytes_sent
         self._retries += account.retries
-        self._clock(receipt)
+        self._extend_duration(receipt)
         if receipt.status == COPIED:
-            self._copied(receipt)
-        if receipt.status == FAILED and len(self._failures) < _MOST_FAILURES:
+            self._add_copied(receipt)
+        if receipt.status == FAILED and len(self._failures) < _MAX_FAILURES:
             self._failures.append(Failure(receipt.key, receipt.reason, account.batch, receipt.try_number))
 
     def report(self, pointer: ManifestPointer, index: PlanIndex | None, location: str) -> Report:
@@ -299,29 +250,81 @@ class _Totals:
             listed=self.listed,
             counts=self._counts,
             proofs=self._proofs,
-            bytes_sent=self._sent,
-            bytes_resumed=self._resumed,
+            bytes_sent=self._bytes_sent,
+            bytes_resumed=self._bytes_resumed,
             retries=self._retries,
-            seconds=round(self._last - self._first, 3),
+            seconds=round(self._last_end - self._first_start, 3),
             slowest=tuple(receipt for _, _, receipt in sorted(self._slowest, reverse=True)),
             failures=tuple(self._failures),
         )
 
-    def _copied(self, receipt: Receipt) -> None:
-        proof = receipt.verified_by or "unknown"
-        if proof not in self._proofs and len(self._proofs) >= _MOST_REASONS:
-            proof = _OTHER
-        self._proofs[proof] = self._proofs.get(proof, 0) + 1
-        self._resumed += max(0, receipt.size_bytes - receipt.bytes_sent)
-        # The number breaks ties: receipts do not compare.
+    def _add_copied(self, receipt: Receipt) -> None:
+        level = receipt.verified_by or "unknown"
+        if level not in self._proofs and len(self._proofs) >= _MAX_REASONS:
+            level = _OTHER
+        self._proofs[level] = self._proofs.get(level, 0) + 1
+        self._bytes_resumed += max(0, receipt.size_bytes - receipt.bytes_sent)
+        # The number of the object breaks ties, since receipts cannot be compared.
         heapq.heappush(self._slowest, (receipt.seconds, -self.listed.objects, receipt))
-        if len(self._slowest) > _MOST_SLOWEST:
+        if len(self._slowest) > _MAX_SLOWEST:
             heapq.heappop(self._slowest)
 
-    def _clock(self, receipt: Receipt) -> None:
+    def _extend_duration(self, receipt: Receipt) -> None:
         try:
-            began = datetime.fromisoformat(receipt.started_at).timestamp()
+            start = datetime.fromisoformat(receipt.started_at).timestamp()
         except ValueError:
             return
-        self._first = min(self._first or began, began)
-        self._last = max(self._last, began + receipt.seconds)
+        self._first_start = min(self._first_start or start, start)
+        self._last_end = max(self._last_end, start + receipt.seconds)
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Receipt))
+# A spreadsheet evaluates text that starts with one of these (https://owasp.org/www-community/attacks/CSV_Injection).
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_MEMBER_LINES: Final = 10_000
+
+
+def safe_cell(value: object) -> object:
+    """Return the value so that no spreadsheet evaluates it as a formula: with an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+@contextmanager
+def _report_rows(files: StateFiles) -> Iterator["_ReportRows"]:
+    """Open both files with one row per object; they become visible after a clean exit."""
+    with files.write(CSV_NAME) as table, files.write(RECEIPTS_NAME) as receipts:
+        rows = _ReportRows(table, receipts)
+        yield rows
+        rows.finish()
+
+
+class _ReportRows:
+    """Writes one row per object into the CSV file and the JSON lines."""
+
+    def __init__(self, table: StateWriter, receipts: StateWriter) -> None:
+        self._csv = csv.writer(_TextWriter(table), lineterminator="\r\n")
+        self._csv.writerow(COLUMNS)
+        self._lines = LinesWriter(receipts)
+        self._rows = 0
+
+    def add(self, receipt: Receipt) -> None:
+        values = receipt.as_dict()
+        self._csv.writerow([safe_cell(values[column]) for column in COLUMNS])
+        self._lines.add(values)
+        self._rows += 1
+        if not self._rows % _MEMBER_LINES:
+            self._lines.end_member()
+
+    def finish(self) -> None:
+        self._lines.end_member()
+
+
+class _TextWriter:
+    """Encodes the text that ``csv`` writes."""
+
+    def __init__(self, out: StateWriter) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        self._out.write(text.encode("utf-8"))
+        return len(text)
