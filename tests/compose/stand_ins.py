@@ -40,12 +40,12 @@ _CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _TRUST: Final = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 
 UNPROVEN: Final = """\
-The images were stand-ins, since nothing can be pulled here. So this run does not prove:
+The images were stand-ins, because no image can be pulled here. This run does not prove:
   - that pip can install the lock's versions beside the many other packages of the real apache/airflow:3.3.2;
-  - that image's own user, folders, curl and celery command (they are as its documentation describes them);
+  - that image's own user, folders, curl and celery command (they follow its documentation);
   - PostgreSQL 16 and Redis 7.2 (these were Debian's 15 and 7.0), and their images' entrypoints;
   - other versions of Docker Engine and Compose than those unpacked here;
-  - S3 and Azure themselves: LocalStack and Azurite stood for them, as in all local tests."""
+  - S3 and Azure themselves: LocalStack and Azurite replaced them, as in all local tests."""
 
 
 def make_images(packages: Packages, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
