@@ -23,7 +23,7 @@ from s3_to_azure.stores.azure.container import AzureContainer  # noqa: E402
 from s3_to_azure.stores.curl import small_object_client  # noqa: E402
 from s3_to_azure.stores.s3.options import botocore_config  # noqa: E402
 from s3_to_azure.stores.s3.source import S3Source  # noqa: E402
-from s3_to_azure.transfer.context import TransferContext  # noqa: E402
+from s3_to_azure.transfer.context import TransferContext, open_context  # noqa: E402
 
 BUCKET: Final = "benchmark"
 CONTAINER: Final = "benchmark"
@@ -63,9 +63,7 @@ class RealPlaces:
         """Return what a copy task works with."""
         source, destination = self.source(), self.destination()
         settings = CopySettings(connections=4, objects_at_once=_AT_ONCE)
-        return TransferContext(
-            source, destination, settings, small_object_client=small_object_client(source, destination)
-        )
+        return open_context(source, destination, settings, small_object_client=small_object_client(source, destination))
 
 
 @contextmanager

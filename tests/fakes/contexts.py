@@ -1,18 +1,21 @@
 """Workshops for tests: short waits, small blocks, everything else as shipped."""
 
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from s3_to_azure.model.checksums import ALGORITHMS
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
 from s3_to_azure.model.settings import CopySettings, RetryBudget
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
 
 QUICK: Final = RetryBudget(attempts=4, first_wait_s=0.01, longest_wait_s=0.05)
 BUCKET: Final = "bucket"
 
 
-def transfer_context(source: ObjectSource, destination: BlobDestination, **settings: Any) -> TransferContext:
+def transfer_context(
+    source: ObjectSource, destination: BlobDestination, **settings: Any
+) -> AbstractContextManager[TransferContext]:
     """Return a workshop with blocks of 1 MiB; its own arguments go to it, the rest to its settings."""
     own = {name: settings.pop(name) for name in ("cancelled", "progress", "small_object_client") if name in settings}
     given: dict[str, Any] = {
@@ -22,7 +25,7 @@ def transfer_context(source: ObjectSource, destination: BlobDestination, **setti
         "connections": 4,
         "objects_at_once": 3,
     }
-    return TransferContext(source, destination, CopySettings(**(given | settings)), **own)
+    return open_context(source, destination, CopySettings(**(given | settings)), **own)
 
 
 def task(key: str = "k", bucket: str = BUCKET, **changes: Any) -> CopyTask:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class Clouds:
         except ResourceNotFoundError:
             return []
 
-    def transfer_context(self, **settings: Any) -> TransferContext:
+    def transfer_context(self, **settings: Any) -> AbstractContextManager[TransferContext]:
         """Return a workshop between the proxies."""
         return transfer_context(self.source, self.destination, **settings)
 

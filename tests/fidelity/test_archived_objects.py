@@ -11,7 +11,7 @@ from s3_to_azure.model.errors import ObjectArchived, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings, Fidelity
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.pool import Tally, copy_many
 from tests.fakes.memory_destination import MemoryDestination
@@ -41,7 +41,7 @@ def run(archive: SlowArchive) -> Callable[..., tuple[dict[str, Receipt], Tally]]
     def once(**choices: Any) -> tuple[dict[str, Receipt], Tally]:
         settings = CopySettings(block_bytes=MIB, connections=1, fidelity=Fidelity(**choices))
         tally = Tally()
-        with TransferContext(archive, destination, settings) as context:
+        with open_context(archive, destination, settings) as context:
             tasks = [CopyTask("b", item.key, item.key, listed=item) for item in archive.list("b", "")]
             outcomes = list(copy_many(context, tasks))
         for outcome in outcomes:
@@ -111,7 +111,7 @@ class TestOnARealServer:
         source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
 
         def run(**choices: Any) -> Receipt:
-            with TransferContext(
+            with open_context(
                 source, destination, CopySettings(connections=1, fidelity=Fidelity(**choices))
             ) as context:
                 return copy_object(context, CopyTask(bucket, "k", "k"))

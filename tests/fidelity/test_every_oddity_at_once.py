@@ -24,7 +24,7 @@ from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.plan import read_plan_index
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.transfer.context import TransferContext
+from s3_to_azure.transfer.context import open_context
 from tests.fakes.state_memory import MemoryState
 from tests.real_stores import azure_container, s3_source
 
@@ -53,7 +53,7 @@ def a_run(source: ObjectSource, destination: AzureContainer, bucket: str) -> dic
         refused_names="map", fidelity=Fidelity.of(CHOICES), connections=4, objects_at_once=CONNECTIONS, retry=quick
     )
     for batch in plan.batches:
-        with TransferContext(source, destination, copying) as context:
+        with open_context(source, destination, copying) as context:
             try:
                 copy_batch(context, files, batch, bucket=bucket, s3_prefix="", blob_prefix="", try_number=1)
             except SomeObjectsFailed:

@@ -16,7 +16,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source
@@ -34,7 +34,7 @@ import json, os, sys, threading
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.object import copy_object
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from tests.real_stores import azure_container, s3_source
 
 told = json.loads(sys.argv[1])
@@ -70,7 +70,7 @@ class Stuck:
 
 source = s3_source(LocalS3(**told["s3"]))
 destination = Stuck(azure_container(LocalAzure(**told["azure"]), told["container"]))
-with TransferContext(source, destination, CopySettings(**told["settings"])) as shop:
+with open_context(source, destination, CopySettings(**told["settings"])) as shop:
     copy_object(shop, CopyTask(told["bucket"], told["key"], told["key"]))
 """
 
@@ -120,7 +120,7 @@ def resumed(
         with (
             closing(source),
             closing(destination),
-            TransferContext(source, destination, CopySettings(**settings)) as context,
+            open_context(source, destination, CopySettings(**settings)) as context,
         ):
             return copy_object(context, CopyTask(bucket, KEY, KEY)), context.progress.snapshot().bytes_resumed
 

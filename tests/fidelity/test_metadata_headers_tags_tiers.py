@@ -16,7 +16,7 @@ from s3_to_azure.model.limits import MAX_METADATA_BYTES, MIB
 from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import CopySettings, Fidelity, joined_metadata, tags_from_azure, tags_to_azure
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import some_bytes
 from tests.real_stores import azure_container, s3_source
@@ -40,7 +40,7 @@ def copied(
 
     def run(**choices: Any) -> Receipt:
         settings = CopySettings(block_bytes=MIB, connections=1, fidelity=Fidelity(**choices))
-        with TransferContext(source, destination, settings) as context:
+        with open_context(source, destination, settings) as context:
             return copy_object(context, CopyTask(bucket, KEY, KEY))
 
     yield run

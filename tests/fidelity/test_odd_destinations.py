@@ -22,8 +22,8 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
-from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.object import Outcome, attempt
+from s3_to_azure.transfer.context import CopyTask, open_context
+from s3_to_azure.transfer.object import Outcome, try_copy
 from tests.fakes.memory_source import MemorySource
 from tests.fidelity.recorded_azure import XML, Answer, recorded_azure
 from tests.real_stores import azure_container
@@ -55,9 +55,9 @@ def copied(
         destination = azure_container(server, "container")
         quick = RetryBudget(attempts=2, first_wait_s=0.01, longest_wait_s=0.01)
         chosen = CopySettings(block_bytes=MIB, connections=1, retry=quick, **settings)
-        with TransferContext(source, destination, chosen) as context:
-            context.check("b")
-            outcome = attempt(context, CopyTask("b", key, key, listed=source.listed("b", key)))
+        with open_context(source, destination, chosen) as context:
+            context.check_access("b")
+            outcome = try_copy(context, CopyTask("b", key, key, listed=source.listed("b", key)))
         destination.close()
     return outcome, asked
 

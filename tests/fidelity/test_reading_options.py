@@ -16,7 +16,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.stores.s3.options import ReadOptions
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import CUSTOMER_KEY, customer_key_arguments, put_parts, some_bytes
 from tests.real_stores import azure_container, s3_source
@@ -115,7 +115,7 @@ def test_customer_key(
     destination = azure_container(azure_server, container.container_name)
     for reading in (None, ReadOptions.of({"SSECustomerKey": KEY_TEXT})):
         source = s3_source(s3_server, reading=reading)
-        with TransferContext(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
+        with open_context(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
             task = CopyTask(bucket, "k", "k")
             if reading is None:
                 with pytest.raises(CustomerKeyRequired, match="sse_customer_key"):
@@ -143,7 +143,7 @@ def test_named_version(
     s3_client.put_object(Bucket=bucket, Key="k", Body=b"newer")
     source = s3_source(s3_server, reading=ReadOptions(version_id=wanted))
     destination = azure_container(azure_server, container.container_name)
-    with TransferContext(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
+    with open_context(source, destination, CopySettings(block_bytes=MIB, connections=1)) as context:
         receipt = copy_object(context, CopyTask(bucket, "k", "k"))
     source.close()
     destination.close()
@@ -166,13 +166,13 @@ def test_named_version_replaces_no_newer_copy(
     s3_client.put_object(Bucket=bucket, Key="k", Body=b"newer")
     destination = azure_container(azure_server, container.container_name)
     current, named = s3_source(s3_server), s3_source(s3_server, reading=ReadOptions(version_id=older))
-    with TransferContext(current, destination, CopySettings(connections=1)) as context:
+    with open_context(current, destination, CopySettings(connections=1)) as context:
         assert copy_object(context, CopyTask(bucket, "k", "k")).status == "copied"
     client = container.get_blob_client("k")
     metadata = dict(client.get_blob_properties().metadata)
     same_second = named.head(bucket, "k").last_modified.isoformat()
     client.set_blob_metadata(metadata | {"s3_last_modified": same_second})
-    with TransferContext(named, destination, CopySettings(overwrite=overwrite, connections=1)) as context:
+    with open_context(named, destination, CopySettings(overwrite=overwrite, connections=1)) as context:
         receipt = copy_object(context, CopyTask(bucket, "k", "k"))
         assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
         # A copy of neither version is replaced, as ever.

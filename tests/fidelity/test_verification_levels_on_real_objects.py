@@ -16,7 +16,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.settings import CopySettings, RetryBudget
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.verify import verify_object
 from tests.fidelity.faulty_source import FlippingSource
@@ -50,7 +50,7 @@ def copied(
         destination = azure_container(azure_server, container.container_name)
         chosen = CopySettings(**{"block_bytes": MIB, "connections": 1, "retry": QUICK, **settings})
         try:
-            with TransferContext(through or source, destination, chosen, cancelled=stop) as context:
+            with open_context(through or source, destination, chosen, cancelled=stop) as context:
                 return copy_object(context, CopyTask(bucket, KEY, KEY))
         finally:
             destination.close()
@@ -273,7 +273,7 @@ def test_verify_reaches_the_same_rung(
     upload_for(level, s3_client, bucket, KEY, DATA)
     copied()
     destination = azure_container(azure_server, container.container_name)
-    with TransferContext(source, destination, CopySettings(connections=1, retry=QUICK)) as context:
+    with open_context(source, destination, CopySettings(connections=1, retry=QUICK)) as context:
         equal = verify_object(context, CopyTask(bucket, KEY, KEY))
         container.upload_blob(KEY, DATA[:-1] + bytes([DATA[-1] ^ 1]), overwrite=True)
         different = verify_object(context, CopyTask(bucket, KEY, KEY))

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import BatchSummary, copy_batch
 from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
-from s3_to_azure.transfer.context import TransferContext
+from s3_to_azure.transfer.context import TransferContext, open_context
 
 QUICK = RetryBudget(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
 
@@ -44,7 +45,7 @@ class Night:
         """Plan the copies."""
         return make_plan(self.files, pointer, self.destination, self.settings)
 
-    def context(self, cancelled: threading.Event | None = None) -> TransferContext:
+    def context(self, cancelled: threading.Event | None = None) -> AbstractContextManager[TransferContext]:
         """Return a task's workshop; close it."""
         settings = CopySettings(
             overwrite=self.settings.overwrite,
@@ -54,7 +55,7 @@ class Night:
             connections=4,
             retry=QUICK,
         )
-        return TransferContext(self.source, self.destination, settings, cancelled=cancelled)
+        return open_context(self.source, self.destination, settings, cancelled=cancelled)
 
     def copy(
         self, plan: Plan, index: int, *, try_number: int = 1, cancelled: threading.Event | None = None, **options: Any

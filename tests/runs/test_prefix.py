@@ -14,7 +14,7 @@ from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
-from s3_to_azure.transfer.context import TransferContext
+from s3_to_azure.transfer.context import open_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 from tests.runs.nights import QUICK
@@ -75,7 +75,7 @@ def run(
     """Copy all below in/ to out/; return the receipts and the error."""
     receipts: list[Receipt] = []
     files = LocalState(directory)
-    with TransferContext(
+    with open_context(
         source, destination, CopySettings(connections=2, objects_at_once=4, retry=QUICK, **settings)
     ) as context:
         pointer = write_manifest(context.source.list("bucket", "in/"), files, bucket="bucket", prefix="in/")

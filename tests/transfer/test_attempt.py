@@ -32,11 +32,11 @@ def test_a_receipt_tells_all(context: TransferContext, monkeypatch: pytest.Monke
     clock = iter([100.0, 102.3456])
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     stats = CopyStats(context, task("a/key", blob="b/lob"), 3)
-    stats.started = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+    stats.started_at = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
     for _ in range(2):
-        stats.count_retry(LOST)
-        stats.sent(4)
-    stats.resumed(5, 6)
+        stats.add_retry(LOST)
+        stats.add_sent(4)
+    stats.add_resumed(5, 6)
     receipt = stats.receipt(VERSION, "copied", blocks=8, reason="metadata_dropped", verified_by="crc32c")
     assert receipt == Receipt(
         bucket=BUCKET,
@@ -72,10 +72,10 @@ def test_the_tasks_progress_counts_along(context: TransferContext) -> None:
     """Retries, bytes sent and bytes found; what a batch counts at once is left to it."""
     stats = CopyStats(context, task("a/key"), 1)
     for _ in range(2):
-        stats.count_retry(LOST)
-        stats.sent(4)
-        stats.sent_alone(100)
-    stats.resumed(1, 30)
+        stats.add_retry(LOST)
+        stats.add_sent(4)
+        stats.add_sent_without_progress(100)
+    stats.add_resumed(1, 30)
     seen = context.progress.snapshot()
     assert (seen.retries, seen.bytes_sent, seen.bytes_resumed) == (2, 8, 30)
     assert stats.receipt(VERSION, "copied").bytes_sent == 208

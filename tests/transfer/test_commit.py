@@ -281,7 +281,7 @@ class TestLog:
         """That the write had happened after all."""
         rig.after = [LOST]
         rig.commit(ABSENT)
-        said = "Blob 'b' holds this very version already: a lost answer, or another worker's commit"
+        said = "Blob 'b' already holds this version: an answer was lost, or another worker committed it"
         assert log.messages == [said]
 
     def test_blocks_that_are_gone(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
@@ -295,7 +295,7 @@ class TestLog:
         """What is replaced, although the plan did not know it."""
         rig.azure.write("b", b"older", metadata=OLDER)
         rig.commit(ABSENT)
-        said = "Blob 'b' was meanwhile written from an older version of this object: replacing that"
+        said = "Blob 'b' was written from an older version of this object meanwhile: replacing that copy"
         assert log.messages == [said]
 
     def test_a_look_that_fails(self, rig: Rig, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,4 +310,4 @@ class TestLog:
 
         monkeypatch.setattr(rig.azure, "head", head)
         rig.commit(ABSENT)
-        assert log.messages[0].startswith(f"Try 1 of {QUICK.attempts} to look at blob 'b' failed, next in ")
+        assert log.messages[0].startswith(f"Try 1 of {QUICK.attempts} to look up blob 'b' failed, next in ")

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from s3_to_azure.model.errors import Cancelled
-from s3_to_azure.transfer.concurrency import ConcurrencyController, WorkerPool
+from s3_to_azure.transfer.concurrency import ConcurrencyController, ConnectionSlots
 
 BLOCK_BYTES = 16 * 1024 * 1024
 
@@ -19,7 +19,7 @@ def limit_after(
 
     Args:
         seconds: Simulated time.
-        rate: WorkerPool to bytes a second.
+        rate: ConnectionSlots to bytes a second.
         most: Upper bound of lanes.
         controller: One to go on with; its clock must be ``clock`` below.
     """
@@ -95,7 +95,7 @@ def test_a_faster_network_is_noticed() -> None:
 def test_short_objects_add_up() -> None:
     """Objects that move in less than a window, one after the other, let the level grow as a large one does."""
     controller = ConcurrencyController(32, clock=clock, cpu_clock=clock)
-    connections, running = WorkerPool(controller), threading.Event()
+    connections, running = ConnectionSlots(controller), threading.Event()
     for _ in range(100):
         clock.now += 100
         connections.admit(running)
@@ -112,12 +112,12 @@ def test_never_leaves_its_bounds() -> None:
     assert limit_after(100, lambda _: 1e8, most=1) == 1
 
 
-@pytest.mark.parametrize("leg", [WorkerPool.reading, WorkerPool.writing])
+@pytest.mark.parametrize("leg", [ConnectionSlots.reading, ConnectionSlots.writing])
 def test_a_waiting_leg_is_stopped(
-    leg: Callable[[WorkerPool, int, threading.Event], AbstractContextManager[None]],
+    leg: Callable[[ConnectionSlots, int, threading.Event], AbstractContextManager[None]],
 ) -> None:
     """A stop ends the wait for a place."""
-    connections, stopped = WorkerPool(ConcurrencyController(1)), threading.Event()
+    connections, stopped = ConnectionSlots(ConcurrencyController(1)), threading.Event()
     with leg(connections, 1, stopped):
         stopped.set()
         with pytest.raises(Cancelled), leg(connections, 1, stopped):
@@ -126,8 +126,8 @@ def test_a_waiting_leg_is_stopped(
 
 def test_a_waiting_admission_is_stopped() -> None:
     """A stop ends the wait of whoever hands out blocks; one that landed makes room."""
-    connections, stopped = WorkerPool(ConcurrencyController(1)), threading.Event()
-    for _ in range(2 + WorkerPool.SPARE):
+    connections, stopped = ConnectionSlots(ConcurrencyController(1)), threading.Event()
+    for _ in range(2 + ConnectionSlots.SPARE):
         connections.admit(stopped)
     connections.leave()
     connections.admit(stopped)
@@ -138,7 +138,7 @@ def test_a_waiting_admission_is_stopped() -> None:
 
 def test_readers_and_writers_do_not_wait_for_each_other() -> None:
     """While every writer's place is taken a block can be read, and the other way round."""
-    connections, running = WorkerPool(ConcurrencyController(1)), threading.Event()
+    connections, running = ConnectionSlots(ConcurrencyController(1)), threading.Event()
     with connections.writing(1, running), connections.reading(1, running):
         pass
     with connections.reading(1, running), connections.writing(1, running):

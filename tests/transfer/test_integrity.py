@@ -24,10 +24,10 @@ from s3_to_azure.transfer.integrity import (
     MAX_MD5_BLOCK_BYTES,
     IntegrityCheck,
     checksum_text,
-    compare,
     content_md5,
-    fits,
-    folded,
+    fold_blocks,
+    matches,
+    require_match,
 )
 from tests.fakes.contexts import BUCKET, some_bytes, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
@@ -141,7 +141,7 @@ class TestGuessedWrong:
         """Each part is looked at only where that was not done."""
         source = Parts(quick, each)
         with transfer_context(source, MemoryDestination()) as context:
-            assert check_of(context).guessed_wrong(OF_TWO_PARTS) is wrong
+            assert check_of(context).parts_were_guessed_wrong(OF_TWO_PARTS) is wrong
         looked = quick is not None and not quick.certain
         assert source.asked == [("etag", False)] + [("etag", True)] * looked
 
@@ -150,7 +150,7 @@ class TestGuessedWrong:
         """One part is the whole: nothing could be guessed, and nobody is asked."""
         source = Parts(GUESSED, PartSizes((4, 6), certain=True))
         with transfer_context(source, MemoryDestination()) as context:
-            assert not check_of(context).guessed_wrong(replace(OF_TWO_PARTS, checksum=checksum))
+            assert not check_of(context).parts_were_guessed_wrong(replace(OF_TWO_PARTS, checksum=checksum))
         assert source.asked == []
 
     def test_what_was_looked_at_holds_from_then_on(self) -> None:
@@ -158,10 +158,10 @@ class TestGuessedWrong:
         source = Parts(GUESSED, PartSizes((4, 6), certain=True))
         with transfer_context(source, MemoryDestination()) as context:
             gathered = check_of(context)
-            assert gathered.guessed_wrong(OF_TWO_PARTS)
+            assert gathered.parts_were_guessed_wrong(OF_TWO_PARTS)
             level = gathered.at_its_level(OF_TWO_PARTS)[1]
             assert (level.edges, level.guessed) == ((4,), False)
-            assert not gathered.guessed_wrong(OF_TWO_PARTS)
+            assert not gathered.parts_were_guessed_wrong(OF_TWO_PARTS)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ class TestGuessedWrong:
     [("reread", None, True), ("reread", WHOLE, False), ("auto", None, False), ("transport", None, False)],
 )
 def test_when_a_second_reading_is_needed(integrity: str, checksum: SourceChecksum | None, needed: bool) -> None:
-    """Where S3 stores nothing to compare, and only on request."""
+    """Where S3 stores nothing to compare with, and only on request."""
     with transfer_context(MemorySource(BUCKET), MemoryDestination(), integrity=integrity) as context:
-        assert check_of(context).must_reread(replace(OF_TWO_PARTS, checksum=checksum)) is needed
+        assert check_of(context).needs_second_reading(replace(OF_TWO_PARTS, checksum=checksum)) is needed
 
 
 @pytest.mark.parametrize("integrity", ["auto", "readback"])
@@ -187,7 +187,7 @@ def test_what_receipt_and_metadata_name(integrity: str) -> None:
         assert gathered.verified_by(OF_TWO_PARTS) == gathered.level_name(OF_TWO_PARTS) == "crc32c_composite"
         assert gathered.verified_by(without) == "transport"
         gathered.read_back([sent])
-        gathered.was_reread = True
+        gathered.record_second_reading(equal=True)
         assert gathered.level_name(without) == "reread"
         assert gathered.verified_by(without) == ("reread+readback" if integrity == "readback" else "reread")
         if integrity == "readback":
@@ -209,7 +209,7 @@ def of(stored: SourceChecksum | None) -> ObjectVersion:
 def test_invariant_3_a_mismatch_names_object_and_both_checksums() -> None:
     """The error says which object, what S3 vouches for, and what was read."""
     with pytest.raises(IntegrityError) as caught:
-        compare(version(1), 2)
+        require_match(version(1), 2)
     attributes = caught.value.attributes
     assert (attributes["key"], attributes["algorithm"]) == ("a/key", "crc64nvme")
     assert attributes["expected"] == checksums.to_s3(SourceChecksum("crc64nvme", 1))
@@ -219,9 +219,9 @@ def test_invariant_3_a_mismatch_names_object_and_both_checksums() -> None:
 @pytest.mark.parametrize(("stored", "actual", "equal"), [(7, 7, True), (7, 8, False), (None, 0, True)])
 def test_equal_or_without_a_checksum_fits(stored: int | None, actual: int, equal: bool) -> None:
     """Only what differs from a stored checksum is refused."""
-    assert fits(version(stored), actual) is equal
+    assert matches(version(stored), actual) is equal
     if equal:
-        compare(version(stored), actual)
+        require_match(version(stored), actual)
 
 
 def test_a_checksum_as_people_see_it() -> None:
@@ -248,6 +248,6 @@ def test_what_the_blocks_fold_into() -> None:
     """Nothing where S3 stores nothing; an incomplete set is a fault of ours, never a checksum."""
     layout = Layout(2, 1)
     held = {start: StagedBlock(start, start + 1, 9, NO_SECOND, b"m" * 8) for start in (0, 1)}
-    assert folded(of(None), layout, held) == 0
+    assert fold_blocks(of(None), layout, held) == 0
     with pytest.raises(AssertionError, match="only a complete chain is folded"):
-        folded(of(None), layout, {0: held[0]})
+        fold_blocks(of(None), layout, {0: held[0]})

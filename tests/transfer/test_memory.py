@@ -25,7 +25,7 @@ from pathlib import Path
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.pool import copy_many
-from s3_to_azure.transfer.object import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, open_context
 from tests.real_stores import azure_container, s3_source
 
 given = json.loads(sys.argv[1])
@@ -35,7 +35,7 @@ destination = azure_container(LocalAzure(**given["azure"]), given["container"], 
 def copy(prefix):
     listed = list(source.list(given["bucket"], prefix))
     tasks = [CopyTask(given["bucket"], item.key, item.key, listed=item) for item in listed]
-    with TransferContext(source, destination, CopySettings(memory_budget_bytes=given["budget"])) as context:
+    with open_context(source, destination, CopySettings(memory_budget_bytes=given["budget"])) as context:
         for outcome in copy_many(context, tasks):
             assert outcome.receipt.status == "copied", outcome
     return sum(item.size_bytes for item in listed)

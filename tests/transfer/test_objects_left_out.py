@@ -12,7 +12,7 @@ from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.options import Archived
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import Fidelity
-from s3_to_azure.transfer.object import attempt, copy_object
+from s3_to_azure.transfer.object import copy_object, try_copy
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
@@ -90,7 +90,7 @@ class TestArchived:
 def test_an_object_that_nobody_has_seen() -> None:
     """Its failure's receipt names it, and claims nothing else."""
     with transfer_context(MemorySource(BUCKET), MemoryDestination()) as context:
-        outcome = attempt(context, task("gone", blob="b/gone"), try_number=2)
+        outcome = try_copy(context, task("gone", blob="b/gone"), try_number=2)
     receipt = outcome.receipt
     assert isinstance(outcome.error, ObjectNotFound)
     assert (receipt.bucket, receipt.key, receipt.blob, receipt.status) == (BUCKET, "gone", "b/gone", "failed")
@@ -105,7 +105,7 @@ def test_try_number_is_one_unless_told() -> None:
     source.put(BUCKET, "k", b"1")
     with transfer_context(source, MemoryDestination()) as context:
         assert copy_object(context, task()).try_number == 1
-        assert attempt(context, task()).receipt.try_number == 1
+        assert try_copy(context, task()).receipt.try_number == 1
 
 
 @pytest.mark.parametrize("size_bytes", [5, 3 * MIB])

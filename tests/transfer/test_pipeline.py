@@ -15,8 +15,8 @@ from s3_to_azure.model.objects import Block, ListedObject, ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, parse
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.concurrency import WorkerPool
-from s3_to_azure.transfer.pipeline import BlockPipeline, BlockRoute, damaged
+from s3_to_azure.transfer.concurrency import ConnectionSlots
+from s3_to_azure.transfer.pipeline import BlockPipeline, BlockRoute, damaged_blocks
 from tests.fakes.contexts import BUCKET, QUICK, crc, some_bytes
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
@@ -187,7 +187,7 @@ def test_bounds_of_both_legs(connections: int, budget_blocks: int) -> None:
     assert (reading.now, writing.now) == (0, 0)
     assert 1 <= reading.most <= connections
     assert 1 <= writing.most <= connections
-    assert 1 <= buffers.lent.most <= min(2 * connections + WorkerPool.SPARE, budget_blocks)
+    assert 1 <= buffers.lent.most <= min(2 * connections + ConnectionSlots.SPARE, budget_blocks)
 
 
 def test_reads_on_while_blocks_are_written() -> None:
@@ -262,5 +262,5 @@ def test_damaged_blocks_are_found(rig: Rig, wrong: list[int]) -> None:
     version = rig.source.put(BUCKET, "k", DATA)
     staged = sorted(rig.move(version, BLOCKS), key=lambda block: block.start)
     lying = [replace(block, crc64=block.crc64 ^ 1) if n in wrong else block for n, block in enumerate(staged)]
-    found = damaged(rig.source, version, lying, buffers=rig.buffers, retrier=rig.retrier, cancelled=rig.stop)
+    found = damaged_blocks(rig.source, version, lying, buffers=rig.buffers, retrier=rig.retrier, cancelled=rig.stop)
     assert found == [BLOCKS[n] for n in wrong]

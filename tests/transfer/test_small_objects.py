@@ -32,7 +32,7 @@ from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
 from s3_to_azure.transfer.small_objects import SMALL_BYTES, SmallObjects
-from s3_to_azure.transfer.throttle import Bandwidth
+from s3_to_azure.transfer.throttle import BandwidthLimit
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_small_object_client import MemorySmallObjectClient
@@ -250,23 +250,23 @@ def test_bytes_in_flight_stay_within_the_share() -> None:
     assert max(held) <= 4 * MIB
 
 
-def test_what_is_set_aside_is_not_lent() -> None:
+def test_what_is_reserve_is_not_lent() -> None:
     """And comes back."""
     pool = BufferPool(4 * MIB, threading.Event())
-    with pool.set_aside(3 * MIB):
+    with pool.reserve(3 * MIB):
         assert pool._allocate(2 * MIB) is None
         with pool.lend(MIB):
             assert pool._held == 4 * MIB
     assert pool._allocate(2 * MIB) is not None
 
 
-def test_set_aside_waits_for_room_until_it_is_stopped() -> None:
+def test_reserve_waits_for_room_until_it_is_stopped() -> None:
     """Who waits for memory that never comes back can be stopped."""
     stopped = threading.Event()
     pool = BufferPool(4 * MIB, stopped)
     with pool.lend(2 * MIB):
         stopped.set()
-        with pytest.raises(Cancelled), pool.set_aside(3 * MIB):
+        with pytest.raises(Cancelled), pool.reserve(3 * MIB):
             pytest.fail("there was no room")
 
 
@@ -337,8 +337,8 @@ def test_bandwidth_limit_holds(clock: Time) -> None:
     destination = MemoryDestination()
     client = MemorySmallObjectClient(source, destination)
     with transfer_context(source, destination, cancelled=Waits(clock)) as context:
-        context.bandwidth = Bandwidth(500, clock.monotonic)
-        assert drive(SmallObjects(context, client, 1), tasks) == 0
+        limited = replace(context, bandwidth=BandwidthLimit(500, clock.monotonic))
+        assert drive(SmallObjects(limited, client, 1), tasks) == 0
     assert len(client.stored) == 20
     assert 1040.0 <= clock.now < 1042.0
 
@@ -376,11 +376,11 @@ def test_throttled_narrows_the_gate_of_all_and_success_widens_it(service: str) -
 
     with transfer_context(source, destination) as context:
         small = SmallObjects(context, Client(source, destination), 1)
-        assert context.allowed_at_once(100) == 100
+        assert context.limits.scaled(100) == 100
         assert drive(small, tasks[:1]) == 1
-        assert context.allowed_at_once(100) == 50
+        assert context.limits.scaled(100) == 50
         assert drive(small, tasks[1:]) == 0
-        assert context.allowed_at_once(100) == 100
+        assert context.limits.scaled(100) == 100
         small.close()
 
 
@@ -452,8 +452,8 @@ class Stalled(MemorySource):
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """Wait, but not in the lane's thread."""
-        if threading.current_thread().name != "draw":
+        """Wait, but not in the thread that copies small objects."""
+        if threading.current_thread().name != "tasks":
             self.release.wait(30)
         with super().open(version, start, end) as body:
             yield body

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from s3_to_azure.model.errors import Cancelled, ServerFailed, Throttled
-from s3_to_azure.transfer.throttle import Bandwidth, RequestLimiter
+from s3_to_azure.transfer.throttle import BandwidthLimit, RequestLimiter
 
 
 class Clock:
@@ -37,7 +37,7 @@ class Waits(threading.Event):
 
 def fail(limiter: RequestLimiter, error: Exception) -> None:
     """Let one request through the gate fail."""
-    with pytest.raises(type(error)), limiter.passing(threading.Event()):
+    with pytest.raises(type(error)), limiter.request(threading.Event()):
         raise error
 
 
@@ -76,7 +76,7 @@ def test_widens_by_success() -> None:
     clock.now = 10
     fail(limiter, throttled())
     for _ in range(40):
-        with limiter.passing(threading.Event()):
+        with limiter.request(threading.Event()):
             pass
     assert limiter.limit == 4
 
@@ -94,7 +94,7 @@ def test_holds_the_limit_under_threads() -> None:
     inside, most, lock = [0], [0], threading.Lock()
 
     def request(_: int) -> None:
-        with limiter.passing(threading.Event()):
+        with limiter.request(threading.Event()):
             with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
@@ -111,9 +111,9 @@ def test_a_waiting_request_is_stopped() -> None:
     """A stop ends the wait at the gate."""
     limiter = RequestLimiter("S3", 1)
     stopped = threading.Event()
-    with limiter.passing(stopped):
+    with limiter.request(stopped):
         stopped.set()
-        with pytest.raises(Cancelled), limiter.passing(stopped):
+        with pytest.raises(Cancelled), limiter.request(stopped):
             pytest.fail("the gate was full")
 
 
@@ -121,17 +121,17 @@ def test_a_waiting_request_is_stopped() -> None:
 def test_bandwidth_is_kept(piece: int) -> None:
     """Ten million bytes at a million a second take ten seconds, whatever the pieces."""
     clock = Clock()
-    bandwidth = Bandwidth(1_000_000, clock=clock)
+    bandwidth = BandwidthLimit(1_000_000, clock=clock)
     waits = Waits(clock)
     for _ in range(10_000_000 // piece):
-        bandwidth.take(piece, waits)
+        bandwidth.wait_for(piece, waits)
     assert clock.now == pytest.approx(10, rel=0.01)
 
 
 def test_no_limit_never_waits() -> None:
     """Without a limit nothing is held back."""
     clock = Clock()
-    Bandwidth(None, clock=clock).take(10**12, Waits(clock))
+    BandwidthLimit(None, clock=clock).wait_for(10**12, Waits(clock))
     assert clock.now == 0
 
 
@@ -140,4 +140,4 @@ def test_a_held_back_read_is_stopped() -> None:
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(Cancelled):
-        Bandwidth(1).take(1_000_000, stopped)
+        BandwidthLimit(1).wait_for(1_000_000, stopped)

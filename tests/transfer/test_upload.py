@@ -102,7 +102,7 @@ class TestReread:
         assert (receipt.verified_by, receipt.bytes_sent) == ("reread", len(DATA) + MIB)
         assert destination.blobs["k"].data == DATA
         assert source.bytes_served == 2 * len(DATA) + 2 * MIB
-        assert "1 blocks of 'k' were not read alike twice: staging them again" in caplog.messages
+        assert "Two readings of 1 blocks of 'k' differ: staging them again" in caplog.messages
 
     def test_readings_never_alike(self) -> None:
         """At three tries it ends; nothing is committed."""
@@ -254,7 +254,7 @@ class TestWhatIsFoundStaged:
         assert (receipt.bytes_sent, receipt.blocks_resumed) == (len(DATA), 1)
         assert destination.blobs["k"].data == DATA
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            "The blocks of 'k' do not fold into S3's checksum: reading all to find the bad one",
+            "The blocks of 'k' do not fold into S3's checksum: reading all of them again to find the damaged ones",
             "1 damaged blocks of 'k' found: staging them again",
         ]
 
@@ -339,7 +339,7 @@ def test_one_damaged_reading(destination: MemoryDestination, caplog: pytest.LogC
     with transfer_context(source, destination) as context:
         copy_object(context, task())
     assert destination.blobs["k"].data == ONE_BLOCK
-    assert caplog.messages == ["The bytes of 'k' do not fit S3's checksum: reading it again"]
+    assert caplog.messages == ["The bytes of 'k' do not match S3's checksum: reading the object again"]
 
 
 def test_a_second_mismatch_is_final(destination: MemoryDestination) -> None:
@@ -373,4 +373,4 @@ def test_blocks_left_over(destination: MemoryDestination, caplog: pytest.LogCapt
         receipt = copy_object(context, task(listed=source.listed(BUCKET, "k")))
     assert (receipt.blocks, receipt.verified_by) == (2, "crc32c_composite")
     assert destination.blobs["k"].data == ONE_BLOCK
-    assert "Blob 'k' has uncommitted blocks left over: taking the block path" in caplog.messages
+    assert "Blob 'k' has leftover uncommitted blocks: staging a block instead of Put Blob" in caplog.messages

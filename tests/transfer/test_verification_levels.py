@@ -15,7 +15,7 @@ from s3_to_azure.model.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, adopt, carries, layout_for, second_digest, usable
-from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, VerificationLevel, choose, digest_stream
+from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, VerificationLevel, choose_level, digest_stream
 
 OBJECT = ObjectVersion("b", "k", "e", 0, datetime(2026, 1, 1, tzinfo=UTC))
 MARK = b"m" * 8
@@ -42,7 +42,7 @@ def test_fold_along_parts(algorithm: Algorithm, parts: list[bytes], block_bytes:
     layout = Layout(len(data), block_bytes, edges)
     held = {block.start: staged(data, block, algorithm) for block in layout}
     version = replace(OBJECT, size_bytes=len(data), checksum=SourceChecksum(algorithm.name, expected, len(parts)))
-    assert proof.folded(version, layout, held) == expected
+    assert proof.fold_blocks(version, layout, held) == expected
     pieces = (memoryview(data)[start : start + 7] for start in range(0, len(data), 7))
     assert digest_stream(VerificationLevel(version.checksum, edges), pieces) == expected
 
@@ -58,11 +58,11 @@ def test_md5_of_md5s(parts: list[bytes]) -> None:
     assert checksums.to_s3(stored) == etag
     version = replace(OBJECT, size_bytes=len(data), weaker=(stored,))
     sizes = PartSizes(tuple(len(part) for part in parts), certain=True)
-    level = choose(version, lambda: sizes)
+    level = choose_level(version, lambda: sizes)
     layout = level.layout(len(data), budget_bytes=MIB, block_bytes=MIB)
     assert [block.size_bytes for block in layout] == list(sizes.sizes)
     held = {block.start: staged(data, block, MD5) for block in layout}
-    assert proof.folded(replace(version, checksum=level.checksum), layout, held) == stored.value
+    assert proof.fold_blocks(replace(version, checksum=level.checksum), layout, held) == stored.value
     assert digest_stream(level, iter([memoryview(data)])) == stored.value
 
 
@@ -133,30 +133,34 @@ class TestChoice:
         def never() -> PartSizes:
             raise AssertionError("a request too many")
 
-        assert choose(self.version(self.COMPOSITE, self.ETAG, checksum=self.CRC), never) == VerificationLevel(self.CRC)
+        assert choose_level(self.version(self.COMPOSITE, self.ETAG, checksum=self.CRC), never) == VerificationLevel(
+            self.CRC
+        )
 
     def test_partwise_before_etag(self) -> None:
         """A CRC over parts is stronger than the ETag."""
-        level = choose(self.version(self.COMPOSITE, self.ETAG), lambda: self.SIZES)
+        level = choose_level(self.version(self.COMPOSITE, self.ETAG), lambda: self.SIZES)
         assert level == VerificationLevel(self.COMPOSITE, (10, 20), guessed=True)
 
     @pytest.mark.parametrize("sizes", [None, PartSizes((10, 15), certain=True), PartSizes((10, 10, 4), certain=True)])
     def test_parts_that_do_not_fit(self, sizes: PartSizes | None) -> None:
         """Without sizes that fit the checksum and the object, nothing over parts can be proven."""
-        assert choose(self.version(self.COMPOSITE, self.ETAG), lambda: sizes) == VerificationLevel(None)
+        assert choose_level(self.version(self.COMPOSITE, self.ETAG), lambda: sizes) == VerificationLevel(None)
 
     def test_largest_md5_block(self) -> None:
         """An object of 64 MiB is one block; a byte more is none."""
         etag = SourceChecksum("md5", 1)
         version = replace(OBJECT, size_bytes=MAX_MD5_BLOCK_BYTES, weaker=(etag,))
-        assert choose(version, lambda: None) == VerificationLevel(etag)
-        assert choose(replace(version, size_bytes=MAX_MD5_BLOCK_BYTES + 1), lambda: None) == VerificationLevel(None)
+        assert choose_level(version, lambda: None) == VerificationLevel(etag)
+        assert choose_level(replace(version, size_bytes=MAX_MD5_BLOCK_BYTES + 1), lambda: None) == VerificationLevel(
+            None
+        )
 
     def test_chosen_again(self) -> None:
         """Choosing for a version that is on its rung already changes nothing."""
         version = self.version(self.COMPOSITE, self.ETAG)
-        level = choose(version, lambda: self.SIZES)
-        assert choose(replace(version, checksum=level.checksum), lambda: self.SIZES) == level
+        level = choose_level(version, lambda: self.SIZES)
+        assert choose_level(replace(version, checksum=level.checksum), lambda: self.SIZES) == level
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import small_object_client
-from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
 from s3_to_azure.transfer.object import copy_object
 
 
@@ -114,7 +114,7 @@ def open_transfer(places: Places, settings: CopySettings, cancelled: threading.E
     with closing(source), closing(service):
         destination = AzureContainer(service, places.container)
         client = small_object_client(source, destination)
-        with TransferContext(source, destination, settings, cancelled=cancelled, small_object_client=client) as context:
+        with open_context(source, destination, settings, cancelled=cancelled, small_object_client=client) as context:
             yield OpenTransfer(context, service)
 
 
@@ -149,7 +149,7 @@ class ObjectJob:
             TransferError: Nothing was committed.
         """
         context, bucket, key = self._context, self._places.bucket, self._key
-        context.check(bucket, create_container=self._places.create_container)
+        context.check_access(bucket, create_container=self._places.create_container)
         version = context.retrier.call(f"look at {key!r}", lambda: context.source.head(bucket, key))
         listed = ListedObject(
             bucket, key, version.etag, version.size_bytes, version.last_modified, version.storage_class

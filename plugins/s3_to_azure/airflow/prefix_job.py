@@ -64,7 +64,7 @@ class PrefixJob:
         """
         began = time.monotonic()
         context, bucket = self._context, self._places.bucket
-        context.check(bucket, create_container=self._places.create_container)
+        context.check_access(bucket, create_container=self._places.create_container)
         statuses, reasons, proofs = Counter[str](), Counter[str](), Counter[str]()
 
         def count(receipt: Receipt) -> None:

@@ -75,7 +75,7 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
         shown(progress, quiet=options.quiet),
         ResultLines(json=options.json) as lines,
     ):
-        context.check(source.bucket, create_container=options.create_container)
+        context.check_access(source.bucket, create_container=options.create_container)
         counts, usage_error = Counter[str](), False
         started = time.monotonic()
 
@@ -112,7 +112,7 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
         opened(options, source, destination, settings) as stores,
         stores.transfer_context(settings, Progress(), stop) as context,
     ):
-        context.check(source.bucket)
+        context.check_access(source.bucket)
         made = make(context, source, wanted, keys_from=options.keys_from)
     if options.json:
         print(json.dumps(preview(made, rate_bytes_s=rate), ensure_ascii=False))
@@ -131,7 +131,7 @@ def verify(options: argparse.Namespace, stop: threading.Event) -> int:
         stores.transfer_context(settings, Progress(), stop) as context,
         ResultLines(json=options.json) as lines,
     ):
-        context.check(source.bucket)
+        context.check_access(source.bucket)
         with ThreadPoolExecutor(settings.objects_at_once) as workers:
             tasks = tasks_of(context, options, source, destination)
             for result in _windowed(

@@ -3,7 +3,7 @@
 import argparse
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 
 from s3_to_azure.model.errors import UsageError
@@ -12,7 +12,7 @@ from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.startup import collector_at_rest
-from s3_to_azure.transfer.context import TransferContext
+from s3_to_azure.transfer.context import TransferContext, open_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,11 @@ class Stores:
     destination: BlobDestination
     small_object_client: Callable[[], SmallObjectClient] | None
 
-    def transfer_context(self, settings: CopySettings, progress: Progress, stop: threading.Event) -> TransferContext:
+    def transfer_context(
+        self, settings: CopySettings, progress: Progress, stop: threading.Event
+    ) -> AbstractContextManager[TransferContext]:
         """Return a workshop between them."""
-        return TransferContext(
+        return open_context(
             self.source,
             self.destination,
             settings,

@@ -1,4 +1,4 @@
-"""What the ways of copying one object share: both stores, its counts, its proof, and what goes with its bytes."""
+"""One try to copy one object: its counts, its verification, what the blob gets beside its bytes, its receipts."""
 
 import threading
 import time
@@ -7,26 +7,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from s3_to_azure.model.errors import TransientError
-from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt
+from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
 from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED, UNCHANGED, Status
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import joined_metadata, tags_to_azure
-from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.integrity import IntegrityCheck
+from s3_to_azure.transfer.integrity import IntegrityCheck, checksum_text, content_md5
 
 
 class CopyStats:
-    """What one copy did; many threads add.
+    """The counts of one copy; any number of threads may add to them.
 
     Args:
-        context: Whose progress counts along.
+        context: The task's progress counts along.
         task: What is copied.
         try_number: Airflow's number of this try.
     """
 
     def __init__(self, context: TransferContext, task: CopyTask, try_number: int) -> None:
-        """Begin now, at zero."""
         self._context = context
         self._task = task
         self._try_number = try_number
@@ -35,33 +33,33 @@ class CopyStats:
         self._bytes_sent = 0
         self._blocks_resumed = 0
         self._lock = threading.Lock()
-        self.started = datetime.now(UTC)
+        self.started_at = datetime.now(UTC)
 
-    def count_retry(self, _error: TransientError) -> None:
-        """Count a request that was tried again."""
+    def add_retry(self, _error: TransientError) -> None:
+        """Count a request that is tried again."""
         with self._lock:
             self._retries += 1
         self._context.progress.add(retries=1)
 
-    def sent(self, size_bytes: int) -> None:
+    def add_sent(self, size_bytes: int) -> None:
         """Count bytes that Azure confirmed."""
         with self._lock:
             self._bytes_sent += size_bytes
         self._context.progress.add(bytes_sent=size_bytes)
 
-    def sent_alone(self, size_bytes: int) -> None:
-        """Count them for the receipt; whoever calls counts them for the task's progress."""
+    def add_sent_without_progress(self, size_bytes: int) -> None:
+        """Count bytes for the receipt only; the caller adds them to the task's progress."""
         self._bytes_sent += size_bytes
 
-    def resumed(self, blocks: int, size_bytes: int) -> None:
-        """Count blocks that Azure held already."""
+    def add_resumed(self, blocks: int, size_bytes: int) -> None:
+        """Count blocks that Azure held before this try."""
         self._blocks_resumed = blocks
         self._context.progress.add(bytes_resumed=size_bytes)
 
     def receipt(
         self, version: ObjectVersion, status: Status, *, blocks: int = 0, reason: str = "", verified_by: str = ""
     ) -> Receipt:
-        """Return the receipt as of now; it names the checksum where something was proven."""
+        """Return the receipt with the counts so far; it names the checksum where something was verified."""
         return Receipt(
             bucket=version.bucket,
             key=version.key,
@@ -72,58 +70,72 @@ class CopyStats:
             status=status,
             reason=reason,
             verified_by=verified_by,
-            checksum=proof.checksum_text(version) if verified_by else "",
+            checksum=checksum_text(version) if verified_by else "",
             blocks=blocks,
             blocks_resumed=self._blocks_resumed,
             bytes_sent=self._bytes_sent,
             retries=self._retries,
             seconds=round(time.monotonic() - self._clock, 3),
-            started_at=self.started.isoformat(timespec="milliseconds"),
+            started_at=self.started_at.isoformat(timespec="milliseconds"),
             try_number=self._try_number,
         )
 
 
+@value
+class PreparedContents:
+    """What a commit gives a blob beside its bytes.
+
+    Attributes:
+        metadata_dropped: Some of the object's metadata did not fit, and the user allowed to drop it.
+    """
+
+    contents: BlobContents
+    metadata_dropped: bool
+
+
 class BlobProperties:
-    """The belongings of one object's copy.
+    """Builds what a blob gets beside its bytes: the record of the copy, metadata, headers, tags, tier.
 
     Args:
         context: Source and settings.
-        integrity: Knows what the copy is proven by.
-        retrier: The copy's own, which counts.
+        integrity: Knows by what the copy is verified.
+        retrier: The attempt's own, which counts retries.
     """
 
     def __init__(self, context: TransferContext, integrity: IntegrityCheck, retrier: Retrier) -> None:
-        """Begin with nothing looked up."""
         self._context = context
         self._integrity = integrity
         self._retrier = retrier
+        # The ETag whose tags were looked up, and those tags.
         self._tags: tuple[str, Mapping[str, str]] | None = None
-        self.metadata_dropped = False
 
-    def contents(self, version: ObjectVersion) -> BlobContents:
+    def prepare(self, version: ObjectVersion) -> PreparedContents:
         """Return what the commit gives the blob beside its bytes.
 
         Raises:
             PermanentError: Azure cannot hold it, and the user did not say what to drop.
         """
-        own = {
+        record = {
             "s3_etag": version.etag,
             "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
-            "s3_checksum": proof.checksum_text(version),
+            "s3_checksum": checksum_text(version),
             "s3_verified_by": self._integrity.level_name(version),
         }
-        named = {name: value for name, value in own.items() if value}
-        choices = self._context.settings.fidelity
-        metadata, self.metadata_dropped = joined_metadata(
-            named, version.metadata, key=version.key, oversized=choices.oversized_metadata
+        chosen = self._context.settings.fidelity
+        metadata, dropped = joined_metadata(
+            {name: text for name, text in record.items() if text},
+            version.metadata,
+            key=version.key,
+            oversized=chosen.oversized_metadata,
         )
-        return BlobContents(
+        contents = BlobContents(
             metadata,
             version.headers,
-            proof.content_md5(version),
-            tags=self._blob_tags(version) if choices.tags else None,
-            tier=choices.tiers.get(version.storage_class, ""),
+            content_md5(version),
+            tags=self._blob_tags(version) if chosen.tags else None,
+            tier=chosen.tiers.get(version.storage_class, ""),
         )
+        return PreparedContents(contents, dropped)
 
     def _blob_tags(self, version: ObjectVersion) -> Mapping[str, str]:
         if self._tags is None or self._tags[0] != version.etag:
@@ -134,42 +146,56 @@ class BlobProperties:
         return self._tags[1]
 
 
-class ObjectCopy:
-    """One try to copy one object.
+class Attempt:
+    """One try to copy one object: what it finds out belongs to it alone.
 
     Args:
-        context: Stores, settings, buffers.
+        context: What all copies of the task share.
         task: What to copy.
         try_number: Airflow's number of this try.
     """
 
     def __init__(self, context: TransferContext, task: CopyTask, try_number: int) -> None:
-        """Begin with nothing looked at."""
         self.context = context
         self.task = task
         self.stats = CopyStats(context, task, try_number)
-        self.retrier = context.retrier.counting(self.stats.count_retry)
+        self.retrier = context.retrier.counting(self.stats.add_retry)
         self.integrity = IntegrityCheck(context, task.blob, self.retrier)
-        self.properties = BlobProperties(context, self.integrity, self.retrier)
+        self._properties = BlobProperties(context, self.integrity, self.retrier)
+        self._metadata_dropped = False
 
-    def look_at_object(self) -> ObjectVersion:
-        """Return the object's current version, or the one that the user named."""
+    def look_up_object(self) -> ObjectVersion:
+        """Return the object's current version, or the version that the user named."""
         task, source = self.task, self.context.source
-        return self.retrier.call(f"look at object {task.key!r}", lambda: source.head(task.bucket, task.key))
+        return self.retrier.call(f"look up object {task.key!r}", lambda: source.head(task.bucket, task.key))
 
-    def look_at_blob(self) -> BlobState | None:
+    def look_up_blob(self) -> BlobState | None:
         """Return the committed blob, or None."""
         blob, destination = self.task.blob, self.context.destination
-        return self.retrier.call(f"look at blob {blob!r}", lambda: destination.head(blob))
+        return self.retrier.call(f"look up blob {blob!r}", lambda: destination.head(blob))
+
+    def contents(self, version: ObjectVersion) -> BlobContents:
+        """Return what the commit gives the blob beside its bytes, and note for the receipt what had to be dropped.
+
+        Raises:
+            PermanentError: Azure cannot hold it, and the user did not say what to drop.
+        """
+        prepared = self._properties.prepare(version)
+        self._metadata_dropped = prepared.metadata_dropped
+        return prepared.contents
 
     def copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
         """Return the receipt of a version whose commit is confirmed."""
-        reason = METADATA_DROPPED if self.properties.metadata_dropped else ""
-        verified_by = self.integrity.verified_by(version)
-        return self.stats.receipt(version, COPIED, blocks=blocks, reason=reason, verified_by=verified_by)
+        return self.stats.receipt(
+            version,
+            COPIED,
+            blocks=blocks,
+            reason=METADATA_DROPPED if self._metadata_dropped else "",
+            verified_by=self.integrity.verified_by(version),
+        )
 
     def unchanged(self, version: ObjectVersion, blob: BlobState | None, *, reason: str = "") -> Receipt:
-        """Return the receipt of a version that the blob holds already, with the proof that the blob records."""
+        """Return the receipt of a version that the blob holds already, with the verification that the blob records."""
         recorded = blob.metadata if blob else {}
         return replace(
             self.stats.receipt(version, UNCHANGED, reason=reason),

@@ -1,4 +1,13 @@
-"""How an object is cut into blocks, what a block's id says, and how block digests fold into the object's."""
+"""Blocks: their ids, how an object is cut into them, and how their digests fold into the object's checksum.
+
+A block id holds everything that a later worker needs to know of a staged block, in 52 characters. Format version 1,
+39 bytes, as URL-safe base64 (39 is a multiple of 3: no padding)::
+
+    version(1) fingerprint(8) start(6) crc64(8) second digest(16)      integers big-endian
+
+The block's length is not part of the id: Get Block List returns it. A change of this format would orphan every block
+that is staged when it is deployed, so it needs a new version number.
+"""
 
 import base64
 import binascii
@@ -18,8 +27,10 @@ from s3_to_azure.model.objects import Block, ListedBlock, ListedObject, ObjectVe
 
 FORMAT_VERSION: Final = 1
 ID_CHARACTERS: Final = 52
-_BYTES: Final = 39
+_ID_BYTES: Final = 39
 NO_SECOND: Final = bytes(16)
+_TAG_BYTES: Final = 8
+_BASE_BLOCK_BYTES: Final = 8 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +38,7 @@ class StagedBlock:
     """A block that Azure holds: bytes ``[start, end)`` of the object, with their digests.
 
     Attributes:
-        second: The digest of another algorithm that the proof needs (``checksums.second_digest``), or 16 zeros.
+        second: The digest of another algorithm that the verification needs (``second_digest``), or 16 zeros.
     """
 
     start: int
@@ -43,7 +54,7 @@ class StagedBlock:
 
     @property
     def block_id(self) -> str:
-        """The id under which Azure holds it: 52 ASCII characters, before the service's own base64."""
+        """The id under which Azure holds the block: 52 ASCII characters, before the service's own base64."""
         packed = b"".join(
             (
                 FORMAT_VERSION.to_bytes(1, "big"),
@@ -57,20 +68,20 @@ class StagedBlock:
 
 
 def fingerprint(version: ObjectVersion | ListedObject) -> bytes:
-    """Return the 8 bytes that name one source version.
+    """Return the 8 bytes that identify one source version.
 
-    Made from bucket, key, ETag and size only: no setting may change it, or staged terabytes would be orphaned.
+    They depend on bucket, key, ETag and size only: if a setting changed them, staged terabytes would be orphaned.
     """
     identity = json.dumps([version.bucket, version.key, version.etag, version.size_bytes], ensure_ascii=True)
     return hashlib.sha256(identity.encode("ascii")).digest()[:8]
 
 
 def parse(listed: ListedBlock, of: bytes) -> StagedBlock | None:
-    """Read a listed block's id; None where it is not ours or belongs to another source version.
+    """Parse a listed block's id; return None for another tool's block and for a block of another source version.
 
     Args:
         listed: The block as Get Block List shows it.
-        of: The fingerprint that it must carry.
+        of: The fingerprint that the id must hold.
     """
     if len(listed.block_id) != ID_CHARACTERS:
         return None
@@ -78,7 +89,7 @@ def parse(listed: ListedBlock, of: bytes) -> StagedBlock | None:
         packed = base64.b64decode(listed.block_id, altchars=b"-_", validate=True)
     except binascii.Error:
         return None
-    if len(packed) != _BYTES or packed[0] != FORMAT_VERSION or packed[1:9] != of or listed.size_bytes <= 0:
+    if len(packed) != _ID_BYTES or packed[0] != FORMAT_VERSION or packed[1:9] != of or listed.size_bytes <= 0:
         return None
     start = int.from_bytes(packed[9:15], "big")
     block = StagedBlock(
@@ -88,19 +99,37 @@ def parse(listed: ListedBlock, of: bytes) -> StagedBlock | None:
         second=packed[23:39],
         fingerprint=of,
     )
-    # Another spelling of the same bytes (``+`` for ``-``) is another id to Azure: a commit could never name it.
+    # Another spelling of the same bytes (``+`` for ``-``) is a different id to Azure: no commit would name it.
     return block if block.block_id.encode("ascii") == listed.block_id else None
 
 
-_BASE_BLOCK_BYTES: Final = 8 * MIB
+def second_digest(algorithm: Algorithm | None, data: memoryview) -> bytes:
+    """Return a block's second digest for its id: 16 bytes, zeros where the verification needs only the CRC64.
+
+    A CRC32 or CRC32C is written as its name in 8 bytes and its value in 8, so that neither is read as the other and a
+    value of zero is not read as absent. An MD5 fills all 16.
+    """
+    if algorithm is None:
+        return NO_SECOND
+    if algorithm is MD5:
+        return algorithm.digest(data).to_bytes(MD5.width_bytes, "big")
+    return algorithm.name.encode("ascii").ljust(_TAG_BYTES, b"\0") + algorithm.digest(data).to_bytes(8, "big")
+
+
+def carries(block: StagedBlock, second: Algorithm | None) -> bool:
+    """Return whether the block's id holds the second digest that the verification needs."""
+    if second is MD5:
+        # One MD5 in 2**64 looks like a tagged CRC; such a block is read again.
+        return block.second != NO_SECOND and not any(carries(block, other) for other in FOLDABLE)
+    return second is None or block.second[:_TAG_BYTES] == second.name.encode("ascii").ljust(_TAG_BYTES, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An object cut into equal blocks, the last one shorter; or each of its parts cut so.
+    """An object, or each of its parts, cut into equal blocks of which the last may be shorter.
 
     Attributes:
-        edges: Where one part ends and the next begins, ascending, inside the object; no block straddles one.
+        edges: Offsets at which one part ends and the next begins, ascending, inside the object; no block straddles one.
     """
 
     size_bytes: int
@@ -118,7 +147,7 @@ class Layout:
                 yield Block(start, min(start + self.block_bytes, part_end))
 
     def has(self, block: Block | StagedBlock) -> bool:
-        """Say whether the range is exactly one block of this layout."""
+        """Return whether the range is exactly one block of this layout."""
         if not 0 <= block.start < self.size_bytes:
             return False
         part = bisect_right(self.edges, block.start)
@@ -133,10 +162,10 @@ class Layout:
 
 
 def block_bytes_for(size_bytes: int) -> int:
-    """Return the block size for an object: a base, then the smallest MiB multiple that fits 50,000.
+    """Return the block size for an object: 8 MiB, or the smallest multiple of 1 MiB that needs at most 50,000 blocks.
 
     Raises:
-        UsageError: The object is larger than S3 can hold.
+        UsageError: The object is larger than S3 objects can be.
     """
     if size_bytes > MAX_OBJECT_BYTES:
         raise UsageError(
@@ -153,19 +182,19 @@ def layout_for(
 
     Args:
         size_bytes: The object's size, 0 to 48.8 TiB.
-        budget_bytes: The task's memory budget, which must hold one block.
-        block_bytes: The user's block size; enlarged where the object would need more than 50,000 blocks.
-        edges: Where no block may straddle (``Layout``).
+        budget_bytes: The task's memory budget; it must hold one block.
+        block_bytes: The user's block size; it is enlarged where the object would need more than 50,000 blocks.
+        edges: Offsets that no block may straddle (``Layout``).
 
     Raises:
         BudgetTooSmall: The budget does not hold one block.
-        UsageError: The object or the block size is beyond the services' limits.
+        UsageError: The object or the block size exceeds the services' limits.
     """
     if block_bytes is not None and not MIB <= block_bytes <= MAX_BLOCK_BYTES:
         raise UsageError(what=f"block_size={block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB} MiB.")
     natural = block_bytes_for(size_bytes)
     chosen = natural if block_bytes is None else block_bytes
-    # Each part may end in a block that is not full.
+    # Each part may end with a block that is not full.
     smallest = -(-size_bytes // (MAX_BLOCKS_PER_BLOB - len(edges)))
     chosen = max(chosen, -(-smallest // MIB) * MIB)
     needs = min(chosen, max(size_bytes, 1))
@@ -175,10 +204,10 @@ def layout_for(
 
 
 def adopt(default: Layout, staged: Iterable[StagedBlock], *, budget_bytes: int) -> Layout:
-    """Return the layout of which most bytes are staged already, else the default.
+    """Return the layout of which the most bytes are staged already; the default where nothing is staged.
 
     A block size that the budget does not hold, or that needs more than 50,000 blocks, is not adopted. The default's
-    edges stay.
+    edges are kept.
     """
     total = default.size_bytes
     starts_by_size: dict[int, set[int]] = defaultdict(set)
@@ -218,10 +247,11 @@ def _staged_bytes(layout: Layout, starts_by_size: Mapping[int, set[int]]) -> int
 
 
 def usable(layout: Layout, staged: Iterable[StagedBlock], second: Algorithm | None) -> dict[int, StagedBlock]:
-    """Return the staged blocks that count, by start.
+    """Return the staged blocks that can be used, by start.
 
-    A block counts if it is one of the layout's, carries the second digest that the proof needs, and no other block
-    at its start has another CRC64: of two different CRCs nobody can say which is right, so that range is read again.
+    A block can be used if it belongs to the layout, carries the second digest that the verification needs, and no
+    other block at its start has a different CRC64. Of two different CRC64s neither is known to be right, so that range
+    is read again.
     """
     found: dict[int, StagedBlock] = {}
     doubtful: set[int] = set()
@@ -246,38 +276,14 @@ def missing(layout: Layout, held: dict[int, StagedBlock], within: Block | None =
 
 
 def in_order(layout: Layout, held: dict[int, StagedBlock]) -> Sequence[StagedBlock] | None:
-    """Return the held blocks as one gapless sequence over the whole object, or None where a block is missing."""
+    """Return the held blocks as one sequence without gaps over the whole object, or None where a block is missing."""
     chain = [held.get(block.start) for block in layout]
     complete = [block for block in chain if block is not None]
     return complete if len(complete) == len(chain) else None
 
 
-_TAG_BYTES: Final = 8
-
-
-def second_digest(algorithm: Algorithm | None, data: memoryview) -> bytes:
-    """Return the id's second digest of a block: 16 bytes, zeros where the proof needs none beside the CRC64.
-
-    A CRC32 or CRC32C is written as its name in 8 bytes and its value in 8, so that one is never read as the other
-    and a value of zero is not read as absent. An MD5 fills all 16.
-    """
-    if algorithm is None:
-        return NO_SECOND
-    if algorithm is MD5:
-        return algorithm.digest(data).to_bytes(MD5.width_bytes, "big")
-    return algorithm.name.encode("ascii").ljust(_TAG_BYTES, b"\0") + algorithm.digest(data).to_bytes(8, "big")
-
-
-def carries(block: StagedBlock, second: Algorithm | None) -> bool:
-    """Say whether the block's id holds the second digest that the proof needs."""
-    if second is MD5:
-        # A tag and an MD5 are alike once in 2**64 blocks; such a block is read again.
-        return block.second != NO_SECOND and not any(carries(block, other) for other in FOLDABLE)
-    return second is None or block.second[:_TAG_BYTES] == second.name.encode("ascii").ljust(_TAG_BYTES, b"\0")
-
-
 def fold(blocks: Iterable[StagedBlock], algorithm: Algorithm) -> int:
-    """Combine the digests of contiguous blocks, in offset order, into that of all their bytes.
+    """Combine the digests of contiguous blocks, in offset order, into the digest of all their bytes.
 
     Args:
         blocks: Blocks without gap or overlap, sorted by start; each carries the algorithm's digest. For an algorithm
@@ -297,13 +303,13 @@ def fold(blocks: Iterable[StagedBlock], algorithm: Algorithm) -> int:
 
 
 def fold_parts(blocks: Iterable[StagedBlock], algorithm: Algorithm, edges: Sequence[int], parts: int) -> int:
-    """Combine the digests of contiguous blocks into a composite checksum: over the checksums of the parts.
+    """Combine the digests of contiguous blocks into a composite checksum, which is made over the parts' checksums.
 
     Args:
         blocks: As for ``fold``; none straddles an edge.
         algorithm: Of the parts and of the whole.
-        edges: Where one part ends and the next begins.
-        parts: How many parts there are; one that is empty has no block.
+        edges: Offsets at which one part ends and the next begins.
+        parts: The number of parts; an empty part has no block.
     """
     by_part: list[list[StagedBlock]] = [[] for _ in range(parts)]
     for block in blocks:

@@ -1,4 +1,4 @@
-"""The memory budget: reused buffers, never more bytes than the budget at once."""
+"""The memory budget: reused buffers that never hold more bytes than the budget."""
 
 import mmap
 import threading
@@ -14,16 +14,15 @@ _CANCEL_POLL_S: Final = 0.2
 class BufferPool:
     """Lends buffers of one budget to any number of threads.
 
-    Bound: bytes lent + bytes kept for reuse <= ``budget_bytes``. Buffers are anonymous mappings on huge pages where
-    the kernel has them: a reused one is never faulted in again.
+    Bound: bytes lent + bytes kept for reuse <= ``budget_bytes``. Buffers are anonymous mappings, on huge pages where
+    the kernel has them; a reused buffer causes no page faults.
 
     Args:
         budget_bytes: The bound.
-        cancelled: Wakes waiting threads with Cancelled when set.
+        cancelled: Ends the wait of every thread with Cancelled when it is set.
     """
 
     def __init__(self, budget_bytes: int, cancelled: threading.Event) -> None:
-        """Make an empty pool; nothing is allocated yet."""
         self._budget = budget_bytes
         self._cancelled = cancelled
         self._free: list[mmap.mmap] = []
@@ -40,7 +39,7 @@ class BufferPool:
         """Lend a view of exactly ``size_bytes``, waiting until the budget has room.
 
         Raises:
-            BudgetTooSmall: It can never have room.
+            BudgetTooSmall: The budget can never have room.
             Cancelled: Stopped while waiting.
         """
         buffer = self._take(max(size_bytes, 1))
@@ -54,17 +53,17 @@ class BufferPool:
             self._give(buffer)
 
     @contextmanager
-    def set_aside(self, size_bytes: int) -> Iterator[None]:
-        """Wait until the budget has room for so many bytes, and count them as held: for who brings its own memory.
+    def reserve(self, size_bytes: int) -> Iterator[None]:
+        """Reserve bytes of the budget during the block, for a client that allocates its own memory.
 
         Raises:
-            BudgetTooSmall: It can never have room.
+            BudgetTooSmall: The budget can never have room.
             Cancelled: Stopped while waiting.
         """
         if size_bytes > self._budget:
             raise BudgetTooSmall(size_bytes=size_bytes, needs=size_bytes, budget=self._budget)
         with self._changed:
-            while not self._makes_room(size_bytes):
+            while not self._make_room(size_bytes):
                 if self._cancelled.is_set():
                     raise Cancelled.now()
                 self._changed.wait(_CANCEL_POLL_S)
@@ -91,9 +90,9 @@ class BufferPool:
                 self._changed.wait(_CANCEL_POLL_S)
 
     def _reuse(self, size_bytes: int) -> mmap.mmap | None:
-        """Take the smallest free buffer that fits and is at most twice as large; of equal ones the last used.
+        """Take the smallest free buffer that fits and is at most twice as large; of equal ones the most recently used.
 
-        So buffers beyond those in use are never touched, and the processor's cache may still hold a part of this one.
+        So surplus buffers are never touched, and the processor's cache may still hold a part of the buffer.
         """
         fitting = [b for b in reversed(self._free) if size_bytes <= len(b) <= max(2 * size_bytes, mmap.PAGESIZE)]
         if not fitting:
@@ -103,7 +102,7 @@ class BufferPool:
         return buffer
 
     def _allocate(self, capacity: int) -> mmap.mmap | None:
-        if not self._makes_room(capacity):
+        if not self._make_room(capacity):
             return None
         buffer = mmap.mmap(-1, capacity)
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -111,8 +110,8 @@ class BufferPool:
         self._held += capacity
         return buffer
 
-    def _makes_room(self, size_bytes: int) -> bool:
-        """Drop free buffers until the budget has room; say whether it has."""
+    def _make_room(self, size_bytes: int) -> bool:
+        """Drop free buffers until the budget has room; return whether it has."""
         while self._held + size_bytes > self._budget and self._free:
             dropped = self._free.pop(0)
             self._held -= len(dropped)

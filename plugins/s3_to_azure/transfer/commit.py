@@ -1,4 +1,4 @@
-"""The commit under its condition, and what each answer other than success means."""
+"""The commit under its condition, and the meaning of each answer that is not a success."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class LeftoverBlocks(ConditionNotMet):
-    """Put Blob met uncommitted blocks where there is no blob: the block path takes over."""
+    """Put Blob was refused because of leftover uncommitted blocks; the object must be uploaded as blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,11 @@ class Commit:
     """One write that makes the blob visible.
 
     Attributes:
-        write: Sends it under the given condition; returns the new ETag.
-        restage: Lists and stages again what Azure no longer holds; None for Put Blob, which stages nothing.
-        may_replace: Whether a copy of an older version that came in between may be replaced (not if the user said
-            never).
+        write: Sends the write under the given condition; returns the new ETag.
+        restage: Lists the staged blocks and stages again what Azure no longer holds. None for Put Blob, which stages
+            nothing.
+        may_replace: Whether the commit may replace a copy of an older version that was written meanwhile; False for
+            ``overwrite="never"``.
     """
 
     version: ObjectVersion
@@ -36,14 +37,14 @@ class Commit:
 
 
 def commit(destination: BlobDestination, step: Commit, condition: Condition, retrier: Retrier) -> str:
-    """Write under the condition captured at the start; look a doubtful answer up with HEAD. Return the blob's ETag.
+    """Write under the condition captured at the start; after an unclear answer, look up the blob. Return its ETag.
 
-    Idempotent: whoever commits second finds this very version there, which is success.
+    Idempotent: a second commit of the same version finds that version there, which counts as success.
 
     Raises:
         DestinationConflict: Someone else wrote the blob.
-        LeftoverBlocks: Put Blob was refused although there is no blob.
-        TransientError: The budget of tries is used up.
+        LeftoverBlocks: Put Blob was refused although the blob does not exist.
+        TransientError: All tries failed.
     """
     failures = rounds = 0
     took_older = False
@@ -51,11 +52,11 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
         try:
             return step.write(condition)
         except (ConditionNotMet, BlockListRefused, TransientError) as error:
-            found = retrier.call(f"look at blob {step.blob!r}", lambda: destination.head(step.blob))
-            # With the ETag of before, an equal copy is the one that was to be replaced: nothing was written.
+            found = retrier.call(f"look up blob {step.blob!r}", lambda: destination.head(step.blob))
+            # A copy of this version that still has the earlier ETag is the one to be replaced: nothing was written.
             if found is not None and found.holds(step.version) and not condition.fits(found):
                 log.info(
-                    "Blob %r holds this very version already: a lost answer, or another worker's commit", step.blob
+                    "Blob %r already holds this version: an answer was lost, or another worker committed it", step.blob
                 )
                 return found.etag
             if condition.fits(found):
@@ -76,14 +77,14 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
             if found is not None and not took_older and step.may_replace and is_older_copy(step.version, found):
                 took_older = True
                 log.warning(
-                    "Blob %r was meanwhile written from an older version of this object: replacing that", step.blob
+                    "Blob %r was written from an older version of this object meanwhile: replacing that copy", step.blob
                 )
                 condition = Condition.of(found)
                 continue
-            raise _conflict(destination, step.blob, _what_is_there(step.version, found)) from error
+            raise _conflict(destination, step.blob, _describe(step.version, found)) from error
 
 
-def _what_is_there(version: ObjectVersion, found: BlobState | None) -> str:
+def _describe(version: ObjectVersion, found: BlobState | None) -> str:
     if found is None:
         return "it was deleted"
     if replaces_newer(version, found):

@@ -1,4 +1,4 @@
-"""How many blocks move at once: a level for each leg, found by measuring."""
+"""How many blocks move at once: measured, with one limit for reading and writing each."""
 
 import threading
 import time
@@ -12,46 +12,46 @@ _START: Final = 1
 _WINDOW_S: Final = 1.0
 _IDLE_WINDOW_S: Final = 0.25
 _HOLD_S: Final = 15.0
-# Less than this is noise: a lane more must earn it, a lane less must not lose it.
+# A smaller change of the throughput is noise: one more connection must gain this much, one fewer must not lose it.
 _GAIN: Final = 1.05
-# A rate below this part of the last one is another network: its level is searched at once, down and up.
+# A throughput below this fraction of the last one means that the network changed: search again at once, down and up.
 _FALL: Final = 0.6
 _POLL_S: Final = 0.1
-# Where the process mostly waits, more lanes cost nothing: it leaps to as many as a core could feed, at least doubling.
+# While the process mostly waits, more connections cost nothing: leap to as many as one core could serve, at least twice
+# as many.
 _IDLE_CORES: Final = 0.67
 _LEAST_LEAP: Final = 2.0
 _MOST_LEAP: Final = 8.0
-# Where it works, it grows by half.
+# While the process is busy, grow by half.
 _STEP: Final = 1.5
 
 
 class ConcurrencyController:
-    """Finds the number of lanes at which throughput stops growing: more threads than needed cost throughput.
+    """Finds the number of connections at which throughput stops growing; more threads than needed cost throughput.
 
-    Grows by half while a window's throughput beats the best one, and in leaps while the process mostly waits; else
-    steps back and holds. Then tries a quarter more and a quarter fewer in turn, and searches anew, down and up, when
-    throughput falls: it follows a network that changes.
+    It grows by half while a window's throughput beats the best one, and in leaps while the process mostly waits;
+    otherwise it steps back and holds. Then it tries a quarter more and a quarter fewer in turn. When throughput falls,
+    it searches again, down and up, to follow a network that changes.
 
     Args:
-        most: Upper bound.
+        maximum: Upper bound.
         clock: Seconds, monotonic.
-        first: How many to begin with.
-        cpu_clock: Seconds of CPU that the process has used.
+        first: The number to begin with.
+        cpu_clock: CPU seconds that the process has used.
     """
 
     def __init__(
         self,
-        most: int,
+        maximum: int,
         clock: Callable[[], float] = time.monotonic,
         *,
         first: int = _START,
         cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
-        """Begin with few lanes."""
-        self.most = most
+        self.maximum = maximum
         self._clock = clock
         self._cpu_clock = cpu_clock
-        self.limit = min(first, most)
+        self.limit = min(first, maximum)
         self._steady = self.limit
         self._best = 0.0
         self._direction = 1
@@ -61,11 +61,11 @@ class ConcurrencyController:
         self._open_window()
 
     def pause(self) -> None:
-        """Stop the clocks: there is nothing to move."""
+        """Stop the clocks while there is nothing to move."""
         self._paused = self._clock(), self._cpu_clock()
 
     def resume(self) -> None:
-        """Let the clocks go on: the pause tells nothing about the network."""
+        """Restart the clocks; the pause says nothing about the network."""
         since, cpu_since = self._paused
         self._began += self._clock() - since
         self._cpu_began += self._cpu_clock() - cpu_since
@@ -77,17 +77,17 @@ class ConcurrencyController:
         self._blocks = 0
 
     def done(self, size_bytes: int, *, blocks: int = 1) -> None:
-        """Count what has arrived, a block or several; at a window's end, judge the present number of lanes."""
+        """Count one or several blocks that arrived; at the end of a window, judge the present number of connections."""
         self._bytes += size_bytes
         self._blocks += blocks
         now = self._clock()
         elapsed = now - self._began
         if elapsed < _IDLE_WINDOW_S or self._blocks < self.limit:
-            # Before the processor's clock is read, which costs more than all else here.
+            # Checked before the CPU clock is read, which costs more than everything else here.
             return
         cores = (self._cpu_clock() - self._cpu_began) / elapsed if elapsed > 0 else 0.0
         idle = self._direction != 0 and cores < _IDLE_CORES
-        # Blocks land in bunches of as many as there are lanes: two rounds give a rate that means something, one a hint.
+        # Blocks arrive in groups, one block per connection: two groups give a reliable rate, one group gives a hint.
         if elapsed < (_IDLE_WINDOW_S if idle else _WINDOW_S) or self._blocks < (1 if idle else 2) * self.limit:
             return
         leap = min(_MOST_LEAP, max(_LEAST_LEAP, 1 / max(cores, 1e-9)))
@@ -116,50 +116,49 @@ class ConcurrencyController:
         self._best, self._steady = rate, self.limit
 
     def _move(self, to: float, now: float) -> None:
-        """Try another level in the present direction; at the bound, settle."""
+        """Try another limit in the present direction; at the bound, settle."""
         wanted = max(self.limit + 1, int(to)) if self._direction > 0 else min(self.limit - 1, int(to))
-        wanted = min(self.most, max(1, wanted))
+        wanted = min(self.maximum, max(1, wanted))
         if wanted == self._steady:
             self._settle(now)
         else:
             self.limit = wanted
 
     def _settle(self, now: float) -> None:
-        """Go back to the level that was best; hold it, or look above it too."""
+        """Go back to the best limit; hold it, or search above it too."""
         self.limit = self._steady
         self._hold_until = now + _HOLD_S
         self._direction = 0
-        if self._then_up and self._steady < self.most:
+        if self._then_up and self._steady < self.maximum:
             self._then_up, self._direction = False, 1
             self._move(self.limit * _STEP, now)
 
 
-class WorkerPool:
-    """Readers and writers apart, as many of each as the climb allows.
+class ConnectionSlots:
+    """Slots for blocks that are read and slots for blocks that are written, as many of each as the controller allows.
 
-    A block is admitted, read, and written; its buffer is lent from before the reading until after the writing. With
-    ``n`` lanes at most ``n`` blocks are being read, ``n`` written, and ``2 n + SPARE`` admitted in all, so that a full
-    buffer waits for each writer, and no slow leg piles up buffers. Who holds a writer's place holds its buffer already:
-    no leg can starve the other.
+    A block is admitted, read and written; it holds its buffer from before the read until after the write. With a limit
+    of ``n`` connections, at most ``n`` blocks are being read, ``n`` written, and ``2 n + SPARE`` admitted, so that a
+    full buffer waits for each writer and a slow service does not pile up buffers. A block that holds a write slot
+    already holds its buffer, so neither service can starve the other.
 
-    The model: where each connection gives ``c`` bytes a second after ``t`` seconds, blocks of ``b`` bytes move at ::
+    The model: where each connection moves ``c`` bytes per second after ``t`` seconds, blocks of ``b`` bytes move at ::
 
         rate = n x b / (t + b / c)      while the budget holds 2 n blocks, and until the processor is the limit
 
     Args:
-        controller: Who decides.
+        controller: Decides the limit.
     """
 
     SPARE: Final = 2
 
     def __init__(self, controller: ConcurrencyController) -> None:
-        """Begin with none in flight."""
         controller.pause()
         self._controller = controller
         self._lock = threading.Lock()
-        self._admitted = _Places(self._lock, lambda: 2 * controller.limit + self.SPARE)
-        self._readers = _Places(self._lock, lambda: controller.limit)
-        self._writers = _Places(self._lock, lambda: controller.limit)
+        self._admitted = _Slots(self._lock, lambda: 2 * controller.limit + self.SPARE)
+        self._readers = _Slots(self._lock, lambda: controller.limit)
+        self._writers = _Slots(self._lock, lambda: controller.limit)
 
     def admit(self, stopped: threading.Event) -> None:
         """Wait until one more block may be in flight; ``leave`` must follow.
@@ -173,7 +172,7 @@ class WorkerPool:
                 self._controller.resume()
 
     def leave(self) -> None:
-        """Count an admitted block out, whatever became of it."""
+        """Count an admitted block out, whether it was staged or not."""
         with self._lock:
             self._admitted.give()
             if not self._admitted.taken:
@@ -181,35 +180,35 @@ class WorkerPool:
 
     @contextmanager
     def reading(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
-        """Hold a reader's place; count the bytes if they arrive.
+        """Hold a read slot during the block; count the bytes if they arrive.
 
         Raises:
             Cancelled: Stopped while waiting.
         """
-        with self._leg(self._readers, size_bytes, stopped):
+        with self._hold(self._readers, size_bytes, stopped):
             yield
 
     @contextmanager
     def writing(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
-        """Hold a writer's place; count the bytes if they arrive.
+        """Hold a write slot during the block; count the bytes if they arrive.
 
         Raises:
             Cancelled: Stopped while waiting.
         """
-        with self._leg(self._writers, size_bytes, stopped):
+        with self._hold(self._writers, size_bytes, stopped):
             yield
 
     @contextmanager
-    def _leg(self, places: "_Places", size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+    def _hold(self, slots: "_Slots", size_bytes: int, stopped: threading.Event) -> Iterator[None]:
         with self._lock:
-            places.take(stopped)
+            slots.take(stopped)
         arrived = 0
         try:
             yield
             arrived = size_bytes
         finally:
             with self._lock:
-                places.give()
+                slots.give()
                 if arrived:
                     self._count(arrived)
 
@@ -217,20 +216,20 @@ class WorkerPool:
         before = self._controller.limit
         self._controller.done(size_bytes)
         if self._controller.limit > before:
-            for places in (self._admitted, self._readers, self._writers):
-                places.changed.notify_all()
+            for slots in (self._admitted, self._readers, self._writers):
+                slots.changed.notify_all()
 
 
-class _Places:
-    """A number of places that may change; all methods want the lock held."""
+class _Slots:
+    """A limited number of slots. The limit may change; call every method with the lock held."""
 
-    def __init__(self, lock: threading.Lock, most: Callable[[], int]) -> None:
+    def __init__(self, lock: threading.Lock, limit: Callable[[], int]) -> None:
         self.taken = 0
         self.changed = threading.Condition(lock)
-        self._most = most
+        self._limit = limit
 
     def take(self, stopped: threading.Event) -> None:
-        while self.taken >= self._most():
+        while self.taken >= self._limit():
             if stopped.is_set():
                 raise Cancelled.now()
             self.changed.wait(_POLL_S)

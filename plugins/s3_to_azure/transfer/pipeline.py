@@ -1,4 +1,4 @@
-"""The block pipeline: read a range from S3 into a buffer, digest it, stage it in Azure; many at once."""
+"""The block pipeline reads a range from S3 into a buffer, digests it and stages it in Azure, many blocks at once."""
 
 import queue
 import threading
@@ -15,12 +15,12 @@ from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.concurrency import ConcurrencyController, WorkerPool
+from s3_to_azure.transfer.concurrency import ConcurrencyController, ConnectionSlots
 from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S
 
 _POLL_S: Final = 0.1
-# A read asks for this much at a time: small enough that a stop is noticed at once and that an HTTP client's own copy
-# of a piece does not count against the budget.
+# One read asks for this many bytes: few enough that a stop is noticed at once, and that an HTTP client's own copy of
+# a piece does not count against the budget.
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -29,7 +29,7 @@ class BlockRoute:
     """Where the blocks of one object come from and go to.
 
     Attributes:
-        second: The digest that the proof needs beside the CRC64, or None.
+        second: The algorithm whose digest the verification needs beside the CRC64, or None.
     """
 
     version: ObjectVersion
@@ -51,17 +51,17 @@ def fill(
     """Read ``len(view)`` bytes of the object from ``start``; a body that ends early is resumed at its byte.
 
     Args:
-        source: Where to read.
-        version: What to read, pinned.
+        source: The object's store.
+        version: The version to read; each GET is pinned to its ETag.
         start: Offset in the object.
         view: The memory to fill.
-        retrier: Waits between tries; a try that brought bytes starts the count anew.
+        retrier: Waits between tries; a try that brought bytes restarts the count of failures.
         cancelled: Stops between pieces.
-        opened: Called with each body as it opens (its headers tell about the object).
-        whole: Read the whole object without a Range while nothing is read yet: S3 sends its checksum only then.
+        opened: Called with each body as it opens; its headers describe the object.
+        whole: Read the whole object without a Range while nothing is read yet: only then does S3 send its checksum.
 
     Raises:
-        TransientError: As often as the budget allows, in a row without a byte.
+        TransientError: As many consecutive tries as the budget allows brought no byte.
         SourceChanged: The object is no longer this version.
     """
     done = failures = 0
@@ -76,7 +76,7 @@ def fill(
                 while done < size:
                     if cancelled.is_set():
                         raise Cancelled.now()
-                    # Released at once: an error's traceback that kept the piece alive would pin the buffer.
+                    # Released at once: a traceback that kept the piece alive would pin the buffer.
                     with view[done : done + _PIECE_BYTES] as piece:
                         count = body.readinto(piece)
                     if not count:
@@ -93,15 +93,15 @@ def fill(
 
 
 class BlockPipeline:
-    """Moves blocks of any number of objects within one budget, several at once on each leg.
+    """Moves blocks of any number of objects within one memory budget, several at once from S3 and to Azure.
 
-    Daemon threads: one stuck in a dead socket never keeps the process from ending.
+    Its threads are daemons: a thread stuck in a dead socket never keeps the process from ending.
 
     Args:
-        source: Where blocks come from.
-        destination: Where they go.
-        buffers: The memory budget, shared with whoever else holds object data.
-        connections: Connections at most on each leg; how many there really are is found by measuring (``connections``).
+        source: The store that blocks are read from.
+        destination: The container that blocks are staged in.
+        buffers: The memory budget, shared with everything else that holds object data.
+        connections: Upper bound of the connections to each service; ``concurrency`` measures how many are used.
         cancelled: Stops everything; staged blocks stay.
     """
 
@@ -114,19 +114,18 @@ class BlockPipeline:
         connections: int,
         cancelled: threading.Event,
     ) -> None:
-        """Start the threads; they wait for work."""
         self._source = source
         self._destination = destination
         self._buffers = buffers
-        self._connections = WorkerPool(ConcurrencyController(connections))
+        self._slots = ConnectionSlots(ConcurrencyController(connections))
         self._cancelled = cancelled
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads = 2 * connections + WorkerPool.SPARE
+        self._threads = 2 * connections + ConnectionSlots.SPARE
         for index in range(self._threads):
             threading.Thread(target=self._serve, name=f"block-{index}", daemon=True).start()
 
     def close(self) -> None:
-        """Let the threads end; does not wait for one that hangs."""
+        """Let the threads end; do not wait for a thread that hangs."""
         for _ in range(self._threads):
             self._work.put(None)
 
@@ -138,19 +137,19 @@ class BlockPipeline:
         retrier: Retrier,
         on_staged: Callable[[StagedBlock], None],
     ) -> None:
-        """Copy the blocks; return when Azure has confirmed each.
+        """Copy the blocks; return when Azure has confirmed each of them.
 
         Args:
-            route: Whose blocks.
-            blocks: Byte ranges, in the order to begin them.
-            retrier: Budget of each single request.
+            route: The object's version and blob.
+            blocks: Byte ranges, in the order in which to begin them.
+            retrier: Repeats each single request.
             on_staged: Called in a block's thread after each 201.
 
         Raises:
-            TransferError: The first error; no further block is begun, those in flight are awaited.
-            Cancelled: Stopped; within about two seconds, whatever the sockets do.
+            TransferError: The first error; no further block is begun, and the blocks in flight are awaited.
+            Cancelled: Stopped, within about two seconds whatever the sockets do.
         """
-        in_flight = _BlocksInFlight(self._cancelled, self._connections)
+        in_flight = _BlocksInFlight(self._cancelled, self._slots)
         for block in blocks:
             if not in_flight.begin():
                 break
@@ -171,7 +170,7 @@ class BlockPipeline:
         stopped: threading.Event,
     ) -> None:
         with self._buffers.lend(block.size_bytes) as view:
-            with self._connections.reading(block.size_bytes, stopped):
+            with self._slots.reading(block.size_bytes, stopped):
                 fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
             staged = StagedBlock(
                 start=block.start,
@@ -180,7 +179,7 @@ class BlockPipeline:
                 second=second_digest(route.second, view),
                 fingerprint=fingerprint(route.version),
             )
-            with self._connections.writing(block.size_bytes, stopped):
+            with self._slots.writing(block.size_bytes, stopped):
                 retrier.call(
                     f"stage bytes {block.start} to {block.end} of {route.blob!r}",
                     lambda: self._destination.stage_block(route.blob, staged.block_id, view, staged.crc64),
@@ -189,49 +188,49 @@ class BlockPipeline:
 
 
 class _BlocksInFlight:
-    """The blocks of one ``move``: how many are begun, the first error, and when all have landed."""
+    """The blocks of one ``move``: how many are in flight, and the first error."""
 
-    def __init__(self, cancelled: threading.Event, connections: WorkerPool) -> None:
-        self.stopped = _Either(cancelled)
+    def __init__(self, cancelled: threading.Event, slots: ConnectionSlots) -> None:
+        self.stopped = _EitherEvent(cancelled)
         self._cancelled = cancelled
-        self._connections = connections
+        self._slots = slots
         self._lock = threading.Lock()
         self._all_done = threading.Condition(self._lock)
         self._in_flight = 0
         self._error: BaseException | None = None
 
     def begin(self) -> bool:
-        """Wait until one more block may be in flight; False when it is over because of an error or a stop."""
+        """Wait until one more block may be in flight; return False after an error or a stop."""
         try:
-            self._connections.admit(self.stopped)
+            self._slots.admit(self.stopped)
         except Cancelled:
             return False
         if self.stopped.is_set():
-            self._connections.leave()
+            self._slots.leave()
             return False
         with self._lock:
             self._in_flight += 1
         return True
 
     def run(self, job: Callable[[], None]) -> None:
-        """Run one block's job, unless the flight is over already; never raises."""
+        """Run one block's job unless an error or a stop came first; never raises."""
         try:
             if not self.stopped.is_set():
                 job()
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             with self._lock:
-                # A block that stops because another failed says Cancelled: the other's error is the one to tell.
+                # A block that stops because another one failed raises Cancelled: the other's error is the cause.
                 if self._error is None or isinstance(self._error, Cancelled):
                     self._error = error
             self.stopped.set()
         finally:
-            self._connections.leave()
+            self._slots.leave()
             with self._all_done:
                 self._in_flight -= 1
                 self._all_done.notify_all()
 
     def finish(self) -> None:
-        """Wait until every begun block has landed; raise the first error."""
+        """Wait until no block is in flight; raise the first error."""
         deadline: float | None = None
         with self._all_done:
             while self._in_flight:
@@ -246,8 +245,8 @@ class _BlocksInFlight:
             raise Cancelled.now()
 
 
-class _Either(threading.Event):
-    """An event that is also set when the outer one is."""
+class _EitherEvent(threading.Event):
+    """An event that is also set while an outer event is set."""
 
     def __init__(self, outer: threading.Event) -> None:
         super().__init__()
@@ -266,7 +265,7 @@ class _Either(threading.Event):
         return True
 
 
-def damaged(
+def damaged_blocks(
     source: ObjectSource,
     version: ObjectVersion,
     blocks: Sequence[StagedBlock],
@@ -275,11 +274,11 @@ def damaged(
     retrier: Retrier,
     cancelled: threading.Event,
 ) -> list[Block]:
-    """Read the blocks of an object again and return those whose bytes are not what their id says."""
-    wrong: list[Block] = []
+    """Read the blocks of an object again and return those whose bytes do not match the CRC64 in their id."""
+    damaged: list[Block] = []
     for block in blocks:
         with buffers.lend(block.size_bytes) as view:
             fill(source, version, block.start, view, retrier=retrier, cancelled=cancelled)
             if CRC64NVME.digest(view) != block.crc64:
-                wrong.append(Block(block.start, block.end))
-    return wrong
+                damaged.append(Block(block.start, block.end))
+    return damaged

@@ -1,4 +1,4 @@
-"""Many objects through one workshop: some at a time, one's failure never stops the others."""
+"""Copies many objects, several at a time; the failure of one never stops the others."""
 
 import logging
 import queue
@@ -21,50 +21,49 @@ from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.options import SKIP
 from s3_to_azure.model.reasons import SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.object import Outcome, attempt
+from s3_to_azure.transfer.object import Outcome, try_copy
 from s3_to_azure.transfer.small_objects import SmallObjects
 from s3_to_azure.transfer.watchdog import OBJECT_GRACE_S
 
 _POLL_S: Final = 0.1
-# At most so long does the lane of small objects keep the next task waiting.
+# The longest time that small objects in flight keep the next task waiting.
 _SETTLE_S: Final = 0.05
-_BUNCH: Final = 100
+_GROUP: Final = 100
 _BACKLOG: Final = 32
 
 log = logging.getLogger(__name__)
 
 
 def copy_many(context: TransferContext, tasks: Iterable[CopyTask], *, try_number: int = 1) -> Iterator[Outcome]:
-    """Copy the objects, ``objects_at_once`` at a time; yield each outcome as it is there, in no order.
+    """Copy the objects, ``objects_at_once`` at a time; yield each outcome as soon as it is known, in any order.
 
-    The tasks are drawn one by one as there is room, so any number of them takes constant memory.
+    Tasks are taken one by one when there is room for them, so any number of tasks needs constant memory.
 
     Raises:
         Cancelled: Stopped; outcomes not yet yielded are lost, the work done is not.
     """
-    workers = _ObjectWorkers(context, iter(tasks), try_number)
-    yield from workers.outcomes()
+    yield from _WorkerPool(context, iter(tasks), try_number).outcomes()
 
 
-class _ObjectWorkers:
-    """Daemon threads: one that draws the tasks and moves small objects, the others copy one object each at a time."""
+class _WorkerPool:
+    """Daemon threads: one takes the tasks and copies small objects, the others copy one object at a time each."""
 
     def __init__(self, context: TransferContext, tasks: Iterator[CopyTask], try_number: int) -> None:
         self._context = context
         self._tasks = tasks
         self._try_number = try_number
         self._workers = context.settings.objects_at_once
-        self._ordinary: queue.SimpleQueue[CopyTask | None] = queue.SimpleQueue()
-        # Bounded: who reads the outcomes slowly slows the copying instead of filling the memory.
+        self._general: queue.SimpleQueue[CopyTask | None] = queue.SimpleQueue()
+        # Bounded: a slow reader of the outcomes slows the copying instead of filling the memory.
         self._done: queue.Queue[Sequence[Outcome] | BaseException | None] = queue.Queue(maxsize=4 * self._workers)
         self._abandoned = threading.Event()
-        self._drew = threading.Condition()
+        self._taken = threading.Condition()
         self._waiting = 0
         self._settled: list[Outcome] = []
-        self._bunch_began = 0.0
+        self._group_began = 0.0
 
     def outcomes(self) -> Iterator[Outcome]:
-        threads = [threading.Thread(target=self._draw, name="draw", daemon=True)]
+        threads = [threading.Thread(target=self._take_tasks, name="tasks", daemon=True)]
         threads += [
             threading.Thread(target=self._work, name=f"object-{index}", daemon=True) for index in range(self._workers)
         ]
@@ -93,26 +92,26 @@ class _ObjectWorkers:
         if self._context.cancelled.is_set():
             raise Cancelled.now()
 
-    def _draw(self) -> None:
-        """Draw tasks as there is room for them: small objects go their own way, all others to the workers."""
+    def _take_tasks(self) -> None:
+        """Take tasks while there is room: copy small objects in this thread, give all others to the workers."""
         try:
             with ExitStack() as opened:
                 small = None
                 if self._context.small_object_client:
                     small = SmallObjects(self._context, self._context.small_object_client(), self._try_number)
                     opened.callback(small.close)
-                self._share_out(small)
+                self._distribute(small)
         except Cancelled:
             pass
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            # Not one object's failure but a fault of ours, or of the plan: the batch must not go on as if nothing was.
+            # A fault of this program or of the plan, not of one object: the batch must not go on.
             self._hand_over(error)
         finally:
             for _ in range(self._workers):
-                self._ordinary.put(None)
+                self._general.put(None)
             self._hand_over(None)
 
-    def _share_out(self, small: SmallObjects | None) -> None:
+    def _distribute(self, small: SmallObjects | None) -> None:
         task = next(self._tasks, None)
         while not self._over() and (task or (small and small.busy)):
             while task and self._begin(task, small):
@@ -120,49 +119,49 @@ class _ObjectWorkers:
             if small and small.busy:
                 self._settle(small)
             else:
-                with self._drew:
-                    self._drew.wait_for(lambda: self._waiting < self._workers, _POLL_S)
+                with self._taken:
+                    self._taken.wait_for(lambda: self._waiting < self._workers, _POLL_S)
 
     def _begin(self, task: CopyTask, small: SmallObjects | None) -> bool:
-        """Begin a task or hand it to the workers; False where there is no room yet."""
+        """Begin a task or give it to the workers; return False while there is no room."""
         if small and small.takes(task):
-            # What is handed back waits for the workers, who are slower: their queue must not grow without end.
+            # Objects handed back wait for the workers, which are slower: their queue must stay bounded.
             if self._waiting >= _BACKLOG * self._workers or not small.has_room(task):
                 return False
             small.begin(task)
             return True
         if self._waiting >= self._workers:
             return False
-        self._hand_to_workers(task)
+        self._give_to_workers(task)
         return True
 
     def _settle(self, small: SmallObjects) -> None:
         for task, receipt in small.settle(_SETTLE_S):
             if receipt is None:
-                self._hand_to_workers(task)
+                self._give_to_workers(task)
             else:
                 self._settled.append(Outcome(receipt))
-        # In bunches: to wake the reader for each would cost more than to make the receipt.
-        if len(self._settled) >= _BUNCH or time.monotonic() > self._bunch_began + _POLL_S or not small.busy:
+        # In groups: waking the reader for each outcome would cost more than making the receipt.
+        if len(self._settled) >= _GROUP or time.monotonic() > self._group_began + _POLL_S or not small.busy:
             if self._settled:
                 self._hand_over(self._settled)
-            self._settled, self._bunch_began = [], time.monotonic()
+            self._settled, self._group_began = [], time.monotonic()
 
-    def _hand_to_workers(self, task: CopyTask) -> None:
-        with self._drew:
+    def _give_to_workers(self, task: CopyTask) -> None:
+        with self._taken:
             self._waiting += 1
-        self._ordinary.put(task)
+        self._general.put(task)
 
     def _over(self) -> bool:
         return self._abandoned.is_set() or self._context.cancelled.is_set()
 
     def _work(self) -> None:
         try:
-            while (task := self._ordinary.get()) is not None and not self._over():
-                with self._drew:
+            while (task := self._general.get()) is not None and not self._over():
+                with self._taken:
                     self._waiting -= 1
-                    self._drew.notify_all()
-                outcome = self._by_policy(attempt(self._context, task, try_number=self._try_number))
+                    self._taken.notify_all()
+                outcome = self._apply_name_policy(try_copy(self._context, task, try_number=self._try_number))
                 failed = outcome.error is not None
                 if failed:
                     log.warning("%r failed: %s", task.key, outcome.error)
@@ -172,13 +171,13 @@ class _ObjectWorkers:
         except Cancelled:
             pass
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            # Not one object's failure but a fault of ours: the batch must not go on as if nothing was.
+            # A fault of this program, not of one object: the batch must not go on.
             self._hand_over(error)
         finally:
             self._hand_over(None)
 
-    def _by_policy(self, outcome: Outcome) -> Outcome:
-        """Turn the refusal of a name into a skip, where that is the policy."""
+    def _apply_name_policy(self, outcome: Outcome) -> Outcome:
+        """Turn the refusal of a name into a skip where the user chose that."""
         if isinstance(outcome.error, NameRefused) and self._context.settings.refused_names == SKIP:
             return Outcome(replace(outcome.receipt, status=SKIPPED))
         return outcome

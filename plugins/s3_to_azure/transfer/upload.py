@@ -9,71 +9,187 @@ from s3_to_azure.model.errors import RereadDiffers
 from s3_to_azure.model.formatting import size_text
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ObjectVersion, Receipt
+from s3_to_azure.model.options import NEVER
 from s3_to_azure.model.ports import BodyReader
 from s3_to_azure.model.reasons import STAGED
-from s3_to_azure.transfer import blocks as cutting
-from s3_to_azure.transfer import integrity as proof
-from s3_to_azure.transfer.attempt import ObjectCopy
-from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock, fingerprint, parse
+from s3_to_azure.transfer.attempt import Attempt
+from s3_to_azure.transfer.blocks import (
+    NO_SECOND,
+    Layout,
+    StagedBlock,
+    adopt,
+    fingerprint,
+    in_order,
+    missing,
+    parse,
+    usable,
+)
 from s3_to_azure.transfer.commit import Commit, LeftoverBlocks, commit
-from s3_to_azure.transfer.integrity import MOST_READINGS, VerificationLevel
-from s3_to_azure.transfer.pipeline import BlockRoute, damaged, fill
+from s3_to_azure.transfer.integrity import MAX_READINGS, VerificationLevel, fold_blocks, matches, require_match
+from s3_to_azure.transfer.pipeline import BlockRoute, damaged_blocks, fill
 
 log = logging.getLogger(__name__)
 
 
+# -- one request ---------------------------------------------------------------------------------------------------
+
+
+def upload_empty(attempt: Attempt, version: ObjectVersion, level: VerificationLevel, condition: Condition) -> Receipt:
+    """Copy an object of no bytes, which cannot be read in ranges."""
+    nothing = memoryview(b"")
+    require_match(version, level.digest(nothing))
+    try:
+        _put_blob(attempt, version, nothing, 0, condition)
+    except LeftoverBlocks:
+        # An empty object has no block to stage; committing an empty block list makes the empty blob.
+        BlockUpload(attempt, version, Layout(0, MIB)).commit(condition)
+    else:
+        _read_back(attempt, version, 0)
+    return attempt.copied(version, blocks=0)
+
+
+def upload_whole(attempt: Attempt, version: ObjectVersion, condition: Condition) -> Receipt:
+    """Copy an object of one block with Put Blob; as a staged block where leftover blocks make Azure refuse that."""
+    with attempt.context.buffers.lend(version.size_bytes) as view:
+        version, crc64 = _read_verified(attempt, version, view)
+        try:
+            _put_blob(attempt, version, view, crc64, condition)
+        except LeftoverBlocks:
+            in_blocks = True
+        else:
+            in_blocks = False
+    # The buffer is given back by now: other copies may wait for it.
+    if not in_blocks:
+        _read_back(attempt, version, crc64)
+        return attempt.copied(version, blocks=1)
+    log.info("Blob %r has leftover uncommitted blocks: staging a block instead of Put Blob", attempt.task.blob)
+    _, level = attempt.integrity.at_its_level(version)
+    return BlockUpload(attempt, version, Layout(version.size_bytes, version.size_bytes, level.edges)).run(condition)
+
+
+def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
+    """Read the whole object until its bytes match its checksum; return the version and the CRC64 of the bytes.
+
+    A second mismatch is final. An object without a checksum that needs a second reading is read until two consecutive
+    readings are equal.
+    """
+    integrity = attempt.integrity
+    versions: list[ObjectVersion] = []
+    previous_crc64: int | None = None
+
+    def opened(body: BodyReader) -> None:
+        versions.append(body.version)
+
+    for reading in range(1, MAX_READINGS + 1):
+        versions.clear()
+        fill(
+            attempt.context.source,
+            version,
+            0,
+            view,
+            retrier=attempt.retrier,
+            cancelled=attempt.context.cancelled,
+            opened=opened,
+            whole=True,
+        )
+        # The first body is the whole object's, so its headers have the checksums; later bodies only resume it.
+        read, level = integrity.at_its_level(versions[0])
+        crc64 = checksums.CRC64NVME.digest(view)
+        actual = level.digest(view)
+        if not matches(read, actual) and integrity.parts_were_guessed_wrong(read):
+            read, level = integrity.at_its_level(versions[0])
+            actual = level.digest(view)
+        if integrity.needs_second_reading(read):
+            equal = crc64 == previous_crc64
+            integrity.record_second_reading(equal=equal)
+            if equal:
+                return read, crc64
+            previous_crc64 = crc64
+            continue
+        if reading > 1:
+            require_match(read, actual)
+        if matches(read, actual):
+            return read, crc64
+        log.warning("The bytes of %r do not match S3's checksum: reading the object again", version.key)
+    raise RereadDiffers(key=version.key)
+
+
+def _put_blob(attempt: Attempt, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
+    destination, blob = attempt.context.destination, attempt.task.blob
+    contents = attempt.contents(version)
+    step = Commit(
+        version,
+        blob,
+        lambda condition: destination.put_blob(blob, view, crc64, contents, condition),
+        restage=None,
+        may_replace=attempt.context.settings.overwrite != NEVER,
+    )
+    commit(destination, step, condition, attempt.retrier)
+    attempt.stats.add_sent(version.size_bytes)
+
+
+def _read_back(attempt: Attempt, version: ObjectVersion, crc64: int) -> None:
+    attempt.integrity.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
+
+
+# -- blocks --------------------------------------------------------------------------------------------------------
+
+
 class PartsLookedUp(Exception):
-    """The parts are of other sizes than was taken for granted: cut the object anew."""
+    """The object's parts have other sizes than were guessed, and are looked up now: cut the object again."""
 
 
-class BlockCopy:
-    """One version of an object as blocks, which Azure keeps until they are committed.
+class BlockUpload:
+    """One version of an object as blocks: find what is staged, stage the rest, verify the whole, commit.
 
     Args:
-        copy: Whose object.
-        version: With the checksum that it is proven by.
+        attempt: The try to copy the object.
+        version: With the checksum that verifies it.
         layout: How to cut it if nothing of it is staged yet.
+        within: Stage only the blocks that begin in this range. None: all.
     """
 
-    def __init__(self, copy: ObjectCopy, version: ObjectVersion, layout: Layout) -> None:
-        """Begin with no block known to be staged."""
-        self._copy = copy
+    def __init__(
+        self, attempt: Attempt, version: ObjectVersion, layout: Layout, *, within: Block | None = None
+    ) -> None:
+        self._attempt = attempt
         self._version = version
         self._layout = layout
+        self._within = within
         self._second = checksums.second_of(version.checksum)
-        # By start; the lanes add what Azure has confirmed.
+        # By start. The pipeline's threads add each block that Azure has confirmed.
         self._held: dict[int, StagedBlock] = {}
         self._lock = threading.Lock()
 
     def run(self, condition: Condition) -> Receipt:
-        """Copy the blocks that Azure does not hold; commit, unless parts of other tasks are still missing.
+        """Stage the blocks that Azure does not hold; commit, unless ranges of other tasks are still missing.
 
         Raises:
             PartsLookedUp: Nothing was committed; the object must be cut along its parts.
             TransferError: Nothing was committed; staged blocks stay.
         """
-        copy, version, within = self._copy, self._version, self._copy.task.within
-        # Before anything is sent: what the blob cannot have is found out now, not after terabytes.
-        copy.properties.contents(version)
+        attempt, version = self._attempt, self._version
+        # Before anything is sent: what the blob cannot have is found now and not after terabytes.
+        attempt.contents(version)
         self._find_staged()
-        wanted = cutting.missing(self._layout, self._held, within)
-        if wanted and copy.task.condition is not None and self._is_done(condition):
-            return copy.copied(version, blocks=len(self._layout))
+        wanted = missing(self._layout, self._held, self._within)
+        if wanted and attempt.task.condition is not None and self._is_committed(condition):
+            return attempt.copied(version, blocks=len(self._layout))
         self._stage(wanted)
-        if within is not None:
-            # Others stage the rest; whoever finds the set complete after its own last block commits.
-            self._held = cutting.usable(self._layout, self._list_staged(), self._second) | self._held
+        if self._within is not None:
+            # Other tasks stage the other ranges; a task that finds the set complete after its own last block commits.
+            self._held = usable(self._layout, self._list_staged(), self._second) | self._held
             if self._chain() is None:
-                return self._part_done(condition)
-        self._prove()
+                return self._range_receipt(condition)
+        self._verify()
         self.commit(condition)
-        return copy.copied(version, blocks=len(self._layout))
+        return attempt.copied(version, blocks=len(self._layout))
 
     def commit(self, condition: Condition) -> None:
-        """Make the blob of all blocks under the condition, and read it back where that was asked for."""
-        copy, version = self._copy, self._version
-        destination, blob = copy.context.destination, copy.task.blob
-        contents = copy.properties.contents(version)
+        """Commit all blocks under the condition, and read the blob back where the user asked for that."""
+        attempt, version = self._attempt, self._version
+        destination, blob = attempt.context.destination, attempt.task.blob
+        contents = attempt.contents(version)
 
         def write(condition: Condition) -> str:
             chain = self._chain()
@@ -82,38 +198,37 @@ class BlockCopy:
             return destination.commit(blob, [block.block_id for block in chain], contents, condition)
 
         def restage() -> None:
-            self._held = cutting.usable(self._layout, self._list_staged(), self._second)
-            self._stage(cutting.missing(self._layout, self._held))
-            self._prove()
+            self._held = usable(self._layout, self._list_staged(), self._second)
+            self._stage(missing(self._layout, self._held))
+            self._verify()
 
-        may_replace = copy.context.settings.overwrite != "never"
-        commit(destination, Commit(version, blob, write, restage, may_replace), condition, copy.retrier)
-        copy.integrity.read_back(self._chain() or ())
-
-    # -- staging -----------------------------------------------------------------------------------------------------
+        may_replace = attempt.context.settings.overwrite != NEVER
+        commit(destination, Commit(version, blob, write, restage, may_replace), condition, attempt.retrier)
+        attempt.integrity.read_back(self._chain() or ())
 
     def _chain(self) -> Sequence[StagedBlock] | None:
         """Return the blocks in offset order, or None while any is missing."""
-        return cutting.in_order(self._layout, self._held)
+        return in_order(self._layout, self._held)
 
     def _list_staged(self) -> list[StagedBlock]:
-        copy, mark = self._copy, fingerprint(self._version)
-        blob = copy.task.blob
-        listed = copy.retrier.call(
-            f"list the staged blocks of {blob!r}", lambda: copy.context.destination.list_staged(blob)
+        attempt, blob = self._attempt, self._attempt.task.blob
+        own = fingerprint(self._version)
+        listed = attempt.retrier.call(
+            f"list the staged blocks of {blob!r}", lambda: attempt.context.destination.list_staged(blob)
         )
-        return [block for item in listed if (block := parse(item, mark))]
+        return [block for item in listed if (block := parse(item, own))]
 
     def _find_staged(self) -> None:
-        """Take what earlier tries staged, and cut the rest as they did."""
-        copy, staged = self._copy, self._list_staged()
-        if copy.task.block_bytes is None and self._second is not checksums.MD5:
-            self._layout = cutting.adopt(self._layout, staged, budget_bytes=copy.context.settings.memory_budget_bytes)
-        self._held = cutting.usable(self._layout, staged, self._second)
-        # A part counts its own range only: its siblings' receipts count the rest.
-        mine = cutting.missing(self._layout, {}, copy.task.within)
+        """Take over what earlier tries staged, and cut the rest as they did."""
+        attempt, staged = self._attempt, self._list_staged()
+        if attempt.task.block_bytes is None and self._second is not checksums.MD5:
+            budget_bytes = attempt.context.settings.memory_budget_bytes
+            self._layout = adopt(self._layout, staged, budget_bytes=budget_bytes)
+        self._held = usable(self._layout, staged, self._second)
+        # A range counts its own blocks only: the receipts of the other ranges count theirs.
+        mine = missing(self._layout, {}, self._within)
         found = [block for block in mine if block.start in self._held]
-        resumed = sum(block.size_bytes for block in found)
+        resumed_bytes = sum(block.size_bytes for block in found)
         log.info(
             "%r: %s, cut into %s blocks of at most %s",
             self._version.key,
@@ -121,185 +236,90 @@ class BlockCopy:
             f"{len(self._layout):,}",
             size_text(self._layout.block_bytes),
         )
-        copy.stats.resumed(len(found), resumed)
+        attempt.stats.add_resumed(len(found), resumed_bytes)
         log.info(
             "%r: %s of %s blocks (%s) are already in Azure; %s to send",
             self._version.key,
             f"{len(found):,}",
             f"{len(mine):,}",
-            size_text(resumed),
-            size_text(sum(block.size_bytes for block in mine) - resumed),
+            size_text(resumed_bytes),
+            size_text(sum(block.size_bytes for block in mine) - resumed_bytes),
         )
 
     def _stage(self, blocks: list[Block]) -> None:
-        copy = self._copy
+        attempt = self._attempt
 
         def on_staged(block: StagedBlock) -> None:
             with self._lock:
                 self._held[block.start] = block
-            copy.stats.sent(block.size_bytes)
+            attempt.stats.add_sent(block.size_bytes)
 
-        route = BlockRoute(self._version, copy.task.blob, self._second)
-        copy.context.pipeline.move(route, blocks, retrier=copy.retrier, on_staged=on_staged)
+        route = BlockRoute(self._version, attempt.task.blob, self._second)
+        attempt.context.pipeline.move(route, blocks, retrier=attempt.retrier, on_staged=on_staged)
 
-    def _is_done(self, condition: Condition) -> bool:
-        """Say whether an earlier try, or the task of another part, has committed this version since the plan."""
-        blob = self._copy.look_at_blob()
+    def _is_committed(self, condition: Condition) -> bool:
+        """Return whether an earlier try, or the task of another range, has committed this version since the plan."""
+        blob = self._attempt.look_up_blob()
         return blob is not None and blob.holds(self._version) and not condition.fits(blob)
 
-    def _part_done(self, condition: Condition) -> Receipt:
-        """Give the receipt of a part whose siblings are not done, or are done and have committed already."""
-        copy = self._copy
-        if self._is_done(condition):
-            return copy.copied(self._version, blocks=len(self._layout))
-        mine = cutting.missing(self._layout, {}, copy.task.within)
-        return copy.stats.receipt(self._version, STAGED, blocks=len(mine))
+    def _range_receipt(self, condition: Condition) -> Receipt:
+        """Return the receipt of a range while other ranges are missing, or after another task has committed."""
+        attempt = self._attempt
+        if self._is_committed(condition):
+            return attempt.copied(self._version, blocks=len(self._layout))
+        mine = missing(self._layout, {}, self._within)
+        return attempt.stats.receipt(self._version, STAGED, blocks=len(mine))
 
-    # -- the proof ---------------------------------------------------------------------------------------------------
-
-    def _prove(self) -> None:
-        """Compare the fold with S3's checksum; cure damaged blocks once.
+    def _verify(self) -> None:
+        """Compare the folded digests with S3's checksum; stage damaged blocks again, once.
 
         Raises:
-            IntegrityError: The bytes that S3 gives do not fit the checksum that S3 stores.
-            RereadDiffers: S3 stores none, and readings differ.
+            IntegrityError: The bytes that S3 returns do not match the checksum that S3 stores.
+            RereadDiffers: S3 stores no checksum, and readings differ.
         """
-        version, integrity = self._version, self._copy.integrity
-        if integrity.must_reread(version):
+        version, integrity = self._version, self._attempt.integrity
+        if integrity.needs_second_reading(version):
             self._reread()
             return
-        if proof.fits(version, self._folded()):
+        if matches(version, self._folded()):
             return
-        if integrity.guessed_wrong(version):
+        if integrity.parts_were_guessed_wrong(version):
             raise PartsLookedUp
-        log.warning("The blocks of %r do not fold into S3's checksum: reading all to find the bad one", version.key)
-        wrong = self._damaged(self._chain() or ())
-        log.warning("%d damaged blocks of %r found: staging them again", len(wrong), version.key)
-        self._stage(wrong)
-        proof.compare(version, self._folded())
+        log.warning(
+            "The blocks of %r do not fold into S3's checksum: reading all of them again to find the damaged ones",
+            version.key,
+        )
+        damaged = self._damaged(self._chain() or ())
+        log.warning("%d damaged blocks of %r found: staging them again", len(damaged), version.key)
+        self._stage(damaged)
+        require_match(version, self._folded())
 
     def _reread(self) -> None:
-        """Read every block again until two readings in a row are alike."""
+        """Read every block again until two consecutive readings are equal."""
         key = self._version.key
-        doubtful = self._chain() or ()
-        for reading in range(MOST_READINGS):
-            wrong = self._damaged(doubtful)
-            if not wrong:
-                self._copy.integrity.was_reread = True
+        unconfirmed = self._chain() or ()
+        for reading in range(MAX_READINGS):
+            differing = self._damaged(unconfirmed)
+            if not differing:
+                self._attempt.integrity.record_second_reading(equal=True)
                 return
-            if reading + 1 < MOST_READINGS:
-                log.warning("%d blocks of %r were not read alike twice: staging them again", len(wrong), key)
-                self._stage(wrong)
-                doubtful = [self._held[block.start] for block in wrong]
+            if reading + 1 < MAX_READINGS:
+                log.warning("Two readings of %d blocks of %r differ: staging them again", len(differing), key)
+                self._stage(differing)
+                unconfirmed = [self._held[block.start] for block in differing]
         raise RereadDiffers(key=key)
 
     def _folded(self) -> int:
-        return proof.folded(self._version, self._layout, self._held)
+        return fold_blocks(self._version, self._layout, self._held)
 
     def _damaged(self, blocks: Sequence[StagedBlock]) -> list[Block]:
-        """Read the blocks again and return those whose bytes are not what their id says."""
-        context = self._copy.context
-        return damaged(
+        """Read the blocks again and return those whose bytes do not match the CRC64 in their id."""
+        context = self._attempt.context
+        return damaged_blocks(
             context.source,
             self._version,
             blocks,
             buffers=context.buffers,
-            retrier=self._copy.retrier,
+            retrier=self._attempt.retrier,
             cancelled=context.cancelled,
         )
-
-
-def copy_empty(copy: ObjectCopy, version: ObjectVersion, level: VerificationLevel, condition: Condition) -> Receipt:
-    """Copy an object of no bytes, which cannot be read in ranges."""
-    nothing = memoryview(b"")
-    proof.compare(version, level.value_of(nothing))
-    try:
-        _put(copy, version, nothing, 0, condition)
-    except LeftoverBlocks:
-        # Nothing can be staged for an empty object; an empty block list makes the empty blob.
-        BlockCopy(copy, version, Layout(0, MIB)).commit(condition)
-    else:
-        _read_back(copy, version, 0)
-    return copy.copied(version, blocks=0)
-
-
-def copy_whole(copy: ObjectCopy, version: ObjectVersion, condition: Condition) -> Receipt:
-    """Copy an object of one block; where blocks left over stand in the way, as a staged block."""
-    with copy.context.buffers.lend(version.size_bytes) as view:
-        version, crc64 = _read_proven(copy, version, view)
-        try:
-            _put(copy, version, view, crc64, condition)
-        except LeftoverBlocks:
-            in_blocks = True
-        else:
-            in_blocks = False
-    # Without its buffer from here on, which others may wait for.
-    if not in_blocks:
-        _read_back(copy, version, crc64)
-        return copy.copied(version, blocks=1)
-    log.info("Blob %r has uncommitted blocks left over: taking the block path", copy.task.blob)
-    _, level = copy.integrity.at_its_level(version)
-    return BlockCopy(copy, version, Layout(version.size_bytes, version.size_bytes, level.edges)).run(condition)
-
-
-def _read_proven(copy: ObjectCopy, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
-    """Read the whole object until its bytes fit its checksum; a second mismatch is final.
-
-    Where it must be read twice and has none: until two readings in a row are alike.
-    """
-    integrity = copy.integrity
-    seen: list[ObjectVersion] = []
-    before: int | None = None
-
-    def opened(body: BodyReader) -> None:
-        seen.append(body.version)
-
-    for reading in range(1, MOST_READINGS + 1):
-        seen.clear()
-        fill(
-            copy.context.source,
-            version,
-            0,
-            view,
-            retrier=copy.retrier,
-            cancelled=copy.context.cancelled,
-            opened=opened,
-            whole=True,
-        )
-        # The first body is the whole object's, so its headers hold all; later ones only resume it.
-        read, level = integrity.at_its_level(seen[0])
-        crc64 = checksums.CRC64NVME.digest(view)
-        actual = level.value_of(view)
-        if not proof.fits(read, actual) and integrity.guessed_wrong(read):
-            read, level = integrity.at_its_level(seen[0])
-            actual = level.value_of(view)
-        if integrity.must_reread(read):
-            integrity.was_reread = crc64 == before
-            if integrity.was_reread:
-                return read, crc64
-            before = crc64
-            continue
-        if reading > 1:
-            proof.compare(read, actual)
-        if proof.fits(read, actual):
-            return read, crc64
-        log.warning("The bytes of %r do not fit S3's checksum: reading it again", version.key)
-    raise RereadDiffers(key=version.key)
-
-
-def _put(copy: ObjectCopy, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
-    destination, blob = copy.context.destination, copy.task.blob
-    contents = copy.properties.contents(version)
-    step = Commit(
-        version,
-        blob,
-        lambda condition: destination.put_blob(blob, view, crc64, contents, condition),
-        restage=None,
-        may_replace=copy.context.settings.overwrite != "never",
-    )
-    commit(destination, step, condition, copy.retrier)
-    copy.stats.sent(version.size_bytes)
-
-
-def _read_back(copy: ObjectCopy, version: ObjectVersion, crc64: int) -> None:
-    copy.integrity.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])

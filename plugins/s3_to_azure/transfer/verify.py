@@ -1,4 +1,4 @@
-"""Proof after the fact: read a blob back from Azure and compare it with what S3 vouches for."""
+"""Verification after the copy: read a blob back from Azure and compare it with S3's checksum, or with the object."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +12,7 @@ from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, Sourc
 from s3_to_azure.model.options import REREAD
 from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.integrity import VerificationLevel, choose, digest_stream
+from s3_to_azure.transfer.integrity import VerificationLevel, choose_level, digest_stream
 from s3_to_azure.transfer.pipeline import fill
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
@@ -22,10 +22,10 @@ _PIECE_BYTES: Final = 8 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a read-back of one blob showed.
+    """The result of comparing one blob with its object.
 
     Attributes:
-        verified_by: The checksum of S3 that the blob's bytes were compared with, or ``reread``: both sides were read.
+        verified_by: The checksum of S3 that the blob's bytes were compared with; ``reread`` where both sides were read.
     """
 
     bucket: str
@@ -40,25 +40,25 @@ class Verification:
     checksum: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready values."""
+        """Return JSON-ready values."""
         return asdict(self)
 
 
 def verify_object(context: TransferContext, task: CopyTask) -> Verification:
-    """Read the blob back and compare it with the object's checksum; without one, with the object read again.
+    """Read the blob back and compare it with the object's checksum, or with the object itself where S3 stores none.
 
     Raises:
         Cancelled: Stopped from outside.
     """
     if task.listed is not None and is_folder_marker(task.listed):
-        return _unseen(context, task, SKIPPED, FOLDER_MARKER)
+        return _not_compared(context, task, SKIPPED, FOLDER_MARKER)
     try:
         check_key(task.key)
         check_blob(task.blob)
         version = context.retrier.call(
-            f"look at object {task.key!r}", lambda: context.source.head(task.bucket, task.key)
+            f"look up object {task.key!r}", lambda: context.source.head(task.bucket, task.key)
         )
-        blob = _look(context, task)
+        blob = _look_up_blob(context, task)
         if blob is None:
             return _result(context, task, version, "missing", "there is no such blob")
         if blob.size_bytes != version.size_bytes:
@@ -69,21 +69,21 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
         raise
     except TransferError as error:
         status: Outcome = SKIPPED if isinstance(error, NameRefused) else FAILED
-        return _unseen(context, task, status, error.as_reason())
+        return _not_compared(context, task, status, error.as_reason())
 
 
 def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
     level = _level(context, version, each=False)
     actual = digest_stream(level, _blob_pieces(context, task, blob))
     if level.guessed and level.checksum and actual != level.checksum.value:
-        # The parts may be of other sizes than the first and the last suggest.
+        # The parts may have other sizes than the first and the last part suggest.
         level = _level(context, version, each=True)
         actual = digest_stream(level, _blob_pieces(context, task, blob))
     stored = level.checksum or SourceChecksum(
         checksums.CRC64NVME.name, digest_stream(level, _object_pieces(context, version))
     )
     proven_by = checksums.proven_by(level.checksum) if level.checksum else REREAD
-    if _look(context, task) != blob:
+    if _look_up_blob(context, task) != blob:
         return _result(context, task, version, FAILED, "the blob was written while it was read; verify again")
     text = _text(replace(stored, value=actual))
     if actual != stored.value:
@@ -97,16 +97,16 @@ def _level(context: TransferContext, version: ObjectVersion, *, each: bool) -> V
             f"look up the parts of {version.key!r}", lambda: context.source.part_sizes(version, each=each)
         )
 
-    # Nothing is cut into blocks here: an MD5 of any size is computed as the bytes come.
-    return choose(version, part_sizes, largest_block_bytes=version.size_bytes)
+    # No block size limits the MD5 here: it is computed while the bytes stream.
+    return choose_level(version, part_sizes, largest_block_bytes=version.size_bytes)
 
 
 def _text(checksum: SourceChecksum) -> str:
     return f"{checksum.algorithm}:{checksums.to_s3(checksum)}"
 
 
-def _look(context: TransferContext, task: CopyTask) -> BlobState | None:
-    return context.retrier.call(f"look at blob {task.blob!r}", lambda: context.destination.head(task.blob))
+def _look_up_blob(context: TransferContext, task: CopyTask) -> BlobState | None:
+    return context.retrier.call(f"look up blob {task.blob!r}", lambda: context.destination.head(task.blob))
 
 
 def _blob_pieces(context: TransferContext, task: CopyTask, blob: BlobState) -> Iterator[memoryview]:
@@ -128,7 +128,7 @@ def _object_pieces(context: TransferContext, version: ObjectVersion) -> Iterator
             yield view
 
 
-def _unseen(context: TransferContext, task: CopyTask, status: Outcome, reason: str) -> Verification:
+def _not_compared(context: TransferContext, task: CopyTask, status: Outcome, reason: str) -> Verification:
     listed = task.listed
     return Verification(
         bucket=task.bucket,
