@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import CorruptState, UsageError
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, MIB, TIB
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.planning.batching import OBJECT_WEIGHT, BatchPolicy, EvenCut, ranges, weight_of, write_batches
@@ -182,59 +181,3 @@ def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
 def test_an_empty_object_weighs_its_requests() -> None:
     """Even an object without bytes costs requests."""
     assert weight_of(0) == OBJECT_WEIGHT > 0
-
-
-GOOD: dict[str, Any] = {
-    "plan": "0123456789abcdef",
-    "index": 3,
-    "offset": 100,
-    "length": 50,
-    "sha256": "a" * 64,
-    "objects": 7,
-    "size_bytes": 70,
-    "kind": "objects",
-}
-
-
-def test_a_descriptor_survives_xcom() -> None:
-    """A descriptor is the same after being a dictionary, and holds hexadecimal digits and numbers only."""
-    assert BatchDescriptor.from_dict(GOOD).as_dict() == GOOD
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({name: None} for name in GOOD),
-        *({name: -1} for name in GOOD),
-        *({name: True} for name in GOOD),
-        *({name: "{{ var.value.secret }}"} for name in GOOD),
-        {"plan": "0123456789ABCDEF"},
-        {"plan": "0123456789abcdef\n"},
-        {"index": 1_000},
-        {"length": 0},
-        {"length": 1 << 40},
-        {"offset": 1 << 60},
-        {"objects": 0},
-        {"size_bytes": 1 << 80},
-        {"kind": "everything"},
-        {"bucket": "another"},
-    ],
-)
-def test_a_descriptor_that_cannot_be_is_corrupt_state(change: dict[str, object]) -> None:
-    """A value of the wrong type or range, or one too many, is refused; no template passes."""
-    with pytest.raises(CorruptState):
-        BatchDescriptor.from_dict(GOOD | change)
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_a_descriptor_without_a_value_is_corrupt_state(name: str) -> None:
-    """Every value is needed."""
-    with pytest.raises(CorruptState):
-        BatchDescriptor.from_dict({key: value for key, value in GOOD.items() if key != name})
-
-
-@pytest.mark.parametrize("values", [None, [], "text", 3])
-def test_what_is_no_descriptor_is_corrupt_state(values: Any) -> None:
-    """XCom may hold anything."""
-    with pytest.raises(CorruptState):
-        BatchDescriptor.from_dict(values)

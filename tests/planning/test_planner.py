@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BudgetTooSmall, CorruptState, UsageError
+from s3_to_azure.model.errors import BudgetTooSmall, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
@@ -321,17 +321,6 @@ def test_the_plan_is_the_runs_when_it_is_whole(stage: Stage) -> None:
     assert index is not None
     assert (index.token, index.batches, index.own_batches) == (plan.token, plan.batches, 0)
     assert not [name for name in stage.files.files if "decisions" in name]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [b"", b"{}", b"[]", b"{" * 5_000, b"x" * 100_000, b'{"token": "0"}'],
-)
-def test_a_plan_index_that_cannot_be_is_corrupt_state(stage: Stage, text: bytes) -> None:
-    """plan.json is checked like every state file."""
-    stage.files.files["plan.json"] = text
-    with pytest.raises(CorruptState):
-        read_plan_index(stage.files)
 
 
 def test_a_plan_counts_its_requests_and_reads_no_object(stage: Stage) -> None:

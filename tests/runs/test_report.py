@@ -1,12 +1,9 @@
 """The report: listed = copied + unchanged + skipped + failed, by key, whatever happened to tasks and files."""
 
-import csv
-import io
 import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,63 +11,19 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.reasons import Status
-from s3_to_azure.planning.plan import Amount, Plan
-from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, Report, make_report, safe_cell
+from s3_to_azure.planning.plan import Amount
+from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, safe_cell
 from s3_to_azure.state.lines import Row, lines
-from s3_to_azure.state.manifest import ManifestPointer
-from s3_to_azure.state.plan import BatchDescriptor
-from s3_to_azure.state.receipts import ReceiptWriter, folder_of
-from tests.fakes.memory_destination import MemoryDestination
-from tests.fakes.memory_source import MemorySource
-from tests.fakes.state_memory import MemoryState
-from tests.runs.nights import Night
+from s3_to_azure.state.receipts import folder_of
+from tests.runs.planned_run import PlannedRun
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
 
-class Run:
-    """A planned run whose tasks are played by the test."""
-
-    def __init__(self, count: int, *, giant_bytes: int = 0, unchanged: int = 0, **options: Any) -> None:
-        """List and plan so many objects of 3 bytes."""
-        self.source, self.destination, self.files = MemorySource("bucket"), MemoryDestination(), MemoryState()
-        for number in range(count):
-            version = self.source.put("bucket", f"{number:04}", b"abc")
-            if number < unchanged:
-                self.destination.write(f"{number:04}", b"abc", metadata={"s3_etag": version.etag})
-        if giant_bytes:
-            self.source.put("bucket", "giant", bytes(giant_bytes))
-        chosen = PlanSettings(s3_prefix="", blob_prefix="", block_bytes=MIB, **options)
-        self.night = Night(self.source, self.destination, self.files, "bucket", chosen)
-        self.pointer: ManifestPointer = self.night.make_manifest()
-        self.plan: Plan = self.night.plan(self.pointer)
-
-    def receipt(self, key: str, status: Status = "copied", **values: Any) -> Receipt:
-        """Return a receipt of an object."""
-        proof = "crc64nvme" if status == "copied" else ""
-        return Receipt("bucket", key, "etag", 3, "container", key, status, verified_by=proof, **values)
-
-    def play(self, batch: BatchDescriptor, *receipts: Receipt, try_number: int = 1) -> None:
-        """Write one try's receipts of a batch."""
-        with ReceiptWriter(self.files, batch, try_number) as writer:
-            for receipt in receipts:
-                writer.add(replace(receipt, try_number=try_number))
-
-    def report(self, **options: Any) -> Report:
-        """Make the report."""
-        return make_report(self.files, self.pointer, **options)
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return the CSV file's rows."""
-        return list(csv.DictReader(io.StringIO(self.files.files["report.csv"].decode(), newline="")))
-
-
 def test_a_clean_night_adds_up() -> None:
     """All statuses add up to what was listed, in the summary, the CSV and the receipts; XCom and file say the same."""
-    run = Run(20, giant_bytes=6 * MIB, unchanged=5, split_bytes=2 * MIB)
+    run = PlannedRun(20, giant_bytes=6 * MIB, unchanged=5, split_bytes=2 * MIB)
     run.source.put("bucket", "folder/", b"")
     plan, _, report = replace(run.night, files=run.files).run()
     assert len([batch for batch in plan.batches if batch.kind == "range"]) == 3
@@ -94,9 +47,9 @@ def test_a_clean_night_adds_up() -> None:
 
 def test_an_object_without_a_receipt_fails_the_run() -> None:
     """A task that vanished is found by what it did not write."""
-    run = Run(10)
+    run = PlannedRun(10)
     (batch,) = run.plan.batches
-    run.play(batch, *(run.receipt(f"{number:04}") for number in range(9)))
+    run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(9)))
     report = run.report()
     assert report.total("failed") == Amount(1, 3)
     assert report.summary()["failures"] == [
@@ -108,11 +61,13 @@ def test_an_object_without_a_receipt_fails_the_run() -> None:
 
 def test_the_decisive_try_holds() -> None:
     """Copied by any try is copied; all tries' bytes are counted; resumed is what the last one did not send."""
-    run = Run(3)
+    run = PlannedRun(3)
     (batch,) = run.plan.batches
     failed = run.receipt("0000", "failed", reason="server_failed: 500", bytes_sent=2, retries=5)
-    run.play(batch, failed, run.receipt("0001", bytes_sent=3), run.receipt("0002", "failed", reason="a: first"))
-    run.play(
+    run.write_receipts(
+        batch, failed, run.receipt("0001", bytes_sent=3), run.receipt("0002", "failed", reason="a: first")
+    )
+    run.write_receipts(
         batch,
         run.receipt("0000", bytes_sent=1, blocks_resumed=1),
         run.receipt("0001", "failed", reason="a zombie"),
@@ -140,11 +95,11 @@ def test_the_decisive_try_holds() -> None:
 )
 def test_parts_of_an_object_make_one_row(statuses: list[Status | None], expected: str, reason: str) -> None:
     """An object copied in parts is copied if any part says so, and failed if none completes it."""
-    run = Run(0, giant_bytes=6 * MIB, split_bytes=2 * MIB)
+    run = PlannedRun(0, giant_bytes=6 * MIB, split_bytes=2 * MIB)
     reasons = {"failed": "because: x", "skipped": "source_deleted"}
     for batch, status in zip(run.plan.batches, statuses, strict=True):
         if status:
-            run.play(batch, run.receipt("giant", status, reason=reasons.get(status, ""), bytes_sent=MIB))
+            run.write_receipts(batch, run.receipt("giant", status, reason=reasons.get(status, ""), bytes_sent=MIB))
     report = run.report()
     assert report.total(expected) == Amount(1, 6 * MIB)
     (row,) = run.rows()
@@ -154,7 +109,7 @@ def test_parts_of_an_object_make_one_row(statuses: list[Status | None], expected
 
 def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
     """Bytes, blocks found and retries are sums, the time is the slowest part's, the beginning the first one's."""
-    run = Run(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     one, two = run.plan.batches
     first = {
         "bytes_sent": MIB,
@@ -170,8 +125,8 @@ def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
         "seconds": 5.0,
         "started_at": "2026-03-01T03:00:00Z",
     }
-    run.play(one, run.receipt("giant", "staged", **first))
-    run.play(two, run.receipt("giant", "copied", **second))
+    run.write_receipts(one, run.receipt("giant", "staged", **first))
+    run.write_receipts(two, run.receipt("giant", "copied", **second))
     report = run.report()
     assert (report.bytes_sent, report.retries) == (3 * MIB, 6)
     (line,) = lines([run.files.files["receipts.jsonl.gz"]], path="")
@@ -187,17 +142,17 @@ def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
 
 def test_a_failure_in_parts_names_the_part_that_failed() -> None:
     """Whoever reads the report opens the right task's log."""
-    run = Run(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     one, two = run.plan.batches
-    run.play(one, run.receipt("giant", "staged"))
-    run.play(two, run.receipt("giant", "failed", reason="because"))
+    run.write_receipts(one, run.receipt("giant", "staged"))
+    run.write_receipts(two, run.receipt("giant", "failed", reason="because"))
     (failure,) = run.report().summary()["failures"]
     assert (failure["key"], failure["batch"]) == ("giant", two.index)
 
 
 def test_an_object_that_nobody_told_of_is_a_whole_row() -> None:
     """A row that only the listing vouches for says of which version, and where its blob would be."""
-    run = Run(2)
+    run = PlannedRun(2)
     listed = {one.key: one for one in run.source.list("bucket", "")}
     run.report()
     row = run.rows()[1]
@@ -207,11 +162,11 @@ def test_an_object_that_nobody_told_of_is_a_whole_row() -> None:
 
 def test_the_parts_own_tries_are_joined_too() -> None:
     """A part killed and retried counts once, with all its bytes."""
-    run = Run(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     one, two = run.plan.batches
-    run.play(one, run.receipt("giant", "failed", reason="x", bytes_sent=MIB))
-    run.play(one, run.receipt("giant", "staged", bytes_sent=MIB), try_number=2)
-    run.play(two, run.receipt("giant", "copied", bytes_sent=2 * MIB))
+    run.write_receipts(one, run.receipt("giant", "failed", reason="x", bytes_sent=MIB))
+    run.write_receipts(one, run.receipt("giant", "staged", bytes_sent=MIB), try_number=2)
+    run.write_receipts(two, run.receipt("giant", "copied", bytes_sent=2 * MIB))
     report = run.report()
     assert report.total("copied") == Amount(1, 4 * MIB)
     assert report.bytes_sent == 4 * MIB
@@ -227,13 +182,13 @@ def test_the_parts_own_tries_are_joined_too() -> None:
 def test_whatever_tasks_wrote_every_object_is_one_row(seed: int, count: int, unchanged: int, giant: int) -> None:
     """Receipts lost, doubled, contradicting or in any order: each listed key is in the report exactly once."""
     choose = random.Random(seed)
-    run = Run(count, giant_bytes=giant, unchanged=unchanged, split_bytes=2 * MIB)
+    run = PlannedRun(count, giant_bytes=giant, unchanged=unchanged, split_bytes=2 * MIB)
     statuses: tuple[Status, ...] = ("copied", "unchanged", "skipped", "failed", "staged")
     keys = [listed.key for listed in run.source.list("bucket", "")]
     for batch in run.plan.batches:
         for try_number in range(1, choose.randint(1, 3)):
             some = [run.receipt(choose.choice(keys), choose.choice(statuses)) for _ in range(choose.randint(0, 20))]
-            run.play(batch, *some, try_number=try_number)
+            run.write_receipts(batch, *some, try_number=try_number)
     report = run.report()
     assert [row["key"] for row in run.rows()] == keys
     assert {row["status"] for row in run.rows()} <= {"copied", "unchanged", "skipped", "failed"}
@@ -245,7 +200,7 @@ def test_whatever_tasks_wrote_every_object_is_one_row(seed: int, count: int, unc
 
 def test_without_a_plan_nothing_is_called_done() -> None:
     """If the plan failed, each listed object is unplanned, which is failed."""
-    run = Run(3)
+    run = PlannedRun(3)
     run.files.delete("plan.json")
     assert run.report().summary()["reasons"] == [
         {"status": "failed", "reason": "unplanned", "objects": 3, "size_bytes": 9}
@@ -254,35 +209,35 @@ def test_without_a_plan_nothing_is_called_done() -> None:
 
 def test_a_plan_of_an_earlier_listing_does_not_count() -> None:
     """A sensor that ran again, with a plan that did not, is not mistaken for a finished run."""
-    run = Run(3)
+    run = PlannedRun(3)
     run.pointer = run.night.make_manifest()
     assert run.report().total("failed").objects == 3
 
 
 def test_receipts_of_an_earlier_plan_do_not_count() -> None:
     """A run that was cleared is planned anew; receipts of the plan before cannot speak for other batches."""
-    run = Run(3)
+    run = PlannedRun(3)
     (batch,) = run.plan.batches
-    run.play(batch, *(run.receipt(f"{number:04}") for number in range(3)))
+    run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(3)))
     run.plan = run.night.plan(run.pointer)
     assert run.report().total("failed").objects == 3
 
 
 def test_an_empty_listing_is_a_report() -> None:
     """A night with nothing to do is no failure."""
-    report = Run(0).report()
+    report = PlannedRun(0).report()
     assert (report.failed, report.listed, report.seconds) == (False, Amount(), 0.0)
 
 
 def test_a_summary_of_a_million_failures_fits_into_xcom() -> None:
     """Failures are listed as far as they fit, with a count of the rest; the longest keys and reasons are cut."""
-    run = Run(0)
+    run = PlannedRun(0)
     for number in range(300):
         run.source.put("bucket", f"{number:04}" + "\U0001d11e" * 250, b"abc")
     run.pointer = run.night.make_manifest()
     run.plan = run.night.plan(run.pointer)
     (batch,) = run.plan.batches
-    run.play(
+    run.write_receipts(
         batch,
         *(
             run.receipt(listed.key, "failed", reason="broken: " + "\U0001d11e" * 1_900)
@@ -297,9 +252,9 @@ def test_a_summary_of_a_million_failures_fits_into_xcom() -> None:
 
 def test_the_slowest_ten_and_the_rate_are_told() -> None:
     """The summary names the slowest copies, and the rate from the first start to the last end."""
-    run = Run(20)
+    run = PlannedRun(20)
     (batch,) = run.plan.batches
-    run.play(
+    run.write_receipts(
         batch,
         *(
             run.receipt(
@@ -322,7 +277,7 @@ def test_no_cell_is_a_formula(start: str) -> None:
     assert safe_cell(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
     assert safe_cell("a=1") == "a=1"
     assert safe_cell(-1) == -1
-    run = Run(0)
+    run = PlannedRun(0)
     key = f'{start}1,2"3'
     run.source.put("bucket", key, b"abc")
     run.night.run()
@@ -336,9 +291,9 @@ def test_no_cell_is_a_formula(start: str) -> None:
 @pytest.mark.parametrize("name", ["manifest", "plan.json", "batches", "left_out", "receipts/00000"])
 def test_a_damaged_state_file_is_corrupt_state(name: str) -> None:
     """A report over damaged files fails as such; it never guesses."""
-    run = Run(5, unchanged=2)
+    run = PlannedRun(5, unchanged=2)
     (batch,) = run.plan.batches
-    run.play(batch, *(run.receipt(f"{number:04}") for number in range(2, 5)))
+    run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(2, 5)))
     assert not run.report().failed
     (found,) = [file for file in run.files.files if name in file]
     run.files.files[found] = run.files.files[found][:-9]
@@ -348,7 +303,7 @@ def test_a_damaged_state_file_is_corrupt_state(name: str) -> None:
 
 def test_a_row_too_many_in_the_plan_is_corrupt_state() -> None:
     """An object that was not listed cannot be in the plan."""
-    run = Run(5, unchanged=5)
+    run = PlannedRun(5, unchanged=5)
     name = f"plan-{run.plan.token}/left_out.jsonl.gz"
     run.files.files[name] *= 2
     with pytest.raises(CorruptState, match="not listed"):
@@ -357,7 +312,7 @@ def test_a_row_too_many_in_the_plan_is_corrupt_state() -> None:
 
 def test_old_runs_are_deleted_as_asked() -> None:
     """Retention is asked of the state by age; without the setting nothing is deleted."""
-    run = Run(0)
+    run = PlannedRun(0)
     run.report()
     assert run.files.deleted_before is None
     run.report(keep_days=30, now=START)
@@ -366,7 +321,7 @@ def test_old_runs_are_deleted_as_asked() -> None:
 
 def test_a_report_can_be_made_again() -> None:
     """A retried report gives the same."""
-    run = Run(5)
+    run = PlannedRun(5)
     run.night.run()
     first = run.report().summary()
     assert run.report().summary() == first

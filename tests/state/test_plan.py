@@ -1,0 +1,215 @@
+"""The plan's files and descriptors: written, read back, and refused when they are damaged."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject
+from s3_to_azure.state.lines import LinesWriter
+from s3_to_azure.state.plan import (
+    BatchDescriptor,
+    EntryLine,
+    LeftOut,
+    PlanEntry,
+    PlanIndex,
+    entry_line,
+    left_out_name,
+    read_entries,
+    read_left_out,
+    read_plan_index,
+    write_plan_index,
+)
+from tests.fakes.state_memory import MemoryState
+
+TOKEN = "0123456789abcdef"
+GOOD: dict[str, Any] = {
+    "plan": TOKEN,
+    "index": 3,
+    "offset": 100,
+    "length": 50,
+    "sha256": "a" * 64,
+    "objects": 7,
+    "size_bytes": 70,
+    "kind": "objects",
+}
+LISTED = ListedObject("bucket", "in/a", "etag", 3 * MIB, datetime(2026, 3, 1, 12, tzinfo=UTC))
+BLOB = BlobState("out/a", "0x8D1", 1, "BlockBlob", {})
+
+
+def test_a_descriptor_survives_xcom() -> None:
+    """A descriptor is the same after being a dictionary, and holds hexadecimal digits and numbers only."""
+    assert BatchDescriptor.from_dict(GOOD).as_dict() == GOOD
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in GOOD),
+        *({name: -1} for name in GOOD),
+        *({name: True} for name in GOOD),
+        *({name: "{{ var.value.secret }}"} for name in GOOD),
+        {"plan": "0123456789ABCDEF"},
+        {"plan": "0123456789abcdef\n"},
+        {"index": 1_000},
+        {"length": 0},
+        {"length": 1 << 40},
+        {"offset": 1 << 60},
+        {"objects": 0},
+        {"size_bytes": 1 << 80},
+        {"kind": "everything"},
+        {"bucket": "another"},
+    ],
+)
+def test_a_descriptor_with_an_invalid_value_is_corrupt_state(change: dict[str, object]) -> None:
+    """A value of the wrong type or range, or one too many, is refused; no template passes."""
+    with pytest.raises(CorruptState):
+        BatchDescriptor.from_dict(GOOD | change)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_descriptor_without_a_value_is_corrupt_state(name: str) -> None:
+    """Every value is needed."""
+    with pytest.raises(CorruptState):
+        BatchDescriptor.from_dict({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3])
+def test_a_value_that_is_not_a_dictionary_is_corrupt_state(values: Any) -> None:
+    """XCom may hold anything."""
+    with pytest.raises(CorruptState):
+        BatchDescriptor.from_dict(values)
+
+
+def written(lines: list[EntryLine] | list[LeftOut], files: MemoryState, name: str) -> None:
+    """Write lines into a state file."""
+    with files.write(name) as out:
+        writer = LinesWriter(out)
+        for line in lines:
+            writer.add(line)
+        writer.end_member()
+
+
+@pytest.mark.parametrize(
+    ("line", "entry"),
+    [
+        (entry_line(LISTED, None), PlanEntry(LISTED, Condition(None))),
+        (entry_line(LISTED, BLOB), PlanEntry(LISTED, Condition("0x8D1"))),
+        (
+            entry_line(LISTED, BLOB, metadata_only=True),
+            PlanEntry(LISTED, Condition("0x8D1"), metadata_only=True),
+        ),
+        (
+            EntryLine("in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", None),
+            PlanEntry(LISTED, None),
+        ),
+        (
+            EntryLine(
+                "in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", "", start=MIB, end=3 * MIB, block_bytes=MIB
+            ),
+            PlanEntry(LISTED, Condition(None), Block(MIB, 3 * MIB), MIB),
+        ),
+    ],
+)
+def test_an_entry_comes_back_as_written(line: EntryLine, entry: PlanEntry) -> None:
+    """Condition, range, block size and metadata flag survive the file; the bucket comes from the reader."""
+    files = MemoryState()
+    written([line], files, "entries")
+    (read,) = read_entries(files.chunks("entries"), prefix="in/", path="entries")
+    assert PlanEntry.of_line(read, bucket="bucket") == entry
+
+
+def test_an_entry_counts_the_bytes_to_copy() -> None:
+    """A part copies its range of the object; an update of metadata copies nothing."""
+    whole = entry_line(LISTED, BLOB)
+    part = EntryLine("in/a", "e", 3 * MIB, LISTED.last_modified, "STANDARD", "", start=MIB, end=3 * MIB)
+    update = entry_line(LISTED, BLOB, metadata_only=True)
+    assert [(line.work_bytes, line.copied_bytes) for line in (whole, part, update)] == [
+        (3 * MIB, 3 * MIB),
+        (3 * MIB, 2 * MIB),
+        (0, 0),
+    ]
+
+
+def test_an_entry_outside_the_prefix_is_corrupt_state() -> None:
+    """A plan cannot name an object elsewhere."""
+    files = MemoryState()
+    written([entry_line(LISTED, None)], files, "entries")
+    with pytest.raises(CorruptState):
+        list(read_entries(files.chunks("entries"), prefix="elsewhere/", path="entries"))
+
+
+def test_objects_left_out_come_back_as_written() -> None:
+    """Key, status, reason and recorded checksum survive the file."""
+    files = MemoryState()
+    items = [
+        LeftOut("in/a", "etag", 5, "skipped", "too_small"),
+        LeftOut("in/b", "etag", 5, "unchanged", verified_by="crc64nvme", checksum="crc64nvme:AAA="),
+    ]
+    written(items, files, left_out_name(TOKEN))
+    assert list(read_left_out(files, TOKEN)) == items
+
+
+def test_a_left_out_object_with_an_impossible_etag_is_corrupt_state() -> None:
+    """An ETag goes into requests and conditions, so no line may hold one that breaks a header."""
+    files = MemoryState()
+    written([LeftOut("in/a", "e\r\nx: y", 5, "skipped")], files, left_out_name(TOKEN))
+    with pytest.raises(CorruptState):
+        list(read_left_out(files, TOKEN))
+
+
+INDEX = PlanIndex(
+    token=TOKEN,
+    manifest="f" * 16,
+    container="container",
+    s3_prefix="in/",
+    blob_prefix="out/",
+    own_batches=1,
+    mapped_names=True,
+    batches=(
+        BatchDescriptor.from_dict(GOOD | {"index": 0}),
+        BatchDescriptor.from_dict(GOOD | {"index": 1, "kind": "range"}),
+    ),
+)
+
+
+def test_the_plan_index_comes_back_as_written() -> None:
+    """plan.json names the plan with its batches; before a plan is made, there is none."""
+    files = MemoryState()
+    assert read_plan_index(files) is None
+    write_plan_index(files, INDEX, {"batches": 2})
+    assert read_plan_index(files) == INDEX
+    assert json.loads(json.loads(files.files["plan.json"])["summary"]) == {"batches": 2}
+
+
+def test_the_plan_index_maps_names_as_the_plan_does() -> None:
+    """Reports show the name of the blob that the copy wrote."""
+    assert INDEX.blob_of("in/dot.") == "out/dot~2E"
+    assert replace(INDEX, mapped_names=False).blob_of("in/dot.") == "out/dot."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{}", b"[]", b"{" * 5_000, b"x" * 100_000, b'{"token": "0"}'],
+)
+def test_a_damaged_plan_index_is_corrupt_state(text: bytes) -> None:
+    """plan.json is checked like every state file."""
+    files = MemoryState()
+    files.files["plan.json"] = text
+    with pytest.raises(CorruptState):
+        read_plan_index(files)
+
+
+def test_a_plan_index_whose_batches_are_not_in_order_is_corrupt_state() -> None:
+    """Batches are found by their number, so a gap or another plan's batch is refused."""
+    files = MemoryState()
+    write_plan_index(files, replace(INDEX, batches=INDEX.batches[1:]), {})
+    with pytest.raises(CorruptState, match="not numbered in order"):
+        read_plan_index(files)
+    write_plan_index(files, replace(INDEX, token="0" * 16), {})
+    with pytest.raises(CorruptState, match="not numbered in order"):
+        read_plan_index(files)
