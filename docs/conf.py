@@ -1,4 +1,4 @@
-"""How Sphinx makes the site of these pages: ``make docs``."""
+"""Sphinx's configuration for the documentation's site (``make docs``)."""
 
 import os
 import shutil
@@ -9,9 +9,9 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
-# The package is read where it lies, so that the reference is this checkout's; _ext holds our own directives.
+# The reference documents this checkout's package; _ext holds this project's directives.
 sys.path[:0] = [str(HERE.parent / "plugins"), str(HERE / "_ext")]
-# Airflow writes a configuration file where it is imported; not into the home of whoever builds.
+# Airflow writes a configuration file into its home when it is imported; keep it out of the user's home.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="docs-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
@@ -28,7 +28,7 @@ exclude_patterns = ["benchmarks/**"]
 # Links to headings work as they do on GitHub: "operations.md#when-a-run-fails".
 myst_heading_anchors = 4
 
-# Every reference must lead somewhere. Types of others are named without a link: the build asks no other host.
+# Every reference must have a target. Types of other packages have no link, because the build contacts no other host.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(airflow|collections|contextlib|datetime|Context|DAG|typing)(\..*)?|tuple\[.*")]
 

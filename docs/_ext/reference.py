@@ -1,4 +1,4 @@
-"""Directives for what has no docstring: the command line, and the run Params. Both read the code, nothing is copied."""
+"""Sphinx directives that document the command line and the run Params from the code."""
 
 import argparse
 import inspect
@@ -20,7 +20,7 @@ _DEFAULTS = {
 
 
 class CommandLine(SphinxDirective):
-    """``{command-line}``: one section for each command, one entry for each option."""
+    """The directive ``{command-line}``: one section per command, one entry per option."""
 
     def run(self) -> list[nodes.Node]:
         """Return the sections."""
@@ -28,7 +28,7 @@ class CommandLine(SphinxDirective):
 
 
 class RunParams(SphinxDirective):
-    """``{run-params}``: a table of the Params with their defaults in ``migration_dag``."""
+    """The directive ``{run-params}``: a table of the Params with their defaults in ``migration_dag``."""
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""

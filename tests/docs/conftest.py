@@ -1,4 +1,4 @@
-"""Airflow's settings for these tests: none of the developer's own."""
+"""Airflow's settings for these tests, independent of the developer's own."""
 
 import atexit
 import os

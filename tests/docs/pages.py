@@ -1,4 +1,4 @@
-"""The documentation as tests read it: pages, and their fenced blocks."""
+"""The documentation's pages and their fenced blocks, for tests."""
 
 import re
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Block:
 
     Attributes:
         page: Path below the project's root.
-        line: Of its first line.
-        language: What stands behind the fence.
-        text: What is between the fences.
+        line: Number of its first line.
+        language: The word after the opening fence.
+        text: The lines between the fences.
     """
 
     page: str
@@ -27,7 +27,7 @@ class Block:
     text: str
 
     def __str__(self) -> str:
-        """Return its place, as editors open it."""
+        """Return file and line, as editors open them."""
         return f"{self.page}:{self.line}"
 
 
@@ -37,7 +37,7 @@ def text_of(page: str) -> str:
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Return the fenced blocks of all pages in these languages; all blocks without any."""
+    """Return the fenced blocks of all pages in these languages, or all blocks without an argument."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every command in README, CONTRIBUTING and docs: run here, run by CI as a target, or in the list with its check."""
+"""Every command in README, CONTRIBUTING and docs is run here, run by CI as a target, or listed with its check."""
 
 import json
 import os
@@ -26,26 +26,26 @@ from tests.docs.pages import ROOT, blocks, text_of
 _SHELL = ("sh", "bash", "console", "shell")
 _OURS = "s3-to-azure"
 
-# Commands that no test of this file runs: the beginning of the command, what checks it, and why that is elsewhere.
+# Commands that no test of this file runs: the start of the command and what checks it; the comment says why.
 _ELSEWHERE = {
     "deploy/make-env.sh": "make compose-check",  # needs Docker, or root for its stand-ins
     "docker compose": "make compose-check",
     "grep AIRFLOW_ADMIN .env": "make compose-check",  # the file that make-env.sh makes
     "pip install --constraint": "tests/wheel/test_wheel.py",  # into an environment of its own
-    ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
-    ".venv/bin/python -m pytest": "test_programs_are_there",  # it runs inside pytest itself
+    ".venv/bin/python benchmarks/plan_memory.py": "test_named_files_exist",  # minutes; it exits 1 when it fails
+    ".venv/bin/python -m pytest": "test_named_files_exist",  # it runs inside pytest itself
     "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
     "docker push": "nothing: needs a registry",
     "helm": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the values",
 }
-# Targets that CI does not run, and why.
+# Make targets that CI does not run, and why.
 _BY_HAND = {
-    "up": "make demo is the same, and ends",
-    "down": "make demo is the same, and ends",
-    "demo": "its parts are tests; it is for people",
+    "up": "make demo does the same, and stops",
+    "down": "make demo does the same, and stops",
+    "demo": "tests cover its parts",
     "bench": "needs a quiet machine for an hour",
     "soak": "half an hour",
-    "faults": "make test and make test-all hold all of them",
+    "faults": "make test and make test-all run all of them",
     "mutants": "takes long, and changes the code while it runs",
     "compose-check": "needs Docker, or root on Debian 12",
     "house": "tests/project/test_house.py compares its output",
@@ -63,7 +63,7 @@ class Command:
     words: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return it as a shell has it."""
+        """Return it in shell syntax."""
         return shlex.join(self.words)
 
 
@@ -79,18 +79,18 @@ _COMMANDS = list(_commands())
 _RUNS = [command for command in _COMMANDS if command.words[0] == _OURS]
 
 
-def test_every_block_says_what_it_is() -> None:
-    """A block without a language would be a command that nobody checks."""
+def test_every_block_has_a_language() -> None:
+    """A block without a language could be a command that no test checks."""
     known = {*_SHELL, "ini", "json", "python", "text", "yaml"}
     odd = [str(block) for block in blocks() if block.language not in known and not block.language.startswith("{")]
-    # The drawing of the README is text; GitHub shows it best without a language.
+    # The README's drawing is text; GitHub shows it best without a language.
     assert [place for place in odd if not place.startswith("README.md")] == []
     drawings = [block.text for block in blocks("") if block.page == "README.md"]
     assert all("┌" in text for text in drawings)
 
 
 def test_every_command_is_run_or_named() -> None:
-    """Nothing stands in the pages that is neither run nor in the list, and nothing in the list that no page has."""
+    """A command of a page is run or listed, and each entry of the list is used by a page."""
     targets = set(re.findall(r"^([a-z-]+):.*## ", text_of("Makefile"), re.MULTILINE))
     left, used = [], set()
     for command in _COMMANDS:
@@ -108,7 +108,7 @@ def test_every_command_is_run_or_named() -> None:
 
 
 def test_make_targets_are_run_by_ci_or_named() -> None:
-    """A target that a page names, CI runs; the others are in the list with the reason."""
+    """CI runs each target that a page names, or the list has the reason."""
     by_ci = set(re.findall(r"^step make (\S+)$", text_of(".ci/run"), re.MULTILINE)) | {"docs"}
     assert "$(MAKE) docs" in text_of("Makefile")
     named = {command.words[1] for command in _COMMANDS if command.words[0] == "make"}
@@ -117,8 +117,8 @@ def test_make_targets_are_run_by_ci_or_named() -> None:
     assert named <= by_ci | set(_BY_HAND)
 
 
-def test_programs_are_there() -> None:
-    """Files that commands name exist."""
+def test_named_files_exist() -> None:
+    """Files named in commands exist."""
     named = [
         word for command in _COMMANDS for word in command.words if re.match(r"(benchmarks|deploy|tests|demo)/", word)
     ]
@@ -129,7 +129,7 @@ def test_programs_are_there() -> None:
 
 @pytest.mark.slow
 def test_airflow_commands_run(tmp_path: Path) -> None:
-    """Each airflow command of the pages succeeds in an Airflow of its own, and shows what the page says beside it."""
+    """Each airflow command of the pages succeeds in a fresh Airflow and prints what the page says."""
     environment = {
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -147,8 +147,8 @@ def test_airflow_commands_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", _RUNS, ids=str)
-def test_our_commands_are_understood(command: Command) -> None:
-    """The real parser takes each of them; the slow test runs them."""
+def test_our_commands_are_parsed(command: Command) -> None:
+    """The real parser accepts each of them; the slow test runs them."""
     if command.words[1:] != ("--version",):
         assert command_line().parse_args(command.words[1:]).source.startswith("s3://")
 
@@ -157,7 +157,7 @@ def test_our_commands_are_understood(command: Command) -> None:
 def cloud(
     s3_client: Any, s3_server: LocalS3, azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, str], None]:
-    """Return a function that makes what a command names, on the local servers, and reach them as the pages say."""
+    """Return a function that creates a command's source and destination on the local servers."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
@@ -180,7 +180,7 @@ def cloud(
 
 @pytest.mark.slow
 def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]) -> None:
-    """Each s3-to-azure command of the pages, as it stands there, runs against the local servers."""
+    """Each s3-to-azure command of the pages runs unchanged against the local servers."""
     assert {command.words[1] for command in _RUNS} >= {"copy", "plan", "verify"}
     for command in _RUNS:
         if command.words[1:] == ("--version",):
@@ -200,8 +200,8 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
             assert [json.loads(line)["status"] for line in out] == ["copied"]
 
 
-def test_inline_commands_are_taken_by_the_parser() -> None:
-    """Options that the prose names are options."""
+def test_inline_options_exist() -> None:
+    """Each option in the prose is an option of the parser."""
     known = {option for name in ("copy", "plan", "verify", "key") for option in _options(name)} | {
         "--help",
         "--version",

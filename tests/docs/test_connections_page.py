@@ -1,4 +1,4 @@
-"""Each connection of docs/connections.md makes a client that signs in as its section says; each policy is one."""
+"""Each connection of docs/connections.md authenticates as its section says; each policy is valid."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def _section(block: Block) -> str:
     return next(line.removeprefix("### ") for line in reversed(before) if line.startswith("### "))
 
 
-# What the hook must make of it: botocore's name of the method, or the credential's class.
+# The authentication method by section: botocore's name of it, or the credential's class.
 _WAYS = {
     "Access keys": "explicit",
     "A role, assumed with keys or with the worker's own identity": "sts-assume-role",
@@ -37,7 +37,7 @@ _WAYS = {
 
 @pytest.fixture(autouse=True)
 def _worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the worker an identity of its own, and answer for STS."""
+    """Give the worker an identity, and replace STS."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "worker")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     answer = {"access_key": "a", "secret_key": "s", "token": "t", "expiry_time": "2100-01-01T00:00:00+00:00"}
@@ -46,7 +46,7 @@ def _worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("block", _CONNECTIONS, ids=str)
 def test_connections_sign_in_as_their_section_says(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The locked provider's hook takes the JSON and makes the credential that the section is about."""
+    """The locked provider's hook reads the JSON and makes the credential of the section's heading."""
     monkeypatch.setenv("AIRFLOW_CONN_OF_THE_PAGE", block.text)
     assert _signs_in(json.loads(block.text)["conn_type"]) == _WAYS[_section(block)]
 
@@ -66,13 +66,13 @@ def _signs_in(conn_type: str) -> Any:
 
 
 def test_every_way_has_a_connection() -> None:
-    """No section of the page is without its JSON."""
+    """Each section of the page has its JSON."""
     assert {_section(block) for block in _CONNECTIONS} == set(_WAYS)
 
 
 @pytest.mark.parametrize("block", [block for block in _JSON if '"Statement"' in block.text], ids=str)
 def test_policies_are_policies(block: Block) -> None:
-    """Each statement allows named actions on named things, never everything."""
+    """Each statement allows named actions on named resources, never everything."""
     policy = json.loads(block.text)
     assert policy["Version"] == "2012-10-17"
     for statement in policy["Statement"]:

@@ -1,4 +1,4 @@
-"""deploy/kubernetes-values.yaml: keys that the chart documents, settings that Airflow has, memory that fits."""
+"""deploy/kubernetes-values.yaml has keys that the chart documents, settings of Airflow, and enough memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from tests.docs.pages import ROOT
 
 _VALUES = yaml.safe_load((ROOT / "deploy/kubernetes-values.yaml").read_text(encoding="utf-8"))
 _COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
-# Of those that the official chart 1.22 documents: parameters reference, customising workers, release notes since 1.19.
+# Keys that the official chart 1.22 documents: parameters reference, customising workers, release notes since 1.19.
 _DOCUMENTED = {
     "airflowVersion",
     "apiSecretKeySecretName",
@@ -49,8 +49,8 @@ def _paths(value: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def test_keys_are_the_chart_s() -> None:
-    """A key that the chart does not know would be refused by its schema, or ignored."""
+def test_keys_are_documented_by_the_chart() -> None:
+    """The chart's schema refuses an unknown key, or the chart ignores it."""
     assert set(_paths(_VALUES)) == _DOCUMENTED
 
 
@@ -60,8 +60,8 @@ def test_the_rendered_string_is_yaml() -> None:
     assert source == {"secretRef": {"name": "s3-to-azure-connections"}}
 
 
-def test_settings_are_airflow_s_and_compose_s() -> None:
-    """What lets a copy live through an outage is the same in Compose, where it is tried."""
+def test_settings_exist_in_airflow_and_equal_those_of_compose() -> None:
+    """The settings that let a copy survive an outage equal those of Compose, where they are tested."""
     compose = _COMPOSE["services"]["airflow-scheduler"]["environment"]
     for section, settings in _VALUES["config"].items():
         for name, value in settings.items():
@@ -72,7 +72,7 @@ def test_settings_are_airflow_s_and_compose_s() -> None:
 
 
 def test_memory_holds_the_tasks() -> None:
-    """A worker's memory is what its tasks may take, and some for itself."""
+    """A worker's memory holds its tasks and the worker itself."""
     resources = _VALUES["workers"]["celery"]["resources"]
     gibibytes = int(resources["limits"]["memory"].removesuffix("Gi"))
     tasks = _VALUES["config"]["celery"]["worker_concurrency"]
@@ -80,7 +80,7 @@ def test_memory_holds_the_tasks() -> None:
     assert resources["requests"]["memory"] == resources["limits"]["memory"]
 
 
-def test_versions_are_this_project_s() -> None:
-    """The image's tag is this version; the Airflow is the Dockerfile's."""
+def test_versions_match_the_project() -> None:
+    """The image's tag is this version; the Airflow version is the Dockerfile's."""
     assert _VALUES["images"]["airflow"]["tag"] == __version__
     assert f"apache/airflow:{_VALUES['airflowVersion']}" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

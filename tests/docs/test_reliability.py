@@ -1,4 +1,4 @@
-"""The reliability page: each test that it names is there, all of the contract has one, and figures are the code's."""
+"""The reliability page names existing tests, one for each promise and invariant, and the code's retry budgets."""
 
 import inspect
 import re
@@ -14,20 +14,20 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of(PAGE))))
 
 
 def section(title: str) -> str:
-    """Return a section's text."""
+    """Return the text of a section."""
     return text_of(PAGE).split(f"## {title}\n")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED)
-def test_the_test_is_there(path: str, name: str) -> None:
-    """A test that the page names is a function of that file."""
+def test_named_tests_exist(path: str, name: str) -> None:
+    """A test that the page names is a function of the file."""
     source = (ROOT / path).read_text(encoding="utf-8")
     assert re.search(rf"^ *def {name}\(", source, re.MULTILINE), f"{path} has no {name}"
 
 
 @pytest.mark.parametrize("number", range(1, 10))
 def test_each_invariant_has_a_test(number: int) -> None:
-    """Each row of the design's table has one here, with a test named after it or after what it attacks."""
+    """Each invariant of the design has a row on this page that names a test."""
     design = text_of("docs/design.md")
     assert re.search(rf"^\| {number} \|", design, re.MULTILINE)
     (row,) = re.findall(rf"^\| {number} .*", section("The invariants"), re.MULTILINE)
@@ -35,20 +35,20 @@ def test_each_invariant_has_a_test(number: int) -> None:
 
 
 def test_the_design_has_no_more_invariants() -> None:
-    """A new invariant must come into the table above."""
+    """A new invariant must be added to the test above."""
     assert not re.search(r"^\| 10 \|", text_of("docs/design.md"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("number", range(1, 5))
 def test_each_promise_has_a_test(number: int) -> None:
-    """None of the four promises is without a test that is named here."""
+    """Each of the four promises has a row that names a test."""
     rows = re.findall(rf"^\| {number} never .*", section("The four promises"), re.MULTILINE)
     assert rows
     assert all("::test_" in row for row in rows)
 
 
-def test_every_fault_test_of_an_invariant_or_promise_is_told() -> None:
-    """A test of the fault suite that is named after the contract stands on the page."""
+def test_every_fault_test_of_an_invariant_or_promise_is_named() -> None:
+    """The page names each fault test whose name says a promise or an invariant."""
     named = {name for _, name in NAMED}
     files = [*(ROOT / "tests/faults").glob("test_*.py"), *(ROOT / "tests/cluster").glob("test_*.py")]
     there = {
@@ -59,8 +59,8 @@ def test_every_fault_test_of_an_invariant_or_promise_is_told() -> None:
     assert there - named == set()
 
 
-def test_retry_budgets_are_the_codes() -> None:
-    """The page's product is the one that the code's budgets make."""
+def test_retry_budgets_match_the_code() -> None:
+    """The page shows the product of the code's budgets."""
     budget, retries = RetryBudget(), inspect.signature(migration_dag).parameters["retries"].default
     factors = (budget.attempts, 1 + budget.source_changes, 1 + budget.commit_rounds, 1 + retries)
     product = budget.most_requests_for_a_block(airflow_retries=retries)

@@ -1,4 +1,4 @@
-"""Snippets in the pages: data is parsed, settings are Airflow's, DAG files are loaded as Airflow loads them."""
+"""Snippets in the pages are valid: data parses, settings exist in Airflow, DAG files load."""
 
 import json
 import re
@@ -22,20 +22,20 @@ print(json.dumps({"errors": bag.import_errors, "dags": {dag.fileloc: dag_id for 
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)
-def test_json_is_json(block: Block) -> None:
+def test_json_parses(block: Block) -> None:
     """A reader may paste it."""
     assert json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
-def test_yaml_is_yaml(block: Block) -> None:
+def test_yaml_parses(block: Block) -> None:
     """A reader may paste it."""
     assert isinstance(yaml.safe_load(block.text), dict)
 
 
 @pytest.mark.parametrize("block", blocks("ini"), ids=str)
-def test_settings_are_airflow_s(block: Block) -> None:
-    """Each setting is one that this Airflow knows, except for those that Celery's transport takes as they come."""
+def test_settings_exist_in_airflow(block: Block) -> None:
+    """This Airflow knows each setting, except those that it passes to Celery's transport unchecked."""
     settings = ConfigParser()
     settings.read_string(block.text)
     found = [(section, name) for section in settings.sections() for name in settings[section]]

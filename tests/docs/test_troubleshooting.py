@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md and the error tree say the same: each class has its entry, each entry its class."""
+"""docs/troubleshooting.md and the error tree match: each class has an entry, and each entry a class."""
 
 import re
 from collections.abc import Iterator
@@ -27,21 +27,21 @@ _ENTRIES = {
 
 
 def test_every_class_has_an_entry_and_every_entry_a_class() -> None:
-    """Nothing that a log can say is missing, and nothing is explained that no log can say."""
+    """Each error that a log can show is explained, and each explanation belongs to an error."""
     assert LeftoverBlocks.__name__ in _CLASSES
     assert sorted(_ENTRIES) == sorted(_CLASSES)
 
 
 @pytest.mark.parametrize("name", sorted(_CLASSES))
-def test_entries_quote_the_sentence_that_logs_show(name: str) -> None:
-    """People look for the words they see: the quotation is the template, with … for what changes."""
+def test_entries_quote_the_message_that_logs_show(name: str) -> None:
+    """People search for the words that they see: the quotation is the message's template, … for variable parts."""
     says = _CLASSES[name].says
     sentence = "" if says == TransferError.says else re.sub(r"\{.*?\}", "…", says)
     assert _ENTRIES[name] == sentence
 
 
-def test_the_page_tells_apart_what_a_retry_can_help() -> None:
-    """An entry stands behind the heading of its kind, as the page promises."""
+def test_the_page_is_ordered_by_retryability() -> None:
+    """Each entry follows the heading of its kind."""
     order = list(_ENTRIES)
     transient, permanent = order.index("TransientError"), order.index("PermanentError")
     for name, cls in _CLASSES.items():

@@ -1,4 +1,4 @@
-"""Each argument, run Param, option and field that people can meet has its words; each link leads somewhere."""
+"""Each argument, run Param, option and receipt field is documented, and each link has a target."""
 
 import inspect
 import re
@@ -18,27 +18,27 @@ from tests.docs.pages import PAGES, ROOT, text_of
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 
 
-@pytest.mark.parametrize("told", [S3ToAzureBlobStreamOperator, S3ObjectsSensor, migration_dag])
-def test_the_reference_tells_every_parameter(told: type) -> None:
-    """The docstring, of which the reference is made, has an entry for each; the reference shows the docstring."""
-    text = inspect.getdoc(told) or ""
+@pytest.mark.parametrize("documented", [S3ToAzureBlobStreamOperator, S3ObjectsSensor, migration_dag])
+def test_the_reference_documents_every_parameter(documented: type) -> None:
+    """The docstring has an entry for each parameter, and the reference shows the docstring."""
+    text = inspect.getdoc(documented) or ""
     entries = set(re.findall(r"^    (\w+): \S", text, re.MULTILINE))
-    assert entries >= set(inspect.signature(told).parameters)
-    assert f"{told.__module__}.{told.__name__}" in text_of("docs/reference/airflow.md")
+    assert entries >= set(inspect.signature(documented).parameters)
+    assert f"{documented.__module__}.{documented.__name__}" in text_of("docs/reference/airflow.md")
 
 
-def test_the_reference_tells_every_fidelity_choice() -> None:
-    """So does Fidelity's, which is shown there too; and the page about it names each."""
+def test_the_reference_documents_every_fidelity_choice() -> None:
+    """The docstring has an entry for each choice, and docs/fidelity.md names each."""
     page = text_of("docs/fidelity.md")
     for name in inspect.signature(Fidelity).parameters:
         assert re.search(rf"^    {name}: \S", inspect.getdoc(Fidelity) or "", re.MULTILINE), name
         assert f"`{name}`" in page, name
 
 
-def test_the_pages_tell_every_run_param() -> None:
-    """Each has its row beside the picture of the trigger form, and with its default in the reference."""
+def test_the_pages_document_every_run_param() -> None:
+    """Each Param has its row in docs/ui.md, and its row with the default in the reference."""
     page, table = text_of("docs/ui.md"), run_params_table()
-    params = migration_dag("told", None, None).params
+    params = migration_dag("documented", None, None).params
     assert params
     for name in params:
         assert f"`{name}`" in page, name
@@ -46,26 +46,28 @@ def test_the_pages_tell_every_run_param() -> None:
     assert "{run-params}" in text_of("docs/reference/airflow.md")
 
 
-def test_the_reference_tells_every_option() -> None:
-    """Each command has its section, and each of its options an entry there with a word of help."""
+def test_the_reference_documents_every_option() -> None:
+    """Each command has its section, and each of its options an entry with a help text."""
     sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", command_line_page(), re.MULTILINE | re.DOTALL))
     (commands,) = (action.choices for action in command_line()._actions if isinstance(action.choices, dict))
     for name, command in commands.items():
         entries = re.findall(r"^```\{option\} (.+)\n(.+)\n```$", sections[name], re.MULTILINE)
-        told = {option for spelled, helped in entries if helped for option in re.findall(r"(?<!\w)--?[a-z-]+", spelled)}
-        assert told >= set(command._option_string_actions) - {"-h", "--help"}, name
+        documented = {
+            option for spelled, helped in entries if helped for option in re.findall(r"(?<!\w)--?[a-z-]+", spelled)
+        }
+        assert documented >= set(command._option_string_actions) - {"-h", "--help"}, name
     assert "{command-line}" in text_of("docs/reference/cli.md")
 
 
-def test_the_page_tells_every_field_of_a_receipt() -> None:
-    """Receipts are read by programs: each field has its row."""
+def test_the_page_documents_every_field_of_a_receipt() -> None:
+    """Programs read receipts, so each field has its row."""
     page = text_of("docs/reference/receipt.md")
     assert [name for name in inspect.signature(Receipt).parameters if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    """On GitHub too: the file is there, and has the heading. Sphinx looks at the pages of the site only."""
+def test_links_have_targets(page: Path) -> None:
+    """The file exists and has the heading, as GitHub makes anchors. Sphinx checks only the pages of the site."""
     for found in _LINK.findall(_without_code(page.read_text(encoding="utf-8"))):
         target = next(filter(None, found))
         if "://" in target:
