@@ -31,7 +31,7 @@ from botocore.awsrequest import AWSResponse  # noqa: E402
 from requests.adapters import BaseAdapter  # noqa: E402
 from urllib3 import HTTPResponse  # noqa: E402
 
-from s3_to_azure.cli.output import ResultLines  # noqa: E402
+from s3_to_azure.cli.output import ResultPrinter  # noqa: E402
 from s3_to_azure.model.objects import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.planning.planner import make_plan  # noqa: E402
@@ -220,9 +220,9 @@ def run(count: int) -> dict[str, float]:
         timed("receipts", write)
 
         def tell() -> None:
-            with ResultLines(json=True, out=nowhere) as lines:
+            with ResultPrinter(json=True, out=nowhere) as printer:
                 for receipt in receipts:
-                    lines.add(receipt)
+                    printer.print(receipt)
 
         timed("printing", tell)
     source.close()

@@ -9,31 +9,10 @@ from typing import Any
 import pytest
 from azure.storage.blob import ContainerClient
 
-from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
-from s3_to_azure.cli.settings import copy_settings
-from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.settings import CopySettings
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, s3_server: LocalS3, azure_server: LocalAzure) -> None:
-    """Give the process the credentials of both servers."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", s3_server.region)
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure_server.connection_string)
-
-
-@pytest.fixture
-def filled(s3_client: Any, bucket: str) -> str:
-    """Put three objects into the bucket, one of which cannot be copied; return its name."""
-    for key, data in (("d/one", b"1"), ("d/two words", b"22"), ("d/../three", b"333")):
-        s3_client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumAlgorithm="CRC64NVME")
-    return bucket
+pytestmark = pytest.mark.usefixtures("environment")
 
 
 def test_copy_prints_one_receipt_per_object(
@@ -203,37 +182,3 @@ def test_errors_say_what_to_do(
     error = capsys.readouterr().err
     assert told.lower() in error.lower()
     assert "Traceback" not in error
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["d/", "--processes", "0"], "--processes=0 is not between 1 and --objects-at-once=8"),
-        (["d/", "--processes", "9"], "--processes=9 is not between 1 and --objects-at-once=8"),
-        (["d/one", "--processes", "2"], "--processes goes with all below a prefix"),
-        (["d/", "--processes", "2", "--keys-from", "-"], "--processes goes with all below a prefix"),
-        (
-            ["d/", "--processes", "2", "--bandwidth-limit", "1"],
-            "--bandwidth-limit is less than 1 byte a second for each of 2",
-        ),
-        (
-            ["d/", "--processes", "2", "--memory-budget", "1MiB"],
-            "--memory-budget is less than 1 MiB for each of 2 processes",
-        ),
-    ],
-)
-def test_processes_need_something_to_share(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where there is nothing for each of them, the command says so before it asks anybody."""
-    assert main(["copy", f"s3://bucket/{options[0]}", "az://container/", *options[1:]]) == USAGE_ERROR
-    assert told in capsys.readouterr().err
-
-
-def test_processes_share_all_limits() -> None:
-    """Together they take no more than one would; what cannot be halved is rounded up, but not the bytes."""
-    limits = ["--memory-budget", "100MiB", "--bandwidth-limit", "1001", "--objects-at-once", "9", "--connections", "5"]
-    options = command_line().parse_args(["copy", "s3://b/d/", "az://c/", *limits, "--processes", "2"])
-    each = copy_settings(options)
-    assert (each.memory_budget_bytes, each.bandwidth_bytes_s) == (50 * MIB, 500)
-    assert (each.objects_at_once, each.connections) == (5, 3)
-    whole = copy_settings(command_line().parse_args(["copy", "s3://b/d/", "az://c/"]))
-    assert whole == CopySettings()

@@ -1,16 +1,18 @@
-"""What is printed of each object: complete, soon, and without a write for each line."""
+"""The lines of a command: complete, soon, and without one write per line."""
 
 import io
 import json
 import os
 import select
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from s3_to_azure.cli.output import ResultLines
+from s3_to_azure.cli.output import ERASE_LINE, ResultPrinter, print_copy_summary, print_message, print_verify_summary
 from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.progress import Totals
 
 RECEIPT = Receipt(
     "bucket", "p/\u00fc \U0001f600\n", "etag", 3, "container", "b", "copied", verified_by="crc64nvme", seconds=0.125
@@ -18,84 +20,84 @@ RECEIPT = Receipt(
 
 
 class Output(io.StringIO):
-    """Counts what it is given at once."""
+    """A stream that keeps each write."""
 
     def __init__(self, *, terminal: bool = False) -> None:
-        """Begin with nothing."""
+        """Make an empty stream."""
         super().__init__()
         self.writes: list[str] = []
         self._terminal = terminal
 
     def isatty(self) -> bool:
-        """Say what it was made as."""
+        """Say whether it is a terminal."""
         return self._terminal
 
     def write(self, text: str) -> int:
-        """Keep the text."""
+        """Keep the write."""
         self.writes.append(text)
         return super().write(text)
 
 
-def test_json_is_the_receipt() -> None:
-    """A document per line, in the contract's order, whatever the key is."""
+def test_json_line_is_the_receipt() -> None:
+    """One document per line, with the receipt's fields in their order, whatever the key."""
     out = Output()
     odd = replace(RECEIPT, key="half a pair: \udcff", status="failed", reason='"quoted"')
-    with ResultLines(json=True, out=out) as lines:
-        lines.add(RECEIPT)
-        lines.add(odd)
+    with ResultPrinter(json=True, out=out) as printer:
+        printer.print(RECEIPT)
+        printer.print(odd)
     first, second = out.getvalue().splitlines()
     assert first == json.dumps(RECEIPT.as_dict(), ensure_ascii=False, separators=(",", ":"))
     assert json.loads(second) == odd.as_dict()
 
 
 def test_lines_for_people() -> None:
-    """What became of it, how large it is, its key, its proof or the reason."""
+    """Status, size, key, and the proof or the reason."""
     out = Output()
-    with ResultLines(json=False, out=out) as lines:
-        lines.add(replace(RECEIPT, size_bytes=12_345))
-        lines.add(replace(RECEIPT, key="half a pair: \udcff", status="failed", reason="why \udcff", verified_by=""))
+    with ResultPrinter(json=False, out=out) as printer:
+        printer.print(replace(RECEIPT, size_bytes=12_345))
+        printer.print(replace(RECEIPT, key="half a pair: \udcff", status="failed", reason="why \udcff", verified_by=""))
     first, second = out.getvalue().splitlines()
     assert first.split() == ["copied", "12,345", "'p/\u00fc", "\U0001f600\\n'", "[crc64nvme]"]
     assert second.startswith("failed ")
     assert second.endswith(r"why \udcff")
 
 
-def test_bunches() -> None:
-    """A thousand lines are a few writes, in their order and none twice."""
+def test_lines_to_a_pipe_are_written_in_groups() -> None:
+    """A thousand lines are a few writes, in order and none twice."""
     out = Output()
-    with ResultLines(json=True, out=out) as lines:
+    with ResultPrinter(json=True, out=out) as printer:
         for number in range(1_000):
-            lines.add(replace(RECEIPT, key=str(number)))
+            printer.print(replace(RECEIPT, key=str(number)))
     assert len(out.writes) < 50
     assert [json.loads(line)["key"] for line in out.getvalue().splitlines()] == [str(n) for n in range(1_000)]
 
 
-def test_at_once_on_a_terminal() -> None:
-    """A person sees each line as it comes."""
+def test_line_to_a_terminal_is_written_at_once() -> None:
+    """A person sees each object as it is done."""
     out = Output(terminal=True)
-    with ResultLines(json=False, out=out) as lines:
-        lines.add(RECEIPT)
+    with ResultPrinter(json=False, out=out) as printer:
+        printer.print(RECEIPT)
         assert len(out.writes) == 1
 
 
-def test_a_reader_need_not_wait_for_more() -> None:
-    """A line that no other follows reaches a pipe's reader while the command goes on."""
+def test_single_line_reaches_a_pipe_soon() -> None:
+    """The reader gets it while the command goes on, although no other line follows."""
     reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as out, ResultLines(json=True, out=out) as lines:
-        lines.add(RECEIPT)
-        assert select.select([reading], [], [], 60)[0], "nothing came"
+    with os.fdopen(writing, "w") as out, ResultPrinter(json=True, out=out) as printer:
+        printer.print(RECEIPT)
+        assert select.select([reading], [], [], 60)[0], "no line came"
         assert os.read(reading, 10_000).endswith(b"\n")
     os.close(reading)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_whatever_ends_it(error: type[BaseException]) -> None:
-    """Lines that wait are printed when the command is stopped or fails."""
+def test_buffered_lines_are_printed_after_an_error(error: type[BaseException]) -> None:
+    """Nothing is lost when the command is stopped or fails."""
     out = Output()
 
     def run() -> None:
-        with ResultLines(json=True, out=out) as lines:
-            lines.add(RECEIPT)
+        with ResultPrinter(json=True, out=out) as printer:
+            printer.print(RECEIPT)
             raise error
 
     with pytest.raises(error):
@@ -103,32 +105,76 @@ def test_whatever_ends_it(error: type[BaseException]) -> None:
     assert len(out.getvalue().splitlines()) == 1
 
 
-def told_to_nobody(count: int, *, wait_for_clock: bool = False) -> None:
-    """Print so many lines into a pipe that nobody reads."""
+def print_without_reader(count: int, *, wait_for_timer: bool = False) -> None:
+    """Print ``count`` lines into a pipe without a reader."""
     reading, writing = os.pipe()
     os.close(reading)
     out = os.fdopen(writing, "w")
     try:
-        with ResultLines(json=True, out=out) as lines:
+        with ResultPrinter(json=True, out=out) as printer:
             for _ in range(count):
-                lines.add(RECEIPT)
-                if wait_for_clock:
-                    lines._clock.join(60)
+                printer.print(RECEIPT)
+                if wait_for_timer:
+                    printer._timer.join(60)
     finally:
         with suppress(BrokenPipeError):
             out.close()
 
 
 @pytest.mark.parametrize("count", [1, 10_000])
-def test_a_reader_that_has_gone(count: int) -> None:
-    """The command ends with a broken pipe, whether a full bunch or the last one met it."""
+def test_missing_reader_is_an_error(count: int) -> None:
+    """The command ends with a broken pipe, whether a full group or the last one found it."""
     with pytest.raises(BrokenPipeError):
-        told_to_nobody(count)
+        print_without_reader(count)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_reader_that_has_gone_meanwhile(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Nor is it passed over where the clock met it."""
+def test_missing_reader_found_by_the_timer_is_an_error(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The timer's thread hands the error to the command."""
     monkeypatch.setattr("s3_to_azure.cli.output._FLUSH_EVERY_S", 0.01)
     with pytest.raises(BrokenPipeError):
-        told_to_nobody(count, wait_for_clock=True)
+        print_without_reader(count, wait_for_timer=True)
+
+
+@pytest.mark.parametrize(("terminal", "beside_bar", "erased"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_bar_is_erased_before_a_line(terminal: bool, beside_bar: bool, erased: int) -> None:
+    """On one terminal a line would go on where the bar ends; a file or a pipe gets no control characters."""
+    out = Output(terminal=terminal)
+    with ResultPrinter(json=False, beside_bar=beside_bar, out=out) as printer:
+        printer.print(RECEIPT)
+    assert out.getvalue().count(ERASE_LINE) == erased
+    assert out.getvalue().startswith(ERASE_LINE * erased + "copied")
+
+
+@pytest.mark.parametrize(
+    ("counts", "totals", "says"),
+    [
+        ({}, Totals(), "no objects found; 0 bytes sent in 2.0 s."),
+        (
+            {"unchanged": 1, "copied": 1_200},
+            Totals(bytes_sent=5_000_000),
+            "1,200 copied, 1 unchanged; 5,000,000 bytes sent in 2.0 s (2.5 MB/s).",
+        ),
+        (
+            {"failed": 1},
+            Totals(bytes_sent=10_000, bytes_resumed=20_000, retries=3),
+            "1 failed; 10,000 bytes sent in 2.0 s (0.0 MB/s), 20,000 bytes already in Azure, 3 retries.",
+        ),
+    ],
+)
+def test_copy_summary(counts: dict[str, int], totals: Totals, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is one sentence on stderr, and mentions resumed bytes and retries where there are any."""
+    print_copy_summary(Counter(counts), totals, 2.0)
+    assert capsys.readouterr() == ("", f"s3-to-azure: {says}\n")
+
+
+def test_verify_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each status is counted, so that a skipped object does not pass as equal."""
+    print_verify_summary(Counter({"skipped": 2, "equal": 41}))
+    assert capsys.readouterr() == ("", "s3-to-azure: 41 equal, 2 skipped.\n")
+
+
+def test_messages_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json, stdout holds documents only."""
+    print_message("Stopped.")
+    assert capsys.readouterr() == ("", "s3-to-azure: Stopped.\n")

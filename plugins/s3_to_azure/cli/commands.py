@@ -1,19 +1,26 @@
-"""What each command does: copy, plan, verify, key."""
+"""The commands: copy, plan, verify, key."""
 
 import argparse
 import json
-import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
-from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR, ResultLines, print_summary
-from s3_to_azure.cli.progress_bar import shown
-from s3_to_azure.cli.settings import copy_settings, filters_given
-from s3_to_azure.cli.stores import opened
+from s3_to_azure.cli.output import (
+    FAILED,
+    OK,
+    USAGE_ERROR,
+    ResultPrinter,
+    print_copy_summary,
+    print_message,
+    print_verify_summary,
+)
+from s3_to_azure.cli.progress_bar import has_bar, show_progress
+from s3_to_azure.cli.settings import copy_settings, filters_from
+from s3_to_azure.cli.stores import open_stores
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import unmap_blob
@@ -27,26 +34,127 @@ from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
 
+_Result = TypeVar("_Result")
 
-def tasks_of(
+
+def copy(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Copy one object or many, and print the receipts."""
+    # One object needs no plan, and pays for the import of planning only here.
+    from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
+    from s3_to_azure.cli.multiprocess import worker_processes  # noqa: PLC0415
+
+    source, destination = _addresses(options)
+    settings, filters = copy_settings(options), filters_from(options)
+    whole_prefix = source.is_prefix and not options.keys_from
+    if filters != Filters() and not whole_prefix:
+        raise UsageError(
+            what="--include, --exclude and the other filters select among all objects below a prefix: "
+            "end SRC in '/', and leave out --keys-from."
+        )
+    if options.processes != 1 and not whole_prefix:
+        raise UsageError(
+            what="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from."
+        )
+    progress = Progress()
+    counts = Counter[str]()
+    with (
+        open_stores(options, source, destination, settings) as stores,
+        worker_processes(options.processes, stores, settings) as workers,
+        stores.transfer_context(settings, progress, stop) as context,
+        show_progress(progress, quiet=options.quiet),
+        ResultPrinter(json=options.json, beside_bar=has_bar(quiet=options.quiet)) as printer,
+    ):
+        context.check_access(source.bucket, create_container=options.create_container)
+        started = time.monotonic()
+
+        def on_receipt(receipt: Receipt) -> None:
+            counts[receipt.status] += 1
+            printer.print(receipt)
+
+        usage_error = False
+        if whole_prefix:
+            error = copy_prefix(context, source, destination, filters, on_receipt, workers)
+        else:
+            tally = Tally()
+            for outcome in copy_many(context, copy_tasks(context, options, source, destination)):
+                tally.add(outcome.receipt, outcome.error)
+                usage_error |= isinstance(outcome.error, UsageError)
+                on_receipt(outcome.receipt)
+            error = tally.error()
+    print_copy_summary(counts, progress.snapshot(), time.monotonic() - started)
+    if error:
+        print_message(str(error))
+    return USAGE_ERROR if usage_error else FAILED if error else OK
+
+
+def plan(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Print what a copy would do; nothing is copied."""
+    # The other commands of one object pay for the import of planning only here.
+    from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, print_plan  # noqa: PLC0415
+
+    source, destination = _addresses(options)
+    planning = plan_settings(options, source, destination)
+    rate = parse_size(options.rate, name="--rate")
+    settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
+    with (
+        open_stores(options, source, destination, settings) as stores,
+        stores.transfer_context(settings, Progress(), stop) as context,
+    ):
+        context.check_access(source.bucket)
+        made = make_temporary_plan(context, source, planning, keys_from=options.keys_from)
+    print_plan(made, rate_bytes_s=rate, as_json=options.json)
+    return OK
+
+
+def verify(options: argparse.Namespace, stop: threading.Event) -> int:
+    """Read blobs back, compare them with their objects, and print the results."""
+    source, destination = _addresses(options)
+    settings = CopySettings(objects_at_once=options.objects_at_once, connections=1, refused_names=options.refused_names)
+    counts = Counter[str]()
+    with (
+        open_stores(options, source, destination, settings) as stores,
+        stores.transfer_context(settings, Progress(), stop) as context,
+        ResultPrinter(json=options.json) as printer,
+    ):
+        context.check_access(source.bucket)
+        with ThreadPoolExecutor(settings.objects_at_once) as pool:
+            tasks = copy_tasks(context, options, source, destination)
+            for result in _map_in_order(
+                pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
+            ):
+                counts[result.status] += 1
+                printer.print(result)
+    print_verify_summary(counts)
+    return OK if counts.keys() <= {"equal", "skipped"} else FAILED
+
+
+def print_keys(options: argparse.Namespace, _stop: threading.Event) -> int:
+    """Print the key of each blob name, one per line, as a JSON string where it has unprintable characters."""
+    for blob in options.blobs:
+        key = unmap_blob(blob)
+        print(key if key.isprintable() else json.dumps(key, ensure_ascii=False))
+    return OK
+
+
+def copy_tasks(
     context: TransferContext, options: argparse.Namespace, source: S3Uri, destination: AzureUri
 ) -> Iterator[CopyTask]:
-    """Yield them in the order of the list, or of S3's listing; the progress counts each."""
+    """Yield the tasks in the order of the key list or of S3's listing, and count each in the progress."""
     if options.keys_from:
-        # A list of keys costs its import only here.
-        from s3_to_azure.cli.copy_prefix import keys_given  # noqa: PLC0415
+        # A copy of one object pays for the import of key lists only here.
+        from s3_to_azure.cli.copy_prefix import keys_from_file  # noqa: PLC0415
 
-        for key in keys_given(options.keys_from, source):
-            yield _task(context, source, destination, key, None)
+        for key in keys_from_file(options.keys_from, source):
+            yield _copy_task(context, source, destination, key, None)
     elif source.is_prefix:
         listing = context.source.list(source.bucket, source.key)
         for listed in with_retries(listing, context.retrier, f"list s3://{source.bucket}"):
-            yield _task(context, source, destination, listed.key, listed)
+            yield _copy_task(context, source, destination, listed.key, listed)
     else:
-        yield _task(context, source, destination, source.key, None)
+        yield _copy_task(context, source, destination, source.key, None)
 
 
-def _task(
+def _copy_task(
     context: TransferContext, source: S3Uri, destination: AzureUri, key: str, listed: ListedObject | None
 ) -> CopyTask:
     context.progress.add(objects_total=1, bytes_total=listed.size_bytes if listed else 0)
@@ -54,113 +162,18 @@ def _task(
     return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 
-def copy(options: argparse.Namespace, stop: threading.Event) -> int:
-    """Copy one object or many; print receipts."""
-    # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli.copy_prefix import copy_below  # noqa: PLC0415
-    from s3_to_azure.cli.multiprocess import worker_processes  # noqa: PLC0415
-
-    source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
-    settings, filters = copy_settings(options), filters_given(options)
-    below = source.is_prefix and not options.keys_from
-    if filters != Filters() and not below:
-        raise UsageError(what="--include, --exclude and the other filters go with all below a prefix: SRC ends in '/'.")
-    if options.processes != 1 and not below:
-        raise UsageError(what="--processes goes with all below a prefix: SRC ends in '/', and there is no --keys-from.")
-    progress = Progress()
-    with (
-        opened(options, source, destination, settings) as stores,
-        worker_processes(options.processes, stores, settings) as workers,
-        stores.transfer_context(settings, progress, stop) as context,
-        shown(progress, quiet=options.quiet),
-        ResultLines(json=options.json) as lines,
-    ):
-        context.check_access(source.bucket, create_container=options.create_container)
-        counts, usage_error = Counter[str](), False
-        started = time.monotonic()
-
-        def tell(receipt: Receipt) -> None:
-            counts[receipt.status] += 1
-            lines.add(receipt)
-
-        if below:
-            error = copy_below(context, source, destination, filters, tell, workers)
-        else:
-            tally = Tally()
-            for outcome in copy_many(context, tasks_of(context, options, source, destination)):
-                tally.add(outcome.receipt, outcome.error)
-                usage_error |= isinstance(outcome.error, UsageError)
-                tell(outcome.receipt)
-            error = tally.error()
-    print_summary(counts, progress.snapshot(), time.monotonic() - started)
-    if error:
-        print(f"s3-to-azure: {error}", file=sys.stderr)
-    return USAGE_ERROR if usage_error else FAILED if error else OK
+def _addresses(options: argparse.Namespace) -> tuple[S3Uri, AzureUri]:
+    return parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
 
 
-def plan(options: argparse.Namespace, stop: threading.Event) -> int:
-    """Say what a copy would do: nothing is read and nothing is written."""
-    # Planning is for many objects, and costs its import only here.
-    from s3_to_azure.cli.plan_output import make, plan_settings  # noqa: PLC0415
-    from s3_to_azure.planning.plan import preview, preview_lines  # noqa: PLC0415
-
-    source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
-    wanted = plan_settings(options, source, destination)
-    rate = parse_size(options.rate, name="--rate")
-    settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
-    with (
-        opened(options, source, destination, settings) as stores,
-        stores.transfer_context(settings, Progress(), stop) as context,
-    ):
-        context.check_access(source.bucket)
-        made = make(context, source, wanted, keys_from=options.keys_from)
-    if options.json:
-        print(json.dumps(preview(made, rate_bytes_s=rate), ensure_ascii=False))
-    else:
-        print("\n".join(preview_lines(made, rate_bytes_s=rate)))
-    return OK
-
-
-def verify(options: argparse.Namespace, stop: threading.Event) -> int:
-    """Read blobs back and compare them with S3; print the results."""
-    source, destination = parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
-    settings = CopySettings(objects_at_once=options.objects_at_once, connections=1, refused_names=options.refused_names)
-    wrong = equal = total = 0
-    with (
-        opened(options, source, destination, settings) as stores,
-        stores.transfer_context(settings, Progress(), stop) as context,
-        ResultLines(json=options.json) as lines,
-    ):
-        context.check_access(source.bucket)
-        with ThreadPoolExecutor(settings.objects_at_once) as workers:
-            tasks = tasks_of(context, options, source, destination)
-            for result in _windowed(
-                workers, lambda task: verify_object(context, task), tasks, 4 * settings.objects_at_once
-            ):
-                total += 1
-                wrong += result.status not in ("equal", "skipped")
-                equal += result.status == "equal"
-                lines.add(result)
-    print(f"s3-to-azure: {equal:,} of {total:,} blobs are equal to their objects.", file=sys.stderr)
-    return FAILED if wrong else OK
-
-
-def keys_of(options: argparse.Namespace, _stop: threading.Event) -> int:
-    """Print the key of each blob's name, one a line; as JSON texts where a line would not hold it."""
-    for blob in options.blobs:
-        name = unmap_blob(blob)
-        print(name if name.isprintable() else json.dumps(name, ensure_ascii=False))
-    return OK
-
-
-def _windowed(
-    workers: ThreadPoolExecutor, function: Callable[[CopyTask], Any], tasks: Iterator[CopyTask], most: int
-) -> Iterator[Any]:
-    """Map in order with at most ``most`` tasks begun, so that any number takes constant memory."""
-    waiting: list[Any] = []
+def _map_in_order(
+    pool: ThreadPoolExecutor, function: Callable[[CopyTask], _Result], tasks: Iterator[CopyTask], *, window: int
+) -> Iterator[_Result]:
+    """Yield the results in order, with at most ``window`` tasks submitted, so that memory is bounded."""
+    submitted: deque[Future[_Result]] = deque()
     for task in tasks:
-        waiting.append(workers.submit(function, task))
-        if len(waiting) >= most:
-            yield waiting.pop(0).result()
-    for future in waiting:
+        submitted.append(pool.submit(function, task))
+        if len(submitted) >= window:
+            yield submitted.popleft().result()
+    for future in submitted:
         yield future.result()

@@ -1,4 +1,4 @@
-"""What the command line copies: a list of keys, or all below a prefix."""
+"""Copy all objects below a prefix, or read the keys of ``--keys-from``."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -22,11 +22,11 @@ from s3_to_azure.transfer.context import TransferContext
 _STDIN: Final = "-"
 
 
-def keys_given(path: str, source: S3Uri) -> Iterator[str]:
-    """Yield the keys of ``--keys-from``, sorted, each once.
+def keys_from_file(path: str, source: S3Uri) -> Iterator[str]:
+    """Yield the keys of ``--keys-from``, sorted, without duplicates.
 
     Raises:
-        UsageError: It cannot be read, or a line is no key below SRC.
+        UsageError: The file cannot be read, or a line is not a key below SRC.
     """
     try:
         if path == _STDIN:
@@ -35,19 +35,19 @@ def keys_given(path: str, source: S3Uri) -> Iterator[str]:
         with Path(path).open("rb") as file:
             yield from keys_of(_pieces(file), name=path, prefix=source.key)
     except OSError as error:
-        raise UsageError(what=f"--keys-from {path!r} cannot be read: {error}.") from error
+        raise UsageError(what=f"--keys-from {path!r} cannot be read: {error.strerror}.") from error
 
 
 def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, keys_from: str | None) -> ManifestPointer:
-    """List SRC, or look up the keys of a list, into a manifest."""
+    """Write a manifest of the objects below SRC, or of those whose keys ``keys_from`` lists."""
     if keys_from:
-        keys = keys_given(keys_from, source)
+        keys = keys_from_file(keys_from, source)
         at_once = context.settings.objects_at_once
-        found = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
+        objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
     else:
-        found = context.source.list(source.bucket, source.key)
+        objects = context.source.list(source.bucket, source.key)
     return write_manifest(
-        found,
+        objects,
         files,
         bucket=source.bucket,
         prefix=source.key,
@@ -56,7 +56,7 @@ def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, ke
     )
 
 
-def copy_below(
+def copy_prefix(
     context: TransferContext,
     source: S3Uri,
     destination: AzureUri,
@@ -64,7 +64,11 @@ def copy_below(
     on_receipt: Callable[[Receipt], None],
     workers: WorkerProcesses | None,
 ) -> TransferError | None:
-    """Join the listings of both sides and copy what needs it, here or in processes; return the error of what failed."""
+    """Plan from the listings of both sides, then copy in this process or in the workers.
+
+    Returns:
+        The error of all failed objects together, or None.
+    """
     with SpooledState() as files:
         pointer = write_listing(context, source, files, None)
         settings = prefix_plan_settings(
@@ -78,7 +82,7 @@ def copy_below(
         copy_batches = (
             partial(workers.copy, context, files, pointer.bucket, settings)
             if workers
-            # Nobody can read the receipts there later.
+            # The state files end with this process, so nothing could read receipts in them.
             else partial(copy_in_this_process, context, files, pointer.bucket, settings, keep_receipts=False)
         )
         try:
@@ -87,7 +91,7 @@ def copy_below(
             if not workers:
                 raise
             raise UsageError(
-                what=f"{error} That is for each of {workers.count} processes: they share --memory-budget."
+                what=f"{error} This is the need of each of {workers.count} processes, which share --memory-budget."
             ) from None
 
 

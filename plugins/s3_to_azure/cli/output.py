@@ -1,4 +1,4 @@
-"""What a command prints: a line or a JSON document per object on stdout, a summary on stderr."""
+"""The output of a command: one line or JSON document per object on stdout, a summary on stderr."""
 
 import sys
 import threading
@@ -15,77 +15,81 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE_ERROR: Final = 2
 
+ERASE_LINE: Final = "\r\x1b[2K"
+"""Removes the progress bar, which has no end of line, before other text is printed; the bar is drawn again below."""
+
 _FLUSH_EVERY_S: Final = 0.5
-_MOST_WAITING_BYTES: Final = 64 * 1024
+_MAX_BUFFERED_BYTES: Final = 64 * 1024
 
 
-class ResultLines:
-    """Prints what became of each object: at once on a terminal, elsewhere in bunches, within a second.
+class ResultPrinter:
+    """Prints the result of each object: at once on a terminal, elsewhere in groups, within a second.
 
-    A write of its own for each line would cost as much as all else that becomes of a small object's receipt.
+    One write per line would cost as much as all other work on a small object's receipt.
 
     Args:
-        json: JSON documents instead of lines for people.
-        out: Where to; None: stdout.
+        json: Print JSON documents instead of lines for people.
+        beside_bar: A progress bar is on the same terminal.
+        out: The stream; None for stdout.
     """
 
-    def __init__(self, *, json: bool, out: TextIO | None = None) -> None:
-        """Begin with nothing to print."""
+    def __init__(self, *, json: bool, beside_bar: bool = False, out: TextIO | None = None) -> None:
         self._text_of = _json_line if json else _line
         self._out = out or sys.stdout
-        self._at_once = self._out.isatty()
-        self._waiting = bytearray()
+        self._unbuffered = self._out.isatty()
+        self._before = ERASE_LINE if beside_bar and self._unbuffered else ""
+        self._buffer = bytearray()
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._closed = threading.Event()
         self._failure: OSError | ValueError | None = None
-        self._clock = threading.Thread(target=self._run_clock, name="output", daemon=True)
+        self._timer = threading.Thread(target=self._run_timer, name="output", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the clock."""
-        if not self._at_once:
-            self._clock.start()
+        """Start the timer."""
+        if not self._unbuffered:
+            self._timer.start()
         return self
 
-    def add(self, result: Receipt | Verification) -> None:
-        """Print one object's result.
+    def print(self, result: Receipt | Verification) -> None:
+        """Print the result of one object.
 
         Raises:
-            BrokenPipeError: Whoever read the lines has gone.
+            BrokenPipeError: The reader of the lines has gone.
         """
         text = self._text_of(result)
         with self._lock:
             if self._failure:
                 raise self._failure
-            self._waiting += text
-            if self._at_once or len(self._waiting) >= _MOST_WAITING_BYTES:
+            self._buffer += text
+            if self._unbuffered or len(self._buffer) >= _MAX_BUFFERED_BYTES:
                 self._flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Print what is left, whatever ended the command."""
-        self._ended.set()
+        """Print the buffered lines, also after an error."""
+        self._closed.set()
         with self._lock:
             if not self._failure:
                 self._flush()
             elif error is None:
                 raise self._failure
 
-    def _run_clock(self) -> None:
-        while not self._ended.wait(_FLUSH_EVERY_S):
+    def _run_timer(self) -> None:
+        while not self._closed.wait(_FLUSH_EVERY_S):
             with self._lock:
                 try:
                     self._flush()
                 except (OSError, ValueError) as error:
-                    # The next line's caller gets it: nobody catches it here.
+                    # Raised to the caller who prints the next line: nothing catches it in this thread.
                     self._failure = error
                     return
 
     def _flush(self) -> None:
-        if self._waiting:
-            text = self._waiting.decode()
-            # Before the write: what is broken off is not printed twice.
-            self._waiting.clear()
+        if self._buffer:
+            text = self._before + self._buffer.decode()
+            # Cleared before the write, so that a write that fails halfway is not repeated.
+            self._buffer.clear()
             self._out.write(text)
             self._out.flush()
 
@@ -101,12 +105,23 @@ def _line(result: Receipt | Verification) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def print_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:
-    """Print what became of all."""
-    told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no object there"
-    print(
-        f"s3-to-azure: {told}; {totals.bytes_sent:,} bytes sent in {seconds:,.1f} s "
-        f"({totals.bytes_sent / max(seconds, 0.001) / 1e6:,.1f} MB/s), {totals.bytes_resumed:,} bytes were in Azure "
-        f"already, {totals.retries:,} retries.",
-        file=sys.stderr,
-    )
+def print_message(text: str) -> None:
+    """Print a sentence to the user on stderr."""
+    print(f"s3-to-azure: {text}", file=sys.stderr)
+
+
+def print_copy_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:
+    """Print how many objects have which status, and what was sent in which time."""
+    rate = f" ({totals.bytes_sent / max(seconds, 0.001) / 1e6:,.1f} MB/s)" if totals.bytes_sent else ""
+    resumed = f", {totals.bytes_resumed:,} bytes already in Azure" if totals.bytes_resumed else ""
+    retries = f", {totals.retries:,} retries" if totals.retries else ""
+    print_message(f"{_statuses(counts)}; {totals.bytes_sent:,} bytes sent in {seconds:,.1f} s{rate}{resumed}{retries}.")
+
+
+def print_verify_summary(counts: Counter[str]) -> None:
+    """Print how many objects have which status."""
+    print_message(f"{_statuses(counts)}.")
+
+
+def _statuses(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no objects found"

@@ -1,5 +1,6 @@
-"""Progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a bar on a terminal, a line every 10 s elsewhere."""
 
+import os
 import sys
 import threading
 import time
@@ -7,73 +8,98 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.progress import Progress, Totals
 
 _BAR_EVERY_S: Final = 0.2
 _LINE_EVERY_S: Final = 10.0
 
 
-@contextmanager
-def shown(progress: Progress, *, quiet: bool = False) -> Iterator[None]:
-    """Show the progress while the block runs.
+def has_bar(*, quiet: bool) -> bool:
+    """Say whether progress is shown as a bar, which other output on the terminal has to erase."""
+    return not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-    Args:
-        progress: What to show.
-        quiet: Show nothing.
-    """
+
+@contextmanager
+def show_progress(progress: Progress, *, quiet: bool = False) -> Iterator[None]:
+    """Show the progress while the block runs, unless ``quiet``."""
     if quiet:
         yield
         return
-    ended = threading.Event()
-    on_terminal = sys.stderr.isatty()
-    thread = threading.Thread(target=_bar if on_terminal else _lines, args=(progress, ended), daemon=True)
+    closed = threading.Event()
+    target = _show_bar if has_bar(quiet=quiet) else _print_lines
+    thread = threading.Thread(target=target, args=(progress, closed), name="progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        closed.set()
         thread.join(timeout=2.0)
 
 
-def _bar(progress: Progress, ended: threading.Event) -> None:
-    from rich import progress as rich  # noqa: PLC0415 - costs CPU that a pipe need not pay
+def _show_bar(progress: Progress, closed: threading.Event) -> None:
+    from rich import progress as rich  # noqa: PLC0415 - its import costs CPU that a pipe need not pay
     from rich.console import Console  # noqa: PLC0415
 
     columns = (
         rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.DownloadColumn(binary_units=True),
-        rich.TransferSpeedColumn(),
-        rich.TimeRemainingColumn(),
+        rich.BarColumn(bar_width=None),
+        rich.TextColumn("{task.fields[amount]}"),
+        rich.TextColumn("{task.fields[rate]}"),
     )
-    with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
+    # A redirected stdout would send the receipts to stderr.
+    with rich.Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
+        task = bar.add_task("", total=None, amount="", rate="")
         while True:
-            now = progress.snapshot()
+            totals = progress.snapshot()
             bar.update(
                 task,
-                description=_objects(now),
-                completed=now.bytes_sent + now.bytes_resumed,
-                total=now.bytes_total or None,
+                description=_objects(totals),
+                completed=totals.bytes_sent + totals.bytes_resumed,
+                total=totals.bytes_total or None,
+                amount=_amount(totals),
+                rate=_rate(bar.tasks[0].speed, bar.tasks[0].time_remaining),
             )
-            if ended.wait(_BAR_EVERY_S):
+            if closed.wait(_BAR_EVERY_S):
                 return
 
 
-def _lines(progress: Progress, ended: threading.Event) -> None:
+def _print_lines(progress: Progress, closed: threading.Event) -> None:
     started = time.monotonic()
-    while not ended.wait(_LINE_EVERY_S):
-        now = progress.snapshot()
-        rate = now.bytes_sent / max(time.monotonic() - started, 0.001)
+    while not closed.wait(_LINE_EVERY_S):
+        totals = progress.snapshot()
+        rate = totals.bytes_sent / max(time.monotonic() - started, 0.001)
+        resumed = f", {totals.bytes_resumed:,} bytes already in Azure" if totals.bytes_resumed else ""
+        retries = f", {totals.retries:,} retries" if totals.retries else ""
         print(
-            f"{_objects(now)}, {now.bytes_sent:,} bytes sent ({rate / 1e6:,.1f} MB/s), "
-            f"{now.bytes_resumed:,} were there already, {now.retries:,} retries",
+            f"{_objects(totals)}, {totals.bytes_sent:,} bytes sent ({rate / 1e6:,.1f} MB/s){resumed}{retries}",
             file=sys.stderr,
             flush=True,
         )
 
 
-def _objects(now: Totals) -> str:
-    done = now.objects_done + now.objects_failed
-    failed = f", {now.objects_failed:,} failed" if now.objects_failed else ""
-    return f"{done:,} of {now.objects_total:,} objects{failed}"
+def _objects(totals: Totals) -> str:
+    if not totals.objects_total:
+        return "listing"
+    done = totals.objects_done + totals.objects_failed
+    failed = f", {totals.objects_failed:,} failed" if totals.objects_failed else ""
+    return f"{done:,} of {count_text(totals.objects_total, 'object')}{failed}"
+
+
+def _amount(totals: Totals) -> str:
+    done = size_text(totals.bytes_sent + totals.bytes_resumed)
+    return f"{done} of {size_text(totals.bytes_total)}" if totals.bytes_total else ""
+
+
+def _rate(bytes_s: float | None, left_s: float | None) -> str:
+    if not bytes_s:
+        return ""
+    left = "" if left_s is None else f", {duration_text(left_s)} left"
+    return f"{size_text(bytes_s)}/s{left}"

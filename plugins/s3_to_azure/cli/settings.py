@@ -1,4 +1,4 @@
-"""The engine's settings as the options name them."""
+"""Settings and filters from the options of a command."""
 
 import argparse
 from dataclasses import replace
@@ -11,31 +11,28 @@ from s3_to_azure.planning.settings import read_filters
 
 
 def copy_settings(options: argparse.Namespace) -> CopySettings:
-    """Return the settings of a copy, or of each process where several share it.
+    """Return the settings of each process of a copy.
 
     Raises:
-        UsageError: One cannot be read, or there is not enough for each process.
+        UsageError: An option has a wrong value, or the limits are too small for that many processes.
     """
-    return _shared(_settings(options), options.processes)
+    return _share(_settings(options), options.processes)
 
 
-def _shared(whole: CopySettings, processes: int) -> CopySettings:
-    if not 1 <= processes <= whole.objects_at_once:
-        raise UsageError(
-            what=f"--processes={processes} is not between 1 and --objects-at-once={whole.objects_at_once}."
-        )
-    limit = whole.bandwidth_bytes_s
-    if processes > 1 and whole.memory_budget_bytes < processes * MIB:
-        raise UsageError(what=f"--memory-budget is less than 1 MiB for each of {processes} processes.")
-    if limit is not None and limit < processes:
-        raise UsageError(what=f"--bandwidth-limit is less than 1 byte a second for each of {processes} processes.")
-    return replace(
-        whole,
-        memory_budget_bytes=whole.memory_budget_bytes // processes,
-        objects_at_once=-(-whole.objects_at_once // processes),
-        connections=-(-whole.connections // processes),
-        bandwidth_bytes_s=None if limit is None else limit // processes,
-    )
+def filters_from(options: argparse.Namespace) -> Filters:
+    """Return the filters.
+
+    Raises:
+        UsageError: An option has a wrong value.
+    """
+    texts = {
+        "min_size": options.min_size,
+        "max_size": options.max_size,
+        "modified_after": options.modified_after,
+        "modified_before": options.modified_before,
+        "storage_classes": options.storage_class,
+    }
+    return read_filters(texts, include=options.include, exclude=options.exclude)
 
 
 def _settings(options: argparse.Namespace) -> CopySettings:
@@ -63,24 +60,28 @@ def _settings(options: argparse.Namespace) -> CopySettings:
     )
 
 
-def filters_given(options: argparse.Namespace) -> Filters:
-    """Return the filters that the options name.
-
-    Raises:
-        UsageError: One cannot be read.
-    """
-    texts = {
-        "min_size": options.min_size,
-        "max_size": options.max_size,
-        "modified_after": options.modified_after,
-        "modified_before": options.modified_before,
-        "storage_classes": options.storage_class,
-    }
-    return read_filters(texts, include=options.include, exclude=options.exclude)
-
-
 def _tier(text: str) -> tuple[str, str]:
     storage_class, equals, tier = text.partition("=")
     if not equals:
         raise UsageError(what=f"--tier {text!r} is not CLASS=TIER, such as STANDARD_IA=Cool.")
     return storage_class, tier
+
+
+def _share(total: CopySettings, processes: int) -> CopySettings:
+    """Return each process's share of the limits: bytes are rounded down, counts up."""
+    if not 1 <= processes <= total.objects_at_once:
+        raise UsageError(
+            what=f"--processes={processes} is not between 1 and --objects-at-once={total.objects_at_once}."
+        )
+    limit = total.bandwidth_bytes_s
+    if processes > 1 and total.memory_budget_bytes < processes * MIB:
+        raise UsageError(what=f"--memory-budget is less than 1 MiB for each of {processes} processes.")
+    if limit is not None and limit < processes:
+        raise UsageError(what=f"--bandwidth-limit is less than 1 byte per second for each of {processes} processes.")
+    return replace(
+        total,
+        memory_budget_bytes=total.memory_budget_bytes // processes,
+        objects_at_once=-(-total.objects_at_once // processes),
+        connections=-(-total.connections // processes),
+        bandwidth_bytes_s=None if limit is None else limit // processes,
+    )

@@ -1,4 +1,4 @@
-"""Open both sides with the environment's credentials."""
+"""Both stores of a command, opened with the environment's credentials."""
 
 import argparse
 import threading
@@ -17,7 +17,7 @@ from s3_to_azure.transfer.context import TransferContext, open_context
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Both sides of a copy; no request was sent yet, and no thread was started."""
+    """The source and the destination of a copy, before the first request and the first thread."""
 
     source: ObjectSource
     destination: BlobDestination
@@ -26,7 +26,7 @@ class Stores:
     def transfer_context(
         self, settings: CopySettings, progress: Progress, stop: threading.Event
     ) -> AbstractContextManager[TransferContext]:
-        """Return a workshop between them."""
+        """Open a context for transfers between both stores."""
         return open_context(
             self.source,
             self.destination,
@@ -38,25 +38,25 @@ class Stores:
 
 
 @contextmanager
-def opened(
+def open_stores(
     options: argparse.Namespace, source: S3Uri, destination: AzureUri, settings: CopySettings
 ) -> Iterator[Stores]:
-    """Yield both sides, and close them after the block.
+    """Yield both stores, and close them after the block.
 
     Raises:
-        UsageError: The options do not go together, or name no credentials.
+        UsageError: The options contradict each other, or the environment holds no credentials.
     """
     if options.keys_from and not source.is_prefix:
-        raise UsageError(what="With --keys-from, SRC is a bucket or a prefix ending in '/', below which the keys lie.")
-    # The SDKs cost most of the start; --help and wrong arguments need none of them.
+        raise UsageError(what="With --keys-from, SRC is a bucket or a prefix that ends in '/': all keys lie below it.")
+    # The SDKs are most of the start-up time, and --help and wrong arguments need neither.
     with collector_at_rest():
-        from s3_to_azure.stores import from_environment as environment  # noqa: PLC0415
+        from s3_to_azure.stores import from_environment  # noqa: PLC0415
         from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
 
     connections = settings.connections + settings.objects_at_once
     verify_tls = not options.no_verify_tls
-    variables = environment.current()
-    bucket = environment.s3_source(
+    variables = from_environment.current()
+    bucket = from_environment.s3_source(
         variables,
         connections=connections,
         verify=verify_tls,
@@ -64,7 +64,7 @@ def opened(
         version_id=options.version_id,
     )
     with closing(bucket):
-        container = environment.azure_container(
+        container = from_environment.azure_container(
             variables,
             destination.container,
             account_url=destination.account_url,

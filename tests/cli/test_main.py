@@ -1,0 +1,212 @@
+"""The command as a process: its exit status, its signals, and what it imports before the first request."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3_to_azure.cli import main as main_module
+from s3_to_azure.cli.arguments import command_line
+from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import ERASE_LINE, FAILED, OK, USAGE_ERROR
+from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
+
+_PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+_SDKS = {"aiohttp", "airflow", "azure", "boto3", "botocore", "requests", "rich", "urllib3"}
+_START = """
+import gc, json, sys
+from s3_to_azure.cli.main import main
+try:
+    status = main(sys.argv[1:])
+except SystemExit as error:
+    status = error.code
+print(json.dumps({"status": status, "modules": sorted(sys.modules), "frozen": gc.get_freeze_count(),
+                  "collects": gc.isenabled()}))
+"""
+
+
+def _start(*arguments: str) -> dict[str, Any]:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS), "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        [sys.executable, "-c", _START, *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_help_imports_no_sdk() -> None:
+    """Help is printed without an SDK, an HTTP library or Airflow."""
+    found = _start("copy", "--help")
+    assert found["status"] == 0
+    assert {name.partition(".")[0] for name in found["modules"]} & _SDKS == set()
+
+
+def test_garbage_collector_rests_while_sdks_are_imported() -> None:
+    """The collector does not look at the imported modules, and works again afterwards."""
+    found = _start("copy", "s3://bucket/key", "az://container/blob")
+    assert found["status"] == 2, "the environment names no account"
+    assert "azure.storage.blob" in found["modules"]
+    assert {"airflow", "rich", "azure.identity"} & set(found["modules"]) == set()
+    assert found["frozen"] > 10_000
+    assert found["collects"]
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Restore the handlers of signals that a test installs."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, command: Callable[..., int], *options: str) -> int:
+    """Run ``copy`` with another function in its place."""
+
+    class Parser:
+        def parse_args(self, _: object) -> Any:
+            parsed = command_line().parse_args(["copy", "s3://bucket/key", "az://container/blob", *options])
+            parsed.command = command
+            return parsed
+
+    monkeypatch.setattr(main_module, "command_line", Parser)
+    return main()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UsageError(what="A sentence."), USAGE_ERROR),
+        (TransferError(what="A sentence."), FAILED),
+        (Cancelled.now(), 130),
+    ],
+)
+@pytest.mark.usefixtures("signals")
+def test_error_is_a_sentence_and_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: TransferError, status: int
+) -> None:
+    """No traceback reaches the user."""
+
+    def command(_options: object, _stop: object) -> int:
+        raise error
+
+    assert run(monkeypatch, command) == status
+    assert capsys.readouterr() == ("", f"s3-to-azure: {error}\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("signals")
+def test_signal_stops_the_command(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int) -> None:
+    """The command sees its event, and the exit status tells the signal."""
+
+    def command(_options: object, stop: threading.Event) -> int:
+        os.kill(os.getpid(), number)
+        assert stop.wait(60)
+        raise Cancelled.now()
+
+    assert run(monkeypatch, command) == status
+
+
+def test_second_signal_ends_the_process_at_once() -> None:
+    """A command that does not stop can be ended with a second Ctrl-C."""
+    program = """
+import os, signal, time
+from s3_to_azure.cli.main import _stop_on_signals
+import threading
+stop = threading.Event()
+_stop_on_signals(stop)
+os.kill(os.getpid(), signal.SIGINT)
+assert stop.wait(60)
+print("stopping", flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(60)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(_PLUGINS)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "stopping\n", "")
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    """Python allows handlers in the main thread only; a caller in another thread still gets a list."""
+    found: list[list[int]] = []
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=lambda: found.append(main_module._stop_on_signals(threading.Event())))
+    thread.start()
+    thread.join()
+    assert found == [[]]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [([], logging.ERROR), (["-v"], logging.INFO), (["-vv"], logging.DEBUG)],
+)
+@pytest.mark.parametrize("bar", [False, True])
+@pytest.mark.usefixtures("signals")
+def test_log_level_and_format(monkeypatch: pytest.MonkeyPatch, options: list[str], level: int, bar: bool) -> None:
+    """Each -v logs more; a line erases the progress bar where one is shown."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(logging, "basicConfig", lambda **values: given.update(values))
+    monkeypatch.setattr(main_module, "has_bar", lambda *, quiet: bar and not quiet)
+    assert run(monkeypatch, lambda _options, _stop: OK, *options) == OK
+    assert given["level"] == level
+    assert given["format"].startswith(ERASE_LINE) == bar
+
+
+def _process(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS), "AWS_EC2_METADATA_DISABLED": "true"}
+    command = [sys.executable, "-m", "s3_to_azure", *arguments]
+    return subprocess.run(command, env=environment | variables, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--version"], OK, ""),
+        (["key", "a~2E"], OK, ""),
+        (["copy", "s3://bucket/key", "container/blob"], USAGE_ERROR, "is not an Azure address"),
+        (["copy"], USAGE_ERROR, "the following arguments are required: SRC, DST"),
+        (["copy", "s3://bucket/key", "az://container/blob"], USAGE_ERROR, "No usable credentials for S3"),
+    ],
+)
+def test_exit_status_of_the_process(arguments: list[str], status: int, says: str) -> None:
+    """``python -m s3_to_azure`` ends with the command's status, and a wrong argument takes three lines to explain."""
+    done = _process(*arguments)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+    assert "Traceback" not in done.stderr
+
+
+def test_unreachable_service_fails_the_process() -> None:
+    """The status is 1: another try may succeed."""
+    done = _process(
+        *("copy", "s3://bucket/key", "az://container/blob", "--quiet"),
+        AWS_ENDPOINT_URL="http://127.0.0.1:9",
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        AZURE_STORAGE_CONNECTION_STRING="AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:9/a;",
+    )
+    assert done.returncode == FAILED
+    assert done.stderr.startswith("s3-to-azure: The connection to ")
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_stdout_fails_without_a_traceback() -> None:
+    """``s3-to-azure ... | head -0`` is not a fault of the command."""
+    command = [sys.executable, "-m", "s3_to_azure", "key", *(f"name-{number:06}" for number in range(10_000))]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (FAILED, "")

@@ -1,0 +1,84 @@
+"""The plan of ``s3-to-azure plan``: made from both listings, printed, and gone."""
+
+import json
+
+import pytest
+
+from s3_to_azure.cli.arguments import command_line
+from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, print_plan
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.uris import AzureUri, S3Uri
+from s3_to_azure.planning.plan import Plan, preview
+from s3_to_azure.planning.settings import PlanSettings
+from tests.fakes.contexts import BUCKET, transfer_context
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemorySource
+
+SOURCE = S3Uri(BUCKET, "d/")
+DESTINATION = AzureUri("container", "to")
+
+
+def settings_of(*options: str, source: S3Uri = SOURCE) -> PlanSettings:
+    """Return the settings of a plan with these options."""
+    arguments = command_line().parse_args(["plan", "s3://bucket/d/", "az://container/to", *options])
+    return plan_settings(arguments, source, DESTINATION)
+
+
+@pytest.fixture
+def destination() -> MemoryDestination:
+    """Return an empty container."""
+    return MemoryDestination("container")
+
+
+@pytest.fixture
+def plan(destination: MemoryDestination) -> Plan:
+    """Return the plan of copying two objects, of which Azure refuses one."""
+    source = MemorySource(BUCKET)
+    source.put(BUCKET, "d/one", b"1")
+    source.put(BUCKET, "d/bad.", b"22")
+    with transfer_context(source, destination) as context:
+        return make_temporary_plan(context, SOURCE, settings_of(), keys_from=None)
+
+
+def test_options_reach_the_settings() -> None:
+    """The prefixes come from the addresses, the rest from the options."""
+    options = ("--overwrite", "never", "--refused-names", "map", "--archived", "skip", "--max-tasks", "7")
+    assert settings_of(*options, "--exclude", "*.tmp") == PlanSettings(
+        s3_prefix="d/",
+        blob_prefix="to/",
+        overwrite="never",
+        refused_names="map",
+        archived="skip",
+        max_tasks=7,
+        filters=Filters(exclude=("*.tmp",)),
+    )
+    assert settings_of() == PlanSettings(s3_prefix="d/", blob_prefix="to/")
+
+
+def test_one_object_has_no_plan() -> None:
+    """The error says what SRC has to be."""
+    with pytest.raises(UsageError, match="SRC is a bucket or a prefix that ends in '/'"):
+        settings_of(source=S3Uri(BUCKET, "d/one"))
+
+
+def test_plan_changes_nothing(plan: Plan, destination: MemoryDestination) -> None:
+    """It counts the objects, and writes no blob and no state."""
+    assert (plan.listed.objects, plan.copy.objects) == (2, 1)
+    assert list(destination.list("")) == []
+
+
+def test_json_is_the_preview(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    """One document on one line."""
+    print_plan(plan, rate_bytes_s=1e6, as_json=True)
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert json.loads(out) == json.loads(json.dumps(preview(plan, rate_bytes_s=1e6)))
+
+
+def test_lines_for_people(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same lines as in a task's log, with warnings and the estimate."""
+    print_plan(plan, rate_bytes_s=1e6, as_json=False)
+    out = capsys.readouterr().out
+    assert "To copy:   1 object (1 byte) in 1 task\n" in out
+    assert "warning: 1 object with a name that Azure refuses" in out

@@ -1,0 +1,126 @@
+"""Progress on stderr: when it is a bar, what it says, and that it takes nothing from stdout."""
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from s3_to_azure.cli import progress_bar
+from s3_to_azure.cli.progress_bar import _amount, _objects, _rate, has_bar, show_progress
+from s3_to_azure.model.progress import Progress, Totals
+
+_PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+# Receipts go to a pipe while the bar is on a terminal.
+_PROGRAM = """
+import sys, time
+from s3_to_azure.cli.progress_bar import show_progress
+from s3_to_azure.model.progress import Progress
+progress = Progress(objects_total=3, bytes_total=4_000_000)
+with show_progress(progress):
+    for _ in range(8):
+        time.sleep(0.15)
+        progress.add(bytes_sent=500_000)
+        print("receipt", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("terminal", "quiet", "term", "expected"),
+    [
+        (True, False, "xterm", True),
+        (True, True, "xterm", False),
+        (True, False, "dumb", False),
+        (False, False, "xterm", False),
+    ],
+)
+def test_bar_needs_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, quiet: bool, term: str, expected: bool
+) -> None:
+    """A file, a pipe and a terminal without cursor movement get no bar."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", term)
+    assert has_bar(quiet=quiet) is expected
+
+
+@pytest.mark.parametrize(
+    ("totals", "says"),
+    [
+        (Totals(), "listing"),
+        (Totals(objects_total=1), "0 of 1 object"),
+        (Totals(objects_total=1_200, objects_done=7), "7 of 1,200 objects"),
+        (Totals(objects_total=10, objects_done=7, objects_failed=2), "9 of 10 objects, 2 failed"),
+    ],
+)
+def test_objects(totals: Totals, says: str) -> None:
+    """Failed objects count as finished, and are named."""
+    assert _objects(totals) == says
+
+
+def test_bytes_and_rate() -> None:
+    """Bytes already in Azure count as done; what is not known yet is left out."""
+    assert _amount(Totals()) == ""
+    assert _amount(Totals(bytes_total=3 << 20, bytes_sent=1 << 20, bytes_resumed=1 << 20)) == "2.0 MiB of 3.0 MiB"
+    assert _rate(None, None) == ""
+    assert _rate(5 * 2**20, None) == "5.0 MiB/s"
+    assert _rate(5 * 2**20, 125.0) == "5.0 MiB/s, 2 min 5 s left"
+
+
+def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log gets a line now and then, on stderr."""
+    printed = threading.Event()
+    monkeypatch.setattr(progress_bar, "_LINE_EVERY_S", 0.01)
+
+    def objects(totals: Totals) -> str:
+        printed.set()
+        return _objects(totals)
+
+    monkeypatch.setattr(progress_bar, "_objects", objects)
+    progress = Progress(objects_total=5)
+    progress.add(objects_done=2, bytes_sent=1_000, bytes_resumed=2_000, retries=1)
+    with show_progress(progress):
+        assert printed.wait(60)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("2 of 5 objects, 1,000 bytes sent (")
+    assert "MB/s), 2,000 bytes already in Azure, 1 retries\n" in err
+
+
+def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """No thread is started."""
+    monkeypatch.setattr(threading, "Thread", None)
+    with show_progress(Progress(), quiet=True):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_bar_leaves_stdout_alone() -> None:
+    """The receipts go to stdout and not to the bar's terminal."""
+    terminal, stderr = pty.openpty()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS), "TERM": "xterm", "COLUMNS": "100"}
+    shown = bytearray()
+
+    def read() -> None:
+        # Linux answers with an error once the other side is closed.
+        try:
+            while piece := os.read(terminal, 10_000):
+                shown.extend(piece)
+        except OSError:
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM], env=environment, stdout=subprocess.PIPE, stderr=stderr, check=True
+    )
+    os.close(stderr)
+    reader.join()
+    os.close(terminal)
+    assert done.stdout == b"receipt\n" * 8
+    assert b"receipt" not in shown
+    assert b"0 of 3 objects" in shown
+    assert b"of 3.8 MiB" in shown
