@@ -135,9 +135,9 @@ def _uploaded(kind: str, *, level: str = "crc64nvme", parts: int = 0, **argument
     return make
 
 
-def _belonging(kind: str, arguments: Mapping[str, Any], **more: Any) -> Callable[[int], Oddity]:
+def _with_properties(kind: str, arguments: Mapping[str, Any], **more: Any) -> Callable[[int], Oddity]:
     def make(number: int) -> Oddity:
-        return Oddity(kind, f"belongings/{kind}/{number}", _bytes(number), arguments=arguments, **more)
+        return Oddity(kind, f"properties/{kind}/{number}", _bytes(number), arguments=arguments, **more)
 
     return make
 
@@ -194,16 +194,18 @@ _UPLOADS: Final = (
     _empty,
 )
 _PROPERTIES: Final = (
-    _belonging("metadata names", {"Metadata": {"my-key": "1", "1st": "2", "a.b": "3", "_x002d_": "4"}}),
-    _belonging("metadata values", {"Metadata": {"a": "50% + ~", "s3_etag": "forged", "empty": ""}}),
-    _belonging("oversized metadata", {"Metadata": {"-" * 1_200: "x"}}, status="failed", reason="metadata_too_large"),
-    _belonging("headers", {"ContentType": "text/csv", "ContentEncoding": "gzip", "CacheControl": "no-store"}),
-    _belonging("tags", {}, tags={"team": "data", "größe": "a@b"}),
-    _belonging("tags too long", {}, tags={"é" * 100: "x"}, status="failed", reason="tags_refused"),
-    _belonging("infrequent access", {"StorageClass": "STANDARD_IA"}),
-    _belonging("glacier", {"StorageClass": "GLACIER"}, status="skipped", reason="waiting_for_restore"),
-    _belonging("deep archive", {"StorageClass": "DEEP_ARCHIVE"}, status="skipped", reason="waiting_for_restore"),
-    _belonging(
+    _with_properties("metadata names", {"Metadata": {"my-key": "1", "1st": "2", "a.b": "3", "_x002d_": "4"}}),
+    _with_properties("metadata values", {"Metadata": {"a": "50% + ~", "s3_etag": "forged", "empty": ""}}),
+    _with_properties(
+        "oversized metadata", {"Metadata": {"-" * 1_200: "x"}}, status="failed", reason="metadata_too_large"
+    ),
+    _with_properties("headers", {"ContentType": "text/csv", "ContentEncoding": "gzip", "CacheControl": "no-store"}),
+    _with_properties("tags", {}, tags={"team": "data", "größe": "a@b"}),
+    _with_properties("tags too long", {}, tags={"é" * 100: "x"}, status="failed", reason="tags_refused"),
+    _with_properties("infrequent access", {"StorageClass": "STANDARD_IA"}),
+    _with_properties("glacier", {"StorageClass": "GLACIER"}, status="skipped", reason="waiting_for_restore"),
+    _with_properties("deep archive", {"StorageClass": "DEEP_ARCHIVE"}, status="skipped", reason="waiting_for_restore"),
+    _with_properties(
         "somebody's key",
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _CUSTOMER_KEY},
         status="failed",
