@@ -1,4 +1,4 @@
-"""``S3ToAzureBlobStreamOperator``: one object, all below a prefix, or one batch of a plan."""
+"""``S3ToAzureBlobStreamOperator`` copies one object, all objects below a prefix, or one batch of a plan."""
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 import threading
@@ -14,60 +14,62 @@ from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
 from s3_to_azure.model.uris import is_template
-from s3_to_azure.startup import collector_at_rest
+from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
-    from s3_to_azure.airflow.jobs import Job, OpenTransfer, Places
+    from s3_to_azure.airflow.jobs import Endpoints, Job, OpenTransfer
     from s3_to_azure.model.settings import CopySettings
 
 BATCH_LABEL: Final = "batch_label"
-"""Name of the context's variable that says what this task copied: the key, or ``1,204 objects, 3.2 GiB``."""
+"""Name of the context variable that says what this task copies: the key, or ``1,204 objects, 3.2 GiB``."""
 
 MAP_INDEX_TEMPLATE: Final = f"{{{{ {BATCH_LABEL} | default(task.batch_label) }}}}"
-"""For ``map_index_template``. A key is put in as it is, never rendered: it is the variable's value, not template."""
+"""For ``map_index_template``. A key is never rendered, because it is the value of a variable, not a template."""
 
 
 class S3ToAzureBlobStreamOperator(BaseOperator):
-    """Copy objects from S3 to Azure Blob Storage: streamed through memory, proven, resumed by the next try.
+    """Copy objects from S3 to Azure Blob Storage: streamed through memory, verified, resumed by the next try.
 
-    Exactly one of ``s3_key``, ``s3_prefix`` and ``batch`` says what is copied; with ``batch``, ``s3_prefix`` says
-    which part of each key the blobs' names leave out. A blob's name is ``blob_prefix`` + key without ``s3_prefix``.
+    Exactly one of ``s3_key``, ``s3_prefix`` and ``batch`` selects the objects; with ``batch``, ``s3_prefix`` is only
+    the part of the keys that the blobs' names leave out. A blob's name is ``blob_prefix`` + key without ``s3_prefix``.
 
     Args:
         s3_bucket: Bucket to read. (templated)
         container_name: Container to write. (templated)
         s3_key: One object. (templated)
-        s3_prefix: All objects below. (templated)
-        batch: One of the plan's descriptors; never templated.
-        blob_name: The blob's name for ``s3_key``; default: ``blob_prefix`` + key. (templated)
+        s3_prefix: All objects whose keys begin with it. (templated)
+        batch: A batch descriptor of the plan; never templated.
+        blob_name: The name of the blob for ``s3_key``; default: ``blob_prefix`` + key. (templated)
         blob_prefix: What the blobs' names begin with. (templated)
         aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
         wasb_conn_id: Connection of type ``wasb``.
-        create_container: Make a missing container.
+        create_container: Create a missing container.
         replace: True is ``overwrite="always"``, False is ``overwrite="never"``.
-        overwrite: ``if_changed`` leaves a blob alone that is a copy of this very version; ``never``; ``always``.
+        overwrite: ``if_changed`` keeps a blob that is a copy of the object's current version; ``never``; ``always``.
             (templated)
-        integrity: ``auto``, or the weakest proof to accept. (templated)
-        block_size: Size such as ``32MiB``; default: by the object's size.
-        memory_budget: Most object data in memory; a size. (templated)
-        objects_at_once: Objects in flight inside this task; they share the budget. (templated)
-        bandwidth_limit: Most bytes a second that this task reads, a size such as ``50MiB``; None: no limit. (templated)
-        s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
-        s3_extra_args: More keyword arguments of ``S3Hook``: ``requester_pays``, and in ``extra_args`` RequestPayer,
-            SSECustomerKey and VersionId hold for every read.
+        integrity: ``auto``, or the weakest verification level to accept. (templated)
+        block_size: Size such as ``32MiB``; default: chosen by the object's size.
+        memory_budget: Maximum size of object data in memory. (templated)
+        objects_at_once: How many objects this task copies at the same time; they share the budget. (templated)
+        bandwidth_limit: Bytes per second that this task may read, a size such as ``50MiB``; None: no limit.
+            (templated)
+        s3_verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else verified.
+        s3_extra_args: More keyword arguments of ``S3Hook``. ``requester_pays``, and in ``extra_args`` RequestPayer,
+            SSECustomerKey and VersionId, apply to every read.
         wasb_extra_args: More keyword arguments of ``WasbHook``.
-        refused_names: What becomes of an object whose name Azure refuses: ``skip``, ``fail`` or ``map``. (templated)
-        fidelity: What becomes of tags, tiers, archived objects and oversized metadata (``engine.fidelity.Fidelity``).
-        state_container: Container of the run's state. With ``batch`` that is where the plan is; default:
-            ``container_name``. With ``s3_prefix`` listing, receipts and report are kept there, and without it nothing
-            but the blobs is written. (templated)
-        kwargs: ``BaseOperator``'s. ``retry_policy`` fails permanent errors at once unless another one is given.
+        refused_names: What to do with an object whose name Azure does not accept: ``fail``, ``skip`` or ``map``.
+            (templated)
+        fidelity: What to do with tags, tiers, archived objects and oversized metadata (``model.settings.Fidelity``).
+        state_container: Container of the run's state files. With ``batch`` the plan is read from it; default:
+            ``container_name``. With ``s3_prefix`` it keeps listing, receipts and report; without it, nothing but the
+            blobs is written. (templated)
+        kwargs: ``BaseOperator``'s. The default ``retry_policy`` does not retry permanent errors.
 
     Returns:
-        The receipt of ``s3_key``; else counts by status and reason. Small enough for XCom.
+        The receipt of ``s3_key``; otherwise the counts by status and reason. Small enough for XCom.
 
     Raises:
-        UsageError: The arguments do not fit together; raised when the DAG is parsed, unless they are templates.
+        UsageError: The arguments cannot be used together; raised when the DAG is parsed, except for templates.
     """
 
     template_fields: Sequence[str] = (
@@ -88,7 +90,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
     operator_extra_links = LINKS
     ui_color = "#cfe8f7"
 
-    def __init__(  # noqa: PLR0913 - the arguments of Airflow's own operator, and what it lacks
+    def __init__(  # noqa: PLR0913 - the arguments of Airflow's own operator, and more
         self,
         *,
         s3_bucket: str,
@@ -116,8 +118,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         state_container: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Keep and check the arguments; nothing is connected."""
-        # A mapped operator hands over its partial's None.
+        # A mapped operator passes the None of its partial.
         kwargs["retry_policy"] = kwargs.get("retry_policy") or RETRY_POLICY
         super().__init__(**kwargs)
         self.s3_bucket = s3_bucket
@@ -146,15 +147,15 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         self._stopped = False
         self._account = ""
         self.one_object: tuple[str, str] | None = None
-        # Not made here: Airflow copies operators, and an event cannot be copied.
+        # Not created here, because Airflow copies operators and an event cannot be copied.
         self._cancelled: threading.Event | None = None
-        self._check_what()
+        self._check_arguments()
         if not any(is_template(getattr(self, name)) for name in self.template_fields):
             self._settings()
 
     @property
     def batch_label(self) -> str:
-        """What the batch holds, as far as its descriptor says; empty without one."""
+        """The content of the batch as its descriptor has it; empty without a batch."""
         if not self.batch:
             return ""
         return f"{count_text(int(self.batch['objects']), 'object')}, {size_text(int(self.batch['size_bytes']))}"
@@ -165,58 +166,28 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         Raises:
             PermanentError: A retry cannot help.
             TransientError: A retry may help; it sends only what is missing.
-            Cancelled: Stopped by ``on_kill``; what is staged stays.
+            Cancelled: Stopped by ``on_kill``; staged blocks stay in Azure.
         """
-        with collector_at_rest():
-            from s3_to_azure.airflow import progress
-            from s3_to_azure.airflow.jobs import Places
-            from s3_to_azure.airflow.jobs import open_transfer as opened
-            from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
+        with gc_paused():
+            from s3_to_azure.airflow.jobs import open_transfer
 
         cancelled = self._cancelled = threading.Event()
         if self._stopped:
             cancelled.set()
         try:
-            places = Places(
-                self.s3_bucket,
-                self.container_name,
-                aws_conn_id=self.aws_conn_id,
-                wasb_conn_id=self.wasb_conn_id,
-                s3_arguments={"verify": self.s3_verify, "hook_arguments": self.s3_extra_args},
-                wasb_arguments=self.wasb_extra_args,
-                create_container=self.create_container,
-            )
-            with opened(places, self._settings(), cancelled) as open_transfer:
-                self._account = str(open_transfer.service.account_name or "")
-                job = self._job(open_transfer, places, context)
-                notes = cast("progress.TaskStateStore | None", context.get("task_state_store"))
-                reporter = progress.ProgressReporter(
-                    open_transfer.context.progress,
-                    notes=notes,
-                    listing=lambda: job.listing,
-                    try_number=context["ti"].try_number,
-                )
-                try:
-                    return run_stoppable(
-                        job.run,
-                        cancelled,
-                        grace_s=TASK_GRACE_S,
-                        poll_s=progress.POLL_S,
-                        on_poll=reporter.tell,
-                        on_end=reporter.close,
-                    )
-                finally:
-                    self.one_object = job.one
+            with open_transfer(self._endpoints(), self._settings(), cancelled) as opened:
+                self._account = str(opened.service.account_name or "")
+                return self._run(opened, cancelled, context)
         except TransferError as error:
-            # The sentence says all; the frames of our threads and of the SDKs would bury it.
+            # The message says what happened and what to do; a traceback through threads and SDKs would bury it.
             raise error.with_traceback(None) from None
 
     def get_openlineage_facets_on_complete(self, _task_instance: object) -> object:
-        """Return what was read and written; called by OpenLineage's provider, where that is installed."""
+        """Return the datasets read and written; called by OpenLineage's provider, if it is installed."""
         from s3_to_azure.airflow.lineage import copy_lineage
 
         if self.s3_key is not None:
-            read, written = self.s3_key, self._blob_of_key(self.s3_key)
+            read, written = self.s3_key, self.blob_of_key(self.s3_key)
         else:
             read, written = self.s3_prefix or "/", self.blob_prefix or "/"
         return copy_lineage(
@@ -224,36 +195,77 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         )
 
     def on_kill(self) -> None:
-        """Stop; runs in a signal handler, so it may do nothing but set the event."""
+        """Stop the copy. It runs in a signal handler, so it only sets the event."""
         self._stopped = True
         if self._cancelled is not None:
             self._cancelled.set()
 
-    def _check_what(self) -> None:
+    def _check_arguments(self) -> None:
         given = [name for name in ("s3_key", "s3_prefix", "batch") if getattr(self, name) is not None]
         if self.batch is not None and self.s3_key is not None:
-            raise UsageError(what=f"{self.task_id}: batch goes with s3_prefix at most, not with s3_key.")
+            raise UsageError(what=f"{self.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
         if self.batch is None and len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise UsageError(what=f"{self.task_id}: give exactly one of s3_key, s3_prefix and batch, not {said}.")
+            names = " and ".join(given) or "none"
+            raise UsageError(what=f"{self.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
         if self.blob_name is not None and (self.s3_key is None or self.blob_prefix):
-            raise UsageError(what=f"{self.task_id}: blob_name goes with s3_key, and without blob_prefix.")
+            raise UsageError(what=f"{self.task_id}: blob_name needs s3_key, and cannot be combined with blob_prefix.")
         if self.replace is not None and self.overwrite != IF_CHANGED:
-            raise UsageError(what=f"{self.task_id}: give replace or overwrite, not both.")
+            raise UsageError(what=f"{self.task_id}: pass replace or overwrite, not both.")
 
-    def _job(self, open_transfer: "OpenTransfer", places: "Places", context: Context) -> "Job":
+    def _endpoints(self) -> "Endpoints":
+        from s3_to_azure.airflow.jobs import Endpoints
+
+        return Endpoints(
+            self.s3_bucket,
+            self.container_name,
+            aws_conn_id=self.aws_conn_id,
+            wasb_conn_id=self.wasb_conn_id,
+            s3_arguments={"verify": self.s3_verify, "hook_arguments": self.s3_extra_args},
+            wasb_arguments=self.wasb_extra_args,
+            create_container=self.create_container,
+        )
+
+    def _run(self, opened: "OpenTransfer", cancelled: threading.Event, context: Context) -> dict[str, Any]:
+        """Run the job in a thread of its own, and report its progress from this one.
+
+        Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
+        """
+        from s3_to_azure.airflow.progress import POLL_S, ProgressReporter, TaskStateStore
+        from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
+
+        job = self._job(opened, context)
+        reporter = ProgressReporter(
+            opened.context.progress,
+            store=cast("TaskStateStore | None", context.get("task_state_store")),
+            is_listing=lambda: job.is_listing,
+            try_number=context["ti"].try_number,
+        )
+        try:
+            return run_stoppable(
+                job.run,
+                cancelled,
+                grace_s=TASK_GRACE_S,
+                poll_s=POLL_S,
+                on_poll=reporter.report,
+                on_end=reporter.close,
+            )
+        finally:
+            self.one_object = job.one_object
+
+    def _job(self, opened: "OpenTransfer", context: Context) -> "Job":
+        """Return the job for ``s3_key``, ``s3_prefix`` or ``batch``; only what it needs is imported."""
         from s3_to_azure.airflow.azure_hook import run_files, task_files
 
-        try_number = context["ti"].try_number
+        try_number, endpoints = context["ti"].try_number, self._endpoints()
         if self.batch is not None:
             from s3_to_azure.airflow.jobs import BatchJob
             from s3_to_azure.state.plan import BatchDescriptor
 
             variables = cast("dict[str, Any]", context)
             return BatchJob(
-                open_transfer.context,
-                places,
-                run_files(open_transfer.service, self.state_container or self.container_name, context),
+                opened.context,
+                endpoints,
+                run_files(opened.service, self.state_container or self.container_name, context),
                 BatchDescriptor.from_dict(self.batch),
                 s3_prefix=self.s3_prefix or "",
                 blob_prefix=self.blob_prefix,
@@ -263,28 +275,28 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         if self.s3_key is not None:
             from s3_to_azure.airflow.jobs import ObjectJob
 
-            blob = self._blob_of_key(self.s3_key)
-            return ObjectJob(open_transfer.context, places, key=self.s3_key, blob=blob, try_number=try_number)
+            blob = self.blob_of_key(self.s3_key)
+            return ObjectJob(opened.context, endpoints, key=self.s3_key, blob=blob, try_number=try_number)
         from s3_to_azure.airflow.prefix_job import PrefixJob
 
         return PrefixJob(
-            open_transfer.context,
-            places,
-            task_files(open_transfer.service, self.state_container, context) if self.state_container else None,
+            opened.context,
+            endpoints,
+            task_files(opened.service, self.state_container, context) if self.state_container else None,
             prefix=self.s3_prefix or "",
             blob_prefix=self.blob_prefix,
             try_number=try_number,
         )
 
-    def _blob_of_key(self, key: str) -> str:
-        """Return the name of the blob that one key goes to."""
+    def blob_of_key(self, key: str) -> str:
+        """Return the name of the blob for ``s3_key``."""
         return self.blob_name if self.blob_name is not None else self.blob_prefix + key
 
     def _settings(self) -> "CopySettings":
-        """Return the checked settings; call it once the templates are rendered.
+        """Return the checked settings; the templates must be rendered.
 
         Raises:
-            UsageError: A value is none of those allowed.
+            UsageError: A value is not allowed.
         """
         from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 

@@ -1,4 +1,4 @@
-"""The package's registration with Airflow: what it adds to the UI and the API."""
+"""The Airflow plugin: the pages that it adds to the UI, and their data."""
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -6,7 +6,7 @@ from s3_to_azure.web.registration import FASTAPI_APPS, REACT_APPS
 
 
 class S3ToAzurePlugin(AirflowPlugin):
-    """S3 to Azure Blob Storage: operator, sensor and DAG need no registration, they are imported."""
+    """Registers the pages; operator, sensor and DAG are imported and need no registration."""
 
     name = "s3_to_azure"
     fastapi_apps = FASTAPI_APPS

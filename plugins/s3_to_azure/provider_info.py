@@ -1,4 +1,4 @@
-"""What ``airflow providers`` tells of this package; read at every start of Airflow, so it imports nothing."""
+"""The package as ``airflow providers`` shows it; read at every start of Airflow, so it imports nothing."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``S3ObjectsSensor``: waits until there is something to copy, then lists it once."""
+"""``S3ObjectsSensor`` waits until there is something to copy, then lists it once."""
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 import threading
@@ -18,52 +18,52 @@ from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.uris import is_template, parse_key_list
-from s3_to_azure.startup import collector_at_rest
+from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
     from s3_to_azure.model.objects import ListedObject
     from s3_to_azure.state.manifest import ManifestPointer
     from s3_to_azure.stores.s3.source import S3Source
 
-# HEAD requests in flight while the keys of a list are looked up.
-_LOOKS_AT_ONCE: Final = 16
+# HEAD requests at once while the keys of a list are looked up.
+_LOOKUPS_AT_ONCE: Final = 16
 
 
 class S3ObjectsSensor(BaseSensorOperator):
-    """Wait for objects below a prefix; then write their listing into the run's state and return a pointer to it.
+    """Wait for objects below a prefix, then write their listing to the run's state files and return a pointer to it.
 
-    A poke lists no more than it needs to count ``min_objects``. Only the last one pages through all, once. With
-    ``keys_from`` it waits for that object, a list of keys, and looks each of them up instead of listing the bucket.
+    A poke lists no more objects than it needs to count ``min_objects``; only the last one lists all of them, once.
+    With ``keys_from`` it waits for that list of keys, and looks up each key instead of listing the bucket.
 
     Args:
         bucket_name: Bucket to watch. (templated)
-        prefix: Where the objects are. (templated)
-        keys_from: ``s3://bucket/key`` in the same bucket: a text with one key a line, or JSON lines where its name
-            ends in ``.jsonl``; all below ``prefix``. A key that is not there is a failed object of the run. DAG code
-            only, like the bucket: whoever could name a list could choose what is copied. (templated)
-        min_objects: How many must be there; not used with ``keys_from``.
-        allow_empty: Succeed at once, however few there are; a list that is not there is an empty one.
-        include: Only keys that match one of these patterns count; the listing holds all. (templated)
-        exclude: Keys that match one of these do not count. (templated)
+        prefix: What the keys of the objects begin with. (templated)
+        keys_from: ``s3://bucket/key`` of a list of keys in the same bucket: text with one key per line, or JSON lines
+            if its name ends in ``.jsonl``. All keys lie below ``prefix``; one that does not exist is a failed object
+            of the run. Set it in DAG code only, because the list decides what is copied. (templated)
+        min_objects: How many objects to wait for; not used with ``keys_from``.
+        allow_empty: Do not wait, however few objects exist; a list that does not exist counts as empty.
+        include: Only keys that match one of these patterns are counted; the listing holds all keys. (templated)
+        exclude: Keys that match one of these patterns are not counted. (templated)
         aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
         wasb_conn_id: Connection of type ``wasb``, for the listing.
-        state_container: Container of the run's state; None: only wait, and write no listing. (templated)
-        create_container: Make a missing state container.
-        s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else verified.
+        state_container: Container of the run's state files; None: only wait, and write no listing. (templated)
+        create_container: Create a missing state container.
+        s3_verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else verified.
         s3_extra_args: More keyword arguments of ``S3Hook``.
         wasb_extra_args: More keyword arguments of ``WasbHook``.
-        deferrable: Wait in the triggerer, which only counts; the task lists once it is woken. ``mode`` is not used.
+        deferrable: Wait in the triggerer, which only counts; the task makes the listing. ``mode`` is ignored.
         mode: ``reschedule`` holds no worker slot between pokes.
         kwargs: ``BaseSensorOperator``'s, such as ``poke_interval``, ``timeout`` and ``soft_fail``.
 
     Returns:
-        The pointer to the listing; without ``state_container`` nothing.
+        The pointer to the listing; nothing without ``state_container``.
     """
 
     template_fields: Sequence[str] = ("bucket_name", "prefix", "keys_from", "include", "exclude", "state_container")
     ui_color = "#e6f1f2"
 
-    def __init__(  # noqa: PLR0913 - the arguments of Airflow's own sensors, and where the listing goes
+    def __init__(  # noqa: PLR0913 - the arguments of Airflow's own sensors, and those of the listing
         self,
         *,
         bucket_name: str,
@@ -84,7 +84,6 @@ class S3ObjectsSensor(BaseSensorOperator):
         mode: str = "reschedule",
         **kwargs: Any,
     ) -> None:
-        """Keep and check the arguments; nothing is connected."""
         kwargs["retry_policy"] = kwargs.get("retry_policy") or RETRY_POLICY
         super().__init__(mode=mode, **kwargs)
         self.bucket_name = bucket_name
@@ -104,41 +103,41 @@ class S3ObjectsSensor(BaseSensorOperator):
         self.deferrable = deferrable
         if min_objects < 1:
             raise UsageError(
-                what=f"{self.task_id}: min_objects={min_objects} is below 1; allow_empty=True waits for none."
+                what=f"{self.task_id}: min_objects={min_objects} is below 1. To wait for none, pass allow_empty=True."
             )
         if keys_from is not None and (min_objects != defaults.MIN_OBJECTS or include or exclude):
-            raise UsageError(what=f"{self.task_id}: keys_from goes without min_objects, include and exclude.")
+            raise UsageError(what=f"{self.task_id}: keys_from cannot be combined with min_objects, include or exclude.")
         if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
             parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
         if deferrable and s3_extra_args:
-            raise UsageError(what=f"{self.task_id}: s3_extra_args cannot go to the triggerer; leave deferrable out.")
+            raise UsageError(what=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
 
     def execute(self, context: Context) -> Any:
-        """Wait; return the pointer to the listing, where one is made."""
-        return self._look_or_defer(context) if self.deferrable else super().execute(context)
+        """Wait for the objects; return the pointer to the listing, if one is made."""
+        return self._poke_or_defer(context) if self.deferrable else super().execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002
-        """Go on when the trigger has fired: look again here, where the listing is made and errors are named."""
-        return self._look_or_defer(context)
+        """Check again after the trigger has fired, because the task makes the listing and reports errors."""
+        return self._poke_or_defer(context)
 
-    def _look_or_defer(self, context: Context) -> Any:
-        found = self.poke(context)
-        if isinstance(found, PokeReturnValue):
-            return found.xcom_value
-        if not found:
+    def _poke_or_defer(self, context: Context) -> Any:
+        result = self.poke(context)
+        if isinstance(result, PokeReturnValue):
+            return result.xcom_value
+        if not result:
             self._defer()
         return None
 
     def _defer(self) -> None:
         from s3_to_azure.triggers import S3ObjectsTrigger
 
-        listed = self._key_of_list()
+        list_key = self._list_key()
         trigger = S3ObjectsTrigger(
             bucket_name=self.bucket_name,
-            prefix=listed or self.prefix,
+            prefix=list_key or self.prefix,
             min_objects=self.min_objects,
-            # Other keys may begin like the list's.
-            include=[escape(listed)] if listed else self.include,
+            # Other keys may begin with the key of the list.
+            include=[escape(list_key)] if list_key else self.include,
             exclude=self.exclude,
             aws_conn_id=self.aws_conn_id,
             s3_verify=self.s3_verify,
@@ -147,96 +146,96 @@ class S3ObjectsSensor(BaseSensorOperator):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look once.
+        """Check once whether the objects exist; make the listing if they do.
 
         Raises:
-            PermanentError: Waiting cannot help: no such bucket, no access.
+            PermanentError: Waiting cannot help: the bucket does not exist, or access is denied.
             TransientError: The next try may succeed.
         """
-        with collector_at_rest():
+        with gc_paused():
             from s3_to_azure.airflow.s3_hook import s3_source
             from s3_to_azure.model.names import check_bucket
 
         try:
             check_bucket(self.bucket_name)
-            listed = self._key_of_list()
-            connections = _LOOKS_AT_ONCE if listed else 1
+            list_key = self._list_key()
+            connections = _LOOKUPS_AT_ONCE if list_key else 1
             source = s3_source(
                 self.aws_conn_id, connections=connections, verify=self.s3_verify, hook_arguments=self.s3_extra_args
             )
             with closing(source):
-                found = self._count(source, listed)
-                there = f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
-                if listed:
-                    there = f"named by {self.keys_from}"
-                if found < self.min_objects and not self.allow_empty:
-                    self.log.info(
-                        "Waiting: %s of %s %s",
-                        f"{found:,}",
-                        count_text(self.min_objects, "list" if listed else "object"),
-                        f"at {self.keys_from}" if listed else there,
-                    )
-                    return False
-                if self.state_container is None:
-                    self.log.info("%s or more %s", count_text(found, "object"), there)
-                    return True
-                pointer, place = self._write_listing(source, listed, context, found=bool(found))
-            self.log.info(
-                "Listed %s (%s) %s; the listing is %s/%s",
-                count_text(pointer.objects, "object"),
-                size_text(pointer.bytes_total),
-                there,
-                place,
-                pointer.name,
-            )
-            return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
+                return self._poke(source, list_key, context)
         except TransferError as error:
             raise error.with_traceback(None) from None
 
-    def _key_of_list(self) -> str | None:
-        """Return the key of the list of keys, where there is one."""
+    def _poke(self, source: "S3Source", list_key: str | None, context: Context) -> bool | PokeReturnValue:
+        count = self._count(source, list_key)
+        where = f"named by {self.keys_from}" if list_key else f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
+        if count < self.min_objects and not self.allow_empty:
+            if list_key:
+                self.log.info("Waiting for the list %s", self.keys_from)
+            else:
+                self.log.info("Waiting: %s of %s %s", f"{count:,}", count_text(self.min_objects, "object"), where)
+            return False
+        if self.state_container is None:
+            self.log.info("%s or more %s", count_text(count, "object"), where)
+            return True
+        pointer, location = self._write_listing(source, list_key, context, is_there=bool(count))
+        self.log.info(
+            "Listed %s (%s) %s; the listing is %s/%s",
+            count_text(pointer.objects, "object"),
+            size_text(pointer.bytes_total),
+            where,
+            location,
+            pointer.name,
+        )
+        return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
+
+    def _list_key(self) -> str | None:
+        """Return the key of the list of keys, or None without ``keys_from``."""
         if not self.keys_from:
             return None
         return parse_key_list(self.keys_from, bucket=self.bucket_name, name="keys_from")
 
+    def _count(self, source: "S3Source", list_key: str | None) -> int:
+        """Return how many objects are counted, at most ``min_objects``; 1 if the list of keys exists, else 0."""
+        if list_key:
+            return sum(listed.key == list_key for listed in source.list(self.bucket_name, list_key, max_keys=1))
+        filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
+        # With patterns, any number of keys may have to be listed before enough of them match.
+        max_keys = None if self.include or self.exclude else self.min_objects
+        listing = source.list(self.bucket_name, self.prefix, max_keys=max_keys)
+        counted = (listed for listed in listing if filters.reason_to_skip(listed) is None)
+        return sum(1 for _ in islice(counted, self.min_objects))
+
     def _write_listing(
-        self, source: "S3Source", listed: str | None, context: Context, *, found: bool
+        self, source: "S3Source", list_key: str | None, context: Context, *, is_there: bool
     ) -> "tuple[ManifestPointer, str]":
-        """List into the run's state; return the pointer, and where that state is."""
-        # Only here: a poke that finds too little, in a process of its own, needs nothing of Azure.
-        with collector_at_rest():
+        """Write the listing to the run's state files; return the pointer, and the location of these files."""
+        # Imported only here: a poke that finds too few objects, in a process of its own, needs no Azure SDK.
+        with gc_paused():
             from s3_to_azure.airflow.azure_hook import azure_service, run_files
             from s3_to_azure.state.manifest import write_manifest
 
         service = azure_service(self.wasb_conn_id, connections=1, hook_arguments=self.wasb_extra_args)
         with closing(service):
             files = run_files(service, str(self.state_container), context, create=self.create_container)
-            listing = (
-                self._looked_up(source, listed, found=found) if listed else source.list(self.bucket_name, self.prefix)
-            )
+            if list_key:
+                listing = self._look_up(source, list_key, is_there=is_there)
+            else:
+                listing = source.list(self.bucket_name, self.prefix)
             pointer = write_manifest(
-                listing, files, bucket=self.bucket_name, prefix=self.prefix, looked_up=bool(listed)
+                listing, files, bucket=self.bucket_name, prefix=self.prefix, looked_up=bool(list_key)
             )
         return pointer, files.location
 
-    def _looked_up(self, source: "S3Source", listed: str, *, found: bool) -> "Iterator[ListedObject]":
-        """Yield the objects that the list of keys names."""
+    def _look_up(self, source: "S3Source", list_key: str, *, is_there: bool) -> "Iterator[ListedObject]":
+        """Yield the objects that the list of keys names; none if the list does not exist."""
         from s3_to_azure.model.retry import Retrier
         from s3_to_azure.model.settings import RetryBudget
         from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
 
         retrier = Retrier(RetryBudget(), threading.Event())
-        pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=listed) if found else ()
+        pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=list_key) if is_there else ()
         keys = keys_of(pieces, name=str(self.keys_from), prefix=self.prefix)
-        return look_up(keys, source, retrier, bucket=self.bucket_name, at_once=_LOOKS_AT_ONCE)
-
-    def _count(self, source: "S3Source", key: str | None) -> int:
-        """Return how many objects count, up to ``min_objects``; of a list of keys, whether it is there."""
-        if key:
-            return sum(found.key == key for found in source.list(self.bucket_name, key, max_keys=1))
-        filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
-        # Without patterns the service need not send more than are counted.
-        most = None if self.include or self.exclude else self.min_objects
-        listed = source.list(self.bucket_name, self.prefix, max_keys=most)
-        counted = (one for one in listed if filters.reason_to_skip(one) is None)
-        return sum(1 for _ in islice(counted, self.min_objects))
+        return look_up(keys, source, retrier, bucket=self.bucket_name, at_once=_LOOKUPS_AT_ONCE)

@@ -1,5 +1,5 @@
-"""The wait of ``S3ObjectsSensor`` in the triggerer: it only counts, and never lists more than it must."""
-# ruff: noqa: ASYNC110, PLC0415 - S3 must be asked again and again; aiobotocore is imported where the trigger runs
+"""The trigger of ``S3ObjectsSensor``: it counts objects, and lists no more of them than it needs to."""
+# ruff: noqa: ASYNC110, PLC0415 - S3 can only be polled; aiobotocore is imported where the trigger runs
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,17 +13,17 @@ from s3_to_azure.model.objects import ListedObject
 
 
 class S3ObjectsTrigger(BaseTrigger):
-    """Fire once enough objects are there. Where S3 cannot be asked the task looks itself, and names the error.
+    """Fires once enough objects exist, or if S3 cannot be read from here: then the task tries, and reports the error.
 
     Args:
         bucket_name: Bucket to watch.
-        prefix: Where the objects are.
-        min_objects: How many must be there.
-        include: Only keys that match one of these patterns count.
-        exclude: Keys that match one of these do not count.
+        prefix: What the keys of the objects begin with.
+        min_objects: How many objects to wait for.
+        include: Only keys that match one of these patterns are counted.
+        exclude: Keys that match one of these patterns are not counted.
         aws_conn_id: Connection of type ``aws``; None: the triggerer's own identity.
-        s3_verify: False accepts any certificate, a path is a CA bundle; None: as the connection says.
-        poke_interval: Seconds between the looks.
+        s3_verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting.
+        poke_interval: Seconds between two checks.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class S3ObjectsTrigger(BaseTrigger):
         s3_verify: bool | str | None,
         poke_interval: float,
     ) -> None:
-        """Keep the arguments; nothing is connected."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.bucket_name = bucket_name
         self.prefix = prefix
@@ -50,14 +49,14 @@ class S3ObjectsTrigger(BaseTrigger):
         self.poke_interval = poke_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes the trigger from again."""
+        """Return the class and the arguments from which the triggerer recreates the trigger."""
         names = ("bucket_name", "prefix", "min_objects", "aws_conn_id", "s3_verify", "poke_interval")
         arguments = {name: getattr(self, name) for name in names}
         patterns = {"include": list(self.include), "exclude": list(self.exclude)}
         return "s3_to_azure.triggers.S3ObjectsTrigger", arguments | patterns
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until there is something to tell."""
+        """Check until enough objects exist; yield one event."""
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
         from s3_to_azure.stores.http.errors import protect_logs, redact
@@ -68,14 +67,14 @@ class S3ObjectsTrigger(BaseTrigger):
                 protect_logs()
                 while not await self._enough(client):
                     await asyncio.sleep(self.poke_interval)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the task meets it too and names it better
-            self.log.warning("S3 cannot be asked from here, the task looks itself: %s", redact(str(error)))
-            # Not at once: the task might find too little, and come straight back.
+        except Exception as error:  # noqa: BLE001 - the task meets any of these errors too, and reports it better
+            self.log.warning("The triggerer cannot read from S3, so the task tries: %s", redact(str(error)))
+            # Not at once: a task that finds too few objects would come straight back.
             await asyncio.sleep(self.poke_interval)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]
 
     async def _enough(self, client: Any) -> bool:  # noqa: ANN401 - aiobotocore has no types
-        """Say whether ``min_objects`` are there; a page that shows it is the last one asked for."""
+        """Return whether ``min_objects`` objects exist; no page is requested after that is known."""
         filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
         page_keys = LISTING_PAGE_KEYS if self.include or self.exclude else min(LISTING_PAGE_KEYS, self.min_objects)
         found = 0

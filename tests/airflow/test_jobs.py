@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from s3_to_azure.airflow.jobs import BatchJob, ObjectJob, Places
+from s3_to_azure.airflow.jobs import BatchJob, Endpoints, ObjectJob
 from s3_to_azure.airflow.prefix_job import PrefixJob
 from s3_to_azure.model.errors import RetryableObjectsFailed, ServerFailed
 from s3_to_azure.model.limits import MIB
@@ -19,7 +19,7 @@ from tests.fakes.memory_source import MemoryBody, MemorySource
 from tests.fakes.state_memory import MemoryState
 from tests.runs.nights import Night
 
-PLACES = Places("bucket", "container", aws_conn_id=None, wasb_conn_id="w", s3_arguments={})
+ENDPOINTS = Endpoints("bucket", "container", aws_conn_id=None, wasb_conn_id="w", s3_arguments={})
 
 
 class LameSource(MemorySource):
@@ -43,7 +43,7 @@ def _log_of_try(night: Night, plan: Plan, try_number: int, caplog: pytest.LogCap
     with night.context() as context, caplog.at_level(logging.INFO, logger="s3_to_azure"):
         job = BatchJob(
             context,
-            PLACES,
+            ENDPOINTS,
             night.files,
             plan.batches[0],
             s3_prefix="in/",
@@ -56,7 +56,7 @@ def _log_of_try(night: Night, plan: Plan, try_number: int, caplog: pytest.LogCap
                 job.run()
         else:
             job.run()
-    assert job.one == ("in/big", "out/big")
+    assert job.one_object == ("in/big", "out/big")
     return caplog.messages
 
 
@@ -88,8 +88,8 @@ def test_a_task_without_a_plan_tells_its_try(try_number: int, told: str, caplog:
     source.put("bucket", "in/k", b"123")
     caplog.set_level(logging.INFO, logger="s3_to_azure")
     with transfer_context(source, MemoryDestination()) as context:
-        PrefixJob(context, PLACES, None, prefix="in/", blob_prefix="out/", try_number=try_number).run()
-        ObjectJob(context, PLACES, key="in/k", blob="k", try_number=try_number).run()
+        PrefixJob(context, ENDPOINTS, None, prefix="in/", blob_prefix="out/", try_number=try_number).run()
+        ObjectJob(context, ENDPOINTS, key="in/k", blob="k", try_number=try_number).run()
     begun = [line for line in caplog.messages if line.startswith("Copying ")]
     where = f"S3 bucket bucket to {'{!r}'} in Azure container {context.destination.container}"
     assert begun == [

@@ -146,9 +146,9 @@ def test_makes_the_container(arguments: dict[str, Any], put: Any, blob_service: 
     [
         ({}, "exactly one of s3_key, s3_prefix and batch, not none"),
         ({"s3_key": "k", "s3_prefix": "p"}, "not s3_key and s3_prefix"),
-        ({"s3_key": "k", "batch": {}}, "batch goes with s3_prefix at most"),
-        ({"s3_prefix": "p", "blob_name": "b"}, "blob_name goes with s3_key"),
-        ({"s3_key": "k", "blob_name": "b", "blob_prefix": "p"}, "without blob_prefix"),
+        ({"s3_key": "k", "batch": {}}, "batch can be combined with s3_prefix, but not with s3_key"),
+        ({"s3_prefix": "p", "blob_name": "b"}, "blob_name needs s3_key"),
+        ({"s3_key": "k", "blob_name": "b", "blob_prefix": "p"}, "cannot be combined with blob_prefix"),
         ({"s3_key": "k", "replace": True, "overwrite": "never"}, "replace or overwrite"),
         ({"s3_key": "k", "overwrite": "sometimes"}, "not one of if_changed, never, always"),
         ({"s3_key": "k", "integrity": "crc16"}, "integrity='crc16'"),

@@ -98,7 +98,7 @@ def test_example_with_configuration(tmp_path: Path) -> None:
 def test_example_wrongly_configured(tmp_path: Path) -> None:
     """A wrong address is an import error with one sentence, which Airflow's UI shows."""
     found = _python(tmp_path, _DAG_BAG, str(_ROOT / "dags"), **(_ADDRESSES | {"S3_TO_AZURE_SOURCE": "bucket/nightly"}))
-    assert "source='bucket/nightly' is no address" in next(iter(found["errors"].values()))
+    assert "source 'bucket/nightly' is not an S3 address" in next(iter(found["errors"].values()))
 
 
 def test_plugins_folder_leaves_the_package_whole(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""The watched transfer: what is told of it, and how it is stopped."""
+"""The progress of a task: its lines in the log, its record in the state store, and how a stop ends it."""
 
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -8,20 +9,14 @@ from typing import Any, TypeVar
 
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
-from hypothesis import given
-from hypothesis import strategies as st
 
-from s3_to_azure.airflow import progress as watch
+from s3_to_azure.airflow import progress as progress_module
 from s3_to_azure.airflow.progress import (
-    MOST_STRETCHES,
     PROGRESS_KEY,
     ProgressReporter,
     ProgressSnapshot,
-    Stretch,
-    Throughput,
     progress_line,
-    rates,
-    read_stretches,
+    progress_record,
 )
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound
 from s3_to_azure.model.progress import Progress, Totals
@@ -35,7 +30,6 @@ class MemoryTaskStateStore:
     """A state store that keeps what it is given."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self.values: dict[str, Any] = {}
         self.asked = 0
 
@@ -53,7 +47,6 @@ class BrokenTaskStateStore:
     """A state store whose server is away."""
 
     def __init__(self) -> None:
-        """Begin unasked."""
         self.asked = 0
 
     def get(self, key: str) -> object:
@@ -67,9 +60,9 @@ class BrokenTaskStateStore:
         raise ConnectionError("no API server")
 
 
-def watched(work: Callable[[], T], *, reporter: ProgressReporter, cancelled: threading.Event) -> T:
+def run_watched(work: Callable[[], T], *, reporter: ProgressReporter, cancelled: threading.Event) -> T:
     """Run the work as the operator does, but look often and wait briefly."""
-    return run_stoppable(work, cancelled, grace_s=0.2, poll_s=0.01, on_poll=reporter.tell, on_end=reporter.close)
+    return run_stoppable(work, cancelled, grace_s=0.2, poll_s=0.01, on_poll=reporter.report, on_end=reporter.close)
 
 
 def test_line_of_one_object() -> None:
@@ -82,10 +75,10 @@ def test_line_of_one_object() -> None:
 
 
 def test_line_of_many_objects() -> None:
-    """A batch's line says all that there is to say."""
+    """A batch's line has every part that can be known."""
     totals = Totals(10, 3, 1, 100 * MIB, 20 * MIB, 30 * MIB, 2)
     assert progress_line(ProgressSnapshot(totals, 10, 0)) == (
-        "4 of 10 objects; 50.0 MiB of 100.0 MiB (50%); 0 bytes/s; 50.0 MiB left; 30.0 MiB were in Azure already; "
+        "4 of 10 objects; 50.0 MiB of 100.0 MiB (50%); 0 bytes/s; 50.0 MiB left; 30.0 MiB already in Azure; "
         "2 retries; 1 failed"
     )
 
@@ -93,76 +86,76 @@ def test_line_of_many_objects() -> None:
 def test_line_while_listing() -> None:
     """While the listing goes on, nothing is said about what is left."""
     totals = Totals(objects_total=10_000, objects_done=7, bytes_total=100 * MIB, bytes_sent=MIB)
-    line = progress_line(ProgressSnapshot(totals, 10, MIB, listing=True))
+    line = progress_line(ProgressSnapshot(totals, 10, MIB, is_listing=True))
     assert line == "7 of 10,000 or more objects; 1.0 MiB of 100.0 MiB; 1.0 MiB/s"
 
 
-def test_notes_are_for_the_web_page() -> None:
-    """The last note holds the final counts, under the documented key."""
-    progress, notes = Progress(), MemoryTaskStateStore()
-    result = watched(
+def test_the_last_record_holds_the_final_counts() -> None:
+    """The Migration page reads them under the documented key."""
+    progress, store = Progress(), MemoryTaskStateStore()
+    result = run_watched(
         lambda: progress.add(objects_total=1, objects_done=1, bytes_sent=5),
-        reporter=ProgressReporter(progress, notes=notes),
+        reporter=ProgressReporter(progress, store=store),
         cancelled=threading.Event(),
     )
     assert result is None
-    note = notes.values[PROGRESS_KEY]
-    assert (note["objects_done"], note["bytes_sent"]) == (1, 5)
-    assert {"bytes_per_second", "seconds", "updated_at", "retries", "bytes_resumed"} <= set(note)
+    record = store.values[PROGRESS_KEY]
+    assert (record["objects_done"], record["bytes_sent"]) == (1, 5)
+    assert {"bytes_per_second", "seconds", "updated_at", "retries", "bytes_resumed"} <= set(record)
 
 
-@pytest.mark.parametrize(("try_number", "stretches"), [(1, 1), (2, 2)])
-def test_a_retry_asks_what_was_noted_before(try_number: int, stretches: int) -> None:
-    """A first try has nothing to ask for; each question is a request to the API server."""
-    notes = MemoryTaskStateStore()
-    notes.values[PROGRESS_KEY] = {"throughput": [[0, 5, 7]]}
+@pytest.mark.parametrize(("try_number", "intervals"), [(1, 1), (2, 2)])
+def test_only_a_retry_reads_what_was_recorded_before(try_number: int, intervals: int) -> None:
+    """Nothing was recorded before a first try, and each read is a request to the API server."""
+    store = MemoryTaskStateStore()
+    store.values[PROGRESS_KEY] = {"throughput": [[0, 5, 7]]}
     progress = Progress()
     progress.add(bytes_sent=9)
-    ProgressReporter(progress, notes=notes, try_number=try_number).close()
-    assert len(notes.values[PROGRESS_KEY]["throughput"]) == stretches
-    assert notes.asked == try_number - 1
+    ProgressReporter(progress, store=store, try_number=try_number).close()
+    assert len(store.values[PROGRESS_KEY]["throughput"]) == intervals
+    assert store.asked == try_number - 1
 
 
-def test_broken_notes_never_hurt(caplog: pytest.LogCaptureFixture) -> None:
-    """A state store that fails is told about once, then left alone."""
-    notes = BrokenTaskStateStore()
-    reporter = ProgressReporter(Progress(), notes=notes)
+def test_a_broken_state_store_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A state store that fails is not used again, and stops nothing."""
+    store = BrokenTaskStateStore()
+    reporter = ProgressReporter(Progress(), store=store)
     with caplog.at_level(logging.WARNING):
-        reporter.tell()
-        reporter.tell()
+        reporter.report()
+        reporter.report()
         reporter.close()
-    assert notes.asked == 1
+    assert store.asked == 1
     assert [record.message for record in caplog.records] == [
-        "Progress cannot be shown in the web UI (no API server); the transfer goes on"
+        "Progress cannot be shown in the web UI (no API server); the transfer continues"
     ]
 
 
-def test_lines_come_less_and_less_often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The first line comes soon, then ever later, at last one a minute: ten hours are 600 lines, not 7,200."""
+def test_log_lines_come_at_growing_intervals(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The first line comes after 5 seconds, the intervals double up to a minute: 600 lines in ten hours, not 7,200."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    reporter, told = ProgressReporter(Progress(), notes=None), []
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    reporter, logged_at = ProgressReporter(Progress(), store=None), []
     with caplog.at_level(logging.INFO):
         for second in range(400):
             clock.now = float(second)
             before = len(caplog.messages)
-            reporter.tell()
-            told += [second] * (len(caplog.messages) - before)
-    assert told == [5, 15, 35, 75, 135, 195, 255, 315, 375]
+            reporter.report()
+            logged_at += [second] * (len(caplog.messages) - before)
+    assert logged_at == [5, 15, 35, 75, 135, 195, 255, 315, 375]
 
 
-def test_the_works_error_is_raised() -> None:
+def test_an_error_of_the_transfer_is_raised() -> None:
     """What fails in the thread fails in the task."""
 
     def work() -> None:
         raise ObjectNotFound(key="k", bucket="b")
 
     with pytest.raises(ObjectNotFound):
-        watched(work, reporter=ProgressReporter(Progress(), notes=None), cancelled=threading.Event())
+        run_watched(work, reporter=ProgressReporter(Progress(), store=None), cancelled=threading.Event())
 
 
 def test_a_stop_waits_for_the_work_to_end() -> None:
-    """The event that on_kill sets ends the work, whose own error is what counts."""
+    """The event that on_kill sets ends the work, whose own error is raised."""
     cancelled = threading.Event()
 
     def work() -> None:
@@ -170,16 +163,17 @@ def test_a_stop_waits_for_the_work_to_end() -> None:
         raise Cancelled.now()
 
     with pytest.raises(Cancelled):
-        watched(work, reporter=ProgressReporter(Progress(), notes=None), cancelled=cancelled)
+        run_watched(work, reporter=ProgressReporter(Progress(), store=None), cancelled=cancelled)
 
 
 def test_a_stop_does_not_wait_forever() -> None:
-    """Work that hangs is left behind."""
+    """Work that hangs is abandoned."""
     cancelled, hanging = threading.Event(), threading.Event()
+    reporter = ProgressReporter(Progress(), store=None)
     cancelled.set()
     try:
         with pytest.raises(Cancelled):
-            watched(lambda: hanging.wait(60), reporter=ProgressReporter(Progress(), notes=None), cancelled=cancelled)
+            run_watched(lambda: hanging.wait(60), reporter=reporter, cancelled=cancelled)
     finally:
         hanging.set()
 
@@ -191,7 +185,7 @@ def test_an_interruption_stops_the_work() -> None:
     class Interrupted(ProgressReporter):
         """Stands for Airflow's alarm signal."""
 
-        def tell(self) -> None:
+        def report(self) -> None:
             raise AirflowTaskTimeout
 
     def work() -> None:
@@ -199,63 +193,29 @@ def test_an_interruption_stops_the_work() -> None:
             seen.set()
 
     with pytest.raises(AirflowTaskTimeout):
-        watched(work, reporter=Interrupted(Progress(), notes=None), cancelled=cancelled)
+        run_watched(work, reporter=Interrupted(Progress(), store=None), cancelled=cancelled)
     assert seen.wait(5)
 
 
-@given(st.lists(st.integers(0, 1 << 40), min_size=1, max_size=300))
-def test_no_byte_is_lost(amounts: list[int]) -> None:
-    """However often it is told, few stretches remain, and they hold all bytes."""
-    throughput, sent = Throughput(1_000.0), 0
-    for number, amount in enumerate(amounts, 1):
-        sent += amount
-        throughput.add(1_000.0 + 5 * number, sent)
-    kept = throughput.as_lists()
-    assert len(kept) <= MOST_STRETCHES
-    assert sum(size for _, _, size in kept) == sent
-    assert (kept[0][0], kept[-1][1]) == (1_000, 1_000 + 5 * len(amounts))
+def test_a_record_is_bounded() -> None:
+    """Keys and reasons are cut: the record is stored in Airflow's database every few seconds."""
+    record = progress_record(
+        ProgressSnapshot(Totals(bytes_sent=5), 1.26, 2.6), [("k" * 1_000, "r" * 1_000)] * 20, [[1, 2, 3]] * 48
+    )
+    assert (record["seconds"], record["bytes_per_second"], record["bytes_sent"]) == (1.3, 3, 5)
+    assert record["throughput"] == [[1, 2, 3]] * 48
+    assert {(len(failure["key"]), len(failure["reason"])) for failure in record["failures"]} == {(300, 300)}
+    assert len(json.dumps(record)) < 16 * 1024
 
 
-def test_stretches_stay_about_equally_long() -> None:
-    """After hours no stretch is a large part of the time."""
-    throughput = Throughput(0.0)
-    for number in range(1, 5_000):
-        throughput.add(5.0 * number, number)
-    lengths = [end - start for start, end, _ in throughput.as_lists()]
-    assert max(lengths) <= 4 * 25_000 / MOST_STRETCHES
-
-
-def test_an_earlier_try_goes_on() -> None:
-    """What an earlier try noted comes first."""
-    first = Throughput(100.0)
-    first.add(105.0, 7)
-    second = Throughput(200.0, read_stretches(first.as_lists()))
-    second.add(205.0, 9)
-    assert second.as_lists() == [[100, 105, 7], [200, 205, 9]]
-
-
-def test_reads_only_what_it_wrote() -> None:
-    """Anything else in the state store is left out, never an error."""
-    wrong: list[object] = [None, {}, "x", [1], [[1, 2]], [["a", 2, 3]], [[3, 2, 1]], [[1, 2, -1]], [[-1, 2, 1]]]
-    for value in [*wrong, [[1, 2, 3.5]]]:
-        assert read_stretches(value) == []
-    assert read_stretches([[1, 2, 3]]) == [(1, 2, 3)]
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(0, 1 << 40)), min_size=1, max_size=30)
-)
-def test_rates_hold_all_bytes(values: list[tuple[int, int, int]]) -> None:
-    """The area below the drawn rates is what was sent."""
-    stretches = [Stretch(start, start + length, size) for start, length, size in values]
-    start_s, width_s, found = rates(stretches, bins=60)
-    sent = sum(stretch.size_bytes for stretch in stretches)
-    assert 1 <= len(found) <= 60
-    assert start_s == min(stretch.start_s for stretch in stretches)
-    # Each rate is rounded.
-    assert abs(sum(found) * width_s - sent) <= 60 * width_s + sent * 1e-9
-
-
-def test_no_rates_of_nothing() -> None:
-    """Before anything was sent there is nothing to draw."""
-    assert rates([], bins=60) == (0.0, 0.0, [])
+def test_the_rate_is_that_of_the_last_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause lowers the rate within half a minute, however much was sent before."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    progress = Progress()
+    reporter = ProgressReporter(progress, store=None)
+    progress.add(bytes_sent=1_000)
+    clock.now = 10.0
+    assert reporter.snapshot().bytes_per_second == 100
+    clock.now = 50.0
+    assert reporter.snapshot().bytes_per_second == 0

@@ -122,7 +122,7 @@ def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, con
         ({"keys_from": "s3://other/keys.txt"}, "own bucket"),
         ({"keys_from": "keys.txt"}, "is not an S3 address"),
         ({"keys_from": "s3://bucket/lists/"}, "is not an object in the source's own bucket"),
-        ({"keys_from": "s3://bucket/keys.txt", "min_objects": 2}, "goes without min_objects"),
+        ({"keys_from": "s3://bucket/keys.txt", "min_objects": 2}, "cannot be combined with min_objects"),
     ],
 )
 def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from s3_to_azure.startup import collector_at_rest
+from s3_to_azure.startup import gc_paused
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_rests_and_goes_on(*, is_on: bool, monkeypatch: pytest.MonkeyPatch) -> N
     """Off inside the block; afterwards as before, and what was imported is frozen."""
     gc.unfreeze()
     (gc.enable if is_on else gc.disable)()
-    with collector_at_rest():
+    with gc_paused():
         assert not gc.isenabled()
         _import_something(monkeypatch)
     assert gc.isenabled() is is_on
@@ -39,7 +39,7 @@ def test_rests_and_goes_on(*, is_on: bool, monkeypatch: pytest.MonkeyPatch) -> N
 def test_goes_on_after_an_error() -> None:
     """An import that fails leaves a working collector."""
     gc.enable()
-    with pytest.raises(ImportError), collector_at_rest():
+    with pytest.raises(ImportError), gc_paused():
         raise ImportError
     assert gc.isenabled()
 
@@ -47,6 +47,6 @@ def test_goes_on_after_an_error() -> None:
 def test_freezes_nothing_but_imports() -> None:
     """A second task in one process, as in a test run of a DAG, keeps no garbage of the first."""
     gc.unfreeze()
-    with collector_at_rest():
+    with gc_paused():
         pass
     assert gc.get_freeze_count() == 0

@@ -78,10 +78,10 @@ class RunRows:
         map_index: int = -1,
         try_number: int = 1,
         label: str | None = None,
-        note: Mapping[str, Any] | None = None,
+        progress: Mapping[str, Any] | None = None,
         xcoms: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a task instance with what it noted and left."""
+        """Add a task instance with its progress and its XComs."""
         where = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": task_id, "map_index": map_index}
         self._session.execute(
             # The table: the model's label is an expression.
@@ -97,13 +97,13 @@ class RunRows:
                 rendered_map_index=label,
             )
         )
-        if note is not None:
+        if progress is not None:
             self._session.execute(
                 insert(TaskStateStoreModel).values(
                     **where,
                     dag_run_id=self._id,
                     key="progress",
-                    value=json.dumps(note),
+                    value=json.dumps(progress),
                     updated_at=datetime.now(UTC),
                 )
             )
@@ -158,8 +158,8 @@ class RunRows:
         return self
 
 
-def note(**values: Any) -> dict[str, Any]:
-    """Return a progress note of a task that is halfway through one GiB of four objects."""
+def progress_record(**values: Any) -> dict[str, Any]:
+    """Return the progress of a task that is halfway through one GiB of four objects."""
     return {
         "objects_total": 4,
         "objects_done": 2,

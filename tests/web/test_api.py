@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from s3_to_azure.web.airflow_internals import requires_access_dag
 from s3_to_azure.web.api import web_app
-from tests.web.airflow_rows import GIB, RunRows, add_dag, note, report_summary
+from tests.web.airflow_rows import GIB, RunRows, add_dag, progress_record, report_summary
 from tests.web.one_dag_each import NO_RESULTS, READER_OF_ALL
 
 Clients = Callable[[str | None], Any]
@@ -45,9 +45,15 @@ def mine(session: Any) -> RunRows:
     add_dag(session, "other")
     run = RunRows(session, "mine")
     run.plan(3)
-    run.copy(0, note=note(bytes_sent=GIB, bytes_resumed=0), xcoms={"return_value": {"objects": 4, "size_bytes": GIB}})
-    run.copy(1, state="running", note=note(), label="4 objects, 1.0 GiB")
-    run.copy(2, state="up_for_retry", note=note(objects_failed=1, failures=[{"key": EVIL, "reason": EVIL}]))
+    run.copy(
+        0,
+        progress=progress_record(bytes_sent=GIB, bytes_resumed=0),
+        xcoms={"return_value": {"objects": 4, "size_bytes": GIB}},
+    )
+    run.copy(1, state="running", progress=progress_record(), label="4 objects, 1.0 GiB")
+    run.copy(
+        2, state="up_for_retry", progress=progress_record(objects_failed=1, failures=[{"key": EVIL, "reason": EVIL}])
+    )
     return run.done()
 
 
@@ -118,7 +124,7 @@ def test_a_run_costs_one_query(client_of: Clients, session: Any) -> None:
     run.plan(500)
     stretches = [[1_000 + 5 * index, 1_005 + 5 * index, 1_000] for index in range(48)]
     for index in range(500):
-        run.copy(index, state="running", note=note(throughput=stretches))
+        run.copy(index, state="running", progress=progress_record(throughput=stretches))
     run.done()
     client = client_of("reader_of_mine")
     with counted_selects() as statements:

@@ -110,7 +110,7 @@ def wait_for_share(page: Any, least: int) -> None:
 def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     """A wrong value is refused in the form; the page advances, survives a killed task, and names what failed."""
     form = open_form(page, there)
-    form.get_by_role("button", name="How fast").click()
+    form.get_by_role("button", name="Speed").click()
     limit = form.locator("#element_bandwidth_limit")
     limit.fill("as fast as it can")
     send(form)
@@ -148,8 +148,8 @@ def test_form_in_sections(page: Any, there: Site) -> None:
     """The form opens without an error, one section at a time, each value with its help."""
     form = open_form(page, there)
     for section, shown in (
-        ("How to copy it", "The weakest proof to accept"),
-        ("How fast", "Objects in flight inside one task"),
+        ("How to copy", "The weakest verification level to accept"),
+        ("Speed", "How many objects each task copies at the same time"),
         ("What to copy", "Leave out keys that match"),
     ):
         form.get_by_role("button", name=section).click()
@@ -214,4 +214,4 @@ def test_keyboard_and_reader(page: Any, there: Site) -> None:
 def test_other_runs_say_so(page: Any, there: Site) -> None:
     """The tab is there on every DAG's runs, so it says where it has nothing to show."""
     page.goto(f"{there.airflow.url}/dags/none/runs/none/plugin/s3_to_azure_migration")
-    expect(page.get_by_text("There is no such run.")).to_be_visible()
+    expect(page.get_by_text("This run does not exist.")).to_be_visible()

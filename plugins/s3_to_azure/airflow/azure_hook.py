@@ -7,7 +7,7 @@ from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from airflow.sdk import Context
 from azure.core.exceptions import AzureError
 
-from s3_to_azure.airflow.connections import ca_bundle, connection_of, proxies_for
+from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
 from s3_to_azure.model.errors import ConnectionMissing
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -18,25 +18,27 @@ from s3_to_azure.stores.http.errors import AZURE, protect_logs, redact
 def azure_service(
     wasb_conn_id: str, *, connections: int, hook_arguments: Mapping[str, Any] | None = None
 ) -> StreamingClient:
-    """Return the account as the Airflow connection reaches it, on a session of our own; no request is sent yet.
+    """Return a client of the storage account, with an HTTP session of its own; no request is sent yet.
 
     Args:
         wasb_conn_id: Id of a connection of type ``wasb``.
-        connections: Connections to keep.
+        connections: How many HTTP connections to keep open.
         hook_arguments: More keyword arguments of ``WasbHook``.
 
     Raises:
-        ConnectionMissing: There is no such connection, or it names no account.
+        ConnectionMissing: The Airflow connection does not exist, or cannot be used.
     """
     protect_logs()
-    connection = connection_of(wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login")
+    connection = get_connection(
+        wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login"
+    )
     try:
         client = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {})).get_conn()
     except (AzureError, TypeError, ValueError) as error:
         raise ConnectionMissing(
             service=AZURE,
             detail=f"the Airflow connection {wasb_conn_id!r} cannot be used ({redact(str(error))[:300]})",
-            cure="Mend its login, password, host or extra fields.",
+            cure="Correct its login, password, host or extra fields.",
         ) from None
     extra = connection.extra_dejson
     verify = extra.get("connection_verify", True)
@@ -49,16 +51,16 @@ def azure_service(
 
 
 def run_files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:
-    """Return the run's state files.
+    """Return the state files of the DAG run.
 
     Args:
         service: From ``azure_service``.
         container: The state container.
         context: The task's.
-        create: Look the container up, and make a missing one.
+        create: Check that the container exists, and create it if it does not.
 
     Raises:
-        ContainerNotFound: The container could not be made.
+        ContainerNotFound: The container does not exist and could not be created.
     """
     if create:
         AzureContainer(service, container).check(create=True)
@@ -67,8 +69,9 @@ def run_files(service: StreamingClient, container: str, context: Context, *, cre
 
 
 def task_files(service: StreamingClient, container: str, context: Context) -> AzureState:
-    """Return the state files of one task that is a whole run by itself; a DAG may have several."""
+    """Return the state files of one task that plans and reports by itself; a DAG run may have several of them."""
     instance = context["ti"]
-    place = f"{instance.run_id}/{instance.task_id}"
-    mapped = f"/{instance.map_index}" if instance.map_index is not None and instance.map_index >= 0 else ""
-    return AzureState(service, container, dag_id=instance.dag_id, run_id=place + mapped)
+    folder = f"{instance.run_id}/{instance.task_id}"
+    if instance.map_index is not None and instance.map_index >= 0:
+        folder += f"/{instance.map_index}"
+    return AzureState(service, container, dag_id=instance.dag_id, run_id=folder)

@@ -1,4 +1,4 @@
-"""What both sides look up: the Airflow connection, and what the worker's environment says of TLS and proxies."""
+"""What both stores need from Airflow and from the worker's environment: connections, CA bundle, proxies."""
 
 import os
 
@@ -9,17 +9,17 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from s3_to_azure.model.errors import ConnectionMissing
 
 
-def connection_of(conn_id: str, service: str, conn_type: str, hint: str) -> Connection:
+def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Connection:
     """Return an Airflow connection.
 
     Args:
-        conn_id: Its id.
-        service: Who is meant, for people.
-        conn_type: The type that it should have.
-        hint: How else to go on; ends the error's sentence.
+        conn_id: The connection's id.
+        service: The service's name, for the error.
+        conn_type: The type that the connection should have, for the error.
+        hint: What else the user can do; ends the error's last sentence.
 
     Raises:
-        ConnectionMissing: There is no such connection.
+        ConnectionMissing: The connection does not exist.
     """
     try:
         return BaseHook.get_connection(conn_id)
@@ -35,7 +35,10 @@ def connection_of(conn_id: str, service: str, conn_type: str, hint: str) -> Conn
 
 
 def ca_bundle(*variables: str) -> bool | str:
-    """Return the CA bundle that the first of these variables, or REQUESTS_CA_BUNDLE, names; else True."""
+    """Return the CA bundle that the first set one of these environment variables or REQUESTS_CA_BUNDLE names.
+
+    Returns True, the default bundle, if none of them is set.
+    """
     for variable in (*variables, "REQUESTS_CA_BUNDLE"):
         if os.environ.get(variable):
             return os.environ[variable]
@@ -43,5 +46,5 @@ def ca_bundle(*variables: str) -> bool | str:
 
 
 def proxies_for(url: str) -> dict[str, str]:
-    """Return the environment's proxies for the URL."""
+    """Return the proxies that the environment defines for the URL."""
     return dict(requests.utils.get_environ_proxies(url))

@@ -1,6 +1,6 @@
-"""The migration's own tasks: plan before the copies, report after them.
+"""The tasks of a migration around its copies: the plan before them, the report after them.
 
-Heavy to import (the SDKs come with the connections): imported when they run, never when a DAG is parsed.
+Imported when one of these tasks runs, never when a DAG is parsed, because the SDKs are slow to import.
 """
 
 import logging
@@ -27,20 +27,20 @@ from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
 
 PLAN_KEY: Final = "plan"
-"""XCom key under which the plan task leaves the plan's summary, for the web page."""
+"""XCom key of the plan's summary, which the Migration page shows."""
 
 REPORT_KEY: Final = "report"
-"""XCom key under which the report task leaves its summary when it fails or is skipped; else it returns it."""
+"""XCom key of the report's summary if the report task fails or is skipped; otherwise the task returns it."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """From where to where one run copies, rendered; all of it from DAG code.
+class RunSettings:
+    """What the DAG's author has set for all runs; the templates in it are rendered.
 
     Attributes:
-        state_container: Empty: the destination's.
+        state_container: Container of the run's state files; empty: the destination's container.
     """
 
     s3_prefix: str
@@ -56,90 +56,96 @@ class Route:
     fidelity: Mapping[str, Any] | None = None
     filters: Mapping[str, Any] | None = None
 
+    def files(self, service: StreamingClient, context: Context) -> AzureState:
+        """Return the run's state files."""
+        return run_files(service, self.state_container or self.container, context)
 
-def plan_run(pointer: Mapping[str, Any] | None, route: Route, context: Context) -> list[dict[str, Any]]:
-    """Plan the run; return the batches to map over: none on a dry run, or when there is nothing to copy.
+
+def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: Context) -> list[dict[str, Any]]:
+    """Plan the run; return the batches to map over, none for a dry run or if there is nothing to copy.
+
+    Args:
+        pointer: The sensor's XCom, which points to the listing.
+        settings: The migration's.
+        context: The task's.
 
     Raises:
-        CorruptState: There is no listing, or it is not what its pointer says.
+        CorruptState: There is no listing, or it does not match its pointer.
     """
-    with closing(azure_service(route.wasb_conn_id, connections=1)) as service:
-        return _plan(service, pointer, route, context)
-
-
-def _plan(
-    service: StreamingClient, pointer: Mapping[str, Any] | None, route: Route, context: Context
-) -> list[dict[str, Any]]:
-    params = context["params"]
-    settings = PlanSettings(
-        s3_prefix=route.s3_prefix,
-        blob_prefix=route.blob_prefix,
-        overwrite=params["overwrite"],
-        filters=read_filters(route.filters or {}, include=params["include"], exclude=params["exclude"]),
-        refused_names=params["refused_names"],
-        archived=Fidelity.of(route.fidelity).archived,
-        max_tasks=params["max_tasks"],
-        split_bytes=parse_size(route.split_size, name="split_size"),
-        batch_bytes=parse_size(route.task_size, name="task_size"),
-        memory_budget_bytes=parse_size(route.memory_budget, name="memory_budget"),
-        block_bytes=parse_size(route.block_size, name="block_size") if route.block_size else None,
-    )
-    destination = AzureContainer(service, route.container)
-    retrier = Retrier(RetryBudget(), threading.Event())
-    retrier.call("look at the container", lambda: destination.check(create=route.create_container))
-    files = run_files(service, route.state_container or route.container, context)
-    plan = make_plan(files, _pointer(pointer, files), destination, settings, retrier=retrier)
+    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+        how = plan_settings(settings, context["params"])
+        destination = AzureContainer(service, settings.container)
+        retrier = Retrier(RetryBudget(), threading.Event())
+        retrier.call("look at the container", lambda: destination.check(create=settings.create_container))
+        files = settings.files(service, context)
+        plan = make_plan(files, _manifest_pointer(pointer, files), destination, how, retrier=retrier)
     summary = plan.summary()
-    known = {"container": route.container, "blob_prefix": route.blob_prefix, "dry_run": bool(params["dry_run"])}
-    context["ti"].xcom_push(PLAN_KEY, summary | known)
-    if params["dry_run"]:
+    is_dry_run = bool(context["params"]["dry_run"])
+    destination_names = {"container": settings.container, "blob_prefix": settings.blob_prefix}
+    context["ti"].xcom_push(PLAN_KEY, summary | destination_names | {"dry_run": is_dry_run})
+    if is_dry_run:
         log.info("Dry run: nothing is copied")
         return []
     return [batch.as_dict() for batch in plan.batches]
 
 
+def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSettings:
+    """Return the settings of the plan: the migration's own, and the run's Params."""
+    return PlanSettings(
+        s3_prefix=settings.s3_prefix,
+        blob_prefix=settings.blob_prefix,
+        overwrite=params["overwrite"],
+        filters=read_filters(settings.filters or {}, include=params["include"], exclude=params["exclude"]),
+        refused_names=params["refused_names"],
+        archived=Fidelity.of(settings.fidelity).archived,
+        max_tasks=params["max_tasks"],
+        split_bytes=parse_size(settings.split_size, name="split_size"),
+        batch_bytes=parse_size(settings.task_size, name="task_size"),
+        memory_budget_bytes=parse_size(settings.memory_budget, name="memory_budget"),
+        block_bytes=parse_size(settings.block_size, name="block_size") if settings.block_size else None,
+    )
+
+
 def report_run(
-    pointer: Mapping[str, Any] | None, route: Route, context: Context, *, keep_state_days: int | None
+    pointer: Mapping[str, Any] | None, settings: RunSettings, context: Context, *, keep_state_days: int | None
 ) -> dict[str, Any]:
     """Reconcile the run's receipts with its listing; return the report's summary.
 
+    Args:
+        pointer: The sensor's XCom, which points to the listing.
+        settings: The migration's.
+        context: The task's.
+        keep_state_days: The state files of runs that ended longer ago are deleted; None: none are.
+
     Raises:
-        SomeObjectsFailed: Something failed, or is not accounted for.
-        AirflowSkipException: It is a dry run.
+        SomeObjectsFailed: An object failed, or is not accounted for.
+        AirflowSkipException: The run is a dry run.
         CorruptState: The run has no listing.
     """
-    with closing(azure_service(route.wasb_conn_id, connections=1)) as service:
-        return _report(service, pointer, route, context, keep_state_days)
-
-
-def _report(
-    service: StreamingClient,
-    pointer: Mapping[str, Any] | None,
-    route: Route,
-    context: Context,
-    keep_state_days: int | None,
-) -> dict[str, Any]:
-    files = run_files(service, route.state_container or route.container, context)
-    known = _pointer(pointer, files)
-    if context["params"]["dry_run"]:
-        context["ti"].xcom_push(REPORT_KEY, {"dry_run": True})
-        # Not a success: that would say to whoever waits for the data that it is there.
-        raise AirflowSkipException(
-            "Dry run: nothing was copied, so there is nothing to report; the plan is in the log of task plan"
-        )
-    report = make_report(files, known, keep_days=keep_state_days)
+    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+        files = settings.files(service, context)
+        manifest = _manifest_pointer(pointer, files)
+        if context["params"]["dry_run"]:
+            context["ti"].xcom_push(REPORT_KEY, {"dry_run": True})
+            # Skipped, because a success would update the asset and start the DAGs that wait for the data.
+            raise AirflowSkipException(
+                "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
+            )
+        report = make_report(files, manifest, keep_days=keep_state_days)
     summary = report.summary()
     for line in report.lines():
         log.info("%s", line)
     error = report.error()
     if error:
-        # A failed task has no return value, and this report is the one that is looked for.
+        # A failed task returns no value, and the report of a failed run matters most.
         context["ti"].xcom_push(REPORT_KEY, summary)
         raise error
     return summary
 
 
-def _pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:
+def _manifest_pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:
     if values is None:
-        raise CorruptState(path=files.location, detail="this run has no listing; see the log of the task that waits")
+        raise CorruptState(
+            path=files.location, detail="this run has no listing; the log of the task wait_for_objects says why"
+        )
     return ManifestPointer.from_dict(values)

@@ -1,11 +1,11 @@
-"""What a task copies: one object, or a batch of a plan; opened from its connections."""
+"""The work of a copy task: open the stores from Airflow connections, copy one object or one batch of a plan."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.s3_hook import s3_source
@@ -13,7 +13,7 @@ from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.names import check_blob, check_bucket, check_key
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.reasons import COPIED, STATUSES
+from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, STAGED
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.plan import BatchDescriptor
@@ -23,28 +23,16 @@ from s3_to_azure.stores.curl import small_object_client
 from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
 from s3_to_azure.transfer.object import copy_object
 
-
-class Job(Protocol):
-    """What a task copies."""
-
-    listing: bool
-    """Whether it is not known yet how much there is."""
-
-    one: tuple[str, str] | None
-    """Key and blob of the only object, as far as known; None where there are more."""
-
-    def run(self) -> dict[str, Any]:
-        """Copy; return what XCom shall hold."""
-        ...
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where a task reads and writes, and with whose rights.
+class Endpoints:
+    """The bucket that a task reads, the container that it writes, and how to connect to both.
 
     Attributes:
-        s3_arguments: Keyword arguments of ``connections.aws.s3_source`` beside id and lanes.
-        wasb_arguments: Those of ``WasbHook``.
+        s3_arguments: Keyword arguments of ``s3_source`` except the connection's id and ``connections``.
+        wasb_arguments: Keyword arguments of ``WasbHook``.
     """
 
     bucket: str
@@ -56,100 +44,80 @@ class Places:
     create_container: bool = False
 
 
-def summary_line(summary: Mapping[str, Any]) -> str:
-    """Return the closing line of a prefix or a batch."""
-    seconds = summary["seconds"]
-    rate = summary["bytes_sent"] / seconds if seconds else 0
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.get("reasons", {}).items()))
-    statuses = (*STATUSES, "done_before")
-    counts = ", ".join(
-        f"{summary[status]:,} {status.replace('_', ' ')}"
-        for status in statuses
-        if summary.get(status) or status in statuses[:4]
-    )
-    return (
-        f"{count_text(summary['objects'], 'object')}: {counts}"
-        + (f" ({reasons})" if reasons else "")
-        + f"; {size_text(summary['bytes_sent'])} sent in {duration_text(seconds)} ({size_text(rate)}/s)"
-        + (f", {size_text(summary['bytes_resumed'])} were in Azure already" if summary["bytes_resumed"] else "")
-    )
-
-
-def receipt_line(receipt: Receipt) -> str:
-    """Return what became of the only object."""
-    if receipt.status != COPIED:
-        return f"{receipt.key!r} is {receipt.status}" + (f": {receipt.reason}" if receipt.reason else "")
-    rate = receipt.bytes_sent / receipt.seconds if receipt.seconds else 0
-    return (
-        f"Copied {receipt.key!r}: {size_text(receipt.bytes_sent)} sent in {duration_text(receipt.seconds)} "
-        f"({size_text(rate)}/s), {receipt.blocks_resumed:,} of {count_text(receipt.blocks, 'block')} were in Azure "
-        f"already, verified by {receipt.verified_by}"
-    )
-
-
-def which_try(number: int) -> str:
-    """Return the try's number as a part of a sentence; nothing for the first one."""
-    return f", try {number}" if number > 1 else ""
-
-
 @dataclass(frozen=True, slots=True)
 class OpenTransfer:
-    """A workshop and the account it writes to."""
+    """What a task needs to copy.
+
+    Attributes:
+        context: The stores, the settings and the counts; all that copying needs.
+        service: The storage account, for the run's state files, which lie beside the container's blobs or in another
+            container of the account, and for the account's name.
+    """
 
     context: TransferContext
     service: StreamingClient
 
 
 @contextmanager
-def open_transfer(places: Places, settings: CopySettings, cancelled: threading.Event) -> Iterator[OpenTransfer]:
-    """Open the connections; no request is sent yet.
+def open_transfer(endpoints: Endpoints, settings: CopySettings, cancelled: threading.Event) -> Iterator[OpenTransfer]:
+    """Open the stores from their Airflow connections; no request is sent yet.
 
     Raises:
         ConnectionMissing: An Airflow connection does not exist or names no account.
     """
-    check_bucket(places.bucket)
+    check_bucket(endpoints.bucket)
     connections = settings.connections + settings.objects_at_once
-    source = s3_source(places.aws_conn_id, connections=connections, **places.s3_arguments)
-    service = azure_service(places.wasb_conn_id, connections=connections, hook_arguments=places.wasb_arguments)
+    source = s3_source(endpoints.aws_conn_id, connections=connections, **endpoints.s3_arguments)
+    service = azure_service(endpoints.wasb_conn_id, connections=connections, hook_arguments=endpoints.wasb_arguments)
     with closing(source), closing(service):
-        destination = AzureContainer(service, places.container)
+        destination = AzureContainer(service, endpoints.container)
         client = small_object_client(source, destination)
         with open_context(source, destination, settings, cancelled=cancelled, small_object_client=client) as context:
             yield OpenTransfer(context, service)
 
 
-log = logging.getLogger(__name__)
+class Job(Protocol):
+    """The work of one task."""
+
+    is_listing: bool
+    """Whether the number of objects is not known yet."""
+
+    one_object: tuple[str, str] | None
+    """Key and blob of the only object, once known; None if there are several."""
+
+    def run(self) -> dict[str, Any]:
+        """Copy; return the task's XCom."""
+        ...
 
 
 class ObjectJob:
-    """One object.
+    """Copies one object.
 
     Args:
-        context: Stores, settings, counts.
-        places: Bucket and container.
+        context: The stores, the settings and the counts.
+        endpoints: The bucket and the container.
         key: The object.
-        blob: The blob's name.
+        blob: The name of its blob.
         try_number: For the receipt.
     """
 
-    def __init__(self, context: TransferContext, places: Places, *, key: str, blob: str, try_number: int) -> None:
-        """Check the names; nothing is sent yet."""
-        self.listing = False
-        self.one: tuple[str, str] | None = (key, blob)
+    def __init__(self, context: TransferContext, endpoints: Endpoints, *, key: str, blob: str, try_number: int) -> None:
+        self.is_listing = False
+        self.one_object: tuple[str, str] | None = (key, blob)
         self._context = context
-        self._places = places
+        self._endpoints = endpoints
         self._key = check_key(key)
         self._blob = check_blob(blob)
         self._try_number = try_number
 
     def run(self) -> dict[str, Any]:
-        """Copy it; return its receipt.
+        """Copy the object; return its receipt.
 
         Raises:
             TransferError: Nothing was committed.
         """
-        context, bucket, key = self._context, self._places.bucket, self._key
-        context.check_access(bucket, create_container=self._places.create_container)
+        context, bucket, key = self._context, self._endpoints.bucket, self._key
+        context.check_access(bucket, create_container=self._endpoints.create_container)
         version = context.retrier.call(f"look at {key!r}", lambda: context.source.head(bucket, key))
         listed = ListedObject(
             bucket, key, version.etag, version.size_bytes, version.last_modified, version.storage_class
@@ -159,7 +127,7 @@ class ObjectJob:
             "Copying %r (%s)%s, from S3 bucket %s to %r in Azure container %s",
             key,
             size_text(listed.size_bytes),
-            which_try(self._try_number),
+            try_text(self._try_number),
             bucket,
             self._blob,
             context.destination.container,
@@ -172,23 +140,23 @@ class ObjectJob:
 
 
 class BatchJob:
-    """One batch of the run's plan.
+    """Copies one batch of the run's plan.
 
     Args:
-        context: Stores, settings, counts.
-        places: Bucket and container.
-        files: The run's state, where the batch is.
+        context: The stores, the settings and the counts.
+        endpoints: The bucket and the container.
+        files: The run's state files, which hold the batch.
         descriptor: Which batch.
-        s3_prefix: What the blobs' names leave out of the keys.
-        blob_prefix: Where the blobs go.
-        try_number: Earlier tries' receipts are looked up from the second on.
-        on_label: Takes what the batch holds, for people.
+        s3_prefix: The part of the keys that the blobs' names leave out.
+        blob_prefix: What the blobs' names begin with instead.
+        try_number: From the second try on, the receipts of earlier tries are read.
+        on_label: Called with the content of the batch, as people read it.
     """
 
     def __init__(
         self,
         context: TransferContext,
-        places: Places,
+        endpoints: Endpoints,
         files: StateFiles,
         descriptor: BatchDescriptor,
         *,
@@ -197,11 +165,10 @@ class BatchJob:
         try_number: int,
         on_label: Callable[[str], None],
     ) -> None:
-        """Nothing is read yet."""
-        self.listing = False
-        self.one: tuple[str, str] | None = None
+        self.is_listing = False
+        self.one_object: tuple[str, str] | None = None
         self._context = context
-        self._places = places
+        self._endpoints = endpoints
         self._files = files
         self._descriptor = descriptor
         self._s3_prefix = s3_prefix
@@ -210,39 +177,75 @@ class BatchJob:
         self._on_label = on_label
 
     def run(self) -> dict[str, Any]:
-        """Copy what is left of it; return its counts.
+        """Copy what earlier tries have left of the batch; return its counts.
 
         Raises:
-            CorruptState: The batch is not what its descriptor says; nothing was copied.
-            SomeObjectsFailed: No retry can help those that failed; all others are done.
-            RetryableObjectsFailed: A retry may help at least one.
+            CorruptState: The batch does not match its descriptor; nothing was copied.
+            SomeObjectsFailed: No retry can help the objects that failed; all others are done.
+            RetryableObjectsFailed: A retry may help at least one object.
         """
         return copy_batch(
             self._context,
             self._files,
             self._descriptor,
-            bucket=self._places.bucket,
+            bucket=self._endpoints.bucket,
             s3_prefix=self._s3_prefix,
             blob_prefix=self._blob_prefix,
             try_number=self._try_number,
-            on_label=self._begin,
-            on_receipt=self._keep,
+            on_label=self._start,
+            on_receipt=self._note_object,
             on_end=lambda summary: log.info("%s", summary_line(summary.as_dict())),
         ).as_dict()
 
-    def _begin(self, label: str) -> None:
+    def _start(self, label: str) -> None:
         self._on_label(label)
-        # Quoted: a key may read like a sentence of ours, or hold what some viewers take for a line's end.
-        what = f"{label!r} ({size_text(self._descriptor.size_bytes)})" if self._descriptor.objects == 1 else label
+        # Quoted, because a key may look like one of our sentences, or hold what some viewers take for a line break.
+        is_one = self._descriptor.objects == 1
+        content = f"{label!r} ({size_text(self._descriptor.size_bytes)})" if is_one else label
         log.info(
             "Copying batch %d%s: %s, from S3 bucket %s to Azure container %s",
             self._descriptor.index,
-            which_try(self._try_number),
-            what,
-            self._places.bucket,
+            try_text(self._try_number),
+            content,
+            self._endpoints.bucket,
             self._context.destination.container,
         )
 
-    def _keep(self, receipt: Receipt) -> None:
+    def _note_object(self, receipt: Receipt) -> None:
         if self._descriptor.objects == 1:
-            self.one = (receipt.key, receipt.blob)
+            self.one_object = (receipt.key, receipt.blob)
+
+
+_SHOWN_IF_ANY: Final = {STAGED: "staged", "done_before": "done by an earlier try"}
+
+
+def summary_line(summary: Mapping[str, Any]) -> str:
+    """Return the last line of the log of a prefix or a batch: the counts, the reasons, how much and how fast."""
+    seconds = summary["seconds"]
+    rate = summary["bytes_sent"] / seconds if seconds else 0
+    counts = [f"{summary[status]:,} {status}" for status in FINAL_STATUSES]
+    counts += [f"{summary[status]:,} {words}" for status, words in _SHOWN_IF_ANY.items() if summary.get(status)]
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.get("reasons", {}).items()))
+    return (
+        f"{count_text(summary['objects'], 'object')}: {', '.join(counts)}"
+        + (f" ({reasons})" if reasons else "")
+        + f"; {size_text(summary['bytes_sent'])} sent in {duration_text(seconds)} ({size_text(rate)}/s)"
+        + (f", {size_text(summary['bytes_resumed'])} already in Azure" if summary["bytes_resumed"] else "")
+    )
+
+
+def receipt_line(receipt: Receipt) -> str:
+    """Return the last line of the log of a single object: its result, how much and how fast."""
+    if receipt.status != COPIED:
+        return f"{receipt.status.capitalize()}: {receipt.key!r}" + (f" ({receipt.reason})" if receipt.reason else "")
+    rate = receipt.bytes_sent / receipt.seconds if receipt.seconds else 0
+    return (
+        f"Copied {receipt.key!r}: {size_text(receipt.bytes_sent)} sent in {duration_text(receipt.seconds)} "
+        f"({size_text(rate)}/s), {receipt.blocks_resumed:,} of {count_text(receipt.blocks, 'block')} already in Azure, "
+        f"verified by {receipt.verified_by}"
+    )
+
+
+def try_text(try_number: int) -> str:
+    """Return the number of the try as a part of a sentence; nothing for the first one."""
+    return f", try {try_number}" if try_number > 1 else ""

@@ -1,4 +1,4 @@
-"""Links beside a copy task: where it reads, where it writes, and the run's Migration page."""
+"""The links of a copy task in Airflow's UI: the source, the destination, and the run's Migration page."""
 
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.types import TaskInstanceKey
 
 RESOURCE_ID: Final = "resource_id"
-"""Extra field of the ``wasb`` connection: the storage account's Azure resource id, which the portal's links need."""
+"""Extra field of the ``wasb`` connection: the storage account's Azure resource id, which links to the portal need."""
 
 _S3_CONSOLE: Final = "https://s3.console.aws.amazon.com/s3"
 _AZURE_PORTAL: Final = "https://portal.azure.com"
@@ -18,14 +18,14 @@ _STORAGE: Final = "Microsoft_Azure_Storage"
 
 
 def s3_console_url(bucket: str, *, key: str | None = None, prefix: str = "") -> str:
-    """Return the object's page in the AWS console, or that of the bucket's prefix."""
+    """Return the address of an object, or of a prefix of the bucket, in the AWS console."""
     if key is not None:
         return f"{_S3_CONSOLE}/object/{quote(bucket, safe='')}?{urlencode({'prefix': key})}"
     return f"{_S3_CONSOLE}/buckets/{quote(bucket, safe='')}" + (f"?{urlencode({'prefix': prefix})}" if prefix else "")
 
 
 def azure_portal_url(resource_id: str, container: str, blob: str | None = None) -> str:
-    """Return the blob's page in the Azure portal, or its container's; without a resource id the list of accounts."""
+    """Return the address of a blob, or of its container, in the Azure portal; the list of accounts without an id."""
     if not resource_id:
         return f"{_AZURE_PORTAL}/#browse/Microsoft.Storage%2FStorageAccounts"
     account = quote(resource_id, safe="")
@@ -39,18 +39,18 @@ def azure_portal_url(resource_id: str, container: str, blob: str | None = None) 
 
 
 def migration_page_url(dag_id: str, run_id: str) -> str:
-    """Return the run's Migration page in Airflow's UI."""
+    """Return the address of the run's Migration page in Airflow's UI."""
     base = conf.get("api", "base_url", fallback="/").rstrip("/")
     return f"{base}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/s3_to_azure_migration"
 
 
 @attrs.define()
 class SourceLink(BaseOperatorLink):
-    """The object, or the prefix, in the AWS console."""
+    """Links to the object or the prefix in the AWS console."""
 
     name: str = "S3 source (AWS console)"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - Airflow's interface; importing the operator would be circular
         """Return the address."""
         key, _ = _one_object(operator)
         return s3_console_url(operator.s3_bucket, key=key, prefix=operator.s3_prefix or "")
@@ -58,38 +58,36 @@ class SourceLink(BaseOperatorLink):
 
 @attrs.define()
 class DestinationLink(BaseOperatorLink):
-    """The blob, or the container, in the Azure portal."""
+    """Links to the blob or the container in the Azure portal."""
 
     name: str = "Azure destination (portal)"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - Airflow's interface; importing the operator would be circular
         """Return the address."""
         _, blob = _one_object(operator)
         try:
             extra = BaseHook.get_connection(operator.wasb_conn_id).extra_dejson
         except AirflowNotFoundException:
-            # The task's log says so already.
+            # The task fails too, and its log names the connection.
             return ""
         return azure_portal_url(str(extra.get(RESOURCE_ID) or ""), operator.container_name, blob)
 
 
 @attrs.define()
 class MigrationPageLink(BaseOperatorLink):
-    """The run's Migration page."""
+    """Links to the run's Migration page."""
 
     name: str = "Migration"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - the interface; operators would be a circle
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - Airflow's interface; importing the operator would be circular
         """Return the address."""
         return migration_page_url(ti_key.dag_id, ti_key.run_id)
 
 
-def _one_object(operator: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - operators would be a circle
-    """Return key and blob of the only object that the task copies, as far as known; of a batch its copy tells them."""
+def _one_object(operator: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - importing the operator would be circular
+    """Return key and blob of the only object that the task copies; a batch knows them after its copy."""
     if operator.s3_key is not None:
-        return operator.s3_key, operator.blob_name if operator.blob_name is not None else (
-            operator.blob_prefix + operator.s3_key
-        )
+        return operator.s3_key, operator.blob_of_key(operator.s3_key)
     return operator.one_object or (None, None)
 
 

@@ -1,4 +1,4 @@
-"""The run Params of a migration: what a person may change for one run, in Airflow's trigger form."""
+"""The run Params of a migration: what a user may change for one run, in Airflow's trigger form."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,12 +14,13 @@ from s3_to_azure.model.options import (
     Overwrite,
 )
 
-# The sizes that ``parse_size`` accepts, from one byte. It is short because the form shows it beside a refused value.
+# What model.settings.parse_size accepts: one byte or more, fractions only with a unit. The form shows the pattern to
+# a user whose value it refuses, so it is kept short.
 _SIZE: Final = "^(?=0*[1-9]|0+[.]0{0,2}[1-9])[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]?$"
 
-_WHAT: Final = "What to copy"
-_HOW: Final = "How to copy it"
-_SPEED: Final = "How fast"
+_WHAT_TO_COPY: Final = "What to copy"
+_HOW_TO_COPY: Final = "How to copy"
+_SPEED: Final = "Speed"
 
 
 def migration_params(
@@ -33,82 +34,101 @@ def migration_params(
     objects_at_once: int,
     bandwidth_limit: str | None,
 ) -> dict[str, Param]:
-    """Return the Params with the migration's defaults; buckets, containers and connections are DAG code, not Params."""
-    # In Airflow's form an empty text is null, and a text that may not be null must not be empty.
+    """Return the Params with the migration's defaults; buckets, containers and connections are set in DAG code only."""
+    return {
+        **_selection(include, exclude),
+        **_handling(overwrite, integrity, refused_names),
+        **_speed(max_tasks, objects_at_once, bandwidth_limit),
+    }
+
+
+def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Param]:
+    # Airflow's form sends null for an empty text, and does not accept an empty text where null is not allowed.
     patterns: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string", "minLength": 1}}
     return {
         "prefix": Param(
             None,
             type=["null", "string"],
             title="Prefix",
-            description="Copy only what lies below this prefix, itself below the source's; blobs keep their names.",
-            section=_WHAT,
+            description="Copy only objects below this prefix, which is relative to the source's prefix. "
+            "The names of the blobs do not change.",
+            section=_WHAT_TO_COPY,
             examples=["2026/", "2026/11/"],
         ),
         "include": Param(
             list(include) or None,
             **patterns,
             title="Include",
-            description="Copy only keys that match one of these patterns, one in a line, such as *.parquet; "
-            "* matches / too.",
-            section=_WHAT,
+            description="Copy only keys that match one of these patterns, one per line, such as *.parquet; "
+            "* also matches /.",
+            section=_WHAT_TO_COPY,
         ),
         "exclude": Param(
             list(exclude) or None,
             **patterns,
             title="Exclude",
-            description="Leave out keys that match one of these patterns, one in a line; stronger than Include.",
-            section=_WHAT,
+            description="Leave out keys that match one of these patterns, one per line; takes precedence over Include.",
+            section=_WHAT_TO_COPY,
         ),
         "dry_run": Param(
             False,  # noqa: FBT003 - a Param's default
             type="boolean",
             title="Dry run",
-            description="Only plan, and print what would be copied.",
-            section=_WHAT,
+            description="Only make the plan, and write to the log what would be copied.",
+            section=_WHAT_TO_COPY,
         ),
+    }
+
+
+def _handling(overwrite: Overwrite, integrity: str, refused_names: str) -> dict[str, Param]:
+    return {
         "overwrite": Param(
             overwrite,
             type="string",
             enum=list(OVERWRITE),
             values_display={
-                "if_changed": "if changed: unless the blob is a copy of this very version",
-                "never": "never: what is there stays",
-                "always": "always: copy again whatever is there",
+                "if_changed": "if changed: copy again if the blob is not a copy of the object's current version",
+                "never": "never: keep the existing blob",
+                "always": "always: copy again, changed or not",
             },
             title="Overwrite",
-            description="Where a blob of that name is there already.",
-            section=_HOW,
+            description="What to do if a blob of that name exists.",
+            section=_HOW_TO_COPY,
         ),
         "integrity": Param(
             integrity,
             type="string",
             enum=list(INTEGRITY),
             title="Integrity",
-            description="The weakest proof to accept; auto takes the strongest that S3's checksums allow. "
+            description="The weakest verification level to accept; auto uses the strongest that S3's checksums allow. "
             "reread and readback transfer everything twice.",
-            section=_HOW,
+            section=_HOW_TO_COPY,
         ),
         "refused_names": Param(
             refused_names,
             type="string",
             enum=list(REFUSED_NAMES),
             values_display={
-                "fail": "fail the run after all else is copied",
-                "skip": "skip and count them",
-                "map": "map the names reversibly (docs/fidelity.md)",
+                "fail": "fail: copy everything else, then fail the run",
+                "skip": "skip: leave these objects out and count them",
+                "map": "map: change the names reversibly (docs/fidelity.md)",
             },
             title="Refused names",
-            description="Objects whose names Azure refuses.",
-            section=_HOW,
+            description="What to do with objects whose names Azure does not accept.",
+            section=_HOW_TO_COPY,
         ),
+    }
+
+
+def _speed(max_tasks: int, objects_at_once: int, bandwidth_limit: str | None) -> dict[str, Param]:
+    return {
         "max_tasks": Param(
             max_tasks,
             type="integer",
             minimum=1,
             maximum=MAX_TASKS,
-            title="Most tasks",
-            description=f"Into how many tasks the work is shared out at most: 1 to {MAX_TASKS:,}.",
+            title="Maximum tasks",
+            description=f"The largest number of copy tasks to divide the work into, 1 to {MAX_TASKS:,}.",
             section=_SPEED,
         ),
         "objects_at_once": Param(
@@ -117,18 +137,18 @@ def migration_params(
             minimum=1,
             maximum=MAX_OBJECTS_AT_ONCE,
             title="Objects at once",
-            description=f"Objects in flight inside one task, 1 to {MAX_OBJECTS_AT_ONCE:,}; "
+            description=f"How many objects each task copies at the same time, 1 to {MAX_OBJECTS_AT_ONCE:,}; "
             "they share its memory budget.",
             section=_SPEED,
         ),
         "bandwidth_limit": Param(
             bandwidth_limit,
-            # The form shows the schema of a value that it refuses: a sentence in it is the only one that is read.
+            # The form shows the schema of a value that it refuses, so this sentence reaches the user.
             cure="Write a size such as 50MiB, or leave it empty.",
             type=["null", "string"],
             pattern=_SIZE,
             title="Bandwidth limit",
-            description="Most bytes a second for each task (not for the run), such as 50MiB; empty: no limit.",
+            description="Bytes per second of each task (not of the whole run), such as 50MiB; empty: no limit.",
             section=_SPEED,
             examples=["10MiB", "50MiB", "100MiB"],
         ),

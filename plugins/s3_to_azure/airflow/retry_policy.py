@@ -1,4 +1,4 @@
-"""Which failures Airflow tries again: decided by the error's class, never by its text."""
+"""Decides by an error's class whether Airflow retries the task."""
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
@@ -9,12 +9,12 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             exception=PermanentError,
             action=RetryAction.FAIL,
-            reason="A retry cannot help; the message above says what to do",
+            reason="A retry cannot help; the error message says what to do",
         ),
         RetryRule(
             exception=TransientError,
             action=RetryAction.RETRY,
-            reason="The failure may pass; the next try sends only what Azure does not hold yet",
+            reason="The failure may be temporary; the next try sends only what Azure does not hold yet",
         ),
         RetryRule(
             exception=Cancelled,
@@ -23,4 +23,4 @@ RETRY_POLICY = ExceptionRetryPolicy(
         ),
     ],
 )
-"""Permanent errors end the task at once, transient ones use its ``retries``; any other error is Airflow's to decide."""
+"""Permanent errors fail the task at once, transient ones use its ``retries``; Airflow decides about all others."""

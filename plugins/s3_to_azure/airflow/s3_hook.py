@@ -1,4 +1,4 @@
-"""S3 as an Airflow connection of type ``aws`` reaches it."""
+"""The S3 store behind an Airflow connection of type ``aws``."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,7 +8,7 @@ from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from s3_to_azure.airflow.connections import ca_bundle, connection_of, proxies_for
+from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
 from s3_to_azure.stores.http.errors import S3, protect_logs
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.responses import s3_errors
@@ -16,7 +16,7 @@ from s3_to_azure.stores.s3.source import S3Source
 
 _DEFAULT_REGION: Final = "us-east-1"
 _CUSTOMER_KEY: Final = "sse_customer_key"
-"""Field of an ``aws`` connection's extra: base64 of the key that decrypts the objects (SSE-C)."""
+"""Extra field of an ``aws`` connection: the key that decrypts the objects (SSE-C), in base64."""
 
 
 def s3_source(
@@ -26,31 +26,31 @@ def s3_source(
     verify: bool | str | None = None,
     hook_arguments: Mapping[str, Any] | None = None,
 ) -> S3Source:
-    """Return S3 as the Airflow connection reaches it; no request is sent yet.
+    """Return the S3 store, with an HTTP session of its own; no request is sent yet.
 
     Args:
-        aws_conn_id: Id of a connection of type ``aws``; None for the worker's own identity (boto3's chain).
-        connections: Connections to keep.
-        verify: False accepts any certificate, a path is a CA bundle; None: as the connection says, else True.
-        hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``; of ``extra_args``
-            RequestPayer, SSECustomerKey and VersionId (``ReadOptions``), and ``requester_pays``.
+        aws_conn_id: Id of a connection of type ``aws``; None: the worker's own identity (boto3's credential chain).
+        connections: How many HTTP connections to keep open.
+        verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else True.
+        hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``. Of ``extra_args``,
+            RequestPayer, SSECustomerKey and VersionId apply to every read (``ReadOptions``), as ``requester_pays``.
 
     Raises:
-        ConnectionMissing: There is no such connection.
+        ConnectionMissing: The Airflow connection does not exist.
         UsageError: The connection's settings cannot be used.
     """
     protect_logs()
     arguments = dict(hook_arguments or {})
-    # S3Hook takes them, but they act on its own transfers only.
+    # S3Hook accepts these two, but applies them only to its own transfers.
     extra, requester_pays = arguments.pop("extra_args", None) or {}, bool(arguments.pop("requester_pays", False))
     key = None
     if aws_conn_id is not None:
-        connection = connection_of(
+        connection = get_connection(
             aws_conn_id, S3, "aws", "or pass aws_conn_id=None to use the worker's own AWS identity"
         )
         key = connection.extra_dejson.get(_CUSTOMER_KEY)
         if key:
-            # Airflow hides only fields whose names sound like secrets.
+            # Airflow masks only the fields whose names it knows as secrets.
             mask_secret(key)
     with s3_errors(bucket="", key=None):
         hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
@@ -74,7 +74,7 @@ def s3_source(
 
 
 def _config(given: Config, connections: int) -> Config:
-    """Return the connection's own botocore settings with ours on top; a public bucket's unsigned requests stay."""
+    """Return the connection's botocore settings, overridden by ours; requests to a public bucket stay unsigned."""
     config = botocore_config(connections, given)
     if given.signature_version is UNSIGNED:
         return config.merge(Config(signature_version=UNSIGNED))

@@ -11,7 +11,7 @@ from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectCl
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.model.uris import AzureUri, S3Uri
-from s3_to_azure.startup import collector_at_rest
+from s3_to_azure.startup import gc_paused
 from s3_to_azure.transfer.context import TransferContext, open_context
 
 
@@ -49,7 +49,7 @@ def open_stores(
     if options.keys_from and not source.is_prefix:
         raise UsageError(what="With --keys-from, SRC is a bucket or a prefix that ends in '/': all keys lie below it.")
     # The SDKs are most of the start-up time, and --help and wrong arguments need neither.
-    with collector_at_rest():
+    with gc_paused():
         from s3_to_azure.stores import from_environment  # noqa: PLC0415
         from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Everything that the pages need of Airflow beyond its public interface, in one place.
+"""Everything that the pages use of Airflow beyond its public interface, in one place.
 
-These names may move in any release of Airflow; ``tests/web/test_airflow_internals.py`` says which one did.
+Any release of Airflow may move these names; ``tests/web/test_airflow_internals.py`` shows which ones.
 """
 
 from collections.abc import Iterable
@@ -31,8 +31,8 @@ __all__ = [
     "requires_access_dag",
 ]
 
-SHOWN = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
-"""What of a DAG the pages show."""
+SHOWN_ENTITIES = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
+"""The parts of a DAG that the pages show, which a user must be allowed to read."""
 
 
 def readable_dags(user: BaseUser, session: Session) -> set[str]:
@@ -41,10 +41,10 @@ def readable_dags(user: BaseUser, session: Session) -> set[str]:
 
 
 def may_read_results(user: BaseUser, dag_ids: Iterable[str]) -> set[str]:
-    """Return those of the DAGs whose task instances and XComs the user may read."""
+    """Return the ids of those DAGs whose task instances and XComs the user may read."""
     manager = get_auth_manager()
     wanted = sorted(set(dag_ids))
-    # All at once: one query a DAG would make the history slower with each DAG.
+    # All in one query: one per DAG would make the history slower with each DAG.
     teams = DagModel.get_dag_id_to_team_name_mapping(wanted)
     return {
         dag_id
@@ -56,6 +56,6 @@ def may_read_results(user: BaseUser, dag_ids: Iterable[str]) -> set[str]:
                 details=DagDetails(id=dag_id, team_name=teams.get(dag_id)),
                 user=user,
             )
-            for entity in SHOWN
+            for entity in SHOWN_ENTITIES
         )
     }

@@ -1,4 +1,4 @@
-"""The pages' data and files, below ``/s3_to_azure`` of Airflow's API server; every data route asks who may read."""
+"""The pages' data and files, below ``/s3_to_azure`` of Airflow's API server; each data route checks permissions."""
 
 from datetime import timedelta
 from os import PathLike, stat_result
@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from s3_to_azure.web.airflow_internals import (
-    SHOWN,
+    SHOWN_ENTITIES,
     GetUserDep,
     SessionDep,
     may_read_results,
@@ -26,7 +26,7 @@ _STATIC = Path(__file__).with_name("static")
 
 
 class _Files(StaticFiles):
-    """Static files that a browser asks for again after an upgrade; unchanged ones cost it a 304."""
+    """Static files that a browser revalidates, so that it gets the new ones after an upgrade; a 304 if unchanged."""
 
     def file_response(
         self, full_path: PathLike[str] | str, stat_result: stat_result, scope: Scope, status_code: int = 200
@@ -39,13 +39,13 @@ class _Files(StaticFiles):
 def web_app() -> FastAPI:
     """Return the application that the plugin mounts."""
     app = FastAPI(title="S3 to Azure", docs_url=None, redoc_url=None, openapi_url=None)
-    may_read_dag = [Depends(requires_access_dag("GET", entity)) for entity in SHOWN]
+    may_read_dag = [Depends(requires_access_dag("GET", entity)) for entity in SHOWN_ENTITIES]
 
     @app.get("/api/dags/{dag_id}/migration", dependencies=may_read_dag)
     def migration(dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep) -> dict[str, Any]:
         found = read_run(session, dag_id, run_id)
         if found is None:
-            raise HTTPException(404, "There is no such run.")
+            raise HTTPException(404, "This run does not exist.")
         run, tasks = found
         return migration_view(run, tasks, utc_now())
 

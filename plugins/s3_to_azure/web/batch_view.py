@@ -1,23 +1,23 @@
-"""One copy task as the Migration page shows it."""
+"""The data of one copy task on the Migration page. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.airflow.progress import Stretch, read_stretches
+from s3_to_azure.airflow.throughput import Interval, read_intervals
 from s3_to_azure.web.queries import COPY_OPERATOR, TaskRow
-from s3_to_azure.web.values import items, moment, number, text
+from s3_to_azure.web.values import iso_time, items, number, text
 
-# TaskStateStore come every 5 seconds; after this time a task that is called running is not believed to send anything.
+# Progress is recorded every 5 seconds; a running task without any for this long is shown without a rate.
 _FRESH: Final = timedelta(seconds=30)
 _WAITING: Final = (None, "none", "scheduled", "queued", "deferred", "up_for_reschedule")
 _UNDECIDED: Final = (*_WAITING, "running", "restarting", "up_for_retry")
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A failed object, and whose log tells of it. ``map_index`` is None where no copy task had it."""
+class FailedObject:
+    """A failed object, and the task whose log says why. ``map_index`` is None if no copy task had the object."""
 
     key: str
     reason: str
@@ -32,11 +32,11 @@ class Batch:
     """One copy task.
 
     Attributes:
-        bytes_done: In Azure: sent now, or held before.
-        bytes_sent: Sent by all its tries, as far as noted.
-        bytes_resumed: What its last try did not send again.
-        is_range: It copies blocks of one object that other tasks share.
-        stretches: What was sent when.
+        bytes_done: Bytes in Azure, sent by this try or by an earlier one.
+        bytes_sent: Bytes sent by all tries, as far as recorded.
+        bytes_resumed: Bytes that the last try did not have to send again.
+        is_range: Whether it copies a part of an object whose other parts are other tasks'.
+        intervals: What was sent when.
     """
 
     task: TaskRow
@@ -51,30 +51,30 @@ class Batch:
     retries: int
     bytes_per_second: int
     is_range: bool
-    stretches: tuple[Stretch, ...]
-    failures: tuple[Failed, ...]
+    intervals: tuple[Interval, ...]
+    failures: tuple[FailedObject, ...]
 
     @property
-    def at_work(self) -> bool:
+    def is_running(self) -> bool:
         """Whether it copies now."""
         return self.task.state in ("running", "restarting")
 
     @property
-    def shown_try(self) -> int:
-        """The last try whose log there is, 0 before the first: Airflow counts a try when it schedules it."""
-        return _tried(self.task)
+    def log_try(self) -> int:
+        """The last try that has a log; 0 before the first."""
+        return _log_try(self.task)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the browser gets."""
+        """Return the values for the browser."""
         return {
             "task_id": self.task.task_id,
             "map_index": self.task.map_index,
             "label": self.label,
             "state": self.task.state,
             "try_number": self.task.try_number,
-            "shown_try": self.shown_try,
-            "started_at": moment(self.task.started_at),
-            "ended_at": moment(self.task.ended_at),
+            "log_try": self.log_try,
+            "started_at": iso_time(self.task.started_at),
+            "ended_at": iso_time(self.task.ended_at),
             "objects_total": self.objects_total,
             "objects_done": self.objects_done,
             "objects_failed": self.objects_failed,
@@ -87,8 +87,8 @@ class Batch:
 
 
 def is_copy(task: TaskRow) -> bool:
-    """Say whether the task copies; a subclass of the operator is known by its notes."""
-    return task.operator == COPY_OPERATOR or "bytes_total" in task.note
+    """Return whether it is a copy task; one of a subclass of the operator is recognised by its progress."""
+    return task.operator == COPY_OPERATOR or "bytes_total" in task.progress
 
 
 def batch_of(task: TaskRow, descriptor: Mapping[str, Any], now: datetime) -> Batch:
@@ -96,57 +96,59 @@ def batch_of(task: TaskRow, descriptor: Mapping[str, Any], now: datetime) -> Bat
 
     Args:
         task: A copy task.
-        descriptor: The plan's, or empty.
+        descriptor: The plan's descriptor of the batch, or empty.
         now: The time.
     """
-    note, summary = task.note, task.results.get("return_value")
+    progress, summary = task.progress, task.results.get("return_value")
     summary = summary if isinstance(summary, dict) else {}
-    bytes_total = int(number(descriptor, "size_bytes") or number(note, "bytes_total") or number(summary, "size_bytes"))
-    objects_total = int(number(descriptor, "objects") or number(note, "objects_total") or number(summary, "objects"))
-    resumed = int(number(note, "bytes_resumed") or number(summary, "bytes_resumed"))
-    stretches = read_stretches(note.get("throughput"))
-    sent_now = int(number(note, "bytes_sent") or number(summary, "bytes_sent"))
-    fresh = task.noted_at is not None and now - task.noted_at < _FRESH
-    at_work = task.state == "running" and fresh
-    done = task.state == "success"
+
+    # As planned, else as recorded while it ran, else as returned at its end.
+    bytes_total = number(descriptor, "size_bytes") or number(progress, "bytes_total") or number(summary, "size_bytes")
+    objects_total = number(descriptor, "objects") or number(progress, "objects_total") or number(summary, "objects")
+    bytes_resumed = number(progress, "bytes_resumed") or number(summary, "bytes_resumed")
+    bytes_sent = number(progress, "bytes_sent") or number(summary, "bytes_sent")
+    intervals = read_intervals(progress.get("throughput"))
+    is_fresh = task.progress_at is not None and now - task.progress_at < _FRESH
+    is_done = task.state == "success"
     return Batch(
         task=task,
-        # Airflow calls a task without a label by its number.
+        # Airflow labels a task by its index if it has no label.
         label="" if task.label in (None, str(task.map_index)) else str(task.label),
-        objects_total=objects_total,
-        objects_done=objects_total if done else min(objects_total, int(number(note, "objects_done"))),
-        objects_failed=int(number(note, "objects_failed")),
-        bytes_total=bytes_total,
-        # What a task that succeeded did not send was there, or was left out for a reason: it is done all the same.
-        bytes_done=bytes_total if done else min(bytes_total, sent_now + resumed),
-        bytes_sent=max(sent_now, sum(stretch.size_bytes for stretch in stretches)),
-        bytes_resumed=resumed,
-        retries=int(number(note, "retries") or number(summary, "retries")),
-        bytes_per_second=int(number(note, "bytes_per_second")) if at_work else 0,
+        objects_total=int(objects_total),
+        objects_done=int(objects_total if is_done else min(objects_total, number(progress, "objects_done"))),
+        objects_failed=int(number(progress, "objects_failed")),
+        bytes_total=int(bytes_total),
+        # What a task that succeeded did not send was in Azure already or left out for a reason, so it is done.
+        bytes_done=int(bytes_total if is_done else min(bytes_total, bytes_sent + bytes_resumed)),
+        bytes_sent=max(int(bytes_sent), sum(interval.size_bytes for interval in intervals)),
+        bytes_resumed=int(bytes_resumed),
+        retries=int(number(progress, "retries") or number(summary, "retries")),
+        bytes_per_second=int(number(progress, "bytes_per_second")) if task.state == "running" and is_fresh else 0,
         is_range=descriptor.get("kind") == "range",
-        stretches=tuple(stretches),
+        intervals=tuple(intervals),
         failures=tuple(_failures(task)),
     )
 
 
-def _failures(task: TaskRow) -> list[Failed]:
-    if task.state == "success" or not task.noted_at:
+def _failures(task: TaskRow) -> list[FailedObject]:
+    if task.state == "success" or not task.progress_at:
         return []
-    if task.started_at and task.noted_at < task.started_at:
-        # An earlier try's: these objects are being tried again.
+    if task.started_at and task.progress_at < task.started_at:
+        # They are an earlier try's, and this one tries these objects again.
         return []
     return [
-        Failed(
+        FailedObject(
             key=text(item, "key"),
             reason=text(item, "reason"),
             task_id=task.task_id,
             map_index=task.map_index,
-            try_number=max(1, _tried(task)),
+            try_number=max(1, _log_try(task)),
             will_retry=task.state in _UNDECIDED,
         )
-        for item in items(task.note, "failures")
+        for item in items(task.progress, "failures")
     ]
 
 
-def _tried(task: TaskRow) -> int:
+def _log_try(task: TaskRow) -> int:
+    """Return the last try that has a log: Airflow counts a try when it schedules it, before it runs."""
     return max(0, task.try_number - 1) if task.state in _WAITING else task.try_number

@@ -1,18 +1,18 @@
-"""The migrations' runs over time, as the history page shows them. No I/O."""
+"""The data of the history page: the migrations' runs over time. No I/O."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
-from s3_to_azure.web.queries import MOST_RUNS, RunRow
-from s3_to_azure.web.values import amount, items, moment, number, text
+from s3_to_azure.web.queries import MAX_RUNS, RunRow
+from s3_to_azure.web.values import amount, iso_time, items, number, text
 
 _SUMS: Final = ("bytes_sent", "bytes_resumed", "retries")
 
 
 def history_view(runs: Sequence[RunRow], *, days: int) -> dict[str, Any]:
-    """Return what the history page shows, as JSON-ready values; the newest run first."""
+    """Return the data of the history page as JSON-ready values; the newest run first."""
     shown = [_run(run) for run in runs]
     reported = [run for run in shown if run["has_report"]]
     reasons = Counter[str]()
@@ -21,7 +21,7 @@ def history_view(runs: Sequence[RunRow], *, days: int) -> dict[str, Any]:
             reasons[reason["reason"]] += reason["objects"]
     return {
         "days": days,
-        "is_cut": len(runs) >= MOST_RUNS,
+        "is_cut": len(runs) >= MAX_RUNS,
         "dags": sorted({run.dag_id for run in runs}),
         "runs": shown,
         "totals": {
@@ -41,7 +41,7 @@ def _run(run: RunRow) -> dict[str, Any]:
         "dag_id": run.dag_id,
         "run_id": run.run_id,
         "state": run.state,
-        "started_at": moment(run.started_at),
+        "started_at": iso_time(run.started_at),
         "seconds": seconds,
         "has_report": "listed" in report,
         "dry_run": report.get("dry_run") is True,

@@ -1,4 +1,4 @@
-"""A run as the Migration page shows it: totals, tasks, failures, throughput, and in the end the report. No I/O."""
+"""The data of the Migration page: a run's totals, tasks, failures, throughput, plan and report. No I/O."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,45 +6,45 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from s3_to_azure.airflow.progress import rates
+from s3_to_azure.airflow.throughput import rates
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NO_RECEIPT, SKIPPED, UNCHANGED, code_of
-from s3_to_azure.web.batch_view import Batch, Failed, batch_of, is_copy
+from s3_to_azure.web.batch_view import Batch, FailedObject, batch_of, is_copy
 from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSOR, RunRow, TaskRow, as_mapping, as_report
-from s3_to_azure.web.values import amount, items, mapping, moment, number, text
+from s3_to_azure.web.values import amount, iso_time, items, mapping, number, text
 
 _BINS: Final = 90
-_MOST_FAILURES: Final = 200
+_MAX_FAILURES: Final = 200
 _RESULT: Final = "return_value"
 _ENDED: Final = ("success", "failed")
-_BEGUN: Final = ("running", "success", "failed", "up_for_retry", "up_for_reschedule", "deferred")
+_STARTED: Final = ("running", "success", "failed", "up_for_retry", "up_for_reschedule", "deferred")
 
 
 def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict[str, Any]:
-    """Return what the Migration page shows of a run, as JSON-ready values."""
+    """Return the data of a run's Migration page as JSON-ready values."""
     plan_task, report_task = _named(tasks, PLAN_TASK), _named(tasks, REPORT_TASK)
     plan = as_mapping(plan_task.results.get(PLAN_TASK)) if plan_task else {}
     report = _report(report_task)
     batches = _batches(tasks, plan_task, now)
     listing = next((as_mapping(task.results.get(_RESULT)) for task in tasks if task.operator == SENSOR), {})
     totals = _totals(batches, plan)
-    # What is mapped has a placeholder until the plan is made.
+    # Airflow has a placeholder for a mapped task until it is expanded.
     shown = [batch for batch in batches if batch.task.map_index >= 0 or batch.task.state]
-    work = [batch for batch in batches if batch.at_work]
-    stretches = [stretch for batch in batches for stretch in batch.stretches]
-    began_s, step_s, values = rates(stretches, bins=_BINS)
+    running = [batch for batch in batches if batch.is_running]
+    intervals = [interval for batch in batches for interval in batch.intervals]
+    began_s, step_s, values = rates(intervals, bins=_BINS)
     ended = run.state in _ENDED
-    rate_now = 0 if ended else sum(batch.bytes_per_second for batch in work)
-    until = max((stretch.end_s for stretch in stretches), default=0.0) if ended else now.timestamp()
+    rate_now = 0 if ended else sum(batch.bytes_per_second for batch in running)
+    until = max((interval.end_s for interval in intervals), default=0.0) if ended else now.timestamp()
     failures = _failures(batches, report)
     return {
         "run": {
             "dag_id": run.dag_id,
             "run_id": run.run_id,
             "state": run.state,
-            "started_at": moment(run.started_at),
-            "ended_at": moment(run.ended_at),
+            "started_at": iso_time(run.started_at),
+            "ended_at": iso_time(run.ended_at),
         },
-        "now": moment(now),
+        "now": iso_time(now),
         "phase": _phase(run, tasks, batches),
         "is_migration": bool(batches or plan or listing or any(task.operator == SENSOR for task in tasks)),
         "source": {"bucket": text(listing, "bucket"), "prefix": text(listing, "prefix")},
@@ -53,11 +53,11 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
         "bytes_per_second": rate_now,
         "mean_bytes_per_second": round(totals["bytes_sent"] / (until - began_s)) if values and until > began_s else 0,
         "seconds_left": _seconds_left(totals, rate_now, ended=ended),
-        "tasks": dict(Counter(_kind(batch) for batch in shown)),
+        "tasks": dict(Counter(_state_group(batch) for batch in shown)),
         "batches": [batch.as_dict() for batch in shown],
-        "other_tasks": [_other(task) for task in tasks if not is_copy(task)],
-        "failures": [asdict(failed) for failed in failures[:_MOST_FAILURES]],
-        "more_failures": max(0, _failed_objects(batches, report) - min(len(failures), _MOST_FAILURES)),
+        "other_tasks": [_other_task(task) for task in tasks if not is_copy(task)],
+        "failures": [asdict(failed) for failed in failures[:_MAX_FAILURES]],
+        "more_failures": max(0, _failed_objects(batches, report) - min(len(failures), _MAX_FAILURES)),
         "throughput": {"began_at": began_s, "step_s": step_s, "bytes_per_second": values},
         "plan": _plan_view(plan) if plan else None,
         "report": _report_view(report) if "listed" in report else None,
@@ -90,7 +90,8 @@ def _totals(batches: Sequence[Batch], plan: Mapping[str, Any]) -> dict[str, int]
     objects_total = int(planned["objects"]) or sum(batch.objects_total for batch in batches)
     objects_done = sum(batch.objects_done for batch in whole)
     if parts:
-        # An object in parts is done when all of them are; which parts belong together is not known here.
+        # An object in parts is done when all its parts are. Which parts belong together is not known here, so the
+        # objects count as done in the proportion of the parts.
         split = max(1, objects_total - sum(batch.objects_total for batch in whole))
         objects_done += split * sum(part.task.state == "success" for part in parts) // len(parts)
     return {
@@ -112,7 +113,7 @@ def _seconds_left(totals: Mapping[str, int], rate: int, *, ended: bool) -> int |
     return round(left / rate)
 
 
-def _kind(batch: Batch) -> str:
+def _state_group(batch: Batch) -> str:
     match batch.task.state:
         case "running" | "restarting":
             return "running"
@@ -133,39 +134,39 @@ def _phase(run: RunRow, tasks: Sequence[TaskRow], batches: Sequence[Batch]) -> s
     if run.state in _ENDED:
         return "ended"
     states = {task.task_id: task.state for task in tasks if not is_copy(task)}
-    if states.get(REPORT_TASK) in _BEGUN:
+    if states.get(REPORT_TASK) in _STARTED:
         return "reporting"
-    if states.get(PLAN_TASK) == "success" or any(batch.task.state in _BEGUN for batch in batches):
+    if states.get(PLAN_TASK) == "success" or any(batch.task.state in _STARTED for batch in batches):
         return "copying"
-    return "planning" if states.get(PLAN_TASK) in _BEGUN else "waiting"
+    return "planning" if states.get(PLAN_TASK) in _STARTED else "waiting"
 
 
-def _other(task: TaskRow) -> dict[str, Any]:
+def _other_task(task: TaskRow) -> dict[str, Any]:
     return {
         "task_id": task.task_id,
         "map_index": task.map_index,
         "state": task.state,
         "try_number": max(1, task.try_number),
-        "started_at": moment(task.started_at),
-        "ended_at": moment(task.ended_at),
+        "started_at": iso_time(task.started_at),
+        "ended_at": iso_time(task.ended_at),
     }
 
 
-def _failures(batches: Sequence[Batch], report: Mapping[str, Any]) -> list[Failed]:
-    """Return the failed objects: as the report reconciled them, until then as the tasks noted them."""
-    noted = [failed for batch in batches for failed in batch.failures]
+def _failures(batches: Sequence[Batch], report: Mapping[str, Any]) -> list[FailedObject]:
+    """Return the failed objects: those of the report, or until it exists those that the tasks recorded."""
+    recorded = [failed for batch in batches for failed in batch.failures]
     if "listed" not in report:
-        return noted
+        return recorded
     copy_task = next((batch.task.task_id for batch in batches), "")
-    tries = {batch.task.map_index: batch.shown_try for batch in batches}
+    tries = {batch.task.map_index: batch.log_try for batch in batches}
     found = []
     for item in items(report, "failures"):
         index = item.get("batch")
-        failed = Failed(
+        failed = FailedObject(
             key=text(item, "key"), reason=text(item, "reason"), task_id=REPORT_TASK, map_index=None, try_number=1
         )
         if isinstance(index, int) and index in tries:
-            # A receipt that was never written has no try: then the last one's log is where to look.
+            # An object without a receipt has no try, so its last log is the one to read.
             latest = tries[index]
             tried = int(number(item, "try_number")) if code_of(failed.reason) != NO_RECEIPT else latest
             failed = replace(failed, task_id=copy_task, map_index=index, try_number=max(1, min(tried, latest)))
@@ -205,7 +206,7 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
             }
             for item in items(report, "reasons")
         ],
-        "proofs": [
+        "levels": [
             {"level": str(level)[:100], "objects": number(mapping(report, "proofs"), level)}
             for level in mapping(report, "proofs")
         ],
@@ -221,5 +222,5 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def utc_now() -> datetime:
-    """Return the time, with its zone."""
+    """Return the time now, in UTC."""
     return datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""What the pages read from Airflow's database: one query for each page."""
+"""Reads the pages' data from Airflow's database, with one query for each page."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +18,7 @@ SENSOR: Final = "S3ObjectsSensor"
 PLAN_TASK: Final = "plan"
 REPORT_TASK: Final = "report"
 DAG_TAG: Final = "s3_to_azure"
-MOST_RUNS: Final = 1_000
+MAX_RUNS: Final = 1_000
 _RESULT: Final = "return_value"
 
 _RUN_COLUMNS: Final[tuple[Any, ...]] = (
@@ -37,11 +37,11 @@ _HISTORY_COLUMNS: Final[tuple[Any, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A task instance, what it noted, and what it left.
+    """A task instance, its progress and its XComs.
 
     Attributes:
-        note: The last progress note, also an earlier try's; empty without one.
-        noted_at: When the API server wrote it down.
+        progress: The last ``airflow.progress.progress_record``, possibly of an earlier try; empty without one.
+        progress_at: When the API server stored it.
         results: XComs by key.
     """
 
@@ -54,8 +54,8 @@ class TaskRow:
     started_at: datetime | None
     ended_at: datetime | None
     label: str | None
-    note: Mapping[str, Any] = field(default_factory=dict)
-    noted_at: datetime | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    progress_at: datetime | None = None
     results: dict[str, Any] = field(default_factory=dict)
 
 
@@ -64,7 +64,7 @@ class RunRow:
     """A DAG run.
 
     Attributes:
-        report: The report's summary; ``{"dry_run": True}`` of a dry run; empty where the run has none.
+        report: The report's summary; ``{"dry_run": True}`` for a dry run; empty if the run has none.
     """
 
     dag_id: str
@@ -76,7 +76,7 @@ class RunRow:
 
 
 def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]] | None:
-    """Return a run and its task instances in order, or None where there is no such run."""
+    """Return a run and its task instances in order, or None if the run does not exist."""
     same_task = (
         TaskInstance.dag_id == XComModel.dag_id,
         TaskInstance.task_id == XComModel.task_id,
@@ -106,8 +106,29 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
     ).all()
     if not rows:
         return None
+    state, start, end = rows[0][:3]
+    return RunRow(dag_id, run_id, str(state), start, end), _task_rows(rows)
+
+
+def _task_rows(rows: Sequence[Any]) -> list[TaskRow]:
+    """Return the task instances; the query has one row for each XCom of a task instance, or one without XCom."""
     tasks: dict[tuple[str, int], TaskRow] = {}
-    for *_, task_id, map_index, operator, state, tries, most, start, end, label, note, noted, key, result in rows:
+    for (
+        *_,
+        task_id,
+        map_index,
+        operator,
+        state,
+        try_number,
+        max_tries,
+        start,
+        end,
+        label,
+        progress,
+        at,
+        key,
+        xcom,
+    ) in rows:
         if task_id is None:
             continue
         task = tasks.get((task_id, map_index))
@@ -117,26 +138,25 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
                 map_index=map_index,
                 operator=operator or "",
                 state=state,
-                try_number=tries,
-                max_tries=most,
+                try_number=try_number,
+                max_tries=max_tries,
                 started_at=start,
                 ended_at=end,
                 label=label,
-                note=as_mapping(note),
-                noted_at=noted,
+                progress=as_mapping(progress),
+                progress_at=at,
             )
         if key is not None:
-            task.results[key] = decoded(result)
-    state, start, end = rows[0][:3]
-    return RunRow(dag_id, run_id, str(state), start, end), list(tasks.values())
+            task.results[key] = decoded(xcom)
+    return list(tasks.values())
 
 
 def read_history(session: Session, dag_ids: Collection[str], since: datetime) -> list[RunRow]:
-    """Return the migrations' runs that began since then, the newest first, at most ``MOST_RUNS``.
+    """Return the migrations' runs that began since then, the newest first, at most ``MAX_RUNS``.
 
     Args:
-        session: Of Airflow's database.
-        dag_ids: The DAGs to look at; which of them are migrations, their tag or a report says.
+        session: A session of Airflow's database.
+        dag_ids: The DAGs to look at; a run of theirs is a migration's if the DAG has the tag or the run has a report.
         since: The time.
     """
     tagged = select(DagTag.dag_id).where(DagTag.name == DAG_TAG)
@@ -158,20 +178,20 @@ def read_history(session: Session, dag_ids: Collection[str], since: datetime) ->
             or_(DagRun.dag_id.in_(tagged), XComModel.key.is_not(None)),
         )
         .order_by(DagRun.start_date.desc(), DagRun.id.desc())
-        # A report may be there under both keys.
-        .limit(2 * MOST_RUNS)
+        # A run may have a report under both keys.
+        .limit(2 * MAX_RUNS)
     ).all()
     runs: dict[tuple[str, str], RunRow] = {}
     for dag_id, run_id, state, start, end, value, is_tagged in rows:
         report = as_report(decoded(value))
-        # Any DAG may have a task of that name; and ours may have left two values, of which one is the report.
+        # Any DAG may have a task of that name, and a run of ours may have two values, one of them the report.
         if report or (is_tagged and (dag_id, run_id) not in runs):
             runs[dag_id, run_id] = RunRow(dag_id, run_id, str(state), start, end, report)
-    return list(runs.values())[:MOST_RUNS]
+    return list(runs.values())[:MAX_RUNS]
 
 
 def decoded(value: object) -> object:
-    """Return what a task left as XCom: Airflow keeps JSON inside its JSON column. None where it cannot be read."""
+    """Return the value of an XCom, which Airflow stores as JSON text in a JSON column; None if it is not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -181,13 +201,13 @@ def decoded(value: object) -> object:
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
-    """Return the JSON object, or an empty one for whatever else a task left."""
+    """Return the JSON object; empty for any other value."""
     found = decoded(value)
     return found if isinstance(found, dict) else {}
 
 
 def as_report(value: object) -> Mapping[str, Any]:
-    """Return a report's summary, or an empty one for whatever else a task left."""
+    """Return the report's summary; empty for any other value."""
     found = as_mapping(value)
     if found.get("dry_run") is True:
         return {"dry_run": True}

@@ -1,4 +1,4 @@
-"""The pages' entries for the plugin. Cheap to import: scheduler and workers load plugins too, and serve no page."""
+"""The pages' entries for the plugin; cheap to import, because scheduler and workers load plugins too."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -10,18 +10,17 @@ URL_PREFIX: Final = "/s3_to_azure"
 
 
 class LazyApp:
-    """An ASGI application that is made at its first request."""
+    """An ASGI application that is created at its first request."""
 
     def __init__(self) -> None:
-        """Nothing is imported yet."""
         self._app: _App | None = None
 
     async def __call__(
         self, scope: _Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
-        """Serve a request."""
+        """Serve the request."""
         if self._app is None:
-            from s3_to_azure.web.api import web_app  # noqa: PLC0415 - seconds, that only the API server shall spend
+            from s3_to_azure.web.api import web_app  # noqa: PLC0415 - it takes seconds
 
             self._app = web_app()
         await self._app(scope, receive, send)
@@ -29,7 +28,7 @@ class LazyApp:
 
 FASTAPI_APPS: Final[list[dict[str, Any]]] = [{"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "S3 to Azure"}]
 
-# Airflow keeps each page as a global of this name in the browser: names such as "History" are taken there.
+# Airflow stores each page in a global variable of this name in the browser, where names such as "History" are taken.
 REACT_APPS: Final[list[dict[str, Any]]] = [
     {
         "name": "Migration",

@@ -1,4 +1,4 @@
-// Charts as plain SVG. Their figures are in the page as text too, so the drawing itself is one image to a reader.
+// Charts as plain SVG. Their figures are on the page as text too, so a screen reader gets each chart as one image.
 
 import { dateTime, minuteOfDay, rate, secondOfDay, size } from "./format.js";
 import { h, useState } from "./react.js";
@@ -11,7 +11,7 @@ const TOP = 10;
 const PLOT_WIDTH = WIDTH - LEFT - 8;
 const PLOT_HEIGHT = HEIGHT - BOTTOM - TOP;
 
-/** The next larger 1, 2 or 5 times a power of 1024's tens: an axis ends on a number that people read. */
+/** The axis' end: the next larger 1, 2, 2.5, 5 or 10 times a power of ten, in the unit of 1024 that fits the value. */
 function ceiling(value) {
   if (!(value > 0)) return 1024;
   const unit = 1024 ** Math.max(0, Math.floor(Math.log(value) / Math.log(1024)));
@@ -56,7 +56,7 @@ export function ThroughputChart({ throughput }) {
   const highest = Math.max(...values);
   const top = ceiling(highest);
   const x = (index) => LEFT + (PLOT_WIDTH * index) / values.length;
-  // Steps, not slopes: each value is the mean of its stretch of time.
+  // Steps, not slopes: each value is the average over its interval.
   const outline = values.map((value, index) => `L${x(index)},${y(value, top)}H${x(index + 1)}`).join("");
   const area = `M${LEFT},${y(0, top)}${outline}V${y(0, top)}Z`;
   const line = `M${outline.slice(1)}`;
@@ -71,7 +71,7 @@ export function ThroughputChart({ throughput }) {
   return h(
     Frame,
     {
-      label: `Throughput from ${time(0)} to ${time(seconds)}, at most ${rate(highest)}`,
+      label: `Throughput from ${time(0)} to ${time(seconds)}, peak ${rate(highest)}`,
       onLeave: () => setAt(null),
     },
     h(Axis, { top, format: rate }),
@@ -112,7 +112,7 @@ export function ThroughputChart({ throughput }) {
 
 const BAR_GAP = 2;
 
-/** Bytes of each run, the oldest at the left; a click opens the run. */
+/** Bytes of each run, oldest first; a click opens the run. */
 export function RunsChart({ runs, onOpen }) {
   const ordered = [...runs].reverse();
   const bytes = (run) => run.bytes_sent + run.bytes_resumed;
@@ -125,21 +125,21 @@ export function RunsChart({ runs, onOpen }) {
     const all = y(bytes(run), top);
     const foot = TOP + PLOT_HEIGHT;
     const isFailed = run.state === "failed";
-    const told = `${dateTime(run.started_at)}: ${run.state}, ${size(run.bytes_sent)} sent, ${size(run.bytes_resumed)} resumed`;
+    const title = `${dateTime(run.started_at)}: ${run.state}, ${size(run.bytes_sent)} sent, ${size(run.bytes_resumed)} resumed`;
     return h(
       "g",
       { key: `${run.dag_id} ${run.run_id}`, className: "s3az-run", onClick: () => onOpen(run) },
-      h("title", null, told),
+      h("title", null, title),
       h("rect", { ...place, y: TOP, height: PLOT_HEIGHT, fill: "transparent" }),
       h("rect", { ...place, className: isFailed ? "s3az-fill-bad" : "s3az-fill-busy", y: sent, height: foot - sent }),
-      h("rect", { ...place, className: "s3az-fill-there", y: all, height: sent - all }),
-      // A failed run that sent nothing must be seen too.
+      h("rect", { ...place, className: "s3az-fill-resumed", y: all, height: sent - all }),
+      // A failed run that sent nothing must be visible too.
       isFailed && h("rect", { ...place, className: "s3az-fill-bad", y: foot - 4, height: 4 }),
     );
   };
   return h(
     Frame,
-    { label: `Bytes of ${ordered.length} runs, the oldest at the left, at most ${size(highest)}; the table below has the figures` },
+    { label: `Bytes of ${ordered.length} runs, oldest first, at most ${size(highest)}; the table below has the figures` },
     h(Axis, { top, format: size }),
     ordered.map(bar),
     h("text", { x: LEFT, y: HEIGHT - 4, textAnchor: "start" }, dateTime(ordered[0].started_at)),

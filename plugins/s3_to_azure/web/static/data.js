@@ -1,31 +1,31 @@
-// The pages' data, asked for again and again while somebody looks.
+// The pages' data, polled while the page is visible.
 
 import { useEffect, useState } from "./react.js";
 
-const SENTENCES = {
+const MESSAGES = {
   401: "Your session has ended. Load the page again to sign in.",
-  403: "You may not read the task instances and XComs of this DAG.",
-  404: "There is no such run.",
+  403: "You do not have permission to read the task instances and XComs of this DAG.",
+  404: "This run does not exist.",
 };
 const FINAL = [401, 403, 404];
 
-class Refused extends Error {
+class HttpError extends Error {
   constructor(status) {
-    super(SENTENCES[status] ?? `The API server answered ${status}.`);
+    super(MESSAGES[status] ?? `The API server answered ${status}.`);
     this.isFinal = FINAL.includes(status);
   }
 }
 
-async function ask(url, signal) {
-  const answer = await fetch(url, { signal, credentials: "same-origin", headers: { Accept: "application/json" } });
-  if (!answer.ok) throw new Refused(answer.status);
-  return answer.json();
+async function getJson(url, signal) {
+  const response = await fetch(url, { signal, credentials: "same-origin", headers: { Accept: "application/json" } });
+  if (!response.ok) throw new HttpError(response.status);
+  return response.json();
 }
 
 /**
- * Return `{data, error, isLoading}` of an address; on an error the last data stay.
+ * Return `{data, error, isLoading}` of an address; after an error, `data` is still the last response.
  *
- * `pause(data)` says after how many milliseconds to ask again, or null to stop. Nothing is asked while the tab is
+ * `pause(data)` returns the milliseconds until the next request, or null to stop. No request is sent while the tab is
  * hidden.
  */
 export function usePolled(url, pause) {
@@ -36,29 +36,29 @@ export function usePolled(url, pause) {
     let timer;
     let failures = 0;
 
-    const later = (milliseconds) => {
-      if (milliseconds !== null) timer = setTimeout(turn, milliseconds);
+    const schedule = (milliseconds) => {
+      if (milliseconds !== null) timer = setTimeout(poll, milliseconds);
     };
-    const turn = async () => {
+    const poll = async () => {
       if (document.hidden) {
-        document.addEventListener("visibilitychange", turn, { once: true, signal: stop.signal });
+        document.addEventListener("visibilitychange", poll, { once: true, signal: stop.signal });
         return;
       }
       try {
-        const data = await ask(url, stop.signal);
+        const data = await getJson(url, stop.signal);
         failures = 0;
         setState({ data, error: null, isLoading: false });
-        later(pause(data));
+        schedule(pause(data));
       } catch (error) {
         if (stop.signal.aborted) return;
         failures += 1;
-        setState((before) => ({ ...before, error, isLoading: false }));
-        later(error.isFinal ? null : Math.min(60_000, 2_000 * 2 ** failures));
+        setState((previous) => ({ ...previous, error, isLoading: false }));
+        schedule(error.isFinal ? null : Math.min(60_000, 2_000 * 2 ** failures));
       }
     };
 
     setState({ data: null, error: null, isLoading: true });
-    turn();
+    poll();
     return () => {
       stop.abort();
       clearTimeout(timer);

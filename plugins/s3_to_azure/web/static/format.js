@@ -1,4 +1,4 @@
-// Sizes, counts and times as people read them; the same words as in the tasks' logs.
+// Formats sizes, counts and times as the tasks' logs do.
 
 const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB"];
 const whole = new Intl.NumberFormat("en");
@@ -39,7 +39,7 @@ export function duration(seconds) {
   return `${s} s`;
 }
 
-/** A share as a percentage that says 100 only when nothing is left, and 0 only when nothing is there. */
+/** A percentage that is 100 only if nothing is left, and 0 only if nothing is done. */
 export function percent(part, total) {
   if (!(total > 0)) return 0;
   const share = (100 * part) / total;
@@ -48,7 +48,7 @@ export function percent(part, total) {
   return Math.min(100, Math.round(share));
 }
 
-// As Airflow's UI shows times: in the time zone that is chosen there, the day first, 24 hours.
+// As Airflow's UI shows times: in the time zone chosen there, as 2026-11-23 06:00.
 function timeFormat(options) {
   const chosen = globalThis.localStorage?.getItem("timezone")?.replaceAll('"', "");
   const all = { hourCycle: "h23", hour: "2-digit", minute: "2-digit", ...options };

@@ -1,4 +1,4 @@
-// The migrations' history, over all DAGs that the user may read.
+// The history of all migrations that the user may read.
 
 import { RunsChart } from "./chart.js";
 import { usePolled } from "./data.js";
@@ -60,13 +60,13 @@ function Dags({ dags, dag, onChange }) {
 function Runs({ view, runs, isOneDag }) {
   const [isWhole, setWhole] = useState(false);
   if (!runs.length) {
-    return h(Notice, null, `No migration that you may read ran in the last ${view.days} days.`);
+    return h(Notice, null, `No migration that you have access to ran in the last ${view.days} days.`);
   }
   const reported = runs.filter(hasFigures);
-  const sum = (of) => reported.reduce((total, run) => total + of(run), 0);
+  const sum = (value) => reported.reduce((total, run) => total + value(run), 0);
   const failedRuns = runs.filter((run) => run.state === "failed").length;
   const sentBytes = sum((run) => run.bytes_sent);
-  // A run that sent nothing has no rate; slow runs shall weigh as long as they took.
+  // Weighted by time: the average over the time in which runs sent something.
   const busySeconds = sum((run) => (run.bytes_per_second ? run.bytes_sent / run.bytes_per_second : 0));
   const shown = isWhole ? runs : runs.slice(0, FIRST_ROWS);
   return [
@@ -78,10 +78,10 @@ function Runs({ view, runs, isOneDag }) {
         { label: `The last ${view.days} days` },
         h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? h("span", { className: "s3az-tone-bad" }, `${count(failedRuns)} failed`) : "none failed" }),
         h(Figure, { name: "Bytes sent", value: size(sentBytes) }),
-        h(Figure, { name: "Saved by resume", value: size(sum((run) => run.bytes_resumed)) }),
+        h(Figure, { name: "Resumed", value: size(sum((run) => run.bytes_resumed)) }),
         h(Figure, { name: "Objects copied", value: count(sum((run) => run.copied.objects)) }),
         h(Figure, { name: "Objects failed", value: count(sum((run) => run.failed.objects)), tone: sum((run) => run.failed.objects) ? "bad" : undefined }),
-        h(Figure, { name: "Mean rate", value: busySeconds ? rate(sentBytes / busySeconds) : "–" }),
+        h(Figure, { name: "Average rate", value: busySeconds ? rate(sentBytes / busySeconds) : "–" }),
         h(Figure, { name: "Retried requests", value: count(sum((run) => run.retries)) }),
       ),
       reported.length > 1 && h(RunsChart, { runs: reported, onOpen: open }),
@@ -92,14 +92,14 @@ function Runs({ view, runs, isOneDag }) {
       Card,
       { key: "runs", id: "runs", title: "Runs" },
       h(Table, {
-        caption: "Runs, the newest first",
+        caption: "Runs, newest first",
         columns: [
           { name: "Started" },
           ...(isOneDag ? [] : [{ name: "DAG" }]),
           { name: "State" },
           { name: "Copied", isNumber: true },
           { name: "Sent", isNumber: true },
-          { name: "Saved by resume", isNumber: true },
+          { name: "Resumed", isNumber: true },
           { name: "Rate", isNumber: true },
           { name: "Duration", isNumber: true },
           { name: "Unchanged", isNumber: true },
@@ -115,7 +115,7 @@ function Runs({ view, runs, isOneDag }) {
   ];
 }
 
-// The chart is an image to a reader; who uses it with a mouse gets the same link as the table's.
+// A click in the chart follows the link in the table, which keyboards and screen readers use.
 function open(run) {
   const path = migrationPath(run.dag_id, run.run_id);
   document.querySelector(`a[data-run="${CSS.escape(path)}"]`)?.click();
@@ -148,16 +148,16 @@ const Legend = () =>
     "ul",
     { className: "s3az-legend" },
     h("li", { className: "s3az-key-busy" }, "sent"),
-    h("li", { className: "s3az-key-there" }, "saved by resume"),
-    h("li", { className: "s3az-key-bad" }, "sent by a run that failed"),
+    h("li", { className: "s3az-key-resumed" }, "resumed (not sent again)"),
+    h("li", { className: "s3az-key-bad" }, "sent by a failed run"),
   );
 
 function Reasons({ runs }) {
   const counts = new Map();
   for (const run of runs) {
     for (const { reason, objects } of run.failures) {
-      const before = counts.get(reason) ?? { objects: 0, runs: 0 };
-      counts.set(reason, { objects: before.objects + objects, runs: before.runs + 1 });
+      const earlier = counts.get(reason) ?? { objects: 0, runs: 0 };
+      counts.set(reason, { objects: earlier.objects + objects, runs: earlier.runs + 1 });
     }
   }
   if (!counts.size) return null;

@@ -1,4 +1,4 @@
-// Where things are in Airflow's UI. Every part is encoded: ids and keys may hold anything.
+// Addresses in Airflow's UI. Every part is encoded, because ids and keys may hold any character.
 
 const part = encodeURIComponent;
 
@@ -6,7 +6,7 @@ export const runPath = (dagId, runId) => `/dags/${part(dagId)}/runs/${part(runId
 
 export const migrationPath = (dagId, runId) => `${runPath(dagId, runId)}/plugin/s3_to_azure_migration`;
 
-/** The log of one try of a task. */
+/** The address of the log of one try of a task. */
 export function logPath(run, taskId, mapIndex, tryNumber) {
   const mapped = mapIndex >= 0 && mapIndex !== null ? `/mapped/${part(mapIndex)}` : "";
   return `${runPath(run.dag_id, run.run_id)}/tasks/${part(taskId)}${mapped}?try_number=${part(tryNumber)}`;

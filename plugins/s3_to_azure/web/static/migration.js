@@ -8,13 +8,13 @@ import { Failures, OtherTasks, Overview, phaseText, Plan, Report, Tasks } from "
 import { h, loadStyles, useMemo } from "./react.js";
 import { Card, Notice } from "./widgets.js";
 
-// Tasks note their progress every 5 seconds.
+// Tasks record their progress every 5 seconds.
 const POLL_MS = 4_000;
-const SPOKEN_STEP = 10;
+const ANNOUNCED_STEP = 10;
 
 loadStyles();
 
-// Ended runs are asked for once more in a while: a task may be cleared and run again.
+// Ended runs are polled too, but rarely: a task may be cleared and run again.
 const pause = (view) => (view.phase === "ended" ? 60_000 : POLL_MS);
 
 function Migration({ dagId, runId }) {
@@ -29,7 +29,7 @@ function Migration({ dagId, runId }) {
   return h(
     "div",
     { className: "s3az" },
-    h(Spoken, { view }),
+    h(Announcement, { view }),
     h(Freshness, { view, error }),
     h(OtherTasks, { view }),
     h(Overview, { view }),
@@ -41,16 +41,16 @@ function Migration({ dagId, runId }) {
   );
 }
 
-/** What a screen reader says while the run goes on: a new tenth, a new phase, no more. */
-function Spoken({ view }) {
+/** What a screen reader announces while the run continues: each new phase, and each tenth. */
+function Announcement({ view }) {
   const share = percent(view.totals.bytes_done, view.totals.bytes_total);
-  const step = view.phase === "copying" ? `, ${SPOKEN_STEP * Math.floor(share / SPOKEN_STEP)} percent` : "";
+  const step = view.phase === "copying" ? `, ${ANNOUNCED_STEP * Math.floor(share / ANNOUNCED_STEP)} percent` : "";
   return h("p", { className: "s3az-hidden", role: "status", "aria-live": "polite" }, `Migration: ${phaseText(view)}${step}`);
 }
 
 function Freshness({ view, error }) {
   if (error) {
-    return h(Notice, { tone: "warn", role: "alert" }, `Not updated since ${timeOfDay(view.now)}: ${error.message} ${error.isFinal ? "" : "It is tried again."}`);
+    return h(Notice, { tone: "warn", role: "alert" }, `Not updated since ${timeOfDay(view.now)}: ${error.message} ${error.isFinal ? "" : "Retrying."}`);
   }
   return h(
     "p",
@@ -63,13 +63,13 @@ function Throughput({ view }) {
   const { throughput } = view;
   const values = throughput.bytes_per_second;
   if (values.length < 2) return null;
-  const highest = rate(Math.max(...values));
+  const peak = rate(Math.max(...values));
   return h(
     Card,
     {
       id: "throughput",
       title: "Throughput",
-      aside: h("span", { className: "s3az-aside" }, `highest ${highest}, mean ${rate(view.mean_bytes_per_second)}, over ${duration(throughput.step_s * values.length)}`),
+      aside: h("span", { className: "s3az-aside" }, `peak ${peak}, average ${rate(view.mean_bytes_per_second)} over ${duration(throughput.step_s * values.length)}`),
     },
     h(ThroughputChart, { throughput }),
   );

@@ -1,4 +1,4 @@
-// The Migration page's sections.
+// The sections of the Migration page.
 
 import { count, counted, duration, percent, rate, size, words } from "./format.js";
 import { logPath } from "./links.js";
@@ -11,27 +11,27 @@ const PHASES = {
   waiting: "Waiting for objects",
   planning: "Listing and planning",
   copying: "Copying",
-  reporting: "Reconciling",
+  reporting: "Writing the report",
   ended: "Ended",
 };
 
 export function phaseText(view) {
   if (view.phase !== "ended") return PHASES[view.phase];
-  if (view.dry_run) return "Dry run ended";
+  if (view.dry_run) return "Dry run completed";
   return view.run.state === "success" ? "Completed" : "Failed";
 }
 
 const tone = (view) => (view.run.state === "success" ? "good" : view.run.state === "failed" ? "bad" : "busy");
 
-/** The run's head: from where to where, how far, how fast, how long. */
+/** The run's overview: source and destination, progress, rate, time. */
 export function Overview({ view }) {
   const { totals, tasks } = view;
   const isEnded = view.phase === "ended";
   const share = percent(totals.bytes_done, totals.bytes_total);
-  const said = `${share}%, ${size(totals.bytes_done)} of ${size(totals.bytes_total)}`;
+  const progress = `${share}%, ${size(totals.bytes_done)} of ${size(totals.bytes_total)}`;
   const left = Math.max(0, totals.bytes_total - totals.bytes_done);
   const waiting = (tasks.waiting ?? 0) + (tasks.waiting_to_retry ?? 0);
-  const lost = tasks.failed ? `, ${count(tasks.failed)} failed` : "";
+  const failedTasks = tasks.failed ? `, ${count(tasks.failed)} failed` : "";
   const failed = view.report ? view.report.failed.objects : totals.objects_failed;
   return h(
     Card,
@@ -51,7 +51,7 @@ export function Overview({ view }) {
       resumed: totals.bytes_resumed,
       total: totals.bytes_total,
       label: "Bytes in Azure",
-      text: said,
+      text: progress,
       tone: tone(view),
       isLarge: true,
     }),
@@ -61,9 +61,9 @@ export function Overview({ view }) {
       h(Figure, { name: "Bytes", value: size(totals.bytes_done), detail: `of ${size(totals.bytes_total)}` }),
       h(Figure, { name: "Objects", value: count(totals.objects_done), detail: `of ${count(totals.objects_total)}` }),
       h(Figure, {
-        name: isEnded ? "Mean rate" : "Rate now",
+        name: isEnded ? "Average rate" : "Current rate",
         value: isEnded ? rate(view.mean_bytes_per_second) : rate(view.bytes_per_second),
-        detail: isEnded ? undefined : `mean ${rate(view.mean_bytes_per_second)}`,
+        detail: isEnded ? undefined : `average ${rate(view.mean_bytes_per_second)}`,
       }),
       isEnded
         ? h(Figure, { name: "Duration", value: duration(seconds(view.run.started_at, view.run.ended_at)) })
@@ -73,14 +73,14 @@ export function Overview({ view }) {
             detail: left ? `${size(left)} left` : undefined,
           }),
       h(Figure, {
-        name: isEnded ? "Tasks" : "Tasks at work",
+        name: isEnded ? "Tasks" : "Running tasks",
         value: isEnded ? count(view.batches.length) : count(tasks.running ?? 0),
         detail: isEnded
-          ? `${count(tasks.done ?? 0)} succeeded${lost}`
-          : `${count(waiting)} waiting, ${count(tasks.done ?? 0)} done${lost}`,
+          ? `${count(tasks.done ?? 0)} succeeded${failedTasks}`
+          : `${count(waiting)} waiting, ${count(tasks.done ?? 0)} done${failedTasks}`,
       }),
       h(Figure, {
-        name: "Not sent again",
+        name: "Resumed",
         value: size(totals.bytes_resumed),
         detail: counted(totals.retries, "retried request"),
       }),
@@ -103,7 +103,7 @@ function Route({ view }) {
   );
 }
 
-/** The failed objects: which, why, and whose log tells more. */
+/** The failed objects with their reasons, and links to the logs. */
 export function Failures({ view }) {
   if (!view.failures.length) return null;
   const rows = view.failures.map((failed, index) => ({
@@ -116,7 +116,7 @@ export function Failures({ view }) {
         { to: logPath(view.run, failed.task_id, failed.map_index, failed.try_number), className: "s3az-nowrap" },
         failed.map_index === null ? `Log of ${failed.task_id}` : `Task ${failed.map_index}, try ${failed.try_number}`,
       ),
-      failed.will_retry ? h(Badge, { state: "up_for_retry", label: "a retry may follow" }) : h(Badge, { state: "failed" }),
+      failed.will_retry ? h(Badge, { state: "up_for_retry", label: "may be retried" }) : h(Badge, { state: "failed" }),
     ],
   }));
   return h(
@@ -134,7 +134,7 @@ export function Failures({ view }) {
 
 const GROUPS = [
   { value: "all", label: "All", has: () => true },
-  { value: "work", label: "At work", has: (state) => ["running", "restarting"].includes(state) },
+  { value: "running", label: "Running", has: (state) => ["running", "restarting"].includes(state) },
   { value: "failed", label: "Failed", has: (state) => ["failed", "upstream_failed", "up_for_retry"].includes(state) },
   { value: "waiting", label: "Waiting", has: (state) => [null, "none", "scheduled", "queued", "deferred"].includes(state) },
   { value: "done", label: "Done", has: (state) => ["success", "skipped"].includes(state) },
@@ -143,7 +143,7 @@ const URGENCY = { failed: 0, upstream_failed: 0, up_for_retry: 1, running: 2, re
 const urgency = (batch) => URGENCY[batch.state] ?? 5;
 const BAR_TONES = { failed: "bad", upstream_failed: "bad", up_for_retry: "warn", success: "good" };
 
-/** The copy tasks, each with its bar; those that need a look come first. */
+/** The copy tasks with their progress; failed ones come first. */
 export function Tasks({ view }) {
   const [group, setGroup] = useState("all");
   const [isWhole, setWhole] = useState(false);
@@ -151,7 +151,7 @@ export function Tasks({ view }) {
   const { has } = GROUPS.find(({ value }) => value === group);
   const chosen = view.batches
     .filter((batch) => has(batch.state))
-    .sort((one, other) => urgency(one) - urgency(other) || one.map_index - other.map_index);
+    .sort((a, b) => urgency(a) - urgency(b) || a.map_index - b.map_index);
   const shown = isWhole ? chosen : chosen.slice(0, FIRST_ROWS);
   const options = GROUPS.map(({ value, label, has: belongs }) => ({
     value,
@@ -171,11 +171,11 @@ export function Tasks({ view }) {
         caption: "Copy tasks",
         columns: [
           { name: "Task" },
-          { name: "Copies" },
+          { name: "Objects" },
           { name: "State" },
           { name: "Progress" },
           { name: "Rate", isNumber: true },
-          { name: "Not sent again", isNumber: true },
+          { name: "Resumed", isNumber: true },
           { name: "Try", isNumber: true },
           { name: "Log" },
         ],
@@ -199,7 +199,7 @@ function taskRow(view, batch) {
     key: `${batch.task_id} ${batch.map_index}`,
     cells: [
       name,
-      h("span", { className: "s3az-what", title: batch.label || undefined }, batch.label || objects),
+      h("span", { className: "s3az-content", title: batch.label || undefined }, batch.label || objects),
       h(Badge, { state: batch.state }),
       h(
         "div",
@@ -217,8 +217,8 @@ function taskRow(view, batch) {
       batch.bytes_per_second ? rate(batch.bytes_per_second) : "–",
       batch.bytes_resumed ? size(batch.bytes_resumed) : "–",
       batch.try_number || "–",
-      batch.shown_try
-        ? h(Link, { to: logPath(view.run, batch.task_id, batch.map_index, batch.shown_try), "aria-label": `Log of task ${name}` }, "Log")
+      batch.log_try
+        ? h(Link, { to: logPath(view.run, batch.task_id, batch.map_index, batch.log_try), "aria-label": `Log of task ${name}` }, "Log")
         : "–",
     ],
   };
@@ -231,13 +231,13 @@ const amountRow = (name, amount, note = "") => ({
   cells: [name, note, count(amount.objects), size(amount.bytes)],
 });
 const AMOUNT_COLUMNS = [
-  { name: "What became of it" },
-  { name: "Why" },
+  { name: "Result" },
+  { name: "Reason" },
   { name: "Objects", isNumber: true },
   { name: "Bytes", isNumber: true },
 ];
 
-/** What the plan found; shown until the report replaces it. */
+/** The plan, shown until there is a report. */
 export function Plan({ view }) {
   const { plan } = view;
   if (!plan || view.report) return null;
@@ -260,7 +260,7 @@ export function Plan({ view }) {
 
 const STATUSES = ["copied", "unchanged", "skipped", "failed"];
 
-/** The reconciled report: every listed object accounted for, how it was proven, and where the files are. */
+/** The report: the result of every listed object, the verification levels, the slowest objects, the files. */
 export function Report({ view }) {
   const { report } = view;
   if (!report) return null;
@@ -287,42 +287,42 @@ export function Report({ view }) {
         h(
           "p",
           { className: "s3az-files" },
-          "Every object's row: ",
+          "Report with one row for each object: ",
           h("code", null, `az://${report.location}/${report.files.find((name) => name.endsWith(".csv")) ?? ""}`),
         ),
     ),
-    h(Proofs, { report }),
+    h(Verification, { report }),
     h(Slowest, { report }),
   );
 }
 
-function Proofs({ report }) {
-  const total = report.proofs.reduce((sum, proof) => sum + proof.objects, 0);
+function Verification({ report }) {
+  const total = report.levels.reduce((sum, { objects }) => sum + objects, 0);
   if (!total) return null;
   return h(
     Card,
-    { id: "proofs", title: "How the copies were proven" },
+    { id: "verification", title: "Verification" },
     h(
       "ul",
-      { className: "s3az-proofs" },
-      report.proofs.map((proof) =>
+      { className: "s3az-levels" },
+      report.levels.map(({ level, objects }) =>
         h(
           "li",
-          { key: proof.rung },
-          h("span", null, proof.rung),
+          { key: level },
+          h("span", null, level),
           h(Bar, {
-            done: proof.objects,
+            done: objects,
             total,
-            tone: proof.rung === "transport" ? "warn" : "good",
-            label: proof.rung,
-            text: `${count(proof.objects)} of ${counted(total, "object")}`,
+            tone: level === "transport" ? "warn" : "good",
+            label: level,
+            text: `${count(objects)} of ${counted(total, "object")}`,
           }),
-          h("span", { className: "s3az-number" }, count(proof.objects)),
+          h("span", { className: "s3az-number" }, count(objects)),
         ),
       ),
     ),
-    report.proofs.some((proof) => proof.rung === "transport") &&
-      h(Notice, null, "transport: S3 stores no checksum for these objects, so they are proven from the worker to Azure only."),
+    report.levels.some(({ level }) => level === "transport") &&
+      h(Notice, null, "transport: S3 stores no checksum for these objects, so they are verified from the worker to Azure only."),
   );
 }
 
@@ -352,16 +352,16 @@ function Slowest({ report }) {
   );
 }
 
-/** The run's other tasks that failed: without them nothing is copied. */
+/** The run's other tasks that failed, with links to their logs. */
 export function OtherTasks({ view }) {
-  // The report's task fails when an object did: then the page says more than its log.
-  const isTold = (task) => task.task_id === "report" && view.report;
-  const failed = view.other_tasks.filter((task) => ["failed", "up_for_retry"].includes(task.state) && !isTold(task));
+  // The report task fails if an object has failed; the page shows that already.
+  const isShown = (task) => task.task_id === "report" && view.report;
+  const failed = view.other_tasks.filter((task) => ["failed", "up_for_retry"].includes(task.state) && !isShown(task));
   return failed.map((task) =>
     h(
       Notice,
       { key: `${task.task_id} ${task.map_index}`, tone: task.state === "failed" ? "bad" : "warn" },
-      `Task ${task.task_id} ${task.state === "failed" ? "failed" : "failed and will be tried again"}. `,
+      `Task ${task.task_id} ${task.state === "failed" ? "failed" : "failed and will be retried"}. `,
       h(Link, { to: logPath(view.run, task.task_id, task.map_index, task.try_number) }, "Read its log"),
     ),
   );

@@ -1,10 +1,10 @@
-// React as Airflow's UI shares it: nothing is bundled, nothing is built.
+// React as Airflow's UI provides it; the pages are neither bundled nor built.
 
 export const React = globalThis.React;
 export const h = React.createElement;
 export const { Fragment, useCallback, useEffect, useId, useMemo, useRef, useState } = React;
 
-// Inside the UI a link changes the view; elsewhere it is an ordinary link below the same base address.
+// Inside Airflow's UI a link changes the view; elsewhere it is an ordinary link.
 const RouterLink = globalThis.ReactRouterDOM?.Link;
 
 export function Link({ to, children, ...rest }) {

@@ -1,4 +1,4 @@
-// The small parts that both pages are made of. Texts are always React's children: never HTML.
+// The components of both pages. Texts are always children of React elements, never HTML.
 
 import { count, percent, words } from "./format.js";
 import { h } from "./react.js";
@@ -16,7 +16,7 @@ const COLOURS = {
   skipped: "quiet",
 };
 
-/** A state as a coloured word; the word says it, not the colour. */
+/** A state as a coloured word, which can be read without its colour. */
 export function Badge({ state, label }) {
   return h("span", { className: `s3az-badge s3az-${COLOURS[state] ?? "quiet"}` }, label ?? words(state ?? "waiting"));
 }
@@ -43,12 +43,10 @@ export function Card({ title, aside, children, id }) {
   );
 }
 
-/**
- * A progress bar: what was in Azure already, what was sent, and what is left.
- */
+/** A progress bar: resumed, sent, and left. */
 export function Bar({ done, resumed = 0, total, text, label, tone = "busy", isLarge = false }) {
   const value = percent(done, total);
-  const there = Math.min(value, percent(Math.min(resumed, done), total));
+  const resumedShare = Math.min(value, percent(Math.min(resumed, done), total));
   return h(
     "div",
     {
@@ -60,17 +58,17 @@ export function Bar({ done, resumed = 0, total, text, label, tone = "busy", isLa
       "aria-valuenow": value,
       "aria-valuetext": text,
     },
-    h("span", { className: "s3az-there", style: { width: `${there}%` } }),
-    h("span", { className: "s3az-sent", style: { width: `${value - there}%` } }),
+    h("span", { className: "s3az-resumed", style: { width: `${resumedShare}%` } }),
+    h("span", { className: "s3az-sent", style: { width: `${value - resumedShare}%` } }),
   );
 }
 
-/** A table that scrolls inside its card; `columns` are `{name, isNumber}`, `rows` arrays of cells with a key. */
+/** A table that scrolls inside its card; `columns` are `{name, isNumber}`, `rows` are `{key, cells}`. */
 export function Table({ caption, columns, rows }) {
   const align = (index) => (columns[index].isNumber ? "s3az-number" : undefined);
   return h(
     "div",
-    // Focusable, so that the keyboard can scroll it.
+    // Focusable, so that it can be scrolled by keyboard.
     { className: "s3az-scroll", tabIndex: 0, role: "group", "aria-label": `${caption}, table` },
     h(
       "table",
@@ -92,7 +90,7 @@ export function Table({ caption, columns, rows }) {
   );
 }
 
-/** A row of buttons of which one is pressed. */
+/** A row of buttons, one of which is pressed. */
 export function Choice({ label, value, options, onChange }) {
   return h(
     "div",

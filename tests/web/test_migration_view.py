@@ -1,0 +1,149 @@
+"""The Migration page's data in every state of a run; no database."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from s3_to_azure.web.history_view import history_view
+from s3_to_azure.web.migration_view import migration_view, utc_now
+from s3_to_azure.web.queries import RunRow, TaskRow, as_report
+from tests.web.airflow_rows import GIB, progress_record, report_summary
+from tests.web.view_rows import DESCRIPTOR, NOW, planned, task
+
+
+def view(*tasks: TaskRow, state: str = "running") -> dict[str, Any]:
+    """Return the Migration page's data."""
+    return migration_view(RunRow("dag", "run", state, NOW - timedelta(hours=1), None), tasks, NOW)
+
+
+def test_an_object_in_parts_is_one_object() -> None:
+    """The parts of a giant object count as one object, done when all of them are."""
+    part = {"objects": 1, "size_bytes": GIB, "kind": "range"}
+    plan = planned(part, part, DESCRIPTOR, copy={"objects": 5, "size_bytes": 3 * GIB})
+    others = task(map_index=2, state="success", progress=progress_record())
+    first = task(map_index=0, state="success")
+    half = view(plan, first, task(map_index=1), others)["totals"]
+    assert (half["objects_total"], half["objects_done"], half["bytes_total"]) == (5, 4, 3 * GIB)
+    assert view(plan, first, task(map_index=1, state="success"), others)["totals"]["objects_done"] == 5
+
+
+@pytest.mark.parametrize(
+    ("tasks", "state", "phase"),
+    [
+        ((), "queued", "waiting"),
+        ((task("wait_for_objects"),), "running", "waiting"),
+        ((task("plan"),), "running", "planning"),
+        ((task("plan", state="success"), task(state=None, map_index=-1)), "running", "copying"),
+        ((task("plan", state="success"), task(state="success"), task("report")), "running", "reporting"),
+        ((task("plan", state="success"), task("report", state="failed")), "failed", "ended"),
+    ],
+)
+def test_phases(tasks: tuple[TaskRow, ...], state: str, phase: str) -> None:
+    """A run waits, plans, copies, reconciles, ends."""
+    assert view(*tasks, state=state)["phase"] == phase
+
+
+def test_the_operator_alone() -> None:
+    """A DAG that uses the operator without plan and report has a page too."""
+    page = view(task("to_azure", operator="MyStreamOperator", progress=progress_record()))
+    assert page["is_migration"]
+    assert (page["totals"]["bytes_total"], page["totals"]["objects_total"]) == (GIB, 4)
+    assert page["report"] is None
+    assert not view(task("bash", operator="BashOperator"))["is_migration"]
+
+
+def test_a_failure_of_the_report_links_to_the_log_of_its_task() -> None:
+    """The link leads to the batch and the try that had the object, if one had it; otherwise to the report's log."""
+    failures = [
+        {"key": "a", "reason": "access_denied: no", "batch": 0, "try_number": 1},
+        {"key": "b", "reason": "no_receipt: no task wrote a receipt for it", "batch": 0, "try_number": 1},
+        {"key": "c", "reason": "name_refused: no", "batch": None, "try_number": 1},
+        {"key": "d", "reason": "x", "batch": 7, "try_number": 1},
+    ]
+    summary = report_summary(failures=failures, failed={"objects": 9, "size_bytes": 9})
+    page = view(
+        task(state="failed", try_number=3),
+        task("report", state="failed", results={"report": summary}),
+        state="failed",
+    )
+    assert [(f["task_id"], f["map_index"], f["try_number"]) for f in page["failures"]] == [
+        ("copy", 0, 1),
+        ("copy", 0, 3),
+        ("report", None, 1),
+        ("report", None, 1),
+    ]
+    assert page["more_failures"] == 5
+    assert page["report"]["levels"] == [{"level": "crc64nvme", "objects": 3}, {"level": "transport", "objects": 1}]
+
+
+def test_a_dry_run_says_so() -> None:
+    """A dry run has a plan and no report."""
+    page = view(
+        planned(dry_run=True, copy={"objects": 1, "size_bytes": 5}),
+        task("report", state="skipped", results={"report": {"dry_run": True}}),
+        state="success",
+    )
+    assert page["dry_run"]
+    assert page["report"] is None
+    assert page["plan"]["copy"] == {"objects": 1, "bytes": 5}
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [None, 1, "x", [], {}, {"listed": 1}, {"listed": {}, "copied": {}, "failed": {}}, {"plan": [1]}, [[1], "x", None]],
+)
+def test_values_of_other_shapes_show_as_nothing(rubbish: Any) -> None:
+    """Whatever a task left as XCom or progress, it never breaks a page."""
+    page = view(
+        task("plan", state="success", results={"plan": rubbish, "return_value": rubbish}),
+        task("report", state="success", results={"report": rubbish, "return_value": rubbish}),
+        task("wait", operator="S3ObjectsSensor", results={"return_value": rubbish}),
+        task(progress=rubbish if isinstance(rubbish, dict) else {}, results={"return_value": rubbish}),
+        task(
+            map_index=1,
+            progress={
+                "bytes_total": -1,
+                "bytes_sent": "1",
+                "failures": [rubbish, {"key": 1, "reason": None}],
+                "throughput": rubbish,
+            },
+        ),
+    )
+    assert page["totals"]["bytes_done"] == 0
+    history = history_view([RunRow("d", "r", "success", NOW, NOW, as_report(rubbish))], days=30)
+    assert history["totals"]["bytes_sent"] == 0
+
+
+def test_the_time_left_is_at_the_current_rate() -> None:
+    """An ended run has neither; a run that sends nothing has no time left to tell."""
+    running = view(planned(DESCRIPTOR), task(progress=progress_record()))
+    assert (running["bytes_per_second"], running["seconds_left"]) == (1024**2, GIB // 2 // 1024**2)
+    silent = view(planned(DESCRIPTOR), task(progress=progress_record(bytes_per_second=0)))
+    assert (silent["bytes_per_second"], silent["seconds_left"]) == (0, None)
+    ended = view(planned(DESCRIPTOR), task(progress=progress_record()), state="failed")
+    assert (ended["bytes_per_second"], ended["seconds_left"]) == (0, None)
+
+
+def test_the_placeholder_of_a_mapped_task_is_not_shown() -> None:
+    """Airflow has one until the plan is made."""
+    assert view(task(map_index=-1, state=None, progress_at=None))["batches"] == []
+
+
+def test_the_plan_names_what_is_left_out() -> None:
+    """Reasons become rows, and warnings sentences."""
+    plan = planned(skipped={"excluded": {"objects": 2, "size_bytes": 3}}, warnings=["look out", 7])
+    page = view(plan)["plan"]
+    assert page["skipped"] == [{"reason": "excluded", "objects": 2, "bytes": 3}]
+    assert (page["failed"], page["warnings"]) == ([], ["look out"])
+
+
+def test_other_tasks_are_listed_with_their_states() -> None:
+    """The page links to the log of a task that failed before anything was copied."""
+    (other,) = view(task("plan", state="failed", try_number=0))["other_tasks"]
+    assert (other["task_id"], other["map_index"], other["state"], other["try_number"]) == ("plan", -1, "failed", 1)
+
+
+def test_now_has_a_time_zone() -> None:
+    """Airflow's times have one, and Python compares no others with them."""
+    assert utc_now().utcoffset() == timedelta(0)
