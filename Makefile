@@ -141,8 +141,8 @@ define sync
 	@touch $@
 endef
 
-# Its second prerequisite holds the package's entry points.
-$(VENV_READY): requirements-dev.txt pyproject.toml | $(UV_READY)
+# The second prerequisite holds the package's entry points, the third its version.
+$(VENV_READY): requirements-dev.txt pyproject.toml plugins/s3_to_azure/__init__.py | $(UV_READY)
 	@echo "Installing Airflow, this package and the development tools into .venv ..."
 	$(call sync,.venv)
 	@$(UV) pip install $(QUIET) --no-deps --no-build-isolation --python .venv/bin/python --editable .

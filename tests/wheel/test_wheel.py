@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from s3_to_azure import __version__
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 UV: Final = ROOT / ".tools/bin/uv"
 
@@ -128,7 +130,7 @@ def test_airflow_lists_the_provider(installed: Installation) -> None:
     """`airflow providers list` shows the package and its version."""
     listed = json.loads(installed.run("airflow", "providers", "list", "--output", "json"))
     ours = [row for row in listed if row["package_name"] == "s3-to-azure"]
-    assert [row["version"] for row in ours] == ["0.1.0"]
+    assert [row["version"] for row in ours] == [__version__]
 
 
 def test_airflow_lists_the_plugin(installed: Installation) -> None:
@@ -136,7 +138,7 @@ def test_airflow_lists_the_plugin(installed: Installation) -> None:
     listed = json.loads(installed.run("airflow", "plugins", "--output", "json"))
     ours = [row for row in listed if row["name"] == "s3_to_azure"]
     assert len(ours) == 1
-    assert "s3-to-azure==0.1.0" in str(ours[0]["source"])
+    assert f"s3-to-azure=={__version__}" in str(ours[0]["source"])
 
 
 def test_a_dag_uses_the_operator(installed: Installation) -> None:
@@ -150,7 +152,7 @@ def test_a_dag_uses_the_operator(installed: Installation) -> None:
 
 def test_the_command_line_is_a_program(installed: Installation) -> None:
     """`s3-to-azure` is there after the installation."""
-    assert "0.1.0" in installed.run("s3-to-azure", "--version")
+    assert __version__ in installed.run("s3-to-azure", "--version")
 
 
 def test_a_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation) -> None:
@@ -158,7 +160,7 @@ def test_a_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation
     _give_plugins_folder(installed)
     found = json.loads(installed.run("python", "-c", PLUGINS).splitlines()[-1])
     assert found["errors"] == {}
-    assert [source.partition(":")[0] for source in found["sources"]] == ["s3-to-azure==0.1.0"]
+    assert [source.partition(":")[0] for source in found["sources"]] == [f"s3-to-azure=={__version__}"]
     assert found["package"].startswith(str(installed.programs.parent))
 
 
