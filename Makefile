@@ -17,6 +17,11 @@ MUTANTS_ARGS ?=
 BENCH_ARGS ?=
 # make house HOUSE_ARGS=--write
 HOUSE_ARGS ?=
+# make wheel-check AIRFLOW=3.3: one of those that have a lock below.
+AIRFLOW ?= 3.3
+AIRFLOW_LOCK_3.3 := requirements.txt
+# make release-check TAG=v0.2.0
+TAG ?=
 
 UV := .tools/bin/uv
 PYTHON_BIN := .venv/bin/python
@@ -36,7 +41,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 # One progress bar on a terminal; no list of 260 packages in a log.
 QUIET = $$(test -t 2 || echo --quiet)
-COMPILE = $(UV) pip compile --quiet --no-header --universal --python-version 3.11 --exclude-newer $(LOCK_DATE) $(LOCK_ARGS)
+COMPILE = $(UV) pip compile --quiet --no-header --universal --generate-hashes --python-version 3.11 --exclude-newer $(LOCK_DATE) $(LOCK_ARGS)
 # npm is a script for `node`: it must find the one installed here, and no other.
 NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-update-notifier --ignore-scripts
 
@@ -44,7 +49,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all faults soak mutants bench check docs house compose-check wheel format lock clean
+.PHONY: help setup demo up down test test-all faults soak mutants bench check docs house compose-check wheel format lock clean wheel-check release-check
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -101,9 +106,18 @@ check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabili
 compose-check: $(VENV_READY) ## Bring docker-compose.yaml up, run its DAG, take it down (needs Docker, or root on Debian 12)
 	@$(PYTHON_BIN) -m tests.compose.check $(COMPOSE_CHECK_ARGS)
 
-wheel: $(UV_READY) ## Build the wheel and the source package into dist/
-	@$(UV) build --quiet --out-dir dist
+# The builder itself is locked too: what makes a release must not change by itself.
+wheel: $(UV_READY) ## Build the wheel and the source package into an empty dist/
+	@rm -rf dist
+	@$(UV) build --quiet --build-constraints requirements-dev.txt --require-hashes --out-dir dist
 	@ls dist/*
+
+wheel-check: $(UV_READY) ## Install dist's wheel beside an Airflow's lock, each package checked by hash, and use it
+	@test -n "$(AIRFLOW_LOCK_$(AIRFLOW))" || { echo "There is no lock for Airflow $(AIRFLOW)." >&2; exit 1; }
+	@.tools/bin/python .ci/check_wheel.py $(AIRFLOW) $(AIRFLOW_LOCK_$(AIRFLOW))
+
+release-check: $(UV_READY) ## Check that TAG names the package's version and the changelog's first section
+	@.tools/bin/python .ci/check_release.py "$(TAG)"
 
 format: $(VENV_READY) ## Format the code and mend what the linter can mend
 	.venv/bin/ruff check --fix .
@@ -137,7 +151,7 @@ $(UV_READY):
 # An environment that runs is kept, so that programs running in it live on.
 define sync
 	@$(1)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python .tools/bin/python $(1)
-	@$(UV) pip sync $(QUIET) --compile-bytecode --python $(1)/bin/python $<
+	@$(UV) pip sync $(QUIET) --require-hashes --compile-bytecode --python $(1)/bin/python $<
 	@touch $@
 endef
 
