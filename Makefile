@@ -55,7 +55,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all faults soak mutants bench check docs house compose-check wheel format lock clean wheel-check release-check coverage
+.PHONY: help setup demo up down test test-all faults soak mutants bench check docs house compose-check wheel format lock clean wheel-check release-check coverage test-tools sbom
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +86,9 @@ test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debi
 	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
 	    test $$status -eq 5 && echo "There are no such tests yet."; }
 
+test-tools: ## Install what `make test-all` needs beside the locks (as root on Debian or Ubuntu)
+	@sh tests/install_tools.sh
+
 faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make test-all` hold them all (8 minutes)
 	@sh tests/install_tools.sh
 	@$(PYTHON_BIN) -m pytest tests/faults tests/cluster -m "not soak" $(PYTEST_ARGS)
@@ -108,10 +111,13 @@ house: $(VENV_READY) ## Print modules per folder, import levels, longest functio
 	@$(PYTHON_BIN) scripts/house.py $(HOUSE_ARGS)
 
 check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities, the documentation
+check: $(VENV_READY) ## Lint, format, types, layers, workflows, known vulnerabilities, the documentation
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/actionlint -shellcheck= -pyflakes=
+	.venv/bin/zizmor --offline --quiet --no-progress .github
 	$(PYTHON_BIN) .ci/audit.py requirements.txt .ci/known-vulnerabilities.txt
 	@$(MAKE) docs
 
@@ -127,6 +133,11 @@ wheel: $(UV_READY) ## Build the wheel and the source package into an empty dist/
 wheel-check: $(UV_READY) ## Install dist's wheel beside an Airflow's lock, each package checked by hash, and use it
 	@test -n "$(AIRFLOW_LOCK_$(AIRFLOW))" || { echo "There is no lock for Airflow $(AIRFLOW)." >&2; exit 1; }
 	@.tools/bin/python .ci/check_wheel.py $(AIRFLOW) $(AIRFLOW_LOCK_$(AIRFLOW))
+
+sbom: $(VENV_READY) ## Write the bill of materials of the locked packages, build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@.venv/bin/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements.txt
+	@$(PYTHON_BIN) .ci/check_sbom.py build/sbom.json requirements.txt
 
 release-check: $(UV_READY) ## Check that TAG names the package's version and the changelog's first section
 	@.tools/bin/python .ci/check_release.py "$(TAG)"
