@@ -110,6 +110,8 @@ def test_every_command_is_run_or_named() -> None:
 def test_make_targets_are_run_by_ci_or_named() -> None:
     """CI runs each target that a page names, or the list has the reason."""
     by_ci = set(re.findall(r"^step make (\S+)$", text_of(".ci/run"), re.MULTILINE)) | {"docs"}
+    for workflow in (ROOT / ".github/workflows").iterdir():
+        by_ci |= set(re.findall(r"run: (?:sudo )?make (\S+)$", workflow.read_text(encoding="utf-8"), re.MULTILINE))
     assert "$(MAKE) docs" in text_of("Makefile")
     named = {command.words[1] for command in _COMMANDS if command.words[0] == "make"}
     for page in sorted({block.page for block in blocks()}):
