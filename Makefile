@@ -42,7 +42,7 @@ export UV_PYTHON_DOWNLOADS := never
 # One progress bar on a terminal; no list of 260 packages in a log.
 QUIET = $$(test -t 2 || echo --quiet)
 COMPILE = $(UV) pip compile --quiet --no-header --universal --generate-hashes --python-version 3.11 --exclude-newer $(LOCK_DATE) $(LOCK_ARGS)
-# Python 3.12 counts lines by itself, nearly for free; on 3.11 the tests take a quarter longer.
+# Python 3.12 counts lines by itself, for less than a tenth more CPU; on 3.11 `make test` costs 44 % more (209 s, 301 s).
 COVERAGE = mkdir -p build/coverage && \
     COVERAGE_CORE=$$($(PYTHON_BIN) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
     .venv/bin/coverage
