@@ -110,7 +110,6 @@ docs: $(VENV_READY) ## Build the documentation's site into build/docs; a warning
 house: $(VENV_READY) ## Print modules per folder, import levels, longest functions (HOUSE_ARGS=--write refreshes docs/house.md)
 	@$(PYTHON_BIN) scripts/house.py $(HOUSE_ARGS)
 
-check: $(VENV_READY) ## Lint, format, types, import contracts, known vulnerabilities, the documentation
 check: $(VENV_READY) ## Lint, format, types, layers, workflows, known vulnerabilities, the documentation
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
