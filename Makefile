@@ -55,7 +55,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test test-all faults soak mutants bench check docs house compose-check wheel format lock clean wheel-check release-check coverage test-tools sbom
+.PHONY: help setup demo up down test coverage test-all test-tools faults soak mutants bench check docs house compose-check wheel wheel-check sbom release-check format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
