@@ -1,4 +1,4 @@
-"""Batches: every object exactly once, balanced, never more than asked for, the same for the same input."""
+"""Batches: every object exactly once, balanced, at most ``max_tasks``, the same for the same input."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def entries_of(sizes: list[int]) -> list[EntryLine]:
 
 
 def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[list[PlanEntry]], int, BatchPolicy]:
-    """Cut objects of these sizes; return the batches, what each holds, how many are one object's own."""
+    """Cut objects of these sizes; return the batches, their entries, how many belong to one object, and the policy."""
     entries = entries_of(sizes)
     policy = BatchPolicy(sum(map(weight_of, sizes)), **({"max_tasks": 500} | settings))
     out = Bytes()
@@ -71,7 +71,7 @@ def cut(sizes: list[int], **settings: int) -> tuple[list[BatchDescriptor], list[
 def test_every_byte_of_every_object_is_in_one_batch(
     sizes: list[int], max_tasks: int, split_bytes: int, batch_bytes: int
 ) -> None:
-    """Whole objects come once, parts of a split one cover it without gap, and batches keep the listing's order."""
+    """Whole objects come once, parts cover their object without a gap, and batches keep the order of the listing."""
     batches, held, own, policy = cut(sizes, max_tasks=max_tasks, split_bytes=split_bytes, batch_bytes=batch_bytes)
     assert 1 <= len(batches) <= max_tasks
     assert [batch.index for batch in batches] == list(range(len(batches)))
@@ -96,7 +96,7 @@ def _check_balance(shared: list[list[PlanEntry]], policy: BatchPolicy) -> None:
     total = sum(map(sum, weights))
     shares = policy.shared_batches(total, 0)
     largest = max(map(max, weights))
-    # What shares a batch weighs less than a task's share, or less than what is worth a task.
+    # An object in a shared batch weighs less than one task's share, or less than the minimum of a batch.
     assert largest < max(policy.batch_bytes, -(-policy.total_weight // policy.max_tasks) + 1)
     fair = total / len(weights)
     assert shares >= len(weights)
@@ -111,8 +111,8 @@ def test_the_same_objects_give_the_same_batches(sizes: list[int], max_tasks: int
 
 
 @given(weights=st.lists(st.integers(0, 10 * MIB), min_size=1), batches=st.integers(1, 50))
-def test_shares_never_go_back_and_stay_near_their_size(weights: list[int], batches: int) -> None:
-    """Shares ascend from object to object, and none exceeds its size by more than the largest object."""
+def test_shares_ascend_and_are_nearly_equal(weights: list[int], batches: int) -> None:
+    """Shares ascend from object to object, and none exceeds the mean by more than the largest object."""
     total = sum(map(weight_of, weights))
     shared = EvenCut(total, batches)
     places = [shared.next_share(size) for size in weights]
@@ -124,19 +124,19 @@ def test_shares_never_go_back_and_stay_near_their_size(weights: list[int], batch
 
 
 def test_ten_tiny_objects_make_one_batch() -> None:
-    """Less work than a task is worth is not spread over tasks."""
+    """Work below the minimum of a batch is not spread over several tasks."""
     batches, *_ = cut([1_000] * 10)
     assert [batch.objects for batch in batches] == [10]
 
 
 def test_a_large_object_is_a_batch_of_its_own() -> None:
-    """One large object among small ones neither waits for them nor makes them wait."""
+    """A large object among small ones does not delay them, and they do not delay it."""
     batches, *_ = cut([1_000, 3 * GIB, 1_000])
     assert [(batch.objects, batch.size_bytes) for batch in batches] == [(1, 3 * GIB), (2, 2_000)]
 
 
 def test_a_million_small_objects_fill_the_tasks() -> None:
-    """Many small objects are balanced by count: their requests weigh more than their bytes."""
+    """Many small objects are balanced by count, since their requests weigh more than their bytes."""
     policy = BatchPolicy(1_000_000 * weight_of(1_000), max_tasks=500)
     assert policy.own_batches(1_000) == 0
     assert policy.shared_batches(1_000_000 * weight_of(1_000), 0) == 500
@@ -144,7 +144,7 @@ def test_a_million_small_objects_fill_the_tasks() -> None:
 
 @pytest.mark.parametrize(("max_tasks", "parts"), [(500, 160), (100, 100), (2, 2), (1, 1)])
 def test_an_object_of_10_tb_is_split_as_far_as_there_are_tasks(max_tasks: int, parts: int) -> None:
-    """A giant object becomes one range for each 64 GiB, at most one for each task."""
+    """A giant object is split into ranges of 64 GiB, but not into more than ``max_tasks``."""
     size = 10 * TIB
     batches, *_ = cut([size], max_tasks=max_tasks)
     assert len(batches) == parts
@@ -152,7 +152,7 @@ def test_an_object_of_10_tb_is_split_as_far_as_there_are_tasks(max_tasks: int, p
 
 
 def test_more_large_objects_than_tasks_share_them() -> None:
-    """A thousand objects of a gibibyte are cut into at most so many tasks as allowed, two and a half each."""
+    """1,000 objects of 1 GiB are cut into ``max_tasks`` batches of two or three objects each."""
     batches, *_ = cut([GIB] * 1_000, max_tasks=400)
     assert len(batches) == 400
     assert {batch.objects for batch in batches} == {2, 3}
@@ -160,7 +160,7 @@ def test_more_large_objects_than_tasks_share_them() -> None:
 
 @given(size=st.integers(1, 200 * MIB), block_bytes=st.integers(MIB, 9 * MIB), parts=st.integers(1, 60))
 def test_ranges_lie_on_block_borders_and_cover_the_object(size: int, block_bytes: int, parts: int) -> None:
-    """Ranges follow each other from 0 to the end, differ by one block at most, and none is empty."""
+    """Ranges cover the object from 0 to its end, differ by one block at most, and none is empty."""
     layout = Layout(size, block_bytes)
     found = ranges(layout, parts)
     assert len(found) == min(parts, len(layout))
@@ -173,11 +173,11 @@ def test_ranges_lie_on_block_borders_and_cover_the_object(size: int, block_bytes
 
 @pytest.mark.parametrize("settings", [{"max_tasks": 0}, {"max_tasks": 1_001}, {"split_bytes": MIB - 1}])
 def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
-    """No tasks, more than Airflow maps, or parts below a block are mistakes."""
+    """No tasks, more tasks than Airflow maps, or parts below 1 MiB are usage errors."""
     with pytest.raises(UsageError):
         BatchPolicy(1, **({"max_tasks": 1} | settings))
 
 
-def test_an_empty_object_weighs_its_requests() -> None:
-    """Even an object without bytes costs requests."""
+def test_an_empty_object_has_weight() -> None:
+    """An object without bytes costs requests too."""
     assert weight_of(0) == OBJECT_WEIGHT > 0

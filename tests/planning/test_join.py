@@ -1,4 +1,4 @@
-"""The merge join: as good as a dictionary where the order holds, and never wrong where it does not."""
+"""The merge join: equal to a dictionary while the order holds, and never wrong when it does not."""
 
 from dataclasses import replace
 
@@ -19,8 +19,8 @@ def blob(name: str) -> BlobState:
 
 
 @given(wanted=NAMES, there=NAMES)
-def test_in_order_it_is_a_dictionary(wanted: list[str], there: list[str]) -> None:
-    """Where both sides ascend, each name is found if and only if it is there, and the rest is counted."""
+def test_in_order_the_join_finds_what_a_dictionary_finds(wanted: list[str], there: list[str]) -> None:
+    """If both sides ascend, each name is found if and only if its blob exists, and the other blobs are counted."""
     join = Join(map(blob, sorted(there)), ordered=True)
     found = {name: join.find(name) for name in sorted(wanted)}
     join.finish()
@@ -32,7 +32,7 @@ def test_in_order_it_is_a_dictionary(wanted: list[str], there: list[str]) -> Non
 
 @given(wanted=NAMES, there=NAMES.flatmap(st.permutations))
 def test_out_of_order_nothing_wrong_is_found(wanted: list[str], there: list[str]) -> None:
-    """Whatever the order: what is found is that blob; what is not found is not there, or the join says it is unsure."""
+    """In any order a found blob is the right one, and one not found does not exist or ``in_order`` is False."""
     join = Join(map(blob, there), ordered=True)
     found = {name: join.find(name) for name in sorted(wanted)}
     join.finish()
@@ -44,15 +44,15 @@ def test_out_of_order_nothing_wrong_is_found(wanted: list[str], there: list[str]
             assert name not in there
 
 
-def test_runs_states_are_not_counted() -> None:
-    """What runs keep in the destination container is no blob of the migration."""
+def test_state_files_are_not_counted() -> None:
+    """State files in the destination container are no blobs of the migration."""
     join = Join(map(blob, [f"{STATE_FOLDER}/dag/run/plan.json", "a"]), ordered=True)
     join.finish()
     assert join.only_there == 1
 
 
-def test_directories_are_no_blobs_that_nobody_asked_for() -> None:
-    """The directories of a hierarchical namespace are found like blobs, but not counted as left over."""
+def test_directories_are_found_but_not_counted() -> None:
+    """Directories of a hierarchical namespace are found like blobs, but do not count as blobs without an object."""
     directory = BlobState("a", "etag", 0, "directory", {})
     join = Join([directory, blob("a/b"), replace(directory, name="c")], ordered=True)
     assert join.find("a/b") == blob("a/b")
@@ -62,7 +62,7 @@ def test_directories_are_no_blobs_that_nobody_asked_for() -> None:
 
 
 def test_without_order_the_destination_is_not_listed() -> None:
-    """A source without order asks nothing of the destination."""
+    """Without order the join could find nothing, so the destination is not listed."""
     join = Join((pytest.fail("listed") for _ in range(1)), ordered=False)
     assert join.find("a") is None
     join.finish()

@@ -1,4 +1,4 @@
-"""Lists of keys: what they may look like, their order, and what S3 says of each key."""
+"""Key lists: their formats, their order, and the lookup of each key in S3."""
 
 import json
 import os
@@ -31,25 +31,25 @@ RETRIER = Retrier(QUICK, threading.Event())
 
 
 def read(text: bytes, *, name: str = "keys.txt", prefix: str = "", piece: int = 7) -> list[str]:
-    """Return the keys of a list that comes in small pieces."""
+    """Return the keys of a list that is read in small pieces."""
     pieces = (text[start : start + piece] for start in range(0, len(text), piece))
     return list(keys_of(pieces, name=name, prefix=prefix))
 
 
-def test_one_key_a_line() -> None:
-    """Order, doubles, empty lines, Windows' line ends and a missing last line end do not matter."""
+def test_a_list_has_one_key_per_line() -> None:
+    """Order, duplicates, empty lines, CRLF line ends and a missing last line end do not matter."""
     assert read("b\r\na/ö 1\n\nb\na".encode()) == ["a", "a/ö 1", "b"]
     assert read(b"") == []
 
 
-def test_order_is_that_of_utf8() -> None:
+def test_keys_are_sorted_by_their_utf8_bytes() -> None:
     """Keys come as S3 lists them, so that the plan can join them with the destination's listing."""
     keys = ["z", "\U0001f642", "\uff5e", "ä", "a"]
     assert read("\n".join(keys).encode()) == sorted(keys, key=lambda key: key.encode())
 
 
-def test_json_lines() -> None:
-    """A name that ends in .jsonl says that each line is JSON, so that a key may hold line ends."""
+def test_a_jsonl_list_holds_json_strings_or_objects() -> None:
+    """In a list whose name ends in .jsonl each line is JSON, so that a key may contain line breaks."""
     lines = [json.dumps("a\nb"), json.dumps({"key": "c", "size": 7})]
     assert read("\n".join(lines).encode(), name="keys.jsonl") == ["a\nb", "c"]
     assert read(b'"a"\n') == ['"a"']
@@ -67,8 +67,8 @@ def test_json_lines() -> None:
         (b'"in/\\ud800"\n', "keys.jsonl", "Line 1 of keys.jsonl is no key"),
     ],
 )
-def test_what_is_no_list(text: bytes, name: str, says: str) -> None:
-    """A line that is no key, or that lies elsewhere, is named by its number before any key is used."""
+def test_an_invalid_line_is_named_by_its_number(text: bytes, name: str, says: str) -> None:
+    """A line that is not a key, or not below the prefix, fails the list before any key is yielded."""
     with pytest.raises(UsageError, match=says):
         next(keys_of([text], name=name, prefix="in/"))
 
@@ -195,7 +195,6 @@ class Bucket(MemorySource):
     """A bucket that counts its HEADs and refuses some."""
 
     def __init__(self) -> None:
-        """Put some objects into it."""
         super().__init__("bucket")
         self.heads: list[str] = []
         self.errors: dict[str, Exception] = {}
@@ -203,7 +202,7 @@ class Bucket(MemorySource):
             self.put("bucket", key, key.encode())
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
-        """Count, refuse, answer."""
+        """Count, and fail or answer."""
         self.heads.append(key)
         if key in self.errors:
             raise self.errors[key]
@@ -216,8 +215,8 @@ def source() -> Bucket:
     return Bucket()
 
 
-def test_each_key_is_looked_at_once(source: Bucket) -> None:
-    """A HEAD tells what a listing would; what is not there, or not to be seen, is kept with its reason."""
+def test_each_key_is_looked_up_once(source: Bucket) -> None:
+    """A HEAD gives what a listing would; a missing or unreadable object is yielded with its problem."""
     denied: dict[str, Any] = {"service": "S3", "thing": "x", "code": "403", "permission": "s3:GetObject"}
     source.errors["in/secret"] = AccessDenied(**denied)
     keys = iter(["in/../x", "in/a", "in/gone", "in/secret"])
@@ -229,19 +228,19 @@ def test_each_key_is_looked_at_once(source: Bucket) -> None:
         ("in/secret", "access_denied"),
     ]
     assert found[1] == source.listed("bucket", "in/a")
-    # A name that cannot be sent is looked at as well, by the store's own check, without a request.
+    # For a name that cannot be sent, the store's own check fails without a request.
     assert sorted(source.heads) == ["in/../x", "in/a", "in/gone", "in/secret"]
 
 
-def test_wrong_credentials_end_it(source: Bucket) -> None:
-    """What fails for every key is no row for each of them."""
+def test_wrong_credentials_end_the_lookup(source: Bucket) -> None:
+    """An error that would hit every key is raised once, instead of one problem per key."""
     source.errors["in/a"] = CredentialsRefused(service="S3", thing="x", code="403")
     with pytest.raises(CredentialsRefused):
         list(look_up(["in/a", "in/b"], source, RETRIER, bucket="bucket", at_once=2))
 
 
-def test_no_more_looks_in_flight_than_allowed(source: Bucket) -> None:
-    """The list is drawn as the answers are used, whatever its length."""
+def test_lookups_in_flight_are_bounded(source: Bucket) -> None:
+    """Keys are drawn only as their answers are used, however long the list is."""
     drawn: list[int] = []
 
     def keys() -> Iterator[str]:
@@ -256,8 +255,8 @@ def test_no_more_looks_in_flight_than_allowed(source: Bucket) -> None:
     assert len(source.heads) <= 9
 
 
-def test_a_list_in_the_bucket(source: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list's object is read in pieces of one version."""
+def test_a_list_that_is_an_object_is_read_in_one_version(source: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The object is read in ranges of the same version; a new version fails the list."""
     monkeypatch.setattr(key_lists, "_PIECE_BYTES", 1_000)
     data = random.Random(2).randbytes(2_500)
     source.put("bucket", "lists/today.txt", data)
@@ -272,8 +271,8 @@ def test_a_list_in_the_bucket(source: Bucket, monkeypatch: pytest.MonkeyPatch) -
         list(object_pieces(source, RETRIER, bucket="bucket", key="none"))
 
 
-def test_every_key_is_accounted_for(source: Bucket) -> None:
-    """A run over a list copies what is there, and fails for what is not, with the reason in its report."""
+def test_every_listed_key_is_accounted_for(source: Bucket) -> None:
+    """A run over a key list copies the objects that exist, and its report fails the others with their reason."""
     destination, files = MemoryDestination(), MemoryState()
     found = look_up(["in/a", "in/gone", "in/z/../y"], source, RETRIER, bucket="bucket", at_once=2)
     pointer = write_manifest(found, files, bucket="bucket", prefix="in/", looked_up=True)

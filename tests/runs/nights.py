@@ -1,4 +1,4 @@
-"""A whole night over stores and state of a test's choice: list, plan, copy all batches, report."""
+"""A night, which is one scheduled run, without Airflow: list, plan, copy all batches, report."""
 
 import os
 import threading
@@ -23,10 +23,10 @@ QUICK = RetryBudget(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
 
 @dataclass
 class Night:
-    """One run.
+    """One scheduled run over stores and state files that a test chooses.
 
     Attributes:
-        settings: The plan's; the copies take overwrite and budget from them.
+        settings: The plan's settings; the copies take overwrite, budget and block size from them.
     """
 
     source: ObjectSource
@@ -46,7 +46,7 @@ class Night:
         return make_plan(self.files, pointer, self.destination, self.settings)
 
     def context(self, cancelled: threading.Event | None = None) -> AbstractContextManager[TransferContext]:
-        """Return a task's workshop; close it."""
+        """Open the transfer context of one copy task."""
         settings = CopySettings(
             overwrite=self.settings.overwrite,
             memory_budget_bytes=self.settings.memory_budget_bytes,
@@ -74,47 +74,46 @@ class Night:
             )
 
     def run(self) -> tuple[Plan, list[BatchSummary], Report]:
-        """Do it all."""
+        """List, plan, copy and report."""
         return self.run_from(self.make_manifest())
 
     def run_from(self, pointer: ManifestPointer) -> tuple[Plan, list[BatchSummary], Report]:
-        """Do all that follows the listing."""
+        """Plan, copy and report."""
         plan = self.plan(pointer)
         summaries = [self.copy(plan, batch.index) for batch in plan.batches]
         return plan, summaries, make_report(self.files, pointer)
 
     def with_settings(self, **changes: Any) -> "Night":
-        """Return the night with other plan settings."""
+        """Return the same run with other plan settings."""
         return replace(self, settings=replace(self.settings, **changes))
 
 
-class Watched:
-    """A destination that counts what is sent to it, from before each request.
+class CountingDestination:
+    """Wraps a destination, and counts the bytes sent to it, before each request, and its commits and lookups.
 
     Args:
-        destination: Where it goes.
-        on_sent: Called after each answer to Put Block and Put Blob.
-        log: A file descriptor that takes each request's size, for a process that will be killed.
+        destination: The destination to wrap.
+        on_sent: Called after each successful Put Block and Put Blob.
+        log: A file descriptor that receives the size of each request, for a process that will be killed.
     """
 
     def __init__(
         self, destination: BlobDestination, *, on_sent: Callable[[], None] = lambda: None, log: int | None = None
     ) -> None:
-        """Begin at none."""
         self.container = destination.container
-        self.bytes_sent = self.commits = self.looks = 0
+        self.bytes_sent = self.commits = self.lookups = 0
         self._destination = destination
         self._on_sent = on_sent
         self._log = log
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
-        """Pass all else on."""
+        """Return any other attribute of the wrapped destination."""
         return getattr(self._destination, name)
 
     def head(self, blob: str) -> BlobState | None:
-        """Count."""
-        self.looks += 1
+        """Count the lookup, and look."""
+        self.lookups += 1
         return self._destination.head(blob)
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
@@ -131,7 +130,7 @@ class Watched:
         return etag
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
-        """Send, and count what was accepted."""
+        """Commit, and count it if it was accepted."""
         etag = self._destination.commit(blob, block_ids, contents, condition)
         with self._lock:
             self.commits += 1

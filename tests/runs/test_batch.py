@@ -1,4 +1,4 @@
-"""A mapped task: copies its slice and nothing else; a retry touches only what is left."""
+"""One mapped task: it copies its slice and nothing else, and a retry copies only the rest."""
 
 import gzip
 import json
@@ -31,30 +31,29 @@ from tests.fakes.state_memory import MemoryState, MemoryStateWriter
 from tests.runs.nights import Night
 
 
-class WatchedDestination(MemoryDestination):
-    """Counts requests, and calls a hook after each blob that is written in one request."""
+class RecordingDestination(MemoryDestination):
+    """A destination that records requests, and calls a hook after each Put Blob."""
 
     def __init__(self) -> None:
-        """Begin at none."""
         super().__init__()
         self.requests: list[str] = []
         self.after_put: Any = None
         self.listing_fails = False
 
     def head(self, blob: str) -> BlobState | None:
-        """Count."""
+        """Record and look."""
         self.requests.append(f"head {blob}")
         return super().head(blob)
 
     def list(self, prefix: str) -> Iterator[BlobState]:
-        """Count, or fail."""
+        """Record and list, or fail."""
         self.requests.append(f"list {prefix}")
         if self.listing_fails:
             raise ServerFailed(service="Azure", status=500, code="InternalError", thing=prefix)
         return super().list(prefix)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        """Count, and call the hook."""
+        """Record and write, and call the hook."""
         self.requests.append(f"put {blob}")
         etag = super().put_blob(blob, data, crc64, contents, condition)
         if self.after_put:
@@ -63,7 +62,7 @@ class WatchedDestination(MemoryDestination):
 
 
 class FlakySource(MemorySource):
-    """Refuses or fails chosen keys."""
+    """A source that denies or fails chosen keys."""
 
     refused: frozenset[str] = frozenset()
     failing: frozenset[str] = frozenset()
@@ -82,13 +81,13 @@ class FlakySource(MemorySource):
 
 
 class ForgetfulState(MemoryState):
-    """Loses all receipts, as a killed process does, until told not to."""
+    """State files that lose all receipts, as those of a killed process are lost, while ``forgets`` is set."""
 
     forgets = True
 
     @contextmanager
     def write(self, name: str) -> Iterator[MemoryStateWriter]:
-        """Write all but receipts."""
+        """Write everything but receipts."""
         if self.forgets and "/receipts/" in name:
             yield MemoryStateWriter()
             return
@@ -98,9 +97,9 @@ class ForgetfulState(MemoryState):
 
 def night_of(
     count: int, *, files: MemoryState | None = None, **options: Any
-) -> tuple[Night, FlakySource, WatchedDestination]:
-    """Return a night over so many objects of 1,000 bytes."""
-    source, destination = FlakySource("bucket"), WatchedDestination()
+) -> tuple[Night, FlakySource, RecordingDestination]:
+    """Return a run over ``count`` objects of 1,000 bytes, with its stores."""
+    source, destination = FlakySource("bucket"), RecordingDestination()
     for number in range(count):
         source.put("bucket", f"in/{number:04}", number.to_bytes(2, "big") * 500)
     settings = PlanSettings(**({"s3_prefix": "in/", "blob_prefix": "out/"} | options))
@@ -136,21 +135,21 @@ def test_a_task_reads_only_its_slice() -> None:
 
 
 def test_one_failure_does_not_stop_the_others_and_is_named() -> None:
-    """All others are copied; the error says how many failed, and that no retry helps; the counts are told too."""
+    """All others are copied, the error counts the failures and is permanent, and the summary is passed on."""
     night, source, destination = night_of(20)
     source.refused = frozenset({"in/0003"})
     plan = night.plan(night.make_manifest())
-    told: list[BatchSummary] = []
+    summaries: list[BatchSummary] = []
     with pytest.raises(SomeObjectsFailed, match="1 of 20 objects failed; first: 'in/0003'"):
-        night.copy(plan, 0, on_end=told.append)
-    assert [(summary.copied, summary.failed) for summary in told] == [(19, 1)]
+        night.copy(plan, 0, on_end=summaries.append)
+    assert [(summary.copied, summary.failed) for summary in summaries] == [(19, 1)]
     assert len(destination.blobs) == 19
     failed = [receipt for receipt in read_receipts(night.files, plan.batches[0]) if receipt.status == "failed"]
     assert [receipt.reason.partition(":")[0] for receipt in failed] == ["access_denied"]
 
 
-def test_a_retry_touches_only_what_failed() -> None:
-    """Receipts of the first try spare all requests but one listing and the failed object's own."""
+def test_a_retry_copies_only_what_failed() -> None:
+    """With the first try's receipts, a retry makes one listing and the failed object's own requests, and no more."""
     night, source, destination = night_of(20)
     source.failing = frozenset({"in/0003"})
     plan = night.plan(night.make_manifest())
@@ -165,8 +164,8 @@ def test_a_retry_touches_only_what_failed() -> None:
     assert (summary.done_before, summary.copied, summary.bytes_sent) == (19, 1, 1_000)
 
 
-def _stop_after(night: Night, destination: WatchedDestination, count: int) -> tuple[Any, int]:
-    """Plan and run a first try that is stopped after so many blobs; return the plan and the bytes sent."""
+def _stop_after(night: Night, destination: RecordingDestination, count: int) -> tuple[Any, int]:
+    """Plan, and run a first try that is stopped after ``count`` blobs; return the plan and the bytes sent."""
     plan = night.plan(night.make_manifest())
     cancelled = threading.Event()
     puts: list[None] = []
@@ -184,8 +183,8 @@ def _stop_after(night: Night, destination: WatchedDestination, count: int) -> tu
 
 
 @pytest.mark.parametrize("state", [MemoryState, ForgetfulState])
-def test_a_stopped_batch_sends_the_rest_only(state: type[MemoryState]) -> None:
-    """Stopped or killed half-way, with or without its receipts: no byte is sent twice."""
+def test_a_retry_after_a_stop_sends_only_the_rest(state: type[MemoryState]) -> None:
+    """After a stop half-way, with or without its receipts, no byte is sent twice."""
     night, source, destination = night_of(200, files=state())
     plan, sent = _stop_after(night, destination, 100)
     assert 100_000 <= sent < 110_000
@@ -199,7 +198,7 @@ def test_a_stopped_batch_sends_the_rest_only(state: type[MemoryState]) -> None:
 
 
 def test_the_retry_of_a_killed_batch_accounts_for_all() -> None:
-    """What the killed try did gets its receipt from the destination, with the proof recorded there."""
+    """Objects that the killed try copied get receipts from the destination, with the verification recorded there."""
     files = ForgetfulState()
     night, _, destination = night_of(50, files=files)
     plan = _stop_after(night, destination, 25)[0]
@@ -212,8 +211,8 @@ def test_the_retry_of_a_killed_batch_accounts_for_all() -> None:
     assert {(item.status, item.verified_by, item.bytes_sent) for item in found.values()} == {("copied", "crc64nvme", 0)}
 
 
-def test_a_retry_without_a_listing_is_right_all_the_same() -> None:
-    """Where the destination cannot be listed, each copy's condition finds out."""
+def test_a_retry_without_a_listing_copies_no_object_twice() -> None:
+    """If the destination cannot be listed, each copy's condition shows what is done already."""
     night, _, destination = night_of(50, files=ForgetfulState())
     plan = _stop_after(night, destination, 25)[0]
     destination.listing_fails = True
@@ -222,8 +221,8 @@ def test_a_retry_without_a_listing_is_right_all_the_same() -> None:
     assert len(destination.blobs) == 50
 
 
-def test_always_copies_again_only_what_this_run_has_not() -> None:
-    """With overwrite=always a blob that holds the version counts only if this run wrote it."""
+def test_overwrite_always_copies_each_object_once_per_run() -> None:
+    """With overwrite=always, a blob that holds the version counts as done only if this run wrote it."""
     night, source, destination = night_of(20)
     night.run()
     again = replace(night.with_settings(overwrite="always"), files=ForgetfulState())
@@ -235,7 +234,7 @@ def test_always_copies_again_only_what_this_run_has_not() -> None:
 
 
 def test_an_object_deleted_since_the_listing_is_skipped() -> None:
-    """Nothing is left to copy: no failure, but a row of its own."""
+    """There is nothing to copy, which is no failure but a receipt with its own reason."""
     night, source, _ = night_of(5)
     plan = night.plan(night.make_manifest())
     source.delete("bucket", "in/0002")
@@ -245,8 +244,8 @@ def test_an_object_deleted_since_the_listing_is_skipped() -> None:
     assert [(receipt.key, receipt.reason) for receipt in skipped] == [("in/0002", "source_deleted")]
 
 
-def test_an_object_changed_since_the_listing_arrives_as_it_is_now() -> None:
-    """A small object that changed is copied in its new version, under the planned condition."""
+def test_an_object_changed_since_the_listing_is_copied_in_its_new_version() -> None:
+    """A small object that changed after the plan is still copied under the planned condition."""
     night, source, destination = night_of(5)
     plan = night.plan(night.make_manifest())
     source.put("bucket", "in/0002", b"new bytes")
@@ -268,7 +267,7 @@ def test_the_label_of_one_object_is_its_key() -> None:
 
 
 def rewritten(night: Night, descriptor: BatchDescriptor, rows: list[Any], **changes: Any) -> BatchDescriptor:
-    """Replace the plan's batches file by these rows; return a descriptor that fits it, but for the changes."""
+    """Replace the plan's batches file by these rows; return a descriptor that matches it, except for the changes."""
     data = gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
     assert isinstance(night.files, MemoryState)
     night.files.files[batches_name(descriptor.plan)] = data
@@ -323,8 +322,8 @@ PART = ROW | {"size_bytes": 3 * MIB, "start": 0, "end": MIB, "block_bytes": MIB}
         ([PART, PART], {"size_bytes": 2 * MIB, "kind": "range"}),
     ],
 )
-def test_a_tampered_batch_copies_nothing(rows: list[Any], changes: dict[str, Any]) -> None:
-    """Whoever writes the plan cannot steer a copy: every line is checked before the first request."""
+def test_a_manipulated_batch_copies_nothing(rows: list[Any], changes: dict[str, Any]) -> None:
+    """A writer of the plan cannot steer a copy, since every line is checked before the first request."""
     night, source, destination = night_of(3)
     plan = night.plan(night.make_manifest())
     descriptor = rewritten(night, plan.batches[0], rows, **changes)
@@ -335,8 +334,8 @@ def test_a_tampered_batch_copies_nothing(rows: list[Any], changes: dict[str, Any
     assert destination.requests == []
 
 
-def test_a_plan_that_is_gone_is_corrupt_state() -> None:
-    """A task whose state was deleted says so."""
+def test_a_deleted_plan_is_corrupt_state() -> None:
+    """A task whose state was deleted names the missing file."""
     night, *_ = night_of(1)
     plan = night.plan(night.make_manifest())
     night.files.delete(batches_name(plan.token))

@@ -1,4 +1,4 @@
-"""Whole nights on LocalStack and Azurite: copied, proven, accounted for, and nothing sent twice."""
+"""Nights, which are scheduled runs, on LocalStack and Azurite: copied, verified, accounted for, nothing sent twice."""
 
 import json
 import os
@@ -26,26 +26,26 @@ from s3_to_azure.runs.report import make_report
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
 from tests.real_stores import azure_container, s3_source
-from tests.runs.nights import Night, Watched
+from tests.runs.nights import CountingDestination, Night
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def a_night(s3: LocalS3, azure: LocalAzure, bucket: str, container: str, run_id: str) -> Night:
-    """Return a night between local servers; the destination container holds the state too."""
+    """Return a run between the local servers, with its state in the destination container."""
     destination = azure_container(azure, container)
     settings = PlanSettings(s3_prefix="data/", blob_prefix="in/", batch_bytes=32 * MIB)
     return Night(s3_source(s3), destination, state(destination, run_id), bucket, settings)
 
 
 def state(destination: AzureContainer, run_id: str) -> AzureState:
-    """Return a run's state."""
+    """Return the state files of a run."""
     return AzureState(destination._service, destination.container, dag_id="nightly", run_id=run_id)
 
 
 @pytest.fixture
 def night(s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient) -> Iterator[Night]:
-    """Return a night from a new bucket to a new container."""
+    """Return a run from a new bucket to a new container."""
     made = a_night(s3_server, azure_server, bucket, str(container.container_name), uuid4().hex)
     destination: Any = made.destination
     source: Any = made.source
@@ -55,7 +55,7 @@ def night(s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: 
 
 
 def fill(s3_client: Any, bucket: str, count: int, *, largest: int = 40_000) -> dict[str, bytes]:
-    """Put objects of random sizes below data/; return their bytes by the part of the key behind it."""
+    """Put objects of random sizes below data/; return their bytes by key without that prefix."""
     chance = random.Random(count)
     objects = {
         f"{number % 7}/{number:04} ü+%.bin": chance.randbytes(chance.randint(0, largest)) for number in range(count)
@@ -66,13 +66,13 @@ def fill(s3_client: Any, bucket: str, count: int, *, largest: int = 40_000) -> d
 
 
 def stored(container: ContainerClient) -> dict[str, bytes]:
-    """Return the container's blobs below in/ without it."""
+    """Return the blobs below in/, by name without that prefix."""
     names = list(container.list_blob_names(name_starts_with="in/"))
     return {name.removeprefix("in/"): container.download_blob(name).readall() for name in names}
 
 
 def test_the_second_night_sends_nothing(night: Night, s3_client: Any, container: ContainerClient) -> None:
-    """Three hundred objects arrive, proven and counted; the next night costs two listings and not one byte."""
+    """300 objects arrive, verified and counted; the next run over them makes two listings and sends not one byte."""
     objects = fill(s3_client, night.bucket, 300)
     s3_client.put_object(Bucket=night.bucket, Key="data/folder/", Body=b"")
     container.upload_blob("in/stranger", b"?")
@@ -85,20 +85,20 @@ def test_the_second_night_sends_nothing(night: Night, s3_client: Any, container:
     assert sum(summary.bytes_sent for summary in summaries) == report.bytes_sent == sum(map(len, objects.values()))
     assert stored(container) == objects | {"stranger": b"?"}
 
-    watched = Watched(night.destination)
+    counting = CountingDestination(night.destination)
     destination: Any = night.destination
-    second = replace(night, destination=watched, files=state(destination, uuid4().hex))
+    second = replace(night, destination=counting, files=state(destination, uuid4().hex))
     plan, summaries, report = second.run()
     assert (plan.batches, plan.unchanged.objects, plan.only_in_destination) == ((), 300, 1)
     assert plan.planning == Requests(s3_list=1, azure_list=1)
-    assert (watched.bytes_sent, watched.looks) == (0, 0)
+    assert (counting.bytes_sent, counting.lookups) == (0, 0)
     assert report.summary()["unchanged"]["objects"] == 300
-    print(f"second night over 301 objects: {watched.bytes_sent} bytes, requests {plan.planning}")  # noqa: T201
+    print(f"second night over 301 objects: {counting.bytes_sent} bytes, requests {plan.planning}")  # noqa: T201
 
     s3_client.put_object(Bucket=night.bucket, Key="data/0/0000 ü+%.bin", Body=b"new", ChecksumAlgorithm="CRC64NVME")
     third = replace(second, files=state(destination, uuid4().hex))
     plan, summaries, report = third.run()
-    assert (plan.copy.objects, watched.bytes_sent, report.error()) == (1, 3, None)
+    assert (plan.copy.objects, counting.bytes_sent, report.error()) == (1, 3, None)
     assert stored(container)["0/0000 ü+%.bin"] == b"new"
 
 
@@ -107,29 +107,30 @@ import json, os, sys
 from types import SimpleNamespace
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.state.plan import BatchDescriptor
-from tests.runs.nights import Watched
+from tests.runs.nights import CountingDestination
 from tests.runs.test_nights import a_night
-told = json.loads(sys.argv[1])
-night = a_night(LocalS3(**told["s3"]), LocalAzure(**told["azure"]), told["bucket"], told["container"], told["run_id"])
-night.destination = Watched(night.destination, log=os.open(told["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
-night = night.with_settings(block_bytes=told["settings"]["block_bytes"])
-night.objects_at_once = told["settings"]["objects_at_once"]
-batch = BatchDescriptor.from_dict(told["batch"])
+given = json.loads(sys.argv[1])
+servers = LocalS3(**given["s3"]), LocalAzure(**given["azure"])
+night = a_night(*servers, given["bucket"], given["container"], given["run_id"])
+log = os.open(given["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+night.destination = CountingDestination(night.destination, log=log)
+night = night.with_settings(block_bytes=given["settings"]["block_bytes"])
+night.objects_at_once = given["settings"]["objects_at_once"]
+batch = BatchDescriptor.from_dict(given["batch"])
 night.copy(SimpleNamespace(batches={batch.index: batch}), batch.index)
 """
 
 
 class Killer:
-    """Runs batches in processes of their own, and kills them while they copy."""
+    """Copies batches in processes of their own, and kills them on the way."""
 
     def __init__(self, s3: LocalS3, azure: LocalAzure, directory: Path) -> None:
-        """Keep the servers."""
-        self._told = {"s3": asdict(s3), "azure": asdict(azure)}
+        self._servers = {"s3": asdict(s3), "azure": asdict(azure)}
         self._log = directory / "sent"
 
     def kill(self, night: Night, plan: Plan, index: int, run_id: str, *, after: int) -> int:
-        """Kill a batch after so many requests with data; return the bytes that it may have sent."""
-        told = self._told | {
+        """Kill the copy of a batch after ``after`` requests with data; return the bytes that it sent at most."""
+        arguments = self._servers | {
             "bucket": night.bucket,
             "container": night.destination.container,
             "settings": {"objects_at_once": night.objects_at_once, "block_bytes": night.settings.block_bytes},
@@ -139,7 +140,7 @@ class Killer:
         }
         paths = os.pathsep.join(str(ROOT / name) for name in ("plugins", "."))
         child = subprocess.Popen(
-            [sys.executable, "-c", KILLED, json.dumps(told)], cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}
+            [sys.executable, "-c", KILLED, json.dumps(arguments)], cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}
         )
         try:
             while not self._log.exists() or len(self._log.read_bytes().splitlines()) < after:
@@ -153,14 +154,14 @@ class Killer:
 
 @pytest.fixture
 def killer(s3_server: LocalS3, azure_server: LocalAzure, tmp_path: Path) -> Killer:
-    """Return one that knows the local servers."""
+    """Return a killer of copies between the local servers."""
     return Killer(s3_server, azure_server, tmp_path)
 
 
 def test_a_killed_task_sends_only_what_was_in_flight_again(
     night: Night, s3_client: Any, container: ContainerClient, killer: Killer
 ) -> None:
-    """SIGKILL half-way, then the retry: both tries' bytes exceed the data by no more than was in flight."""
+    """After SIGKILL half-way, the two tries together send no more than the data and what was in flight."""
     objects = fill(s3_client, night.bucket, 400)
     destination: Any = night.destination
     run_id = uuid4().hex
@@ -170,11 +171,11 @@ def test_a_killed_task_sends_only_what_was_in_flight_again(
     assert len(plan.batches) == 1
     first = killer.kill(night, plan, 0, run_id, after=200)
     assert 0 < len(list(container.list_blob_names(name_starts_with="in/"))) < 400
-    watched = Watched(night.destination)
-    summary = replace(night, destination=watched).copy(plan, 0, try_number=2)
+    counting = CountingDestination(night.destination)
+    summary = replace(night, destination=counting).copy(plan, 0, try_number=2)
     assert summary.done_before >= 200 - night.objects_at_once
     total = sum(map(len, objects.values()))
-    assert total <= first + watched.bytes_sent <= total + night.objects_at_once * 40_000
+    assert total <= first + counting.bytes_sent <= total + night.objects_at_once * 40_000
     assert stored(container) == objects
     report = make_report(night.files, pointer)
     assert report.error() is None
@@ -199,7 +200,7 @@ def test_a_giant_is_copied_by_four_tasks_and_committed_once(
     block_mib: int,
     fate: str,
 ) -> None:
-    """Four tasks at once copy ranges of one object; one that ends mid-range and is retried sends only its rest."""
+    """Four tasks copy ranges of one object at once; a task that ends mid-range and is retried sends only the rest."""
     size, part_bytes = size_mib * MIB, size_mib * MIB // 4
     data = random.Random(size).randbytes(size // 16) * 16
     s3_client.put_object(Bucket=night.bucket, Key="data/giant", Body=data, ChecksumAlgorithm="CRC64NVME")
@@ -214,13 +215,13 @@ def test_a_giant_is_copied_by_four_tasks_and_committed_once(
     commits: list[int] = []
 
     def attempt(index: int, try_number: int, cancelled: threading.Event | None = None) -> tuple[str, int]:
-        watched = Watched(night.destination, on_sent=cancelled.set if cancelled else lambda: None)
+        counting = CountingDestination(night.destination, on_sent=cancelled.set if cancelled else lambda: None)
         try:
-            summary = replace(night, destination=watched).copy(plan, index, try_number=try_number, cancelled=cancelled)
+            summary = replace(night, destination=counting).copy(plan, index, try_number=try_number, cancelled=cancelled)
         finally:
-            sent.append(watched.bytes_sent)
-            commits.append(watched.commits)
-        return "copied" if summary.copied else "staged", watched.bytes_sent
+            sent.append(counting.bytes_sent)
+            commits.append(counting.commits)
+        return "copied" if summary.copied else "staged", counting.bytes_sent
 
     def part(index: int) -> str:
         if index != 1 or fate == "all finish":

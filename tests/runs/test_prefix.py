@@ -1,4 +1,4 @@
-"""A whole run in one task: what it costs, and what it says."""
+"""A whole run in one task: its requests, its receipts and its error."""
 
 from collections import Counter
 from functools import partial
@@ -21,7 +21,7 @@ from tests.runs.nights import QUICK
 
 
 class CountedSource(MemorySource):
-    """Counts the requests for single objects."""
+    """A source that counts the requests for single objects."""
 
     requests = 0
 
@@ -37,15 +37,15 @@ class CountedSource(MemorySource):
 
 
 class CountedDestination(MemoryDestination):
-    """Counts the requests for single blobs, and may have one written before it is updated."""
+    """A destination that counts the requests for single blobs, and can let another writer win before an update."""
 
     requests = 0
-    meddle = False
+    overwrite_before_update = False
 
     def update(self, blob: str, *arguments: Any) -> str:
         """Count."""
         self.requests += 1
-        if self.meddle:
+        if self.overwrite_before_update:
             self.write(blob, b"a stranger's")
         return super().update(blob, *arguments)
 
@@ -62,7 +62,7 @@ class CountedDestination(MemoryDestination):
 
 @pytest.fixture
 def source() -> CountedSource:
-    """Return a bucket of fifty objects."""
+    """Return a bucket of 50 objects."""
     made = CountedSource("bucket")
     for number in range(50):
         made.put("bucket", f"in/{number:03}", bytes([number]) * (number + 1))
@@ -72,7 +72,7 @@ def source() -> CountedSource:
 def run(
     source: MemorySource, destination: MemoryDestination, directory: Path, **settings: Any
 ) -> tuple[list[Receipt], Any]:
-    """Copy all below in/ to out/; return the receipts and the error."""
+    """Copy all objects below in/ to out/; return the receipts and the error."""
     receipts: list[Receipt] = []
     files = LocalState(directory)
     with open_context(
@@ -92,8 +92,8 @@ def run(
     return receipts, error
 
 
-def test_a_second_run_asks_for_listings_only(source: CountedSource, tmp_path: Path) -> None:
-    """The first run makes one GET and one Put Blob for each object, the second none at all."""
+def test_a_second_run_only_lists(source: CountedSource, tmp_path: Path) -> None:
+    """The first run makes one GET and one Put Blob for each object, and the second none at all."""
     destination = CountedDestination()
     receipts, error = run(source, destination, tmp_path / "1")
     assert (error, {receipt.status for receipt in receipts}) == (None, {"copied"})
@@ -111,7 +111,7 @@ def test_a_second_run_asks_for_listings_only(source: CountedSource, tmp_path: Pa
 
 
 def test_failures_come_after_everything_else(source: CountedSource, tmp_path: Path) -> None:
-    """What the plan refuses and what the copy cannot do are in one error, and the rest is copied."""
+    """Objects that the plan refuses and copies that fail are in one error, and all others are copied."""
     destination = CountedDestination()
     destination.write("out/001", b"", blob_type="AppendBlob")
     source.put("bucket", "in/bad.", b"name")
@@ -124,7 +124,7 @@ def test_failures_come_after_everything_else(source: CountedSource, tmp_path: Pa
 
 
 def test_refused_names_may_be_skipped_or_mapped(source: CountedSource, tmp_path: Path) -> None:
-    """The policy is the copy's own."""
+    """The policy for refused names comes from the copy settings."""
     source.put("bucket", "in/bad.", b"name")
     receipts, error = run(source, MemoryDestination(), tmp_path / "skip", refused_names="skip")
     assert error is None
@@ -134,14 +134,14 @@ def test_refused_names_may_be_skipped_or_mapped(source: CountedSource, tmp_path:
     assert (error, len(receipts), "out/bad~2E" in destination.blobs) == (None, 51, True)
 
 
-def test_metadata_alone(source: CountedSource, tmp_path: Path) -> None:
-    """Bytes that were written again bring only their metadata and headers, and the night after brings nothing."""
+def test_rewritten_bytes_update_metadata_only(source: CountedSource, tmp_path: Path) -> None:
+    """An object written again with the same bytes updates metadata and headers; the run after that changes nothing."""
     destination = CountedDestination()
     run(source, destination, tmp_path / "1")
     blob = destination.blobs["out/007"]
     proof = {name: blob.metadata[name] for name in ("s3_checksum", "s3_verified_by")}
     headers = ContentHeaders(content_type="text/csv")
-    # Another checksum of the object proves nothing of the bytes that were copied before.
+    # The object's other checksum says nothing about the bytes that were copied before.
     source.put("bucket", "in/007", bytes([7]) * 8, metadata={"owner": "new"}, headers=headers, checksum="crc32c")
     before = destination.bytes_staged
     receipts, error = run(source, destination, tmp_path / "2")
@@ -151,18 +151,18 @@ def test_metadata_alone(source: CountedSource, tmp_path: Path) -> None:
     assert (blob.metadata["owner"], blob.headers, blob.data) == ("new", headers, bytes([7]) * 8)
     assert {name: blob.metadata[name] for name in proof} == proof
     assert receipt.verified_by == proof["s3_verified_by"]
-    asked = source.requests, destination.requests
+    requests = source.requests, destination.requests
     receipts, error = run(source, destination, tmp_path / "3")
     assert {receipt.reason for receipt in receipts} == {""}
-    assert (source.requests, destination.requests) == asked
+    assert (source.requests, destination.requests) == requests
 
 
-def test_metadata_is_never_put_on_a_strangers_blob(source: CountedSource, tmp_path: Path) -> None:
-    """What is written between plan and update stays as it is, and its object fails."""
+def test_metadata_is_never_put_on_a_foreign_blob(source: CountedSource, tmp_path: Path) -> None:
+    """A blob that another writer replaced between plan and update stays unchanged, and its object fails."""
     destination = CountedDestination()
     run(source, destination, tmp_path / "1")
     source.put("bucket", "in/007", bytes([7]) * 8, metadata={"owner": "new"})
-    destination.meddle = True
+    destination.overwrite_before_update = True
     _, error = run(source, destination, tmp_path / "2")
     assert error is not None
     assert "written by someone else" in str(error)

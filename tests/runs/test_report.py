@@ -46,7 +46,7 @@ def test_a_clean_night_adds_up() -> None:
 
 
 def test_an_object_without_a_receipt_fails_the_run() -> None:
-    """A task that vanished is found by what it did not write."""
+    """A task that vanished is found by the receipts that it did not write."""
     run = PlannedRun(10)
     (batch,) = run.plan.batches
     run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(9)))
@@ -59,8 +59,8 @@ def test_an_object_without_a_receipt_fails_the_run() -> None:
     assert "1 of 10 objects failed; first: '0009': no_receipt: no task" in str(report.error())
 
 
-def test_the_decisive_try_holds() -> None:
-    """Copied by any try is copied; all tries' bytes are counted; resumed is what the last one did not send."""
+def test_the_strongest_try_counts() -> None:
+    """An object copied by any try is copied; the bytes of all tries count; resumed is what the last did not send."""
     run = PlannedRun(3)
     (batch,) = run.plan.batches
     failed = run.receipt("0000", "failed", reason="server_failed: 500", bytes_sent=2, retries=5)
@@ -93,8 +93,8 @@ def test_the_decisive_try_holds() -> None:
         (["staged", "unchanged", "staged"], "unchanged", ""),
     ],
 )
-def test_parts_of_an_object_make_one_row(statuses: list[Status | None], expected: str, reason: str) -> None:
-    """An object copied in parts is copied if any part says so, and failed if none completes it."""
+def test_the_parts_of_an_object_make_one_row(statuses: list[Status | None], expected: str, reason: str) -> None:
+    """An object copied in parts is settled if any part settles it, and failed if none does."""
     run = PlannedRun(0, giant_bytes=6 * MIB, split_bytes=2 * MIB)
     reasons = {"failed": "because: x", "skipped": "source_deleted"}
     for batch, status in zip(run.plan.batches, statuses, strict=True):
@@ -107,8 +107,8 @@ def test_parts_of_an_object_make_one_row(statuses: list[Status | None], expected
     assert report.bytes_sent == MIB * sum(status is not None for status in statuses)
 
 
-def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
-    """Bytes, blocks found and retries are sums, the time is the slowest part's, the beginning the first one's."""
+def test_the_row_of_an_object_adds_its_parts_up() -> None:
+    """Bytes, resumed blocks and retries are sums, the seconds are the slowest part's, the start is the first's."""
     run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     one, two = run.plan.batches
     first = {
@@ -130,8 +130,8 @@ def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
     report = run.report()
     assert (report.bytes_sent, report.retries) == (3 * MIB, 6)
     (line,) = lines([run.files.files["receipts.jsonl.gz"]], path="")
-    told = {name: json.loads(line)[name] for name in first}
-    assert told == {
+    row = json.loads(line)
+    assert {name: row[name] for name in first} == {
         "bytes_sent": 3 * MIB,
         "blocks_resumed": 4,
         "retries": 6,
@@ -141,7 +141,7 @@ def test_the_row_of_an_object_in_parts_adds_its_parts_up() -> None:
 
 
 def test_a_failure_in_parts_names_the_part_that_failed() -> None:
-    """Whoever reads the report opens the right task's log."""
+    """The failure names the batch whose task's log has the details."""
     run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     one, two = run.plan.batches
     run.write_receipts(one, run.receipt("giant", "staged"))
@@ -150,8 +150,8 @@ def test_a_failure_in_parts_names_the_part_that_failed() -> None:
     assert (failure["key"], failure["batch"]) == ("giant", two.index)
 
 
-def test_an_object_that_nobody_told_of_is_a_whole_row() -> None:
-    """A row that only the listing vouches for says of which version, and where its blob would be."""
+def test_an_object_without_a_receipt_has_a_whole_row() -> None:
+    """A row made from the listing alone holds the version, and the blob that would have been written."""
     run = PlannedRun(2)
     listed = {one.key: one for one in run.source.list("bucket", "")}
     run.report()
@@ -160,7 +160,7 @@ def test_an_object_that_nobody_told_of_is_a_whole_row() -> None:
     assert {name: row[name] for name in wanted} == wanted
 
 
-def test_the_parts_own_tries_are_joined_too() -> None:
+def test_the_tries_of_a_part_are_joined_too() -> None:
     """A part killed and retried counts once, with all its bytes."""
     run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     one, two = run.plan.batches
@@ -179,16 +179,16 @@ def test_the_parts_own_tries_are_joined_too() -> None:
     unchanged=st.integers(0, 10),
     giant=st.sampled_from([0, 6 * MIB]),
 )
-def test_whatever_tasks_wrote_every_object_is_one_row(seed: int, count: int, unchanged: int, giant: int) -> None:
-    """Receipts lost, doubled, contradicting or in any order: each listed key is in the report exactly once."""
+def test_every_object_is_one_row_whatever_tasks_wrote(seed: int, count: int, unchanged: int, giant: int) -> None:
+    """With receipts lost, doubled, contradictory or in any order, each listed key is in the report exactly once."""
     choose = random.Random(seed)
     run = PlannedRun(count, giant_bytes=giant, unchanged=unchanged, split_bytes=2 * MIB)
     statuses: tuple[Status, ...] = ("copied", "unchanged", "skipped", "failed", "staged")
     keys = [listed.key for listed in run.source.list("bucket", "")]
     for batch in run.plan.batches:
         for try_number in range(1, choose.randint(1, 3)):
-            some = [run.receipt(choose.choice(keys), choose.choice(statuses)) for _ in range(choose.randint(0, 20))]
-            run.write_receipts(batch, *some, try_number=try_number)
+            receipts = [run.receipt(choose.choice(keys), choose.choice(statuses)) for _ in range(choose.randint(0, 20))]
+            run.write_receipts(batch, *receipts, try_number=try_number)
     report = run.report()
     assert [row["key"] for row in run.rows()] == keys
     assert {row["status"] for row in run.rows()} <= {"copied", "unchanged", "skipped", "failed"}
@@ -198,8 +198,8 @@ def test_whatever_tasks_wrote_every_object_is_one_row(seed: int, count: int, unc
     assert report.failed == any(row["status"] == "failed" for row in run.rows())
 
 
-def test_without_a_plan_nothing_is_called_done() -> None:
-    """If the plan failed, each listed object is unplanned, which is failed."""
+def test_without_a_plan_every_object_is_failed() -> None:
+    """If the plan failed, each listed object fails as ``unplanned``."""
     run = PlannedRun(3)
     run.files.delete("plan.json")
     assert run.report().summary()["reasons"] == [
@@ -208,14 +208,14 @@ def test_without_a_plan_nothing_is_called_done() -> None:
 
 
 def test_a_plan_of_an_earlier_listing_does_not_count() -> None:
-    """A sensor that ran again, with a plan that did not, is not mistaken for a finished run."""
+    """A sensor that ran again with a plan task that did not is no finished run."""
     run = PlannedRun(3)
     run.pointer = run.night.make_manifest()
     assert run.report().total("failed").objects == 3
 
 
 def test_receipts_of_an_earlier_plan_do_not_count() -> None:
-    """A run that was cleared is planned anew; receipts of the plan before cannot speak for other batches."""
+    """A cleared run is planned again, and receipts of the earlier plan say nothing about the new batches."""
     run = PlannedRun(3)
     (batch,) = run.plan.batches
     run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(3)))
@@ -224,7 +224,7 @@ def test_receipts_of_an_earlier_plan_do_not_count() -> None:
 
 
 def test_an_empty_listing_is_a_report() -> None:
-    """A night with nothing to do is no failure."""
+    """A run with nothing to do is no failure."""
     report = PlannedRun(0).report()
     assert (report.failed, report.listed, report.seconds) == (False, Amount(), 0.0)
 
@@ -250,7 +250,7 @@ def test_a_summary_of_a_million_failures_fits_into_xcom() -> None:
     assert len(summary["failures"]) + summary["more_failures"] == 300
 
 
-def test_the_slowest_ten_and_the_rate_are_told() -> None:
+def test_the_summary_has_the_slowest_ten_and_the_rate() -> None:
     """The summary names the slowest copies, and the rate from the first start to the last end."""
     run = PlannedRun(20)
     (batch,) = run.plan.batches
@@ -273,7 +273,7 @@ def test_the_slowest_ten_and_the_rate_are_told() -> None:
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    """A key that a spreadsheet would run gets an apostrophe in the CSV, and stays as it is in the receipts."""
+    """A key that a spreadsheet would evaluate gets an apostrophe in the CSV, and is unchanged in the receipts."""
     assert safe_cell(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
     assert safe_cell("a=1") == "a=1"
     assert safe_cell(-1) == -1
@@ -290,7 +290,7 @@ def test_no_cell_is_a_formula(start: str) -> None:
 
 @pytest.mark.parametrize("name", ["manifest", "plan.json", "batches", "left_out", "receipts/00000"])
 def test_a_damaged_state_file_is_corrupt_state(name: str) -> None:
-    """A report over damaged files fails as such; it never guesses."""
+    """A report over damaged files fails with the file's name; it never guesses."""
     run = PlannedRun(5, unchanged=2)
     (batch,) = run.plan.batches
     run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(2, 5)))
@@ -301,8 +301,8 @@ def test_a_damaged_state_file_is_corrupt_state(name: str) -> None:
         run.report()
 
 
-def test_a_row_too_many_in_the_plan_is_corrupt_state() -> None:
-    """An object that was not listed cannot be in the plan."""
+def test_a_planned_object_that_was_not_listed_is_corrupt_state() -> None:
+    """The plan may hold listed objects only, each once."""
     run = PlannedRun(5, unchanged=5)
     name = f"plan-{run.plan.token}/left_out.jsonl.gz"
     run.files.files[name] *= 2
@@ -311,7 +311,7 @@ def test_a_row_too_many_in_the_plan_is_corrupt_state() -> None:
 
 
 def test_old_runs_are_deleted_as_asked() -> None:
-    """Retention is asked of the state by age; without the setting nothing is deleted."""
+    """``keep_days`` deletes older runs; without it nothing is deleted."""
     run = PlannedRun(0)
     run.report()
     assert run.files.deleted_before is None
@@ -320,7 +320,7 @@ def test_old_runs_are_deleted_as_asked() -> None:
 
 
 def test_a_report_can_be_made_again() -> None:
-    """A retried report gives the same."""
+    """A retried report task writes the same report."""
     run = PlannedRun(5)
     run.night.run()
     first = run.report().summary()
