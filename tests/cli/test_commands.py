@@ -1,4 +1,4 @@
-"""The command line against real local servers: what it prints, and how it ends."""
+"""The commands against real local servers: output, exit status, and what they write."""
 
 import json
 import tempfile
@@ -30,19 +30,17 @@ def test_copy_prints_one_receipt_per_object(
     assert container.download_blob("to/two words").readall() == b"22"
 
 
-def test_a_prefix_needs_no_disk(
+def test_copy_of_a_prefix_needs_no_disk(
     filled: str, container: ContainerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Plan and receipts of a copy stay in memory: no temporary file can be made, and all is copied."""
+    """Plan and receipts stay in memory: everything is copied where no temporary file can be made."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     assert main(["copy", f"s3://{filled}/d/", f"az://{container.container_name}", "--refused-names", "skip"]) == OK
     assert set(container.list_blob_names()) == {"one", "two words"}
 
 
-def test_a_second_copy_sends_nothing(
-    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is there already is unchanged."""
+def test_second_copy_sends_nothing(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """A blob that is a copy of this version is unchanged."""
     arguments = ["copy", f"s3://{filled}/d/one", f"az://{container.container_name}/", "--json"]
     assert main(arguments) == OK
     assert main(arguments) == OK
@@ -51,74 +49,76 @@ def test_a_second_copy_sends_nothing(
     assert (second["status"], second["bytes_sent"]) == ("unchanged", 0)
 
 
-def test_a_name_that_azure_refuses_fails_unless_told_otherwise(
+def test_refused_name_fails_by_default(
     filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing stays behind unnoticed, and the rest is copied; the second copy leaves that alone."""
+    """The failure is reported in each run; everything else is copied in the first."""
     arguments = ["copy", f"s3://{filled}/d/", f"az://{container.container_name}/to", "--json"]
     for status in ("copied", "unchanged"):
         assert main(arguments) == FAILED
-        told = capsys.readouterr()
-        found = {(r["status"], r["reason"].partition(":")[0]) for r in map(json.loads, told.out.splitlines())}
+        printed = capsys.readouterr()
+        found = {(r["status"], r["reason"].partition(":")[0]) for r in map(json.loads, printed.out.splitlines())}
         assert found == {(status, ""), ("failed", "name_refused")}
-        assert "1 of 3 objects failed" in told.err
+        assert "1 of 3 objects failed" in printed.err
 
 
-def test_mapped_names_come_back(
+def test_mapped_names_are_reversible(
     s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The plan says which names are mapped, the copy maps them, and ``key`` undoes it."""
     s3_client.put_object(Bucket=bucket, Key="d/dot.", Body=b"1")
-    places = [f"s3://{bucket}/d/", f"az://{container.container_name}", "--refused-names", "map"]
-    assert main(["plan", *places]) == OK
+    addresses = [f"s3://{bucket}/d/", f"az://{container.container_name}", "--refused-names", "map"]
+    assert main(["plan", *addresses]) == OK
     assert "Mapped name: 'd/dot.' to 'dot~2E'" in capsys.readouterr().out
-    assert main(["copy", *places]) == OK
+    assert main(["copy", *addresses]) == OK
     capsys.readouterr()
     assert main(["key", *container.list_blob_names()]) == OK
     assert capsys.readouterr().out == "dot.\n"
 
 
-def test_keys_from_a_list(
+def test_key_list_selects_the_objects(
     filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Only the keys of the list are planned and copied, each once; one that is not there fails."""
+    """Only the keys of the list are planned and copied, each once; a missing object fails."""
     keys = tmp_path / "keys.txt"
     keys.write_bytes(b"d/two words\r\nd/none\n\nd/two words\n")
-    places = [f"s3://{filled}/d/", f"az://{container.container_name}/to", "--keys-from", str(keys), "--json"]
-    assert main(["plan", *places]) == OK
+    addresses = [f"s3://{filled}/d/", f"az://{container.container_name}/to", "--keys-from", str(keys), "--json"]
+    assert main(["plan", *addresses]) == OK
     found = json.loads(capsys.readouterr().out)
     assert found["copy"] == {"objects": 1, "size_bytes": 2}
     assert found["failed"] == {"missing_in_source": {"objects": 1, "size_bytes": 0}}
     assert found["requests"]["planning"]["s3_get"] == 2
-    assert main(["copy", *places]) == FAILED
+    assert main(["copy", *addresses]) == FAILED
     receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {r["key"]: r["status"] for r in receipts} == {"d/two words": "copied", "d/none": "failed"}
     assert len(receipts) == 2
     keys.write_text("d/one\nelsewhere/x\n")
-    assert main(["copy", *places]) == USAGE_ERROR
+    assert main(["copy", *addresses]) == USAGE_ERROR
     assert "Line 2 of" in capsys.readouterr().err
     assert set(container.list_blob_names()) == {"to/two words"}
 
 
-def test_filters(filled: str, s3_client: Any, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
-    """Plan and copy leave out the same, each with its reason."""
+def test_filters_skip_objects(
+    filled: str, s3_client: Any, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plan and copy skip the same objects, each with its reason."""
     s3_client.put_object(Bucket=filled, Key="d/cold", Body=b"4444", StorageClass="STANDARD_IA")
-    places = [f"s3://{filled}/d/", f"az://{container.container_name}", "--json"]
+    addresses = [f"s3://{filled}/d/", f"az://{container.container_name}", "--json"]
     filters = ["--exclude", "*three", "--min-size", "2", "--storage-class", "STANDARD"]
     reasons = {"excluded": 1, "too_small": 1, "storage_class_excluded": 1}
-    assert main(["plan", *places, *filters]) == OK
+    assert main(["plan", *addresses, *filters]) == OK
     found = json.loads(capsys.readouterr().out)
     assert {reason: amount["objects"] for reason, amount in found["skipped"].items()} == reasons
-    assert main(["copy", *places, *filters]) == OK
+    assert main(["copy", *addresses, *filters]) == OK
     receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert Counter(r["reason"] for r in receipts if r["status"] == "skipped") == reasons
-    assert main(["copy", *places, "--modified-before", "2020-01-01T00:00:00Z"]) == OK
+    assert main(["copy", *addresses, "--modified-before", "2020-01-01T00:00:00Z"]) == OK
     assert '"too_new"' in capsys.readouterr().out
     assert list(container.list_blob_names()) == ["two words"]
 
 
-def test_plan_moves_nothing(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
-    """The plan counts what a copy would do, names what Azure refuses, and leaves no trace."""
+def test_plan_changes_nothing(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan counts what a copy would do, and writes no blob."""
     assert main(["plan", f"s3://{filled}/d/", f"az://{container.container_name}/to", "--json"]) == OK
     found = json.loads(capsys.readouterr().out)
     assert found["listed"]["objects"] == 3
@@ -127,20 +127,22 @@ def test_plan_moves_nothing(filled: str, container: ContainerClient, capsys: pyt
     assert list(container.list_blob_names()) == []
 
 
-def test_plan_tells_a_person(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --json it is lines to read."""
-    assert main(["plan", f"s3://{filled}/d/", f"az://{container.container_name}/to"]) == OK
-    told = capsys.readouterr().out
-    assert "To copy:   2 objects (3 bytes) in 1 task" in told
-    assert "Cannot be copied: 1 object (3 bytes): name_refused" in told
-    assert "Refused name: 'd/../three'" in told
-    assert "warning: 1 object with a name that Azure refuses" in told
-
-
-def test_verify_finds_a_changed_blob(
+def test_plan_prints_lines_for_people(
     filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A blob that is not its object's bytes is different, and that is a failure."""
+    """Without --json the plan is lines, with refused names and warnings."""
+    assert main(["plan", f"s3://{filled}/d/", f"az://{container.container_name}/to"]) == OK
+    printed = capsys.readouterr().out
+    assert "To copy:   2 objects (3 bytes) in 1 task" in printed
+    assert "Cannot be copied: 1 object (3 bytes): name_refused" in printed
+    assert "Refused name: 'd/../three'" in printed
+    assert "warning: 1 object with a name that Azure refuses" in printed
+
+
+def test_verify_fails_for_a_changed_blob(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blob with other bytes than its object is different."""
     source, destination = f"s3://{filled}/d/one", f"az://{container.container_name}/one"
     assert main(["copy", source, destination, "-q"]) == OK
     assert main(["verify", source, destination]) == OK
@@ -150,7 +152,7 @@ def test_verify_finds_a_changed_blob(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "says"),
     [
         (["copy", "s3://no-such-bucket-here/k", "az://{container}/b"], FAILED, "does not exist"),
         (["copy", "s3://{bucket}/none", "az://{container}/b"], FAILED, "'none'"),
@@ -174,11 +176,11 @@ def test_errors_say_what_to_do(
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     status: int,
-    told: str,
+    says: str,
 ) -> None:
-    """Each wrong name or setting has its exit status and its sentence, and no traceback."""
+    """A wrong name or setting has an exit status and a sentence, and no traceback."""
     given = [a.format(bucket=filled, container=container.container_name) for a in arguments]
     assert main(given) == status
     error = capsys.readouterr().err
-    assert told.lower() in error.lower()
+    assert says.lower() in error.lower()
     assert "Traceback" not in error

@@ -1,1 +1,1 @@
-"""The command line: the engine without Airflow."""
+"""The command line, which copies without Airflow."""
