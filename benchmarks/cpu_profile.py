@@ -1,4 +1,4 @@
-"""Where the CPU goes, step by step: the command line over many objects of 10 KB, of 1 MB, and over one large object.
+"""CPU time of the command line by step, for many objects of 10 KB, many of 1 MB, and one large object.
 
 usage: python -m benchmarks.cpu_profile [--objects N] [--medium N] [--gib N] [--runs N] [--publish]
 """
@@ -26,12 +26,20 @@ _GIB: Final = 1024**3
 
 
 def main() -> None:
-    """Measure, print the tables, and put them into the page where that is asked."""
+    """Measure, print the tables, and with --publish put them into the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu_profile", description=__doc__.partition("\n")[0])
-    parser.add_argument("--objects", type=int, default=20_000, help="how many of 10 KB (default: %(default)s)")
-    parser.add_argument("--medium", type=int, default=2_000, help="how many of 1 MB (default: %(default)s)")
-    parser.add_argument("--gib", type=int, default=4, help="size of the large one (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=3, help="whose medians are told (default: %(default)s)")
+    parser.add_argument(
+        "--objects", metavar="N", type=int, default=20_000, help="number of objects of 10 KB (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--medium", metavar="N", type=int, default=2_000, help="number of objects of 1 MB (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--gib", metavar="N", type=int, default=4, help="size of the large object (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", metavar="N", type=int, default=3, help="runs, whose medians are printed (default: %(default)s)"
+    )
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/benchmarks.md")
     options = parser.parse_args()
     small = Family("small", _SMALL_BYTES, options.objects)
@@ -45,68 +53,68 @@ def main() -> None:
             tables[f"{family.prefix}-profile"] = (text, f"{family.count:,} objects of {family.size_bytes:,} bytes")
         runs = [_run(servers, "large", large) for _ in range(options.runs)]
         tables["large-profile"] = (large_table(runs, options.gib), f"one object of {options.gib} GiB")
-    made = about("benchmarks.cpu_profile")
-    for name, (text, what) in tables.items():
+    measured = about("benchmarks.cpu_profile")
+    for name, (text, description) in tables.items():
         print(f"\n{text}")
         if options.publish:
-            told = f"{sentence(made)}; {what}, medians of {options.runs} runs. `{made['command']}`"
-            put(name, f"{text}\n\n{told}")
+            note = f"{sentence(measured)}; {description}, medians of {options.runs} runs. `{measured['command']}`"
+            put(name, f"{text}\n\n{note}")
 
 
 def _run(servers: Rig, kind: str, family: Family) -> Steps:
     servers.reset()
     source = f"{family.prefix}/" if family.count > 1 else next(family.keys())
-    places = [f"s3://{BUCKET}/{source}", f"az://{CONTAINER}/profiled{'/' if family.count > 1 else ''}"]
+    addresses = [f"s3://{BUCKET}/{source}", f"az://{CONTAINER}/profiled{'/' if family.count > 1 else ''}"]
     environment = {**os.environ, **servers.environment(), "PYTHONPATH": str(ROOT / "plugins")}
-    ended = subprocess.run(
-        [sys.executable, _PROGRAM, kind, *places], env=environment, stdout=subprocess.PIPE, check=True
+    done = subprocess.run(
+        [sys.executable, _PROGRAM, kind, *addresses], env=environment, stdout=subprocess.PIPE, check=True
     )
     if servers.sink_counts()["bytes"] < family.size_bytes * family.count:
-        raise SystemExit("not all of it arrived")
-    steps: Steps = json.loads(ended.stdout)
+        raise SystemExit("Azure received fewer bytes than were to be copied.")
+    steps: Steps = json.loads(done.stdout)
     return steps
 
 
 def small_table(runs: list[Steps], objects: int) -> str:
-    """Return the steps and their CPU in microseconds an object."""
+    """Return the CPU time of each step in microseconds per object."""
 
     def us(step: str) -> float:
         return median(run[step][1] for run in runs) / objects * 1e6
 
-    own = us("begin") + us("libcurl") + us("answers") + us("prove")
+    own = us("begin") + us("libcurl") + us("answers") + us("verify")
     others = us("process") - us("listing") - us("plan") - us("client")
     rows = [
         ("listing S3", us("listing")),
         ("reading the destination's listing, deciding, writing the plan", us("plan")),
-        ("beginning the GET: signature, headers, handing it to libcurl", us("begin")),
-        ("libcurl and the kernel, without Python's lock but for each line of an answer", us("libcurl")),
-        ("reading the answers: version, checksums, headers", us("answers")),
-        ("comparing the checksum, beginning the Put Blob: metadata, headers, condition", us("prove")),
+        ("starting the GET: signature, headers, handing it to libcurl", us("begin")),
+        ("libcurl and the kernel; Python's lock is held only for each header line of a response", us("libcurl")),
+        ("reading the responses: version, checksums, headers", us("answers")),
+        ("comparing the checksum, starting the Put Blob: metadata, headers, condition", us("verify")),
         ("the rest of the client: the plan's lines, receipts, budget, level", us("client") - own),
-        ("making the clients, counting and printing receipts, other threads", others),
+        ("opening the stores, counting and printing receipts, other threads", others),
         ("all", us("process")),
     ]
-    return _table("CPU us an object", rows)
+    return _table("CPU us per object", rows)
 
 
 def large_table(runs: list[Steps], gib: int) -> str:
-    """Return the steps and their CPU in milliseconds a GiB."""
+    """Return the CPU time of each step in milliseconds per GiB."""
 
     def ms(step: str) -> float:
         return median(run[step][1] for run in runs) / gib * 1e3
 
-    own = ms("ask") + ms("receive") + ms("prove") + ms("sign") + ms("send")
+    own = ms("ask") + ms("receive") + ms("checksum") + ms("sign") + ms("send")
     rows = [
-        ("asking S3 for a block, the answer's head read", ms("ask")),
-        ("receiving: mostly the kernel's copying", ms("receive")),
-        ("CRC64 of each block", ms("prove")),
+        ("requesting a block from S3 and reading the response headers", ms("ask")),
+        ("receiving: mostly copying by the kernel", ms("receive")),
+        ("CRC64 of each block", ms("checksum")),
         ("signing GET and Put Block", ms("sign")),
-        ("Put Block sent and its answer read: mostly the kernel's copying", ms("send")),
-        ("the rest of a block: workers, request limits, retries, checks of the answers, counts", ms("stage") - own),
-        ("making the clients, commit, receipt, other threads", ms("process") - ms("stage")),
+        ("sending Put Block and reading its response: mostly copying by the kernel", ms("send")),
+        ("the rest of a block: workers, request limits, retries, checks of the responses, counts", ms("stage") - own),
+        ("opening the stores, commit, receipt, other threads", ms("process") - ms("stage")),
         ("all", ms("process")),
     ]
-    return _table("CPU ms a GiB", rows)
+    return _table("CPU ms per GiB", rows)
 
 
 def _table(unit: str, rows: list[tuple[str, float]]) -> str:

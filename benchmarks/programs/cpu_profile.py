@@ -1,4 +1,4 @@
-"""Copy as the command line does, and print what each step of it costs.
+"""Copy as the command line does, and print the CPU time of each step.
 
 usage: cpu_profile.py (small|large) SOURCE DESTINATION; prints JSON: step to [calls, CPU seconds]
 """
@@ -12,24 +12,45 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import pycurl
 
 import s3_to_azure.cli.copy_prefix
 import s3_to_azure.runs.prefix
 from s3_to_azure.cli.main import main
-from s3_to_azure.stores import curl as small_object_client
-from s3_to_azure.stores.azure import client as block_writer
-from s3_to_azure.stores.http import connections as http_connections
-from s3_to_azure.stores.s3 import signing as s3_signing
-from s3_to_azure.stores.s3 import source as s3
-from s3_to_azure.transfer import pipeline, small_objects
-from s3_to_azure.transfer import pool as many
+from s3_to_azure.stores import curl
+from s3_to_azure.stores.azure import client as azure_client
+from s3_to_azure.stores.http import connections
+from s3_to_azure.stores.s3 import signing, source
+from s3_to_azure.transfer import pipeline, pool, small_objects
 
-spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
+Step = str | Callable[..., str]
+
+WRAPPED: Final[dict[str, tuple[tuple[Any, str, Step], ...]]] = {
+    "small": (
+        (s3_to_azure.cli.copy_prefix, "write_listing", "listing"),
+        (s3_to_azure.runs.prefix, "make_plan", "plan"),
+        (small_objects.SmallObjects, "begin", "begin"),
+        (curl.CurlSmallObjectClient, "_collect", "answers"),
+        (small_objects.SmallObjects, "_verify_and_store", "verify"),
+        (pool._WorkerPool, "_distribute", "client"),  # noqa: SLF001 - the whole loop of the small objects' thread
+    ),
+    "large": (
+        (source.S3Body, "readinto", "receive"),
+        (connections, "_exchange", lambda _connection, method, *_: "send" if method == "PUT" else "ask"),
+        (signing.SigV4, "signed_get", "sign"),
+        (azure_client.BlockWriter, "_signed", "sign"),
+        (pipeline.BlockPipeline, "_stage", "stage"),
+    ),
+}
+"""Owner, name and step of each function that is measured; ``tests/project/test_benchmarks.py`` checks the names."""
+
+_spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
 
 
-def counted(function: Callable[..., Any], step: str | Callable[..., str]) -> Callable[..., Any]:
-    """Count a function's calls and its thread's CPU within; the step may depend on what it is given."""
+def measured(function: Callable[..., Any], step: Step) -> Callable[..., Any]:
+    """Add up a function's calls and the CPU time of its thread within them; the step may depend on the arguments."""
 
     @functools.wraps(function)
     def outer(*given: object, **named: object) -> object:
@@ -37,57 +58,49 @@ def counted(function: Callable[..., Any], step: str | Callable[..., str]) -> Cal
         try:
             return function(*given, **named)
         finally:
-            step_spent = spent[step if isinstance(step, str) else step(*given, **named)]
-            step_spent[0] += 1
-            step_spent[1] += time.thread_time() - began
+            of_step = _spent[step if isinstance(step, str) else step(*given, **named)]
+            of_step[0] += 1
+            of_step[1] += time.thread_time() - began
 
     return outer
 
 
-def timed(owner: object, name: str, step: str | Callable[..., str]) -> None:
-    """Count what an object or a module calls by this name."""
-    setattr(owner, name, counted(getattr(owner, name), step))
-
-
-class Multi:
-    """libcurl's transfers, counted."""
+class MeasuredMulti:
+    """libcurl's transfers, with ``perform`` measured: the class itself is written in C and takes no wrapper."""
 
     def __init__(self) -> None:
-        """Make them."""
-        self._inner = inner_multi()
+        self._inner = _CurlMulti()
 
     def perform(self) -> object:
-        """Move what can be moved."""
+        """Do all transfers that are ready."""
         return self._inner.perform()
 
     def __getattr__(self, name: str) -> object:
-        """Pass all else on."""
+        """Return everything else of the real one."""
         return getattr(self._inner, name)
 
 
-kind, source, destination = sys.argv[1:]
-if kind == "small":
-    inner_multi = small_object_client.pycurl.CurlMulti
-    small_object_client.pycurl.CurlMulti = Multi
-    timed(Multi, "perform", "libcurl")
-    timed(s3_to_azure.cli.copy_prefix, "write_listing", "listing")
-    timed(s3_to_azure.runs.prefix, "make_plan", "plan")
-    timed(small_objects.SmallObjects, "begin", "begin")
-    timed(small_object_client.CurlSmallObjectClient, "_collect", "answers")
-    timed(small_objects.SmallObjects, "_go_on", "prove")
-    timed(many._ObjectWorkers, "_share_out", "client")  # noqa: SLF001 - what runs in the lane's thread has no other name
-else:
-    timed(s3.S3Body, "readinto", "receive")
-    timed(http_connections, "_exchange", lambda _connection, method, *_: "send" if method == "PUT" else "ask")
-    timed(s3_signing.SigV4, "signed_get", "sign")
-    timed(block_writer.BlockWriter, "_signed", "sign")
-    pipeline.CRC64NVME = replace(pipeline.CRC64NVME, digest=counted(pipeline.CRC64NVME.digest, "prove"))
-    timed(pipeline.BlockPipeline, "_stage", "stage")
+_CurlMulti = pycurl.CurlMulti
 
-sys.argv = ["s3-to-azure", "copy", source, destination, "--json", "--quiet"]
-stdout, sys.stdout = sys.stdout, Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - ends with the process
-began = time.process_time()
-status = main()
-spent["process"] = [1, time.process_time() - began]
-print(json.dumps(spent), file=stdout)
-sys.exit(status)
+
+def measure(kind: str) -> None:
+    """Wrap the steps of a copy of small objects, or of one large object."""
+    for owner, name, step in WRAPPED[kind]:
+        setattr(owner, name, measured(getattr(owner, name), step))
+    if kind == "small":
+        MeasuredMulti.perform = measured(MeasuredMulti.perform, "libcurl")  # type: ignore[method-assign]
+        pycurl.CurlMulti = MeasuredMulti
+    else:
+        module: Any = pipeline
+        module.CRC64NVME = replace(module.CRC64NVME, digest=measured(module.CRC64NVME.digest, "checksum"))
+
+
+if __name__ == "__main__":
+    of_kind, from_address, to_address = sys.argv[1:]
+    measure(of_kind)
+    stdout, sys.stdout = sys.stdout, Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the end
+    process_began = time.process_time()
+    status = main(["copy", from_address, to_address, "--json", "--quiet"])
+    _spent["process"] = [1, time.process_time() - process_began]
+    print(json.dumps(_spent), file=stdout)
+    sys.exit(status)
