@@ -59,12 +59,12 @@ def test_a_jsonl_list_holds_json_strings_or_objects() -> None:
     ("text", "name", "says"),
     [
         (b"in/a\nout/b\n", "keys.txt", "Line 2 of keys.txt is 'out/b', which is not below the prefix 'in/'"),
-        (b"in/\xff\n", "keys.txt", "Line 1 of keys.txt is no key"),
+        (b"in/\xff\n", "keys.txt", "Line 1 of keys.txt is not a key"),
         (b"in/" + b"x" * 1_022, "keys.txt", "more than 1,024 bytes"),
         (b"x" * 40_000, "keys.txt", "a line has more than"),
-        (b"in/a\n", "keys.jsonl", "Line 1 of keys.jsonl is no key"),
-        (b'{"name": "in/a"}\n', "keys.jsonl", "Line 1 of keys.jsonl is no key"),
-        (b'"in/\\ud800"\n', "keys.jsonl", "Line 1 of keys.jsonl is no key"),
+        (b"in/a\n", "keys.jsonl", "Line 1 of keys.jsonl is not a key"),
+        (b'{"name": "in/a"}\n', "keys.jsonl", "Line 1 of keys.jsonl is not a key"),
+        (b'"in/\\ud800"\n', "keys.jsonl", "Line 1 of keys.jsonl is not a key"),
     ],
 )
 def test_an_invalid_line_is_named_by_its_number(text: bytes, name: str, says: str) -> None:
@@ -159,7 +159,7 @@ print(json.dumps(results))
 
 
 def sort_elsewhere(limit: str, *counts: int) -> list[Any]:
-    """Sort lists of so many keys in a process of its own."""
+    """Sort lists of these lengths in a process of its own."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", _SORT, json.dumps([limit, *counts])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

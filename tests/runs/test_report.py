@@ -326,3 +326,33 @@ def test_a_report_can_be_made_again() -> None:
     first = run.report().summary()
     assert run.report().summary() == first
     assert folder_of(run.plan.batches[0])
+
+
+def test_the_lines_account_for_everything() -> None:
+    """A person reads amounts by status and reason, proofs, throughput, the failures and where the files are."""
+    run = PlannedRun(4, unchanged=1)
+    (batch,) = run.plan.batches
+    copied = run.receipt("0001", bytes_sent=3, seconds=2.0, started_at=START.isoformat())
+    run.write_receipts(batch, copied, run.receipt("0002", "failed", reason="access_denied: because"))
+    assert list(run.report().lines()) == [
+        "Listed:    4 objects (12 bytes)",
+        "Copied:    1 object (3 bytes)",
+        "Unchanged: 1 object (3 bytes)",
+        "Skipped:   0 objects (0 bytes)",
+        "Failed:    2 objects (6 bytes)",
+        "           1 object (3 bytes): access_denied",
+        "           1 object (3 bytes): no_receipt",
+        "Proven:    1 by crc64nvme",
+        "Sent:      3 bytes in 2.0 s (2 bytes/s); 0 bytes were in Azure already",
+        "Failed:    '0002': access_denied: because",
+        "Failed:    '0003': no_receipt: no task wrote a receipt for it",
+        f"Files:     report.json, report.csv, receipts.jsonl.gz in {run.files.location}",
+    ]
+
+
+def test_the_lines_name_the_first_failures_and_count_the_others() -> None:
+    """A log with thousands of failures stays readable, and the CSV file has them all."""
+    run = PlannedRun(25)
+    printed = [line for line in run.report().lines() if "no_receipt: " in line]
+    assert len(printed) == 20
+    assert "           and 5 more" in list(run.report().lines())

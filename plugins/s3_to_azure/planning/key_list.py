@@ -165,7 +165,7 @@ def _split_lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
         if len(rest) > _MAX_LINE_BYTES:
-            raise UsageError(what=f"{name} is no list of keys: a line has more than {_MAX_LINE_BYTES:,} bytes.")
+            raise UsageError(what=f"{name} is not a key list: a line has more than {_MAX_LINE_BYTES:,} bytes.")
     if rest:
         yield rest
 
@@ -178,9 +178,9 @@ def _parse_line(line: bytes, number: int, name: str, prefix: str) -> bytes:
         key = _parse_json(text) if text and name.endswith(JSON_LINES) else text
         encoded = key.encode()
     except (ValueError, RecursionError):
-        raise UsageError(what=f"{where} is no key: {line[:80]!r}.") from None
+        raise UsageError(what=f"{where} is not a key: {line[:80]!r}.") from None
     if len(encoded) > MAX_KEY_BYTES:
-        raise UsageError(what=f"{where} is no key: it has more than {MAX_KEY_BYTES:,} bytes.")
+        raise UsageError(what=f"{where} is not a key: it has more than {MAX_KEY_BYTES:,} bytes.")
     if key and not key.startswith(prefix):
         raise UsageError(
             what=f"{where} is {key!r}, which is not below the prefix {prefix!r} that is to be copied. Nothing was "
