@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +73,14 @@ def connections(s3_server: LocalS3, azure_server: LocalAzure, monkeypatch: pytes
     monkeypatch.setenv(f"AIRFLOW_CONN_{AWS.upper()}", json.dumps(aws))
     monkeypatch.setenv(f"AIRFLOW_CONN_{WASB.upper()}", json.dumps(wasb))
     return {"aws_conn_id": AWS, "wasb_conn_id": WASB}
+
+
+@pytest.fixture
+def set_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that defines an Airflow connection and returns its id."""
+
+    def define(conn_type: str, **fields: Any) -> str:
+        monkeypatch.setenv("AIRFLOW_CONN_DEFINED", json.dumps({"conn_type": conn_type, **fields}))
+        return "defined"
+
+    return define

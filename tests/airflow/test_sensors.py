@@ -1,6 +1,5 @@
 """The sensor in real Airflow."""
 
-import asyncio
 import logging
 import threading
 from datetime import UTC, datetime
@@ -8,11 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import DAG
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from s3_to_azure import triggers
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
@@ -187,31 +184,6 @@ def test_deferred_errors_are_named_by_the_task(sense: Any, monkeypatch: pytest.M
         "wait"
     )
     assert (task.state, task.try_number) == ("failed", 1)
-
-
-@pytest.mark.parametrize(("min_objects", "enough"), [(4, True), (5, False)])
-def test_the_trigger_counts_over_pages(
-    min_objects: int, enough: bool, connections: dict[str, Any], fill: Any, bucket: str, monkeypatch: Any
-) -> None:
-    """More objects than a page holds are counted to the end."""
-    monkeypatch.setattr(triggers, "LISTING_PAGE_KEYS", 2)
-    fill(*(f"in/{number}.csv" for number in range(4)), "in/5.tmp")
-    trigger = triggers.S3ObjectsTrigger(
-        bucket_name=bucket,
-        prefix="in/",
-        min_objects=min_objects,
-        include=["*.csv"],
-        exclude=[],
-        aws_conn_id=connections["aws_conn_id"],
-        s3_verify=None,
-        poke_interval=1,
-    )
-
-    async def count() -> bool:
-        async with await S3Hook(aws_conn_id=trigger.aws_conn_id).get_async_conn() as client:  # type: ignore[no-untyped-call]
-            return await trigger._enough(client)
-
-    assert asyncio.run(count()) is enough
 
 
 def test_usage_error_shows_when_the_dag_is_parsed() -> None:

@@ -1,0 +1,145 @@
+"""The storage account from an Airflow connection: ways to sign in, settings, errors, and the run's state files."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from airflow.sdk import Context
+from azure.storage.blob import (
+    AccountSasPermissions,
+    BlobServiceClient,
+    ContainerClient,
+    ResourceTypes,
+    generate_account_sas,
+)
+
+from local_cloud.servers import LocalAzure
+from s3_to_azure.airflow.azure_hook import azure_service, run_files, task_files
+from s3_to_azure.model.errors import AccessError, ConnectionMissing
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.state import id_of
+
+
+def _sas(server: LocalAzure) -> str:
+    return generate_account_sas(
+        server.account_name,
+        server.account_key,
+        resource_types=ResourceTypes(service=True, container=True, object=True),
+        permission=AccountSasPermissions(read=True, write=True, list=True, create=True),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+
+
+_WAYS: dict[str, Callable[[LocalAzure], dict[str, Any]]] = {
+    "connection string": lambda server: {"extra": {"connection_string": server.connection_string}},
+    "connection string with SAS": lambda server: {
+        "extra": {"connection_string": f"BlobEndpoint={server.account_url};SharedAccessSignature={_sas(server)}"}
+    },
+    "account key as password": lambda server: {
+        "login": server.account_name,
+        "password": server.account_key,
+        "host": server.account_url,
+    },
+    "account key as extra": lambda server: {
+        "login": server.account_name,
+        "host": server.account_url,
+        "extra": {"shared_access_key": server.account_key},
+    },
+    "SAS token": lambda server: {
+        "login": server.account_name,
+        "host": server.account_url,
+        "extra": {"sas_token": _sas(server)},
+    },
+}
+
+
+@pytest.mark.parametrize("way", _WAYS)
+def test_azure_sign_in(
+    way: str, set_connection: Callable[..., str], azure_server: LocalAzure, container: ContainerClient
+) -> None:
+    """Each way of the hook to sign in reaches the container."""
+    conn_id = set_connection("wasb", **_WAYS[way](azure_server))
+    AzureContainer(azure_service(conn_id, connections=2), container.container_name).check()
+
+
+def test_azure_wrong_key(
+    set_connection: Callable[..., str], azure_server: LocalAzure, container: ContainerClient
+) -> None:
+    """A wrong account key is refused as one, not as a missing container."""
+    wrong = azure_server.connection_string.replace(azure_server.account_key, "d3Jvbmc=")
+    conn_id = set_connection("wasb", extra={"connection_string": wrong})
+    store = AzureContainer(azure_service(conn_id, connections=2), container.container_name)
+    # Azure answers AuthenticationFailed, Azurite AuthorizationFailure.
+    with pytest.raises(AccessError, match=container.container_name):
+        store.check()
+
+
+def test_azure_settings_that_cannot_be_used(set_connection: Callable[..., str]) -> None:
+    """A broken connection string is named by its connection, and not repeated."""
+    conn_id = set_connection("wasb", extra={"connection_string": "AccountKey=s3cr3t"})
+    with pytest.raises(ConnectionMissing, match="'defined' cannot be used") as caught:
+        azure_service(conn_id, connections=2)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_missing_wasb_connection() -> None:
+    """A connection that is not there is named, with what to do."""
+    with pytest.raises(ConnectionMissing, match=r"'not_there' does not exist\. Create it with type wasb"):
+        azure_service("not_there", connections=2)
+
+
+@pytest.mark.parametrize(
+    ("verify", "expected"), [({}, "/bundle.pem"), ({"connection_verify": False}, False)], ids=["default", "connection"]
+)
+def test_ca_bundle_of_the_environment(
+    verify: dict[str, Any],
+    expected: bool | str,
+    set_connection: Callable[..., str],
+    azure_server: LocalAzure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bundle is used unless the connection says otherwise."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
+    conn_id = set_connection("wasb", extra={"connection_string": azure_server.connection_string, **verify})
+    assert azure_service(conn_id, connections=1).http.verify == expected
+
+
+def _context(map_index: int | None = None) -> Context:
+    instance = SimpleNamespace(dag_id="dag", run_id="manual__1", task_id="copy", map_index=map_index)
+    return cast("Context", {"ti": instance})
+
+
+@pytest.mark.parametrize(
+    ("files", "map_index", "folder"),
+    [
+        (run_files, 3, "manual__1"),
+        (task_files, None, "manual__1/copy"),
+        (task_files, -1, "manual__1/copy"),
+        (task_files, 0, "manual__1/copy/0"),
+    ],
+)
+def test_state_files_lie_in_the_runs_or_the_tasks_folder(
+    files: Any, map_index: int | None, folder: str, connections: dict[str, Any], container: ContainerClient
+) -> None:
+    """All tasks of a run share its files; a task that is a run by itself has its own, each mapped one too."""
+    service = azure_service(connections["wasb_conn_id"], connections=1)
+    with files(service, container.container_name, _context(map_index)).write("x.json") as out:
+        out.write(b"{}")
+    (name,) = container.list_blob_names()
+    root, dag_id, run_id, file = name.split("/")
+    assert (root, id_of(dag_id), id_of(run_id), file) == ("_s3_to_azure", "dag", folder, "x.json")
+
+
+def test_a_missing_state_container_is_created_on_request(
+    connections: dict[str, Any], blob_service: BlobServiceClient
+) -> None:
+    """Only then is a request sent."""
+    service = azure_service(connections["wasb_conn_id"], connections=1)
+    name = f"new-{uuid4().hex}"
+    run_files(service, name, _context())
+    assert not blob_service.get_container_client(name).exists()
+    run_files(service, name, _context(), create=True)
+    assert blob_service.get_container_client(name).exists()

@@ -1,0 +1,170 @@
+"""The plan's and the report's task, on a local Azure, without a DAG around them."""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+from azure.storage.blob import ContainerClient
+
+from s3_to_azure.airflow.azure_hook import azure_service
+from s3_to_azure.airflow.dag_tasks import (
+    PLAN_KEY,
+    REPORT_KEY,
+    RunSettings,
+    plan_run,
+    plan_settings,
+    report_run,
+)
+from s3_to_azure.model.errors import ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.state.manifest import write_manifest
+
+PARAMS: dict[str, Any] = {
+    "overwrite": "if_changed",
+    "include": None,
+    "exclude": None,
+    "refused_names": "fail",
+    "max_tasks": 7,
+    "dry_run": False,
+}
+
+
+class Task:
+    """A task's context, and the XComs that it leaves."""
+
+    def __init__(self, **params: Any) -> None:
+        self.xcoms: dict[str, Any] = {}
+        instance = SimpleNamespace(
+            dag_id="dag", run_id="manual__1", task_id="plan", map_index=-1, xcom_push=self.xcoms.__setitem__
+        )
+        self.context = cast("Context", {"ti": instance, "params": PARAMS | params})
+
+
+@pytest.fixture
+def settings(connections: dict[str, Any], container: ContainerClient) -> RunSettings:
+    """Return the settings of a run into the container."""
+    return RunSettings(
+        s3_prefix="in/",
+        container=container.container_name,
+        blob_prefix="out/",
+        wasb_conn_id=connections["wasb_conn_id"],
+    )
+
+
+@pytest.fixture
+def pointer(settings: RunSettings) -> Iterator[dict[str, Any]]:
+    """Write a listing of three objects; return the pointer to it, as the sensor does."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    listing = [ListedObject("bucket", f"in/{name}", "e", 5, moment) for name in ("a", "b", "c.tmp")]
+    service = azure_service(settings.wasb_conn_id, connections=1)
+    files = settings.files(service, Task().context)
+    yield write_manifest(listing, files, bucket="bucket", prefix="in/").as_dict()
+    service.close()
+
+
+def test_the_plan_is_returned_as_batches_and_left_as_a_summary(settings: RunSettings, pointer: dict[str, Any]) -> None:
+    """Airflow maps the copies over what is returned; the Migration page shows the summary."""
+    task = Task(exclude=["*.tmp"])
+    (batch,) = plan_run(pointer, settings, task.context)
+    assert (batch["objects"], batch["size_bytes"]) == (2, 10)
+    summary = task.xcoms[PLAN_KEY]
+    assert (summary["listed"]["objects"], summary["copy"]["objects"], summary["batches"]) == (3, 2, 1)
+    assert (summary["container"], summary["blob_prefix"]) == (settings.container, "out/")
+    assert summary["dry_run"] is False
+
+
+def test_a_dry_run_returns_no_batch(
+    settings: RunSettings, pointer: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its plan is in the log and in the summary."""
+    task = Task(dry_run=True)
+    with caplog.at_level(logging.INFO):
+        assert plan_run(pointer, settings, task.context) == []
+    assert task.xcoms[PLAN_KEY]["dry_run"] is True
+    assert task.xcoms[PLAN_KEY]["copy"]["objects"] == 3
+    assert "Dry run: nothing is copied" in caplog.messages
+
+
+def test_a_dry_run_has_no_report(settings: RunSettings, pointer: dict[str, Any]) -> None:
+    """It is skipped, not successful: its success would say that the data has arrived."""
+    task = Task(dry_run=True)
+    with pytest.raises(AirflowSkipException, match="the plan is in the log of the task plan"):
+        report_run(pointer, settings, task.context, keep_state_days=None)
+    assert task.xcoms == {REPORT_KEY: {"dry_run": True}}
+
+
+def test_the_report_of_a_failed_run_is_left_as_a_summary(
+    settings: RunSettings, pointer: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failed task returns nothing. Here no copy has run, so no object has a receipt."""
+    plan_run(pointer, settings, Task().context)
+    task = Task()
+    with caplog.at_level(logging.INFO), pytest.raises(SomeObjectsFailed):
+        report_run(pointer, settings, task.context, keep_state_days=30)
+    summary = task.xcoms[REPORT_KEY]
+    assert (summary["listed"]["objects"], summary["failed"]["objects"]) == (3, 3)
+    assert "Listed:    3 objects (15 bytes)" in caplog.messages
+    assert any(line.startswith("Failed:    'in/a': no_receipt") for line in caplog.messages)
+
+
+def test_the_report_of_a_good_run_is_returned(settings: RunSettings, container: ContainerClient) -> None:
+    """A run without objects accounts for all of them."""
+    service = azure_service(settings.wasb_conn_id, connections=1)
+    pointer = write_manifest([], settings.files(service, Task().context), bucket="bucket", prefix="in/").as_dict()
+    service.close()
+    task = Task()
+    assert plan_run(pointer, settings, task.context) == []
+    summary = report_run(pointer, settings, task.context, keep_state_days=None)
+    assert (summary["listed"]["objects"], summary["failed"]["objects"]) == (0, 0)
+    assert REPORT_KEY not in task.xcoms
+    assert any(name.endswith("/report.json") for name in container.list_blob_names())
+
+
+@pytest.mark.parametrize("run", [plan_run, lambda *arguments: report_run(*arguments, keep_state_days=None)])
+def test_a_run_without_a_listing_names_the_task_to_look_at(run: Any, settings: RunSettings) -> None:
+    """Airflow runs the report after a sensor that failed, too."""
+    with pytest.raises(CorruptState, match="the log of the task wait_for_objects says why"):
+        run(None, settings, Task().context)
+
+
+def test_a_missing_container_is_named(settings: RunSettings, pointer: dict[str, Any]) -> None:
+    """The plan looks before anything else is done."""
+    missing = RunSettings("in/", "no-such-container", "out/", settings.wasb_conn_id, settings.container)
+    with pytest.raises(ContainerNotFound, match="no-such-container"):
+        plan_run(pointer, missing, Task().context)
+
+
+def test_a_state_container_of_its_own(settings: RunSettings) -> None:
+    """Without one, the state files are in the destination's container."""
+    service = azure_service(settings.wasb_conn_id, connections=1)
+    own = RunSettings("in/", "target", "out/", settings.wasb_conn_id, state_container="state")
+    assert own.files(service, Task().context).location.startswith("state/")
+    assert settings.files(service, Task().context).location.startswith(f"{settings.container}/")
+    service.close()
+
+
+def test_the_plans_settings_are_the_migrations_and_the_runs() -> None:
+    """Sizes are read from text; patterns come from the Params, sizes and dates from the migration."""
+    run = RunSettings(
+        *("in/", "target", "out/", "wasb"),
+        memory_budget="64MiB",
+        block_size="8MiB",
+        split_size="1GiB",
+        task_size="2MiB",
+        fidelity={"archived": "restore"},
+        filters={"min_size": "3"},
+    )
+    plan = plan_settings(run, PARAMS | {"overwrite": "never", "include": ["*.csv"], "refused_names": "map"})
+    assert (plan.s3_prefix, plan.blob_prefix, plan.overwrite, plan.refused_names) == ("in/", "out/", "never", "map")
+    assert (plan.memory_budget_bytes, plan.block_bytes) == (64 * MIB, 8 * MIB)
+    assert (plan.split_bytes, plan.batch_bytes, plan.max_tasks) == (1024 * MIB, 2 * MIB, 7)
+    assert (plan.archived, plan.filters.include, plan.filters.min_size_bytes) == ("restore", ("*.csv",), 3)
+    assert plan_settings(RunSettings("in/", "target", "out/", "wasb"), PARAMS).block_bytes is None
+    with pytest.raises(UsageError, match="split_size"):
+        plan_settings(RunSettings("in/", "target", "out/", "wasb", split_size="much"), PARAMS)

@@ -1,0 +1,101 @@
+"""The S3 store from an Airflow connection: ways to sign in, settings, and errors."""
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from botocore import UNSIGNED
+
+from local_cloud.servers import LocalS3
+from s3_to_azure.airflow.s3_hook import s3_source
+from s3_to_azure.model.errors import ConnectionMissing, CredentialsRefused, UsageError
+from s3_to_azure.stores.http.connections import GuardedSession
+from s3_to_azure.stores.s3.options import ReadOptions
+
+
+def test_missing_aws_connection() -> None:
+    """A connection that is not there is named, with what to do; the worker's own identity is not taken instead."""
+    with pytest.raises(ConnectionMissing, match=r"'not_there' does not exist\. Create it with type aws"):
+        s3_source("not_there", connections=2)
+
+
+def test_s3_wrong_secret(set_connection: Callable[..., str], rclone_server: LocalS3) -> None:
+    """A wrong secret is refused as one; rclone's server checks signatures."""
+    conn_id = set_connection(
+        "aws",
+        login=rclone_server.access_key,
+        password="wrong-secret",
+        extra={"endpoint_url": rclone_server.endpoint_url, "config_kwargs": {"s3": {"addressing_style": "path"}}},
+    )
+    with pytest.raises(CredentialsRefused):
+        s3_source(conn_id, connections=2).head("any-bucket", "any-key")
+
+
+def test_s3_settings(set_connection: Callable[..., str]) -> None:
+    """The connection's botocore settings stay, but SigV4 signs and the SDK never retries."""
+    conn_id = set_connection(
+        "aws",
+        login="a",
+        password="b",
+        extra={
+            "region_name": "eu-central-1",
+            "verify": "/bundle.pem",
+            "config_kwargs": {
+                "signature_version": "s3",
+                "retries": {"max_attempts": 10},
+                "proxies": {"https": "http://proxy:1"},
+                "s3": {"addressing_style": "virtual"},
+            },
+        },
+    )
+    source = s3_source(conn_id, connections=3)
+    meta = source._client.meta
+    assert meta.config.signature_version == "s3v4"
+    assert meta.config.retries["total_max_attempts"] == 1
+    assert meta.config.s3["addressing_style"] == "virtual"
+    assert meta.region_name == "eu-central-1"
+    assert isinstance(source._http, GuardedSession)
+    assert (source._http.verify, source._http.proxies) == ("/bundle.pem", {"https": "http://proxy:1"})
+
+
+def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:
+    """Unsigned requests stay unsigned."""
+    conn_id = set_connection("aws", extra={"config_kwargs": {"signature_version": "unsigned"}})
+    assert s3_source(conn_id, connections=3)._client.meta.config.signature_version is UNSIGNED
+
+
+@pytest.mark.parametrize(("verify", "expected"), [(None, True), (False, False), ("/other.pem", "/other.pem")])
+def test_tls_is_verified(
+    verify: bool | str | None, expected: bool | str, set_connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates are verified unless it is said that they are not."""
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    conn_id = set_connection("aws", login="a", password="b")
+    assert s3_source(conn_id, connections=3, verify=verify)._http.verify == expected
+
+
+def test_arguments_of_the_hooks_own_transfers(set_connection: Callable[..., str]) -> None:
+    """Who pays and whose key decrypts hold for our reads too; what is not understood is refused rather than ignored."""
+    key = base64.b64encode(b"k" * 32).decode()
+    conn_id = set_connection("aws", login="a", password="b", extra={"sse_customer_key": key})
+    source = s3_source(conn_id, connections=3, hook_arguments={"requester_pays": True})
+    assert source._options == ReadOptions(requester_pays=True, customer_key=b"k" * 32)
+    with pytest.raises(UsageError, match="ACL"):
+        s3_source(conn_id, connections=3, hook_arguments={"extra_args": {"ACL": "private"}})
+
+
+def test_without_a_connection_the_workers_own_identity_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``aws_conn_id=None`` uses boto3's credential chain."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "worker")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    source = s3_source(None, connections=1)
+    assert source._credentials.access_key == "worker"
+    assert source._client.meta.region_name == "us-east-1"
+
+
+def test_ca_bundle_of_the_environment(set_connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's own variable names the bundle, unless the connection says otherwise."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/aws.pem")
+    assert s3_source(set_connection("aws"), connections=1)._http.verify == "/aws.pem"
+    assert s3_source(set_connection("aws", extra={"verify": False}), connections=1)._http.verify is False
