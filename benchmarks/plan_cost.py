@@ -42,7 +42,7 @@ from s3_to_azure.state.receipts import ReceiptWriter  # noqa: E402
 from s3_to_azure.stores.azure.client import service_client  # noqa: E402
 from s3_to_azure.stores.azure.container import AzureContainer  # noqa: E402
 from s3_to_azure.stores.s3.source import S3Source  # noqa: E402
-from s3_to_azure.stores.temporary_state import SpooledState  # noqa: E402
+from s3_to_azure.stores.temporary_state import TemporaryState  # noqa: E402
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ def page(first: int, count: int, *, last: bool) -> bytes:
 def source_of(count: int) -> S3Source:
     """Return a source whose bucket lists so many objects, from memory."""
     session = boto3.session.Session("key", "secret", region_name="us-east-1")
-    source = S3Source(session, {}, connections=1)
+    source = S3Source(session, {})
     pages = [page(first, min(PAGE, count - first), last=first + PAGE >= count) for first in range(0, count, PAGE)]
     asked = iter(pages)
 
@@ -194,7 +194,7 @@ def run(count: int) -> dict[str, float]:
     # A real run holds none of these: the collector must not walk them.
     gc.collect()
     gc.freeze()
-    with SpooledState() as files, Path(os.devnull).open("w") as nowhere:
+    with TemporaryState() as files, Path(os.devnull).open("w") as nowhere:
         timed("listing", lambda: deque(source.list(BUCKET, PREFIX), maxlen=0))
         timed("blobs", lambda: deque(container.list(PREFIX), maxlen=0))
         pointer = timed("manifest", lambda: write_manifest(Once(objects), files, bucket=BUCKET, prefix=PREFIX))

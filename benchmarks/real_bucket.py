@@ -51,7 +51,7 @@ class RealPlaces:
         """Return the bucket's store."""
         session = boto3.Session(self.s3.access_key, self.s3.secret_key, region_name=self.s3.region)
         options = {"endpoint_url": self.s3.endpoint_url, "config": botocore_config(_AT_ONCE)}
-        return S3Source(session, options, connections=_AT_ONCE)
+        return S3Source(session, options)
 
     def destination(self) -> AzureContainer:
         """Return the container's store."""

@@ -45,7 +45,7 @@ def s3_source(
         "verify": verify,
         "region_name": server.region,
     }
-    return S3Source(session, options, connections=connections, verify=verify, options=reading)
+    return S3Source(session, options, verify=verify, options=reading)
 
 
 def azure_container(

@@ -3,7 +3,7 @@
 usage: floor.py SOURCE_URL DESTINATION_URL SIZE BLOCK THREADS [--lean] [--bio] [--crc]
 
 ``--lean`` takes bodies from the blocking socket itself: one ``recv_into`` with MSG_WAITALL for a whole block, so that
-the GIL is taken once a block. ``--bio``: TLS as the project's own socket does it. ``--crc`` computes the CRC64 of each
+the GIL is taken once a block. ``--bio``: TLS in memory, through ``ssl.MemoryBIO``. ``--crc`` computes the CRC64 of each
 block, as the project does.
 """
 
@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from s3_to_azure.stores.http.tls import TlsSocket
+from memory_bio import TlsSocket
 
 
 def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPConnection:

@@ -9,7 +9,6 @@ from botocore import UNSIGNED
 from local_cloud.servers import LocalS3
 from s3_to_azure.airflow.s3_hook import s3_source
 from s3_to_azure.model.errors import ConnectionMissing, CredentialsRefused, UsageError
-from s3_to_azure.stores.http.connections import GuardedSession
 from s3_to_azure.stores.s3.options import ReadOptions
 
 
@@ -54,8 +53,7 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
     assert meta.config.retries["total_max_attempts"] == 1
     assert meta.config.s3["addressing_style"] == "virtual"
     assert meta.region_name == "eu-central-1"
-    assert isinstance(source._http, GuardedSession)
-    assert (source._http.verify, source._http.proxies) == ("/bundle.pem", {"https": "http://proxy:1"})
+    assert (source._http.verify, source._http.proxy_for("https")) == ("/bundle.pem", "http://proxy:1")
 
 
 def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:

@@ -146,9 +146,7 @@ def test_small_objects_are_not_sent_where_nothing_is_trusted(
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
     source._regions["some-bucket"] = "us-east-1"
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
-    made = small_object_client(source, destination)
-    assert made
-    client = made()
+    client = small_object_client(source, destination)()
     acts: list[Callable[[], None]] = [lambda: client.fetch("t", LISTED), lambda: store_one(client)]
     for act in acts:
         act()
@@ -172,9 +170,7 @@ def test_small_objects_go_where_is_trusted_when_told(
     source._regions[clouds.bucket] = "us-east-1"
     name = str(clouds.container.container_name)
     destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
-    made = small_object_client(source, destination)
-    assert made
-    client = made()
+    client = small_object_client(source, destination)()
     client.fetch("t", next(iter(clouds.source.list(clouds.bucket, "k"))))
     (event,) = ends(client)
     assert isinstance(event, Fetched)
@@ -242,7 +238,7 @@ def secret_source(clouds: Clouds) -> S3Source:
     """Return S3 with credentials that can be recognised."""
     session = boto3.Session("test", SECRET_KEY, SESSION_TOKEN, region_name="us-east-1")
     options = {"endpoint_url": clouds.s3.url, "config": botocore_config(4), "region_name": "us-east-1"}
-    return S3Source(session, options, connections=4)
+    return S3Source(session, options)
 
 
 def sas(server: LocalAzure, container: ContainerClient) -> str:

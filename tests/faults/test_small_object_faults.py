@@ -53,7 +53,6 @@ def copied(clouds: Clouds, tasks: Iterable[CopyTask], **settings: Any) -> dict[s
     """Copy as the shipped entry points do; return the outcome of each, of which there is one."""
     tasks = list(tasks)
     client = small_object_client(clouds.source, clouds.destination)
-    assert client
     with transfer_context(clouds.source, clouds.destination, small_object_client=client, **settings) as context:
         outcomes = list(copy_many(context, tasks))
         now = context.progress.snapshot()

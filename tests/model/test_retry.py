@@ -210,13 +210,13 @@ class Service:
     count=st.integers(0, 30),
     page=st.integers(1, 7),
     failures=st.dictionaries(st.integers(0, 30), st.integers(0, 3)),
-    most=st.one_of(st.none(), st.integers(0, 40)),
+    limit=st.one_of(st.none(), st.integers(0, 40)),
 )
-def test_failed_pages_are_asked_for_again(count: int, page: int, failures: dict[int, int], most: int | None) -> None:
+def test_failed_pages_are_asked_for_again(count: int, page: int, failures: dict[int, int], limit: int | None) -> None:
     """Whatever pages fail, up to the budget: each item comes once and in order."""
     items = list(range(count))
     service = Service(items, page, {start: [FAILED] * number for start, number in failures.items()})
-    assert list(with_retries(Pages(service.ask, most=most), retrier(), "list")) == items[:most]
+    assert list(with_retries(Pages(service.ask, limit=limit), retrier(), "list")) == items[:limit]
 
 
 def test_the_budget_ends() -> None:
@@ -258,7 +258,7 @@ def test_a_generator_is_never_taken_for_complete() -> None:
 def test_pages_are_asked_for_one_by_one() -> None:
     """Only the page at hand is in memory, and the last item asks for nothing."""
     service = Service([1, 2, 3, 4], 2)
-    pages = Pages(service.ask, most=3)
+    pages = Pages(service.ask, limit=3)
     assert service.asked == []
     assert next(pages) == 1
     assert service.asked == [None]

@@ -1,12 +1,14 @@
-"""Small objects on libcurl, between real servers and against servers that keep to nothing."""
+"""The client for small objects on libcurl, between real servers, and against servers that violate the protocol."""
 
 import contextlib
 import re
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -35,13 +37,17 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.names import metadata_from_azure, metadata_to_azure
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
+from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
-from s3_to_azure.stores.s3.options import ReadOptions
+from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
+from tests.certificates import certified
 from tests.fakes.memory_source import EPOCH
 from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
 from tests.real_stores import azure_container, s3_source
+from tests.stores.http.forward_proxy import ForwardProxy
+from tests.stores.http.recording_server import RecordingServer, serving
 
 NEW = Condition(None)
 NOTHING = BlobContents({}, ContentHeaders())
@@ -59,7 +65,7 @@ HOSTILE = [
 
 
 def until(client: CurlSmallObjectClient, count: int = 1) -> list[Fetched | Stored | HandedBack]:
-    """Return the next ends; as many as there are to come."""
+    """Return the next finished transfers, at least as many as told."""
     events: list[Fetched | Stored | HandedBack] = []
     for _ in range(200):
         if len(events) >= count:
@@ -69,20 +75,20 @@ def until(client: CurlSmallObjectClient, count: int = 1) -> list[Fetched | Store
 
 
 def refused(client: CurlSmallObjectClient) -> TransferError:
-    """Return why the next one is handed back."""
+    """Return the error with which the next object is handed back."""
     (event,) = until(client)
     assert isinstance(event, HandedBack), event
     return event.error
 
 
 def crc64(data: bytes) -> int:
-    """Return the CRC64."""
+    """Return the bytes' CRC64."""
     return CRC64NVME.digest(memoryview(data))
 
 
 @dataclass
 class Between:
-    """Both servers behind proxies, and a lane between them."""
+    """Both servers behind faulty proxies, and a client between them."""
 
     s3: FaultyProxy
     azure: FaultyProxy
@@ -94,12 +100,12 @@ class Between:
     container: ContainerClient
 
     def put(self, key: str, data: bytes, **more: Any) -> ListedObject:
-        """Write an object; return it as a listing shows it."""
+        """Write an object, and return it as it is listed."""
         self.s3_client.put_object(Bucket=self.bucket, Key=key, Body=data, ChecksumAlgorithm="CRC64NVME", **more)
         return next(item for item in self.source.list(self.bucket, key) if item.key == key)
 
     def store(self, blob: str, data: bytes, condition: Condition = NEW, contents: BlobContents = NOTHING) -> None:
-        """Begin to write a blob."""
+        """Start to write a blob."""
         self.client.store(blob, blob, data, crc64=crc64(data), contents=contents, condition=condition)
 
 
@@ -107,13 +113,11 @@ class Between:
 def between(
     s3_server: LocalS3, azure_server: LocalAzure, s3_client: Any, bucket: str, container: ContainerClient
 ) -> Iterator[Between]:
-    """Give a lane between the real servers."""
+    """Return a client between the real servers."""
     with FaultyProxy(s3_server.endpoint_url) as s3, FaultyProxy(azure_server.account_url) as azure:
         source = s3_source(s3_server, endpoint_url=s3.url)
         destination = azure_container(azure_server, str(container.container_name), account_url=azure.url)
-        made = small_object_client(source, destination)
-        assert made
-        client = made()
+        client = small_object_client(source, destination)()
         yield Between(s3, azure, source, destination, client, s3_client, bucket, container)
         client.close()
         source.close()
@@ -121,8 +125,8 @@ def between(
 
 
 def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> None:
-    """One GET and one Put Blob for each object, whatever its key; Azure's own SDK reads the same back."""
-    said = {
+    """One GET and one Put Blob for each object, whatever its key; Azure's SDK reads the same back."""
+    content_headers = {
         "ContentType": 'text/plain; charset="utf-8"',
         "ContentEncoding": "gzip",
         "ContentLanguage": "de",
@@ -132,7 +136,7 @@ def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> No
     user = {"empty": "", "plain": "a b", "percent": "100% %41", "under_score": "x" * 500, "dash-ed": "1"}
     objects = {key: bytes([n]) * (1 + 7_000 * n) for n, key in enumerate(HOSTILE)}
     for key, data in objects.items():
-        between.client.fetch(key, between.put(key, data, Metadata=user, **said))
+        between.client.fetch(key, between.put(key, data, Metadata=user, **content_headers))
     left = len(objects)
     while left:
         for event in until(between.client):
@@ -147,9 +151,9 @@ def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> No
             contents = BlobContents(metadata_to_azure(version.metadata), version.headers)
             between.store(event.tag, event.body, contents=contents)
     for key, data in objects.items():
-        there = between.container.get_blob_client(key)
-        assert there.download_blob(decompress=False).readall() == data
-        properties = there.get_blob_properties()
+        blob = between.container.get_blob_client(key)
+        assert blob.download_blob(decompress=False).readall() == data
+        properties = blob.get_blob_properties()
         settings = properties.content_settings
         assert metadata_from_azure(properties.metadata) == user
         assert (
@@ -158,7 +162,7 @@ def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> No
             settings.content_language,
             settings.content_disposition,
             settings.cache_control,
-        ) == tuple(said.values())
+        ) == tuple(content_headers.values())
     assert between.s3.count("get whole") == between.azure.count("put blob") == len(objects)
     paths = {unquote(request.path).partition("/")[2] for request in between.s3.seen if request.is_("get whole")}
     assert paths == {f"{between.bucket}/{key}" for key in objects}
@@ -166,7 +170,7 @@ def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> No
 
 
 def test_invariant_1_object_that_changed_is_handed_back(between: Between) -> None:
-    """The GET is pinned; also where the server ignores that, the answer's own ETag is looked at."""
+    """The GET is pinned; if the server ignores that, the response's ETag is compared."""
     listed = between.put("k", b"first")
     between.put("k", b"other")
     between.client.fetch("k", listed)
@@ -179,7 +183,7 @@ def test_invariant_1_object_that_changed_is_handed_back(between: Between) -> Non
 
 
 def test_invariant_4_put_blob_is_under_its_condition(between: Between) -> None:
-    """No blob where there is to be none, this ETag where there is to be one; else nothing is replaced."""
+    """If the blob must not exist, or must have this ETag, and the condition is not met, nothing is replaced."""
     blob = between.container.get_blob_client("k")
     between.store("k", b"first")
     assert until(between.client) == [Stored("k")]
@@ -195,8 +199,8 @@ def test_invariant_4_put_blob_is_under_its_condition(between: Between) -> None:
     assert isinstance(refused(between.client), ConditionNotMet)
 
 
-def test_flipped_byte_on_either_leg_is_noticed(between: Between) -> None:
-    """On the way in by the checksum that came along, on the way out by Azure."""
+def test_flipped_byte_is_noticed_when_reading_and_when_writing(between: Between) -> None:
+    """By the checksum in the response when reading, and by Azure when writing."""
     data = b"0123456789" * 100
     listed = between.put("k", data)
     between.s3.always("get whole", Flip(500))
@@ -212,8 +216,8 @@ def test_flipped_byte_on_either_leg_is_noticed(between: Between) -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
-def test_answer_cut_midway_is_handed_back(between: Between, reset: bool) -> None:
-    """Half a body is none, and the next request goes over a new connection."""
+def test_incomplete_response_is_handed_back(between: Between, reset: bool) -> None:
+    """Half a body is not accepted, and the next request uses a new connection."""
     listed = between.put("k", b"x" * 200_000)
     between.s3.fail("get whole", Cut(100_000, reset))
     between.client.fetch("k", listed)
@@ -235,8 +239,8 @@ def test_answer_cut_midway_is_handed_back(between: Between, reset: bool) -> None
         BlobContents({}, ContentHeaders(content_type="text/plain\nx-ms-evil: 1")),
     ],
 )
-def test_what_is_no_header_is_never_sent(between: Between, contents: BlobContents) -> None:
-    """Whoever can name an object's metadata adds no header to our requests."""
+def test_invalid_header_is_never_sent(between: Between, contents: BlobContents) -> None:
+    """An object's metadata cannot add a header to our requests."""
     between.store("k", b"x", contents=contents)
     assert isinstance(refused(between.client), UnexpectedAnswer)
     between.client.fetch("k", ListedObject(between.bucket, "k", 'e"\r\nx-evil: "', 1, EPOCH))
@@ -247,7 +251,7 @@ def test_what_is_no_header_is_never_sent(between: Between, contents: BlobContent
 
 @pytest.mark.parametrize("name", ["a/../b", "..", "./a"])
 def test_invariant_8_dot_segments_are_never_sent(between: Between, name: str) -> None:
-    """Neither a key nor a blob's name, and no request goes out for them."""
+    """Neither for a key nor for a blob's name is a request sent."""
     between.client.fetch("k", ListedObject(between.bucket, name, "e", 1, EPOCH))
     assert isinstance(refused(between.client), NameRefused)
     between.store(name, b"x")
@@ -256,8 +260,8 @@ def test_invariant_8_dot_segments_are_never_sent(between: Between, name: str) ->
     assert between.s3.count("get whole") == 0
 
 
-def test_body_is_let_go_when_it_is_sent(between: Between) -> None:
-    """A handle that rests keeps no body: the memory budget does not know of it any more."""
+def test_body_is_released_when_it_was_sent(between: Between) -> None:
+    """An idle handle keeps no body, since the memory budget no longer counts it."""
     data = uuid4().bytes * 1000
     before = sys.getrefcount(data)
     between.store("k", data)
@@ -266,8 +270,8 @@ def test_body_is_let_go_when_it_is_sent(between: Between) -> None:
     assert sys.getrefcount(data) == before
 
 
-def test_credentials_that_cannot_be_had_are_handed_back(between: Between) -> None:
-    """As the object's failure: the batch is not at fault."""
+def test_missing_credentials_are_handed_back(between: Between) -> None:
+    """As an error of the object, not of the whole batch."""
 
     class Gone:
         def get_frozen_credentials(self) -> None:
@@ -282,8 +286,8 @@ def test_credentials_that_cannot_be_had_are_handed_back(between: Between) -> Non
 # -- header signatures -------------------------------------------------------------------------------------------------
 
 
-def test_server_that_checks_signatures_accepts_the_lanes(rclone_server: LocalS3, azure_server: LocalAzure) -> None:
-    """And refuses those of another key; hostile keys and more signed headers included."""
+def test_signatures_are_accepted_by_a_server_that_checks_them(rclone_server: LocalS3, azure_server: LocalAzure) -> None:
+    """Also for hostile keys, a host in capitals and more signed headers; those of another secret are refused."""
     client = boto3.client(
         "s3",
         endpoint_url=rclone_server.endpoint_url,
@@ -298,13 +302,13 @@ def test_server_that_checks_signatures_accepts_the_lanes(rclone_server: LocalS3,
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())
     client.close()
     destination = azure_container(azure_server, "container")
-    shouted = rclone_server.endpoint_url.replace("127.0.0.1", "LOCALHOST")
-    for secret, endpoint in ((None, None), (None, shouted), ("another", None)):
+    capitals = rclone_server.endpoint_url.replace("127.0.0.1", "LOCALHOST")
+    for secret, endpoint in ((None, None), (None, capitals), ("another", None)):
         source = s3_source(
             rclone_server, secret_key=secret, endpoint_url=endpoint, reading=ReadOptions(requester_pays=True)
         )
         source._regions[bucket] = rclone_server.region
-        client = CurlSmallObjectClient(source, destination, verify=(True, True))
+        client = CurlSmallObjectClient(source, destination)
         for key in keys:
             etag = next(item for item in s3_source(rclone_server).list(bucket, key) if item.key == key).etag
             client.fetch(key, ListedObject(bucket, key, etag, len(key.encode()), EPOCH))
@@ -320,19 +324,18 @@ def test_server_that_checks_signatures_accepts_the_lanes(rclone_server: LocalS3,
     destination.close()
 
 
-# -- servers that keep to nothing --------------------------------------------------------------------------------------
+# -- servers that violate the protocol ---------------------------------------------------------------------------------
 
 
-class Says:
-    """A server that answers every request with the same bytes, whatever it was; with none, not at all."""
+class RawServer:
+    """A server that answers every request with the same bytes; without bytes it does not answer."""
 
     def __init__(self, answer: bytes, *, hang_up: bool = False) -> None:
-        """Listen on loopback."""
         self.answer = answer
         self.hang_up = hang_up
         self.requests: list[bytes] = []
         self.ended = threading.Semaphore(0)
-        """One for each connection that the client closed."""
+        """Released once for each connection that the client closed."""
         self.connected = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -377,26 +380,26 @@ SIZED = HEAD + b"Content-Length: 10\r\n"
 @contextlib.contextmanager
 def against(
     server: LocalAzure, answer: bytes, *, hang_up: bool = False
-) -> Iterator[tuple[Says, CurlSmallObjectClient]]:
-    """Give a lane of which both ends are such a server."""
-    says = Says(answer, hang_up=hang_up)
-    nowhere = LocalS3(says.url, "access", "secret", "us-east-1")
+) -> Iterator[tuple[RawServer, CurlSmallObjectClient]]:
+    """Return a client for which both services are such a server."""
+    raw = RawServer(answer, hang_up=hang_up)
+    nowhere = LocalS3(raw.url, "access", "secret", "us-east-1")
     source = s3_source(nowhere)
     source._regions["bucket"] = "us-east-1"
-    destination = azure_container(server, "container", account_url=f"{says.url}/account")
-    client = CurlSmallObjectClient(source, destination, verify=(True, True))
+    destination = azure_container(server, "container", account_url=f"{raw.url}/account")
+    client = CurlSmallObjectClient(source, destination)
     try:
-        yield says, client
+        yield raw, client
     finally:
         client.close()
         source.close()
         destination.close()
-        says.close()
+        raw.close()
 
 
 ANSWERS: dict[str, tuple[bytes, type[TransferError] | None]] = {
-    "as it should be": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY, None),
-    "more behind its length": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY + b"more", None),
+    "valid": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY, None),
+    "bytes after its length": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY + b"more", None),
     "early hints before it": (
         b'HTTP/1.1 103 Early Hints\r\nETag: "other"\r\nx-amz-meta-a: no\r\n\r\n'
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY,
@@ -425,16 +428,16 @@ ANSWERS: dict[str, tuple[bytes, type[TransferError] | None]] = {
     "500": (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ServerFailed),
     "redirect": (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\n" + SIZED + b"\r\n" + BODY, UnexpectedAnswer),
     "permanent redirect": (b"HTTP/1.1 301 Away\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
-    "no HTTP": (b"0123456789", ConnectionFailed),
+    "not HTTP": (b"0123456789", ConnectionFailed),
     "nothing": (b"", ConnectionFailed),
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_only_the_answer_that_was_asked_for_is_taken(azure_server: LocalAzure, name: str) -> None:
-    """Any other is handed back, after one request: nothing is followed, decoded or sent again."""
+def test_only_a_valid_response_is_accepted(azure_server: LocalAzure, name: str) -> None:
+    """With any other one the object is handed back, after one request: nothing is followed, decoded or retried."""
     answer, expected = ANSWERS[name]
-    with against(azure_server, answer, hang_up=True) as (says, client):
+    with against(azure_server, answer, hang_up=True) as (raw, client):
         client.fetch("t", WANTED)
         if expected is None:
             (event,) = until(client)
@@ -444,12 +447,12 @@ def test_only_the_answer_that_was_asked_for_is_taken(azure_server: LocalAzure, n
             error = refused(client)
             assert type(error) is expected
             assert error.attributes.get("retry_after_s") == (7.0 if name == "503" else None)
-        assert len(says.requests) == 1
-        assert says.requests[0].startswith(b"GET /bucket/k HTTP/1.1\r\n")
+        assert len(raw.requests) == 1
+        assert raw.requests[0].startswith(b"GET /bucket/k HTTP/1.1\r\n")
 
 
-def test_values_are_kept_byte_for_byte(azure_server: LocalAzure) -> None:
-    """Raw UTF-8 in a header may end in a byte that Python takes for a space; a body is never decoded."""
+def test_header_values_and_body_are_kept_byte_for_byte(azure_server: LocalAzure) -> None:
+    """UTF-8 in a header may end in a byte that Python regards as space; a body is never decoded."""
     value = "voilà".encode()
     assert value.endswith(b"\xa0")
     more = b"Content-Encoding: gzip\r\nx-amz-meta-a: \t" + value + b" \r\nX-Amz-Meta-B:\r\n"
@@ -477,31 +480,31 @@ def test_values_are_kept_byte_for_byte(azure_server: LocalAzure) -> None:
     ],
 )
 def test_only_201_means_stored(azure_server: LocalAzure, answer: bytes, expected: type[TransferError] | None) -> None:
-    """Any other answer is handed back, after one request."""
-    with against(azure_server, answer, hang_up=True) as (says, client):
+    """With any other response the object is handed back, after one request."""
+    with against(azure_server, answer, hang_up=True) as (raw, client):
         client.store("t", "b", BODY, crc64=crc64(BODY), contents=NOTHING, condition=NEW)
         if expected is None:
             assert until(client) == [Stored("t")]
         else:
             assert type(refused(client)) is expected
-    assert len(says.requests) == 1
-    assert says.requests[0].startswith(b"PUT /account/container/b?")
-    assert says.requests[0].endswith(b"\r\n\r\n" + BODY)
+    assert len(raw.requests) == 1
+    assert raw.requests[0].startswith(b"PUT /account/container/b?")
+    assert raw.requests[0].endswith(b"\r\n\r\n" + BODY)
 
 
-def test_only_headers_that_were_meant_are_sent(azure_server: LocalAzure) -> None:
-    """Host and Content-Length are all that libcurl adds: no name and version of it either."""
+def test_libcurl_adds_only_host_and_content_length(azure_server: LocalAzure) -> None:
+    """No other header, such as its own User-Agent."""
 
     def names(request: bytes) -> set[str]:
         head = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
         return {line.partition(":")[0].lower() for line in head}
 
-    with against(azure_server, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n") as (says, client):
+    with against(azure_server, b"HTTP/1.1 201 OK\r\nContent-Length: 0\r\n\r\n") as (raw, client):
         client.fetch("t", WANTED)
         until(client)
         client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=Condition("0x1"))
         until(client)
-    assert names(says.requests[0]) == {
+    assert names(raw.requests[0]) == {
         "host",
         "accept-encoding",
         "authorization",
@@ -510,7 +513,7 @@ def test_only_headers_that_were_meant_are_sent(azure_server: LocalAzure) -> None
         "x-amz-content-sha256",
         "x-amz-date",
     }
-    assert names(says.requests[1]) == {
+    assert names(raw.requests[1]) == {
         "host",
         "content-length",
         "content-type",
@@ -523,47 +526,47 @@ def test_only_headers_that_were_meant_are_sent(azure_server: LocalAzure) -> None
 
 
 def test_connections_are_reused(azure_server: LocalAzure) -> None:
-    """A hundred requests, four at a time, take four connections; a server that hangs up costs new ones."""
-    good = ANSWERS["as it should be"][0]
-    with against(azure_server, good) as (says, client):
+    """A hundred requests, four at a time, use four connections; a server that closes them costs new ones."""
+    good = ANSWERS["valid"][0]
+    with against(azure_server, good) as (raw, client):
         for _ in range(25):
             for tag in range(4):
                 client.fetch(tag, WANTED)
             assert all(isinstance(event, Fetched) for event in until(client, 4))
-        assert (len(says.requests), says.connected) == (100, 4)
-    with against(azure_server, good, hang_up=True) as (says, client):
+        assert (len(raw.requests), raw.connected) == (100, 4)
+    with against(azure_server, good, hang_up=True) as (raw, client):
         for _ in range(5):
             client.fetch("t", WANTED)
             assert isinstance(until(client)[0], Fetched)
-        assert len(says.requests) == 5
+        assert len(raw.requests) == 5
 
 
-@pytest.mark.parametrize("leg", ["GET", "PUT"])
-def test_closing_breaks_off_what_is_under_way(azure_server: LocalAzure, leg: str) -> None:
-    """The server sees every connection end, and the handles are free of their bodies."""
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_close_aborts_transfers_in_flight(azure_server: LocalAzure, method: str) -> None:
+    """Every connection is closed, and every body released."""
     data = uuid4().bytes * 1000
     before = sys.getrefcount(data)
-    with against(azure_server, b"") as (says, client):
+    with against(azure_server, b"") as (raw, client):
         for tag in range(3):
-            if leg == "GET":
+            if method == "GET":
                 client.fetch(tag, WANTED)
             else:
                 client.store(tag, "b", data, crc64=1, contents=NOTHING, condition=NEW)
-        while len(says.requests) < 3:
+        while len(raw.requests) < 3:
             assert client.finished(0.05) == []
         client.close()
         for _ in range(3):
-            assert says.ended.acquire(timeout=10)
+            assert raw.ended.acquire(timeout=10)
     assert sys.getrefcount(data) == before
 
 
-def test_server_that_is_not_there_tells_no_url(azure_server: LocalAzure) -> None:
-    """Libcurl's own words hold the URL, and with it the SAS."""
+def test_refused_connection_is_reported_without_its_url(azure_server: LocalAzure) -> None:
+    """Libcurl's own message contains the URL, and with it the SAS."""
     nowhere = replace(azure_server, account_url="http://127.0.0.1:1/account")
     destination = azure_container(nowhere, "container", credential=AzureSasCredential("sv=1&sig=verysecret"))
     source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
     source._regions["bucket"] = "us-east-1"
-    client = CurlSmallObjectClient(source, destination, verify=(True, True))
+    client = CurlSmallObjectClient(source, destination)
     client.fetch("t", WANTED)
     client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
     for event in until(client, 2):
@@ -577,8 +580,8 @@ def test_server_that_is_not_there_tells_no_url(azure_server: LocalAzure) -> None
     destination.close()
 
 
-def test_server_that_says_nothing_is_left(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the read timeout, as everywhere."""
+def test_silent_server_times_out(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the read timeout, as in the other clients."""
     monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", 1.0)
     with against(azure_server, b"") as (_, client):
         client.fetch("t", WANTED)
@@ -587,22 +590,81 @@ def test_server_that_says_nothing_is_left(azure_server: LocalAzure, monkeypatch:
     assert "libcurl's error 28" in str(error)
 
 
-def test_environment_names_no_proxy_for_it(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below the entry points no variable sends the bytes elsewhere."""
+def test_environment_is_not_read(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the entry points read environment variables, such as those that name a proxy."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with against(azure_server, ANSWERS["as it should be"][0]) as (_, client):
+    with against(azure_server, ANSWERS["valid"][0]) as (_, client):
         client.fetch("t", WANTED)
         assert isinstance(until(client)[0], Fetched)
 
 
-def test_no_lane_where_a_proxy_is_in_between(azure_server: LocalAzure) -> None:
-    """Only requests knows proxies; everything takes the ordinary way then."""
-    from s3_to_azure.stores.azure.client import service_client  # noqa: PLC0415
+@contextlib.contextmanager
+def behind_proxies(
+    server: RecordingServer, proxies: dict[str, str], verify: bool | str
+) -> Iterator[tuple[S3Source, AzureContainer, CurlSmallObjectClient]]:
+    """Return a client that reaches both services, which are the same server, through proxies."""
+    session = boto3.Session("access", "secret", region_name="us-east-1")
+    options = {"endpoint_url": server.url, "config": botocore_config(1)}
+    source = S3Source(session, options, verify=verify, proxies=proxies)
+    source._regions["bucket"] = "us-east-1"
+    account = BlobServiceClient(f"{server.url}/account", credential=AzureSasCredential("sig=x"))
+    service = service_client(account, connections=1, verify=verify, proxies=proxies)
+    destination = AzureContainer(service, "container")
+    client = small_object_client(source, destination)()
+    try:
+        yield source, destination, client
+    finally:
+        client.close()
+        source.close()
+        destination.close()
 
-    client = BlobServiceClient(azure_server.account_url, credential=AzureSasCredential("sig=x"))
-    behind = service_client(client, connections=1, proxies={"http": "http://127.0.0.1:1"})
-    source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
-    assert small_object_client(source, AzureContainer(behind, "container")) is None
-    source.close()
-    behind.close()
+
+@pytest.mark.parametrize("proxy_over_tls", [False, True])
+@pytest.mark.parametrize("server_over_tls", [False, True])
+def test_requests_go_through_the_proxy(tmp_path: Path, *, proxy_over_tls: bool, server_over_tls: bool) -> None:
+    """With its credentials, whether proxy and server are reached over TLS or not; no_proxy is not read."""
+    certificate = certified(tmp_path / "both.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with (
+        serving(context if server_over_tls else None) as server,
+        ForwardProxy(tls=context if proxy_over_tls else None) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+        behind_proxies(server, {"all": proxy.url}, str(certificate)) as (source, destination, client),
+    ):
+        patch.setenv("no_proxy", "*")
+        server.body = BODY
+        client.fetch("t", WANTED)
+        # The server's response has no ETag: it is handed back, but only after the request has reached the server.
+        assert isinstance(refused(client), SourceChanged)
+        client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
+        assert isinstance(refused(client), UnexpectedAnswer)
+        with pytest.raises(SourceChanged), source.open(WANTED):
+            pytest.fail("opened")
+        with pytest.raises(UnexpectedAnswer):
+            destination.put_blob("b", memoryview(BODY), 1, NOTHING, NEW)
+        lines = [line for line, _, _ in server.seen]
+        assert [line.partition("?")[0] for line in lines] == ["GET /bucket/k", "PUT /account/container/b"] * 2
+        assert all("proxy-authorization" not in headers for _, headers, _ in server.seen)
+        if server_over_tls:
+            assert set(proxy.lines) == {f"CONNECT 127.0.0.1:{server.port}"}
+        else:
+            assert len(proxy.lines) == len(lines)
+            assert all(server.url in line for line in proxy.lines)
+
+
+@pytest.mark.parametrize("server_over_tls", [False, True])
+def test_proxy_that_refuses_the_credentials_is_handed_back(tmp_path: Path, *, server_over_tls: bool) -> None:
+    """Nothing reaches the server, and no error contains the proxy's URL."""
+    certificate = certified(tmp_path / "both.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serving(context if server_over_tls else None) as server, ForwardProxy() as proxy:
+        url = proxy.url.replace("user:", "stranger:")
+        with behind_proxies(server, {"all": url}, str(certificate)) as (_, _, client):
+            client.fetch("t", WANTED)
+            error = refused(client)
+            assert isinstance(error, ConnectionFailed if server_over_tls else UnexpectedAnswer)
+            assert "stranger" not in str(error)
+        assert server.seen == []

@@ -17,7 +17,7 @@ from s3_to_azure.planning.plan import Plan
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
-from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class PrefixJob:
         self._context.check_access(self._endpoints.bucket, create_container=self._endpoints.create_container)
         counts = _ReceiptCounts()
         with ExitStack() as stack:
-            error = self._copy(self._files or stack.enter_context(SpooledState()), counts)
+            error = self._copy(self._files or stack.enter_context(TemporaryState()), counts)
         summary = self._summary(counts, time.monotonic() - began)
         log.info("%s", summary_line(summary))
         if error:

@@ -66,7 +66,6 @@ def s3_source(
             "region_name": hook.region_name or session.region_name or _DEFAULT_REGION,
             "verify": trust,
         },
-        connections=connections,
         verify=trust,
         proxies=config.proxies or proxies_for(endpoint_url or "https://s3.amazonaws.com"),
         options=ReadOptions.of(extra, requester_pays=requester_pays, key=key),

@@ -16,7 +16,7 @@ from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.key_list import keys_of, look_up
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
-from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 
 _STDIN: Final = "-"
@@ -69,7 +69,7 @@ def copy_prefix(
     Returns:
         The error of all failed objects together, or None.
     """
-    with SpooledState() as files:
+    with TemporaryState() as files:
         pointer = write_listing(context, source, files, None)
         settings = prefix_plan_settings(
             context,

@@ -26,7 +26,7 @@ from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.prefix import copy_in_this_process
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
-from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 
 # With one batch per worker the copy lasts as long as the slowest; with many, starting and ending them costs time.
@@ -324,7 +324,7 @@ def run_worker(
 
 
 def _copy(context: TransferContext, job: BatchJob, on_receipt: Callable[[Receipt], None]) -> BatchResult:
-    with SpooledState() as files:
+    with TemporaryState() as files:
         with files.write(batches_name(job.batch.plan)) as out:
             out.write(job.data)
         try:

@@ -10,7 +10,7 @@ from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.plan import Plan, preview, preview_lines
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 
 
@@ -37,7 +37,7 @@ def make_temporary_plan(
     context: TransferContext, source: S3Uri, settings: PlanSettings, *, keys_from: str | None
 ) -> Plan:
     """List both sides and plan the copy; nothing in S3 or Azure is changed."""
-    with SpooledState() as files:
+    with TemporaryState() as files:
         pointer = write_listing(context, source, files, keys_from)
         return make_plan(files, pointer, context.destination, settings, retrier=context.retrier)
 

@@ -1,8 +1,7 @@
 """The engine's settings, with their memory and retry bounds as formulas.
 
 Memory: a block is in memory before it is sent, so a task holds at most ``memory_budget_bytes`` of object data
-(blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight, and, under
-TLS, less than 1 MiB for each connection (``stores/http/tls.py``).
+(blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight.
 
 Retries: a request is tried at most ``attempts`` times here; the SDKs' own retries are off, so nothing multiplies
 below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and restages

@@ -1,1 +1,1 @@
-"""The edge to S3 and Azure Blob Storage: the only room that knows boto3, requests and azure."""
+"""Clients for S3 and Azure Blob Storage: the only folder that knows boto3, azure-storage-blob, requests and libcurl."""

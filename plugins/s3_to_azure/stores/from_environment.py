@@ -1,4 +1,4 @@
-"""The stores from a process's environment: credentials in the usual places, for the command line."""
+"""Both stores for the command line, with credentials from the environment variables that the SDKs use."""
 
 import os
 from collections.abc import Mapping
@@ -32,17 +32,17 @@ def s3_source(
     requester_pays: bool = False,
     version_id: str | None = None,
 ) -> S3Source:
-    """Return S3 as boto3's credential chain reaches it.
+    """Return S3 with the credentials of boto3's chain.
 
     Args:
-        environment: Mostly ``os.environ``; its ``S3_SSE_CUSTOMER_KEY`` is base64 of the key that decrypts the objects.
-        connections: Connections to keep.
+        environment: Environment variables; ``S3_SSE_CUSTOMER_KEY`` is the base64 of the key that decrypts the objects.
+        connections: Connections that boto3 keeps.
         verify: False to accept any certificate.
-        requester_pays: The bucket charges whoever reads.
+        requester_pays: The bucket charges the reader.
         version_id: The version to read instead of the current one.
 
     Raises:
-        ConnectionMissing: There are no credentials.
+        ConnectionMissing: boto3 finds no credentials.
     """
     with s3_errors(bucket="", key=None):
         session = boto3.Session()
@@ -50,14 +50,14 @@ def s3_source(
     if credentials is None:
         raise ConnectionMissing(
             service=S3,
-            detail="boto3 finds none in environment, files, or instance metadata",
+            detail="boto3 finds no credentials in environment, files, or instance metadata",
             cure="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach a role.",
         )
     bundle = environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE") or True
-    trust = bundle if verify else False
+    verify_or_bundle = bundle if verify else False
     options = {
         "config": botocore_config(connections),
-        "verify": trust,
+        "verify": verify_or_bundle,
         "region_name": session.region_name or "us-east-1",
     }
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
@@ -67,7 +67,7 @@ def s3_source(
         requester_pays=requester_pays,
         key=environment.get("S3_SSE_CUSTOMER_KEY"),
     )
-    return S3Source(session, options, connections=connections, verify=trust, proxies=proxies, options=reading)
+    return S3Source(session, options, verify=verify_or_bundle, proxies=proxies, options=reading)
 
 
 def azure_container(
@@ -76,20 +76,20 @@ def azure_container(
     """Return a container with the environment's credentials.
 
     Args:
-        environment: Mostly ``os.environ``.
-        container: Its name.
+        environment: Environment variables.
+        container: The container's name.
         account_url: The account's blob endpoint if the destination was given as a URL, else None.
-        connections: Connections to keep.
+        connections: Connections that the SDK keeps.
         verify: False to accept any certificate.
 
     Raises:
-        ConnectionMissing: Nothing names the account.
-        UsageError: The credentials are another account's, or unreadable.
+        ConnectionMissing: No variable names the account.
+        UsageError: The credentials are invalid, or belong to another account.
     """
     client = _client(environment, account_url)
     if account_url and urlsplit(client.url)[:2] != urlsplit(account_url)[:2]:
         raise UsageError(
-            what=f"The destination's account {account_url!r} is not the one of AZURE_STORAGE_CONNECTION_STRING."
+            what=f"The destination's account {account_url!r} is not the account of AZURE_STORAGE_CONNECTION_STRING."
         )
     bundle: bool | str = environment.get("REQUESTS_CA_BUNDLE") or True
     proxies = requests.utils.get_environ_proxies(client.url.partition("?")[0])
@@ -109,8 +109,8 @@ def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServ
         url = account_url or f"https://{account}.blob.core.windows.net"
         return BlobServiceClient(url, credential=_credential(environment))
     except ValueError:
-        # The SDK's text may quote the string, and with it the key.
-        raise UsageError(what=f"The Azure credentials in the environment cannot be read. {_CURE}") from None
+        # The SDK's text may quote the connection string, and with it the key.
+        raise UsageError(what=f"The Azure credentials in the environment are invalid. {_CURE}") from None
 
 
 def _credential(environment: Mapping[str, str]) -> Any:
@@ -120,12 +120,12 @@ def _credential(environment: Mapping[str, str]) -> Any:
     token = environment.get("AZURE_STORAGE_SAS_TOKEN")
     if token:
         return AzureSasCredential(token.lstrip("?"))
-    # Slow to import and needed by few.
+    # Slow to import, and needed for this credential only.
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
     return DefaultAzureCredential()
 
 
 def current() -> Mapping[str, str]:
-    """Return the process's environment."""
+    """Return the process's environment variables."""
     return os.environ

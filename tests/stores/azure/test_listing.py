@@ -18,7 +18,7 @@ from urllib3 import HTTPResponse
 from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedAnswer
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.client import service_client
-from s3_to_azure.stores.azure.listing import ask_page
+from s3_to_azure.stores.azure.listing import list_page
 from s3_to_azure.stores.azure.responses import blob_state
 
 NEXT = "<NextMarker />"
@@ -74,7 +74,7 @@ def listing(inner: str, *, end: str = NEXT) -> bytes:
 def read(document: bytes) -> tuple[list[BlobState], str | None]:
     """Return what the document says."""
     CANNED.document = document
-    return ask_page(CANNED.client, "", None)
+    return list_page(CANNED.client, "", None)
 
 
 def sdks(document: bytes) -> list[BlobState]:
@@ -93,11 +93,11 @@ def test_a_page() -> None:
 def test_what_is_asked_for() -> None:
     """The prefix, metadata, and the page that a token stands for."""
     CANNED.document = listing("")
-    ask_page(CANNED.client, "a/b c", "2!96!+/=")
+    list_page(CANNED.client, "a/b c", "2!96!+/=")
     asked = parse_qs(urlsplit(CANNED.asked).query)
     expected = {"prefix": ["a/b c"], "include": ["metadata"], "marker": ["2!96!+/="]}
     assert {name: asked.get(name) for name in expected} == expected
-    ask_page(CANNED.client, "", None)
+    list_page(CANNED.client, "", None)
     assert not {"prefix", "marker"} & parse_qs(urlsplit(CANNED.asked).query).keys()
 
 
@@ -166,7 +166,7 @@ def test_blobs_are_the_sdks(made: list[str], piece_characters: int) -> None:
     """Whatever stands in a page, and wherever it is cut for the parser, the SDK would have read the same blobs."""
     document = listing("".join(made))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3_to_azure.stores.azure.listing._PIECE_CHARACTERS", piece_characters)
+        patch.setattr("s3_to_azure.stores.azure.listing._CHUNK_CHARACTERS", piece_characters)
         assert read(document) == (sdks(document), None)
 
 
@@ -187,11 +187,11 @@ NO_LISTINGS = {
     listing(BLOB.format(name="")): "without name",
     listing(BLOB.format(name="b").replace(">3<", ">-3<")): "without ETag, size",
     listing(BLOB.format(name="b").replace(">0x8D1<", '>""<')): "without ETag",
-    listing(BLOB.format(name="b"), end=""): "whether there is more",
-    listing(BLOB.format(name="b")).replace(b"EnumerationResults", b"Results"): "no listing",
-    listing(BLOB.format(name="b")).replace(b"Blobs>", b"Containers>"): "no listing",
-    b"<Error><Code>InternalError</Code></Error>": "no listing",
-    b"<Other/>": "no listing",
+    listing(BLOB.format(name="b"), end=""): "whether there are more pages",
+    listing(BLOB.format(name="b")).replace(b"EnumerationResults", b"Results"): "not a listing",
+    listing(BLOB.format(name="b")).replace(b"Blobs>", b"Containers>"): "not a listing",
+    b"<Error><Code>InternalError</Code></Error>": "not a listing",
+    b"<Other/>": "not a listing",
 }
 
 
@@ -224,7 +224,7 @@ def test_what_broke_off(document: bytes) -> None:
 def test_what_calls_itself_something_else(monkeypatch: pytest.MonkeyPatch, kind: str | None) -> None:
     """It is refused, whatever stands in it."""
     monkeypatch.setattr(CANNED, "headers", {"Content-Type": kind} if kind else {})
-    with pytest.raises(UnexpectedAnswer, match="no XML"):
+    with pytest.raises(UnexpectedAnswer, match="not XML"):
         read(listing(BLOB.format(name="b")))
 
 

@@ -17,7 +17,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.state import AzureState, folder_name, id_of
-from s3_to_azure.stores.temporary_state import SpooledState
+from s3_to_azure.stores.temporary_state import TemporaryState
 from tests.fakes.state_memory import MemoryState
 
 
@@ -46,7 +46,7 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateFiles
     if request.param == "azure":
         yield request.getfixturevalue("state_of")()
     elif request.param == "spooled":
-        with SpooledState() as spooled:
+        with TemporaryState() as spooled:
             yield spooled
     else:
         yield LocalState(tmp_path / "run") if request.param == "local" else MemoryState()

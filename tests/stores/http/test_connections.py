@@ -1,278 +1,459 @@
-"""Both ways of sending the hot requests: bare connections, and requests where a proxy is in between."""
+"""Requests on kept connections: sent unchanged, over TLS, and through proxies."""
 
 import http.client
+import socket
+import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
 
 import pytest
-import requests
 
-from s3_to_azure.model.errors import UnexpectedAnswer
-from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections, open_connections
-
-
-class Server:
-    """Answers every request with its method, its target and the body's length; notes what came."""
-
-    def __init__(self) -> None:
-        """Listen on loopback."""
-        self.seen: list[tuple[str, dict[str, str], bytes]] = []
-        self.connected = 0
-        self.hang_up = False
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                server.connected += 1
-                super().setup()
-
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                server.seen.append((f"{self.command} {self.path}", headers, body))
-                said = f"{self.command} {self.path} {len(body)}".encode()
-                self.send_response(302 if self.path == "/away" else 200)
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Encoding", "gzip")
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
-                self.close_connection = server.hang_up
-
-            do_GET = do_PUT = answer  # noqa: N815 - names that http.server gives
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
+from s3_to_azure.model.errors import UnexpectedAnswer, UsageError
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.stores.http import connections as module
+from s3_to_azure.stores.http.connections import HttpConnections
+from tests.certificates import HOST, certified
+from tests.fakes.contexts import some_bytes
+from tests.stores.http.forward_proxy import ForwardProxy
+from tests.stores.http.recording_server import RecordingServer, serving
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    """Run it."""
-    made = Server()
-    yield made
-    made.close()
+def server() -> Iterator[RecordingServer]:
+    """Run a server without TLS."""
+    with serving() as made:
+        yield made
 
 
 @contextmanager
-def _both(way: str) -> Iterator[Any]:
-    made = HttpConnections(verify=True) if way == "bare" else GuardedSession(pool=2)
+def connected(verify: bool | str = "", proxies: dict[str, str] | None = None) -> Iterator[HttpConnections]:
+    """Make connections, and close them at the end."""
+    made = HttpConnections(verify=True if verify == "" else verify, proxies=proxies)
     try:
         yield made
     finally:
         made.close()
 
 
-@pytest.fixture(params=["bare", "requests"])
-def http_(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Return each of the two ways."""
-    with _both(request.param) as made:
+@pytest.fixture
+def connections() -> Iterator[HttpConnections]:
+    """Return connections without a proxy."""
+    with connected() as made:
         yield made
 
 
-def read_all(answer: http.client.HTTPResponse) -> bytes:
-    """Read the body through a buffer of the caller's."""
-    room = bytearray(100)
+def read_all(response: http.client.HTTPResponse, size_bytes: int = 100) -> bytes:
+    """Read the body into a buffer of the caller's."""
+    buffer = bytearray(size_bytes)
     count = 0
-    with memoryview(room) as view:
-        while got := answer.readinto(view[count:]):
+    with memoryview(buffer) as view:
+        while got := response.readinto(view[count:]):
             count += got
-    return bytes(room[:count])
+    return bytes(buffer[:count])
 
 
-@pytest.mark.parametrize("target", ["/", "/c/a%20b?comp=block&x=%2F", "/c//x~", "/c/%252e%252e/x"])
-def test_targets_and_bodies_arrive_as_they_are(server: Server, http_: Any, target: str) -> None:
-    """Path and query byte for byte, the body whole, the answer not decoded."""
+def get(connections: HttpConnections, url: str, size_bytes: int = 100) -> bytes:
+    """GET a URL and return the body."""
+    with connections.request("GET", url, {}) as response:
+        assert response.status == 200
+        return read_all(response, size_bytes)
+
+
+# -- plain HTTP --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/", "/c/a%20b?comp=block&x=%2F", "/c//x~", "/c/%252e%252e/x", "/c/../x"])
+def test_target_and_body_are_sent_unchanged(server: RecordingServer, connections: HttpConnections, target: str) -> None:
+    """Path and query are sent byte for byte, the body whole, and the response is not decoded."""
     body = memoryview(b"0123456789")
-    with http_.answer("PUT", server.url + target, {"Content-Length": "10", "x-ms-version": "1"}, body) as answer:
-        assert (answer.status, read_all(answer)) == (200, f"PUT {target} 10".encode())
-    line, headers, arrived = server.seen[0]
-    assert (line, arrived) == (f"PUT {target}", b"0123456789")
-    assert headers["x-ms-version"] == "1"
+    with connections.request(
+        "PUT", server.url + target, {"Content-Length": "10", "x-ms-version": "1"}, body
+    ) as response:
+        assert (response.status, read_all(response)) == (200, f"PUT {target} 10".encode())
+    line, seen, received = server.seen[0]
+    assert (line, received) == (f"PUT {target}", b"0123456789")
+    assert seen == {"host": f"{HOST}:{server.port}", "content-length": "10", "x-ms-version": "1"}
 
 
-def test_connection_is_kept_when_the_body_was_read(server: Server, http_: Any) -> None:
-    """The second request goes over the first one's connection; an answer left unread costs a new one."""
+def test_connection_is_kept_only_if_the_body_was_read(server: RecordingServer, connections: HttpConnections) -> None:
+    """The second request uses the first one's connection; an unread response costs a new one."""
     for _ in range(2):
-        with http_.answer("GET", f"{server.url}/k", {}) as answer:
-            read_all(answer)
-    assert server.connected == 1
-    with http_.answer("GET", f"{server.url}/k", {}):
+        get(connections, f"{server.url}/k")
+    assert server.connections == 1
+    with connections.request("GET", f"{server.url}/k", {}):
         pass
-    with http_.answer("GET", f"{server.url}/k", {}) as answer:
-        assert read_all(answer) == b"GET /k 0"
-    assert server.connected == 2
+    assert get(connections, f"{server.url}/k") == b"GET /k 0"
+    assert server.connections == 2
 
 
-def test_redirects_are_handed_back(server: Server, http_: Any) -> None:
-    """Invariant 9: data and signature go to no other host."""
-    with http_.answer("GET", f"{server.url}/away", {}) as answer:
-        assert answer.status == 302
-    assert [line for line, _, _ in server.seen] == ["GET /away"]
-
-
-def test_connection_that_the_server_left_is_replaced() -> None:
-    """A keep-alive that ended meanwhile is no failure."""
-    server = Server()
-    http_ = HttpConnections(verify=True)
-    with http_.answer("GET", f"{server.url}/1", {}) as answer:
-        server.hang_up = True
-        read_all(answer)
-    with http_.answer("GET", f"{server.url}/2", {}) as answer:
-        assert read_all(answer) == b"GET /2 0"
-    with http_.answer("GET", f"{server.url}/3", {}) as answer:
-        assert read_all(answer) == b"GET /3 0"
-    http_.close()
-    server.close()
-
-
-def test_server_that_is_not_there(http_: Any) -> None:
-    """The error is one that the stores translate."""
-    with pytest.raises((OSError, requests.RequestException)), http_.answer("GET", "http://127.0.0.1:1/", {}):
-        raise AssertionError("it answered")
-
-
-def test_connection_in_use_is_closed_after_the_pool(server: Server) -> None:
-    """Closing does not wait for a request that is under way, and leaves no socket behind."""
-    http_ = HttpConnections(verify=True)
-    with http_.answer("GET", f"{server.url}/k", {}) as answer:
-        http_.close()
-        assert read_all(answer) == b"GET /k 0"
-    assert http_._idle == {}
-
-
-def test_failure_in_the_middle_closes_the_connection(server: Server) -> None:
-    """Whoever stops reading because of an error leaves no half-read connection for the next one."""
-    http_ = HttpConnections(verify=True)
-    with pytest.raises(ZeroDivisionError), http_.answer("GET", f"{server.url}/k", {}):
-        raise ZeroDivisionError
-    assert http_._idle == {}
-
-
-@pytest.mark.parametrize(("proxies", "expected"), [({}, HttpConnections), ({"http": "http://p:1"}, GuardedSession)])
-def test_proxies_go_through_requests(proxies: dict[str, str], expected: type) -> None:
-    """Only requests knows proxies of every kind."""
-    made = open_connections(pool=1, verify=True, proxies=proxies)
-    assert isinstance(made, expected)
-    made.close()
-
-
-def test_proxy_is_used(server: Server) -> None:
-    """The request goes to the proxy, with the whole URL in its first line."""
-    made = open_connections(pool=1, verify=True, proxies={"http": server.url})
-    with made.answer("GET", "http://storage.invalid/c/k", {}) as answer:
-        assert answer.status == 200
-    assert server.seen[0][0] == "GET http://storage.invalid/c/k"
-    made.close()
-
-
-@pytest.mark.parametrize(("name", "value"), [("If-Match", '"e"\r\nx-evil: "'), ("If-Match", '"日"'), ("a\r\nb", "1")])
-def test_what_is_no_header_is_never_sent(server: Server, name: str, value: str) -> None:
-    """One object's failure, not the batch's end; the value is not told, and the next request goes its way."""
-    with _both("bare") as http_:
-        with (
-            pytest.raises(UnexpectedAnswer, match="no header") as refused,
-            http_.answer("GET", server.url, {name: value}),
-        ):
-            pytest.fail("answered")
-        assert value not in str(refused.value)
-        assert server.seen == []
-        with http_.answer("GET", server.url, {}) as answer:
-            assert answer.status == 200
-
-
-class Echo:
-    """A server that notes paths and headers, and redirects ``/redirect``."""
-
-    def __init__(self) -> None:
-        """Listen on loopback."""
-        self.paths: list[str] = []
-        self.headers: list[dict[str, str]] = []
-        echo = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                echo.paths.append(self.path)
-                echo.headers.append({name.lower(): value for name, value in self.headers.items()})
-                self.send_response(302 if self.path == "/redirect" else 200)
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def echo() -> Iterator[Echo]:
-    """Run it."""
-    server = Echo()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def session() -> Iterator[GuardedSession]:
-    """Return a session."""
-    with GuardedSession(pool=2) as made:
-        yield made
-
-
-@pytest.mark.parametrize("path", ["/c/pre/../../other/x", "/c/./x", "/c/..", "/../x", "/c/%2e%2e/x", "/c/a b"])
-def test_rewritten_paths_are_never_sent(echo: Echo, session: GuardedSession, path: str) -> None:
-    """Invariant 8: a path that requests would change does not leave."""
-    with pytest.raises(UnexpectedAnswer, match="nothing was sent"):
-        session.request("GET", echo.url + path)
-    assert echo.paths == []
-
-
-@pytest.mark.parametrize(
-    "path", ["/", "/c/a%20b", "/c//x", "/c/%252e%252e/x", "/c/a~b-c._", "/c/%C3%BC?comp=block&x=%2F"]
-)
-def test_paths_arrive_as_they_are(echo: Echo, session: GuardedSession, path: str) -> None:
-    """Everything else arrives byte for byte."""
-    assert session.request("GET", echo.url + path).status_code == 200
-    assert echo.paths == [path]
-
-
-def test_session_hands_redirects_back(echo: Echo, session: GuardedSession) -> None:
-    """Also where the caller asks to follow."""
-    assert session.request("GET", f"{echo.url}/redirect", allow_redirects=True).status_code == 302
-    assert echo.paths == ["/redirect"]
+def test_redirect_is_returned(server: RecordingServer, connections: HttpConnections) -> None:
+    """Invariant 9: data and signature are sent to no other host."""
+    with connections.request("GET", f"{server.url}/redirect", {}) as response:
+        assert response.status == 302
+    assert [line for line, _, _ in server.seen] == ["GET /redirect"]
 
 
 def test_environment_is_not_read(
-    echo: Echo, session: GuardedSession, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    server: RecordingServer, connections: HttpConnections, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Neither a proxy nor a netrc password of the machine gets into a request."""
-    netrc = f"{tmp_path}/netrc"
-    with open(netrc, "w", encoding="ascii") as file:  # noqa: PTH123 - a fixture's path
-        file.write("machine 127.0.0.1 login someone password secret\n")
-    monkeypatch.setenv("NETRC", netrc)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert session.request("GET", f"{echo.url}/x").status_code == 200
-    assert "authorization" not in echo.headers[0]
+    """Neither a proxy nor a netrc password of the machine affects a request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password secret\n", encoding="ascii")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert get(connections, f"{server.url}/k") == b"GET /k 0"
+    assert "authorization" not in server.seen[0][1]
+
+
+def test_connection_that_the_server_closed_is_replaced(server: RecordingServer, connections: HttpConnections) -> None:
+    """A kept connection that the server has closed meanwhile is no failure."""
+    with connections.request("GET", f"{server.url}/1", {}) as response:
+        server.closes_after_response = True
+        read_all(response)
+    assert get(connections, f"{server.url}/2") == b"GET /2 0"
+    assert get(connections, f"{server.url}/3") == b"GET /3 0"
+
+
+def test_refused_connection_is_an_oserror(connections: HttpConnections) -> None:
+    """The stores translate it."""
+    with pytest.raises(OSError, match="refused"), connections.request("GET", "http://127.0.0.1:1/", {}):
+        pytest.fail("answered")
+
+
+def test_connection_in_use_is_closed_after_the_pool(server: RecordingServer, connections: HttpConnections) -> None:
+    """close() does not wait for a request in progress, and leaves no socket open."""
+    with connections.request("GET", f"{server.url}/k", {}) as response:
+        connections.close()
+        assert read_all(response) == b"GET /k 0"
+    assert connections._idle == {}
+
+
+def test_connection_is_closed_by_an_error_of_the_caller(server: RecordingServer, connections: HttpConnections) -> None:
+    """A connection with a half-read response is not used for the next request."""
+    with pytest.raises(ZeroDivisionError), connections.request("GET", f"{server.url}/k", {}):
+        raise ZeroDivisionError
+    assert connections._idle == {}
+
+
+@pytest.mark.parametrize(("name", "value"), [("If-Match", '"e"\r\nx-evil: "'), ("If-Match", '"日"'), ("a\r\nb", "1")])
+def test_invalid_header_is_never_sent(
+    server: RecordingServer, connections: HttpConnections, name: str, value: str
+) -> None:
+    """The error does not quote the value, and the next request is sent normally."""
+    with (
+        pytest.raises(UnexpectedAnswer, match="not a valid header") as refused,
+        connections.request("GET", server.url, {name: value}),
+    ):
+        pytest.fail("answered")
+    assert value not in str(refused.value)
+    assert server.seen == []
+    assert get(connections, server.url) == b"GET / 0"
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+
+LARGE: Final = 20 * MIB
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a certificate for 127.0.0.1 that is valid today."""
+    return certified(tmp_path_factory.mktemp("tls") / "good.pem")
+
+
+def server_context(certificate: Path, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """Return a server's TLS settings."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.maximum_version = newest
+    return context
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_20_mib_are_sent_and_received_over_tls(certificate: Path, newest: ssl.TLSVersion) -> None:
+    """Byte for byte, both on one connection."""
+    data = some_bytes(LARGE)
+    with serving(server_context(certificate, newest)) as server, connected(str(certificate)) as connections:
+        server.body = data
+        headers = {"Content-Length": str(LARGE)}
+        with connections.request("PUT", f"{server.url}/k", headers, memoryview(data)) as response:
+            assert read_all(response, LARGE) == data
+        assert server.seen[0][2] == data
+        assert get(connections, f"{server.url}/k", LARGE) == data
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "is_old", "is_trusted", "reason"),
+    [
+        (HOST, False, False, "self.signed certificate"),
+        ("localhost", False, True, "Hostname mismatch"),
+        ("127.0.0.2", False, True, "IP address mismatch"),
+        (HOST, True, True, "certificate has expired"),
+    ],
+)
+def test_server_that_is_not_trusted_gets_no_request(
+    certificate: Path, tmp_path: Path, host: str, *, is_old: bool, is_trusted: bool, reason: str
+) -> None:
+    """An unknown certificate, one for another host, and an expired one."""
+    presented = certified(tmp_path / "old.pem", last_day=-1) if is_old else certificate
+    verify = str(presented) if is_trusted else True
+    with serving(server_context(presented)) as server, connected(verify) as connections:
+        url = f"https://{host}:{server.port}/k"
+        with pytest.raises(ssl.SSLCertVerificationError, match=reason), connections.request("GET", url, {}):
+            pytest.fail("answered")
+        assert server.seen == []
+
+
+def test_directory_of_certificates_is_trusted(certificate: Path, tmp_path: Path) -> None:
+    """OpenSSL finds a certificate there by the hash of its subject."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate)
+    digest = _subject_hash(certificate)
+    (tmp_path / f"{digest}.0").write_bytes(certificate.read_bytes())
+    with serving(server_context(certificate)) as server, connected(str(tmp_path)) as connections:
+        assert get(connections, f"{server.url}/k") == b"GET /k 0"
+
+
+def _subject_hash(certificate: Path) -> str:
+    import subprocess  # noqa: PLC0415
+
+    command = ["openssl", "x509", "-subject_hash", "-noout", "-in", str(certificate)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_verification_can_be_switched_off(certificate: Path) -> None:
+    """With verify=False any certificate is accepted."""
+    with serving(server_context(certificate)) as server, connected(verify=False) as connections:
+        assert get(connections, f"https://localhost:{server.port}/k") == b"GET /k 0"
+
+
+@contextmanager
+def peer(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Yield the URL of a server that does as told with one connection; raise at the end what it raised."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            accepted, _ = listening.accept()
+            with accepted:
+                talk(accepted)
+        except BaseException as error:  # noqa: BLE001 - raised in the test
+            failures.append(error)
+
+    with socket.create_server((HOST, 0)) as listening:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield f"https://{HOST}:{listening.getsockname()[1]}/k"
+        thread.join(20)
+        assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+
+
+def over_tls(certificate: Path, talk: Callable[[ssl.SSLSocket], None]) -> Callable[[socket.socket], None]:
+    """Return a function that reads a request over TLS, then talks, and closes without close_notify."""
+
+    def run(plain: socket.socket) -> None:
+        with server_context(certificate).wrap_socket(plain, server_side=True) as tls:
+            tls.recv(65_536)
+            talk(tls)
+
+    return run
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100])
+def test_eof_without_close_notify_ends_the_body(certificate: Path, cut: int) -> None:
+    """Between two records or within one: complete records are returned, then the body ends, short."""
+
+    def send_half(plain: socket.socket) -> None:
+        arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server_context(certificate).wrap_bio(arrived, leaving, server_side=True)
+        for step in (tls.do_handshake, lambda: tls.read(65_536)):
+            while True:
+                with suppress(ssl.SSLWantReadError):
+                    step()
+                    break
+                plain.sendall(leaving.read())
+                arrived.write(plain.recv(65_536))
+        tls.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\nwhole")
+        complete = leaving.read()
+        tls.write(bytes(1_000))
+        plain.sendall(complete + leaving.read()[:cut])
+
+    with peer(send_half) as url, connected(str(certificate)) as connections:
+        with connections.request("GET", url, {}) as response:
+            assert read_all(response, 2_000) == b"whole"
+            assert response.readinto(bytearray(1)) == 0
+        assert connections._idle == {}
+
+
+def test_damaged_record_is_refused(certificate: Path) -> None:
+    """A record that is not of this connection is an error, not data."""
+
+    def talk(tls: ssl.SSLSocket) -> None:
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        with socket.socket(fileno=tls.detach()) as plain:
+            plain.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+
+    with (
+        peer(over_tls(certificate, talk)) as url,
+        connected(str(certificate)) as connections,
+        connections.request("GET", url, {}) as response,
+        pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"),
+    ):
+        response.readinto(bytearray(1))
+
+
+def test_silent_peer_times_out_after_the_handshake(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The read timeout ends the wait for a response."""
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.1)
+    done = threading.Event()
+
+    def wait(_tls: ssl.SSLSocket) -> None:
+        assert done.wait(20)
+
+    with peer(over_tls(certificate, wait)) as url, connected(str(certificate)) as connections:
+        with pytest.raises(TimeoutError), connections.request("GET", url, {}):
+            pytest.fail("answered")
+        done.set()
+
+
+def test_peer_times_out_in_the_handshake(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that sends single bytes gets no more time than a silent one."""
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
+
+    def say_nothing(plain: socket.socket) -> None:
+        with suppress(ConnectionResetError):
+            while plain.recv(65_536):
+                pass
+
+    def drip(plain: socket.socket) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            plain.sendall(b"\x16\x03\x03\x40\x00")
+            for _ in range(100):
+                plain.sendall(b"\0")
+                time.sleep(0.02)
+
+    for slow in (say_nothing, drip):
+        with peer(slow) as url, connected(str(certificate)) as connections:
+            began = time.monotonic()
+            with pytest.raises(TimeoutError), connections.request("GET", url, {}):
+                pytest.fail("answered")
+            assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("count", [0, 65_536])
+def test_peer_that_closes_during_the_handshake_is_an_oserror(certificate: Path, count: int) -> None:
+    """Before it sent anything; the stores translate the error."""
+
+    def leave(plain: socket.socket) -> None:
+        plain.recv(count)
+
+    with (
+        peer(leave) as url,
+        connected(str(certificate)) as connections,
+        pytest.raises(OSError, match=r"EOF|reset|Broken pipe"),
+        connections.request("GET", url, {}),
+    ):
+        pytest.fail("answered")
+
+
+def test_tls_connections_are_kept_and_replaced(certificate: Path) -> None:
+    """One connection for two requests, another after the server has closed it; a body without length is read whole."""
+    data = some_bytes(MIB)
+    with serving(server_context(certificate)) as server, connected(str(certificate)) as connections:
+        server.body = data
+        assert get(connections, f"{server.url}/1", MIB) == data
+        server.closes_after_response = True
+        assert get(connections, f"{server.url}/2", MIB) == data
+        assert server.connections == 1
+        assert get(connections, f"{server.url}/without-length", MIB) == data
+        assert server.connections == 2
+    assert all(headers["host"] == f"{HOST}:{server.port}" for _, headers, _ in server.seen)
+
+
+# -- proxies -----------------------------------------------------------------------------------------------------------
+
+
+def test_plain_request_through_a_proxy(server: RecordingServer) -> None:
+    """The proxy receives the whole URL and the credentials; the connection to it is kept."""
+    with ForwardProxy() as proxy, connected(proxies={"http": proxy.url}) as connections:
+        for _ in range(2):
+            assert get(connections, f"{server.url}/a%20b?x=%2F") == b"GET /a%20b?x=%2F 0"
+        assert proxy.lines == [f"GET {server.url}/a%20b?x=%2F"] * 2
+        assert proxy.connections == 1
+    assert server.seen[0][1]["host"] == f"{HOST}:{server.port}"
+
+
+@pytest.mark.parametrize("proxy_over_tls", [False, True])
+def test_tls_through_a_proxy(certificate: Path, *, proxy_over_tls: bool) -> None:
+    """A tunnel carries the TLS, also within TLS to the proxy; the server sees no credentials of the proxy."""
+    data = some_bytes(LARGE)
+    context = server_context(certificate)
+    with (
+        serving(context) as server,
+        ForwardProxy(tls=context if proxy_over_tls else None) as proxy,
+        connected(str(certificate), {"https": proxy.url}) as connections,
+    ):
+        server.body = data
+        headers = {"Content-Length": str(LARGE)}
+        with connections.request("PUT", f"{server.url}/k", headers, memoryview(data)) as response:
+            assert read_all(response, LARGE) == data
+        assert get(connections, f"{server.url}/k", LARGE) == data
+        assert proxy.lines == [f"CONNECT {HOST}:{server.port}"]
+        assert server.connections == 1
+        assert [line for line, _, _ in server.seen] == ["PUT /k", "GET /k"]
+        assert server.seen[0][2] == data
+        assert all("proxy-authorization" not in headers for _, headers, _ in server.seen)
+
+
+def test_proxy_that_is_not_trusted_gets_no_credentials(certificate: Path) -> None:
+    """A proxy that is reached over TLS must have a trusted certificate."""
+    with (
+        ForwardProxy(tls=server_context(certificate)) as proxy,
+        connected(proxies={"https": proxy.url}) as connections,
+        pytest.raises(ssl.SSLCertVerificationError),
+        connections.request("GET", "https://storage.invalid/k", {}),
+    ):
+        pytest.fail("answered")
+    assert proxy.lines == []
+
+
+def test_proxy_that_refuses_the_tunnel_is_an_oserror(certificate: Path) -> None:
+    """The error names the status and no credentials."""
+    with (
+        ForwardProxy() as proxy,
+        connected(str(certificate), {"https": proxy.url_without_credentials}) as connections,
+        pytest.raises(OSError, match="the proxy answered CONNECT with status 407"),
+        connections.request("GET", "https://127.0.0.1:1/k", {}),
+    ):
+        pytest.fail("answered")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"),
+    [
+        ({}, None),
+        ({"http": "http://p:1"}, None),
+        ({"https": "http://p:1"}, "http://p:1"),
+        ({"https": "p:1"}, "http://p:1"),
+        ({"all": "https://p:1"}, "https://p:1"),
+        ({"https": "http://p:1", "all": "http://q:1"}, "http://p:1"),
+    ],
+)
+def test_proxy_is_chosen_by_scheme(proxies: dict[str, str], expected: str | None) -> None:
+    """A URL without a scheme is an HTTP proxy, and ``all`` is used for every scheme without a proxy of its own."""
+    assert HttpConnections(verify=True, proxies=proxies).proxy_for("https") == expected
+
+
+def test_proxy_of_another_kind_is_a_usage_error() -> None:
+    """The message names the scheme, not the URL, which may contain a password."""
+    with pytest.raises(UsageError, match="not socks5://") as refused:
+        HttpConnections(verify=True, proxies={"all": "socks5://user:secret@p:1"}).proxy_for("https")
+    assert "secret" not in str(refused.value)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import TransientError, UnexpectedAnswer
 from s3_to_azure.model.objects import ListedObject
-from s3_to_azure.stores.s3.listing import moment_of, objects_of, take_listings
+from s3_to_azure.stores.s3.listing import parse_page, parse_time, take_over_parsing
 from s3_to_azure.stores.s3.responses import s3_errors
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -39,7 +39,7 @@ class Canned:
         self.client = session.client("s3", config=Config(retries={"total_max_attempts": 1}))
         self.client.meta.events.register("before-send.s3.*", self._answer)
         if taken:
-            take_listings(self.client)
+            take_over_parsing(self.client)
 
     def _answer(self, **_: Any) -> AWSResponse:
         document = self.document
@@ -69,7 +69,7 @@ def listing(inner: str, *, space: str = SPACE) -> bytes:
 
 def read(document: bytes) -> tuple[list[ListedObject], str | None]:
     """Return what the document says."""
-    return objects_of(OURS.page(document), "b")
+    return parse_page(OURS.page(document), "b")
 
 
 @pytest.mark.parametrize("space", [SPACE, ""])
@@ -144,7 +144,7 @@ def test_botocore_reads_no_listing_again(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     looked = "botocore.handlers._looks_like_special_case_error"
     monkeypatch.setattr(looked, lambda _status, body: parsed.append(body))
-    assert objects_of(taken.page(listing(LAST + ITEM.format(key="k"))), "b")[0]
+    assert parse_page(taken.page(listing(LAST + ITEM.format(key="k"))), "b")[0]
     assert parsed == [b"<ListBucketResult/>"] * 2
 
 
@@ -156,10 +156,10 @@ def test_botocore_reads_no_listing_again(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_moments_are_botocores(moment: datetime, fraction: str, zone: str) -> None:
     """The same in every form of a date and time that S3 servers write."""
     text = moment.isoformat(timespec=fraction) + zone
-    assert moment_of(text) == parse_timestamp(text)
+    assert parse_time(text) == parse_timestamp(text)
 
 
 def test_other_moments() -> None:
     """A header's form is botocore's to read; a time without a zone is Greenwich's, as all of S3's are."""
-    assert moment_of("Sun, 01 Mar 2026 12:00:00 GMT") == NOON
-    assert moment_of("2026-03-01T12:00:00") == NOON
+    assert parse_time("Sun, 01 Mar 2026 12:00:00 GMT") == NOON
+    assert parse_time("2026-03-01T12:00:00") == NOON

@@ -46,8 +46,8 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
         others = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
-        return SigV4(credentials, region).signed_fast(
-            url, if_match=headers["if-match"], others=others, wanted_range=headers.get("range")
+        return SigV4(credentials, region).sign_pinned_get(
+            url, if_match=headers["if-match"], shared=others, byte_range=headers.get("range")
         )
 
 
@@ -121,7 +121,7 @@ def test_whole_objects_and_ranges_take_turns() -> None:
         patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
         for wanted in (None, "bytes=0-1", "bytes=2-3", None):
             headers = {"if-match": '"e"'} | ({"range": wanted} if wanted else {})
-            ours = signer.signed_fast(url, if_match='"e"', others={}, wanted_range=wanted)
+            ours = signer.sign_pinned_get(url, if_match='"e"', shared={}, byte_range=wanted)
             assert ours == by_botocore(Credentials("AKID", "secret"), "us-east-1", url, headers, moment)
     assert not signer.is_outdated()
 
@@ -136,7 +136,7 @@ def test_get_is_signed_as_botocore_signs_it() -> None:
             patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
             patch.setattr("botocore.auth.get_current_datetime", lambda: moment.replace(tzinfo=None))
             signer = SigV4(credentials, "us-east-1")
-            ours = {n.lower(): v for n, v in signer.signed_get(url, {"Accept-Encoding": "identity"} | covered).items()}
+            ours = {n.lower(): v for n, v in signer.sign_get(url, {"Accept-Encoding": "identity"} | covered).items()}
         assert ours.pop("accept-encoding") == "identity"
         assert ours == by_botocore(credentials, "us-east-1", url, covered, moment)
         assert not signer.is_outdated()

@@ -137,7 +137,7 @@ def test_only_what_is_ours_is_signed() -> None:
     """A proxy may change Connection, Accept and Accept-Encoding: the signature must not cover them."""
     url = "http://host/bucket/key"
     headers = {"Range": "bytes=0-1", "If-Match": '"e"', "Accept-Encoding": "identity", "Connection": "keep-alive"}
-    sent = SigV4(Credentials("AK", "secret", "session"), "eu-west-1").signed("GET", url, headers)
+    sent = SigV4(Credentials("AK", "secret", "session"), "eu-west-1").sign("GET", url, headers)
     assert headers.items() <= sent.items()
     authorization = sent["Authorization"]
     signed = authorization.split("SignedHeaders=")[1].split(",", maxsplit=1)[0].split(";")
@@ -172,7 +172,7 @@ def test_region_of_the_bucket(s3_server: LocalS3, s3_client: Any) -> None:
 def test_addresses(options: dict[str, str], bucket: str, region: str, url: str) -> None:
     """Virtual hosts at AWS, paths elsewhere and for names that no certificate covers; always the bucket's region."""
     given = {"region_name": "us-east-1", "config": botocore_config(1), **options}
-    source = S3Source(boto3.Session("AK", "secret"), given, connections=1)
+    source = S3Source(boto3.Session("AK", "secret"), given)
     source._regions[bucket] = region
     assert source._url(bucket, "a b/c") == f"{url}/a%20b/c"
     source.close()

@@ -1,1 +1,1 @@
-"""Azure Blob Storage: staging and committing blocks, listing blobs, a run's state files."""
+"""Azure Blob Storage: staging and committing blocks, listing blobs, and a run's state files."""

@@ -1,4 +1,4 @@
-"""The Azure SDK's client of an account, on connections of our own and with its own retries off."""
+"""Clients of one storage account: the Azure SDK with our own HTTP session, and PUTs that bypass the SDK's pipeline."""
 
 import threading
 import time
@@ -8,176 +8,52 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+import requests
 from azure.core.credentials import AzureSasCredential
 from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.pipeline.policies import AzureSasCredentialPolicy, BearerTokenCredentialPolicy
 from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
+from requests.adapters import HTTPAdapter
 
+from s3_to_azure.model.errors import UnexpectedAnswer
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
-from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, GuardedSession, open_connections
+from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
 
 SCOPE: Final = "https://storage.azure.com/.default"
-_MOST_ANSWER_BYTES: Final = 64 * 1024
+_MAX_RESPONSE_BYTES: Final = 64 * 1024
+_SAS_LIFETIME_S: Final = 3600
+# A SAS is renewed this long before it expires, so that no request arrives after it.
+_RENEW_SAS_BEFORE_S: Final = 900
+# The SDK's own margin: asked earlier, the credential only returns the same token again.
+_RENEW_TOKEN_BEFORE_S: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer.
+class StreamingClient(BlobServiceClient):
+    """An account's SDK client with a ``BlockWriter`` beside it. Made by ``service_client``."""
 
-    Attributes:
-        headers: Names in lower case.
-        body: Its first 64 KiB.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class BlockWriter:
-    """Connections to one account.
-
-    Args:
-        client: Knows the account, the credential and the service version.
-        connections: Connections to keep.
-        verify: True, False or a CA bundle.
-        proxies: Scheme to proxy URL.
-    """
-
-    def __init__(
-        self, client: BlobServiceClient, *, connections: int, verify: bool | str, proxies: dict[str, str] | None = None
-    ) -> None:
-        """Make no connection yet."""
-        self.http_connections = open_connections(pool=connections, verify=verify, proxies=proxies)
-        self._version = client.api_version
-        self._signer = _signer(client.credential)
-
-    def put(self, url: str, headers: Mapping[str, str], body: memoryview) -> Answer:
-        """PUT the body to a URL whose path and query are encoded already; return whatever answer comes.
-
-        Raises:
-            OSError: The connection failed.
-            http.client.HTTPException: The answer was none.
-            requests.RequestException: Either, behind a proxy.
-        """
-        signed_url, signed = self._signed(url, headers, len(body))
-        with self.http_connections.answer("PUT", signed_url, signed, body) as response:
-            return Answer(
-                response.status,
-                {name.lower(): value for name, value in response.getheaders()},
-                response.read(_MOST_ANSWER_BYTES),
-            )
+    http: "GuardedSession"
+    writer: "BlockWriter"
 
     def close(self) -> None:
-        """Close the idle connections."""
-        self.http_connections.close()
-
-    def _signed(self, url: str, headers: Mapping[str, str], length: int) -> tuple[str, Mapping[str, str]]:
-        """Return the URL to send to, and all headers, signed at this moment."""
-        request = HttpRequest(
-            "PUT",
-            url,
-            headers={
-                **headers,
-                "Content-Length": str(length),
-                "Content-Type": "application/octet-stream",
-                "x-ms-date": formatdate(usegmt=True),
-                "x-ms-version": self._version,
-            },
-        )
-        if self._signer is not None:
-            self._signer.on_request(PipelineRequest(request, PipelineContext(None)))
-        return request.url, dict(request.headers)
-
-
-def _signer(credential: Any) -> Any:
-    """Return the SDK's policy that signs with this credential; None where the URL itself holds a SAS."""
-    if credential is None:
-        return None
-    if hasattr(credential, "get_token"):
-        return BearerTokenCredentialPolicy(credential, SCOPE)
-    if isinstance(credential, AzureSasCredential):
-        return AzureSasCredentialPolicy(credential)
-    # A shared key: the client has made its policy already.
-    return credential
-
-
-_LIFE_S: Final = 3600
-# Renewed this long before its end, so that no request arrives after it.
-_EARLY_S: Final = 900
-# As the SDK does: asked for earlier, the credential only gives the same token again.
-_TOKEN_EARLY_S: Final = 300
-
-
-class ContainerPass:
-    """Query and headers that go along with each Put Blob.
-
-    Args:
-        client: Knows the account, the credential and the service version.
-        container: The one container that it opens, for writing alone.
-    """
-
-    def __init__(self, client: BlobServiceClient, container: str) -> None:
-        """Ask for nothing yet."""
-        self._credential: Any = client.credential
-        self._container = container
-        self._fixed = {"x-ms-version": client.api_version, "Content-Type": "application/octet-stream"}
-        self._kept = ("", "", 0.0)
-        self._lock = threading.Lock()
-
-    def of_now(self) -> tuple[str, Mapping[str, str]]:
-        """Return the query, empty where there is none, and the headers of a request that is sent now.
-
-        Raises:
-            AzureError: There is no token to be had.
-        """
-        with self._lock:
-            query, bearer, renew_at = self._kept
-            if time.time() >= renew_at:
-                query, bearer, renew_at = self._kept = self._renewed()
-        headers = {**self._fixed, "x-ms-date": _date(int(time.time()))}
-        if bearer:
-            headers["Authorization"] = bearer
-        return query, headers
-
-    def _renewed(self) -> tuple[str, str, float]:
-        credential, now = self._credential, time.time()
-        if credential is None:
-            # The account's URL holds a SAS.
-            return "", "", now + _LIFE_S
-        if hasattr(credential, "get_token"):
-            token = credential.get_token(SCOPE)
-            return "", f"Bearer {token.token}", float(token.expires_on) - _TOKEN_EARLY_S
-        if isinstance(credential, AzureSasCredential):
-            # Read anew each time: whoever made it may put a fresh one in.
-            return credential.signature.lstrip("?"), "", 0.0
-        sas = generate_container_sas(
-            account_name=credential.account_name,
-            container_name=self._container,
-            account_key=credential.account_key,
-            permission=ContainerSasPermissions(write=True, create=True),
-            expiry=datetime.fromtimestamp(now + _LIFE_S, UTC),
-        )
-        return sas, "", now + _LIFE_S - _EARLY_S
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+        """Close all connections; the SDK does not close a session that it was given."""
+        super().close()
+        self.http.close()
+        self.writer.close()
 
 
 def service_client(
     client: BlobServiceClient, *, connections: int, verify: bool | str = True, proxies: dict[str, str] | None = None
-) -> "StreamingClient":
-    """Return the client with the same account and credential, on a session of our own and without retries.
+) -> StreamingClient:
+    """Return a client for the same account and credential, with our own HTTP session and without retries.
 
     Args:
-        client: Made by whoever knows the credentials (an Airflow hook, the command line).
-        connections: Connections to keep; the SDK's default of 10 makes more threads reconnect.
-        verify: True, False or a CA bundle.
-        proxies: Scheme to proxy URL.
+        client: Made from the credentials by an Airflow hook or the command line.
+        connections: Connections that the SDK keeps; its default of 10 makes more threads reconnect.
+        verify: True, False, or the path of a CA bundle.
+        proxies: Proxy URLs by the scheme of the request.
     """
     session = GuardedSession(pool=connections, verify=verify, proxies=proxies)
     transport = RequestsTransport(
@@ -195,7 +71,7 @@ def service_client(
         connection_verify=verify,
         connection_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
-        # A redirect could carry data and signature to another host.
+        # A redirect could send data and signature to another host.
         permit_redirects=False,
         retry_total=0,
         retry_connect=0,
@@ -204,18 +80,186 @@ def service_client(
         max_single_put_size=MAX_BLOCK_BYTES,
     )
     made.http = session
-    made.writer = BlockWriter(made, connections=connections, verify=verify, proxies=proxies)
+    made.writer = BlockWriter(made, verify=verify, proxies=proxies)
     return made
 
 
-class StreamingClient(BlobServiceClient):
-    """An account's client: the SDK for everything rare, a writer for blocks. Made by ``service_client``."""
+class GuardedSession(requests.Session):
+    """The SDK's transport session: it sends a URL exactly as it was built, or not at all.
 
-    http: GuardedSession
-    writer: BlockWriter
+    HTTP clients normalise ``.`` and ``..`` segments; such a request could reach another container.
+
+    Args:
+        pool: Connections kept for each host; as many as there are threads.
+        verify: True, False, or the path of a CA bundle.
+        proxies: Proxy URLs by the scheme of the request; the environment is not read.
+    """
+
+    def __init__(self, *, pool: int, verify: bool | str = True, proxies: dict[str, str] | None = None) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.verify = verify
+        self.proxies = dict(proxies or {})
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=pool, max_retries=0, pool_block=False)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare the request, and compare its path with the intended one.
+
+        Raises:
+            UnexpectedAnswer: requests changed the path; nothing was sent.
+        """
+        prepared = super().prepare_request(request)
+        intended = urlsplit(str(request.url)).path
+        actual = urlsplit(str(prepared.url)).path
+        if (actual or "/") != (intended or "/"):
+            raise UnexpectedAnswer(
+                service="the HTTP client",
+                thing=repr(intended),
+                detail="it would send another path; nothing was sent",
+            )
+        return prepared
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request; a redirect is returned, never followed."""
+        kwargs["allow_redirects"] = False
+        return super().request(method, url, *args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response whose body was read.
+
+    Attributes:
+        headers: By lower-case name.
+        body: Its first 64 KiB.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class BlockWriter:
+    """Sends Put Block and Put Blob to one account, signed by the SDK's policies but without its pipeline.
+
+    Args:
+        client: Provides account, credential and service version.
+        verify: True, False, or the path of a CA bundle.
+        proxies: Proxy URLs by the scheme of the request.
+    """
+
+    def __init__(
+        self, client: BlobServiceClient, *, verify: bool | str, proxies: Mapping[str, str] | None = None
+    ) -> None:
+        self.http_connections = HttpConnections(verify=verify, proxies=proxies)
+        self._version = client.api_version
+        self._signer = _signer(client.credential)
+
+    def put(self, url: str, headers: Mapping[str, str], body: memoryview) -> Response:
+        """PUT the body to a percent-encoded URL and return the response, whatever its status.
+
+        Raises:
+            OSError: The connection failed.
+            http.client.HTTPException: The response is not HTTP.
+        """
+        signed_url, signed = self._signed(url, headers, len(body))
+        with self.http_connections.request("PUT", signed_url, signed, body) as response:
+            return Response(
+                response.status,
+                {name.lower(): value for name, value in response.getheaders()},
+                response.read(_MAX_RESPONSE_BYTES),
+            )
 
     def close(self) -> None:
-        """Close all connections; the SDK leaves those of a session that is not its own."""
-        super().close()
-        self.http.close()
-        self.writer.close()
+        """Close the idle connections."""
+        self.http_connections.close()
+
+    def _signed(self, url: str, headers: Mapping[str, str], length: int) -> tuple[str, Mapping[str, str]]:
+        """Return the URL and all headers, signed now."""
+        request = HttpRequest(
+            "PUT",
+            url,
+            headers={
+                **headers,
+                "Content-Length": str(length),
+                "Content-Type": "application/octet-stream",
+                "x-ms-date": formatdate(usegmt=True),
+                "x-ms-version": self._version,
+            },
+        )
+        if self._signer is not None:
+            self._signer.on_request(PipelineRequest(request, PipelineContext(None)))
+        return request.url, dict(request.headers)
+
+
+def _signer(credential: Any) -> Any:
+    """Return the SDK's signing policy for this credential; None if the account's URL contains a SAS."""
+    if credential is None:
+        return None
+    if hasattr(credential, "get_token"):
+        return BearerTokenCredentialPolicy(credential, SCOPE)
+    if isinstance(credential, AzureSasCredential):
+        return AzureSasCredentialPolicy(credential)
+    # For a shared key the client has replaced the credential with its signing policy.
+    return credential
+
+
+class ContainerAuthorization:
+    """The query and headers that authorise Put Blob in one container, renewed before they expire.
+
+    One SAS or token serves many requests, where signing each one costs more than the rest of a small object.
+
+    Args:
+        client: Provides account, credential and service version.
+        container: The only container that a SAS made here may write to.
+    """
+
+    def __init__(self, client: BlobServiceClient, container: str) -> None:
+        self._credential: Any = client.credential
+        self._container = container
+        self._fixed = {"x-ms-version": client.api_version, "Content-Type": "application/octet-stream"}
+        self._current = ("", "", 0.0)
+        self._lock = threading.Lock()
+
+    def current(self) -> tuple[str, Mapping[str, str]]:
+        """Return the query, which may be empty, and the headers of a request that is sent now.
+
+        Raises:
+            AzureError: The credential provides no token.
+        """
+        with self._lock:
+            query, bearer, renew_at = self._current
+            if time.time() >= renew_at:
+                query, bearer, renew_at = self._current = self._renewed()
+        headers = {**self._fixed, "x-ms-date": _date(int(time.time()))}
+        if bearer:
+            headers["Authorization"] = bearer
+        return query, headers
+
+    def _renewed(self) -> tuple[str, str, float]:
+        """Return query, Authorization header and the time of the next renewal."""
+        credential, now = self._credential, time.time()
+        if credential is None:
+            # The account's URL contains a SAS.
+            return "", "", now + _SAS_LIFETIME_S
+        if hasattr(credential, "get_token"):
+            token = credential.get_token(SCOPE)
+            return "", f"Bearer {token.token}", float(token.expires_on) - _RENEW_TOKEN_BEFORE_S
+        if isinstance(credential, AzureSasCredential):
+            # Its owner may replace the SAS at any time, so it is read for each request.
+            return credential.signature.lstrip("?"), "", 0.0
+        sas = generate_container_sas(
+            account_name=credential.account_name,
+            container_name=self._container,
+            account_key=credential.account_key,
+            permission=ContainerSasPermissions(write=True, create=True),
+            expiry=datetime.fromtimestamp(now + _SAS_LIFETIME_S, UTC),
+        )
+        return sas, "", now + _SAS_LIFETIME_S - _RENEW_SAS_BEFORE_S
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -1,4 +1,4 @@
-"""An Azure container as a ``BlobDestination``, through azure-storage-blob with its own retries off."""
+"""An Azure container as a ``BlobDestination``."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,109 +14,50 @@ from s3_to_azure.model.checksums import to_azure
 from s3_to_azure.model.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
 from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
-from s3_to_azure.stores.azure.client import ContainerPass, StreamingClient
-from s3_to_azure.stores.azure.listing import ask_page
-from s3_to_azure.stores.azure.responses import azure_error, azure_errors, blob_state, decoded_id, unquoted
-from s3_to_azure.stores.http.connections import GuardedSession, HttpConnections
+from s3_to_azure.stores.azure.client import ContainerAuthorization, StreamingClient
+from s3_to_azure.stores.azure.listing import list_page
+from s3_to_azure.stores.azure.responses import azure_error, azure_errors, blob_state, decoded_block_id, unquoted
+from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import AZURE, protect_logs
 from s3_to_azure.stores.http.pages import Pages
 
-
-def conditions(condition: Condition) -> Mapping[str, Any]:
-    """Return the condition of a write."""
-    if condition.etag is None:
-        return {"match_condition": MatchConditions.IfMissing}
-    return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
-
-
-def extras(contents: BlobContents) -> Mapping[str, Any]:
-    """Return tags and tier, only where they are wanted: tags need a permission, a tier an account that has tiers."""
-    found: dict[str, Any] = {}
-    if contents.tags:
-        found["tags"] = dict(contents.tags)
-    if contents.tier:
-        found["standard_blob_tier"] = StandardBlobTier(contents.tier)
-    return found
-
-
-def content_settings(contents: BlobContents) -> ContentSettings:
-    """Return the content headers, and the MD5 where it is known."""
-    headers = contents.headers
-    return ContentSettings(
-        content_type=headers.content_type,
-        content_encoding=headers.content_encoding,
-        content_language=headers.content_language,
-        content_disposition=headers.content_disposition,
-        cache_control=headers.cache_control,
-        content_md5=bytearray(contents.content_md5) if contents.content_md5 else None,
-    )
-
-
-def put_blob_headers(contents: BlobContents, condition: Condition) -> dict[str, str]:
-    """Return them by name; https://learn.microsoft.com/rest/api/storageservices/put-blob.
-
-    The MD5 is left out: Azure takes none beside a CRC64, and computes and keeps the MD5 of a Put Blob itself.
-    """
-    given = contents.headers
-    given_or_none = (
-        ("x-ms-blob-type", "BlockBlob"),
-        ("x-ms-blob-content-type", given.content_type),
-        ("x-ms-blob-content-encoding", given.content_encoding),
-        ("x-ms-blob-content-language", given.content_language),
-        ("x-ms-blob-content-disposition", given.content_disposition),
-        ("x-ms-blob-cache-control", given.cache_control),
-        ("x-ms-access-tier", contents.tier),
-    )
-    headers = {name: value for name, value in given_or_none if value}
-    if contents.tags:
-        headers["x-ms-tags"] = "&".join([f"{quote(n, safe='')}={quote(v, safe='')}" for n, v in contents.tags.items()])
-    if condition.etag is None:
-        headers["If-None-Match"] = "*"
-    else:
-        headers["If-Match"] = f'"{condition.etag}"'
-    for name, value in contents.metadata.items():
-        headers[f"x-ms-meta-{name}"] = value
-    return headers
-
-
 _CRC64: Final = "x-ms-content-crc64"
-_OURS: Final = 52
+_BLOCK_ID_CHARACTERS: Final = 52
 _CREATED: Final = 201
-# Where a document's first element begins, behind its declaration.
+# The document's first element begins within these bytes, after its declaration.
 _ROOT_WITHIN_BYTES: Final = 500
 
 
 class AzureContainer:
-    """One container.
+    """One container of a storage account.
 
     Args:
-        client: From ``azure_client.service_client``.
-        container: Its name.
+        client: From ``service_client``; this object closes it.
+        container: The container's name.
     """
 
     def __init__(self, client: StreamingClient, container: str) -> None:
-        """Keep the client; no request is sent yet."""
         self.container = check_container(container)
         self._hierarchical = False
         self._service = client
         self._client = client.get_container_client(container)
         self._writer = client.writer
-        self._pass = ContainerPass(client, container)
+        self._authorization = ContainerAuthorization(client, container)
         parts = urlsplit(self._client.url)
         self._base = (f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", parts.query)
         protect_logs()
 
     @property
-    def http_connections(self) -> HttpConnections | GuardedSession:
-        """What sends the blocks."""
+    def http_connections(self) -> HttpConnections:
+        """The connections that send the blocks."""
         return self._writer.http_connections
 
     def check(self, *, create: bool = False) -> None:
-        """Look the container up; with ``create`` make a missing one."""
+        """Check that the container can be used; with ``create``, create it if it is missing."""
         self._hierarchical = self._has_hierarchical_namespace()
         try:
             with azure_errors(container=self.container, blob=""):
-                # A listing of one needs no more than the copy itself; container properties need another permission.
+                # Listing needs no permission that a copy does not need; container properties would.
                 next(iter(self._client.list_blob_names(results_per_page=1)), None)
         except ContainerNotFound:
             if not create:
@@ -128,34 +69,36 @@ class AzureContainer:
                     pass
 
     def head(self, blob: str) -> BlobState | None:
-        """Return the committed blob, or None."""
+        """Return the committed blob, or None if there is none."""
         client = self._blob(blob)
         with azure_errors(container=self.container, blob=blob):
             try:
                 return blob_state(client.get_blob_properties(**self._guard(blob)))
             except HttpResponseError as error:
-                # A HEAD's answer may lack its code; a missing container shows in every other request.
+                # A HEAD response may lack the code; every other request reports a missing container.
                 code = getattr(error, "error_code", None)
                 if error.status_code == 404 and code != "ContainerNotFound":
                     return None
                 raise
 
     def list(self, prefix: str) -> Iterator[BlobState]:
-        """Yield the committed blobs below the prefix, metadata included, a page at a time."""
-        return Pages(lambda token: ask_page(self._client, prefix, token))
+        """Yield the committed blobs below the prefix with their metadata, one page at a time."""
+        return Pages(lambda token: list_page(self._client, prefix, token))
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
-        """Return the uncommitted blocks in staging order; ids of other tools may be any bytes."""
+        """Return the uncommitted blocks in staging order; other tools' ids may be any bytes."""
         client = self._blob(blob)
         found: list[ListedBlock] = []
 
         def keep(response: Any, listing: Any, _headers: object) -> Any:
             if b"<BlockList" not in response.http_response.body()[:_ROOT_WITHIN_BYTES]:
-                # Empty, or another document: never to be read as "nothing is staged".
-                raise UnexpectedAnswer(service=AZURE, thing=repr(f"{self.container}/{blob}"), detail="no block list")
-            # The SDK's own conversion decodes every id as UTF-8 and fails on other tools' binary ones.
+                # An empty or foreign document must not be taken for "nothing is staged".
+                raise UnexpectedAnswer(
+                    service=AZURE, thing=repr(f"{self.container}/{blob}"), detail="the response is not a block list"
+                )
+            # The SDK decodes every id as UTF-8, which fails on other tools' binary ids.
             blocks = listing.uncommitted_blocks or ()
-            found.extend(ListedBlock(decoded_id(block.name), int(block.size)) for block in blocks)
+            found.extend(ListedBlock(decoded_block_id(block.name), int(block.size)) for block in blocks)
             listing.uncommitted_blocks = listing.committed_blocks = None
             return listing
 
@@ -169,28 +112,28 @@ class AzureContainer:
         return found
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        """Put Block with its CRC64."""
+        """Put Block with the block's CRC64."""
         self._check_name(blob)
         name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
         url = self._url(blob, f"comp=block&blockid={quote(name, safe='')}")
         try:
             with azure_errors(container=self.container, blob=blob):
-                answer = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
-            self.must_be_created(answer.status, answer.headers, blob)
+                response = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
+            self.raise_unless_created(response.status, response.headers, blob)
         except UnexpectedAnswer as error:
-            # Emulators and older stamps say only "invalid query parameter" for an id of another length.
-            if any(len(block.block_id) != _OURS for block in self.list_staged(blob)):
+            # For an id of another length, emulators and older clusters answer only "invalid query parameter".
+            if any(len(block.block_id) != _BLOCK_ID_CHARACTERS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
             raise error from None
 
     def _url(self, blob: str, query: str) -> str:
-        """Return the URL of a request that the writer sends; a SAS that is part of the account's URL goes along."""
+        """Return the URL of a blob, with the SAS of the account's URL if there is one."""
         base, sas = self._base
         query = "&".join(filter(None, (query, sas)))
         return f"{base}/{quote(blob, safe='/~')}?{query}"
 
-    def must_be_created(self, status: int, headers: Mapping[str, str], blob: str) -> None:
-        """Raise what the answer to a write means, unless it is 201; header names in lower case."""
+    def raise_unless_created(self, status: int, headers: Mapping[str, str], blob: str) -> None:
+        """Raise the error that a write's response means unless it is 201; header names are in lower case."""
         if status != _CREATED:
             raise azure_error(
                 status,
@@ -201,57 +144,59 @@ class AzureContainer:
             )
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
-        """Put Block List under the condition; return the new ETag."""
+        """Put Block List under the condition, and return the new ETag."""
         client = self._blob(blob)
         with azure_errors(container=self.container, blob=blob):
-            answer = client.commit_block_list(
+            response = client.commit_block_list(
                 [BlobBlock(block_id) for block_id in block_ids],
-                content_settings=content_settings(contents),
+                content_settings=_content_settings(contents),
                 metadata=dict(contents.metadata),
-                **extras(contents),
-                **conditions(condition),
+                **_tags_and_tier(contents),
+                **_match_conditions(condition),
                 **self._guard(blob),
             )
-        return unquoted(answer["etag"])
+        return unquoted(response["etag"])
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        """Put Blob in one request under the condition, with its CRC64; return the new ETag."""
+        """Put Blob with its CRC64 under the condition, and return the new ETag."""
         self._check_name(blob)
-        headers = put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
+        headers = _put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
-            answer = self._writer.put(self._url(blob, ""), headers, data)
-        self.must_be_created(answer.status, answer.headers, blob)
-        return unquoted(answer.headers.get("etag"))
+            response = self._writer.put(self._url(blob, ""), headers, data)
+        self.raise_unless_created(response.status, response.headers, blob)
+        return unquoted(response.headers.get("etag"))
 
     def authorised_put_blob(
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition
     ) -> tuple[str, Mapping[str, str]]:
-        """Return the URL and all headers of a Put Blob but its length, for ``small_object_client``."""
+        """Return the URL and all headers except Content-Length of a Put Blob that another client sends."""
         self._check_name(blob)
         try:
-            query, authorised = self._pass.of_now()
+            query, authorised = self._authorization.current()
         except Exception:
-            # Not around the call: to enter it for each object would cost more than that.
+            # Entered only here: for each object the context manager would cost more than the call.
             with azure_errors(container=self.container, blob=blob):
                 raise
         return self._url(blob, query), {
-            **put_blob_headers(contents, condition),
+            **_put_blob_headers(contents, condition),
             _CRC64: to_azure(crc64),
             **authorised,
         }
 
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
-        """Set Blob Properties and Set Blob Metadata, each under the ETag before it; return the new ETag."""
+        """Set Blob Properties, then Set Blob Metadata, each under the ETag before it, and return the new ETag."""
         client = self._blob(blob)
         with azure_errors(container=self.container, blob=blob):
-            there = client.get_blob_properties(**conditions(condition), **self._guard(blob))
-            settings = content_settings(contents)
-            # What is not named is taken away, and the bytes' own MD5 still holds.
-            settings.content_md5 = there.content_settings.content_md5
-            answer = client.set_http_headers(settings, **conditions(condition), **self._guard(blob))
-            under = Condition(unquoted(answer["etag"]))
-            answer = client.set_blob_metadata(dict(contents.metadata), **conditions(under), **self._guard(blob))
-        return unquoted(answer["etag"])
+            current = client.get_blob_properties(**_match_conditions(condition), **self._guard(blob))
+            settings = _content_settings(contents)
+            # A header that is not named is removed, and the bytes' MD5 is still valid.
+            settings.content_md5 = current.content_settings.content_md5
+            response = client.set_http_headers(settings, **_match_conditions(condition), **self._guard(blob))
+            unchanged = Condition(unquoted(response["etag"]))
+            response = client.set_blob_metadata(
+                dict(contents.metadata), **_match_conditions(unchanged), **self._guard(blob)
+            )
+        return unquoted(response["etag"])
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""
@@ -259,18 +204,18 @@ class AzureContainer:
         if start >= end:
             return b""
         with azure_errors(container=self.container, blob=blob):
-            # The bytes as they are stored: the SDK would unpack a blob whose Content-Encoding says gzip.
-            reading = client.download_blob(
+            # By default the SDK decompresses a blob whose Content-Encoding is gzip.
+            download = client.download_blob(
                 offset=start, length=end - start, max_concurrency=1, decompress=False, **self._guard(blob)
             )
-            return bytes(reading.readall())
+            return bytes(download.readall())
 
     def close(self) -> None:
         """Close all connections."""
         self._service.close()
 
     def _has_hierarchical_namespace(self) -> bool:
-        """Ask what kind of account it is; one that does not tell this identity is taken for a flat one."""
+        """Say whether the account has a hierarchical namespace; False if this identity may not ask."""
         try:
             with azure_errors(container=self.container, blob=""):
                 return bool(self._service.get_account_information().get("is_hns_enabled"))
@@ -282,12 +227,12 @@ class AzureContainer:
 
     def _check_name(self, blob: str) -> str:
         if self._hierarchical and "" in blob.split("/"):
-            # It would become the blob of another key: "a//b" is stored as "a/b".
+            # "a//b" would be stored as "a/b", which is another key's blob.
             raise NameRefused(name=blob, detail="the account's hierarchical namespace drops empty path segments")
         return check_blob(blob)
 
     def _guard(self, blob: str) -> Mapping[str, Any]:
-        """Return the option that refuses to send any path but this blob's."""
+        """Return the SDK option that refuses to send a request with another path than this blob's."""
         base = urlsplit(self._client.url).path.rstrip("/")
         intended = f"{base}/{quote(blob, safe='/~')}"
 
@@ -301,3 +246,60 @@ class AzureContainer:
                 )
 
         return {"raw_request_hook": check}
+
+
+def _match_conditions(condition: Condition) -> Mapping[str, Any]:
+    """Return a write's condition as SDK options."""
+    if condition.etag is None:
+        return {"match_condition": MatchConditions.IfMissing}
+    return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{condition.etag}"'}
+
+
+def _tags_and_tier(contents: BlobContents) -> Mapping[str, Any]:
+    """Return tags and tier if set: tags need a permission of their own, and not every account has tiers."""
+    options: dict[str, Any] = {}
+    if contents.tags:
+        options["tags"] = dict(contents.tags)
+    if contents.tier:
+        options["standard_blob_tier"] = StandardBlobTier(contents.tier)
+    return options
+
+
+def _content_settings(contents: BlobContents) -> ContentSettings:
+    """Return the content headers, and the MD5 if it is known."""
+    headers = contents.headers
+    return ContentSettings(
+        content_type=headers.content_type,
+        content_encoding=headers.content_encoding,
+        content_language=headers.content_language,
+        content_disposition=headers.content_disposition,
+        cache_control=headers.cache_control,
+        content_md5=bytearray(contents.content_md5) if contents.content_md5 else None,
+    )
+
+
+def _put_blob_headers(contents: BlobContents, condition: Condition) -> dict[str, str]:
+    """Return the headers of a Put Blob; https://learn.microsoft.com/rest/api/storageservices/put-blob.
+
+    The MD5 is left out: Azure accepts none beside a CRC64, and stores an MD5 that it computes itself.
+    """
+    given = contents.headers
+    optional = (
+        ("x-ms-blob-type", "BlockBlob"),
+        ("x-ms-blob-content-type", given.content_type),
+        ("x-ms-blob-content-encoding", given.content_encoding),
+        ("x-ms-blob-content-language", given.content_language),
+        ("x-ms-blob-content-disposition", given.content_disposition),
+        ("x-ms-blob-cache-control", given.cache_control),
+        ("x-ms-access-tier", contents.tier),
+    )
+    headers = {name: value for name, value in optional if value}
+    if contents.tags:
+        headers["x-ms-tags"] = "&".join([f"{quote(n, safe='')}={quote(v, safe='')}" for n, v in contents.tags.items()])
+    if condition.etag is None:
+        headers["If-None-Match"] = "*"
+    else:
+        headers["If-Match"] = f'"{condition.etag}"'
+    for name, value in contents.metadata.items():
+        headers[f"x-ms-meta-{name}"] = value
+    return headers

@@ -1,4 +1,4 @@
-"""Azure's answers in the engine's words."""
+"""Translation of Azure's responses: error codes and SDK exceptions to our errors, SDK models to our values."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from azure.storage.blob import BlobProperties
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.http.errors import AZURE, THROTTLES, network_error, redact, seconds_of, unexpected_answer
+from s3_to_azure.stores.http.errors import AZURE, THROTTLES, network_error, redact, retry_after_s, unexpected_answer
 
 _CREDENTIALS: Final = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
 _DENIALS: Final = {
@@ -36,9 +36,9 @@ _IMMUTABLE: Final = {
     "ContainerHasLegalHold",
     "UnauthorizedBlobOverwrite",
 }
-# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes, and recorded answers of other clients'
-# tests for those that the page leaves out.
-_ODDITIES: Final[Mapping[str, type[errors.DestinationError]]] = {
+# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes; codes that the page leaves out are from
+# responses recorded in other clients' tests.
+_BLOB_STATES: Final[Mapping[str, type[errors.DestinationError]]] = {
     "BlobArchived": errors.BlobArchived,
     "BlobBeingRehydrated": errors.BlobArchived,
     "BlobOperationNotSupported": errors.WrittenThroughDataLakeApi,
@@ -61,70 +61,70 @@ WRITE_PERMISSION: Final = (
 def azure_error(
     status: int, code: str, *, container: str, blob: str, retry_after: str | None = None
 ) -> errors.TransferError:
-    """Return the engine's error for an answer of Azure Blob Storage.
+    """Return the error that a response of Azure Blob Storage means.
 
     Args:
         status: HTTP status.
-        code: The answer's ``x-ms-error-code``.
-        container: The container asked for.
-        blob: The blob asked for; empty for a request on the container.
-        retry_after: The answer's Retry-After header.
+        code: The response's ``x-ms-error-code``.
+        container: The requested container.
+        blob: The requested blob; empty for a request on the container.
+        retry_after: The response's Retry-After header.
     """
     thing = repr(f"{container}/{blob}" if blob else container)
-    there: Mapping[str, object] = {"blob": blob, "container": container}
-    simple: dict[str, Callable[[], errors.TransferError]] = {
+    location: Mapping[str, object] = {"blob": blob, "container": container}
+    by_code: dict[str, Callable[[], errors.TransferError]] = {
         "ContainerNotFound": lambda: errors.ContainerNotFound(container=container),
         "ContainerBeingDeleted": lambda: errors.ContainerNotFound(container=container),
-        "InvalidBlockList": lambda: errors.BlockListRefused(**there),
-        "InvalidBlobOrBlock": lambda: errors.ForeignBlocks(**there),
-        "InvalidBlockId": lambda: errors.ForeignBlocks(**there),
-        "BlockCountExceedsLimit": lambda: errors.TooManyStagedBlocks(**there),
-        "RequestEntityTooLargeBlockCountExceedsLimit": lambda: errors.TooManyStagedBlocks(**there),
+        "InvalidBlockList": lambda: errors.BlockListRefused(**location),
+        "InvalidBlobOrBlock": lambda: errors.ForeignBlocks(**location),
+        "InvalidBlockId": lambda: errors.ForeignBlocks(**location),
+        "BlockCountExceedsLimit": lambda: errors.TooManyStagedBlocks(**location),
+        "RequestEntityTooLargeBlockCountExceedsLimit": lambda: errors.TooManyStagedBlocks(**location),
         "Crc64Mismatch": lambda: errors.CorruptedInTransit(blob=blob),
         "Md5Mismatch": lambda: errors.CorruptedInTransit(blob=blob),
-        "InvalidBlobType": lambda: errors.WrongBlobType(**there, blob_type="another type of blob"),
-        "ResourceTypeMismatch": lambda: errors.WrongBlobType(**there, blob_type="a directory, or lies below a file"),
-        "PathConflict": lambda: errors.WrongBlobType(**there, blob_type="a directory, or lies below a file"),
+        "InvalidBlobType": lambda: errors.WrongBlobType(**location, blob_type="another type of blob"),
+        "ResourceTypeMismatch": lambda: errors.WrongBlobType(**location, blob_type="a directory, or lies below a file"),
+        "PathConflict": lambda: errors.WrongBlobType(**location, blob_type="a directory, or lies below a file"),
         "FeatureNotYetSupportedForHierarchicalNamespaceAccounts": lambda: errors.TagsRefused(
             key=blob, detail="an account with a hierarchical namespace has none"
         ),
         "InvalidResourceName": lambda: errors.NameRefused(name=blob, detail=f"Azure answered {code}"),
         "RequestTimeTooSkewed": lambda: errors.ClockSkewed(service=AZURE, thing=thing, code=code),
     }
-    if code in simple:
-        return simple[code]()
-    if code in _ODDITIES:
-        return _ODDITIES[code](**there, code=code)
-    # 503 is ServerBusy also where a proxy in between dropped the code.
+    if code in by_code:
+        return by_code[code]()
+    if code in _BLOB_STATES:
+        return _BLOB_STATES[code](**location, code=code)
+    # A proxy may have dropped the code: 503 then means ServerBusy.
     if code in THROTTLES or status in (429, 503):
-        return errors.Throttled(service=AZURE, code=code, retry_after_s=seconds_of(retry_after))
+        return errors.Throttled(service=AZURE, code=code, retry_after_s=retry_after_s(retry_after))
     if status >= 500 or status == 408:
         return errors.ServerFailed(service=AZURE, status=status, code=code, thing=thing)
     if code.startswith("LeaseId"):
-        return errors.BlobLeased(**there, code=code)
+        return errors.BlobLeased(**location, code=code)
     if code in _IMMUTABLE:
-        return errors.BlobImmutable(**there, code=code)
+        return errors.BlobImmutable(**location, code=code)
     if code in _CREDENTIALS or status == 401:
         return errors.CredentialsRefused(service=AZURE, thing=thing, code=code)
     if code in _DENIALS or status == 403:
         return errors.AccessDenied(service=AZURE, thing=thing, code=code, permission=WRITE_PERMISSION)
     if status in (409, 412):
-        return errors.ConditionNotMet(**there, code=code)
+        return errors.ConditionNotMet(**location, code=code)
     return unexpected_answer(AZURE, thing, status, code, check="the endpoint")
 
 
 @contextmanager
 def azure_errors(*, container: str, blob: str) -> Iterator[None]:
-    """Translate what the Azure SDK raises; the original never travels on, since it may hold a secret."""
+    """Translate the SDK's exceptions; the original is not chained, since it may contain a secret."""
     thing = repr(f"{container}/{blob}" if blob else container)
     try:
         yield
     except HttpResponseError as error:
         response: Any = error.response
         if response is None:
-            raise _without_answer(thing, error) from None
+            raise _without_response(thing, error) from None
         if int(error.status_code or 0) < 300:
-            # Success by its status, but the body broke off or cannot be read.
+            # The status says success, but the body is incomplete or unreadable.
             raise network_error(AZURE, thing, ValueError("the answer cannot be read")) from None
         code = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code") or error.reason or ""
         raise azure_error(
@@ -135,14 +135,15 @@ def azure_errors(*, container: str, blob: str) -> Iterator[None]:
             retry_after=response.headers.get("Retry-After"),
         ) from None
     except AzureError as error:
-        raise _without_answer(thing, error) from None
+        raise _without_response(thing, error) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         raise network_error(AZURE, thing, error) from None
     except UnicodeDecodeError:
         raise network_error(AZURE, thing, ValueError("the answer cannot be read")) from None
 
 
-def _without_answer(thing: str, error: AzureError) -> errors.TransferError:
+def _without_response(thing: str, error: AzureError) -> errors.TransferError:
+    """Return the error for a request that got no response."""
     if isinstance(error, ClientAuthenticationError):
         return errors.CredentialsRefused(service=AZURE, thing=thing, code=redact(str(error.message))[:300])
     if isinstance(error, ServiceRequestError) or error.inner_exception is not None:
@@ -151,7 +152,7 @@ def _without_answer(thing: str, error: AzureError) -> errors.TransferError:
 
 
 def blob_state(properties: BlobProperties) -> BlobState:
-    """Return a blob as HEAD or a listing shows it."""
+    """Return a blob's state from the SDK's model."""
     settings = properties.content_settings
     metadata = {name.lower(): value for name, value in (properties.metadata or {}).items()}
     blob_type = str(getattr(properties.blob_type, "value", properties.blob_type) or "")
@@ -159,7 +160,7 @@ def blob_state(properties: BlobProperties) -> BlobState:
         name=properties.name or "",
         etag=unquoted(properties.etag),
         size_bytes=int(properties.size or 0),
-        blob_type=told_type(blob_type, metadata),
+        blob_type=blob_type_of(blob_type, metadata),
         metadata=metadata,
         headers=ContentHeaders(
             content_type=settings.content_type,
@@ -171,8 +172,8 @@ def blob_state(properties: BlobProperties) -> BlobState:
     )
 
 
-def told_type(blob_type: str, metadata: Mapping[str, str]) -> str:
-    """Return a blob's type; a directory of a hierarchical namespace shows as an empty block blob."""
+def blob_type_of(blob_type: str, metadata: Mapping[str, str]) -> str:
+    """Return a blob's type; in a hierarchical namespace a directory is listed as an empty block blob."""
     return "directory" if metadata.get("hdi_isfolder") == "true" else blob_type
 
 
@@ -181,8 +182,8 @@ def unquoted(etag: object) -> str:
     return str(etag or "").strip('"')
 
 
-def decoded_id(name: object) -> bytes:
-    """Return a block id as it was before the service's base64; other tools' ids may be any bytes."""
+def decoded_block_id(name: object) -> bytes:
+    """Decode a listed block id from base64; other tools' ids may be any bytes."""
     raw = name if isinstance(name, bytes) else str(name or "").encode("ascii", "replace")
     try:
         return base64.b64decode(raw)

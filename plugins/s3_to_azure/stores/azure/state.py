@@ -1,4 +1,4 @@
-"""A run's state files as block blobs below ``_s3_to_azure/<dag>/<run>/`` in an Azure container."""
+"""A run's state files, stored as block blobs below ``_s3_to_azure/<dag>/<run>/`` in an Azure container."""
 
 import secrets
 import threading
@@ -23,15 +23,14 @@ from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
 
 T = TypeVar("T")
-_PIECE_BYTES: Final = 4 * MIB
-_CRC64: Final = "x-ms-content-crc64"
+_CHUNK_BYTES: Final = 4 * MIB
 
 
 def folder_name(text: str) -> str:
-    """Return an id as one path segment: all but letters, digits and ``_-~:`` as ``=`` with two hex digits.
+    """Encode an id as one path segment: all but letters, digits and ``_-~:`` become ``=`` and two hex digits.
 
     Raises:
-        UsageError: It is empty.
+        UsageError: The id is empty.
     """
     if not text:
         raise UsageError(what="A run's state needs a DAG id and a run id.")
@@ -39,20 +38,20 @@ def folder_name(text: str) -> str:
 
 
 def id_of(folder: str) -> str:
-    """Undo ``folder_name``."""
+    """Decode a segment made by ``folder_name``."""
     return unquote(folder.replace("=", "%"))
 
 
 class AzureState:
-    """The files of one run.
+    """The state files of one run.
 
     Args:
-        service: From ``stores.azure_client.service_client``.
+        service: From ``service_client``.
         container: The state container; it must exist.
-        dag_id: The DAG.
-        run_id: The run.
-        retrier: Tries each request again. By default nothing cuts its waits short, so that the receipts of a task
-            that is being stopped are still written.
+        dag_id: The DAG's id.
+        run_id: The run's id.
+        retrier: Retries each request. By default a stop does not interrupt its waits, so that a task that is being
+            stopped still writes its receipts.
     """
 
     def __init__(
@@ -64,7 +63,6 @@ class AzureState:
         run_id: str,
         retrier: Retrier | None = None,
     ) -> None:
-        """Keep the client; no request is sent yet."""
         self._container = check_container(container)
         self._dag = f"{STATE_FOLDER}/{folder_name(dag_id)}/"
         self._run = f"{self._dag}{folder_name(run_id)}/"
@@ -75,43 +73,43 @@ class AzureState:
 
     @contextmanager
     def write(self, name: str) -> Iterator["AzureStateWriter"]:
-        """Write a file in pieces of 4 MiB; it is there, whole, after a clean exit."""
+        """Write a file in blocks of 4 MiB; it becomes visible, complete, when the block exits without an error."""
         writer = AzureStateWriter(self, check_blob(self._run + name))
         yield writer
         writer.close()
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
-        """Return bytes ``[start, end)``, or to the file's end."""
+        """Return bytes ``[start, end)``, up to the end of the file by default."""
         if end is None:
             return b"".join(self.chunks(name))[start:]
-        data = self._piece(self._run + name, start, end)
+        data = self._range(self._run + name, start, end)
         if len(data) != end - start:
             raise CorruptState(path=f"{self.location}/{name}", detail=f"it ends before byte {end:,}")
         return data
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield the file in pieces of 4 MiB, all of the same version."""
+        """Yield the file in chunks of 4 MiB, all from the same version."""
         path = self._run + name
         blob = self._client.get_blob_client(check_blob(path))
-        properties = self.call("look at", path, blob.get_blob_properties)
+        properties = self.call("inspect", path, blob.get_blob_properties)
         unchanged = {"etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
         try:
-            for start in range(0, properties.size, _PIECE_BYTES):
-                yield self._piece(path, start, min(start + _PIECE_BYTES, properties.size), **unchanged)
+            for start in range(0, properties.size, _CHUNK_BYTES):
+                yield self._range(path, start, min(start + _CHUNK_BYTES, properties.size), **unchanged)
         except ConditionNotMet:
             raise CorruptState(path=f"{self.location}/{name}", detail="it changed while it was read") from None
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of the files whose name begins so."""
+        """Yield the names of the files that begin with the prefix."""
         for path, _ in self._list(self._run + prefix):
             yield path.removeprefix(self._run)
 
     def delete(self, name: str) -> None:
-        """Delete a file; one that is not there is no error."""
+        """Delete a file if it exists."""
         self._delete(self._run + name)
 
     def delete_runs_before(self, moment: datetime) -> int:
-        """Delete the other runs of this DAG whose newest file is older than that; return how many."""
+        """Delete the DAG's other runs whose newest file is older than this time, and return their number."""
         newest: dict[str, datetime] = {}
         for path, modified in self._list(self._dag):
             run = path[: path.index("/", len(self._dag)) + 1] if "/" in path[len(self._dag) :] else ""
@@ -123,10 +121,15 @@ class AzureState:
         return len(old)
 
     def call(self, act: str, path: str, request: Callable[[], T]) -> T:
-        """Send a request, again where it may help.
+        """Send a request, with retries.
+
+        Args:
+            act: What the request does, for the log.
+            path: The blob's name.
+            request: Sends the request once.
 
         Raises:
-            CorruptState: There is no such file.
+            CorruptState: The file does not exist.
         """
 
         def once() -> T:
@@ -135,16 +138,15 @@ class AzureState:
                     return request()
                 except HttpResponseError as error:
                     if error.status_code == 404 and getattr(error, "error_code", None) in ("BlobNotFound", None):
-                        raise CorruptState(path=f"{self._container}/{path}", detail="it is not there") from None
+                        raise CorruptState(path=f"{self._container}/{path}", detail="it does not exist") from None
                     raise
 
         return self._retrier.call(f"{act} the state file {path!r}", once)
 
     def stage(self, path: str, block_id: str, data: bytes) -> None:
-        """Put Block."""
+        """Put Block with the block's CRC64."""
         blob = self._client.get_blob_client(path)
-        crc64 = {_CRC64: to_azure(CRC64NVME.digest(memoryview(data)))}
-        self.call("write", path, lambda: blob.stage_block(block_id, data, length=len(data), headers=crc64))
+        self.call("write", path, lambda: blob.stage_block(block_id, data, length=len(data), headers=_crc64(data)))
 
     def commit(self, path: str, block_ids: list[str]) -> None:
         """Put Block List."""
@@ -152,27 +154,26 @@ class AzureState:
         self.call("write", path, lambda: blob.commit_block_list([BlobBlock(block_id) for block_id in block_ids]))
 
     def put(self, path: str, data: bytes) -> None:
-        """Put Blob."""
+        """Put Blob with its CRC64."""
         blob = self._client.get_blob_client(path)
-        crc64 = {_CRC64: to_azure(CRC64NVME.digest(memoryview(data)))}
-        self.call("write", path, lambda: blob.upload_blob(data, length=len(data), overwrite=True, headers=crc64))
+        self.call("write", path, lambda: blob.upload_blob(data, length=len(data), overwrite=True, headers=_crc64(data)))
 
-    def _piece(self, path: str, start: int, end: int, **condition: Any) -> bytes:
+    def _range(self, path: str, start: int, end: int, **condition: Any) -> bytes:
         blob = self._client.get_blob_client(check_blob(path))
 
         def read() -> bytes:
-            reading = blob.download_blob(offset=start, length=end - start, max_concurrency=1, **condition)
-            return bytes(reading.readall())
+            download = blob.download_blob(offset=start, length=end - start, max_concurrency=1, **condition)
+            return bytes(download.readall())
 
         return self.call("read", path, read)
 
     def _list(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """Return paths and times, a page at a time."""
+        """Yield the blobs' names and modification times, one page at a time."""
 
         def page(token: str | None) -> tuple[list[tuple[str, datetime]], str | None]:
             pages: Any = self._client.list_blobs(name_starts_with=prefix).by_page(token)
-            found = [(item.name, item.last_modified) for item in next(pages, ())]
-            return found, pages.continuation_token or None
+            items = [(item.name, item.last_modified) for item in next(pages, ())]
+            return items, pages.continuation_token or None
 
         return Pages(lambda token: self.call("list", prefix, lambda: page(token)))
 
@@ -185,7 +186,7 @@ class AzureState:
 
 
 class AzureStateWriter:
-    """A state file while it is written: 4 MiB in memory, the rest staged under ids of this writer alone.
+    """Writes one state file: holds up to 4 MiB in memory and stages the rest under block ids of its own.
 
     Args:
         state: The run's files.
@@ -193,31 +194,34 @@ class AzureStateWriter:
     """
 
     def __init__(self, state: AzureState, path: str) -> None:
-        """Begin an empty file."""
         self._state = state
         self._path = path
-        # Two writers of one file must not mix their blocks.
+        # Keeps the blocks of two writers of one file apart.
         self._token = secrets.token_hex(8)
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._staged: list[str] = []
 
     def write(self, data: bytes) -> None:
         """Append the bytes."""
-        self._waiting += data
-        while len(self._waiting) >= _PIECE_BYTES:
-            self._stage(bytes(self._waiting[:_PIECE_BYTES]))
-            del self._waiting[:_PIECE_BYTES]
+        self._buffer += data
+        while len(self._buffer) >= _CHUNK_BYTES:
+            self._stage(bytes(self._buffer[:_CHUNK_BYTES]))
+            del self._buffer[:_CHUNK_BYTES]
 
     def close(self) -> None:
         """Make the file visible."""
         if not self._staged:
-            self._state.put(self._path, bytes(self._waiting))
+            self._state.put(self._path, bytes(self._buffer))
             return
-        if self._waiting:
-            self._stage(bytes(self._waiting))
+        if self._buffer:
+            self._stage(bytes(self._buffer))
         self._state.commit(self._path, self._staged)
 
     def _stage(self, data: bytes) -> None:
         block_id = f"{self._token}{len(self._staged):06d}"
         self._state.stage(self._path, block_id, data)
         self._staged.append(block_id)
+
+
+def _crc64(data: bytes) -> dict[str, str]:
+    return {"x-ms-content-crc64": to_azure(CRC64NVME.digest(memoryview(data)))}

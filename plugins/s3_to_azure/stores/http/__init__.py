@@ -1,1 +1,1 @@
-"""HTTP connections, TLS, errors and pages that both services share."""
+"""What both services share: HTTP connections, error translation, redaction and paged listings."""

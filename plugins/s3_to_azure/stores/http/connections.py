@@ -1,170 +1,116 @@
-"""Kept connections on the standard library's HTTP client: under both hot requests, the ranged GET and Put Block.
+"""Kept connections on the standard library's HTTP client, for ranged GETs, Put Block and Put Blob.
 
-requests and the SDK cost more CPU for each block than all of moving it (docs/benchmarks.md). Here a request goes out as
-it was built: nothing is normalised, redirected, decoded, retried, or added but Host and Content-Length.
+requests and the Azure SDK cost more CPU for each block than moving its bytes (docs/benchmarks.md). A request is sent as
+it was built: nothing is normalised, redirected, decoded or retried, and only Host is added.
 """
 
+import base64
 import http.client
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
-import requests
-from requests.adapters import HTTPAdapter
+from urllib3.util.ssltransport import SSLTransport
 
-from s3_to_azure.model.errors import UnexpectedAnswer
-from s3_to_azure.stores.http.tls import TlsSocket
+from s3_to_azure.model.errors import UnexpectedAnswer, UsageError
 
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 60.0
 
-
-class GuardedSession(requests.Session):
-    """A session that sends a URL as it was built, or not at all.
-
-    HTTP clients normalise ``.`` and ``..`` segments; such a request could reach another container.
-
-    Args:
-        pool: Connections kept for each host; as many as there are threads.
-        verify: True, False, or the path of a CA bundle.
-        proxies: Scheme to proxy URL; the environment is not read.
-    """
-
-    def __init__(self, *, pool: int, verify: bool | str = True, proxies: dict[str, str] | None = None) -> None:
-        """Mount pooled adapters without retries."""
-        super().__init__()
-        self.trust_env = False
-        self.verify = verify
-        self.proxies = dict(proxies or {})
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=pool, max_retries=0, pool_block=False)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-
-    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        """Prepare as requests does, then compare the path with the one intended.
-
-        Raises:
-            UnexpectedAnswer: requests rewrote the path; nothing was sent.
-        """
-        prepared = super().prepare_request(request)
-        intended = urlsplit(str(request.url)).path
-        actual = urlsplit(str(prepared.url)).path
-        if (actual or "/") != (intended or "/"):
-            raise UnexpectedAnswer(
-                service="the HTTP client",
-                thing=repr(intended),
-                detail="it would send another path; nothing was sent",
-            )
-        return prepared
-
-    @contextmanager
-    def answer(
-        self, method: str, url: str, headers: Mapping[str, str], body: memoryview | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """Do as ``HttpConnections.answer`` does.
-
-        Raises:
-            requests.RequestException: The connection failed, or the answer was none.
-        """
-        with self.request(
-            method, url, headers=headers, data=body, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
-        ) as response:
-            # urllib3's readinto reads into a new object and copies it; http.client's below it fills the view itself.
-            answer: Any = response.raw._fp  # noqa: SLF001
-            yield answer
-            if answer.isclosed():
-                # urllib3 did not see the body end, so it would close the connection instead of keeping it.
-                response.raw.release_conn()
-
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request; redirects are handed back, never followed."""
-        kwargs["allow_redirects"] = False
-        return super().request(method, url, *args, **kwargs)
-
-
-# What an idle connection does when the server has closed it. Every request here is safe to send again.
-_STALE: Final = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+# What sending on an idle connection raises when the server has closed it. Every request here is safe to send again.
+_STALE: Final = (
+    http.client.RemoteDisconnected,
+    BrokenPipeError,
+    ConnectionResetError,
+    ConnectionAbortedError,
+    ssl.SSLEOFError,
+)
 _Host = tuple[str, str]
 
 
-def open_connections(
-    *, pool: int, verify: bool | str, proxies: dict[str, str] | None
-) -> "HttpConnections | GuardedSession":
-    """Return what sends the hot requests: bare connections, or requests where a proxy is in between.
-
-    Args:
-        pool: Connections to keep, where requests keeps them.
-        verify: True, False, or the path of a CA bundle.
-        proxies: Scheme to proxy URL.
-    """
-    return GuardedSession(pool=pool, verify=verify, proxies=proxies) if proxies else HttpConnections(verify=verify)
-
-
 class HttpConnections:
-    """Connections to any hosts, kept for the next request to the same one.
+    """A pool of connections to any hosts, each kept for the next request to the same host.
 
     Args:
         verify: True, False, or the path of a CA bundle.
+        proxies: Proxy URLs by the scheme of the request, or for ``all``; the environment is not read.
     """
 
-    def __init__(self, *, verify: bool | str) -> None:
-        """Make no connection yet."""
+    def __init__(self, *, verify: bool | str, proxies: Mapping[str, str] | None = None) -> None:
         self.verify = verify
-        self._tls: ssl.SSLContext | None = None
-        self._idle: dict[_Host, list[http.client.HTTPConnection]] = {}
+        self._proxies = dict(proxies or {})
+        self._tls_context: ssl.SSLContext | None = None
+        self._idle: dict[_Host, list[_Connection]] = {}
         self._closed = False
         self._lock = threading.Lock()
 
+    def proxy_for(self, scheme: str) -> str | None:
+        """Return the URL of the proxy for requests with this scheme.
+
+        Raises:
+            UsageError: The proxy is not an HTTP proxy.
+        """
+        proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        if not proxy:
+            return None
+        url = proxy if "://" in proxy else f"http://{proxy}"
+        proxy_scheme = urlsplit(url).scheme
+        if proxy_scheme not in ("http", "https"):
+            raise UsageError(what=f"A proxy must be an http:// or https:// URL, not {proxy_scheme}://.")
+        return url
+
     @contextmanager
-    def answer(
+    def request(
         self, method: str, url: str, headers: Mapping[str, str], body: memoryview | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request; yield its answer when the headers are there.
+        """Send a request and yield its response as soon as the headers have arrived.
 
-        The connection is kept if the answer was read to its end, else closed.
+        The connection is kept if the response was read to its end, else closed.
 
         Args:
             method: GET or PUT.
-            url: Encoded already; path and query are sent as they are.
-            headers: All of them, but Host.
-            body: What to send.
+            url: Percent-encoded; path and query are sent unchanged.
+            headers: All headers except Host.
+            body: The request's body.
 
         Raises:
             OSError: The connection failed.
-            http.client.HTTPException: The answer was none.
-            UnexpectedAnswer: A header is none; nothing was sent.
+            http.client.HTTPException: The response is not HTTP.
+            UnexpectedAnswer: A header is not valid in HTTP; nothing was sent.
         """
         parts = urlsplit(url)
         host = (parts.scheme, parts.netloc)
         connection = self._take(host)
-        fresh = connection is None
+        is_new = connection is None
         connection = connection or self._connect(parts)
         try:
             try:
-                answer = _exchange(connection, method, parts, headers, body)
+                response = _exchange(connection, method, parts, headers, body)
             except _STALE:
-                if fresh:
+                if is_new:
                     raise
                 connection.close()
                 connection = self._connect(parts)
-                answer = _exchange(connection, method, parts, headers, body)
-            yield answer
-            if answer.isclosed() and not answer.will_close and self._keep(host, connection):
+                response = _exchange(connection, method, parts, headers, body)
+            yield response
+            # The length that is left: more than 0 if the connection ended before the body.
+            if response.isclosed() and not response.length and not response.will_close and self._keep(host, connection):
                 return
         except BaseException:
             connection.close()
             raise
-        # An answer with bytes left holds the socket too.
-        answer.close()
+        # A response with unread bytes keeps the socket open as well.
+        response.close()
         connection.close()
 
     def close(self) -> None:
-        """Close the idle connections; those in use close when their request ends."""
+        """Close the idle connections; a connection in use is closed when its request ends."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, {}
@@ -172,23 +118,22 @@ class HttpConnections:
             for connection in connections:
                 connection.close()
 
-    def _take(self, host: _Host) -> http.client.HTTPConnection | None:
+    def _take(self, host: _Host) -> "_Connection | None":
         with self._lock:
             idle = self._idle.get(host)
             return idle.pop() if idle else None
 
-    def _keep(self, host: _Host, connection: http.client.HTTPConnection) -> bool:
+    def _keep(self, host: _Host, connection: "_Connection") -> bool:
         with self._lock:
             if not self._closed:
                 self._idle.setdefault(host, []).append(connection)
             return not self._closed
 
-    def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
-        host, port = str(parts.hostname), parts.port
-        if parts.scheme == "https":
-            connection: http.client.HTTPConnection = _TlsConnection(host, port, self._context())
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_S)
+    def _connect(self, url: SplitResult) -> "_Connection":
+        proxy_url = self.proxy_for(url.scheme)
+        proxy = urlsplit(proxy_url) if proxy_url else None
+        uses_tls = "https" in (url.scheme, proxy.scheme if proxy else "")
+        connection = _Connection(url, proxy, self._context() if uses_tls else None)
         try:
             connection.connect()
             connection.sock.settimeout(READ_TIMEOUT_S)
@@ -198,28 +143,15 @@ class HttpConnections:
         return connection
 
     def _context(self) -> ssl.SSLContext:
-        """Return the TLS settings; loading the CA bundle costs milliseconds, so it is done once."""
+        """Return the TLS settings, made once: loading a CA bundle takes milliseconds."""
         with self._lock:
-            if self._tls is None:
-                self._tls = _tls(self.verify)
-            return self._tls
+            if self._tls_context is None:
+                self._tls_context = tls_context(self.verify)
+            return self._tls_context
 
 
-class _TlsConnection(http.client.HTTPConnection):
-    default_port = http.client.HTTPS_PORT
-
-    def __init__(self, host: str, port: int | None, context: ssl.SSLContext) -> None:
-        super().__init__(host, port or self.default_port, timeout=CONNECT_TIMEOUT_S)
-        self._context = context
-
-    def connect(self) -> None:
-        super().connect()
-        # http.client asks no more of a socket than this.
-        self.sock: Any = TlsSocket(self.sock, self._context, self.host)
-
-
-def _tls(verify: bool | str) -> ssl.SSLContext:
-    """Return TLS settings that trust what requests trusts: its bundle, or the one named."""
+def tls_context(verify: bool | str) -> ssl.SSLContext:
+    """Return TLS settings that trust certifi's CA bundle, or the bundle or directory named by ``verify``."""
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False
@@ -231,22 +163,90 @@ def _tls(verify: bool | str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=trusted)
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection to the host of a URL, through a proxy if one is given.
+
+    Attributes:
+        to_proxy: Headers of a plain HTTP request through a proxy; None if the request is not sent to a proxy.
+    """
+
+    def __init__(self, url: SplitResult, proxy: SplitResult | None, context: ssl.SSLContext | None) -> None:
+        self._is_https = url.scheme == "https"
+        self.default_port = _default_port(url)
+        super().__init__(str(url.hostname), url.port or self.default_port, timeout=CONNECT_TIMEOUT_S)
+        self.sock: Any = None
+        self._proxy = proxy
+        self._tls_context = context
+        self.to_proxy = _proxy_authorization(proxy) if proxy and not self._is_https else None
+
+    def connect(self) -> None:
+        if self._proxy:
+            self._connect_to_proxy(self._proxy)
+        else:
+            super().connect()
+        if self._is_https:
+            self._start_tls(self.host)
+
+    def _connect_to_proxy(self, proxy: SplitResult) -> None:
+        address = (str(proxy.hostname), proxy.port or _default_port(proxy))
+        self.sock = socket.create_connection(address, self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if proxy.scheme == "https":
+            self._start_tls(address[0])
+        if self._is_https:
+            self._open_tunnel(proxy)
+
+    def _open_tunnel(self, proxy: SplitResult) -> None:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        target = f"{host}:{self.port}"
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+        lines += [f"{name}: {value}" for name, value in _proxy_authorization(proxy).items()]
+        self.sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+        response = http.client.HTTPResponse(self.sock, method="CONNECT")
+        response.begin()
+        response.close()
+        if not 200 <= response.status < 300:
+            raise OSError(f"the proxy answered CONNECT with status {response.status}")
+
+    def _start_tls(self, host: str) -> None:
+        assert self._tls_context is not None
+        if isinstance(self.sock, ssl.SSLSocket):
+            # TLS to the service inside TLS to the proxy: ssl.SSLSocket cannot wrap another one.
+            self.sock = SSLTransport(self.sock, self._tls_context, host)
+        else:
+            self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=host)
+
+
+def _default_port(url: SplitResult) -> int:
+    return http.client.HTTPS_PORT if url.scheme == "https" else http.client.HTTP_PORT
+
+
+def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(credentials.encode()).decode('ascii')}"}
+
+
 def _exchange(
-    connection: http.client.HTTPConnection,
+    connection: _Connection,
     method: str,
-    parts: SplitResult,
+    url: SplitResult,
     headers: Mapping[str, str],
     body: memoryview | None,
 ) -> http.client.HTTPResponse:
-    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+    if connection.to_proxy is not None:
+        target = f"{url.scheme}://{url.netloc}{target}"
+        headers = {**headers, **connection.to_proxy}
     connection.putrequest(method, target, skip_accept_encoding=True)
     for name, value in headers.items():
         try:
             connection.putheader(name, value)
         except ValueError:
-            # The server's own words, such as an ETag with a line break. The value may be a secret.
+            # The value may come from a server, such as an ETag with a line break. It may be a secret.
             raise UnexpectedAnswer(
-                service="the HTTP client", thing=repr(name), detail="it is no header; nothing was sent"
+                service="the HTTP client", thing=repr(name), detail="it is not a valid header; nothing was sent"
             ) from None
     connection.endheaders()
     if body is not None and len(body):

@@ -1,4 +1,4 @@
-"""Keeps secrets out of logs and error texts."""
+"""Translation of network failures and unexpected responses, and redaction of secrets in error texts and logs."""
 
 import logging
 import re
@@ -6,6 +6,19 @@ import ssl
 from typing import Final
 
 from s3_to_azure.model import errors
+
+S3: Final = "S3"
+AZURE: Final = "Azure Blob Storage"
+
+THROTTLES: Final = {
+    "SlowDown",
+    "ServerBusy",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "RequestLimitExceeded",
+}
+"""Error codes of either service that ask the client to slow down."""
 
 _MASK: Final = "***"
 _PATTERNS: Final = (
@@ -18,12 +31,12 @@ _PATTERNS: Final = (
     re.compile(r"(?i)(\bSharedKey [^:\s]+:)[A-Za-z0-9+/=]+"),
     re.compile(r"(?i)(\bBearer )[A-Za-z0-9._~+/=-]+"),
     re.compile(r"(?i)(x-amz-server-side-encryption-customer-key['\"]?\s*[:,]\s*b?['\"]?)[^'\"\s,}]+"),
-    # As botocore logs its parameters; raw bytes may hold quotes of their own.
+    # botocore logs a request's parameters with repr(); the key's raw bytes may contain quotation marks.
     re.compile(r"(?s)(SSECustomerKey['\"]\s*:\s*b?['\"]).*?(?=['\"][,}])"),
 )
-# Logs every request with all its headers at INFO: two pages for each block.
-_CHATTY: Final = "azure.core.pipeline.policies.http_logging_policy"
-_LOGGERS: Final = ("urllib3", "azure", "botocore", "boto3", "requests", "msal")
+# This logger writes every request with all its headers at INFO: two pages for each block.
+_VERBOSE_LOGGER: Final = "azure.core.pipeline.policies.http_logging_policy"
+_LIBRARIES: Final = ("urllib3", "azure", "botocore", "boto3", "requests", "msal")
 
 
 def redact(text: str) -> str:
@@ -34,10 +47,10 @@ def redact(text: str) -> str:
 
 
 class RedactingFilter(logging.Filter):
-    """Masks secrets in a record's finished message, and drops its traceback's text if it holds one."""
+    """Masks secrets in a log record's message and traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; always keep it."""
+        """Redact the record in place; no record is dropped."""
         message = record.getMessage()
         clean = redact(message)
         if clean != message:
@@ -52,35 +65,23 @@ _FILTER: Final = RedactingFilter()
 
 
 def protect_logs() -> None:
-    """Put the filter on the HTTP libraries' loggers; call it once their modules are imported.
+    """Add the redacting filter to the HTTP libraries' loggers. Idempotent.
 
-    A filter does not reach a logger's children, so each one that exists gets it. Idempotent.
+    A filter does not apply to a logger's children, so every existing logger gets it: call this after the libraries
+    have been imported.
     """
-    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOGGERS]
-    chatty = logging.getLogger(_CHATTY)
-    if chatty.level == logging.NOTSET and logging.root.getEffectiveLevel() > logging.DEBUG:
-        chatty.setLevel(logging.WARNING)
-    for name in {*names, *_LOGGERS}:
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LIBRARIES]
+    verbose = logging.getLogger(_VERBOSE_LOGGER)
+    if verbose.level == logging.NOTSET and logging.root.getEffectiveLevel() > logging.DEBUG:
+        verbose.setLevel(logging.WARNING)
+    for name in {*names, *_LIBRARIES}:
         logger = logging.getLogger(name)
         if _FILTER not in logger.filters:
             logger.addFilter(_FILTER)
 
 
-S3: Final = "S3"
-AZURE: Final = "Azure Blob Storage"
-
-THROTTLES: Final = {
-    "SlowDown",
-    "ServerBusy",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "RequestLimitExceeded",
-}
-
-
 def network_error(service: str, thing: str, error: BaseException) -> errors.TransferError:
-    """Return the engine's error for a failure below HTTP; its text is redacted and short."""
+    """Return the error for a failure below HTTP, with a short, redacted text."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -97,15 +98,23 @@ def network_error(service: str, thing: str, error: BaseException) -> errors.Tran
 
 
 def unexpected_answer(service: str, thing: str, status: int, code: str, *, check: str) -> errors.UnexpectedAnswer:
-    """Return the error for an answer that means nothing known; ``check`` is where a redirect would come from."""
+    """Return the error for a status and code without a known meaning.
+
+    Args:
+        service: ``S3`` or ``AZURE``.
+        thing: The object, blob, bucket or container that was requested.
+        status: HTTP status.
+        code: The service's error code.
+        check: The settings that usually cause a redirect, for the message.
+    """
     detail = f"status {status} ({redact(code)})"
     if 300 <= status < 400:
         detail = f"a redirect (status {status}), which is never followed; check {check}"
     return errors.UnexpectedAnswer(service=service, thing=thing, detail=detail)
 
 
-def seconds_of(text: str | None) -> float | None:
-    """Return the wait that a Retry-After header asks for; None where it holds no number of seconds."""
+def retry_after_s(text: str | None) -> float | None:
+    """Return the delay of a Retry-After header; None if it is missing or not a number of seconds."""
     try:
         return max(0.0, float(text)) if text else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""A listing that comes in pages, and survives a page that fails."""
+"""A paged listing that can continue after a page has failed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Self, TypeVar
@@ -7,30 +7,31 @@ T = TypeVar("T")
 
 
 class Pages(Generic[T]):
-    """The items of a listing, a page in memory at a time.
+    """Iterates over the items of a listing, with one page in memory.
 
-    Unlike a generator it can go on after an error: the next call asks for the page that failed once more.
+    Unlike a generator it can continue after an error: the next call requests the failed page again.
 
     Args:
-        ask: Asks for the page that a token continues with, None for the first; returns its items and the next page's
-            token, None after the last.
-        most: End after so many items.
+        fetch_page: Requests the page that a continuation token names, None for the first; returns its items and the
+            next page's token, None after the last page.
+        limit: Stop after this many items.
     """
 
-    def __init__(self, ask: Callable[[str | None], tuple[Sequence[T], str | None]], *, most: int | None = None) -> None:
-        """Keep the question; nothing is asked yet."""
-        self._ask = ask
-        self._left = most
+    def __init__(
+        self, fetch_page: Callable[[str | None], tuple[Sequence[T], str | None]], *, limit: int | None = None
+    ) -> None:
+        self._fetch_page = fetch_page
+        self._left = limit
         self._page: Iterator[T] = iter(())
         self._token: str | None = None
         self._ended = False
 
     def __iter__(self) -> Self:
-        """Return itself."""
+        """Return the listing itself."""
         return self
 
     def __next__(self) -> T:
-        """Return the next item; ask for the next page where this one is at its end."""
+        """Return the next item, and request the next page when this one is used up."""
         while self._left is None or self._left > 0:
             for item in self._page:
                 if self._left is not None:
@@ -38,7 +39,7 @@ class Pages(Generic[T]):
                 return item
             if self._ended:
                 break
-            items, self._token = self._ask(self._token)
+            items, self._token = self._fetch_page(self._token)
             self._page = iter(items)
             self._ended = self._token is None
         raise StopIteration

@@ -1,1 +1,1 @@
-"""S3: reading objects, listing them, signing requests."""
+"""S3: reading and listing objects, and signing requests."""

@@ -1,8 +1,7 @@
-"""A page of an S3 listing, read by the XML parser in C instead of botocore's shape by shape.
+"""ListObjectsV2, with each page's XML parsed here instead of by botocore.
 
-botocore signs, sends and retries the request as ever, and reads every answer that is no listing. From one that is, its
-documented event ``before-parse`` takes the document away; botocore would parse it twice, and walk the elements of a
-thousand objects in Python.
+botocore signs and sends the request, and handles every other response. Its documented event ``before-parse`` takes the
+document out of a successful response: botocore would parse it twice and walk a thousand objects' elements in Python.
 """
 
 from datetime import UTC, datetime
@@ -17,52 +16,52 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.stores.http.errors import S3
 
 _DOCUMENT: Final = "ListBucketResult"
-_LISTING: Final = "S3ToAzureListing"
-_READ_ALREADY: Final = b"<ListBucketResult/>"
+_PARSED: Final = "S3ToAzureListing"
+_EMPTY_LISTING: Final = b"<ListBucketResult/>"
 
 
-def take_listings(client: Any) -> None:
-    """Let a client's ``list_objects_v2`` answer with what ``objects_of`` reads."""
-    # Under a wildcard in the service's place, so before botocore's own look for an error, which has one behind it.
-    client.meta.events.register_first("before-parse.*.ListObjectsV2", _take, unique_id=_LISTING)
+def take_over_parsing(client: Any) -> None:
+    """Make the client's ``list_objects_v2`` return the document that ``parse_page`` reads."""
+    # The wildcard comes first, so this runs before botocore's own handler, which looks for an error in the document.
+    client.meta.events.register_first("before-parse.*.ListObjectsV2", _parse, unique_id=_PARSED)
 
 
-def objects_of(page: dict[str, Any], bucket: str) -> tuple[list[ListedObject], str | None]:
-    """Return a page's objects and the next page's token, None after the last.
+def parse_page(page: dict[str, Any], bucket: str) -> tuple[list[ListedObject], str | None]:
+    """Return a page's objects and the next page's token, None after the last page.
 
     Raises:
-        UnexpectedAnswer: It is empty, or another document: never to be read as "there is nothing more".
+        UnexpectedAnswer: The response is empty or another document, which must not be taken for the end of the listing.
     """
-    root = page.get(_LISTING)
+    root = page.get(_PARSED)
     try:
         if root is None:
-            raise ValueError("no listing")
-        space = root.tag.removesuffix(_DOCUMENT)
-        found = _objects(root, space, bucket)
-        token = root.findtext(f"{space}NextContinuationToken")
-        truncated = root.findtext(f"{space}IsTruncated")
+            raise ValueError("the response is not a listing")
+        namespace = root.tag.removesuffix(_DOCUMENT)
+        found = _objects(root, namespace, bucket)
+        token = root.findtext(f"{namespace}NextContinuationToken")
+        truncated = root.findtext(f"{namespace}IsTruncated")
         if truncated not in ("true", "false") or (truncated == "true" and not token):
-            raise ValueError("no listing: it does not say whether there is more")
+            raise ValueError("the response is not a listing: it does not say whether there are more pages")
     except ValueError as error:
         raise UnexpectedAnswer(service=S3, thing=f"s3://{bucket}", detail=str(error)) from None
     return found, token if truncated == "true" else None
 
 
-def _take(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Parse a listing and leave botocore an empty one; leave it everything else as it is."""
+def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Parse a listing and leave botocore an empty one; leave every other response to botocore."""
     if response_dict["status_code"] != 200:
         return
-    root = _parsed(response_dict["body"])
+    root = _root(response_dict["body"])
     if root is not None and root.tag.rpartition("}")[2] == _DOCUMENT:
-        customized_response_dict[_LISTING] = root
-        response_dict["body"] = _READ_ALREADY
+        customized_response_dict[_PARSED] = root
+        response_dict["body"] = _EMPTY_LISTING
 
 
-def _parsed(body: bytes) -> ET.Element | None:
-    # A listing declares nothing; and without a DTD there is no entity to expand or to fetch.
+def _root(body: bytes) -> ET.Element | None:
+    # A listing has no DTD, and without one no entity can be expanded or fetched.
     if b"<!DOCTYPE" in body:
         return None
-    # Whatever the document says of itself, so that the bytes looked for are the parser's.
+    # UTF-8, whatever encoding the document declares, so that the search for a DTD sees what the parser sees.
     parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - see above; expat limits the rest
     try:
         parser.feed(body)
@@ -71,35 +70,35 @@ def _parsed(body: bytes) -> ET.Element | None:
         return None
 
 
-def _objects(root: ET.Element, space: str, bucket: str) -> list[ListedObject]:
-    """Return the objects of a page; ``space`` comes before each name of an element."""
-    contents = f"{space}Contents"
-    names = [f"{space}{name}" for name in ("Key", "ETag", "Size", "LastModified", "StorageClass")]
+def _objects(root: ET.Element, namespace: str, bucket: str) -> list[ListedObject]:
+    """Return the objects of a page; ``namespace`` precedes the name of each element."""
+    contents = f"{namespace}Contents"
+    names = [f"{namespace}{name}" for name in ("Key", "ETag", "Size", "LastModified", "StorageClass")]
     key_name, etag_name, size_name, time_name, class_name = names
-    quoted = root.findtext(f"{space}EncodingType") == "url"
+    is_encoded = root.findtext(f"{namespace}EncodingType") == "url"
     found = []
     for item in root:
         if item.tag != contents:
             continue
         texts = {child.tag: child.text for child in item}
-        key, etag, size, moment = texts.get(key_name), texts.get(etag_name), texts.get(size_name), texts.get(time_name)
-        if not (key and etag and size and moment and size.isdecimal()):
+        key, etag, size, time = texts.get(key_name), texts.get(etag_name), texts.get(size_name), texts.get(time_name)
+        if not (key and etag and size and time and size.isdecimal()):
             raise ValueError("an object without key, ETag, size or time")
-        if quoted and ("%" in key or "+" in key):
+        if is_encoded and ("%" in key or "+" in key):
             key = unquote_plus(key)
         storage_class = texts.get(class_name) or "STANDARD"
-        found.append(ListedObject(bucket, key, etag.strip('"'), int(size), moment_of(moment), storage_class))
+        found.append(ListedObject(bucket, key, etag.strip('"'), int(size), parse_time(time), storage_class))
     return found
 
 
-def moment_of(text: str) -> datetime:
-    """Read a time as S3 writes it in a document; botocore reads all other forms.
+def parse_time(text: str) -> datetime:
+    """Parse a timestamp of a document: S3's own format fast, all others with botocore.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a timestamp.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        moment = parse_timestamp(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        time = parse_timestamp(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

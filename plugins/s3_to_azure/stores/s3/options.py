@@ -1,4 +1,4 @@
-"""How a connection reads objects beside its credentials: who pays, whose key decrypts, which version."""
+"""How objects are read: requester pays, customer key, pinned version; and the botocore settings of every client."""
 
 import base64
 import binascii
@@ -18,11 +18,11 @@ _ARGUMENTS: Final = {"RequestPayer", "SSECustomerAlgorithm", "SSECustomerKey", "
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What every GET and HEAD of an object carries.
+    """Options of every GET and HEAD of an object.
 
     Attributes:
-        requester_pays: The bucket charges whoever reads.
-        customer_key: The 32 bytes that decrypt the objects (SSE-C); in no log and no representation.
+        requester_pays: The bucket charges the reader.
+        customer_key: The 32 bytes that decrypt the objects (SSE-C); in no log and no ``repr``.
         version_id: The version to read instead of the current one; for one key only.
     """
 
@@ -34,7 +34,7 @@ class ReadOptions:
         """Check the key.
 
         Raises:
-            UsageError: It is not 32 bytes long.
+            UsageError: The key is not 32 bytes long.
         """
         if self.customer_key is not None and len(self.customer_key) != _KEY_BYTES:
             raise UsageError(what=f"The customer key (SSE-C) must have {_KEY_BYTES} bytes.")
@@ -43,19 +43,21 @@ class ReadOptions:
     def of(
         cls, extra_arguments: Mapping[str, Any], *, requester_pays: bool = False, key: str | None = None
     ) -> "ReadOptions":
-        """Read the arguments as boto3 and Airflow's ``S3Hook(extra_args=…)`` name them.
+        """Return the options from arguments named as in boto3 and Airflow's ``S3Hook(extra_args=…)``.
 
         Args:
             extra_arguments: RequestPayer, SSECustomerKey (32 bytes, or base64 of them) and VersionId.
             requester_pays: ``S3Hook``'s own argument.
-            key: The customer key from a connection, as base64; the arguments' own wins.
+            key: The customer key of a connection, as base64; one in the arguments takes precedence.
 
         Raises:
-            UsageError: One is not known here: to ignore it would change what is read.
+            UsageError: An argument is not supported: to ignore it would change what is read.
         """
         unknown = sorted(set(extra_arguments) - _ARGUMENTS)
         if unknown:
-            raise UsageError(what=f"The S3 arguments {unknown} are not among {', '.join(sorted(_ARGUMENTS))}.")
+            raise UsageError(
+                what=f"The S3 arguments {unknown} are not supported; these are: {', '.join(sorted(_ARGUMENTS))}."
+            )
         return cls(
             requester_pays=requester_pays or extra_arguments.get("RequestPayer") == "requester",
             customer_key=_key(extra_arguments.get("SSECustomerKey") or key),
@@ -63,7 +65,7 @@ class ReadOptions:
         )
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of a GET; all are signed, since all begin with ``x-amz-``."""
+        """Return the headers of a GET; all begin with ``x-amz-``, so all are signed."""
         headers = {"x-amz-request-payer": "requester"} if self.requester_pays else {}
         if self.customer_key is not None:
             digest = hashlib.md5(self.customer_key, usedforsecurity=False).digest()
@@ -75,11 +77,11 @@ class ReadOptions:
         return headers
 
     def payer(self) -> dict[str, Any]:
-        """Return boto3's arguments of a request that is about no object's bytes."""
+        """Return boto3's arguments of a request that concerns no object, such as a listing."""
         return {"RequestPayer": "requester"} if self.requester_pays else {}
 
     def version(self) -> dict[str, Any]:
-        """Return boto3's arguments of a request that is about one version, but not about its bytes."""
+        """Return boto3's arguments of a request that concerns a version but not its bytes, such as its tags."""
         return self.payer() | ({"VersionId": self.version_id} if self.version_id else {})
 
     def reading(self) -> dict[str, Any]:
@@ -95,16 +97,16 @@ def _key(value: object) -> bytes | None:
     try:
         return base64.b64decode(str(value), validate=True)
     except binascii.Error:
-        # Never the text itself: it is the secret, or most of it.
+        # The message does not quote the text, which is the secret or most of it.
         raise UsageError(what="The customer key (SSE-C) is not base64.") from None
 
 
 def botocore_config(connections: int, given: Config | None = None) -> Config:
-    """Return the botocore settings of every S3 client here: SigV4, and no retries of its own.
+    """Return the botocore settings of an S3 client: SigV4, and no retries of its own.
 
     Args:
-        connections: Connections to keep.
-        given: A connection's own settings, which stay except for those.
+        connections: Connections that the client keeps.
+        given: The connection's settings, which are kept except for these.
     """
     ours = Config(
         signature_version="s3v4",

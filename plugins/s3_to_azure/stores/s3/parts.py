@@ -1,0 +1,79 @@
+"""The sizes of the parts in which an object was uploaded, as far as S3 reveals them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from s3_to_azure.model.errors import PermanentError, SourceChanged
+from s3_to_azure.model.limits import MAX_PARTS
+from s3_to_azure.model.objects import ObjectVersion, PartSizes
+from s3_to_azure.stores.s3.responses import s3_errors
+
+_PAGE_PARTS: Final = 1_000
+
+
+def part_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any], *, each: bool) -> PartSizes | None:
+    """Return the sizes of the version's parts; None if S3 does not reveal them.
+
+    GetObjectAttributes lists parts only if they have checksums of their own, and it needs a permission. Otherwise a
+    HEAD of the first and of the last part is enough if all parts but the last have the same size.
+
+    Args:
+        client: boto3's S3 client.
+        version: The object's version.
+        options: Arguments added to every request.
+        each: HEAD every part, and derive no part's size from another's.
+    """
+    if any(checksum.parts and checksum.algorithm != "md5" for checksum in version.weaker):
+        listed = _listed_sizes(client, version, options)
+        if listed:
+            return PartSizes(listed, certain=True)
+    first, count = _head_part(client, version, 1, options)
+    if not 1 <= count <= MAX_PARTS:
+        return None
+    if count == 1:
+        return PartSizes((first,), certain=True)
+    last, _ = _head_part(client, version, count, options)
+    if not each and first * (count - 1) + last == version.size_bytes:
+        return PartSizes((*[first] * (count - 1), last), certain=count == 2)
+    between = (_head_part(client, version, number, options)[0] for number in range(2, count))
+    return PartSizes((first, *between, last), certain=True)
+
+
+def _head_part(client: Any, version: ObjectVersion, number: int, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Return a part's size and the number of parts, which is 0 if the server does not know parts."""
+    with s3_errors(bucket=version.bucket, key=version.key, etag=version.etag):
+        response = client.head_object(
+            Bucket=version.bucket, Key=version.key, PartNumber=number, IfMatch=f'"{version.etag}"', **options
+        )
+    return int(response["ContentLength"]), int(response.get("PartsCount", 0))
+
+
+def _listed_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the sizes that GetObjectAttributes lists; empty if it lists none or is not permitted."""
+    try:
+        return tuple(_list_sizes(client, version, options))
+    except SourceChanged:
+        raise
+    except PermanentError:
+        return ()
+
+
+def _list_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> Iterator[int]:
+    marker = 0
+    while True:
+        with s3_errors(bucket=version.bucket, key=version.key, etag=version.etag):
+            response = client.get_object_attributes(
+                Bucket=version.bucket,
+                Key=version.key,
+                ObjectAttributes=["ETag", "ObjectParts"],
+                MaxParts=_PAGE_PARTS,
+                PartNumberMarker=marker,
+                **options,
+            )
+        if response["ETag"].strip('"') != version.etag:
+            raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
+        page = response.get("ObjectParts", {})
+        yield from (int(part["Size"]) for part in page.get("Parts", ()))
+        if not page.get("IsTruncated"):
+            return
+        marker = page["NextPartNumberMarker"]
