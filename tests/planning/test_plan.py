@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
@@ -22,7 +23,7 @@ from s3_to_azure.state.plan import BatchDescriptor
 BATCH = BatchDescriptor("0" * 16, 0, 0, 50, "a" * 64, 2, 3_000_000, "objects")
 PLAN = Plan(
     token="0" * 16,
-    batches=(BATCH, replace(BATCH, index=1, size_bytes=5)),
+    batches=(BATCH, structs.replace(BATCH, index=1, size_bytes=5)),
     listed=Amount(7, 4_000_000),
     copy=Amount(3, 3_000_005),
     unchanged=Amount(1, 5),

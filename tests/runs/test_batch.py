@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from s3_to_azure.model.errors import (
     AccessDenied,
@@ -277,7 +278,7 @@ def rewritten(night: Night, descriptor: BatchDescriptor, rows: list[Any], **chan
         "sha256": sha256(data).hexdigest(),
         "objects": len(rows),
     }
-    return replace(descriptor, **(fitting | {"size_bytes": 3 * len(rows)} | changes))
+    return structs.replace(descriptor, **(fitting | {"size_bytes": 3 * len(rows)} | changes))
 
 
 ROW = {

@@ -1,10 +1,10 @@
 """A batch's slice of the plan: read by its descriptor, and trusted only after every check."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MIB

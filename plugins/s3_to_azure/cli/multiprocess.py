@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Self
+
+from msgspec import structs
 
 from s3_to_azure.cli.stores import Stores
 from s3_to_azure.model.errors import Cancelled, ProcessEnded, TransferError, UsageError
@@ -204,7 +206,7 @@ def _jobs(
 ) -> Generator[BatchJob]:
     for batch in batches:
         data = files.read(batches_name(batch.plan), batch.offset, batch.offset + batch.length)
-        yield BatchJob(replace(batch, offset=0), data, bucket, settings)
+        yield BatchJob(structs.replace(batch, offset=0), data, bucket, settings)
 
 
 def _ready(busy: Sequence["_WorkerProcess"]) -> list["_WorkerProcess"]:

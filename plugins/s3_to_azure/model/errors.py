@@ -16,6 +16,7 @@
         │   ├── BudgetTooSmall
         │   └── ConnectionMissing
         ├── CorruptState                   a manifest, plan or batch that is not what its descriptor says
+        ├── UnsupportedStateFormat    a manifest, plan or batch of a newer version
         ├── AccessError
         │   ├── AccessDenied           the identity may not
         │   ├── CredentialsRefused     the identity is not one: wrong key, expired for good
@@ -190,6 +191,12 @@ class CorruptState(PermanentError):
     """A manifest, plan or receipt in the state location is not what it must be."""
 
     says = "The state file {path!r} cannot be used: {detail}. Start a new run; nothing was copied from it."
+
+
+class UnsupportedStateFormat(PermanentError):
+    """A manifest, plan or receipt has a format that this version cannot read."""
+
+    says = "The state file {path!r} has format {found}, and this version reads format {supported}. A newer version of s3-to-azure wrote it: upgrade this worker, then clear the task."
 
 
 class AccessError(PermanentError):

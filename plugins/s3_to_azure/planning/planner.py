@@ -165,7 +165,7 @@ class _Planning:
                 return [], 0
             return write_batches(
                 self._token,
-                LinesWriter(out),
+                LinesWriter(out, header_in_each_member=True),
                 lambda: self._entries(in_order=builder.join.in_order),
                 policy=self._settings.batch_policy(builder.weight),
                 layout_of=self._layout_of_parts,

@@ -304,7 +304,7 @@ class _ReportRows:
     def __init__(self, table: StateWriter, receipts: StateWriter) -> None:
         self._csv = csv.writer(_TextWriter(table), lineterminator="\r\n")
         self._csv.writerow(COLUMNS)
-        self._lines = LinesWriter(receipts)
+        self._lines = LinesWriter(receipts, header=b"")
         self._rows = 0
 
     def add(self, receipt: Receipt) -> None:

@@ -7,35 +7,35 @@ constant memory.
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.model.limits import MAX_KEY_BYTES
 from s3_to_azure.model.names import check_bucket
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
-from s3_to_azure.state.lines import SHA256, TOKEN, ETagText, Key, LinesWriter, Row, Size, typed_lines
+from s3_to_azure.state.formats import Prefix, Sha256, Text, Token, read_values, with_version
+from s3_to_azure.state.lines import ETagText, Key, LinesWriter, Size, typed_lines
 
 _MEMBER_LINES: Final = 10_000
-_MOST_OBJECTS: Final = 10**12
-_MOST_FILE_BYTES: Final = 1 << 50
-_MOST_PROBLEM: Final = 1_000
+_MAX_OBJECTS: Final = 10**12
+_MAX_FILE_BYTES: Final = 1 << 50
+_MAX_PROBLEM_CHARACTERS: Final = 1_000
 # These go into request headers: visible ASCII without the quote that ends them.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
 _CLASS: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _USUAL_CLASSES: Final = frozenset({"STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING"})
 
 
-class ObjectLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class ObjectLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a line of a manifest or a plan says of its object."""
 
     key: Key
@@ -48,30 +48,31 @@ class ObjectLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 class ManifestLine(ObjectLine, frozen=True):
     """A line of a manifest."""
 
-    problem: Annotated[str, Meta(max_length=_MOST_PROBLEM)] = ""
+    problem: Annotated[str, Meta(max_length=_MAX_PROBLEM_CHARACTERS)] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestPointer:
-    """What a task passes on of the manifest. Bucket and prefix are for display; no copy takes them from here.
+class ManifestPointer(msgspec.Struct, frozen=True, gc=False):
+    """Names a manifest; one task passes it to the next.
+
+    Bucket and prefix are for display: no copy takes them from here.
 
     Attributes:
         token: Names the file; a listing made again writes another one.
         ordered: The keys came in ascending order of their UTF-8 bytes, each once.
-        looked_up: The keys came from a list, and each object was looked at; otherwise the bucket was listed.
-        length: The file's bytes.
-        sha256: The file's digest.
+        looked_up: The keys came from a list, and each object was looked up; otherwise the bucket was listed.
+        length: Size of the file in bytes.
+        sha256: Digest of the file.
     """
 
-    token: str
-    bucket: str
-    prefix: str
-    objects: int
-    bytes_total: int
+    token: Token
+    bucket: Annotated[Text, Meta(max_length=255)]
+    prefix: Prefix
+    objects: Annotated[int, Meta(ge=0, le=_MAX_OBJECTS)]
+    bytes_total: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     ordered: bool
     looked_up: bool
-    length: int
-    sha256: str
+    length: Annotated[int, Meta(ge=0, le=_MAX_FILE_BYTES)]
+    sha256: Sha256
 
     @property
     def name(self) -> str:
@@ -80,29 +81,17 @@ class ManifestPointer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the pointer as JSON-ready values, about 1 KB at most."""
-        return asdict(self)
+        return with_version(structs.asdict(self))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> "ManifestPointer":
+    def from_dict(cls, values: object) -> "ManifestPointer":
         """Read a pointer.
 
         Raises:
-            CorruptState: A value is missing, too many, or not what it must be.
+            CorruptState: A value is missing, unknown or invalid.
+            UnsupportedStateFormat: Another major version wrote it.
         """
-        row = Row.of(values, "manifest pointer")
-        pointer = cls(
-            token=row.text("token", most=16, pattern=TOKEN),
-            bucket=row.text("bucket", most=255),
-            prefix=row.text("prefix", most=MAX_KEY_BYTES),
-            objects=row.number("objects", most=_MOST_OBJECTS),
-            bytes_total=row.number("bytes_total", most=_MOST_OBJECTS * MAX_OBJECT_BYTES),
-            ordered=row.flag("ordered"),
-            looked_up=row.flag("looked_up"),
-            length=row.number("length", most=_MOST_FILE_BYTES),
-            sha256=row.text("sha256", most=64, pattern=SHA256),
-        )
-        row.end()
-        return pointer
+        return read_values(cls, values, path="manifest pointer")
 
 
 def write_manifest(

@@ -10,13 +10,11 @@
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, structs
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import (
@@ -30,12 +28,12 @@ from s3_to_azure.model.names import blob_name
 from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, value
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.state.lines import SHA256, TOKEN, ETagText, Row, Size, typed_lines
+from s3_to_azure.state.formats import FIELD, Prefix, Sha256, Text, Token, has_version, read_values, with_version
+from s3_to_azure.state.lines import ETagText, Size, typed_lines
 from s3_to_azure.state.manifest import ETAG, ObjectLine, check_line
 
 MAX_MEMBER_BYTES: Final = 512 * MIB
 MAX_BATCH_OBJECTS: Final = 50_000_000
-_KINDS: Final = re.compile("objects|range")
 
 BatchKind = Literal["objects", "range"]
 
@@ -147,7 +145,7 @@ def _check_part(line: EntryLine, path: str) -> None:
         raise CorruptState(path=path, detail="block_bytes makes too many blocks")
 
 
-class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An object that the plan leaves out, as its line says it.
 
     Attributes:
@@ -165,66 +163,50 @@ class LeftOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     checksum: Annotated[str, Meta(max_length=200)] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchDescriptor:
-    """One batch's place in the plan. Airflow stores, shows and renders it, so no text of a user is in it.
+class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
+    """One batch's place in the plan. Airflow stores, shows and renders it, so it holds no text of a user.
 
     Attributes:
         plan: Which plan; 16 hex digits.
         index: Number of the batch in the plan, from 0.
         offset: Where the batch's gzip member begins in the plan's file.
-        length: The member's bytes.
-        sha256: The member's digest.
+        length: Size of the member in bytes.
+        sha256: Digest of the member.
         objects: Objects in the batch; a range counts as one.
         size_bytes: Bytes to copy.
         kind: ``objects``, or ``range``: blocks of one giant object.
     """
 
-    plan: str
-    index: int
-    offset: int
-    length: int
-    sha256: str
-    objects: int
-    size_bytes: int
+    plan: Token
+    index: Annotated[int, Meta(ge=0, lt=MAX_TASKS)]
+    offset: Annotated[int, Meta(ge=0, le=MAX_MEMBER_BYTES * MAX_TASKS)]
+    length: Annotated[int, Meta(ge=1, le=MAX_MEMBER_BYTES)]
+    sha256: Sha256
+    objects: Annotated[int, Meta(ge=1, le=MAX_BATCH_OBJECTS)]
+    size_bytes: Annotated[int, Meta(ge=0, le=MAX_OBJECT_BYTES * MAX_TASKS)]
     kind: BatchKind
 
     def as_dict(self) -> dict[str, Any]:
         """Return the descriptor as JSON-ready values."""
-        return asdict(self)
+        return with_version(structs.asdict(self))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> "BatchDescriptor":
+    def from_dict(cls, values: object, *, path: str = "batch descriptor") -> "BatchDescriptor":
         """Read a descriptor.
 
-        Raises:
-            CorruptState: A value is missing, too many, or not what it must be.
-        """
-        return cls.from_row(Row.of(values, "batch descriptor"))
-
-    @classmethod
-    def from_row(cls, row: Row) -> "BatchDescriptor":
-        """Read a descriptor from a state file's row.
+        Args:
+            values: What ``as_dict`` returned.
+            path: Where they come from, for the error.
 
         Raises:
-            CorruptState: A value is missing, too many, or not what it must be.
+            CorruptState: A value is missing, unknown or invalid.
+            UnsupportedStateFormat: Another major version wrote it.
         """
-        descriptor = cls(
-            plan=row.text("plan", most=16, pattern=TOKEN),
-            index=row.number("index", most=MAX_TASKS - 1),
-            offset=row.number("offset", most=MAX_MEMBER_BYTES * MAX_TASKS),
-            length=row.number("length", least=1, most=MAX_MEMBER_BYTES),
-            sha256=row.text("sha256", most=64, pattern=SHA256),
-            objects=row.number("objects", least=1, most=MAX_BATCH_OBJECTS),
-            size_bytes=row.number("size_bytes", most=MAX_OBJECT_BYTES * MAX_TASKS),
-            kind="range" if row.text("kind", most=7, pattern=_KINDS) == "range" else "objects",
-        )
-        row.end()
-        return descriptor
+        return read_values(cls, values, path=path)
 
 
 PLAN_NAME: Final = "plan.json"
-_MOST_PLAN_BYTES: Final = 4 * MIB
+_MAX_PLAN_BYTES: Final = 4 * MIB
 
 
 def batches_name(token: str) -> str:
@@ -252,25 +234,24 @@ def read_left_out(files: StateFiles, token: str) -> Iterator[LeftOut]:
         yield left_out
 
 
-@dataclass(frozen=True, slots=True)
-class PlanIndex:
+class PlanIndex(msgspec.Struct, frozen=True, gc=False):
     """What ``plan.json`` says: which plan is the run's, where it goes, and its batches.
 
     Attributes:
         token: The plan.
         manifest: The token of the manifest that it was made from.
+        own_batches: How many batches at the front hold one object each, or a part of one.
         mapped_names: Names that Azure refuses are mapped.
-        own_batches: So many batches at the front hold one object each, or a part of one.
     """
 
-    token: str
-    manifest: str
-    container: str
-    s3_prefix: str
-    blob_prefix: str
-    own_batches: int
+    token: Token
+    manifest: Token
+    container: Annotated[Text, Meta(max_length=63)]
+    s3_prefix: Prefix
+    blob_prefix: Prefix
+    own_batches: Annotated[int, Meta(ge=0, le=MAX_TASKS)]
     mapped_names: bool
-    batches: tuple[BatchDescriptor, ...]
+    batches: Annotated[tuple[BatchDescriptor, ...], Meta(max_length=MAX_TASKS)]
 
     def blob_of(self, key: str) -> str:
         """Return the blob's name for a key, for display."""
@@ -279,19 +260,9 @@ class PlanIndex:
 
 def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, Any]) -> None:
     """Make this plan the run's."""
-    values = {
-        "token": index.token,
-        "manifest": index.manifest,
-        "container": index.container,
-        "s3_prefix": index.s3_prefix,
-        "blob_prefix": index.blob_prefix,
-        "own_batches": index.own_batches,
-        "mapped_names": int(index.mapped_names),
-        "batches": [batch.as_dict() for batch in index.batches],
-        "summary": json.dumps(summary),
-    }
+    values = structs.asdict(index) | {"batches": [batch.as_dict() for batch in index.batches], "summary": summary}
     with files.write(PLAN_NAME) as out:
-        out.write(json.dumps(values, indent=1).encode("ascii"))
+        out.write(json.dumps(with_version(values), indent=1).encode("ascii"))
 
 
 def read_plan_index(files: StateFiles) -> PlanIndex | None:
@@ -299,26 +270,34 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
 
     Raises:
         CorruptState: It is not what a plan writes.
+        UnsupportedStateFormat: Another major version wrote it.
     """
     if PLAN_NAME not in files.names(PLAN_NAME):
         return None
     path = f"{files.location}/{PLAN_NAME}"
     text = files.read(PLAN_NAME)
-    row = Row(text if len(text) <= _MOST_PLAN_BYTES else b"", path)
-    index = PlanIndex(
-        token=row.text("token", most=16, pattern=TOKEN),
-        manifest=row.text("manifest", most=16, pattern=TOKEN),
-        container=row.text("container", most=63),
-        s3_prefix=row.text("s3_prefix", most=MAX_KEY_BYTES),
-        blob_prefix=row.text("blob_prefix", most=MAX_KEY_BYTES),
-        own_batches=row.number("own_batches", most=MAX_TASKS),
-        mapped_names=bool(row.number("mapped_names", most=1)),
-        batches=tuple(BatchDescriptor.from_row(batch) for batch in row.rows("batches", most=MAX_TASKS)),
-    )
-    row.text("summary", most=_MOST_PLAN_BYTES)
-    row.end()
+    try:
+        values = msgspec.json.decode(text if len(text) <= _MAX_PLAN_BYTES else b"", type=dict[str, Any])
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise CorruptState(path=path, detail="it is not a JSON object") from None
+    if not has_version(values.get(FIELD), path=path):
+        values = _from_version_0(values)
+    batches = values.get("batches")
+    if isinstance(batches, list):
+        values["batches"] = tuple(BatchDescriptor.from_dict(batch, path=path) for batch in batches[: MAX_TASKS + 1])
+    index = read_values(PlanIndex, values, path=path)
     if [(batch.plan, batch.index) for batch in index.batches] != [
         (index.token, number) for number in range(len(index.batches))
     ]:
-        raise row.bad("its batches are not numbered in order")
+        raise CorruptState(path=path, detail="its batches are not numbered in order")
     return index
+
+
+def _from_version_0(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a plan of version 0, which had a summary as text and a number for a truth value."""
+    known = dict(values)
+    if isinstance(known.get("summary"), str):
+        del known["summary"]
+    if type(known.get("mapped_names")) is int and known["mapped_names"] in (0, 1):
+        known["mapped_names"] = bool(known["mapped_names"])
+    return known

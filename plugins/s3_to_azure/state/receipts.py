@@ -30,7 +30,7 @@ _STRENGTH: Final = {COPIED: 4, UNCHANGED: 3, SKIPPED: 2, STAGED: 1, FAILED: 0}
 log = logging.getLogger(__name__)
 
 
-class ReceiptLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
     """A receipt as a line may hold it: the same fields in the same order."""
 
     bucket: Annotated[str, Meta(max_length=255)]
