@@ -62,7 +62,7 @@ def test_every_fault_test_of_an_invariant_or_promise_is_named() -> None:
 def test_retry_budgets_match_the_code() -> None:
     """The page shows the product of the code's budgets."""
     budget, retries = RetryBudget(), inspect.signature(migration_dag).parameters["retries"].default
-    factors = (budget.attempts, 1 + budget.source_changes, 1 + budget.commit_rounds, 1 + retries)
+    factors = (budget.attempts, 1 + budget.resumes, 1 + budget.source_changes, 1 + budget.commit_rounds, 1 + retries)
     product = budget.most_requests_for_a_block(airflow_retries=retries)
     assert f"{' x '.join(map(str, factors))} = {product} times" in section("How often a request is tried")
     for number in (budget.attempts, f"{budget.first_wait_s:g} s", f"{budget.longest_wait_s:g} s"):

@@ -3,11 +3,13 @@
 Memory: a block is in memory before it is sent, so a task holds at most ``memory_budget_bytes`` of object data
 (blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight.
 
-Retries: a request is tried at most ``attempts`` times here; the SDKs' own retries are off, so nothing multiplies
-below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and restages
-``commit_rounds`` times, and Airflow runs the task ``retries + 1`` times::
+Retries: a request is tried at most ``attempts`` times here. A read that is cut is resumed at its byte; its tries count
+anew at most ``resumes`` times, each time after a further ``1 / resumes`` of its bytes. The SDKs' own retries are off,
+so nothing multiplies below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and
+restages ``commit_rounds`` times, and Airflow runs the task ``retries + 1`` times::
 
-    requests for one block <= attempts x (1 + source_changes) x (1 + commit_rounds) x (Airflow's retries + 1)
+    requests for one block <=
+        attempts x (1 + resumes) x (1 + source_changes) x (1 + commit_rounds) x (Airflow's retries + 1)
 """
 
 import re
@@ -209,12 +211,13 @@ def _tag_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """How often and how with_retries one request is tried.
+    """How often one request is tried, and how long the waits between tries are.
 
     Attributes:
         attempts: Tries of one request, the first included.
         first_wait_s: The upper bound of the first wait; it doubles each time, and the wait is drawn below it.
         longest_wait_s: The upper bound of any wait that the service did not ask for itself.
+        resumes: How often the tries of one read count anew because enough of its bytes arrived.
         source_changes: How often a copy starts again because its object changed.
         commit_rounds: How often a refused block list is listed again and completed.
     """
@@ -222,12 +225,14 @@ class RetryBudget:
     attempts: int = 6
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
+    resumes: int = 4
     source_changes: int = 2
     commit_rounds: int = 3
 
     def most_requests_for_a_block(self, *, airflow_retries: int) -> int:
         """Return the product of all budgets: how often a block is asked for at worst, over all tries of its task."""
-        return self.attempts * (1 + self.source_changes) * (1 + self.commit_rounds) * (1 + airflow_retries)
+        tries_of_a_read = self.attempts * (1 + self.resumes)
+        return tries_of_a_read * (1 + self.source_changes) * (1 + self.commit_rounds) * (1 + airflow_retries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,17 +55,19 @@ def fill(
         version: The version to read; each GET is pinned to its ETag.
         start: Offset in the object.
         view: The memory to fill.
-        retrier: Waits between tries; a try that brought bytes restarts the count of failures.
+        retrier: Waits between tries. The count of failures restarts whenever a further ``1 / resumes`` of the bytes
+            has arrived, so a source that cuts every answer after some bytes still comes to an end.
         cancelled: Stops between pieces.
         opened: Called with each body as it opens; its headers describe the object.
         whole: Read the whole object without a Range while nothing is read yet: only then does S3 send its checksum.
 
     Raises:
-        TransientError: As many consecutive tries as the budget allows brought no byte.
+        TransientError: As many tries as the budget allows failed without that progress.
         SourceChanged: The object is no longer this version.
     """
-    done = failures = 0
+    done = failures = counted_from = 0
     size = len(view)
+    progress_bytes = -(-size // retrier.budget.resumes)
     while done < size or whole:
         try:
             ranged = None if whole and not done else start + size
@@ -84,8 +86,9 @@ def fill(
                             service="S3", thing=repr(version.key), detail=f"the body ended at byte {start + done}"
                         )
                     done += count
-                    failures = 0
         except TransientError as error:
+            if done - counted_from >= progress_bytes:
+                failures, counted_from = 0, done
             failures += 1
             if failures >= retrier.budget.attempts:
                 raise
