@@ -10,10 +10,14 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLACES: Final = (
+    "plugins/s3_to_azure/airflow",
+    "plugins/s3_to_azure/cli",
     "plugins/s3_to_azure/planning",
     "plugins/s3_to_azure/runs",
     "plugins/s3_to_azure/state",
+    "plugins/s3_to_azure/stores",
     "plugins/s3_to_azure/transfer",
+    "plugins/s3_to_azure/web",
     "dags",
     "demo",
     "docs",
