@@ -1,0 +1,194 @@
+"""Both stores from environment variables: credentials, TLS, proxies, and what is missing."""
+
+import base64
+from collections.abc import Mapping
+
+import pytest
+from azure.core.credentials import AzureSasCredential
+
+from s3_to_azure.model.errors import ConnectionMissing, UsageError
+from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.from_environment import azure_container, current, s3_source
+from s3_to_azure.stores.s3.options import ReadOptions
+from s3_to_azure.stores.s3.source import S3Source
+
+KEY = base64.b64encode(b"k" * 64).decode()
+CONNECTION_STRING = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY};EndpointSuffix=core.windows.net"
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let boto3 and requests find nothing of this machine."""
+    for name in [name for name in current() if name.startswith(("AWS_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    for name in (*NAMES, *map(str.lower, NAMES)):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+
+
+@pytest.fixture
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+def s3(environment: Mapping[str, str] | None = None, *, verify: bool = True) -> S3Source:
+    """Return the source, closed."""
+    source = s3_source(current() if environment is None else environment, connections=3, verify=verify)
+    source.close()
+    return source
+
+
+def azure(environment: Mapping[str, str], account_url: str | None = None, *, verify: bool = True) -> AzureContainer:
+    """Return the container, closed."""
+    container = azure_container(environment, "container", account_url=account_url, connections=3, verify=verify)
+    container.close()
+    return container
+
+
+# -- S3 ----------------------------------------------------------------------------------------------------------------
+
+
+def test_s3_without_credentials_says_how_to_provide_them() -> None:
+    """The three usual ways."""
+    with pytest.raises(ConnectionMissing, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach"):
+        s3()
+
+
+@pytest.mark.usefixtures("_credentials")
+@pytest.mark.parametrize(
+    ("variables", "verify", "expected"),
+    [
+        ({}, True, True),
+        ({"AWS_CA_BUNDLE": "/a.pem", "REQUESTS_CA_BUNDLE": "/b.pem"}, True, "/a.pem"),
+        ({"REQUESTS_CA_BUNDLE": "/b.pem"}, True, "/b.pem"),
+        ({"AWS_CA_BUNDLE": "/a.pem"}, False, False),
+    ],
+)
+def test_s3_trusts_the_bundle_of_the_environment(
+    variables: dict[str, str], *, verify: bool, expected: bool | str
+) -> None:
+    """For the bytes; boto3's client gets the same."""
+    assert s3(variables, verify=verify).http_connections.verify == expected
+
+
+@pytest.mark.usefixtures("_credentials")
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "amazonaws.com"}, None),
+    ],
+)
+def test_s3_uses_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str | None
+) -> None:
+    """Unless NO_PROXY excludes S3."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert s3().http_connections.proxy_for("https") == expected
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_s3_reading_options() -> None:
+    """The customer key comes from the environment, since a command line is visible to others."""
+    source = s3_source(
+        {"S3_SSE_CUSTOMER_KEY": base64.b64encode(bytes(32)).decode()},
+        connections=1,
+        verify=True,
+        requester_pays=True,
+        version_id="v",
+    )
+    assert source._options == ReadOptions(requester_pays=True, customer_key=bytes(32), version_id="v")
+    source.close()
+
+
+# -- Azure -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "account_url", "url"),
+    [
+        ({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING}, None, "https://acc.blob.core.windows.net/container"),
+        (
+            {"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": KEY},
+            None,
+            "https://acc.blob.core.windows.net/container",
+        ),
+        (
+            {"AZURE_STORAGE_KEY": KEY},
+            "https://other.blob.core.windows.net",
+            "https://other.blob.core.windows.net/container",
+        ),
+        (
+            {"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING},
+            "https://acc.blob.core.windows.net",
+            "https://acc.blob.core.windows.net/container",
+        ),
+    ],
+)
+def test_azure_account(variables: dict[str, str], account_url: str | None, url: str) -> None:
+    """Named by the connection string, the account, or the destination."""
+    assert azure(variables, account_url)._client.url == url
+
+
+def test_azure_sas() -> None:
+    """With or without its question mark."""
+    for token in ("sv=1&sig=x", "?sv=1&sig=x"):
+        variables = {"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_SAS_TOKEN": token}
+        credential = azure(variables)._service.credential
+        assert isinstance(credential, AzureSasCredential)
+        assert credential.signature == "sv=1&sig=x"
+
+
+def test_azure_without_key_or_sas_signs_in() -> None:
+    """DefaultAzureCredential tries the ways of azure-identity when the first request is sent."""
+    credential = azure({"AZURE_STORAGE_ACCOUNT": "acc"})._service.credential
+    assert type(credential).__name__ == "DefaultAzureCredential"
+
+
+def test_azure_without_an_account_says_how_to_name_it() -> None:
+    """The variables that can."""
+    with pytest.raises(ConnectionMissing, match="AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with"):
+        azure({})
+
+
+def test_azure_of_another_account_is_refused() -> None:
+    """The connection string's key must not be sent to the destination's host."""
+    with pytest.raises(UsageError, match="is not the account of AZURE_STORAGE_CONNECTION_STRING"):
+        azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING}, "https://other.blob.core.windows.net")
+
+
+def test_azure_invalid_connection_string_is_not_quoted() -> None:
+    """It may contain the key."""
+    with pytest.raises(UsageError, match="credentials in the environment are invalid") as refused:
+        azure({"AZURE_STORAGE_CONNECTION_STRING": "AccountName;secret"})
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "verify", "expected"),
+    [
+        ({}, True, True),
+        ({"REQUESTS_CA_BUNDLE": "/b.pem"}, True, "/b.pem"),
+        ({"REQUESTS_CA_BUNDLE": "/b.pem"}, False, False),
+    ],
+)
+def test_azure_trusts_the_bundle_of_the_environment(
+    variables: dict[str, str], *, verify: bool, expected: bool | str
+) -> None:
+    """For the blocks and for the SDK."""
+    container = azure(variables | {"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING}, verify=verify)
+    assert container.http_connections.verify == container._service.http.verify == expected
+
+
+def test_azure_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the blocks and for the SDK."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
+    container = azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING})
+    assert container.http_connections.proxy_for("https") == "http://p:1"
+    assert container._service.http.proxies["https"] == "http://p:1"
