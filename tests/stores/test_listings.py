@@ -1,4 +1,4 @@
-"""Listings of several pages from the real servers, one of which fails."""
+"""Listings of several pages from the real servers: one page fails and is requested again."""
 
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ NAMES = [f"{number:02}" for number in range(7)]
 
 
 def failing_once(act: Callable[..., Any], *, call: int) -> Callable[..., Any]:
-    """Return the function, whose n-th call fails."""
+    """Return the function with its n-th call failing."""
     calls: list[None] = []
 
     def flaky(*args: Any, **kwargs: Any) -> Any:
@@ -31,10 +31,10 @@ def failing_once(act: Callable[..., Any], *, call: int) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("call", [1, 2, 4])
-def test_s3_goes_on_after_a_failed_page(
+def test_s3_continues_after_a_failed_page(
     s3_server: LocalS3, s3_client: Any, bucket: str, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    """Seven objects in pages of two, one page of which fails, are seven objects."""
+    """All seven objects are listed, in pages of two."""
     for name in NAMES:
         s3_client.put_object(Bucket=bucket, Key=name, Body=b"")
     source = s3_source(s3_server)
@@ -46,10 +46,10 @@ def test_s3_goes_on_after_a_failed_page(
 
 
 @pytest.mark.parametrize("call", [1, 2, 4])
-def test_azure_goes_on_after_a_failed_page(
+def test_azure_continues_after_a_failed_page(
     azure_server: LocalAzure, container: ContainerClient, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    """Seven blobs in pages of two, one page of which fails, are seven blobs; so are seven state files."""
+    """All seven blobs, and all seven state files, are listed, in pages of two."""
     destination = azure_container(azure_server, str(container.container_name))
     state = AzureState(destination._service, destination.container, dag_id="dag", run_id="run")
     for name in NAMES:

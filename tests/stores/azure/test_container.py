@@ -1,4 +1,4 @@
-"""What the Azure store does beyond its port: odd answers, ids of any bytes, and names in headers."""
+"""The Azure container beyond its port's contract: unusable responses, foreign blocks, headers, and connections."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def store(azure_server: LocalAzure, container: ContainerClient, proxy: FaultyPro
 
 @pytest.mark.parametrize("body", [b"", b"<BlockList><Uncommit", b"<html></html>", b"\0\xff"])
 def test_broken_block_list_is_never_an_empty_one(store: AzureContainer, proxy: FaultyProxy, body: bytes) -> None:
-    """A list that is cut short or is something else must not make a worker send everything again."""
+    """An incomplete or foreign document must not make a worker send everything again."""
     store.stage_block("b", BLOCK_ID, DATA, CRC)
     proxy.always("get block list", Answer(200, {"Content-Type": "application/xml"}, body))
     with pytest.raises((TransientError, UnexpectedAnswer)):
@@ -47,7 +47,7 @@ def test_broken_block_list_is_never_an_empty_one(store: AzureContainer, proxy: F
 
 @pytest.mark.parametrize("body", [b"", b"<EnumerationResults><Blobs><Bl", b"<html></html>", b"\0\xff"])
 def test_broken_listing_is_never_an_empty_one(store: AzureContainer, proxy: FaultyProxy, body: bytes) -> None:
-    """Nor must a container's listing of which nothing can be read look like an empty container."""
+    """An unreadable listing must not be taken for an empty container."""
     proxy.plan = lambda request: (
         Answer(200, {"Content-Type": "application/xml"}, body) if "comp=list" in request.path else None
     )
@@ -56,7 +56,7 @@ def test_broken_listing_is_never_an_empty_one(store: AzureContainer, proxy: Faul
 
 
 def test_shortened_read_back_is_noticed(store: AzureContainer, proxy: FaultyProxy) -> None:
-    """A read-back shorter than asked for is no proof of anything."""
+    """Too few bytes do not equal the blob."""
     store.put_blob("b", DATA, CRC, BlobContents({}, ContentHeaders()), Condition(None))
     proxy.plan = lambda request: Shorten(1) if request.method == "GET" else None
     try:
@@ -66,18 +66,18 @@ def test_shortened_read_back_is_noticed(store: AzureContainer, proxy: FaultyProx
 
 
 @pytest.mark.parametrize("code", ["InvalidQueryParameterValue", "InvalidBlobOrBlock", "InvalidBlockId"])
-def test_every_way_to_say_foreign_blocks(
+def test_every_code_for_foreign_blocks(
     store: AzureContainer, proxy: FaultyProxy, container: ContainerClient, code: str
 ) -> None:
-    """Azure and its emulators name the id's other length differently; it is one error here."""
+    """Azure and its emulators use different codes for an id of another length."""
     container.get_blob_client("b").stage_block("short", b"foreign")
     proxy.always("put block", Answer(400, {"x-ms-error-code": code}))
     with pytest.raises(ForeignBlocks):
         store.stage_block("b", BLOCK_ID, DATA, CRC)
 
 
-def test_the_same_answer_without_foreign_blocks(store: AzureContainer, proxy: FaultyProxy) -> None:
-    """Without foreign blocks nobody is blamed for them."""
+def test_the_same_code_without_foreign_blocks(store: AzureContainer, proxy: FaultyProxy) -> None:
+    """Then the code has another cause, and is reported."""
     proxy.always("put block", Answer(400, {"x-ms-error-code": "InvalidQueryParameterValue"}))
     with pytest.raises(UnexpectedAnswer, match="InvalidQueryParameterValue"):
         store.stage_block("b", BLOCK_ID, DATA, CRC)
@@ -85,7 +85,7 @@ def test_the_same_answer_without_foreign_blocks(store: AzureContainer, proxy: Fa
 
 @pytest.mark.parametrize("disposition", ['attachment; filename="a b.txt"', "attachment; filename*=UTF-8''%e2%82%ac"])
 def test_headers_are_signed_as_they_are_sent(store: AzureContainer, disposition: str) -> None:
-    """Content headers are part of the signature: odd ones must not break it."""
+    """Content headers are part of the signature; unusual ones must not break it."""
     contents = BlobContents({"s3_etag": "e"}, ContentHeaders("text/plain", content_disposition=disposition))
     store.put_blob("b", DATA, CRC, contents, Condition(None))
     state = store.head("b")
@@ -95,13 +95,13 @@ def test_headers_are_signed_as_they_are_sent(store: AzureContainer, disposition:
 
 @pytest.mark.parametrize("name", ["UPPER", "a", "with/slash", "..", "$other"])
 def test_container_names_are_checked(azure_server: LocalAzure, name: str) -> None:
-    """A container that cannot be is refused before anything is connected."""
+    """An invalid name is refused before any connection."""
     with pytest.raises(UsageError):
         azure_container(azure_server, name)
 
 
-def test_connections_are_used_again(store: AzureContainer, proxy: FaultyProxy, monkeypatch: Any) -> None:
-    """Blocks of many threads go over as many connections as there are threads, not one each time."""
+def test_connections_are_reused(store: AzureContainer, proxy: FaultyProxy, monkeypatch: Any) -> None:
+    """The threads use one connection each, not a new one for each block."""
     accepted = 0
     original = proxy._server.get_request
 
@@ -126,7 +126,7 @@ def test_connections_are_used_again(store: AzureContainer, proxy: FaultyProxy, m
 
 
 def test_connection_refused_is_transient(azure_server: LocalAzure) -> None:
-    """A server that is not up (yet) is worth another try, for each kind of request."""
+    """For each kind of request: the server may be up again soon."""
     store = azure_container(azure_server, "container", account_url="http://127.0.0.1:1/devstoreaccount1")
     contents = BlobContents({}, ContentHeaders())
     for act in (

@@ -1,4 +1,4 @@
-"""Listings as Azure writes them, read without the SDK's models: the same blobs, or no listing at all."""
+"""Listings parsed without the SDK: the same blobs, and an error for every other document."""
 
 import io
 from dataclasses import replace
@@ -34,13 +34,12 @@ STATE = BlobState("b", "0x8D1", 3, "BlockBlob", {"s3_etag": "e-1", "mtime": ""},
 
 
 class Canned(BaseAdapter):
-    """Where the network would begin: one answer to all requests."""
+    """A transport that answers all requests with one response, and a client that uses it."""
 
     def __init__(self) -> None:
-        """Make a client that ends here."""
         super().__init__()
         self.document = b""
-        self.asked = ""
+        self.url = ""
         self.status = 200
         self.headers = {"Content-Type": "application/xml"}
         account = {"account_name": "a", "account_key": "a2V5"}
@@ -49,60 +48,60 @@ class Canned(BaseAdapter):
         self.client: ContainerClient = client.get_container_client("container")
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
-        """Return the answer."""
-        self.asked = request.url or ""
-        answer = requests.Response()
-        answer.status_code, answer.request, answer.url = self.status, request, request.url or ""
-        answer.headers.update(self.headers)
-        answer.raw = HTTPResponse(io.BytesIO(self.document), status=self.status, preload_content=False)
-        return answer
+        """Return the response."""
+        self.url = request.url or ""
+        response = requests.Response()
+        response.status_code, response.request, response.url = self.status, request, request.url or ""
+        response.headers.update(self.headers)
+        response.raw = HTTPResponse(io.BytesIO(self.document), status=self.status, preload_content=False)
+        return response
 
     def close(self) -> None:
-        """Have nothing to close."""
+        """Do nothing."""
 
 
 CANNED = Canned()
 
 
 def listing(inner: str, *, end: str = NEXT) -> bytes:
-    """Return a listing's document, with the byte order mark that Azure begins with."""
+    """Return a listing's document, with the byte order mark that Azure sends."""
     root = '<EnumerationResults ServiceEndpoint="https://a.blob.core.windows.net/" ContainerName="container">'
     text = f'\ufeff<?xml version="1.0" encoding="utf-8"?>{root}<Blobs>{inner}</Blobs>{end}</EnumerationResults>'
     return text.encode()
 
 
 def read(document: bytes) -> tuple[list[BlobState], str | None]:
-    """Return what the document says."""
+    """Parse the document."""
     CANNED.document = document
     return list_page(CANNED.client, "", None)
 
 
 def sdks(document: bytes) -> list[BlobState]:
-    """Return what the SDK's models say; they have None for an empty value."""
+    """Return what the SDK reads; its models contain None for an empty value."""
     CANNED.document = document
     found = [blob_state(each) for each in CANNED.client.list_blobs(include=["metadata"])]
     return [replace(each, metadata={name: text or "" for name, text in each.metadata.items()}) for each in found]
 
 
-def test_a_page() -> None:
-    """Every value arrives, and so does the token; what is no blob is passed over."""
+def test_page() -> None:
+    """Every value and the token are read; other elements are ignored."""
     document = listing(f"<Other/>{BLOB.format(name='b')}<Other/>", end="<NextMarker>2!96!+/=</NextMarker>")
     assert read(document) == ([STATE], "2!96!+/=")
 
 
-def test_what_is_asked_for() -> None:
-    """The prefix, metadata, and the page that a token stands for."""
+def test_query() -> None:
+    """The prefix, metadata, and the page of a token are requested."""
     CANNED.document = listing("")
     list_page(CANNED.client, "a/b c", "2!96!+/=")
-    asked = parse_qs(urlsplit(CANNED.asked).query)
+    query = parse_qs(urlsplit(CANNED.url).query)
     expected = {"prefix": ["a/b c"], "include": ["metadata"], "marker": ["2!96!+/="]}
-    assert {name: asked.get(name) for name in expected} == expected
+    assert {name: query.get(name) for name in expected} == expected
     list_page(CANNED.client, "", None)
-    assert not {"prefix", "marker"} & parse_qs(urlsplit(CANNED.asked).query).keys()
+    assert not {"prefix", "marker"} & parse_qs(urlsplit(CANNED.url).query).keys()
 
 
-def test_metadata_that_is_named_like_the_listings_own() -> None:
-    """A name means what it does only in its place."""
+def test_metadata_named_like_elements_of_the_listing() -> None:
+    """An element has its meaning only in its place."""
     odd = {name: f"<Blob>{name}" for name in ("blob", "blobs", "name", "properties", "etag", "nextmarker", "metadata")}
     named = {name: (name.title(), escape(text)) for name, text in odd.items()}
     inner = "".join(f"<{title}>{text}</{title}>" for title, text in named.values())
@@ -111,23 +110,23 @@ def test_metadata_that_is_named_like_the_listings_own() -> None:
         assert [each.metadata for each in read(document)[0]] == [odd, odd]
 
 
-def test_what_a_listing_may_leave_out() -> None:
-    """No blob at all; and a blob without metadata."""
+def test_optional_elements() -> None:
+    """A listing may be empty, and a blob may have no metadata."""
     assert read(listing("")) == ([], None)
     plain, _, rest = BLOB.format(name="b").partition("<Metadata>")
     assert read(listing(plain + rest.partition("</Metadata>")[2])) == ([replace(STATE, metadata={})], None)
 
 
-def test_a_directory() -> None:
-    """One of a hierarchical namespace is told by its metadata, and is no block blob."""
+def test_directory() -> None:
+    """In a hierarchical namespace its metadata marks it; it is not a block blob."""
     directory = BLOB.format(name="d").replace("<mtime />", "<hdi_isfolder>true</hdi_isfolder>")
     assert [each.blob_type for each in read(listing(directory))[0]] == ["directory"]
 
 
-def test_a_name_that_xml_cannot_hold() -> None:
-    """It comes percent-encoded, and only then is a percent sign more than that."""
+def test_name_with_characters_that_xml_does_not_allow() -> None:
+    """It is percent-encoded and says so; in any other name a percent sign is literal."""
     encoded = BLOB.format(name="b%EF%BF%BE%20%25+").replace("<Name>", '<Name Encoded="{}">')
-    blobs = [encoded.format(said) for said in ("true", "True", "1", "false")] + [BLOB.format(name="b%20")]
+    blobs = [encoded.format(value) for value in ("true", "True", "1", "false")] + [BLOB.format(name="b%20")]
     names = ["b\ufffe %+", "b\ufffe %+", "b\ufffe %+", "b%EF%BF%BE%20%25+", "b%20"]
     assert [each.name for each in read(listing("".join(blobs)))[0]] == names
 
@@ -139,7 +138,7 @@ IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 
 @st.composite
 def blobs(draw: st.DrawFn) -> str:
-    """Make a blob's element."""
+    """Generate a blob's element."""
     if draw(st.booleans()):
         name = (
             f'<Name Encoded="true">{quote(draw(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)))}</Name>'
@@ -152,36 +151,34 @@ def blobs(draw: st.DrawFn) -> str:
     properties.append(f"<BlobType>{blob_type}</BlobType>")
     headers = draw(st.dictionaries(st.sampled_from(HEADERS), st.text(PLAIN, max_size=9)))
     properties += [f"<{header}>{escape(text)}</{header}>" for header, text in headers.items()]
-    recorded = draw(
-        st.dictionaries(IDENTIFIERS | st.just("hdi_isfolder"), st.just("true") | st.text(PLAIN), max_size=4)
-    )
-    metadata = "".join(f"<{key}>{escape(text)}</{key}>" for key, text in recorded.items())
+    values = draw(st.dictionaries(IDENTIFIERS | st.just("hdi_isfolder"), st.just("true") | st.text(PLAIN), max_size=4))
+    metadata = "".join(f"<{key}>{escape(text)}</{key}>" for key, text in values.items())
     shuffled = "".join(draw(st.permutations(properties)))
     return f"<Blob>{name}<Properties>{shuffled}</Properties><Metadata>{metadata}</Metadata></Blob>"
 
 
 @settings(max_examples=30, deadline=None)
-@given(made=st.lists(blobs(), max_size=5), piece_characters=st.integers(1, 400))
-def test_blobs_are_the_sdks(made: list[str], piece_characters: int) -> None:
-    """Whatever stands in a page, and wherever it is cut for the parser, the SDK would have read the same blobs."""
+@given(made=st.lists(blobs(), max_size=5), chunk_characters=st.integers(1, 400))
+def test_blobs_equal_the_sdks(made: list[str], chunk_characters: int) -> None:
+    """For any page, wherever it is cut for the parser."""
     document = listing("".join(made))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s3_to_azure.stores.azure.listing._CHUNK_CHARACTERS", piece_characters)
+        patch.setattr("s3_to_azure.stores.azure.listing._CHUNK_CHARACTERS", chunk_characters)
         assert read(document) == (sdks(document), None)
 
 
-def test_a_full_page() -> None:
-    """None of 5,000 blobs is lost where the document is cut, and they stay in order."""
+def test_full_page() -> None:
+    """None of 5,000 blobs is lost where the document is cut, and their order is kept."""
     names = [f"{number:05}" for number in range(5_000)]
     assert [each.name for each in read(listing("".join(BLOB.format(name=name) for name in names)))[0]] == names
 
 
 def without(name: str) -> str:
-    """Return a blob that lacks an element."""
+    """Return a blob without an element."""
     return BLOB.format(name="b").replace(f"<{name}>", "<Other>").replace(f"</{name}>", "</Other>")
 
 
-NO_LISTINGS = {
+OTHER_DOCUMENTS = {
     **{listing(without(name)): "without name" for name in ("Name", "Properties")},
     **{listing(without(name)): "without ETag" for name in ("Etag", "Content-Length", "BlobType")},
     listing(BLOB.format(name="")): "without name",
@@ -195,10 +192,10 @@ NO_LISTINGS = {
 }
 
 
-@pytest.mark.parametrize("document", NO_LISTINGS)
-def test_what_is_no_listing(document: bytes) -> None:
-    """It is refused, and never read as a listing of nothing more."""
-    with pytest.raises(UnexpectedAnswer, match=NO_LISTINGS[document]):
+@pytest.mark.parametrize("document", OTHER_DOCUMENTS)
+def test_other_documents_are_refused(document: bytes) -> None:
+    """None of them is taken for the end of a listing."""
+    with pytest.raises(UnexpectedAnswer, match=OTHER_DOCUMENTS[document]):
         read(document)
 
 
@@ -208,43 +205,43 @@ def test_what_is_no_listing(document: bytes) -> None:
         listing(BLOB.format(name="b"))[:-5],
         listing(BLOB.format(name="b")).replace(b"text/plain", b"text/\xff"),
         listing(BLOB.format(name="b")).decode().encode("utf-16"),
-        # The SDK would read this as a listing of nothing.
+        # The SDK would read this as an empty listing.
         b'{"Segment":{"BlobItems":[]}}',
         b"\xef\xbb\xbf",
         b"",
     ],
 )
-def test_what_broke_off(document: bytes) -> None:
-    """It is asked for again, and never read as a listing of nothing more."""
+def test_incomplete_documents_are_transient(document: bytes) -> None:
+    """None of them is taken for the end of a listing."""
     with pytest.raises(TransientError, match="cannot be read"):
         read(document)
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", None])
-def test_what_calls_itself_something_else(monkeypatch: pytest.MonkeyPatch, kind: str | None) -> None:
-    """It is refused, whatever stands in it."""
+def test_other_content_types_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str | None) -> None:
+    """Even if the document is a listing."""
     monkeypatch.setattr(CANNED, "headers", {"Content-Type": kind} if kind else {})
     with pytest.raises(UnexpectedAnswer, match="not XML"):
         read(listing(BLOB.format(name="b")))
 
 
-def test_the_type_may_be_written_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Types are no matter of case, and the encoding is none of the type."""
+def test_content_type_is_case_insensitive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And may be followed by the encoding."""
     monkeypatch.setattr(CANNED, "headers", {"Content-Type": "Application/XML; charset=utf-8"})
     assert read(listing(BLOB.format(name="b"))) == ([STATE], None)
 
 
 @pytest.mark.parametrize("name", ["&a;", "&b;", "b"])
-def test_a_document_that_declares_entities(name: str) -> None:
-    """No entity is expanded or fetched: a listing declares none."""
+def test_document_with_entities_is_refused(name: str) -> None:
+    """No entity is expanded or fetched."""
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b SYSTEM "file:///etc/hostname">]>'
     document = listing(BLOB.format(name=name)).replace(b"?>", b"?>" + bomb.encode(), 1)
     with pytest.raises(UnexpectedAnswer, match="document type"):
         read(document)
 
 
-def test_the_sdk_reads_no_listing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its parser and its models get an empty one: nearly all of a listing's CPU."""
+def test_sdk_parses_an_empty_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parser and models take nearly all of a listing's CPU."""
     parsed: list[Any] = []
     original = ContentDecodePolicy.deserialize_from_text
 
@@ -265,8 +262,10 @@ def test_the_sdk_reads_no_listing_again(monkeypatch: pytest.MonkeyPatch) -> None
         (503, "ServerBusy", Throttled),
     ],
 )
-def test_refusals_are_the_sdks(monkeypatch: pytest.MonkeyPatch, status: int, code: str, error: type[Exception]) -> None:
-    """An answer of another status means what it always did."""
+def test_error_responses_are_left_to_the_sdk(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str, error: type[Exception]
+) -> None:
+    """A response with another status is translated as usual."""
     monkeypatch.setattr(CANNED, "status", status)
     monkeypatch.setattr(CANNED, "headers", {"Content-Type": "application/xml", "x-ms-error-code": code})
     with pytest.raises(error):

@@ -1,4 +1,4 @@
-"""Every code that Azure is known to answer, and what it means to the engine."""
+"""Every error code that Azure is known to return, and the SDK's exceptions, as our errors."""
 
 import pytest
 from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
@@ -42,12 +42,12 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
 
 @pytest.mark.parametrize(("status", "code", "kind"), CODES)
 def test_codes(status: int, code: str, kind: type[errors.TransferError]) -> None:
-    """Each answer is the class that says whether a retry helps."""
+    """The error's class decides whether a retry can help."""
     assert type(azure_error(status, code, container="c", blob="b")) is kind
 
 
 @pytest.mark.parametrize("raised", [ServiceRequestError("x"), ServiceResponseError("x"), AzureError("x")])
 def test_azure_core_errors_are_transient(raised: Exception) -> None:
-    """An error without an answer may pass by itself."""
+    """An error without a response may be gone with the next try."""
     with pytest.raises(errors.ConnectionFailed), azure_errors(container="c", blob="b"):
         raise raised

@@ -1,4 +1,4 @@
-"""A run's state files: one contract on Azurite, on disk and in memory; then what is Azure's own."""
+"""A run's state files: one contract for Azure, disk and memory, then what only Azure does."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ from tests.fakes.state_memory import MemoryState
 
 @pytest.fixture
 def service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
-    """Return the account as the package's entry points open it."""
+    """Return the account's client as the entry points make it."""
     with BlobServiceClient.from_connection_string(azure_server.connection_string) as plain:
         client = service_client(plain, connections=2)
         yield client
@@ -32,7 +32,7 @@ def service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
 
 @pytest.fixture
 def state_of(service: BlobServiceClient, container: ContainerClient) -> Callable[..., AzureState]:
-    """Return a maker of states in one new container."""
+    """Return a function that makes states in one new container."""
 
     def make(dag_id: str = "dag", run_id: str = "manual__2026-03-01T02:00:00+00:00") -> AzureState:
         return AzureState(service, str(container.container_name), dag_id=dag_id, run_id=run_id)
@@ -40,14 +40,14 @@ def state_of(service: BlobServiceClient, container: ContainerClient) -> Callable
     return make
 
 
-@pytest.fixture(params=["azure", "local", "spooled", "memory"])
+@pytest.fixture(params=["azure", "local", "temporary", "memory"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateFiles]:
-    """Return each kind of state, empty."""
+    """Return each kind of state, without files."""
     if request.param == "azure":
         yield request.getfixturevalue("state_of")()
-    elif request.param == "spooled":
-        with TemporaryState() as spooled:
-            yield spooled
+    elif request.param == "temporary":
+        with TemporaryState() as temporary:
+            yield temporary
     else:
         yield LocalState(tmp_path / "run") if request.param == "local" else MemoryState()
 
@@ -60,8 +60,8 @@ def write(files: StateFiles, name: str, *pieces: bytes) -> None:
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 9 * MIB])
-def test_a_file_comes_back_whole_and_in_parts(files: StateFiles, size_bytes: int) -> None:
-    """Any size is read as it was written, by pieces, whole, and by range."""
+def test_file_is_read_as_it_was_written(files: StateFiles, size_bytes: int) -> None:
+    """For each size: in chunks, whole, and by range."""
     data = bytes(range(251)) * (size_bytes // 251 + 1)
     write(files, "plan-1/a.gz", data[: size_bytes // 3], data[size_bytes // 3 : size_bytes])
     whole = data[:size_bytes]
@@ -73,8 +73,8 @@ def test_a_file_comes_back_whole_and_in_parts(files: StateFiles, size_bytes: int
         files.read("plan-1/a.gz", 0, size_bytes + 1)
 
 
-def test_a_file_is_there_only_when_it_is_whole(files: StateFiles) -> None:
-    """A writer that fails leaves no file, or the one before."""
+def test_incomplete_file_is_not_visible(files: StateFiles) -> None:
+    """If the writer fails there is no file, or the previous one."""
 
     def fail(name: str) -> None:
         with files.write(name) as out:
@@ -92,8 +92,8 @@ def test_a_file_is_there_only_when_it_is_whole(files: StateFiles) -> None:
     assert files.read("old") == b"after"
 
 
-def test_names_are_found_by_their_beginning(files: StateFiles) -> None:
-    """Names come without the run's folder, those with the prefix only."""
+def test_names_are_listed_by_prefix(files: StateFiles) -> None:
+    """Without the run's folder."""
     for name in ("receipts/00001/001-00001.gz", "receipts/00001/001-00002.gz", "receipts/00010/x", "plan.json"):
         write(files, name, b"x")
     assert list(files.names("receipts/00001/")) == ["receipts/00001/001-00001.gz", "receipts/00001/001-00002.gz"]
@@ -103,15 +103,15 @@ def test_names_are_found_by_their_beginning(files: StateFiles) -> None:
     assert len(list(files.names())) == 3
 
 
-def test_a_file_that_is_not_there_is_corrupt_state(files: StateFiles) -> None:
-    """A missing file is named."""
+def test_missing_file_is_corrupt_state(files: StateFiles) -> None:
+    """The error names the file."""
     for read in (lambda: files.read("none"), lambda: files.read("none", 0, 1), lambda: list(files.chunks("none"))):
         with pytest.raises(CorruptState, match="none"):
             read()
 
 
-def test_two_writers_of_one_file_never_mix(state_of: Callable[..., AzureState]) -> None:
-    """Of a zombie and its retry, one file wins whole; blocks of both never make one."""
+def test_blocks_of_two_writers_are_not_mixed(state_of: Callable[..., AzureState]) -> None:
+    """If a task and its retry write the same file, it has the blocks of one of them."""
     files = state_of()
     with files.write("plan") as one:
         one.write(b"1" * 5 * MIB)
@@ -122,8 +122,8 @@ def test_two_writers_of_one_file_never_mix(state_of: Callable[..., AzureState]) 
     assert set(files.read("plan")) == {ord("1")}
 
 
-def test_a_file_that_changes_while_it_is_read_is_corrupt_state(state_of: Callable[..., AzureState]) -> None:
-    """Pieces of two versions are never read as one file."""
+def test_file_that_changes_while_it_is_read_is_corrupt_state(state_of: Callable[..., AzureState]) -> None:
+    """Chunks of two versions are not read as one file."""
     files = state_of()
     write(files, "plan", bytes(9 * MIB))
     chunks = files.chunks("plan")
@@ -133,8 +133,8 @@ def test_a_file_that_changes_while_it_is_read_is_corrupt_state(state_of: Callabl
         list(chunks)
 
 
-def test_runs_do_not_see_each_other(state_of: Callable[..., AzureState]) -> None:
-    """Each run has a folder of its own below its DAG's, whatever the ids are."""
+def test_runs_are_separate(state_of: Callable[..., AzureState]) -> None:
+    """Each run has its own folder below its DAG's, for any ids."""
     ids = [
         ("dag", "run"),
         ("dag", "run2"),
@@ -151,8 +151,8 @@ def test_runs_do_not_see_each_other(state_of: Callable[..., AzureState]) -> None
         assert list(files.names()) == ["plan.json"]
 
 
-def test_old_runs_are_deleted_and_no_other(state_of: Callable[..., AzureState], container: ContainerClient) -> None:
-    """Retention deletes older runs of the same DAG, whole; never this run, another DAG's, or anything else."""
+def test_only_old_runs_are_deleted(state_of: Callable[..., AzureState], container: ContainerClient) -> None:
+    """Older runs of the same DAG are deleted completely; not this run, another DAG's run, or another blob."""
     for dag_id, run_id in (("dag", "one"), ("dag", "two"), ("dag2", "one"), ("dag", "now")):
         for name in ("plan.json", "receipts/1"):
             write(state_of(dag_id, run_id), name, b"x")
@@ -169,7 +169,7 @@ def test_old_runs_are_deleted_and_no_other(state_of: Callable[..., AzureState], 
     ]
 
 
-def test_a_missing_container_is_named(service: BlobServiceClient) -> None:
+def test_missing_container_is_named(service: BlobServiceClient) -> None:
     """The error names the state container."""
     files = AzureState(service, "nothing-here", dag_id="dag", run_id="run")
     for act in (lambda: write(files, "a", b"x"), lambda: list(files.names()), lambda: files.read("a", 0, 1)):
@@ -177,10 +177,8 @@ def test_a_missing_container_is_named(service: BlobServiceClient) -> None:
             act()
 
 
-def test_a_request_that_fails_is_sent_again(
-    state_of: Callable[..., AzureState], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One bad answer in a long listing or file costs one request, not the run."""
+def test_failed_request_is_retried(state_of: Callable[..., AzureState], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One failed request does not fail the run."""
     files = state_of()
     failures = [ServerFailed(service="Azure", status=500, code="InternalError", thing="x")] * 2
     monkeypatch.setattr("s3_to_azure.model.retry.Retrier._sleep", lambda *_: None)
@@ -206,8 +204,8 @@ def test_a_request_that_fails_is_sent_again(
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_ids_become_one_safe_segment_and_back(text: str) -> None:
-    """No id leaves its folder or collides with another, and people can read the usual ones."""
+def test_ids_are_encoded_as_one_segment_and_decoded(text: str) -> None:
+    """No id leaves its folder or collides with another one."""
     folder = folder_name(text)
     assert id_of(folder) == text
     assert folder.isascii()
@@ -215,7 +213,7 @@ def test_ids_become_one_safe_segment_and_back(text: str) -> None:
 
 
 def test_usual_ids_stay_readable() -> None:
-    """What Airflow names its runs is recognised in the container."""
+    """Airflow's run ids can be recognised in the container."""
     assert folder_name("scheduled__2026-03-01T02:00:00+00:00") == "scheduled__2026-03-01T02:00:00=2B00:00"
     with pytest.raises(UsageError):
         folder_name("")

@@ -1,4 +1,4 @@
-"""Secrets in log lines, in every form in which the libraries write them."""
+"""Redaction in every form in which the libraries log secrets, and translation of network errors for both services."""
 
 import http.client
 import logging
@@ -38,8 +38,8 @@ HEX = "0123456789abcdef" * 4
         f"aws_secret_access_key={SECRET}",
     ],
 )
-def test_masked(text: str) -> None:
-    """The secret is gone, and something of the line is left."""
+def test_secrets_are_masked(text: str) -> None:
+    """The secret is removed, and the rest of the line is kept."""
     clean = redact(text)
     assert SECRET not in clean
     assert HEX not in clean
@@ -56,13 +56,13 @@ def test_masked(text: str) -> None:
         "design=1&assign=2",
     ],
 )
-def test_left_alone(text: str) -> None:
-    """What is no secret stays readable."""
+def test_other_text_is_unchanged(text: str) -> None:
+    """Text that only resembles a secret stays readable."""
     assert redact(text) == text
 
 
 def test_loggers_of_the_libraries_are_protected(caplog: pytest.LogCaptureFixture) -> None:
-    """Message, arguments and traceback, on the loggers that exist and on their children."""
+    """Message, arguments and traceback, on existing loggers and on their children."""
     child = logging.getLogger("urllib3.connectionpool")
     protect_logs()
     protect_logs()
@@ -80,16 +80,16 @@ def test_loggers_of_the_libraries_are_protected(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("text", "wish"), [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), (None, None)]
+    ("text", "expected"), [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), (None, None)]
 )
-def test_retry_after(text: str | None, wish: float | None) -> None:
-    """Seconds are honoured; a date or noise is no wish."""
+def test_retry_after_is_a_number_of_seconds(text: str | None, expected: float | None) -> None:
+    """A date, or no number, is ignored."""
     for error in (
         s3_error(503, "SlowDown", bucket="b", key="k", retry_after=text),
         azure_error(503, "ServerBusy", container="c", blob="b", retry_after=text),
     ):
         assert isinstance(error, errors.Throttled)
-        assert error.retry_after_s == wish
+        assert error.retry_after_s == expected
 
 
 SECRET_TEXT = "http://h/c/b?comp=block&sig=SECRET_TEXT%2Bsig"
@@ -110,7 +110,7 @@ SECRET_TEXT = "http://h/c/b?comp=block&sig=SECRET_TEXT%2Bsig"
     ids=lambda error: type(error).__name__,
 )
 def test_network_errors_are_transient_and_redacted(raised: Exception) -> None:
-    """Whatever layer they come from; the original does not travel on."""
+    """From whichever library; the original exception is not chained."""
     with pytest.raises(errors.ConnectionFailed) as from_s3, s3_errors(bucket="b", key="k"):
         raise raised
     with pytest.raises(errors.ConnectionFailed) as from_azure, azure_errors(container="c", blob="b"):
@@ -122,8 +122,8 @@ def test_network_errors_are_transient_and_redacted(raised: Exception) -> None:
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_certificates_are_found_below_other_errors(depth: int) -> None:
-    """A refused certificate is permanent however deep the libraries have wrapped it."""
+def test_refused_certificate_is_found_below_other_errors(depth: int) -> None:
+    """It is permanent, however deeply the libraries have wrapped it."""
     error: BaseException = ssl.SSLCertVerificationError(1, "certificate verify failed")
     for _ in range(depth):
         wrapped = requests.exceptions.SSLError(error)
@@ -133,8 +133,8 @@ def test_certificates_are_found_below_other_errors(depth: int) -> None:
         raise error
 
 
-def test_our_own_errors_pass() -> None:
-    """What is the engine's already is not translated again."""
+def test_our_own_errors_are_not_translated() -> None:
+    """They pass both translations unchanged."""
     for edge in (s3_errors(bucket="b", key="k"), azure_errors(container="c", blob="b")):
         with pytest.raises(errors.BlobLeased), edge:
             raise errors.BlobLeased(blob="b", container="c", code="x")

@@ -1,4 +1,4 @@
-"""Listings as S3 writes them, read without botocore's parser: the same objects, or no listing at all."""
+"""Listings parsed without botocore: the same objects, and an error for every other document."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -30,15 +30,18 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Canned:
-    """A client that any request answers with one document, at status 200."""
+    """A boto3 client whose every request is answered with one document and status 200.
 
-    def __init__(self, *, taken: bool) -> None:
-        """Make the client."""
+    Args:
+        takes_over: Whether the client's listings are parsed here.
+    """
+
+    def __init__(self, *, takes_over: bool) -> None:
         self.document = b""
         session = boto3.session.Session("key", "secret", region_name="us-east-1")
         self.client = session.client("s3", config=Config(retries={"total_max_attempts": 1}))
         self.client.meta.events.register("before-send.s3.*", self._answer)
-        if taken:
+        if takes_over:
             take_over_parsing(self.client)
 
     def _answer(self, **_: Any) -> AWSResponse:
@@ -51,15 +54,15 @@ class Canned:
         return AWSResponse("https://s3", 200, {"Content-Type": "application/xml"}, Raw())
 
     def page(self, document: bytes) -> dict[str, Any]:
-        """Return the client's answer to the document."""
+        """Return what the client returns for the document."""
         self.document = document
         with s3_errors(bucket="b", key=None):
             answer: dict[str, Any] = self.client.list_objects_v2(Bucket="b")
         return answer
 
 
-OURS = Canned(taken=True)
-BOTOCORES = Canned(taken=False)
+OURS = Canned(takes_over=True)
+BOTOCORES = Canned(takes_over=False)
 
 
 def listing(inner: str, *, space: str = SPACE) -> bytes:
@@ -68,19 +71,19 @@ def listing(inner: str, *, space: str = SPACE) -> bytes:
 
 
 def read(document: bytes) -> tuple[list[ListedObject], str | None]:
-    """Return what the document says."""
+    """Parse the document."""
     return parse_page(OURS.page(document), "b")
 
 
 @pytest.mark.parametrize("space", [SPACE, ""])
-def test_a_page(space: str) -> None:
-    """Every value arrives, with S3's name space and without one, and so does the token."""
+def test_page_with_and_without_namespace(space: str) -> None:
+    """Every value and the token are read."""
     inner = f"<IsTruncated>true</IsTruncated><NextContinuationToken>1+/=</NextContinuationToken>{ITEM.format(key='k')}"
     assert read(listing(inner, space=space)) == ([ListedObject("b", "k", "e-1", 3, NOON, "GLACIER")], "1+/=")
 
 
-def test_what_a_listing_may_leave_out() -> None:
-    """No object at all; and an object without a storage class is in the standard one."""
+def test_optional_elements() -> None:
+    """A listing may be empty, and an object without a storage class has the standard one."""
     assert read(listing(LAST)) == ([], None)
     plain = ITEM.replace("<StorageClass>GLACIER</StorageClass>", "")
     assert [item.storage_class for item in read(listing(LAST + plain))[0]] == ["STANDARD"]
@@ -92,15 +95,15 @@ def test_what_a_listing_may_leave_out() -> None:
     )
 )
 @pytest.mark.parametrize("encoding", ["<EncodingType>url</EncodingType>", ""])
-def test_keys_are_botocores(encoding: str, keys: list[str]) -> None:
-    """Whatever stands in a document, encoded or not, its keys are those that botocore would have read."""
+def test_keys_equal_botocores(encoding: str, keys: list[str]) -> None:
+    """Encoded or not, for any characters."""
     inner = encoding + LAST + "".join(ITEM.format(key=escape(key)) for key in keys)
     theirs = BOTOCORES.page(listing(inner))
     assert [item.key for item in read(listing(inner))[0]] == [item["Key"] for item in theirs.get("Contents", ())]
 
 
 def without(name: str) -> Callable[[str], str]:
-    """Return a function that takes an element away."""
+    """Return a function that removes an element."""
     return lambda text: text.replace(f"<{name}>", "<Other>").replace(f"</{name}>", "</Other>")
 
 
@@ -120,31 +123,31 @@ def without(name: str) -> Callable[[str], str]:
         b"",
     ],
 )
-def test_what_is_no_listing(document: bytes) -> None:
-    """It is refused, or asked for again, and never read as a listing of nothing more."""
+def test_other_documents_are_refused(document: bytes) -> None:
+    """None of them is taken for the end of a listing."""
     with pytest.raises((TransientError, UnexpectedAnswer)):
         read(document)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_document_that_declares_entities(encoding: str) -> None:
-    """No entity is expanded or fetched: a listing declares none."""
+def test_document_with_entities_is_refused(encoding: str) -> None:
+    """No entity is expanded or fetched."""
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b SYSTEM "file:///etc/hostname">]>'
     text = f'<?xml version="1.0" encoding="{encoding}"?>{bomb}<ListBucketResult>{LAST}' + ITEM.format(key="&a;&b;")
     with pytest.raises((TransientError, UnexpectedAnswer)):
         read(f"{text}</ListBucketResult>".encode(encoding))
 
 
-def test_botocore_reads_no_listing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own look for an error in the document, and its parser, get an empty one: most of a listing's CPU."""
+def test_botocore_parses_an_empty_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So do its handlers that look for an error in the document: parsing takes most of a listing's CPU."""
     parsed: list[bytes] = []
-    taken = Canned(taken=True)
-    taken.client.meta.events.register_last(
+    client = Canned(takes_over=True)
+    client.client.meta.events.register_last(
         "before-parse.s3.*", lambda response_dict, **_: parsed.append(response_dict["body"])
     )
     looked = "botocore.handlers._looks_like_special_case_error"
     monkeypatch.setattr(looked, lambda _status, body: parsed.append(body))
-    assert parse_page(taken.page(listing(LAST + ITEM.format(key="k"))), "b")[0]
+    assert parse_page(client.page(listing(LAST + ITEM.format(key="k"))), "b")[0]
     assert parsed == [b"<ListBucketResult/>"] * 2
 
 
@@ -153,13 +156,13 @@ def test_botocore_reads_no_listing_again(monkeypatch: pytest.MonkeyPatch) -> Non
     fraction=st.sampled_from(["auto", "seconds", "milliseconds", "microseconds"]),
     zone=st.sampled_from(["Z", "+00:00", "+05:30", "-08:00"]),
 )
-def test_moments_are_botocores(moment: datetime, fraction: str, zone: str) -> None:
-    """The same in every form of a date and time that S3 servers write."""
+def test_times_equal_botocores(moment: datetime, fraction: str, zone: str) -> None:
+    """In every format that S3 servers write."""
     text = moment.isoformat(timespec=fraction) + zone
     assert parse_time(text) == parse_timestamp(text)
 
 
-def test_other_moments() -> None:
-    """A header's form is botocore's to read; a time without a zone is Greenwich's, as all of S3's are."""
+def test_other_formats_of_time() -> None:
+    """Botocore parses the format of HTTP headers; a time without a zone is UTC, as all times of S3 are."""
     assert parse_time("Sun, 01 Mar 2026 12:00:00 GMT") == NOON
     assert parse_time("2026-03-01T12:00:00") == NOON

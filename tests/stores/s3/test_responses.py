@@ -1,4 +1,4 @@
-"""Every code that S3 is known to answer, and what it means to the engine."""
+"""Every error code that S3 is known to return, and the SDK's exceptions, as our errors."""
 
 import botocore.exceptions
 import pytest
@@ -44,7 +44,7 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
 
 @pytest.mark.parametrize(("status", "code", "kind"), CODES)
 def test_codes(status: int, code: str, kind: type[errors.TransferError]) -> None:
-    """Each answer is the class that says whether a retry helps."""
+    """The error's class decides whether a retry can help."""
     assert type(s3_error(status, code, bucket="b", key="k")) is kind
 
 
@@ -65,13 +65,13 @@ def test_missing_bucket_without_a_code() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_botocore_network_errors_are_transient(raised: Exception) -> None:
-    """Botocore's tree has several roots; each of them may pass by itself."""
+    """Botocore's exceptions have several base classes."""
     with pytest.raises(errors.TransientError) as caught, s3_errors(bucket="b", key="k"):
         raise raised
     assert "<Secret>" not in str(caught.value)
 
 
 def test_missing_credentials() -> None:
-    """No credentials at all is a connection that is missing, with its cure."""
+    """The error says what to set."""
     with pytest.raises(errors.ConnectionMissing), s3_errors(bucket="b", key="k"):
         raise botocore.exceptions.NoCredentialsError

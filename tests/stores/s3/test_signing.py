@@ -1,4 +1,4 @@
-"""The fast signature is botocore's signature."""
+"""The fast signature equals botocore's."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +33,7 @@ MOMENTS = st.datetimes(datetime(2001, 1, 1), datetime(2099, 1, 1)).map(lambda mo
 
 
 def by_botocore(credentials: Any, region: str, url: str, headers: dict[str, str], moment: datetime) -> dict[str, str]:
-    """Return the headers that botocore signs at that moment."""
+    """Return the headers that botocore signs at this time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.auth.get_current_datetime", lambda: moment.replace(tzinfo=None), raising=True)
         request = AWSRequest(method="GET", url=url, headers=headers)
@@ -42,12 +42,12 @@ def by_botocore(credentials: Any, region: str, url: str, headers: dict[str, str]
 
 
 def fast(credentials: Any, region: str, url: str, headers: dict[str, str], moment: datetime) -> dict[str, str]:
-    """Return the headers that are signed fast at that moment."""
+    """Return the headers that are signed here at this time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
-        others = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
+        shared = {name: value for name, value in headers.items() if name.startswith("x-amz-")}
         return SigV4(credentials, region).sign_pinned_get(
-            url, if_match=headers["if-match"], shared=others, byte_range=headers.get("range")
+            url, if_match=headers["if-match"], shared=shared, byte_range=headers.get("range")
         )
 
 
@@ -57,7 +57,7 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     key=KEYS,
     version=st.none() | KEYS,
     etag=VISIBLE,
-    wanted=st.none() | st.builds("bytes={}-{}".format, st.integers(min_value=0), st.integers(min_value=0)),
+    byte_range=st.none() | st.builds("bytes={}-{}".format, st.integers(min_value=0), st.integers(min_value=0)),
     headers=HEADERS,
     credentials=st.builds(Credentials, st.just("AKID"), VISIBLE.filter(bool), st.none() | VISIBLE.filter(bool)),
     region=st.sampled_from(["us-east-1", "eu-central-1"]),
@@ -68,7 +68,7 @@ def fast(credentials: Any, region: str, url: str, headers: dict[str, str], momen
     key="a//b +%?#~ü",
     version=None,
     etag="e",
-    wanted="bytes=0-9",
+    byte_range="bytes=0-9",
     headers={"x-amz-a": "two  spaces"},
     credentials=Credentials("AKID", "secret", "token"),
     region="us-east-1",
@@ -80,23 +80,23 @@ def test_same_signature_as_botocore(
     key: str,
     version: str | None,
     etag: str,
-    wanted: str | None,
+    byte_range: str | None,
     headers: dict[str, str],
     credentials: Credentials,
     region: str,
     moment: datetime,
 ) -> None:
-    """For any key, version, ETag, range, header, token, port and moment."""
+    """For any key, version, ETag, range, header, token, port and time."""
     url = f"{endpoint}/{quote(key, safe='/~')}" + (f"?versionId={quote(version, safe='~')}" if version else "")
-    covered = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED", **headers}
-    if wanted is not None:
-        covered["range"] = wanted
-    ours = fast(credentials, region, url, covered, moment)
-    assert ours == by_botocore(credentials, region, url, covered, moment)
+    signed = {"if-match": f'"{etag}"', "x-amz-checksum-mode": "ENABLED", **headers}
+    if byte_range is not None:
+        signed["range"] = byte_range
+    ours = fast(credentials, region, url, signed, moment)
+    assert ours == by_botocore(credentials, region, url, signed, moment)
 
 
-def test_credentials_of_the_moment_sign() -> None:
-    """Refreshed ones are used from the next request on, and the day's key follows the day."""
+def test_refreshed_credentials_are_used_at_once() -> None:
+    """From the next request on; and each day has a signing key of its own."""
 
     class Refreshed:
         def get_frozen_credentials(self) -> Any:
@@ -113,21 +113,21 @@ def test_credentials_of_the_moment_sign() -> None:
     assert len({headers["authorization"] for headers in made}) == 3
 
 
-def test_whole_objects_and_ranges_take_turns() -> None:
-    """What the requests of one second share is not mixed up between those with a range and those without."""
+def test_whole_objects_and_ranges_are_not_mixed_up() -> None:
+    """Requests of the same second share prepared parts, which differ with and without a range."""
     signer = SigV4(Credentials("AKID", "secret"), "us-east-1")
     url, moment = "http://127.0.0.1:9000/b/k", datetime(2026, 1, 1, tzinfo=UTC)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
-        for wanted in (None, "bytes=0-1", "bytes=2-3", None):
-            headers = {"if-match": '"e"'} | ({"range": wanted} if wanted else {})
-            ours = signer.sign_pinned_get(url, if_match='"e"', shared={}, byte_range=wanted)
+        for byte_range in (None, "bytes=0-1", "bytes=2-3", None):
+            headers = {"if-match": '"e"'} | ({"range": byte_range} if byte_range else {})
+            ours = signer.sign_pinned_get(url, if_match='"e"', shared={}, byte_range=byte_range)
             assert ours == by_botocore(Credentials("AKID", "secret"), "us-east-1", url, headers, moment)
     assert not signer.is_outdated()
 
 
 def test_get_is_signed_as_botocore_signs_it() -> None:
-    """With an ETag or without, ranged or whole, and what a proxy may change goes along unsigned."""
+    """With and without ETag and range; headers that a proxy may change are sent unsigned."""
     credentials = Credentials("AKID", "secret", "token")
     url, moment = "http://127.0.0.1:9000/b/k?versionId=v", datetime(2026, 1, 1, tzinfo=UTC)
     etag, part, mode = {"If-Match": '"e"'}, {"Range": "bytes=0-1"}, {"x-amz-checksum-mode": "ENABLED"}

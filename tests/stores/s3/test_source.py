@@ -1,4 +1,4 @@
-"""S3 through signed headers: what is signed, what a refused signature means, and where a request may go."""
+"""The S3 source: signatures, addresses, regions, and responses that are not what was requested."""
 
 import threading
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from tests.real_stores import s3_source
 
 @pytest.fixture
 def signed_bucket(rclone_server: LocalS3) -> Iterator[tuple[LocalS3, str]]:
-    """Return a bucket on the server that checks header signatures, with one object ``k`` in it."""
+    """Return a bucket with one object ``k`` on the server that checks header signatures."""
     client = boto3.client(
         "s3",
         endpoint_url=rclone_server.endpoint_url,
@@ -50,7 +50,7 @@ def signed_bucket(rclone_server: LocalS3) -> Iterator[tuple[LocalS3, str]]:
 
 
 def listed(source: S3Source, bucket: str, key: str) -> ListedObject:
-    """Return one object of a listing."""
+    """Return one object as it is listed."""
     return next(item for item in source.list(bucket, key) if item.key == key)
 
 
@@ -73,7 +73,7 @@ def test_right_signature(signed_bucket: tuple[LocalS3, str]) -> None:
 
 @pytest.mark.parametrize("key", ["a b", "a+b", "a%20b", "a?b=c&d", "a#b", "ü/日本", "a~b!$'()*", "=@:;,", "x" * 200])
 def test_hostile_keys_are_signed_as_they_are_sent(signed_bucket: tuple[LocalS3, str], key: str) -> None:
-    """The path that is signed is the path that is sent, whatever the key holds."""
+    """For any key, the signed path is the path that is sent."""
     server, bucket = signed_bucket
     source = s3_source(server)
     source._client.put_object(Bucket=bucket, Key=key, Body=b"hostile")
@@ -83,7 +83,7 @@ def test_hostile_keys_are_signed_as_they_are_sent(signed_bucket: tuple[LocalS3, 
 
 @pytest.mark.parametrize("wrong", ["secret", "key id"])
 def test_wrong_credentials(signed_bucket: tuple[LocalS3, str], wrong: str) -> None:
-    """A wrong secret and an unknown key id are refused for good, by name, and nothing of them is told."""
+    """A wrong secret and an unknown key id are permanent errors that name the bucket and quote no secret."""
     server, bucket = signed_bucket
     good = s3_source(server)
     item = listed(good, bucket, "k")
@@ -108,20 +108,19 @@ def test_wrong_credentials(signed_bucket: tuple[LocalS3, str], wrong: str) -> No
 
 
 class Rotating:
-    """Credentials that someone renews between two requests."""
+    """Credentials that are replaced between two requests; the last pair stays."""
 
     def __init__(self, *pairs: tuple[str, str]) -> None:
-        """Keep the pairs in order; the last one stays."""
         self._pairs = list(pairs)
 
     def get_frozen_credentials(self) -> Any:
-        """Return the pair of this moment."""
+        """Return the current pair."""
         pair = self._pairs.pop(0) if len(self._pairs) > 1 else self._pairs[0]
         return Credentials(*pair).get_frozen_credentials()
 
 
-def test_credentials_renewed_under_way(signed_bucket: tuple[LocalS3, str]) -> None:
-    """A signature whose key was replaced between signing and arrival is made anew once, without an error."""
+def test_credentials_replaced_after_signing(signed_bucket: tuple[LocalS3, str]) -> None:
+    """A request refused with credentials that have been replaced meanwhile is signed again, once."""
     server, bucket = signed_bucket
     source = s3_source(server)
     item = listed(source, bucket, "k")
@@ -133,8 +132,8 @@ def test_credentials_renewed_under_way(signed_bucket: tuple[LocalS3, str]) -> No
     source.close()
 
 
-def test_only_what_is_ours_is_signed() -> None:
-    """A proxy may change Connection, Accept and Accept-Encoding: the signature must not cover them."""
+def test_headers_that_a_proxy_may_change_are_not_signed() -> None:
+    """Connection, Accept and Accept-Encoding are sent, but not covered by the signature."""
     url = "http://host/bucket/key"
     headers = {"Range": "bytes=0-1", "If-Match": '"e"', "Accept-Encoding": "identity", "Connection": "keep-alive"}
     sent = SigV4(Credentials("AK", "secret", "session"), "eu-west-1").sign("GET", url, headers)
@@ -146,7 +145,7 @@ def test_only_what_is_ours_is_signed() -> None:
 
 
 def test_region_of_the_bucket(s3_server: LocalS3, s3_client: Any) -> None:
-    """The signature is made for the bucket's own region, looked up once."""
+    """The signature is made for the bucket's own region."""
     name = f"bucket-{uuid4().hex}"
     s3_client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     s3_client.put_object(Bucket=name, Key="k", Body=b"x")
@@ -170,7 +169,7 @@ def test_region_of_the_bucket(s3_server: LocalS3, s3_client: Any) -> None:
     ],
 )
 def test_addresses(options: dict[str, str], bucket: str, region: str, url: str) -> None:
-    """Virtual hosts at AWS, paths elsewhere and for names that no certificate covers; always the bucket's region."""
+    """Virtual hosts at AWS; paths elsewhere, and for names that AWS's certificate does not cover."""
     given = {"region_name": "us-east-1", "config": botocore_config(1), **options}
     source = S3Source(boto3.Session("AK", "secret"), given)
     source._regions[bucket] = region
@@ -179,7 +178,7 @@ def test_addresses(options: dict[str, str], bucket: str, region: str, url: str) 
 
 
 class OddServer:
-    """A server that answers every GET and HEAD of an object as the test says."""
+    """A server that answers every GET and HEAD of an object as a test sets it."""
 
     def __init__(self) -> None:
         """Listen on loopback."""
@@ -193,7 +192,7 @@ class OddServer:
             protocol_version = "HTTP/1.1"
 
             def do_HEAD(self) -> None:
-                # The bucket is there; its objects are odd.
+                # The bucket exists; only its objects are odd.
                 self._answer(200 if self.path.count("/") < 2 else odd.status, b"")
 
             def do_GET(self) -> None:
@@ -223,7 +222,7 @@ class OddServer:
 
 @pytest.fixture
 def odd() -> Iterator[OddServer]:
-    """Return a server that keeps no protocol."""
+    """Run the server."""
     server = OddServer()
     yield server
     server.close()
@@ -260,10 +259,10 @@ GOOD = {"ETag": '"abc"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
         (418, {}, b"\xff\xfe", (0, 4), UnexpectedAnswer),
     ],
 )
-def test_answers_that_cannot_be_trusted(
+def test_response_that_was_not_requested_is_refused(
     odd: OddServer, status: int, headers: dict[str, str], body: bytes, span: tuple[int, ...], error: type[Exception]
 ) -> None:
-    """No byte is read from an answer that is not exactly the range of exactly the version asked for."""
+    """No byte is read unless the response is the requested range of the requested version."""
     odd.status, odd.headers, odd.body = status, headers, body
     source = s3_source(odd.local)
     with pytest.raises(error) as caught, source.open(VERSION, *span):
@@ -274,8 +273,8 @@ def test_answers_that_cannot_be_trusted(
 
 
 @pytest.mark.parametrize("value", ["x", "-5", "1e3"])
-def test_odd_length(odd: OddServer, value: str) -> None:
-    """A length that is no number is an answer that cannot be used, not a crash."""
+def test_invalid_length_is_refused(odd: OddServer, value: str) -> None:
+    """As any other unusable response, without a crash."""
     odd.headers = GOOD | {"Content-Length": value}
     source = s3_source(odd.local)
     with pytest.raises((UnexpectedAnswer, TransientError)), source.open(VERSION):
@@ -284,8 +283,8 @@ def test_odd_length(odd: OddServer, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "Thu, 99 Jan 2026 00:00:00 GMT"])
-def test_odd_date(odd: OddServer, value: str) -> None:
-    """Neither is a date that is none."""
+def test_invalid_date_is_refused_or_replaced(odd: OddServer, value: str) -> None:
+    """Without a crash, and never as a time without a zone."""
     odd.headers, odd.body = GOOD | {"Last-Modified": value}, b"0123456789"
     source = s3_source(odd.local)
     try:
@@ -297,8 +296,8 @@ def test_odd_date(odd: OddServer, value: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<ListBucketResult><Contents><Key>a</K", b"\0\0 not xml", b"<html></html>"])
-def test_broken_listing(odd: OddServer, body: bytes) -> None:
-    """A listing that is cut short or is something else never counts as a listing of nothing more."""
+def test_broken_listing_is_never_an_empty_one(odd: OddServer, body: bytes) -> None:
+    """An incomplete or foreign document is an error."""
     odd.body = body
     source = s3_source(odd.local)
     with pytest.raises((TransientError, UnexpectedAnswer)):
@@ -307,7 +306,7 @@ def test_broken_listing(odd: OddServer, body: bytes) -> None:
 
 
 def test_connection_refused_is_transient() -> None:
-    """A server that is not up (yet) is worth another try, for each kind of request."""
+    """For each kind of request: the server may be up again soon."""
     source = s3_source(LocalS3("http://127.0.0.1:1", "test", "test", "us-east-1"))
     acts: list[Any] = [
         lambda: source.head("bucket", "k"),
@@ -322,7 +321,7 @@ def test_connection_refused_is_transient() -> None:
 
 
 def test_refused_name_makes_no_request(odd: OddServer) -> None:
-    """Invariant 8: for a dot segment the server sees nothing at all."""
+    """Invariant 8: a name with a dot segment is not sent."""
     source = s3_source(odd.local)
     for key in ("..", "a/../b", "a/./b"):
         with pytest.raises(NameRefused):
@@ -331,8 +330,8 @@ def test_refused_name_makes_no_request(odd: OddServer) -> None:
     source.close()
 
 
-def test_rclone_server_of_another_key(tmp_path: Path) -> None:
-    """The reference server itself tells keys apart, so that the tests above can fail."""
+def test_rclone_server_refuses_another_secret(tmp_path: Path) -> None:
+    """So the tests above can fail."""
     with rclone_s3(tmp_path, access_key="one", secret_key="two") as server:
         source = s3_source(server, secret_key="three")
         with pytest.raises(CredentialsRefused):
