@@ -297,7 +297,7 @@ class _NotConfigured(BaseOperator):
 
     def execute(self, context: Context) -> None:
         raise UsageError(
-            what=f"DAG {context['dag'].dag_id} has no source or no destination. Pass both to migration_dag; for the "
+            detail=f"DAG {context['dag'].dag_id} has no source or no destination. Pass both to migration_dag; for the "
             "example DAG set S3_TO_AZURE_SOURCE=s3://bucket/prefix/ and S3_TO_AZURE_DESTINATION=az://container/prefix "
             "in the environment of Airflow's DAG processor and workers."
         )

@@ -203,14 +203,14 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
     def _check_arguments(self) -> None:
         given = [name for name in ("s3_key", "s3_prefix", "batch") if getattr(self, name) is not None]
         if self.batch is not None and self.s3_key is not None:
-            raise UsageError(what=f"{self.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
+            raise UsageError(detail=f"{self.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
         if self.batch is None and len(given) != 1:
             names = " and ".join(given) or "none"
-            raise UsageError(what=f"{self.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
+            raise UsageError(detail=f"{self.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
         if self.blob_name is not None and (self.s3_key is None or self.blob_prefix):
-            raise UsageError(what=f"{self.task_id}: blob_name needs s3_key, and cannot be combined with blob_prefix.")
+            raise UsageError(detail=f"{self.task_id}: blob_name needs s3_key, and cannot be combined with blob_prefix.")
         if self.replace is not None and self.overwrite != IF_CHANGED:
-            raise UsageError(what=f"{self.task_id}: pass replace or overwrite, not both.")
+            raise UsageError(detail=f"{self.task_id}: pass replace or overwrite, not both.")
 
     def _endpoints(self) -> "Endpoints":
         from s3_to_azure.airflow.jobs import Endpoints
@@ -304,7 +304,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         try:
             objects_at_once = int(self.objects_at_once)
         except ValueError:
-            raise UsageError(what=f"objects_at_once={self.objects_at_once!r} is not a number.") from None
+            raise UsageError(detail=f"objects_at_once={self.objects_at_once!r} is not a number.") from None
         return CopySettings(
             overwrite=by_replace[self.replace],
             integrity=self.integrity,

@@ -103,14 +103,16 @@ class S3ObjectsSensor(BaseSensorOperator):
         self.deferrable = deferrable
         if min_objects < 1:
             raise UsageError(
-                what=f"{self.task_id}: min_objects={min_objects} is below 1. To wait for none, pass allow_empty=True."
+                detail=f"{self.task_id}: min_objects={min_objects} is below 1. To wait for none, pass allow_empty=True."
             )
         if keys_from is not None and (min_objects != defaults.MIN_OBJECTS or include or exclude):
-            raise UsageError(what=f"{self.task_id}: keys_from cannot be combined with min_objects, include or exclude.")
+            raise UsageError(
+                detail=f"{self.task_id}: keys_from cannot be combined with min_objects, include or exclude."
+            )
         if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
             parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
         if deferrable and s3_extra_args:
-            raise UsageError(what=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
+            raise UsageError(detail=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
 
     def execute(self, context: Context) -> Any:
         """Wait for the objects; return the pointer to the listing, if one is made."""

@@ -35,7 +35,7 @@ class LameSource(MemorySource):
     ) -> Iterator[MemoryBody]:
         """Fail, or open."""
         if self.lame and start >= 2 * MIB:
-            raise ServerFailed(service="S3", status=500, code="InternalError", thing=version.key)
+            raise ServerFailed(service="S3", status=500, code="InternalError", resource=version.key)
         with super().open(version, start, end) as body:
             yield body
 

@@ -218,7 +218,7 @@ def test_permanent_failures(
     failure: list[TransferError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One paragraph names the thing, and the retries that the task has are not used."""
+    """One paragraph names the resource, and the retries that the task has are not used."""
     put("there", b"1")
     _broken_connection(monkeypatch)
     ran = run_operator(arguments | {"s3_key": "there", "retries": 3}, **change)

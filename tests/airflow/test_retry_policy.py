@@ -40,4 +40,4 @@ def test_any_other_error_is_left_to_airflow() -> None:
 def test_the_policy_survives_serialisation() -> None:
     """Airflow stores DAGs as JSON; the rules name the same classes afterwards."""
     again = type(RETRY_POLICY).deserialize(RETRY_POLICY.serialize())
-    assert again.evaluate(PermanentError(what="x"), try_number=1, max_tries=5).action is RetryAction.FAIL
+    assert again.evaluate(PermanentError(detail="x"), try_number=1, max_tries=5).action is RetryAction.FAIL

@@ -84,8 +84,8 @@ def run(monkeypatch: pytest.MonkeyPatch, command: Callable[..., int], *options: 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (UsageError(what="A sentence."), USAGE_ERROR),
-        (TransferError(what="A sentence."), FAILED),
+        (UsageError(detail="A sentence."), USAGE_ERROR),
+        (TransferError(detail="A sentence."), FAILED),
         (Cancelled.now(), 130),
     ],
 )

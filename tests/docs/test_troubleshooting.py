@@ -35,8 +35,8 @@ def test_every_class_has_an_entry_and_every_entry_a_class() -> None:
 @pytest.mark.parametrize("name", sorted(_CLASSES))
 def test_entries_quote_the_message_that_logs_show(name: str) -> None:
     """People search for the words that they see: the quotation is the message's template, … for variable parts."""
-    says = _CLASSES[name].says
-    sentence = "" if says == TransferError.says else re.sub(r"\{.*?\}", "…", says)
+    template = _CLASSES[name].template
+    sentence = "" if template == TransferError.template else re.sub(r"\{.*?\}", "…", template)
     assert _ENTRIES[name] == sentence
 
 

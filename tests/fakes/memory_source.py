@@ -142,7 +142,7 @@ class MemorySource:
             if current.etag != version.etag:
                 raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
             if end is not None and not 0 <= start < end <= len(data):
-                raise UnexpectedAnswer(service="S3", thing=repr(version.key), detail="status 416 (InvalidRange)")
+                raise UnexpectedAnswer(service="S3", resource=repr(version.key), detail="status 416 (InvalidRange)")
             self.opened.append((version.key, start, end))
         sent = self.served(version.key, start, data[start:end])
         self.bytes_served += len(sent)

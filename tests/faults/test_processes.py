@@ -150,7 +150,7 @@ def test_promise_2_one_process_ends(
     os.kill(forked[which], number)
     told = receipts(process)
     assert process.returncode == FAILED
-    assert f"The process s3-to-azure-{which + 1} ended in the middle of its work: {how}." in filled.log()
+    assert f"The process s3-to-azure-{which + 1} ended before its work was done: {how}." in filled.log()
     assert "Traceback" not in filled.log()
     assert all(map(is_gone, forked))
     for receipt in told:

@@ -1,7 +1,9 @@
-"""The error tree: every class can be made, told, pickled, and is drawn."""
+"""The error tree: every class can be made, shown and pickled, and is drawn in the module's docstring."""
 
+import ast
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -27,26 +29,26 @@ def example(cls: type[TransferError]) -> TransferError:
 class TestEveryError:
     """What holds for each class of the tree."""
 
-    def test_sentence(self, cls: type[TransferError]) -> None:
-        """The sentence is filled in: each field said is in it, and none is left in braces."""
+    def test_message(self, cls: type[TransferError]) -> None:
+        """The message holds every attribute of the template, and no braces."""
         values = {name: f"<{name}>" for name in cls.fields()}
         text = str(cls(**values))
         assert "{" not in text
         assert "}" not in text
-        for name in cls.fields() - cls.carries:
+        for name in cls.fields() - cls.extra:
             assert f"<{name}>" in text
-        assert cls.says == "{what}" or text.endswith((".", ">"))
+        assert cls.template == "{detail}" or text.endswith((".", ">"))
 
     def test_survives_a_process_boundary(self, cls: type[TransferError]) -> None:
-        """Pickled and copied, it is the same error: Airflow and worker pools carry it so."""
+        """Pickled and copied, it is the same error: Airflow and worker pools pass errors between processes."""
         error = example(cls)
         for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
             assert type(other) is cls
             assert str(other) == str(error)
             assert other.attributes == error.attributes
 
-    def test_wrong_fields(self, cls: type[TransferError]) -> None:
-        """A missing or an unknown attribute is a mistake of the code, found when it is made."""
+    def test_wrong_attributes_are_refused(self, cls: type[TransferError]) -> None:
+        """A missing or an unknown attribute is a mistake in the code, and raises at once."""
         fields = dict.fromkeys(cls.fields(), "x")
         with pytest.raises(TypeError):
             cls(**fields, unknown="x")
@@ -55,29 +57,46 @@ class TestEveryError:
                 cls(**{key: value for key, value in fields.items() if key != name})
 
     def test_reason(self, cls: type[TransferError]) -> None:
-        """The receipt's word is the class's name in snake case."""
+        """The code in a receipt is the class's name in snake case."""
         reason = cls.reason()
         assert reason == reason.lower()
         assert reason.replace("_", "") == cls.__name__.lower()
         assert not reason.startswith("_")
 
     def test_retry_is_decided_by_class(self, cls: type[TransferError]) -> None:
-        """Each is transient or permanent, never both; only the root and the stop are neither."""
+        """Each is transient or permanent, never both; only the root and ``Cancelled`` are neither."""
         transient, permanent = issubclass(cls, TransientError), issubclass(cls, PermanentError)
         assert not (transient and permanent)
         assert transient or permanent or cls in (TransferError, errors.Cancelled)
 
     def test_drawn_in_the_docstring(self, cls: type[TransferError]) -> None:
-        """The module's drawing of the tree is complete."""
+        """The tree in the module's docstring is complete."""
         assert f" {cls.__name__} " in (errors.__doc__ or "").replace("\n", " ")
 
 
+def test_every_error_is_raised_with_its_attributes() -> None:
+    """The type checker cannot compare the keywords with the template, and a wrong one would hide the failure itself."""
+    known = {cls.__name__: cls for cls in CLASSES}
+    found = 0
+    for path in (Path(errors.__file__).parents[1]).rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            keywords = {keyword.arg for keyword in call.keywords}
+            if name not in known or None in keywords:
+                continue
+            found += 1
+            assert (path.name, call.lineno, keywords) == (path.name, call.lineno, known[name].fields())
+    assert found > len(known)
+
+
 def test_reason_example() -> None:
-    """Readers of receipts match on these words."""
+    """Programs that read receipts compare this code."""
     assert errors.ObjectNotFound.reason() == "object_not_found"
 
 
-@pytest.mark.parametrize(("given", "wish"), [(None, None), (3, 3.0), (0.5, 0.5), ("soon", None)])
-def test_throttled_carries_the_services_wish(given: object, wish: float | None) -> None:
+@pytest.mark.parametrize(("given", "wait_s"), [(None, None), (3, 3.0), (0.5, 0.5), ("soon", None)])
+def test_throttled_has_the_wait_that_the_service_asked_for(given: object, wait_s: float | None) -> None:
     """Seconds, or None where the service said nothing usable."""
-    assert Throttled(service="S3", code="SlowDown", retry_after_s=given).retry_after_s == wish
+    assert Throttled(service="S3", code="SlowDown", retry_after_s=given).retry_after_s == wait_s

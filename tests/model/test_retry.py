@@ -59,7 +59,7 @@ class Flaky:
 
 def reset() -> ConnectionFailed:
     """Return a transient error."""
-    return ConnectionFailed(service="S3", thing="'k'", detail="reset")
+    return ConnectionFailed(service="S3", resource="'k'", detail="reset")
 
 
 def slow_down(seconds: Any) -> Throttled:
@@ -177,8 +177,8 @@ def test_each_retry_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert "reset" in caplog.messages[1]
 
 
-FAILED = ServerFailed(service="S3", status=500, code="InternalError", thing="a page")
-DENIED = AccessDenied(service="S3", thing="a page", code="AccessDenied", permission="s3:ListBucket")
+FAILED = ServerFailed(service="S3", status=500, code="InternalError", resource="a page")
+DENIED = AccessDenied(service="S3", resource="a page", code="AccessDenied", permission="s3:ListBucket")
 
 
 def retrier() -> Retrier:

@@ -50,7 +50,7 @@ class RecordingDestination(MemoryDestination):
         """Record and list, or fail."""
         self.requests.append(f"list {prefix}")
         if self.listing_fails:
-            raise ServerFailed(service="Azure", status=500, code="InternalError", thing=prefix)
+            raise ServerFailed(service="Azure", status=500, code="InternalError", resource=prefix)
         return super().list(prefix)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
@@ -74,9 +74,9 @@ class FlakySource(MemorySource):
     ) -> Iterator[MemoryBody]:
         """Fail, or open."""
         if version.key in self.refused:
-            raise AccessDenied(service="S3", thing=version.key, code="AccessDenied", permission="s3:GetObject")
+            raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", permission="s3:GetObject")
         if version.key in self.failing:
-            raise ServerFailed(service="S3", status=500, code="InternalError", thing=version.key)
+            raise ServerFailed(service="S3", status=500, code="InternalError", resource=version.key)
         with super().open(version, start, end) as body:
             yield body
 

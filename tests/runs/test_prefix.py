@@ -165,5 +165,5 @@ def test_metadata_is_never_put_on_a_foreign_blob(source: CountedSource, tmp_path
     destination.overwrite_before_update = True
     _, error = run(source, destination, tmp_path / "2")
     assert error is not None
-    assert "written by someone else" in str(error)
+    assert "written by another program" in str(error)
     assert (destination.blobs["out/007"].data, destination.blobs["out/007"].metadata) == (b"a stranger's", {})

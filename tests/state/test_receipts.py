@@ -31,7 +31,7 @@ class FailingState(MemoryState):
         """Fail, or write."""
         if self.failures:
             self.failures -= 1
-            raise ServerFailed(service="Azure", status=500, code="InternalError", thing=name)
+            raise ServerFailed(service="Azure", status=500, code="InternalError", resource=name)
         with super().write(name) as out:
             yield out
 

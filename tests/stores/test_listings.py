@@ -24,7 +24,7 @@ def failing_once(act: Callable[..., Any], *, call: int) -> Callable[..., Any]:
     def flaky(*args: Any, **kwargs: Any) -> Any:
         calls.append(None)
         if len(calls) == call:
-            raise ServerFailed(service="the service", status=500, code="InternalError", thing="a page")
+            raise ServerFailed(service="the service", status=500, code="InternalError", resource="a page")
         return act(*args, **kwargs)
 
     return flaky

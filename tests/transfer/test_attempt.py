@@ -17,7 +17,7 @@ from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource
 
 VERSION = ObjectVersion(BUCKET, "a/key", "etag", 12, EPOCH, checksum=SourceChecksum("crc32c", 7))
-LOST = ConnectionFailed(service="Azure", thing="b", detail="reset")
+LOST = ConnectionFailed(service="Azure", resource="b", detail="reset")
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ RECORD = dict(CONTENTS.metadata)
 OLDER = {"s3_etag": "older", "s3_last_modified": (EPOCH - SECOND).isoformat()}
 NEWER = {"s3_etag": "newer", "s3_last_modified": (EPOCH + SECOND).isoformat()}
 SAME_SECOND = {"s3_etag": "other", "s3_last_modified": EPOCH.isoformat()}
-LOST = ConnectionFailed(service="Azure", thing="b", detail="reset")
+LOST = ConnectionFailed(service="Azure", resource="b", detail="reset")
 REFUSED = BlockListRefused(blob="b", container="container")
 
 Write = Callable[[Condition], str]
@@ -107,7 +107,7 @@ def test_same_etag_of_another_size_is_not_ours(rig: Rig) -> None:
     assert rig.content() == b"not ours"
 
 
-@pytest.mark.parametrize("error", [LOST, ServerFailed(service="Azure", status=500, code="InternalError", thing="b")])
+@pytest.mark.parametrize("error", [LOST, ServerFailed(service="Azure", status=500, code="InternalError", resource="b")])
 def test_lost_answer_after_the_commit(rig: Rig, error: TransferError) -> None:
     """Invariant 6: a lost answer is looked up; what has happened is not done again."""
     rig.after = [error]

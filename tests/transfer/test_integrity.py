@@ -117,7 +117,7 @@ def test_parts_are_looked_up_once_for_each_version() -> None:
 def test_a_failed_look_at_the_parts_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     """And the log says what it was."""
     source = Parts(GUESSED)
-    source.failures = [ConnectionFailed(service="S3", thing="k", detail="reset")]
+    source.failures = [ConnectionFailed(service="S3", resource="k", detail="reset")]
     with transfer_context(source, MemoryDestination()) as context, caplog.at_level(logging.WARNING):
         check_of(context).at_its_level(OF_TWO_PARTS)
     assert len(source.asked) == 2

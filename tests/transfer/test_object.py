@@ -123,7 +123,7 @@ class StopsAfter(MemoryDestination):
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """Stage, then stop."""
         if self.stop.is_set():
-            raise ConnectionFailed(service="Azure", thing=blob, detail="too late")
+            raise ConnectionFailed(service="Azure", resource=blob, detail="too late")
         super().stage_block(blob, block_id, data, crc64)
         self._left -= 1
         if self._left == 0:

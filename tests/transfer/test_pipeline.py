@@ -247,7 +247,7 @@ def test_transient_error_uses_up_its_budget(rig: Rig) -> None:
 
     class Down(MemoryDestination):
         def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-            raise ConnectionFailed(service="Azure", thing=blob, detail="reset")
+            raise ConnectionFailed(service="Azure", resource=blob, detail="reset")
 
     pipeline = BlockPipeline(rig.source, Down(), buffers=rig.buffers, connections=2, cancelled=rig.stop)
     version = rig.source.put(BUCKET, "k", DATA)

@@ -37,9 +37,9 @@ class Failing(MemorySource):
     ) -> Iterator[MemoryBody]:
         """Fail by key."""
         if version.key == KEYS[3]:
-            raise AccessDenied(service="S3", thing=version.key, code="AccessDenied", permission="s3:GetObject")
+            raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", permission="s3:GetObject")
         if version.key == KEYS[5]:
-            raise ConnectionFailed(service="S3", thing=version.key, detail="reset")
+            raise ConnectionFailed(service="S3", resource=version.key, detail="reset")
         with super().open(version, start, end) as body:
             yield body
 
@@ -123,7 +123,7 @@ def test_broken_task_list_comes_out() -> None:
 
     def tasks() -> Iterator[CopyTask]:
         yield task(KEYS[1])
-        raise UsageError(what="the list is broken")
+        raise UsageError(detail="the list is broken")
 
     with transfer_context(filled(), MemoryDestination()) as context, pytest.raises(UsageError, match="broken"):
         list(copy_many(context, tasks()))
@@ -180,7 +180,7 @@ def test_tally_of_success(errors: list[TransferError | None]) -> None:
 
 
 PERMANENT = ObjectNotFound(bucket="b", key="k")
-TRANSIENT = ConnectionFailed(service="S3", thing="k", detail="reset")
+TRANSIENT = ConnectionFailed(service="S3", resource="k", detail="reset")
 
 
 def tally(errors: list[TransferError | None]) -> Tally:

@@ -57,7 +57,7 @@ def filled(count: int, size_bytes: int = 10) -> tuple[MemorySource, list[CopyTas
 
 def lost(where: str = "S3") -> ConnectionFailed:
     """Return the error of a connection that ended."""
-    return ConnectionFailed(service=where, thing="a small object", detail="libcurl's error 56")
+    return ConnectionFailed(service=where, resource="a small object", detail="libcurl's error 56")
 
 
 # -- what goes this way ------------------------------------------------------------------------------------------------
@@ -546,7 +546,7 @@ def test_broken_task_list_comes_out() -> None:
 
     def broken() -> Iterator[CopyTask]:
         yield from tasks
-        raise UsageError(what="the list is broken")
+        raise UsageError(detail="the list is broken")
 
     with (
         transfer_context(source, MemoryDestination(), small_object_client=lambda: client) as context,

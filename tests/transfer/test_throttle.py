@@ -84,7 +84,7 @@ def test_widens_by_success() -> None:
 def test_other_failures_do_not_narrow_it() -> None:
     """A 500 says nothing about the pace."""
     limiter = RequestLimiter("S3", 4)
-    fail(limiter, ServerFailed(service="S3", status=500, code="InternalError", thing="'k'"))
+    fail(limiter, ServerFailed(service="S3", status=500, code="InternalError", resource="'k'"))
     assert limiter.limit == 4
 
 

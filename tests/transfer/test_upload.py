@@ -230,7 +230,7 @@ class TestWhatIsFoundStaged:
         """The retry says what was asked."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         source.put(BUCKET, "k", DATA)
-        lost = [ConnectionFailed(service="Azure", thing="k", detail="reset")]
+        lost = [ConnectionFailed(service="Azure", resource="k", detail="reset")]
         listed = destination.list_staged
 
         def list_staged(blob: str) -> Sequence[ListedBlock]:

@@ -48,12 +48,12 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     whole_prefix = source.is_prefix and not options.keys_from
     if filters != Filters() and not whole_prefix:
         raise UsageError(
-            what="--include, --exclude and the other filters select among all objects below a prefix: "
+            detail="--include, --exclude and the other filters select among all objects below a prefix: "
             "end SRC in '/', and leave out --keys-from."
         )
     if options.processes != 1 and not whole_prefix:
         raise UsageError(
-            what="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from."
+            detail="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from."
         )
     progress = Progress()
     counts = Counter[str]()

@@ -35,7 +35,7 @@ def keys_from_file(path: str, source: S3Uri) -> Iterator[str]:
         with Path(path).open("rb") as file:
             yield from keys_of(_pieces(file), name=path, prefix=source.key)
     except OSError as error:
-        raise UsageError(what=f"--keys-from {path!r} cannot be read: {error.strerror}.") from error
+        raise UsageError(detail=f"--keys-from {path!r} cannot be read: {error.strerror}.") from error
 
 
 def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, keys_from: str | None) -> ManifestPointer:
@@ -91,7 +91,7 @@ def copy_prefix(
             if not workers:
                 raise
             raise UsageError(
-                what=f"{error} This is the need of each of {workers.count} processes, which share --memory-budget."
+                detail=f"{error} This is the need of each of {workers.count} processes, which share --memory-budget."
             ) from None
 
 

@@ -101,7 +101,7 @@ def worker_processes(count: int, stores: Stores, settings: CopySettings) -> Iter
         yield None
         return
     if sys.platform != "linux":
-        raise UsageError(what="--processes needs Linux: other systems have no safe fork.")
+        raise UsageError(detail="--processes needs Linux: other systems have no safe fork.")
     workers = WorkerProcesses(count, stores, settings)
     try:
         yield workers
@@ -133,7 +133,7 @@ class WorkerProcesses:
                 self._workers.append(_WorkerProcess(self._workers, stores, settings))
         except OSError as error:
             self.close()
-            raise UsageError(what=f"--processes={count}: the system refuses more processes: {error}.") from error
+            raise UsageError(detail=f"--processes={count}: the system refuses more processes: {error}.") from error
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""

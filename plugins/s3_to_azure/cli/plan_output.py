@@ -21,7 +21,7 @@ def plan_settings(options: argparse.Namespace, source: S3Uri, destination: Azure
         UsageError: SRC is one object, or an option has a wrong value.
     """
     if not source.is_prefix:
-        raise UsageError(what="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
+        raise UsageError(detail="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
     return PlanSettings(
         s3_prefix=source.key,
         blob_prefix=destination.prefix,

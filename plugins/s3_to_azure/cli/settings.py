@@ -63,7 +63,7 @@ def _settings(options: argparse.Namespace) -> CopySettings:
 def _tier(text: str) -> tuple[str, str]:
     storage_class, equals, tier = text.partition("=")
     if not equals:
-        raise UsageError(what=f"--tier {text!r} is not CLASS=TIER, such as STANDARD_IA=Cool.")
+        raise UsageError(detail=f"--tier {text!r} is not CLASS=TIER, such as STANDARD_IA=Cool.")
     return storage_class, tier
 
 
@@ -71,13 +71,13 @@ def _share(total: CopySettings, processes: int) -> CopySettings:
     """Return each process's share of the limits: bytes are rounded down, counts up."""
     if not 1 <= processes <= total.objects_at_once:
         raise UsageError(
-            what=f"--processes={processes} is not between 1 and --objects-at-once={total.objects_at_once}."
+            detail=f"--processes={processes} is not between 1 and --objects-at-once={total.objects_at_once}."
         )
     limit = total.bandwidth_bytes_s
     if processes > 1 and total.memory_budget_bytes < processes * MIB:
-        raise UsageError(what=f"--memory-budget is less than 1 MiB for each of {processes} processes.")
+        raise UsageError(detail=f"--memory-budget is less than 1 MiB for each of {processes} processes.")
     if limit is not None and limit < processes:
-        raise UsageError(what=f"--bandwidth-limit is less than 1 byte per second for each of {processes} processes.")
+        raise UsageError(detail=f"--bandwidth-limit is less than 1 byte per second for each of {processes} processes.")
     return replace(
         total,
         memory_budget_bytes=total.memory_budget_bytes // processes,

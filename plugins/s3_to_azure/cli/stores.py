@@ -47,7 +47,9 @@ def open_stores(
         UsageError: The options contradict each other, or the environment holds no credentials.
     """
     if options.keys_from and not source.is_prefix:
-        raise UsageError(what="With --keys-from, SRC is a bucket or a prefix that ends in '/': all keys lie below it.")
+        raise UsageError(
+            detail="With --keys-from, SRC is a bucket or a prefix that ends in '/': all keys lie below it."
+        )
     # The SDKs are most of the start-up time, and --help and wrong arguments need neither.
     with gc_paused():
         from s3_to_azure.stores import from_environment  # noqa: PLC0415

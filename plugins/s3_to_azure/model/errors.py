@@ -1,4 +1,4 @@
-"""The error tree: what went wrong, about what, and what to do.
+"""The error tree: each error says what failed, on what, and what to do about it.
 
 ::
 
@@ -8,20 +8,20 @@
     │   ├── Throttled                  503 SlowDown, 503 ServerBusy, 429
     │   ├── ServerFailed               any other 5xx
     │   ├── ConnectionFailed           refused, reset, timed out, ended early
-    │   ├── CorruptedInTransit            Azure refused a block: its CRC64 did not fit
-    │   ├── ProcessEnded               one of several that copied was killed
-    │   └── RetryableObjectsFailed    a batch in which a retry may help
+    │   ├── CorruptedInTransit         Azure refused a block: its CRC64 does not match
+    │   ├── ProcessEnded               one of several processes of a copy ended early
+    │   └── RetryableObjectsFailed     a batch in which a retry may help
     └── PermanentError                 a retry cannot help
-        ├── UsageError                   an argument or a setting
+        ├── UsageError                 an argument or a setting
         │   ├── BudgetTooSmall
         │   └── ConnectionMissing
-        ├── CorruptState                   a manifest, plan or batch that is not what its descriptor says
-        ├── UnsupportedStateFormat    a manifest, plan or batch of a newer version
+        ├── CorruptState               a manifest, plan or receipt is missing, damaged or invalid
+        ├── UnsupportedStateFormat     a manifest, plan or receipt of another major version
         ├── AccessError
-        │   ├── AccessDenied           the identity may not
-        │   ├── CredentialsRefused     the identity is not one: wrong key, expired for good
-        │   ├── KeyManagementDenied    the KMS key of the object
-        │   ├── CustomerKeyRequired      the object is under a key of its owner's (SSE-C)
+        │   ├── AccessDenied           the identity lacks a permission
+        │   ├── CredentialsRefused     a wrong or expired key, token or signature
+        │   ├── KeyManagementDenied    the object's KMS key
+        │   ├── CustomerKeyRequired    the object is encrypted with a key of its owner (SSE-C)
         │   ├── CertificateRefused     TLS
         │   └── ClockSkewed
         ├── SourceError
@@ -36,25 +36,25 @@
         │   ├── BlobLeased
         │   ├── BlobImmutable
         │   ├── BlobArchived
-        │   ├── WrittenThroughDataLakeApi       a file of the Data Lake interface, which refuses blocks
-        │   ├── EncryptionRefused      a customer-provided key or an encryption scope that is not ours
+        │   ├── WrittenThroughDataLakeApi    a file of the Data Lake API, which takes no blocks
+        │   ├── EncryptionRefused      a customer-provided key or an encryption scope is required
         │   ├── TierRefused
         │   ├── ForeignBlocks
         │   ├── TooManyStagedBlocks
-        │   ├── BlockListRefused       (within the engine; ends as DestinationConflict)
-        │   └── ConditionNotMet        (within the engine, which looks at the blob and decides what it means)
-        │       └── LeftoverBlocks     (in commit: Put Blob met uncommitted blocks)
-        ├── MetadataTooLarge           more than Azure holds
+        │   ├── BlockListRefused       (internal: ends as DestinationConflict)
+        │   └── ConditionNotMet        (internal: the copy looks up the blob and decides what it means)
+        │       └── LeftoverBlocks     (internal, in commit: Put Blob met uncommitted blocks)
+        ├── MetadataTooLarge           more than Azure allows
         ├── TagsRefused                tags that a blob, or the account, cannot have
         ├── NameRefused
-        ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, odd status
+        ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, unknown status
         ├── IntegrityError
-        ├── RereadDiffers              two readings of the object were not the same
-        ├── ReadbackDiffers            Azure gives back other bytes than were sent
-        ├── IntegrityUnavailable       S3 stores no checksum as strong as the one required
+        ├── RereadDiffers              two readings of the object gave different bytes
+        ├── ReadbackDiffers            Azure returns other bytes than were sent
+        ├── IntegrityUnavailable       S3 stores no checksum as strong as the required level
         └── SomeObjectsFailed          a batch or run in which no retry can help
 
-Whether a retry can help is the class, never the text.
+The class decides whether a retry can help, never the text.
 """
 
 from collections.abc import Mapping
@@ -69,102 +69,103 @@ def _rebuild(cls: "type[TransferError]", attributes: Mapping[str, object]) -> "T
 
 
 class TransferError(Exception):
-    """An error with named attributes and a sentence made from them.
+    """An error with named attributes and a message made from them.
 
     Args:
-        attributes: Exactly the names in braces in ``says``, and those in ``carries``.
+        attributes: Exactly the names in braces in ``template``, and those in ``extra``.
 
     Raises:
-        TypeError: When an attribute of the sentence is missing or one too many is given.
+        TypeError: An attribute is missing or unknown.
     """
 
-    says: ClassVar[str] = "{what}"
-    carries: ClassVar[frozenset[str]] = frozenset()
+    template: ClassVar[str] = "{detail}"
+    extra: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **attributes: object) -> None:
-        """Take the sentence's attributes by name."""
         wanted = self.fields()
         if wanted != set(attributes):
             raise TypeError(f"{type(self).__name__} takes {sorted(wanted)}, not {sorted(attributes)}")
         self.attributes: Mapping[str, object] = attributes
-        super().__init__(self.says.format_map(attributes))
+        super().__init__(self.template.format_map(attributes))
 
     @classmethod
     def fields(cls) -> set[str]:
-        """Return the names of the attributes: those of the sentence and those that it leaves unsaid."""
-        return {name for _, name, _, _ in Formatter().parse(cls.says) if name} | cls.carries
+        """Return the names of all attributes."""
+        return {name for _, name, _, _ in Formatter().parse(cls.template) if name} | cls.extra
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by attributes, so that an error survives a process boundary."""
+        """Pickle by the attributes, so that an error can pass between processes."""
         return _rebuild, (type(self), dict(self.attributes))
 
     @classmethod
     def reason(cls) -> str:
-        """Return the error's name as receipts carry it: ``ObjectNotFound`` is ``object_not_found``."""
+        """Return the code of a receipt's reason: ``object_not_found`` for ``ObjectNotFound``."""
         name = cls.__name__
         return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
     def as_reason(self) -> str:
-        """Return the reason of a receipt: the error's name and its sentence."""
+        """Return a receipt's reason: the code and the message."""
         return explained(self.reason(), str(self))
 
 
 class Cancelled(TransferError):
-    """Stopped from outside."""
+    """The copy was stopped from outside."""
 
-    says = "Stopped on request. The blocks already staged stay in Azure; the next try sends only what is missing."
+    template = "Stopped on request. The staged blocks stay in Azure, and the next try sends only what is missing."
 
     @classmethod
     def now(cls) -> Self:
-        """Return the error; it has no attributes."""
+        """Return the error, which has no attributes."""
         return cls()
 
 
 class TransientError(TransferError):
-    """May pass by itself."""
+    """The failure may pass by itself."""
 
 
 class Throttled(TransientError):
-    """The service asks to slow down; ``retry_after_s`` is its own wish in seconds, or None."""
+    """The service asks for fewer requests; ``retry_after_s`` is the wait in seconds that it asks for, or None."""
 
-    says = "{service} asked to slow down ({code}). Lower the parallelism or bandwidth_limit if this lasts."
-    carries = frozenset({"retry_after_s"})
+    template = (
+        "{service} asked for fewer requests ({code}). If this lasts, lower the parallelism or set a bandwidth_limit."
+    )
+    extra = frozenset({"retry_after_s"})
 
     @property
     def retry_after_s(self) -> float | None:
-        """Seconds that the service asked for, or None."""
+        """The wait in seconds that the service asked for, or None."""
         value = self.attributes["retry_after_s"]
         return value if isinstance(value, (int, float)) else None
 
 
 class ServerFailed(TransientError):
-    """A 5xx that is no throttling."""
+    """The service answered with a 5xx status that is not throttling."""
 
-    says = "{service} failed with status {status} ({code}) on {thing}. It is retried; if it lasts, look at the service's health page."
+    template = "{service} failed with status {status} ({code}) on {resource}. The request is retried; if this lasts, look at the service's health page."
 
 
 class ConnectionFailed(TransientError):
     """The connection was refused, reset, timed out or ended early."""
 
-    says = "The connection to {service} failed on {thing}: {detail}. It is retried; if it lasts, check network, proxy and endpoint."
+    template = "The connection to {service} failed on {resource}: {detail}. The request is retried; if this lasts, check the network, the proxy and the endpoint."
 
 
 class CorruptedInTransit(TransientError):
-    """Azure computed another CRC64 than the one sent along."""
+    """Azure computed another CRC64 for a block than the one sent with it."""
 
-    says = "A block of blob {blob!r} arrived damaged and was refused by Azure. It is sent again; if it lasts, suspect this machine's memory or network card."
+    template = "A block of blob {blob!r} arrived damaged, and Azure refused it. The block is sent again; if this lasts, check this machine's memory and network card."
 
 
 class ProcessEnded(TransientError):
-    """One of the processes that share a copy ended before its work did."""
+    """One of the processes that share a copy ended before its work was done."""
 
-    says = "The process {name} ended in the middle of its work: {how}. What was copied is copied; run the same command again for the rest. If it was killed for want of memory, take fewer processes or a smaller memory budget."
+    template = "The process {name} ended before its work was done: {how}. What it had copied stays copied; run the same command again for the rest. If the system killed it because memory was short, use fewer processes or a smaller memory budget."
 
 
 class RetryableObjectsFailed(TransientError):
-    """A batch has failures, and for at least one of them a retry may help."""
+    """Objects of a batch failed, and a retry may help at least one of them."""
 
-    says = "{failed} of {total} objects failed, {transient} of them for a reason that may pass; first: {first}"
+    template = "{failed} of {total} objects failed, {transient} of them for a reason that may pass; first: {first}"
 
 
 class PermanentError(TransferError):
@@ -176,228 +177,228 @@ class UsageError(PermanentError):
 
 
 class BudgetTooSmall(UsageError):
-    """The memory budget does not hold one block of the object."""
+    """The memory budget is smaller than one block of the object."""
 
-    says = "An object of {size_bytes} bytes needs blocks of {needs} bytes, more than memory_budget={budget} bytes holds. Raise memory_budget to at least {needs} bytes."
+    template = "An object of {size_bytes} bytes needs blocks of {needs} bytes, more than memory_budget={budget} bytes can hold. Raise memory_budget to at least {needs} bytes."
 
 
 class ConnectionMissing(UsageError):
-    """An Airflow connection or the environment's credentials are missing."""
+    """An Airflow connection, or the environment's credentials, are missing."""
 
-    says = "No usable credentials for {service}: {detail}. {cure}"
+    template = "No usable credentials for {service}: {detail}. {cure}"
 
 
 class CorruptState(PermanentError):
-    """A manifest, plan or receipt in the state location is not what it must be."""
+    """A manifest, plan or receipt in the state location is missing, damaged or invalid."""
 
-    says = "The state file {path!r} cannot be used: {detail}. Start a new run; nothing was copied from it."
+    template = "The state file {path!r} cannot be used: {detail}. Nothing was copied from it; start a new run."
 
 
 class UnsupportedStateFormat(PermanentError):
     """A manifest, plan or receipt has a format that this version cannot read."""
 
-    says = "The state file {path!r} has format {found}, and this version reads format {supported}. A newer version of s3-to-azure wrote it: upgrade this worker, then clear the task."
+    template = "The state file {path!r} has format {found}, and this version reads format {supported}. A newer version of s3-to-azure wrote it: upgrade this worker, then clear the task."
 
 
 class AccessError(PermanentError):
-    """Credentials, permissions, certificates, clocks."""
+    """Credentials, permissions, certificates or clocks."""
 
 
 class AccessDenied(AccessError):
-    """The identity is known and may not do this."""
+    """The identity is known and lacks a permission."""
 
-    says = "{service} denied access to {thing} ({code}). Grant the identity of this connection {permission}."
+    template = "{service} denied access to {resource} ({code}). Grant the identity of this connection {permission}."
 
 
 class CredentialsRefused(AccessError):
-    """The key, token or signature is not accepted."""
+    """The service does not accept the key, token or signature."""
 
-    says = "{service} refused the credentials for {thing} ({code}). Check the key or token of this connection; if it has expired, renew it."
+    template = "{service} refused the credentials for {resource} ({code}). Check the key or token of this connection; if it has expired, renew it."
 
 
 class KeyManagementDenied(AccessError):
-    """The object's KMS key cannot be used."""
+    """The identity may not use the object's KMS key."""
 
-    says = "S3 could not decrypt {thing} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled."
+    template = "S3 could not decrypt {resource} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled."
 
 
 class CustomerKeyRequired(AccessError):
-    """The object cannot be read without the key that its owner keeps."""
+    """The object can only be read with the key of its owner (SSE-C)."""
 
-    says = "S3 refused to read {thing} as it was asked for ({code}). It is most likely encrypted with a key that its owner keeps (SSE-C): put that key into the connection's extra field sse_customer_key, or S3_SSE_CUSTOMER_KEY."
+    template = "S3 refused to read {resource} without an encryption key ({code}). The object is most likely encrypted with a key that its owner keeps (SSE-C): put that key into the connection's extra field sse_customer_key, or into S3_SSE_CUSTOMER_KEY."
 
 
 class CertificateRefused(AccessError):
-    """The server's certificate is not trusted."""
+    """The server's TLS certificate is not trusted."""
 
-    says = "The TLS certificate of {service} was refused ({detail}). Point the connection's verify setting at the right CA bundle."
+    template = "The TLS certificate of {service} is not trusted ({detail}). Set the connection's verify setting to the right CA bundle."
 
 
 class ClockSkewed(AccessError):
-    """The request's time is too far from the server's."""
+    """This machine's clock differs too much from the server's."""
 
-    says = "{service} refused the request's time for {thing} ({code}). Set this machine's clock (NTP)."
+    template = "{service} refused the time of the request for {resource} ({code}). Set this machine's clock (NTP)."
 
 
 class SourceError(PermanentError):
-    """Something about the object in S3."""
+    """The object in S3, or its bucket."""
 
 
 class BucketNotFound(SourceError):
-    """No such bucket."""
+    """The bucket does not exist."""
 
-    says = "S3 bucket {bucket!r} does not exist at this endpoint. Check the bucket's name, and the endpoint and account of the AWS connection."
+    template = "S3 bucket {bucket!r} does not exist at this endpoint. Check the bucket's name, and the endpoint and account of the AWS connection."
 
 
 class ObjectNotFound(SourceError):
-    """No such key."""
+    """The object does not exist."""
 
-    says = "S3 object {key!r} does not exist in bucket {bucket!r}. It may have been deleted since the listing; check the key."
+    template = "S3 object {key!r} does not exist in bucket {bucket!r}. It may have been deleted since it was listed; check the key."
 
 
 class ObjectArchived(SourceError):
-    """The object is in an archive tier."""
+    """The object is in an archive tier and cannot be read."""
 
-    says = "S3 object {key!r} in bucket {bucket!r} is archived and cannot be read ({code}). Restore it first (S3 RestoreObject), then run again."
+    template = "S3 object {key!r} in bucket {bucket!r} is archived and cannot be read ({code}). Restore it first (S3 RestoreObject), then run again."
 
 
 class SourceChanged(SourceError):
-    """The object is no longer the version that this copy began with."""
+    """The object is no longer the version that was being copied."""
 
-    says = "S3 object {key!r} in bucket {bucket!r} changed while it was copied (was ETag {etag}). Nothing was committed; the next run copies the new version."
+    template = "S3 object {key!r} in bucket {bucket!r} changed during the copy (its ETag was {etag}). Nothing was committed; the next run copies the new version."
 
 
 class DestinationError(PermanentError):
-    """Something about the blob or its container."""
+    """The blob in Azure, or its container."""
 
 
 class ContainerNotFound(DestinationError):
-    """No such container."""
+    """The container does not exist."""
 
-    says = "Azure container {container!r} does not exist in this account. Create it, or pass create_container=True."
+    template = "Azure container {container!r} does not exist in this account. Create it, or pass create_container=True."
 
 
 class DestinationConflict(DestinationError):
     """Another writer changed the blob since the plan."""
 
-    says = "Blob {blob!r} in container {container!r} was written by someone else during this copy ({detail}). It was left as it is; run again to decide anew."
+    template = "Blob {blob!r} in container {container!r} was written by another program during this copy ({detail}). The blob was left unchanged; run again to decide anew."
 
 
 class WrongBlobType(DestinationError):
-    """An append or page blob of that name exists."""
+    """An append blob, a page blob or a directory has the blob's name."""
 
-    says = "Blob {blob!r} in container {container!r} exists as {blob_type}, which a block blob cannot replace. Delete or rename it first."
+    template = "Blob {blob!r} in container {container!r} exists as {blob_type}, which a block blob cannot replace. Delete or rename it first."
 
 
 class BlobLeased(DestinationError):
-    """Somebody holds a lease."""
+    """Another program holds a lease on the blob."""
 
-    says = "Blob {blob!r} in container {container!r} is leased ({code}). Break or end the lease, then run again."
+    template = "Blob {blob!r} in container {container!r} is leased ({code}). End or break the lease, then run again."
 
 
 class BlobImmutable(DestinationError):
-    """An immutability policy or legal hold protects the blob."""
+    """An immutability policy or a legal hold protects the blob."""
 
-    says = "Blob {blob!r} in container {container!r} is protected by an immutability policy or legal hold ({code}). Choose another name or container."
+    template = "Blob {blob!r} in container {container!r} is protected by an immutability policy or legal hold ({code}). Choose another name or container."
 
 
 class BlobArchived(DestinationError):
-    """The blob that is there lies in Azure's archive tier."""
+    """The existing blob is in Azure's archive tier."""
 
-    says = "Blob {blob!r} in container {container!r} lies in Azure's archive tier, where nothing can be written to it ({code}). Rehydrate or delete it first."
+    template = "Blob {blob!r} in container {container!r} is in Azure's archive tier and cannot be written ({code}). Rehydrate or delete it first."
 
 
 class WrittenThroughDataLakeApi(DestinationError):
-    """The blob was made through the Data Lake (file) interface."""
+    """The existing blob was written through the Data Lake API, which does not take blocks."""
 
-    says = "Blob {blob!r} in container {container!r} was made through Azure's Data Lake (file) interface, which takes no blocks ({code}). Delete or rename it first."
+    template = "Blob {blob!r} in container {container!r} was written through Azure's Data Lake API and takes no blocks ({code}). Delete or rename it first."
 
 
 class EncryptionRefused(DestinationError):
-    """The blob or the container wants a key or a scope that our requests do not carry."""
+    """The blob or the container requires an encryption key or scope that the request does not carry."""
 
-    says = "Blob {blob!r} in container {container!r} is under a customer-provided key or an encryption scope that this copy does not have ({code}). Delete the blob, or choose a container without."
+    template = "Blob {blob!r} in container {container!r} requires a customer-provided key or an encryption scope, which this copy does not send ({code}). Delete the blob, or choose another container."
 
 
 class TierRefused(DestinationError):
-    """The account has no such access tier."""
+    """The account does not support the access tier."""
 
-    says = "Container {container!r} is in an account that does not take the access tier wanted for blob {blob!r} ({code}). Leave the storage class out of tiers."
+    template = "The storage account of container {container!r} does not support the access tier chosen for blob {blob!r} ({code}). Remove the storage class from tiers."
 
 
 class ForeignBlocks(DestinationError):
-    """Uncommitted blocks of another tool, with ids of another length, block this blob."""
+    """Uncommitted blocks of another tool, with ids of another length, prevent the upload."""
 
-    says = "Blob {blob!r} in container {container!r} has uncommitted blocks of another tool, so Azure refuses ours. Wait a week until Azure drops them, or write the blob once with that tool, or delete the blob if it may go."
+    template = "Blob {blob!r} in container {container!r} has uncommitted blocks of another tool, so Azure refuses the blocks of this copy. Wait a week until Azure drops them, write the blob once with that tool, or delete the blob if it is not needed."
 
 
 class TooManyStagedBlocks(DestinationError):
-    """Azure holds its maximum of uncommitted blocks for this blob."""
+    """Azure holds its maximum of uncommitted blocks for the blob."""
 
-    says = "Blob {blob!r} in container {container!r} holds the most uncommitted blocks that Azure allows. Wait a week until Azure drops them, or delete the blob if it may go."
+    template = "Blob {blob!r} in container {container!r} has as many uncommitted blocks as Azure allows. Wait a week until Azure drops them, or delete the blob if it is not needed."
 
 
 class BlockListRefused(DestinationError):
-    """Azure does not hold a block that the list names."""
+    """Azure does not hold a block that the block list names."""
 
-    says = "Azure no longer holds every staged block of blob {blob!r} in container {container!r}."
+    template = "Azure no longer holds every staged block of blob {blob!r} in container {container!r}."
 
 
 class MetadataTooLarge(PermanentError):
-    """The object's metadata, as Azure spells it, is more than a blob holds."""
+    """The object's metadata, as Azure spells it, does not fit into a blob."""
 
-    says = "The metadata of {key!r} takes {size} bytes in Azure, which holds {limit}. Shorten it in S3, or allow it to be dropped (oversized_metadata=drop)."
+    template = "The metadata of {key!r} takes {size} bytes in Azure, which allows {limit}. Shorten it in S3, or let it be dropped (oversized_metadata=drop)."
 
 
 class TagsRefused(PermanentError):
-    """The object's tags cannot be a blob's."""
+    """The object's tags cannot be tags of a blob."""
 
-    says = "The tags of {key!r} cannot be a blob's: {detail}. Change them in S3, or copy without tags."
+    template = "The tags of {key!r} cannot be copied to a blob: {detail}. Change them in S3, or copy without tags."
 
 
 class NameRefused(PermanentError):
-    """A name that must not be sent, or that Azure does not accept."""
+    """The name is not allowed in Azure, or cannot be sent safely."""
 
-    says = "The name {name!r} cannot be used as a blob: {detail}. Rename the object, or leave it out by a filter."
+    template = "The name {name!r} cannot be used for a blob: {detail}. Rename the object, or exclude it by a filter."
 
 
 class UnexpectedAnswer(PermanentError):
-    """The server did not keep the protocol."""
+    """The server broke the protocol: a redirect, an ignored range, an unknown status."""
 
-    says = "{service} gave an answer that cannot be trusted for {thing}: {detail}. Check the endpoint and any proxy in between."
+    template = "{service} gave an answer that cannot be trusted for {resource}: {detail}. Check the endpoint and any proxy in between."
 
 
 class IntegrityError(PermanentError):
-    """The bytes are not the ones that S3 vouches for."""
+    """The bytes do not match the checksum that S3 stores."""
 
-    says = "The bytes of {key!r} do not fit the {algorithm} that S3 stores (expected {expected}, got {actual}), also after reading them again. Nothing was committed. The object may be damaged in S3."
+    template = "The bytes of {key!r} do not match the {algorithm} that S3 stores (expected {expected}, got {actual}), even after reading them again. Nothing was committed. The object may be damaged in S3: download it and compare."
 
 
 class RereadDiffers(PermanentError):
-    """Reading the object several times gave different bytes."""
+    """Two readings of the object gave different bytes."""
 
-    says = "Reading {key!r} several times gave different bytes each time, and S3 stores no checksum that says which are right. Nothing was committed. Suspect this machine's memory, a proxy in between, or the endpoint."
+    template = "Two readings of {key!r} gave different bytes, and S3 stores no checksum to tell which are right. Nothing was committed. Check this machine's memory, any proxy in between, and the endpoint."
 
 
 class ReadbackDiffers(PermanentError):
-    """Azure gives back other bytes than were sent."""
+    """Azure returns other bytes than were sent."""
 
-    says = "Blob {blob!r} in container {container!r} was written, but Azure gives back other bytes than were sent between {start} and {end}. Copy it again with overwrite=always; if it lasts, suspect this machine's memory or a proxy in between."
+    template = "Blob {blob!r} in container {container!r} was written, but Azure returns other bytes than were sent between {start} and {end}. Copy it again with overwrite=always; if this lasts, check this machine's memory and any proxy in between."
 
 
 class IntegrityUnavailable(PermanentError):
     """S3 stores no checksum as strong as the required verification level."""
 
-    says = "integrity={required!r} is required, but for {key!r} S3 offers only {offered!r}. Lower integrity, or upload the object again with a checksum."
+    template = "integrity={required!r} is required, but for {key!r} S3 offers only {offered!r}. Lower integrity, or upload the object again with a checksum."
 
 
 class SomeObjectsFailed(PermanentError):
-    """A batch or run has failures that no retry can help."""
+    """Objects of a batch or run failed, and a retry helps none of them."""
 
-    says = "{failed} of {total} objects failed; first: {first}"
+    template = "{failed} of {total} objects failed; first: {first}"
 
 
 class ConditionNotMet(DestinationError):
-    """The blob is not in the state that the request's condition names (409 BlobAlreadyExists, 412)."""
+    """The blob is not in the state that the request requires (409 BlobAlreadyExists, 412)."""
 
-    says = "Blob {blob!r} in container {container!r} is not as planned ({code})."
+    template = "Blob {blob!r} in container {container!r} is not as planned ({code})."

@@ -46,18 +46,18 @@ class Filters:
         for name in ("include", "exclude", "storage_classes"):
             value: object = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, (list, tuple)):
-                raise UsageError(what=f"{name}={value!r} is no list of texts.")
+                raise UsageError(detail=f"{name}={value!r} is no list of texts.")
             if not all(isinstance(item, str) and item for item in value):
-                raise UsageError(what=f"{name}={value!r} holds something else than texts.")
+                raise UsageError(detail=f"{name}={value!r} holds something else than texts.")
             object.__setattr__(self, name, tuple(value))
         for name in ("min_size_bytes", "max_size_bytes"):
             size = getattr(self, name)
             if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-                raise UsageError(what=f"{name}={size!r} is no number of bytes.")
+                raise UsageError(detail=f"{name}={size!r} is no number of bytes.")
         for name in ("modified_after", "modified_before"):
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
-                raise UsageError(what=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
+                raise UsageError(detail=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
 
     def reason_to_skip(self, listed: ListedObject) -> str | None:
         """Return why the object is left out, as its receipt says it, or None where it passes."""

@@ -31,7 +31,7 @@ def check_bucket(name: str) -> str:
         UsageError: No bucket can have it; nothing was sent.
     """
     if not _BUCKET.fullmatch(name):
-        raise UsageError(what=f"{name!r} is not a bucket name. Give the name alone: no s3://, no path, no ARN.")
+        raise UsageError(detail=f"{name!r} is not a bucket name. Give the name alone: no s3://, no path, no ARN.")
     return name
 
 
@@ -43,7 +43,7 @@ def check_container(name: str) -> str:
     """
     if not _CONTAINER.fullmatch(name):
         raise UsageError(
-            what=f"{name!r} is not a container name: 3 to 63 lower-case letters, digits and single hyphens."
+            detail=f"{name!r} is not a container name: 3 to 63 lower-case letters, digits and single hyphens."
         )
     return name
 
@@ -61,7 +61,7 @@ def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "", mapped: b
         UsageError: The key is not below the prefix.
     """
     if not key.startswith(s3_prefix):
-        raise UsageError(what=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
+        raise UsageError(detail=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
     name = blob_prefix + key[len(s3_prefix) :]
     return map_blob(name) if mapped else name
 

@@ -61,4 +61,4 @@ def check_choice(value: object, allowed: Sequence[str], *, name: str) -> None:
         UsageError: It has another one.
     """
     if value not in allowed:
-        raise UsageError(what=f"{name}={value!r} is not one of {', '.join(allowed)}.")
+        raise UsageError(detail=f"{name}={value!r} is not one of {', '.join(allowed)}.")

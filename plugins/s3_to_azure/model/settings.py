@@ -77,7 +77,7 @@ def parse_size(text: str | int, *, name: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     # A part of a byte is a slip of the unit.
     if not match or ("." in match[1] and not match[2]):
-        raise UsageError(what=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
+        raise UsageError(detail=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
     unit = (match[2] or "").lower()
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
@@ -118,11 +118,11 @@ class Fidelity:
         check_choice(self.restore_tier, RESTORE_TIERS, name="restore_tier")
         check_choice(self.oversized_metadata, OVERSIZED_METADATA, name="oversized_metadata")
         if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= MAX_RESTORE_DAYS:
-            raise UsageError(what=f"restore_days={self.restore_days!r} is not between 1 and {MAX_RESTORE_DAYS}.")
+            raise UsageError(detail=f"restore_days={self.restore_days!r} is not between 1 and {MAX_RESTORE_DAYS}.")
         if not isinstance(self.tags, bool):
-            raise UsageError(what=f"tags={self.tags!r} is neither true nor false.")
+            raise UsageError(detail=f"tags={self.tags!r} is neither true nor false.")
         if not isinstance(self.tiers, Mapping):
-            raise UsageError(what=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
+            raise UsageError(detail=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
         for storage_class, tier in self.tiers.items():
             check_choice(tier, ACCESS_TIERS, name=f"The access tier of {storage_class}")
 
@@ -137,7 +137,7 @@ class Fidelity:
         known = {each.name for each in fields(cls)}
         unknown = sorted(set(given) - known)
         if unknown:
-            raise UsageError(what=f"fidelity={unknown} is not among {', '.join(sorted(known))}.")
+            raise UsageError(detail=f"fidelity={unknown} is not among {', '.join(sorted(known))}.")
         return cls(**given)
 
 
@@ -276,13 +276,13 @@ class CopySettings:
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
         if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
             raise UsageError(
-                what=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."
+                detail=f"block_size={self.block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB:,} MiB."
             )
         if self.memory_budget_bytes < MIB:
-            raise UsageError(what=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
+            raise UsageError(detail=f"memory_budget={self.memory_budget_bytes} bytes is below 1 MiB.")
         if self.bandwidth_bytes_s is not None and self.bandwidth_bytes_s < 1:
-            raise UsageError(what=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
+            raise UsageError(detail=f"bandwidth_limit={self.bandwidth_bytes_s} is not at least 1 byte a second.")
         for name, most in (("objects_at_once", MAX_OBJECTS_AT_ONCE), ("connections", MAX_CONNECTIONS)):
             value = getattr(self, name)
             if not 1 <= value <= most:
-                raise UsageError(what=f"{name}={value} is not between 1 and {most:,}.")
+                raise UsageError(detail=f"{name}={value} is not between 1 and {most:,}.")

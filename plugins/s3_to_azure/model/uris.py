@@ -82,7 +82,7 @@ def parse_source_prefix(text: str, *, name: str) -> S3Uri:
     bucket, key = _split_s3(text, name, "s3://bucket/prefix/")
     source = S3Uri(bucket if is_template(bucket) else check_bucket(bucket), key)
     if not source.is_prefix:
-        raise UsageError(what=f"{name} {text!r} must end in '/': all objects below the prefix are copied.")
+        raise UsageError(detail=f"{name} {text!r} must end in '/': all objects below the prefix are copied.")
     return source
 
 
@@ -95,7 +95,9 @@ def parse_key_list(text: str, *, bucket: str, name: str) -> str:
     """
     listed = S3Uri(*_split_s3(text, name, f"s3://{bucket}/key"))
     if listed.bucket != bucket or listed.is_prefix:
-        raise UsageError(what=f"{name} {text!r} is not an object in the source's own bucket. Write s3://{bucket}/key.")
+        raise UsageError(
+            detail=f"{name} {text!r} is not an object in the source's own bucket. Write s3://{bucket}/key."
+        )
     return listed.key
 
 
@@ -141,7 +143,7 @@ def _split(text: str, scheme: str, otherwise: str) -> tuple[str, str]:
     found, separator, rest = text.partition("://")
     root, _, path = rest.partition("/")
     if found != scheme or not separator or not root:
-        raise UsageError(what=otherwise)
+        raise UsageError(detail=otherwise)
     return root, path
 
 
@@ -149,14 +151,14 @@ def _parse_url(scheme: str, rest: str, name: str) -> AzureUri:
     # urllib.parse.urlsplit drops tabs and newlines without an error; the copy would go to another name.
     if "?" in rest:
         raise UsageError(
-            what=f"{name} carries a query. Put a SAS into AZURE_STORAGE_SAS_TOKEN: other users of this machine can "
+            detail=f"{name} carries a query. Put a SAS into AZURE_STORAGE_SAS_TOKEN: other users of this machine can "
             "read command lines. Write %3F for a question mark in a blob's name."
         )
     host, _, path = rest.partition("/")
     if "@" in host:
-        raise UsageError(what=f"{name} carries a user name or password. Credentials come from the environment.")
+        raise UsageError(detail=f"{name} carries a user name or password. Credentials come from the environment.")
     if "#" in rest:
-        raise UsageError(what=f"{name} carries a fragment. Write %23 for '#' in a blob's name.")
+        raise UsageError(detail=f"{name} carries a fragment. Write %23 for '#' in a blob's name.")
     matched = _HOST.fullmatch(host)
     account_url = f"{scheme}://{host}"
     if matched and _HOST_WITHOUT_ACCOUNT.fullmatch(matched[1]):
@@ -164,8 +166,8 @@ def _parse_url(scheme: str, rest: str, name: str) -> AzureUri:
         account_url = f"{account_url}/{account}"
     container, _, path = path.partition("/")
     if not matched or not container:
-        raise UsageError(what=f"{name} {f'{scheme}://{rest}'!r} is not an Azure address. Write {_BLOB_FORMS}.")
+        raise UsageError(detail=f"{name} {f'{scheme}://{rest}'!r} is not an Azure address. Write {_BLOB_FORMS}.")
     try:
         return AzureUri(check_container(container), unquote(path, errors="strict"), account_url)
     except UnicodeDecodeError:
-        raise UsageError(what=f"{name} has percent-encoded bytes that are not UTF-8.") from None
+        raise UsageError(detail=f"{name} has percent-encoded bytes that are not UTF-8.") from None

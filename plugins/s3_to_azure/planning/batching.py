@@ -65,9 +65,9 @@ class BatchPolicy:
             UsageError: A value is out of its bounds.
         """
         if not 1 <= self.max_tasks <= MAX_TASKS:
-            raise UsageError(what=f"max_tasks={self.max_tasks} is not between 1 and {MAX_TASKS:,}.")
+            raise UsageError(detail=f"max_tasks={self.max_tasks} is not between 1 and {MAX_TASKS:,}.")
         if self.split_bytes < MIB or self.batch_bytes < 1:
-            raise UsageError(what=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes is below 1.")
+            raise UsageError(detail=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes is below 1.")
 
     def own_batches(self, size_bytes: int) -> int:
         """Return how many batches an object gets for itself; 0 means that it shares one with others."""
@@ -240,7 +240,7 @@ def batch_descriptor(
         UsageError: The batch is too large for a task to hold in memory.
     """
     if member.length > MAX_MEMBER_BYTES:
-        raise UsageError(what=f"A batch of {objects:,} objects is too large to be planned. Raise max_tasks.")
+        raise UsageError(detail=f"A batch of {objects:,} objects is too large to be planned. Raise max_tasks.")
     return BatchDescriptor(
         plan=token,
         index=index,

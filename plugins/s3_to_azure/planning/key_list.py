@@ -75,7 +75,7 @@ def keys_of(pieces: Iterable[bytes], *, name: str, prefix: str) -> Iterator[str]
                 yield key.decode()
     except sqlite3.OperationalError as error:
         raise UsageError(
-            what=f"{name} is too long to be sorted in memory, and SQLite cannot sort it in temporary files: {error}. "
+            detail=f"{name} is too long to be sorted in memory, and SQLite cannot sort it in temporary files: {error}. "
             "They take two to three times the size of the list, in the directory that TMPDIR names, or else "
             "in /var/tmp or /tmp. Free space there, or set TMPDIR to a directory that is writable and has the space."
         ) from error
@@ -137,7 +137,7 @@ def _read_range(source: ObjectSource, version: ObjectVersion, start: int, end: i
         while filled < len(data) and (count := body.readinto(view[filled:])):
             filled += count
     if filled < len(data):
-        raise ConnectionFailed(service="S3", thing=repr(version.key), detail="the answer ended early")
+        raise ConnectionFailed(service="S3", resource=repr(version.key), detail="the answer ended early")
     return bytes(data)
 
 
@@ -165,7 +165,7 @@ def _split_lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
         if len(rest) > _MAX_LINE_BYTES:
-            raise UsageError(what=f"{name} is not a key list: a line has more than {_MAX_LINE_BYTES:,} bytes.")
+            raise UsageError(detail=f"{name} is not a key list: a line has more than {_MAX_LINE_BYTES:,} bytes.")
     if rest:
         yield rest
 
@@ -178,12 +178,12 @@ def _parse_line(line: bytes, number: int, name: str, prefix: str) -> bytes:
         key = _parse_json(text) if text and name.endswith(JSON_LINES) else text
         encoded = key.encode()
     except (ValueError, RecursionError):
-        raise UsageError(what=f"{where} is not a key: {line[:80]!r}.") from None
+        raise UsageError(detail=f"{where} is not a key: {line[:80]!r}.") from None
     if len(encoded) > MAX_KEY_BYTES:
-        raise UsageError(what=f"{where} is not a key: it has more than {MAX_KEY_BYTES:,} bytes.")
+        raise UsageError(detail=f"{where} is not a key: it has more than {MAX_KEY_BYTES:,} bytes.")
     if key and not key.startswith(prefix):
         raise UsageError(
-            what=f"{where} is {key!r}, which is not below the prefix {prefix!r} that is to be copied. Nothing was "
+            detail=f"{where} is {key!r}, which is not below the prefix {prefix!r} that is to be copied. Nothing was "
             "copied; take that line out, or name a source that holds it."
         )
     return encoded

@@ -287,7 +287,7 @@ class Estimate:
             UsageError: The rate is not above 0.
         """
         if not rate_bytes_s > 0:
-            raise UsageError(what=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
+            raise UsageError(detail=f"A rate of {rate_bytes_s} bytes a second is not above 0.")
         requests = plan.planning.plus(plan.copying)
         return cls(
             seconds=round(plan.copy.size_bytes / rate_bytes_s, 1),

@@ -33,7 +33,7 @@ def read_filters(
     """
     unknown = sorted(set(texts) - set(_FILTERS))
     if unknown:
-        raise UsageError(what=f"The filters {unknown} are not among {', '.join(_FILTERS)}.")
+        raise UsageError(detail=f"The filters {unknown} are not among {', '.join(_FILTERS)}.")
     return Filters(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
@@ -56,7 +56,7 @@ def _timestamp(texts: Mapping[str, Any], name: str) -> datetime | None:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
         raise UsageError(
-            what=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00."
+            detail=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00."
         ) from None
 
 
@@ -102,7 +102,7 @@ class PlanSettings:
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
         if f"{self.blob_prefix}/".startswith(_STATE_PREFIX):
             raise UsageError(
-                what=f"blob_prefix={self.blob_prefix!r} is below {_STATE_PREFIX}, where runs keep their state."
+                detail=f"blob_prefix={self.blob_prefix!r} is below {_STATE_PREFIX}, where runs keep their state."
             )
         # Checks its part of the values.
         self.batch_policy(1)

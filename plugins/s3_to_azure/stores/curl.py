@@ -159,7 +159,7 @@ class CurlSmallObjectClient:
             if failure is not None:
                 # libcurl's text may contain the URL, and with it a SAS.
                 detail = f"libcurl's error {failure}"
-                error = ConnectionFailed(service=transfer.service, thing="a small object", detail=detail)
+                error = ConnectionFailed(service=transfer.service, resource="a small object", detail=detail)
                 return HandedBack(transfer.tag, error)
             target = transfer.target
             return self._stored(transfer, target) if isinstance(target, str) else self._fetched(transfer, target)
@@ -283,4 +283,4 @@ class _Transfer:
 
 def _invalid_header(name: str) -> UnexpectedAnswer:
     detail = "it is not a valid header; nothing was sent"
-    return UnexpectedAnswer(service="the HTTP client", thing=repr(name), detail=detail)
+    return UnexpectedAnswer(service="the HTTP client", resource=repr(name), detail=detail)

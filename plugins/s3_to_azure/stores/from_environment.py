@@ -89,7 +89,7 @@ def azure_container(
     client = _client(environment, account_url)
     if account_url and urlsplit(client.url)[:2] != urlsplit(account_url)[:2]:
         raise UsageError(
-            what=f"The destination's account {account_url!r} is not the account of AZURE_STORAGE_CONNECTION_STRING."
+            detail=f"The destination's account {account_url!r} is not the account of AZURE_STORAGE_CONNECTION_STRING."
         )
     bundle: bool | str = environment.get("REQUESTS_CA_BUNDLE") or True
     proxies = requests.utils.get_environ_proxies(client.url.partition("?")[0])
@@ -110,7 +110,7 @@ def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServ
         return BlobServiceClient(url, credential=_credential(environment))
     except ValueError:
         # The SDK's text may quote the connection string, and with it the key.
-        raise UsageError(what=f"The Azure credentials in the environment are invalid. {_CURE}") from None
+        raise UsageError(detail=f"The Azure credentials in the environment are invalid. {_CURE}") from None
 
 
 def _credential(environment: Mapping[str, str]) -> Any:

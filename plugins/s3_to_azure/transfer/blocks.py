@@ -169,7 +169,7 @@ def block_bytes_for(size_bytes: int) -> int:
     """
     if size_bytes > MAX_OBJECT_BYTES:
         raise UsageError(
-            what=f"An object of {size_bytes} bytes is larger than S3 objects can be ({MAX_OBJECT_BYTES} bytes)."
+            detail=f"An object of {size_bytes} bytes is larger than S3 objects can be ({MAX_OBJECT_BYTES} bytes)."
         )
     smallest = -(-size_bytes // MAX_BLOCKS_PER_BLOB)
     return max(_BASE_BLOCK_BYTES, -(-smallest // MIB) * MIB)
@@ -191,7 +191,7 @@ def layout_for(
         UsageError: The object or the block size exceeds the services' limits.
     """
     if block_bytes is not None and not MIB <= block_bytes <= MAX_BLOCK_BYTES:
-        raise UsageError(what=f"block_size={block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB} MiB.")
+        raise UsageError(detail=f"block_size={block_bytes} is not between 1 MiB and {MAX_BLOCK_BYTES // MIB} MiB.")
     natural = block_bytes_for(size_bytes)
     chosen = natural if block_bytes is None else block_bytes
     # Each part may end with a block that is not full.

@@ -83,7 +83,7 @@ def fill(
                         count = body.readinto(piece)
                     if not count:
                         raise ConnectionFailed(
-                            service="S3", thing=repr(version.key), detail=f"the body ended at byte {start + done}"
+                            service="S3", resource=repr(version.key), detail=f"the body ended at byte {start + done}"
                         )
                     done += count
         except TransientError as error:

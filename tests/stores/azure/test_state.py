@@ -180,7 +180,7 @@ def test_missing_container_is_named(service: BlobServiceClient) -> None:
 def test_failed_request_is_retried(state_of: Callable[..., AzureState], monkeypatch: pytest.MonkeyPatch) -> None:
     """One failed request does not fail the run."""
     files = state_of()
-    failures = [ServerFailed(service="Azure", status=500, code="InternalError", thing="x")] * 2
+    failures = [ServerFailed(service="Azure", status=500, code="InternalError", resource="x")] * 2
     monkeypatch.setattr("s3_to_azure.model.retry.Retrier._sleep", lambda *_: None)
     get_blob_client = files._client.get_blob_client
 

@@ -116,7 +116,7 @@ class GuardedSession(requests.Session):
         if (actual or "/") != (intended or "/"):
             raise UnexpectedAnswer(
                 service="the HTTP client",
-                thing=repr(intended),
+                resource=repr(intended),
                 detail="it would send another path; nothing was sent",
             )
         return prepared

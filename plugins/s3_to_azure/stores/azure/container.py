@@ -94,7 +94,7 @@ class AzureContainer:
             if b"<BlockList" not in response.http_response.body()[:_ROOT_WITHIN_BYTES]:
                 # An empty or foreign document must not be taken for "nothing is staged".
                 raise UnexpectedAnswer(
-                    service=AZURE, thing=repr(f"{self.container}/{blob}"), detail="the response is not a block list"
+                    service=AZURE, resource=repr(f"{self.container}/{blob}"), detail="the response is not a block list"
                 )
             # The SDK decodes every id as UTF-8, which fails on other tools' binary ids.
             blocks = listing.uncommitted_blocks or ()
@@ -241,7 +241,7 @@ class AzureContainer:
             if actual != intended:
                 raise UnexpectedAnswer(
                     service=f"the {AZURE} client",
-                    thing=repr(intended),
+                    resource=repr(intended),
                     detail="it would send another path; nothing was sent",
                 )
 

@@ -52,7 +52,7 @@ def list_page(client: ContainerClient, prefix: str, token: str | None) -> Page:
             # The SDK raises the same for an incomplete response.
             raise DecodeError("XML is invalid", response=response) from None
         except ValueError as error:
-            raise UnexpectedAnswer(service=AZURE, thing=repr(container), detail=str(error)) from None
+            raise UnexpectedAnswer(service=AZURE, resource=repr(container), detail=str(error)) from None
         pipeline_response.http_response = _WithEmptyListing(response)
 
     with azure_errors(container=container, blob=""):

@@ -70,7 +70,7 @@ def azure_error(
         blob: The requested blob; empty for a request on the container.
         retry_after: The response's Retry-After header.
     """
-    thing = repr(f"{container}/{blob}" if blob else container)
+    resource = repr(f"{container}/{blob}" if blob else container)
     location: Mapping[str, object] = {"blob": blob, "container": container}
     by_code: dict[str, Callable[[], errors.TransferError]] = {
         "ContainerNotFound": lambda: errors.ContainerNotFound(container=container),
@@ -89,7 +89,7 @@ def azure_error(
             key=blob, detail="an account with a hierarchical namespace has none"
         ),
         "InvalidResourceName": lambda: errors.NameRefused(name=blob, detail=f"Azure answered {code}"),
-        "RequestTimeTooSkewed": lambda: errors.ClockSkewed(service=AZURE, thing=thing, code=code),
+        "RequestTimeTooSkewed": lambda: errors.ClockSkewed(service=AZURE, resource=resource, code=code),
     }
     if code in by_code:
         return by_code[code]()
@@ -99,33 +99,33 @@ def azure_error(
     if code in THROTTLES or status in (429, 503):
         return errors.Throttled(service=AZURE, code=code, retry_after_s=retry_after_s(retry_after))
     if status >= 500 or status == 408:
-        return errors.ServerFailed(service=AZURE, status=status, code=code, thing=thing)
+        return errors.ServerFailed(service=AZURE, status=status, code=code, resource=resource)
     if code.startswith("LeaseId"):
         return errors.BlobLeased(**location, code=code)
     if code in _IMMUTABLE:
         return errors.BlobImmutable(**location, code=code)
     if code in _CREDENTIALS or status == 401:
-        return errors.CredentialsRefused(service=AZURE, thing=thing, code=code)
+        return errors.CredentialsRefused(service=AZURE, resource=resource, code=code)
     if code in _DENIALS or status == 403:
-        return errors.AccessDenied(service=AZURE, thing=thing, code=code, permission=WRITE_PERMISSION)
+        return errors.AccessDenied(service=AZURE, resource=resource, code=code, permission=WRITE_PERMISSION)
     if status in (409, 412):
         return errors.ConditionNotMet(**location, code=code)
-    return unexpected_answer(AZURE, thing, status, code, check="the endpoint")
+    return unexpected_answer(AZURE, resource, status, code, check="the endpoint")
 
 
 @contextmanager
 def azure_errors(*, container: str, blob: str) -> Iterator[None]:
     """Translate the SDK's exceptions; the original is not chained, since it may contain a secret."""
-    thing = repr(f"{container}/{blob}" if blob else container)
+    resource = repr(f"{container}/{blob}" if blob else container)
     try:
         yield
     except HttpResponseError as error:
         response: Any = error.response
         if response is None:
-            raise _without_response(thing, error) from None
+            raise _without_response(resource, error) from None
         if int(error.status_code or 0) < 300:
             # The status says success, but the body is incomplete or unreadable.
-            raise network_error(AZURE, thing, ValueError("the answer cannot be read")) from None
+            raise network_error(AZURE, resource, ValueError("the answer cannot be read")) from None
         code = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code") or error.reason or ""
         raise azure_error(
             int(error.status_code or 0),
@@ -135,20 +135,20 @@ def azure_errors(*, container: str, blob: str) -> Iterator[None]:
             retry_after=response.headers.get("Retry-After"),
         ) from None
     except AzureError as error:
-        raise _without_response(thing, error) from None
+        raise _without_response(resource, error) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-        raise network_error(AZURE, thing, error) from None
+        raise network_error(AZURE, resource, error) from None
     except UnicodeDecodeError:
-        raise network_error(AZURE, thing, ValueError("the answer cannot be read")) from None
+        raise network_error(AZURE, resource, ValueError("the answer cannot be read")) from None
 
 
-def _without_response(thing: str, error: AzureError) -> errors.TransferError:
+def _without_response(resource: str, error: AzureError) -> errors.TransferError:
     """Return the error for a request that got no response."""
     if isinstance(error, ClientAuthenticationError):
-        return errors.CredentialsRefused(service=AZURE, thing=thing, code=redact(str(error.message))[:300])
+        return errors.CredentialsRefused(service=AZURE, resource=resource, code=redact(str(error.message))[:300])
     if isinstance(error, ServiceRequestError) or error.inner_exception is not None:
-        return network_error(AZURE, thing, error.inner_exception or error)
-    return network_error(AZURE, thing, error)
+        return network_error(AZURE, resource, error.inner_exception or error)
+    return network_error(AZURE, resource, error)
 
 
 def blob_state(properties: BlobProperties) -> BlobState:

@@ -33,7 +33,7 @@ def folder_name(text: str) -> str:
         UsageError: The id is empty.
     """
     if not text:
-        raise UsageError(what="A run's state needs a DAG id and a run id.")
+        raise UsageError(detail="A run's state needs a DAG id and a run id.")
     return quote(text, safe=":").replace(".", "%2E").replace("%", "=")
 
 

@@ -62,7 +62,7 @@ class HttpConnections:
         url = proxy if "://" in proxy else f"http://{proxy}"
         proxy_scheme = urlsplit(url).scheme
         if proxy_scheme not in ("http", "https"):
-            raise UsageError(what=f"A proxy must be an http:// or https:// URL, not {proxy_scheme}://.")
+            raise UsageError(detail=f"A proxy must be an http:// or https:// URL, not {proxy_scheme}://.")
         return url
 
     @contextmanager
@@ -246,7 +246,7 @@ def _exchange(
         except ValueError:
             # The value may come from a server, such as an ETag with a line break. It may be a secret.
             raise UnexpectedAnswer(
-                service="the HTTP client", thing=repr(name), detail="it is not a valid header; nothing was sent"
+                service="the HTTP client", resource=repr(name), detail="it is not a valid header; nothing was sent"
             ) from None
     connection.endheaders()
     if body is not None and len(body):

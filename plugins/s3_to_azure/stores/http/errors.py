@@ -80,7 +80,7 @@ def protect_logs() -> None:
             logger.addFilter(_FILTER)
 
 
-def network_error(service: str, thing: str, error: BaseException) -> errors.TransferError:
+def network_error(service: str, resource: str, error: BaseException) -> errors.TransferError:
     """Return the error for a failure below HTTP, with a short, redacted text."""
     cause: BaseException | None = error
     while cause is not None:
@@ -93,16 +93,16 @@ def network_error(service: str, thing: str, error: BaseException) -> errors.Tran
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return errors.CertificateRefused(service=service, detail="certificate verify failed")
     return errors.ConnectionFailed(
-        service=service, thing=thing, detail=f"{type(error).__name__}: {redact(str(error))[:300]}"
+        service=service, resource=resource, detail=f"{type(error).__name__}: {redact(str(error))[:300]}"
     )
 
 
-def unexpected_answer(service: str, thing: str, status: int, code: str, *, check: str) -> errors.UnexpectedAnswer:
+def unexpected_answer(service: str, resource: str, status: int, code: str, *, check: str) -> errors.UnexpectedAnswer:
     """Return the error for a status and code without a known meaning.
 
     Args:
         service: ``S3`` or ``AZURE``.
-        thing: The object, blob, bucket or container that was requested.
+        resource: The object, blob, bucket or container that was requested.
         status: HTTP status.
         code: The service's error code.
         check: The settings that usually cause a redirect, for the message.
@@ -110,7 +110,7 @@ def unexpected_answer(service: str, thing: str, status: int, code: str, *, check
     detail = f"status {status} ({redact(code)})"
     if 300 <= status < 400:
         detail = f"a redirect (status {status}), which is never followed; check {check}"
-    return errors.UnexpectedAnswer(service=service, thing=thing, detail=detail)
+    return errors.UnexpectedAnswer(service=service, resource=resource, detail=detail)
 
 
 def retry_after_s(text: str | None) -> float | None:

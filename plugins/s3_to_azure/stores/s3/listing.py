@@ -43,7 +43,7 @@ def parse_page(page: dict[str, Any], bucket: str) -> tuple[list[ListedObject], s
         if truncated not in ("true", "false") or (truncated == "true" and not token):
             raise ValueError("the response is not a listing: it does not say whether there are more pages")
     except ValueError as error:
-        raise UnexpectedAnswer(service=S3, thing=f"s3://{bucket}", detail=str(error)) from None
+        raise UnexpectedAnswer(service=S3, resource=f"s3://{bucket}", detail=str(error)) from None
     return found, token if truncated == "true" else None
 
 

@@ -37,7 +37,7 @@ class ReadOptions:
             UsageError: The key is not 32 bytes long.
         """
         if self.customer_key is not None and len(self.customer_key) != _KEY_BYTES:
-            raise UsageError(what=f"The customer key (SSE-C) must have {_KEY_BYTES} bytes.")
+            raise UsageError(detail=f"The customer key (SSE-C) must have {_KEY_BYTES} bytes.")
 
     @classmethod
     def of(
@@ -56,7 +56,7 @@ class ReadOptions:
         unknown = sorted(set(extra_arguments) - _ARGUMENTS)
         if unknown:
             raise UsageError(
-                what=f"The S3 arguments {unknown} are not supported; these are: {', '.join(sorted(_ARGUMENTS))}."
+                detail=f"The S3 arguments {unknown} are not supported; these are: {', '.join(sorted(_ARGUMENTS))}."
             )
         return cls(
             requester_pays=requester_pays or extra_arguments.get("RequestPayer") == "requester",
@@ -98,7 +98,7 @@ def _key(value: object) -> bytes | None:
         return base64.b64decode(str(value), validate=True)
     except binascii.Error:
         # The message does not quote the text, which is the secret or most of it.
-        raise UsageError(what="The customer key (SSE-C) is not base64.") from None
+        raise UsageError(detail="The customer key (SSE-C) is not base64.") from None
 
 
 def botocore_config(connections: int, given: Config | None = None) -> Config:

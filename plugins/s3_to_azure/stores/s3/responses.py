@@ -65,11 +65,11 @@ def s3_error(
         retry_after: The response's Retry-After header.
         permission: The permission that the request needs, for the message.
     """
-    thing = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
+    resource = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
     if code in THROTTLES or status == 429 or (status == 503 and code in ("503", "ServiceUnavailable")):
         return errors.Throttled(service=S3, code=code, retry_after_s=retry_after_s(retry_after))
     if status >= 500 or code in ("RequestTimeout", "InternalError"):
-        return errors.ServerFailed(service=S3, status=status, code=code, thing=thing)
+        return errors.ServerFailed(service=S3, status=status, code=code, resource=resource)
     if code == "NoSuchBucket" or (status == 404 and key is None):
         return errors.BucketNotFound(bucket=bucket)
     if status == 404:
@@ -79,22 +79,22 @@ def s3_error(
     if code == "InvalidObjectState":
         return errors.ObjectArchived(bucket=bucket, key=key, code=code)
     if code.startswith("KMS"):
-        return errors.KeyManagementDenied(thing=thing, code=code)
+        return errors.KeyManagementDenied(resource=resource, code=code)
     if code == "InvalidRequest" and status == 400 and key is not None:
-        return errors.CustomerKeyRequired(thing=thing, code=code)
+        return errors.CustomerKeyRequired(resource=resource, code=code)
     if code == "RequestTimeTooSkewed":
-        return errors.ClockSkewed(service=S3, thing=thing, code=code)
+        return errors.ClockSkewed(service=S3, resource=resource, code=code)
     if code in _CREDENTIALS or status == 401:
-        return errors.CredentialsRefused(service=S3, thing=thing, code=code)
+        return errors.CredentialsRefused(service=S3, resource=resource, code=code)
     if status == 403:
-        return errors.AccessDenied(service=S3, thing=thing, code=code, permission=permission)
-    return unexpected_answer(S3, thing, status, code, check="region and endpoint")
+        return errors.AccessDenied(service=S3, resource=resource, code=code, permission=permission)
+    return unexpected_answer(S3, resource, status, code, check="region and endpoint")
 
 
 @contextmanager
 def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str = READ_PERMISSION) -> Iterator[None]:
     """Translate the SDK's and the HTTP client's exceptions; the original is not chained: it may contain a secret."""
-    thing = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
+    resource = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
     try:
         yield
     except botocore.ClientError as error:
@@ -121,12 +121,12 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str =
         http.client.HTTPException,
         OSError,
     ) as error:
-        raise network_error(S3, thing, error) from None
+        raise network_error(S3, resource, error) from None
     except ResponseParserError:
         # Its text quotes the whole response. It is not a BotoCoreError.
-        raise network_error(S3, thing, ValueError("the response is incomplete, or not from S3")) from None
+        raise network_error(S3, resource, ValueError("the response is incomplete, or not from S3")) from None
     except botocore.BotoCoreError as error:
-        raise errors.UsageError(what=f"S3 cannot be used with this connection: {redact(str(error))}") from None
+        raise errors.UsageError(detail=f"S3 cannot be used with this connection: {redact(str(error))}") from None
 
 
 def response_error(
@@ -163,7 +163,9 @@ def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, 
     found = parse_version(wanted.bucket, wanted.key, headers)
     check_range(status, None, wanted, found, start=0, end=None)
     if len(body) != wanted.size_bytes:
-        raise errors.ConnectionFailed(service=S3, thing=repr(wanted.key), detail=f"the body ended at byte {len(body)}")
+        raise errors.ConnectionFailed(
+            service=S3, resource=repr(wanted.key), detail=f"the body ended at byte {len(body)}"
+        )
     return found
 
 
@@ -245,13 +247,13 @@ def check_range(
         start: First byte of the range.
         end: Byte after the range; None if the whole object was requested.
     """
-    thing = repr(f"s3://{wanted.bucket}/{wanted.key}")
+    resource = repr(f"s3://{wanted.bucket}/{wanted.key}")
     if found.etag != wanted.etag:
         raise errors.SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
     if end is None:
         if status != 200 or found.size_bytes != wanted.size_bytes:
             raise errors.UnexpectedAnswer(
-                service=S3, thing=thing, detail=f"{found.size_bytes} bytes instead of {wanted.size_bytes}"
+                service=S3, resource=resource, detail=f"{found.size_bytes} bytes instead of {wanted.size_bytes}"
             )
         return
     expected = f"bytes {start}-{end - 1}/{wanted.size_bytes}"
@@ -259,4 +261,4 @@ def check_range(
     # Some S3 servers, such as rclone's, send a range with status 200; Content-Range and length are sufficient.
     if status not in (200, 206) or received != expected or found.size_bytes != end - start:
         detail = f"status {status}, {received!r}, {found.size_bytes} bytes instead of {expected!r}"
-        raise errors.UnexpectedAnswer(service=S3, thing=thing, detail=detail)
+        raise errors.UnexpectedAnswer(service=S3, resource=resource, detail=detail)

@@ -197,7 +197,7 @@ class S3Source:
         """Yield the objects below the prefix, one page of 1,000 at a time."""
         if self._options.version_id:
             raise UsageError(
-                what="VersionId can be used with one key only: objects below a prefix have other versions."
+                detail="VersionId can be used with one key only: objects below a prefix have other versions."
             )
 
         def fetch_page(token: str | None) -> tuple[list[ListedObject], str | None]:
