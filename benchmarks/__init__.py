@@ -1,1 +1,1 @@
-"""Every contender side by side in one run: ``python -m benchmarks.run``."""
+"""Benchmarks of this project beside other tools: ``python -m benchmarks.run``."""

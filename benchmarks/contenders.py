@@ -1,4 +1,4 @@
-"""The contenders: how each one is told to copy a family of objects."""
+"""The contenders: the command of each for copying a family of objects."""
 
 import shutil
 import sys
@@ -21,15 +21,15 @@ _OURS: Final = {"PYTHONPATH": str(ROOT / "plugins")}
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One way to copy.
+    """One program that copies.
 
     Attributes:
-        command: Makes the command line that copies a whole family.
-        settings: What a reader must know.
-        environment: Beside the rig's.
-        rounds: Rounds it takes part in; None for all.
-        family: Copies these instead of the scenario's objects.
-        model_mb_s: The throughput that its model allows.
+        command: Returns the command that copies a whole family.
+        settings: Its settings, for the reader of the table.
+        environment: Variables in addition to the rig's.
+        rounds: The number of rounds it takes part in; None for all.
+        family: The objects that it copies instead of the scenario's.
+        model_mb_s: The throughput that a model allows it.
     """
 
     name: str
@@ -45,7 +45,7 @@ def project(name: str = "s3-to-azure", *options: str, family: Family | None = No
     """This project's command line."""
 
     def command(_rig: Rig, family: Family) -> Command:
-        # What several processes share is what lies below a prefix.
+        # Several processes share the objects below a prefix.
         one = family.count == 1 and "--processes" not in options
         source = f"s3://{BUCKET}/{next(family.keys())}" if one else f"s3://{BUCKET}/{family.prefix}/"
         target = f"az://{CONTAINER}/{family.prefix}/" if not one else f"az://{CONTAINER}/{family.prefix}"
@@ -56,7 +56,7 @@ def project(name: str = "s3-to-azure", *options: str, family: Family | None = No
 
 
 def project_operator(name: str = "s3-to-azure's operator", *, family: Family | None = None) -> Contender:
-    """This project's operator, its ``execute`` called as that of Airflow's own."""
+    """This project's operator, whose ``execute`` is called without a scheduler."""
 
     def command(_rig: Rig, family: Family) -> Command:
         return [sys.executable, PROGRAMS / "own_operator.py", *_keys(family)]
@@ -65,23 +65,23 @@ def project_operator(name: str = "s3-to-azure's operator", *, family: Family | N
 
 
 def python(name: str, code: str) -> Contender:
-    """A piece of Python that copies nothing: what an import or a DAG file costs."""
+    """Python code that copies nothing, such as an import or a DAG file."""
     environment = {"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT / 'dags'}"}
     return Contender(name, lambda _rig, _family: [sys.executable, "-c", code], code, environment, family=NOTHING)
 
 
-def progress(looks: int, updates: int) -> Contender:
-    """A task in real Airflow that looks at its progress, or notes it in Airflow's database, so many times."""
-    told = [f"{looks:,} looks"] if looks else []
-    told += [f"{updates:,} updates"] if updates else []
+def progress(reads: int, writes: int) -> Contender:
+    """A task in real Airflow that reads its progress, or writes it to Airflow's database, some number of times."""
+    actions = [f"{reads:,} reads"] if reads else []
+    actions += [f"{writes:,} writes"] if writes else []
     program = PROGRAMS / "progress.py"
-    command: Command = [sys.executable, program, str(looks), str(updates)]
-    name = f"the same with {' and '.join(told)}" if told else "a task that tells nothing"
-    return Contender(name, lambda _rig, _family: command, f"{program.name} {looks} {updates}", _OURS, family=NOTHING)
+    command: Command = [sys.executable, program, str(reads), str(writes)]
+    name = f"the same with {' and '.join(actions)}" if actions else "a task without progress"
+    return Contender(name, lambda _rig, _family: command, f"{program.name} {reads} {writes}", _OURS, family=NOTHING)
 
 
 def rclone(name: str = "rclone", *options: str) -> Contender:
-    """rclone, told to leave out what the project leaves out too: no MD5 of chunks into metadata, no modtime HEADs."""
+    """Rclone without MD5 in the metadata and HEAD requests for times, which the project does not do either."""
     best = (
         "--s3-no-check-bucket",
         "--azureblob-no-check-container",
@@ -97,18 +97,18 @@ def rclone(name: str = "rclone", *options: str) -> Contender:
             raise SystemExit("rclone is not installed: make setup")
         source = ":s3,provider=AWS,env_auth=true,force_path_style=true:" + BUCKET
         target = f":azureblob:{CONTAINER}"
-        verb = "copyto" if family.count == 1 else "copy"
-        what = next(family.keys()) if family.count == 1 else family.prefix
+        action = "copyto" if family.count == 1 else "copy"
+        path = next(family.keys()) if family.count == 1 else family.prefix
         trust = ["--ca-cert", str(rig.certificate)] if rig.climate.tls else []
         connection = ["--s3-endpoint", rig.source_url, "--azureblob-connection-string", rig.connection_string]
-        paths = [f"{source}/{what}", f"{target}/{family.prefix}"]
-        return [found, "--config", "/dev/null", verb, *paths, *connection, *trust, *best, *options]
+        paths = [f"{source}/{path}", f"{target}/{family.prefix}"]
+        return [found, "--config", "/dev/null", action, *paths, *connection, *trust, *best, *options]
 
     return Contender(name, command, " ".join((*best, *options)))
 
 
 def floor(name: str, *options: str, threads: int, block_bytes: int) -> Contender:
-    """Bare http.client with the project's threads, blocks and buffers."""
+    """http.client alone, with the project's threads, blocks and buffers."""
 
     def command(rig: Rig, family: Family) -> Command:
         source = f"{rig.source_url}/{BUCKET}/{next(family.keys())}"
@@ -120,7 +120,7 @@ def floor(name: str, *options: str, threads: int, block_bytes: int) -> Contender
 
 
 def cipher(name: str, size_bytes: int) -> Contender:
-    """TLS itself, without a network: so many bytes encrypted and decrypted."""
+    """The cipher alone: ``size_bytes`` encrypted and decrypted, without a network."""
 
     def command(rig: Rig, _family: Family) -> Command:
         return [sys.executable, PROGRAMS / "cipher.py", rig.certificate, rig.key, CIPHER, str(size_bytes)]
@@ -129,7 +129,7 @@ def cipher(name: str, size_bytes: int) -> Contender:
 
 
 def crt(name: str, *, connections: int, block_bytes: int) -> Contender:
-    """The floor's copy on awscrt's HTTP client."""
+    """The copy of ``floor`` with awscrt's HTTP client."""
 
     def command(rig: Rig, family: Family) -> Command:
         source = f"{rig.source_url}/{BUCKET}/{next(family.keys())}"

@@ -1,4 +1,4 @@
-"""A run's state files in a local directory: for benchmarks."""
+"""The state files of a run in a local directory, for benchmarks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +16,16 @@ class LocalState:
     """The files of one run.
 
     Args:
-        directory: Where; it is made when the first file is written.
+        directory: It is created with the first file.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Keep the path."""
         self.location = str(directory)
         self._directory = directory
 
     @contextmanager
     def write(self, name: str) -> Iterator["LocalStateWriter"]:
-        """Write a file beside its place; it is there, whole, after a clean exit."""
+        """Write a file; it appears as a whole after the block, and not at all after an error."""
         path = self._directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}")
@@ -50,8 +49,8 @@ class LocalState:
                 yield piece
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of the files whose name begins so, sorted."""
-        # Only the folder that the prefix names can hold such files.
+        """Yield the names that start with the prefix, sorted."""
+        # Only the folder in the prefix can hold such files.
         folder = self._directory / prefix.rpartition("/")[0]
         found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         for name in sorted(path.relative_to(self._directory).as_posix() for path in found):
@@ -59,10 +58,10 @@ class LocalState:
                 yield name
 
     def delete(self, name: str) -> None:
-        """Delete a file; one that is not there is no error."""
+        """Delete a file, if it exists."""
         (self._directory / name).unlink(missing_ok=True)
 
-    def delete_runs_before(self, moment: datetime) -> int:  # noqa: ARG002 - there are no others
+    def delete_runs_before(self, moment: datetime) -> int:  # noqa: ARG002 - the directory holds one run
         """Delete nothing: the directory holds one run."""
         return 0
 
@@ -77,7 +76,6 @@ class LocalStateWriter:
     """A state file while it is written."""
 
     def __init__(self, out: IO[bytes]) -> None:
-        """Keep the open file."""
         self._out = out
 
     def write(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a measurement was made on, and with which command."""
+"""The machine, the versions and the command of a measurement."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def about(module: str) -> dict[str, Any]:
-    """Return the date, the machine and the versions, and this process's command as a user types it."""
+    """Return the date, the machine, the versions, and the command of this process as a user types it."""
     model = ""
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):
@@ -27,5 +27,5 @@ def about(module: str) -> dict[str, Any]:
 
 
 def sentence(about: Mapping[str, Any]) -> str:
-    """Return date and machine for people."""
+    """Return the date and the machine as a sentence."""
     return f"{about['date']}, {about['cpu']}, Linux {about['kernel']}, Python {about['python']}"

@@ -1,4 +1,4 @@
-"""Run a contender as a whole process and say what it cost: wall time, CPU of its process tree, peak memory."""
+"""Run a contender as a process and measure it: wall time, CPU time of its process tree, peak memory."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 DISTURBED_SHARE: Final = 0.12
-"""Above this share of the machine taken by others, a run says little about throughput."""
+"""A run during which other processes take more than this share of the machine says little about throughput."""
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _QUIET_SHARE: Final = 0.10
@@ -20,13 +20,13 @@ _TAIL: Final = 1_500
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run took.
+    """The cost of one run.
 
     Attributes:
         cpu_s: User and system time of the process and its children.
-        peak_rss_bytes: Of the largest single process of the tree.
-        rig_cpu_s: CPU time that the servers took for it.
-        others_share: Part of the machine's CPU time that went to processes of neither; a noisy run shows here.
+        peak_rss_bytes: Peak memory of the largest process of the tree.
+        rig_cpu_s: CPU time of the servers.
+        others_share: Share of the machine's CPU time that all other processes took.
     """
 
     wall_s: float
@@ -37,14 +37,14 @@ class Cost:
 
 
 class ContenderFailed(RuntimeError):
-    """A contender did not do its work; the message ends with what it wrote."""
+    """A contender failed; the message ends with its output."""
 
 
 def run(command: Sequence[str | Path], *, environment: Mapping[str, str], rig_directory: Path) -> Cost:
-    """Run the command to its end.
+    """Run the command until it exits.
 
     Raises:
-        ContenderFailed: It ended with another status than 0.
+        ContenderFailed: Its exit status is not 0.
     """
     with tempfile.TemporaryFile() as output:
         rig_before, busy_before, began = _rig_cpu_s(rig_directory), _busy_s(), time.perf_counter()
@@ -65,15 +65,15 @@ def run(command: Sequence[str | Path], *, environment: Mapping[str, str], rig_di
     return Cost(wall_s, cpu_s, usage.ru_maxrss * 1024, rig_cpu_s, others)
 
 
-def wait_until_quiet(most_s: float) -> float:
-    """Wait until others leave the machine alone, at most so long; return the share of CPU that they take."""
-    deadline = time.monotonic() + most_s
+def wait_until_quiet(timeout_s: float) -> None:
+    """Wait until other processes take little of the machine, at most ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
     while True:
         before = _busy_s()
         time.sleep(_LOOK_S)
         share = (_busy_s() - before) / (_LOOK_S * (os.cpu_count() or 1))
         if share < _QUIET_SHARE or time.monotonic() > deadline:
-            return share
+            return
 
 
 def _busy_s() -> float:
@@ -84,7 +84,7 @@ def _busy_s() -> float:
 
 
 def _rig_cpu_s(directory: Path) -> float:
-    """Return the CPU time of the servers: whoever has the rig's directory in its command line, and its children."""
+    """Return the CPU time of the servers: those that name its directory in their command line, and their children."""
     roots: set[int] = set()
     seen: dict[int, tuple[int, int]] = {}
     mark = os.fsencode(directory)

@@ -1,11 +1,12 @@
-"""CPU that one small object costs beside its copy: both listings, manifest, plan, batch, receipts, printing.
+"""CPU time per small object beside its copy: both listings, manifest, plan, batch, receipts, printing.
 
     .venv/bin/python benchmarks/plan_cost.py [--objects 100000] [--runs 3]
 
-What `s3-to-azure copy s3://b/p/ az://c/p/` does for each object before and after the lane of small objects, step by
-step in one process, each step's least CPU of several runs. S3's answers are canned pages, of a bucket whose objects
-have a checksum; the plan's destination is empty, and listing one that holds a copy of each object is a row of its own
-("blobs", canned pages too); the state files are the command line's own. No network, no server.
+These are the steps of `s3-to-azure copy s3://b/p/ az://c/p/` before and after the transfers, measured one by one in
+one process: the least CPU time of several runs. S3's responses are recorded pages of a bucket whose objects have
+a checksum.
+The plan's destination is empty; listing a destination that holds a copy of each object is a row of its own ("blobs",
+recorded pages too). The state files are those of the command line. There is no network and no server.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def page(first: int, count: int, *, last: bool) -> bytes:
 
 
 def source_of(count: int) -> S3Source:
-    """Return a source whose bucket lists so many objects, from memory."""
+    """Return a source whose bucket lists ``count`` objects, from memory."""
     session = boto3.session.Session("key", "secret", region_name="us-east-1")
     source = S3Source(session, {})
     pages = [page(first, min(PAGE, count - first), last=first + PAGE >= count) for first in range(0, count, PAGE)]
@@ -86,7 +87,7 @@ def source_of(count: int) -> S3Source:
     def answer(**_: object) -> AWSResponse:
         return AWSResponse("https://s3", 200, {"Content-Type": "application/xml"}, Raw())
 
-    source._client.meta.events.register("before-send.s3.*", answer)  # noqa: SLF001 - where the network would begin
+    source._client.meta.events.register("before-send.s3.*", answer)  # noqa: SLF001 - the last hook before the network
     return source
 
 
@@ -114,18 +115,18 @@ def blob_page(first: int, count: int, *, last: bool) -> bytes:
     ).encode()
 
 
-class CannedPages(BaseAdapter):
-    """Answers each request with the next page, where the network would begin."""
+class RecordedPages(BaseAdapter):
+    """Answers each request with the next page instead of sending it."""
 
     def __init__(self, count: int) -> None:
-        """Make the pages of so many blobs."""
+        """Make the pages of ``count`` blobs."""
         super().__init__()
         firsts = range(0, count, BLOB_PAGE)
         pages = [blob_page(first, min(BLOB_PAGE, count - first), last=first + BLOB_PAGE >= count) for first in firsts]
         self._pages = iter(pages)
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
-        """Return a page, whatever is asked for."""
+        """Return the next page."""
         answer = requests.Response()
         answer.status_code, answer.request, answer.url = 200, request, request.url or ""
         answer.headers["Content-Type"] = "application/xml"
@@ -133,21 +134,21 @@ class CannedPages(BaseAdapter):
         return answer
 
     def close(self) -> None:
-        """Have nothing to close."""
+        """Close nothing."""
 
 
 def container_of(count: int) -> AzureContainer:
-    """Return a container that lists so many blobs, from memory."""
+    """Return a container that lists ``count`` blobs, from memory."""
     account = {"account_name": "benchmark", "account_key": "a2V5"}
     client = service_client(
         BlobServiceClient("https://benchmark.blob.core.windows.net", credential=account), connections=1
     )
-    client.http.mount("https://", CannedPages(count))
+    client.http.mount("https://", RecordedPages(count))
     return AzureContainer(client, "benchmark")
 
 
 class EmptyDestination:
-    """Lists nothing; a plan of small objects asks for nothing more."""
+    """A destination without blobs; a plan of small objects needs only the listing."""
 
     container = "benchmark"
 
@@ -157,7 +158,7 @@ class EmptyDestination:
 
 
 def receipts_of(objects: list[ListedObject]) -> list[Receipt]:
-    """Return the receipts of a run that copied all."""
+    """Return the receipts of a run that copied all objects."""
     return [
         Receipt(
             bucket=BUCKET,
@@ -179,19 +180,19 @@ def receipts_of(objects: list[ListedObject]) -> list[Receipt]:
 
 
 def run(count: int) -> dict[str, float]:
-    """Do everything once; return each step's CPU seconds."""
+    """Run each step once; return its CPU seconds."""
     spent: dict[str, float] = {}
 
-    def timed(step: str, act: Callable[[], T]) -> T:
+    def timed(step: str, action: Callable[[], T]) -> T:
         began = time.process_time()
-        made = act()
+        result = action()
         spent[step] = time.process_time() - began
-        return made
+        return result
 
     objects = list(source_of(count).list(BUCKET, PREFIX))
     receipts = receipts_of(objects)
     source, container = source_of(count), container_of(count)
-    # A real run holds none of these: the collector must not walk them.
+    # A real run holds none of these objects, so the garbage collector must not walk them.
     gc.collect()
     gc.freeze()
     with TemporaryState() as files, Path(os.devnull).open("w") as nowhere:
@@ -219,12 +220,12 @@ def run(count: int) -> dict[str, float]:
 
         timed("receipts", write)
 
-        def tell() -> None:
+        def print_receipts() -> None:
             with ResultPrinter(json=True, out=nowhere) as printer:
                 for receipt in receipts:
                     printer.print(receipt)
 
-        timed("printing", tell)
+        timed("printing", print_receipts)
     source.close()
     container.close()
     gc.unfreeze()
@@ -232,10 +233,9 @@ def run(count: int) -> dict[str, float]:
 
 
 class Once:
-    """An iterator that is no generator, as a store's listing is."""
+    """An iterator that is not a generator, like the listing of a store."""
 
     def __init__(self, objects: list[ListedObject]) -> None:
-        """Begin at the first."""
         self._objects = iter(objects)
 
     def __iter__(self) -> "Once":
@@ -243,23 +243,23 @@ class Once:
         return self
 
     def __next__(self) -> ListedObject:
-        """Return the next."""
+        """Return the next object."""
         return next(self._objects)
 
 
 def main() -> int:
-    """Measure; print a row for each step."""
+    """Measure; print one row per step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     chosen = parser.parse_args()
     runs = [run(chosen.objects) for _ in range(chosen.runs)]
     least = {step: round(min(one[step] for one in runs) / chosen.objects * 1e6, 2) for step in runs[0]}
     if chosen.json:
         print(json.dumps(least))
         return 0
-    print(f"microseconds of CPU for each of {chosen.objects:,} objects, least of {chosen.runs} runs")
+    print(f"CPU microseconds per object of {chosen.objects:,} objects, least of {chosen.runs} runs")
     for step, figure in (least | {"together": round(sum(least.values()), 2)}).items():
         print(f"{step:10}{figure:>8.1f}")
     return 0

@@ -1,12 +1,12 @@
 # ruff: noqa: E402 - the path comes first
-"""Memory and time of listing, plan and report at two sizes: it must not matter how many objects there are.
+"""Peak memory and time of listing, plan and report for two numbers of objects: memory must not depend on the number.
 
     .venv/bin/python benchmarks/plan_memory.py [--objects 20000 200000] [--real]
 
-Each step runs in a process of its own, as in Airflow. The lister and the destination are fakes at the stores' ports
-(half of the objects are in the destination already); the state files are real, in a temporary directory. With --real
-the objects are real too, in LocalStack, and are copied to Azurite; a second night follows. Exits 1 where a step's peak
-at the larger size is more than 30 % above that at the smaller one, or where the second night sends anything.
+Each step runs in a process of its own, as in Airflow. The listings are generated (the destination holds half of the
+objects already), and the state files are real, in a temporary directory. With --real the objects are real too, in
+LocalStack, and are copied to Azurite; a second run follows. The exit status is 1 where the peak of a step is more than
+30 % higher for the larger number of objects, or where the second run sends any byte.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
+sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
 
 from benchmarks.local_state import LocalState
 from s3_to_azure.model.objects import BlobState, ListedObject, Receipt
@@ -47,12 +47,12 @@ ALLOWED: Final = 1.30
 STEPS: Final = ("list", "plan", "copy", "report")
 AGAIN: Final = ("list again", "plan again", "report again")
 SETTINGS: Final = PlanSettings(s3_prefix="", blob_prefix="")
-# Tells the steps' processes where the real servers are.
+# The variable that gives the servers' addresses to the processes of the steps.
 REAL: Final = "PLAN_MEMORY_REAL"
 
 
 def listing(count: int) -> Iterator[ListedObject]:
-    """Yield so many objects as S3 would list them: keys of 60 characters, 1 KB to 1 MB."""
+    """Yield ``count`` objects as S3 would list them: keys of 60 characters, 1 KB to 1 MB."""
     for number in range(count):
         yield ListedObject(
             BUCKET,
@@ -63,13 +63,12 @@ def listing(count: int) -> Iterator[ListedObject]:
         )
 
 
-class Destination:
-    """Lists a copy of every second object, and has nothing staged."""
+class HalfFilledDestination:
+    """A destination that lists a copy of every second object."""
 
     container = "benchmark"
 
     def __init__(self, count: int) -> None:
-        """Keep the count."""
         self._count = count
 
     def list(self, _prefix: str) -> Iterator[BlobState]:
@@ -79,22 +78,23 @@ class Destination:
                 metadata = {"s3_etag": listed.etag, "s3_last_modified": NOON.isoformat(), "s3_verified_by": "crc64nvme"}
                 yield BlobState(listed.key, f"0x8D{number:013X}", listed.size_bytes, "BlockBlob", metadata)
 
-    def __getattr__(self, name: str) -> object:
-        """Refuse all else: a plan of small objects asks for nothing more."""
+    def __getattr__(self, name: str) -> NoReturn:
+        """Refuse all else: a plan of small objects needs only the listing."""
         raise AssertionError(f"the plan called {name}")
 
 
 def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:
-    """Run one step; return what it made."""
+    """Run one step; return its counts."""
     if REAL in os.environ:
         return run_real_step(step, count, directory)
     files = LocalState(directory)
-    told = directory / "pointer.json"
+    pointer_path = directory / "pointer.json"
     if step == "list":
-        return listed(listing(count), files, told, prefix="")
-    pointer = ManifestPointer.from_dict(json.loads(told.read_text()))
+        return listed(listing(count), files, pointer_path, prefix="")
+    pointer = ManifestPointer.from_dict(json.loads(pointer_path.read_text()))
     if step == "plan":
-        return planned(make_plan(files, pointer, Destination(count), SETTINGS))
+        destination: Any = HalfFilledDestination(count)
+        return planned(make_plan(files, pointer, destination, SETTINGS))
     if step == "copy":
         index = read_plan_index(files)
         assert index is not None
@@ -105,24 +105,25 @@ def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:
 
 
 def run_real_step(step: str, count: int, directory: Path) -> dict[str, Any]:
-    """Run one step over real objects; those of the second night keep their state beside the first's."""
-    from real_bucket import RealPlaces  # noqa: PLC0415 - it brings the SDKs, which the fakes do without
+    """Run one step over real objects; the second run has state files of its own."""
+    # It imports the SDKs, which generated listings do not need.
+    from benchmarks.real_bucket import RealServers  # noqa: PLC0415
 
-    places = RealPlaces.of(os.environ[REAL])
+    servers = RealServers.from_json(os.environ[REAL])
     files = LocalState(directory / ("second" if step in AGAIN else "first"))
-    told = directory / ("second.json" if step in AGAIN else "first.json")
+    pointer_path = directory / ("second.json" if step in AGAIN else "first.json")
     prefix = f"{count}/"
-    act = step.partition(" ")[0]
-    if act == "list":
-        return listed(places.source().list(BUCKET, prefix), files, told, prefix=prefix)
-    pointer = ManifestPointer.from_dict(json.loads(told.read_text()))
-    if act == "plan":
+    action = step.partition(" ")[0]
+    if action == "list":
+        return listed(servers.source().list(BUCKET, prefix), files, pointer_path, prefix=prefix)
+    pointer = ManifestPointer.from_dict(json.loads(pointer_path.read_text()))
+    if action == "plan":
         settings = PlanSettings(s3_prefix=prefix, blob_prefix=prefix)
-        return planned(make_plan(files, pointer, places.destination(), settings))
-    if act == "copy":
+        return planned(make_plan(files, pointer, servers.destination(), settings))
+    if action == "copy":
         index = read_plan_index(files)
         assert index is not None
-        with places.transfer_context() as context:
+        with servers.transfer_context() as context:
             for batch in index.batches:
                 copy_batch(context, files, batch, bucket=BUCKET, s3_prefix=prefix, blob_prefix=prefix, try_number=1)
             totals = context.progress.snapshot()
@@ -130,28 +131,29 @@ def run_real_step(step: str, count: int, directory: Path) -> dict[str, Any]:
     return reported(make_report(files, pointer))
 
 
-def listed(objects: Iterator[ListedObject], files: LocalState, told: Path, *, prefix: str) -> dict[str, Any]:
-    """Write the manifest, and its pointer for the steps that follow."""
+def listed(objects: Iterator[ListedObject], files: LocalState, pointer_path: Path, *, prefix: str) -> dict[str, Any]:
+    """Write the manifest, and its pointer for the next steps."""
     pointer = write_manifest(objects, files, bucket=BUCKET, prefix=prefix)
-    told.write_text(json.dumps(pointer.as_dict()))
+    pointer_path.write_text(json.dumps(pointer.as_dict()))
     return {"objects": pointer.objects, "state_bytes": pointer.length}
 
 
 def planned(plan: Plan) -> dict[str, Any]:
-    """Return what a plan says."""
+    """Return the counts of a plan."""
     counts = {"batches": len(plan.batches), "copy": plan.copy.objects, "unchanged": plan.unchanged.objects}
-    return counts | plan.summary()["requests"]["planning"]
+    requests: dict[str, int] = plan.summary()["requests"]["planning"]
+    return counts | requests
 
 
 def reported(report: Report) -> dict[str, Any]:
-    """Return what a report says."""
+    """Return the counts of a report."""
     assert report.error() is None
     counts = {status: report.total(status).objects for status in ("copied", "unchanged")}
     return counts | {"bytes_sent": report.bytes_sent}
 
 
 def write_receipts(files: LocalState, batch: BatchDescriptor) -> None:
-    """Write the receipts of a batch that copied all."""
+    """Write receipts as if the batch had copied all its objects."""
     entries = BatchSlice(files, batch, bucket=BUCKET, s3_prefix="", blob_prefix="").entries()
     with ReceiptWriter(files, batch, 1) as receipts:
         for entry in entries:
@@ -176,21 +178,21 @@ def write_receipts(files: LocalState, batch: BatchDescriptor) -> None:
 
 
 def peak_kib() -> int:
-    """Return the most memory that this process held; getrusage would count its parent's too, from before the exec."""
+    """Return the peak memory of this process; getrusage would include the parent's, from before the exec."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
 
 
 def measured(step: str, count: int, directory: Path) -> dict[str, Any]:
-    """Run one step in a process of its own; return what it made, its peak memory and its time."""
+    """Run one step in a process of its own; return its counts, peak memory and time."""
     command = [sys.executable, __file__, "--step", step, "--objects", str(count), "--directory", str(directory)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def main() -> int:
-    """Measure all steps at all sizes; print a table."""
+    """Measure all steps for all numbers of objects; print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--real", action="store_true", help="real objects in LocalStack, copied to Azurite")
@@ -199,14 +201,14 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.step:
         began, started = time.process_time(), time.monotonic()
-        made = run_step(chosen.step, chosen.objects[0], chosen.directory)
-        made |= {
-            # Of this process: other work on the machine must not count, and imports are no objects.
+        counts = run_step(chosen.step, chosen.objects[0], chosen.directory)
+        counts |= {
+            # The CPU time of this process alone, after the imports.
             "cpu_s": round(time.process_time() - began, 2),
             "seconds": round(time.monotonic() - started, 1),
             "peak_mib": round(peak_kib() / 1024, 1),
         }
-        print(json.dumps(made))
+        print(json.dumps(counts))
         return 0
     steps = STEPS + AGAIN if chosen.real else STEPS
     rows: dict[str, list[dict[str, Any]]] = {step: [] for step in steps}
@@ -221,36 +223,37 @@ def main() -> int:
             print(f"{count:>11,} objects: {size / count:.0f} bytes of state each", flush=True)
     worst = print_table(chosen.objects, rows)
     for step in steps:
-        told = {name: value for name, value in rows[step][-1].items() if name not in ("peak_mib", "cpu_s", "seconds")}
-        print(f"{step}: {told}")
+        counts = {name: value for name, value in rows[step][-1].items() if name not in ("peak_mib", "cpu_s", "seconds")}
+        print(f"{step}: {counts}")
     print(f"largest ratio {worst:.2f}, allowed {ALLOWED:.2f}")
-    sent = sum(answer["bytes_sent"] + answer["copied"] for answer in rows.get("report again", ()))
+    sent = sum(result["bytes_sent"] + result["copied"] for result in rows.get("report again", ()))
     return 0 if worst <= ALLOWED and not sent else 1
 
 
 def fill_real(stack: ExitStack, count: int) -> None:
-    """Put so many objects into the local S3; start it first where it does not run."""
-    from real_bucket import RealPlaces, fill, real_places  # noqa: PLC0415 - it brings the SDKs
+    """Put ``count`` objects into the local S3, which is started first where it does not run."""
+    # It imports the SDKs, which generated listings do not need.
+    from benchmarks.real_bucket import RealServers, fill, real_servers  # noqa: PLC0415
 
     if REAL not in os.environ:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        os.environ[REAL] = stack.enter_context(real_places(home)).text()
+        os.environ[REAL] = stack.enter_context(real_servers(home)).to_json()
     began = time.monotonic()
-    fill(RealPlaces.of(os.environ[REAL]), f"{count}/", count)
+    fill(RealServers.from_json(os.environ[REAL]), f"{count}/", count)
     print(f"{count:>11,} objects put into LocalStack in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def print_table(counts: list[int], rows: dict[str, list[dict[str, Any]]]) -> float:
-    """Print one row for each step; return the largest ratio of peaks."""
-    print(f"{'step':14}" + "".join(f"{count:>12,}: MiB, CPU s, us each, s" for count in counts) + "   ratio")
+    """Print one row per step; return the largest ratio of peaks."""
+    print(f"{'step':14}" + "".join(f"{count:>12,}: MiB, CPU s, us/object, s" for count in counts) + "   ratio")
     worst = 0.0
-    for step, answers in rows.items():
+    for step, results in rows.items():
         cells = "".join(
-            f"{answer['peak_mib']:>16.1f} {answer['cpu_s']:>7.2f} {answer['cpu_s'] / count * 1e6:>9.1f}"
-            f" {answer['seconds']:>5.1f}"
-            for answer, count in zip(answers, counts, strict=True)
+            f"{result['peak_mib']:>16.1f} {result['cpu_s']:>7.2f} {result['cpu_s'] / count * 1e6:>9.1f}"
+            f" {result['seconds']:>5.1f}"
+            for result, count in zip(results, counts, strict=True)
         )
-        ratio = answers[-1]["peak_mib"] / answers[0]["peak_mib"]
+        ratio = results[-1]["peak_mib"] / results[0]["peak_mib"]
         worst = max(worst, ratio)
         print(f"{step:14}{cells}   {ratio:.2f}")
     return worst

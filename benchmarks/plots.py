@@ -1,4 +1,4 @@
-"""Plots as SVG, written by hand: bars with each single run as a dot."""
+"""Plots as SVG: a bar for each contender, a dot for each run."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,7 +15,7 @@ _LIMIT: Final = "#c9a227"
 
 
 def bars(result: Result) -> str:
-    """Draw throughput on the left and CPU cost on the right, one row for each contender."""
+    """Draw throughput on the left and CPU cost on the right, one row per contender."""
     rows = summary(result)
     left, right = ("objects/s", "CPU ms per object") if result.unit == "objects" else ("MB/s", "CPU s per GiB")
     height = 70 + _ROW * len(rows)
@@ -24,7 +24,7 @@ def bars(result: Result) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-size="12">',
         '<g font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
         f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(result.title)}</text>',
-        *_panel(result, "rate", _NAMES, panel, f"{left}, start-up taken off (more is better)"),
+        *_panel(result, "rate", _NAMES, panel, f"{left}, without start-up (more is better)"),
         *_panel(result, "cpu", _NAMES + panel + 40, panel, f"{right} (less is better)"),
     ]
     for index, row in enumerate(rows):
@@ -40,10 +40,10 @@ def _panel(result: Result, figure: str, x: float, width: float, title: str) -> S
         found = rates(result, run)
         if found and not run.is_start:
             dots[run.contender].append(getattr(found, figure))
-    # One that is far off would flatten all others: its bar is cut and its number told.
+    # One outlier would flatten all other bars: its bar is cut, and its number is printed.
     ordered = sorted(max([row[figure], *dots[row["contender"]]]) for row in rows)
-    most = ordered[-1] if len(ordered) < 2 or ordered[-1] < 4 * ordered[-2] else ordered[-2]
-    scale = (width - 50) / (most or 1)
+    longest = ordered[-1] if len(ordered) < 2 or ordered[-1] < 4 * ordered[-2] else ordered[-2]
+    scale = (width - 50) / (longest or 1)
     parts = [f'<text x="{x}" y="42" fill="#444">{escape(title)}</text>']
     for index, row in enumerate(rows):
         y = 66 + index * _ROW
@@ -60,7 +60,7 @@ def _panel(result: Result, figure: str, x: float, width: float, title: str) -> S
 
 
 def growth(result: Result) -> str:
-    """Draw seconds and peak memory, one row for each run's kind."""
+    """Draw seconds and peak memory, one row per contender."""
     rows = growth_rows(result)
     names = 260
     panel = (_WIDTH - names - 60) / 2
@@ -72,9 +72,9 @@ def growth(result: Result) -> str:
     ]
     for figure, title, x in (("wall_s", "seconds", names), ("peak_rss_mib", "peak RSS, MiB", names + panel + 40)):
         parts.append(f'<text x="{x}" y="42" fill="#444">{title}</text>')
-        most = max((row[figure] for row in rows), default=1) or 1
+        longest = max((row[figure] for row in rows), default=1) or 1
         for index, row in enumerate(rows):
-            y, length = 66 + index * _ROW, row[figure] / most * (panel - 50)
+            y, length = 66 + index * _ROW, row[figure] / longest * (panel - 50)
             parts.append(f'<rect x="{x}" y="{y - 8}" width="{length:.1f}" height="16" fill="{_OURS}"/>')
             parts.append(f'<text x="{x + length + 6:.1f}" y="{y + 4}">{number(row[figure])}</text>')
     for index, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Put a scenario's table and plot into docs/benchmarks.md, between its markers."""
+"""Put tables and plots into docs/benchmarks.md, between their markers."""
 
 import re
 from pathlib import Path
@@ -17,11 +17,11 @@ def publish(result: Result, table: str) -> None:
     """Put a scenario's table and plot into the page.
 
     Raises:
-        SystemExit: Others took too much of the machine, or the page has no such markers.
+        SystemExit: Other processes took too much of the machine, or the page has no such markers.
     """
     shares = [run.cost.others_share for run in result.runs if run.cost and not run.is_start]
     if median(shares) > DISTURBED_SHARE:
-        raise SystemExit(f"Others took {median(shares):.0%} of the machine: nothing is published from such a run.")
+        raise SystemExit(f"Other processes took {median(shares):.0%} of the machine: such a run is not published.")
     about = result.about
     others = f"other processes took {median(shares):.0%} of the machine (median of the runs), {max(shares):.0%} at most"
     plot = f"![{result.title}](benchmarks/{result.name}.svg)"
@@ -29,7 +29,7 @@ def publish(result: Result, table: str) -> None:
 
 
 def put(name: str, text: str) -> None:
-    """Replace what stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+    """Replace the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 
     Raises:
         SystemExit: The page has no such markers.
@@ -37,6 +37,6 @@ def put(name: str, text: str) -> None:
     page = _PAGE.read_text(encoding="utf-8")
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if begin not in page or end not in page:
-        raise SystemExit(f"{_PAGE.name} has no place {begin} ... {end}")
+        raise SystemExit(f"{_PAGE.name} has no markers {begin} and {end}")
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     _PAGE.write_text(pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page), encoding="utf-8")

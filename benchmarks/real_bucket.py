@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,54 +31,54 @@ _AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
-class RealPlaces:
-    """Where the objects are and where they go; passed to the steps' processes as text."""
+class RealServers:
+    """Both local servers, passed to the processes of the steps as JSON."""
 
     s3: LocalS3
     azure: LocalAzure
 
-    def text(self) -> str:
-        """Return it as JSON."""
+    def to_json(self) -> str:
+        """Return the servers as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def of(cls, text: str) -> "RealPlaces":
-        """Read ``text``."""
+    def from_json(cls, text: str) -> "RealServers":
+        """Read ``to_json``."""
         values = json.loads(text)
         return cls(LocalS3(**values["s3"]), LocalAzure(**values["azure"]))
 
     def source(self) -> S3Source:
-        """Return the bucket's store."""
+        """Open the bucket."""
         session = boto3.Session(self.s3.access_key, self.s3.secret_key, region_name=self.s3.region)
         options = {"endpoint_url": self.s3.endpoint_url, "config": botocore_config(_AT_ONCE)}
         return S3Source(session, options)
 
     def destination(self) -> AzureContainer:
-        """Return the container's store."""
+        """Open the container."""
         account = {"account_name": self.azure.account_name, "account_key": self.azure.account_key}
         client = BlobServiceClient(self.azure.account_url, credential=account)
         return AzureContainer(service_client(client, connections=_AT_ONCE), CONTAINER)
 
-    def transfer_context(self) -> TransferContext:
-        """Return what a copy task works with."""
+    def transfer_context(self) -> AbstractContextManager[TransferContext]:
+        """Open a context as a copy task does."""
         source, destination = self.source(), self.destination()
         settings = CopySettings(connections=4, objects_at_once=_AT_ONCE)
         return open_context(source, destination, settings, small_object_client=small_object_client(source, destination))
 
 
 @contextmanager
-def real_places(directory: Path) -> Iterator[RealPlaces]:
+def real_servers(directory: Path) -> Iterator[RealServers]:
     """Run both servers with an empty bucket and container while the block runs."""
     with localstack(directory / "s3") as s3, azurite(directory / "azure") as azure:
         BlobServiceClient.from_connection_string(azure.connection_string).create_container(CONTAINER).close()
-        places = RealPlaces(s3, azure)
-        _client(places).create_bucket(Bucket=BUCKET)
-        yield places
+        servers = RealServers(s3, azure)
+        _client(servers).create_bucket(Bucket=BUCKET)
+        yield servers
 
 
-def fill(places: RealPlaces, prefix: str, count: int) -> None:
-    """Put so many objects of some hundred bytes below the prefix."""
-    client = _client(places)
+def fill(servers: RealServers, prefix: str, count: int) -> None:
+    """Put ``count`` objects of some hundred bytes below the prefix."""
+    client = _client(servers)
 
     def put(number: int) -> None:
         key = f"{prefix}events/2026/03/{number // 5_000:05}/part-{number:012}.parquet"
@@ -91,12 +91,12 @@ def fill(places: RealPlaces, prefix: str, count: int) -> None:
     client.close()
 
 
-def _client(places: RealPlaces) -> Any:  # noqa: ANN401 - boto3 has no types
+def _client(servers: RealServers) -> Any:  # noqa: ANN401 - boto3 has no types
     return boto3.client(
         "s3",
-        endpoint_url=places.s3.endpoint_url,
-        aws_access_key_id=places.s3.access_key,
-        aws_secret_access_key=places.s3.secret_key,
-        region_name=places.s3.region,
+        endpoint_url=servers.s3.endpoint_url,
+        aws_access_key_id=servers.s3.access_key,
+        aws_secret_access_key=servers.s3.secret_key,
+        region_name=servers.s3.region,
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, max_pool_connections=_AT_ONCE),
     )

@@ -1,4 +1,4 @@
-"""The rig: nginx as the S3 that answers from memory, and a sink as the Azure that drops every byte."""
+"""The servers of the benchmarks: nginx as an S3 that answers from memory, a sink as an Azure that drops all bytes."""
 
 import base64
 import http.client
@@ -22,10 +22,10 @@ BUCKET: Final = "bench"
 CONTAINER: Final = "bench"
 S3_BYTES_PER_S: Final = 90_000_000
 LATENCY_MS: Final = 30
-# One cipher for everybody: left alone, Go's clients and OpenSSL's choose different ones.
+# All contenders get one cipher: by default, Go's clients and OpenSSL's choose different ones.
 CIPHER: Final = "TLS_AES_256_GCM_SHA384"
 
-# Small: the runner's own peak memory would show as that of the contenders it forks.
+# Small, because a contender's peak memory includes that of the process that forked it.
 _PATTERN_BYTES: Final = 1024 * 1024
 _PAGE_KEYS: Final = 1000
 _SINK_SOURCE: Final = Path(__file__).with_name("sink.c")
@@ -37,7 +37,7 @@ class Family:
     """Objects below one prefix, all of one size and content.
 
     Attributes:
-        sparse: Only the beginning is data, the rest holes of zeros that take no memory.
+        sparse: The first MiB is data, and the rest is a hole of zeros that takes no memory.
     """
 
     prefix: str
@@ -52,7 +52,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Climate:
-    """How the servers answer."""
+    """The servers' latency, bandwidth per connection, and TLS."""
 
     name: str
     tls: bool = False
@@ -94,7 +94,7 @@ class Rig:
 
     @property
     def certificate(self) -> Path:
-        """The servers' certificate, its own authority."""
+        """The servers' self-signed certificate."""
         return self.directory / "certificate.pem"
 
     @property
@@ -104,7 +104,7 @@ class Rig:
 
     @property
     def connection_string(self) -> str:
-        """What Azure's clients take."""
+        """The account's connection string."""
         return (
             f"DefaultEndpointsProtocol={self.scheme};AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
             f"BlobEndpoint={self.sink_url};"
@@ -142,7 +142,7 @@ class Rig:
         return found
 
     def reset(self) -> None:
-        """Let the sink forget all blobs and counts."""
+        """Remove all blobs and counts from the sink."""
         self._inner("PUT", "/__reset")
 
     def sink_counts(self) -> dict[str, int]:
@@ -151,7 +151,7 @@ class Rig:
         return counts
 
     def source_requests(self) -> int:
-        """Return the requests that nginx has answered since it started, this one included."""
+        """Return how many requests nginx has answered since it started, including this one."""
         text = (http_get(self.inner_port, "/__status") or b"").decode("ascii")
         return int(text.splitlines()[2].split()[2])
 
@@ -173,7 +173,7 @@ class Rig:
 
 @contextmanager
 def rig(climate: Climate, families: list[Family]) -> Iterator[Rig]:
-    """Run both servers in one climate, with these objects; everything lies in a temporary directory on tmpfs."""
+    """Run both servers with these objects; all their files lie in a temporary directory on tmpfs."""
     memory = Path("/dev/shm")
     directory = Path(tempfile.mkdtemp(prefix="s3-to-azure-bench-", dir=memory if memory.is_dir() else None))
     try:
@@ -224,7 +224,7 @@ def _make_certificate(made: Rig) -> None:
 
 
 def _make_objects(directory: Path, family: Family) -> str:
-    """Write the family's one payload and its listing; return its CRC64NVME as S3 writes it."""
+    """Write the payload that the family's objects share, and its listing; return the CRC64NVME as S3 writes it."""
     payload = directory / "payload" / family.prefix
     payload.parent.mkdir(parents=True, exist_ok=True)
     pattern = os.urandom(min(_PATTERN_BYTES, family.size_bytes))
@@ -321,7 +321,7 @@ def _configuration(made: Rig, checksums_of: dict[Family, str]) -> str:
     if climate.bytes_per_s:
         rate = f"limit_rate {climate.bytes_per_s};"
     if climate.latency_ms:
-        # nginx has no delay of its own: it asks the sink, which answers late, before it sends the first byte.
+        # nginx cannot delay a response, so it first sends a request to the sink, which answers late.
         delay = "auth_request /__delay;"
     locations = "\n".join(
         f"""

@@ -1,4 +1,4 @@
-"""Measure every contender in the same run, and write tables, JSON and plots.
+"""Measure all contenders side by side, and write tables, JSON and plots.
 
 usage: python -m benchmarks.run [--scenario NAME …] [--runs N] [--only NAME …] [--publish]
 """
@@ -23,20 +23,31 @@ from benchmarks.tables import Result, Run, summary, table
 
 _OUT: Final = Path(__file__).resolve().parents[1] / "build/benchmarks"
 _START_ROUNDS: Final = 3
-_MOST_TRIES: Final = 3
+_MAX_TRIES: Final = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the scenarios; return 1 if a contender failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS), help="default: all")
+    parser.add_argument(
+        "--scenario", action="append", choices=sorted(SCENARIOS), help="a scenario to run; repeatable (default: all)"
+    )
     parser.add_argument("--runs", type=int, default=5, help="rounds of interleaved runs (default: %(default)s)")
-    parser.add_argument("--only", action="append", metavar="NAME", help="only contenders whose name begins so")
-    parser.add_argument("--wait", type=float, default=60, help="most seconds to wait for a quiet machine before a run")
-    parser.add_argument("--out", type=Path, default=_OUT, help="where JSON and plots go (default: build/benchmarks)")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="only contenders whose name starts so; repeatable"
+    )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=60,
+        help="seconds to wait at most for a quiet machine before a run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=_OUT, help="directory of JSON and plots (default: build/benchmarks)"
+    )
     parser.add_argument("--publish", action="store_true", help="put tables and plots into docs/benchmarks.md instead")
     options = parser.parse_args(arguments)
-    # An exit like any other: servers are stopped and gigabytes on tmpfs removed.
+    # A normal exit stops the servers and removes gigabytes of objects from tmpfs.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if options.publish:
         options.out = PLOTS
@@ -90,9 +101,9 @@ def _measure(scenario: Scenario, options: argparse.Namespace) -> bool:
 
 
 def _undisturbed(servers: Rig, contender: Contender, family: Family, number: int, wait_s: float) -> Run:
-    """Repeat a run in which others took a good part of the machine; return the quietest."""
+    """Repeat a run that other processes disturbed; return the least disturbed one."""
     tries: list[Run] = []
-    while len(tries) < _MOST_TRIES:
+    while len(tries) < _MAX_TRIES:
         tries.append(_one(servers, contender, family, number, wait_s, is_start=False))
         if tries[-1].cost is None or tries[-1].cost.others_share < DISTURBED_SHARE:
             return tries[-1]
@@ -116,7 +127,7 @@ def _one(servers: Rig, contender: Contender, family: Family, number: int, wait_s
     size_bytes = family.size_bytes * family.count
     arrived = counts["put_blob"] + counts["put_block_list"]
     if cost is not None and (counts["bytes"] < size_bytes or arrived < family.count):
-        print(f"{contender.name}: only {arrived} blobs of {counts['bytes']} bytes arrived", file=sys.stderr)
+        print(f"{contender.name}: only {arrived} blobs with {counts['bytes']} bytes arrived", file=sys.stderr)
         cost = None
     item = Run(
         contender=contender.name,
@@ -125,14 +136,14 @@ def _one(servers: Rig, contender: Contender, family: Family, number: int, wait_s
         size_bytes=size_bytes,
         objects=family.count,
         cost=cost,
-        # The status question itself is a request.
+        # The request for the count is counted too.
         source_requests=servers.source_requests() - gets - 1,
         sink_requests={kind: count for kind, count in counts.items() if kind != "bytes" and count},
     )
     if cost and not is_start:
         print(
             f"  round {number + 1}  {contender.name:24} {cost.wall_s:7.2f} s  {cost.cpu_s:7.2f} s CPU  "
-            f"{cost.peak_rss_bytes / 2**20:6.0f} MiB  (others took {cost.others_share:.0%} of the machine)",
+            f"{cost.peak_rss_bytes / 2**20:6.0f} MiB  (other processes took {cost.others_share:.0%} of the machine)",
             flush=True,
         )
     return item

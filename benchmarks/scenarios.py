@@ -1,4 +1,4 @@
-"""The scenarios: which objects, which servers, which contenders, and what is counted."""
+"""The scenarios: objects, servers, contenders and units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,11 +31,11 @@ class Scenario:
     """One comparison.
 
     Attributes:
-        family: What every contender copies that has no objects of its own.
-        unit: What throughput is counted in; ``growth``: what each run took stands for itself.
-        reference: The contender that ratios are told against.
-        limit: The contender that stands for the limit.
-        baseline: With ``growth``, the contender whose CPU is taken off the others', round by round.
+        family: The objects of every contender that has no others.
+        unit: The unit of throughput; with ``growth``, the table shows the cost of each run instead.
+        reference: The contender that ratios refer to.
+        limit: The contender that marks the limit.
+        baseline: With ``growth``, the contender whose CPU time is subtracted from the others', round by round.
     """
 
     name: str
@@ -55,7 +55,7 @@ def _tuned_rclone(name: str, chunk_mib: int, streams: int) -> Contender:
 
 
 def _project_with_connections(connections: int, *options: str) -> Contender:
-    """The project with this many connections, and what the model of ``transfer/concurrency.py`` allows it there."""
+    """The project with some connections, and the throughput that the model of ``transfer/concurrency.py`` allows."""
     block_s = S3_LIKE.latency_ms / 1000 + _BLOCK_BYTES / S3_LIKE.bytes_per_s
     made = project(f"s3-to-azure, {connections} connections", "--connections", str(connections), *options)
     return replace(made, model_mb_s=connections * _BLOCK_BYTES / block_s / 1e6)
@@ -73,15 +73,15 @@ def _count(count: int, size_bytes: int, *options: str, note: str = "") -> Conten
     return project(f"{count:,} objects of {text}{note}", *options, family=family)
 
 
-# The rows of a task end as Airflow's task process does, without taking the interpreter down module by module.
+# A task process of Airflow ends without the interpreter's shutdown.
 _END: Final = "; import os; os._exit(0)"
 _HOOKS: Final = (
     "import airflow.sdk; "
     "from airflow.providers.amazon.aws.hooks.s3 import S3Hook; "
     "from airflow.providers.microsoft.azure.hooks.wasb import WasbHook"
 )
-_LOOKS: Final = 10_000
-_UPDATES: Final = 500
+_READS: Final = 10_000
+_WRITES: Final = 500
 _EMPTY_DAG: Final = """
 from airflow.sdk import dag, task
 @dag
@@ -133,7 +133,7 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "tls-ways",
-            "What could carry TLS: 2 GiB received and sent",
+            "Ways to do TLS: 2 GiB received and sent",
             TLS,
             LARGE,
             (
@@ -150,7 +150,7 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "s3like",
-            "One object of 8 GiB, 90 MB/s a connection and 30 ms to the first byte on both legs",
+            "One object of 8 GiB, 90 MB/s per connection and 30 ms to the first byte on both legs",
             S3_LIKE,
             Family("huge", 8 * GIB, sparse=True),
             (
@@ -174,7 +174,7 @@ SCENARIOS: Final = {
                 project_operator(),
                 rclone(),
                 rclone("rclone, 32 transfers", "--transfers", "32"),
-                # At its pace, all of them would take minutes.
+                # Its 20,000 objects would take minutes.
                 airflow_operator(Family("few", 10_000, 1_000)),
             ),
             unit="objects",
@@ -253,7 +253,7 @@ SCENARIOS: Final = {
         ),
         Scenario(
             "batch",
-            "What a task costs for 1, 100 and 10,000 objects of 10 KB",
+            "The cost of a task for 1, 100 and 10,000 objects of 10 KB",
             PLAIN,
             NOTHING,
             (
@@ -273,13 +273,13 @@ SCENARIOS: Final = {
             "What it costs to tell of progress, in Airflow with its API server and database",
             PLAIN,
             NOTHING,
-            tuple(progress(looks, updates) for looks, updates in ((0, 0), (_LOOKS, 0), (0, _UPDATES))),
+            tuple(progress(looks, updates) for looks, updates in ((0, 0), (_READS, 0), (0, _WRITES))),
             unit="growth",
-            baseline="a task that tells nothing",
+            baseline="a task without progress",
         ),
         Scenario(
             "start",
-            "What Airflow and this project cost before the first byte",
+            "The cost of Airflow and of this project before the first byte",
             PLAIN,
             NOTHING,
             (

@@ -1,11 +1,11 @@
-/* An Azure Blob endpoint that keeps names and sizes and drops every byte: the receiving end of the benchmarks.
+/* An Azure Blob endpoint that stores names and sizes and drops the bytes: the destination of the benchmarks.
  *
- * Thread per connection. Plain bodies are dropped inside the kernel (MSG_TRUNC: no copy), TLS bodies are decrypted
- * into one small buffer. Signatures, CRCs and conditions are not checked: correctness is the tests' business.
+ * It has one thread per connection. Plain bodies are dropped inside the kernel (MSG_TRUNC copies nothing), TLS bodies are
+ * decrypted into one small buffer. Signatures, CRCs and conditions are not checked; the tests do that.
  *
  *   sink PORT [--latency-ms N] [--bytes-per-s N] [--tls CERT KEY CIPHERSUITE]
  *
- * GET /__stats tells the requests by kind; PUT /__reset forgets all blobs and counts.
+ * GET /__stats returns the requests by kind; PUT /__reset removes all blobs and counts.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

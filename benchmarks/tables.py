@@ -1,4 +1,4 @@
-"""From runs to medians and ratios, and to a table."""
+"""Medians and ratios of runs, and the tables of them."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -14,8 +14,8 @@ class Run:
     """One run of one contender.
 
     Attributes:
-        is_start: It copied one byte: its cost is the start-up.
-        cost: None if it failed.
+        is_start: The run copied one byte, so its cost is the start-up.
+        cost: None where the run failed.
     """
 
     contender: str
@@ -30,10 +30,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All runs of a scenario, and what a reader must know.
+    """All runs of a scenario, with its settings and its machine.
 
     Attributes:
-        models: MB/s that a contender's model allows.
+        models: MB/s that the model of a contender allows.
     """
 
     name: str
@@ -50,10 +50,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """One run's figures, start-up taken off.
+    """The figures of one run, without its start-up.
 
     Attributes:
-        rate: MB/s, or objects/s.
+        rate: MB/s or objects/s.
         whole_rate: The same with start-up.
         cpu: Seconds per GiB, or milliseconds per object.
     """
@@ -74,7 +74,7 @@ def starts(result: Result) -> dict[str, tuple[float, float]]:
 
 
 def rates(result: Result, run: Run) -> Rates | None:
-    """Return a run's figures; None for one that failed."""
+    """Return the figures of a run; None where it failed."""
     if run.cost is None:
         return None
     wall_s, cpu_s = starts(result).get(run.contender, (0.0, 0.0))
@@ -86,7 +86,7 @@ def rates(result: Result, run: Run) -> Rates | None:
 
 
 def summary(result: Result) -> list[dict[str, Any]]:
-    """Return one row for each contender: medians, and medians of the ratios within each round."""
+    """Return one row per contender: medians, and medians of the ratios within each round."""
     if result.unit == "growth":
         return growth_rows(result)
     rounds: dict[str, dict[int, Rates]] = {name: {} for name in result.settings}
@@ -162,7 +162,7 @@ def table(result: Result) -> str:
 
 
 def growth_rows(result: Result) -> list[dict[str, Any]]:
-    """Return one row for each contender: medians of what its runs took, nothing taken off."""
+    """Return one row per contender: medians of its runs, with their start-up."""
     rows = []
     cpu_s = {
         name: {run.round: run.cost.cpu_s for run in result.runs if run.contender == name and run.cost}
@@ -209,7 +209,7 @@ def _growth_table(result: Result) -> str:
 
 
 def number(value: float) -> str:
-    """Write a figure with as many digits as it deserves."""
+    """Write a figure with two decimals below 100, and none above."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 

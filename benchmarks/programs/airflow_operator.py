@@ -1,6 +1,6 @@
-"""Airflow's own operator, its ``execute`` called in a plain process; connections come from the environment.
+"""Call ``execute`` of Airflow's own operator; connections come from the environment.
 
-It ends as Airflow's task process does, without taking the interpreter down module by module.
+The process ends without the interpreter's shutdown, like a task process of Airflow.
 
 usage: airflow_operator.py BUCKET KEY_OR_PREFIX/ CONTAINER BLOB_OR_PREFIX
 """
@@ -12,16 +12,16 @@ from airflow.providers.microsoft.azure.transfers.s3_to_wasb import S3ToAzureBlob
 
 
 def main(bucket: str, key: str, container: str, blob: str) -> None:
-    """Copy one key, or all below a prefix."""
-    below = key.endswith("/")
+    """Copy one object, or all objects below a prefix."""
+    is_prefix = key.endswith("/")
     operator = S3ToAzureBlobStorageOperator(
         task_id="copy",
         s3_bucket=bucket,
         container_name=container,
-        s3_prefix=key if below else None,
-        s3_key=None if below else key,
-        blob_prefix=blob if below else None,
-        blob_name=None if below else blob,
+        s3_prefix=key if is_prefix else None,
+        s3_key=None if is_prefix else key,
+        blob_prefix=blob if is_prefix else None,
+        blob_name=None if is_prefix else blob,
         replace=True,
     )
     print(len(operator.execute({})))

@@ -1,7 +1,7 @@
-"""The cipher alone: what TLS itself costs whoever receives and sends so many bytes, without a network.
+"""The cost of the cipher alone, without a network.
 
-Two ends of Python's own TLS talk to each other in memory, in full records: each byte is encrypted once and decrypted
-once, as in a copy that reads and writes it.
+Two ends of Python's own TLS exchange full records in memory: each byte is encrypted once and decrypted once, as in a
+copy that reads and writes it.
 
 usage: cipher.py CERTIFICATE KEY CIPHER SIZE
 """
@@ -14,13 +14,13 @@ _RECORD: Final = 16 * 1024
 
 
 def main(certificate: str, key: str, cipher: str, size: str) -> None:
-    """Encrypt and decrypt so many bytes."""
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(certificate, key)
-    asking = ssl.create_default_context(cafile=certificate)
+    """Encrypt and decrypt ``size`` bytes."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(certificate, key)
+    client_context = ssl.create_default_context(cafile=certificate)
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = asking.wrap_bio(down, up, server_hostname="127.0.0.1")
-    server = serving.wrap_bio(up, down, server_side=True)
+    client = client_context.wrap_bio(down, up, server_hostname="127.0.0.1")
+    server = server_context.wrap_bio(up, down, server_side=True)
     for end in (client, server, client, server):
         try:
             end.do_handshake()
@@ -28,12 +28,13 @@ def main(certificate: str, key: str, cipher: str, size: str) -> None:
             continue
     used = client.cipher()
     if used is None or used[0] != cipher:
-        raise SystemExit(f"{used} instead of {cipher}")
-    data, room = bytes(_RECORD), bytearray(_RECORD)
+        raise SystemExit(f"The handshake chose {used} instead of {cipher}.")
+    data, room = bytes(_RECORD), memoryview(bytearray(_RECORD))
     for _ in range(int(size) // _RECORD):
         client.write(data)
-        if server.read(_RECORD, room) != _RECORD:
-            raise SystemExit("a record came in pieces")
+        read: int = server.read(_RECORD, room)  # type: ignore[assignment]  # into a buffer it returns the count
+        if read != _RECORD:
+            raise SystemExit("A record arrived in pieces.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The floor's copy on awscrt's HTTP client, which its S3 client uses: TLS in threads of C, bodies in callbacks.
+"""The copy of floor.py with awscrt's HTTP client, whose TLS runs in native threads and whose bodies come in callbacks.
 
 usage: crt_copy.py SOURCE_URL DESTINATION_URL SIZE BLOCK CONNECTIONS
 """
@@ -20,14 +20,13 @@ _LOOPS = 2
 
 
 class View(io.RawIOBase):
-    """A block as a stream that fills what it is given."""
+    """A block as a readable stream."""
 
     def __init__(self, view: memoryview) -> None:
-        """Begin at the front."""
         self._view = view
         self._done = 0
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as io gives it
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - io accepts any buffer
         """Fill the buffer."""
         piece = self._view[self._done : self._done + len(buffer)]
         buffer[: len(piece)] = piece
@@ -35,7 +34,7 @@ class View(io.RawIOBase):
         return len(piece)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Only the beginning and the end are asked for."""
+        """Move to the start or the end; awscrt uses no other position."""
         self._done = len(self._view) if whence == io.SEEK_END else offset
         return self._done
 

@@ -1,4 +1,4 @@
-"""The first version of the idea, as written: a presigned GET handed to ``upload_blob``.
+"""The simplest program for this job: the response of a presigned GET as the body of ``upload_blob``.
 
 usage: first_version.py BUCKET KEY CONTAINER BLOB
 """
@@ -13,7 +13,7 @@ from botocore.config import Config
 
 
 def main(bucket: str, key: str, container: str, blob: str) -> None:
-    """Copy one key."""
+    """Copy one object."""
     s3 = boto3.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}))
     url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
     client = BlobClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], container, blob)

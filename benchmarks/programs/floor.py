@@ -1,10 +1,10 @@
-"""The floor: the same threads, blocks and buffers as the project, on bare http.client, without any proof.
+"""The floor: a copy with the project's threads, blocks and buffers on http.client alone, without verification.
 
 usage: floor.py SOURCE_URL DESTINATION_URL SIZE BLOCK THREADS [--lean] [--bio] [--crc]
 
-``--lean`` takes bodies from the blocking socket itself: one ``recv_into`` with MSG_WAITALL for a whole block, so that
-the GIL is taken once a block. ``--bio``: TLS in memory, through ``ssl.MemoryBIO``. ``--crc`` computes the CRC64 of each
-block, as the project does.
+``--lean`` reads bodies from the blocking socket itself: one ``recv_into`` with MSG_WAITALL for a whole block, so that
+the GIL is taken once per block. ``--bio`` does TLS in memory, through ``ssl.MemoryBIO``. ``--crc`` computes the CRC64
+of each block, as the project does.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from memory_bio import TlsSocket
+from memory_bio import TlsSocket  # type: ignore[import-not-found]  # in the folder of this script
 
 
 def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPConnection:
@@ -30,7 +30,7 @@ def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPCon
         connection = http.client.HTTPConnection(parts.netloc)
         connection.connect()
         context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-        connection.sock = TlsSocket(connection.sock, context, str(parts.hostname))  # type: ignore[assignment]
+        connection.sock = TlsSocket(connection.sock, context, str(parts.hostname))
         return connection
     if parts.scheme == "https":
         context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
@@ -40,7 +40,7 @@ def connected(url: str, *, lean: bool, bio: bool = False) -> http.client.HTTPCon
     connection.timeout = None if lean else 60
     connection.connect()
     if lean:
-        # The kernel's own timeouts: Python's would make the socket non-blocking.
+        # The kernel's own timeouts, because Python's would make the socket non-blocking.
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connection.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 60, 0))
     return connection
@@ -52,12 +52,12 @@ def read_plain(answer: http.client.HTTPResponse, _connection: http.client.HTTPCo
     while done < len(view):
         count = answer.readinto(view[done:])
         if not count:
-            raise SystemExit("short body")
+            raise SystemExit("The body ended early.")
         done += count
 
 
 def read_lean(answer: http.client.HTTPResponse, connection: http.client.HTTPConnection, view: memoryview) -> None:
-    """Fill the view from the socket, after what the buffered reader took with the headers."""
+    """Fill the view from the socket, after the bytes that the buffered reader took with the headers."""
     head = answer.fp.peek()[: len(view)]
     view[: len(head)] = head
     done = len(head)
@@ -65,22 +65,21 @@ def read_lean(answer: http.client.HTTPResponse, connection: http.client.HTTPConn
     while done < len(view):
         count = connection.sock.recv_into(view[done:], len(view) - done, socket.MSG_WAITALL if plain else 0)
         if not count:
-            raise SystemExit("short body")
+            raise SystemExit("The body ended early.")
         done += count
-    # As http.client does at a body's end: the connection is free for the next request.
+    # http.client does the same at the end of a body, which frees the connection for the next request.
     answer.fp.close()
     answer.fp = None  # type: ignore[assignment]
 
 
 class Copy:
-    """One object's copy by any number of threads.
+    """A copy of one object by several threads.
 
     Args:
-        options: The command line's.
+        options: The options of the command line.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """Cut the object into blocks."""
         self._options = options
         self._target = urlsplit(options.destination).path
         self._turn = itertools.count()
@@ -139,9 +138,9 @@ class Copy:
 
 
 def expect(answer: http.client.HTTPResponse, status: int) -> None:
-    """End the program where an answer has another status."""
+    """End the program where a response has another status."""
     if answer.status != status:
-        raise SystemExit(f"{answer.status} instead of {status}")
+        raise SystemExit(f"The status is {answer.status} instead of {status}.")
 
 
 def main() -> None:

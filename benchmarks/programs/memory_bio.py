@@ -1,4 +1,4 @@
-"""TLS through ``ssl.MemoryBIO``: the socket is read and written in large pieces, the records cut in memory.
+"""TLS through ``ssl.MemoryBIO``: the socket is read and written in large pieces that hold many records.
 
 Kept to be measured against ``ssl.SSLSocket``, which makes two system calls for each record of 16 KB.
 """
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class TlsSocket:
-    """As much of a TLS socket as http.client uses.
+    """The part of a TLS socket that http.client uses.
 
     Args:
         plain: A connected socket.
@@ -32,7 +32,7 @@ class TlsSocket:
         self._flush()
 
     def sendall(self, data: bytes | memoryview) -> None:
-        """Encrypt and send, a piece of many records at a time."""
+        """Encrypt and send in pieces of many records."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -44,7 +44,7 @@ class TlsSocket:
         return io.BufferedReader(_Reader(self, self._plain))
 
     def read_into(self, view: memoryview) -> int:
-        """Decrypt what has arrived into the view; return the number of bytes, 0 at the end."""
+        """Decrypt the received records into the view; return the number of bytes, 0 at the end."""
         done = 0
         try:
             done = count = self._until_done(self._tls.read, len(view), view)
@@ -59,11 +59,11 @@ class TlsSocket:
         """Close the socket."""
         self._plain.close()
 
-    def _until_done(self, act: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
+    def _until_done(self, action: Callable[_P, _T], *args: _P.args, **named: _P.kwargs) -> _T:
         """Repeat the call with each piece that arrives, until OpenSSL has what it needs."""
         while True:
             try:
-                return act(*args, **named)
+                return action(*args, **named)
             except ssl.SSLWantReadError:
                 self._flush()
                 count = self._plain.recv_into(self._room)
@@ -85,7 +85,7 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - io accepts any buffer
         return self._tls.read_into(memoryview(buffer))
 
     def close(self) -> None:

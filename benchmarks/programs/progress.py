@@ -1,11 +1,10 @@
-"""What it costs to watch a transfer and to tell Airflow of it: a task in real Airflow that does nothing else.
+"""The cost of reading a transfer's progress and of writing it to Airflow: a task in real Airflow that does only this.
 
-Task, supervisor, API server and SQLite are this one process (``DAG.test``), so all that an update costs is counted. The
-task's note is as large as it gets: 20 failures, and the throughput of two days.
+Task, supervisor, API server and SQLite are this one process (``DAG.test``), so the whole cost of a write is counted.
 
-usage: progress.py LOOKS UPDATES
+usage: progress.py READS WRITES
 """
-# ruff: noqa: PLC0415 - Airflow may be imported only once its settings are made
+# ruff: noqa: PLC0415 - Airflow reads its settings when it is imported
 
 import logging
 import os
@@ -15,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 
-def main(looks: int, updates: int) -> None:
-    """Run the task to its end in an Airflow of its own."""
+def main(reads: int, writes: int) -> None:
+    """Run the task in an Airflow of its own."""
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {
             "AIRFLOW_HOME": home,
@@ -25,10 +24,10 @@ def main(looks: int, updates: int) -> None:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         }
-        _run(looks, updates)
+        _run(reads, writes)
 
 
-def _run(looks: int, updates: int) -> None:
+def _run(reads: int, writes: int) -> None:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     from airflow.sdk import DAG, get_current_context, task
@@ -43,20 +42,20 @@ def _run(looks: int, updates: int) -> None:
     with DAG("progress", schedule=None) as dag:
 
         @task
-        def tell() -> None:
-            store: Any = get_current_context()["task_state_store"]  # type: ignore[typeddict-item]
+        def report() -> None:
+            store: Any = get_current_context()["task_state_store"]
             progress = Progress()
             progress.add(objects_total=100_000, bytes_total=2**40)
-            reporter = ProgressReporter(progress, notes=store)
-            for _ in range(looks):
+            reporter = ProgressReporter(progress, store=store)
+            for _ in range(reads):
                 progress.add(bytes_sent=2**20)
-                logging.getLogger("s3_to_azure").debug("%s", progress_line(reporter.look()))
-            for _ in range(updates):
+                logging.getLogger("s3_to_azure").debug("%s", progress_line(reporter.snapshot()))
+            for _ in range(writes):
                 reporter.close()
-            if updates and not store.get(PROGRESS_KEY):
-                raise SystemExit("Airflow kept no update.")
+            if writes and not store.get(PROGRESS_KEY):
+                raise SystemExit("Airflow stored no progress.")
 
-        tell()
+        report()
     bag = DagBag(collect_dags=False)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
