@@ -75,7 +75,7 @@ def test_result_is_sent_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
             for number in range(10):
                 progress.add(objects_total=1, objects_done=1, bytes_sent=2)
                 sender.add(receipt(number))
-            sender.result = BatchResult(retryable=3)
+            sender.end_with(BatchResult(retryable=3))
         assert [update.result for update in pipe.sent if update.result] == [BatchResult(retryable=3)]
         assert pipe.sent[-1].result
         assert [each.key for update in pipe.sent for each in update.receipts] == [f"{n}" for n in range(10)]
@@ -101,7 +101,7 @@ def test_broken_pipe_stops_the_worker() -> None:
     pipe: Any = BrokenPipe()
     stop = threading.Event()
     with _UpdateSender(pipe, Progress(), os.getppid(), stop) as sender:
-        sender.result = BatchResult()
+        sender.end_with(BatchResult())
     assert stop.is_set()
 
 

@@ -322,7 +322,7 @@ def run_worker(
                 if job is None:
                     return
                 with _UpdateSender(pipe, context.progress, parent, stop) as sender:
-                    sender.result = _copy(context, job, sender.add)
+                    sender.end_with(_copy(context, job, sender.add))
 
 
 def _copy(context: TransferContext, job: BatchJob, on_receipt: Callable[[Receipt], None]) -> BatchResult:
@@ -351,7 +351,7 @@ class _UpdateSender:
     def __init__(
         self, pipe: "Connection[BatchUpdate, BatchJob | None]", progress: Progress, parent: int, stop: threading.Event
     ) -> None:
-        self.result: BatchResult | None = None
+        self._result: BatchResult | None = None
         self._pipe = pipe
         self._progress = progress
         self._parent = parent
@@ -372,12 +372,16 @@ class _UpdateSender:
             if len(self._receipts) >= _UPDATE_RECEIPTS:
                 self._send()
 
+    def end_with(self, result: BatchResult) -> None:
+        """Send this result last, when the block ends."""
+        self._result = result
+
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         # The timer must send nothing after the result.
         self._timer.join()
         with self._lock:
-            self._send(self.result)
+            self._send(self._result)
 
     def _run_timer(self) -> None:
         while not self._closed.wait(_UPDATE_EVERY_S):

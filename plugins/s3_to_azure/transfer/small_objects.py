@@ -64,6 +64,11 @@ class _InFlight:
     version: ObjectVersion | None = None
     reason: str = ""
 
+    def verified(self, version: ObjectVersion, *, metadata_dropped: bool) -> None:
+        """Record the version whose bytes match its checksum."""
+        self.version = version
+        self.reason = METADATA_DROPPED if metadata_dropped else ""
+
     def receipt(self, version: ObjectVersion) -> Receipt:
         verified_by = checksums.proven_by(version.checksum)
         return self.stats.receipt(version, COPIED, blocks=1, reason=self.reason, verified_by=verified_by)
@@ -202,7 +207,7 @@ class SmallObjects:
             return False
         if task.condition is None:
             raise AssertionError("only objects with a planned condition are copied here")
-        in_flight.version, in_flight.reason = version, METADATA_DROPPED if prepared.metadata_dropped else ""
+        in_flight.verified(version, metadata_dropped=prepared.metadata_dropped)
         self._client.store(
             in_flight, task.blob, body, crc64=crc64, contents=prepared.contents, condition=task.condition
         )

@@ -1,0 +1,145 @@
+"""What the copies of one task share: made once, never changed, its threads ended afterwards."""
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from s3_to_azure.model.errors import BucketNotFound, BudgetTooSmall, ConnectionFailed, ContainerNotFound
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.progress import Progress
+from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.transfer.context import TransferContext, open_context
+from tests.fakes.contexts import BUCKET, transfer_context
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_small_object_client import MemorySmallObjectClient
+from tests.fakes.memory_source import MemorySource
+
+
+@pytest.fixture
+def context() -> Iterator[TransferContext]:
+    """Return the context of an empty bucket and an empty container."""
+    with transfer_context(MemorySource(BUCKET), MemoryDestination()) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TransferContext)])
+def test_no_field_of_a_context_can_be_set(context: TransferContext, field: str) -> None:
+    """What all copies share is fixed when they start: no copy can change it for the others."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(context, field, getattr(context, field))
+
+
+def test_a_context_takes_no_further_attribute(context: TransferContext) -> None:
+    """Nothing can be left on a context for another copy to find."""
+    with pytest.raises((AttributeError, TypeError)):
+        context.found_by_one_copy = 1  # type: ignore[attr-defined]
+    assert not hasattr(context, "__dict__")
+
+
+class TestCheckAccess:
+    """A wrong name or credential fails once, before any object is copied."""
+
+    def test_both_are_there_does_not_raise(self, context: TransferContext) -> None:
+        """Bucket and container exist."""
+        context.check_access(BUCKET)
+
+    def test_missing_bucket(self, context: TransferContext) -> None:
+        """The bucket's own error is raised."""
+        with pytest.raises(BucketNotFound):
+            context.check_access("another")
+
+    def test_missing_container_is_made_only_on_request(self) -> None:
+        """A typing error must not make a container."""
+        destination = MemoryDestination(exists=False)
+        with transfer_context(MemorySource(BUCKET), destination) as context:
+            with pytest.raises(ContainerNotFound):
+                context.check_access(BUCKET)
+            assert not destination.exists
+            context.check_access(BUCKET, create_container=True)
+            assert destination.exists
+
+    def test_transient_errors_are_repeated(self) -> None:
+        """One lost connection at the start does not fail a task."""
+
+        class Lossy(MemorySource):
+            losses = 2
+
+            def check(self, bucket: str) -> None:
+                if self.losses:
+                    self.losses -= 1
+                    raise ConnectionFailed(service="S3", thing=bucket, detail="reset")
+                super().check(bucket)
+
+        source = Lossy(BUCKET)
+        with transfer_context(source, MemoryDestination()) as context:
+            context.check_access(BUCKET)
+        assert source.losses == 0
+
+
+class TestOpen:
+    """``open_context`` makes every part from the settings."""
+
+    def test_parts_follow_the_settings(self) -> None:
+        """Budget, connections and objects at once are the settings' own."""
+        with transfer_context(
+            MemorySource(BUCKET), MemoryDestination(), memory_budget_bytes=32 * MIB, connections=5, objects_at_once=2
+        ) as context:
+            assert context.buffers.budget_bytes == 32 * MIB
+            assert (context.limits.s3.limit, context.limits.azure.limit) == (7, 7)
+            with pytest.raises(BudgetTooSmall), context.buffers.lend(32 * MIB + 1):
+                pytest.fail("the budget has no room for it")
+
+    def test_defaults(self) -> None:
+        """Without arguments nothing is cancelled, nothing is counted yet, and small objects have no client."""
+        with open_context(MemorySource(BUCKET), MemoryDestination(), CopySettings()) as context:
+            assert not context.cancelled.is_set()
+            assert context.progress.snapshot() == Progress().snapshot()
+            assert context.small_object_client is None
+
+    def test_what_is_given_is_used(self) -> None:
+        """The caller's stop, counts and client are the context's."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        stop, progress = threading.Event(), Progress()
+        client = MemorySmallObjectClient(source, destination)
+        with transfer_context(
+            source, destination, cancelled=stop, progress=progress, small_object_client=lambda: client
+        ) as context:
+            assert context.cancelled is stop
+            assert context.progress is progress
+            assert context.small_object_client is not None
+            assert context.small_object_client() is client
+
+    def test_requests_pass_the_limits(self) -> None:
+        """A request waits while its service's limit is used up; the other service is not held back."""
+        source, entered = MemorySource(BUCKET), threading.Event()
+        source.put(BUCKET, "k", b"data")
+        with transfer_context(source, MemoryDestination(), connections=1, objects_at_once=1) as context:
+
+            def look_up() -> None:
+                context.source.head(BUCKET, "k")
+                entered.set()
+
+            ask = threading.Thread(target=look_up, daemon=True)
+            with context.limits.s3.request(context.cancelled), context.limits.s3.request(context.cancelled):
+                ask.start()
+                assert context.destination.head("k") is None
+                assert not entered.is_set()
+            ask.join(60)
+        assert entered.is_set()
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_block_threads_end_afterwards(self, *, fails: bool) -> None:
+        """The threads that move blocks end after the block of ``with``, also where it raises."""
+        before = set(threading.enumerate())
+        started = set[threading.Thread]()
+        with suppress(ZeroDivisionError), transfer_context(MemorySource(BUCKET), MemoryDestination()):
+            started = set(threading.enumerate()) - before
+            if fails:
+                raise ZeroDivisionError
+        assert {thread.name.split("-")[0] for thread in started} == {"block"}
+        for thread in started:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in started)
