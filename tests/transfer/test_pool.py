@@ -1,7 +1,6 @@
 """Many objects through one workshop, and what a batch's outcomes add up to."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +19,8 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
 from s3_to_azure.transfer.context import CopyTask
-from s3_to_azure.transfer.pool import Tally, copy_many
+from s3_to_azure.transfer.pool import Tally, _WorkerPool, copy_many
+from s3_to_azure.transfer.small_objects import SmallObjects
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
@@ -95,27 +95,36 @@ def test_refused_names_can_count_as_failures() -> None:
     assert outcome.receipt.status == "failed"
 
 
-def test_tasks_are_drawn_as_there_is_room() -> None:
-    """Any number of objects takes constant memory: an unread outcome holds the next ones back."""
+def test_unread_outcomes_hold_back_further_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any number of objects takes constant memory: no task is taken while nobody reads the outcomes."""
     source, destination = filled(), MemoryDestination()
-    drawn = 0
+    drawn = refusals = 0
+    no_room, begin = threading.Event(), _WorkerPool._begin
 
     def tasks() -> Iterator[CopyTask]:
-        nonlocal drawn
+        nonlocal drawn, refusals
         for _ in range(10_000):
-            drawn += 1
+            drawn, refusals = drawn + 1, 0
             yield task(KEYS[1])
+        no_room.set()
 
+    def counted(pool: _WorkerPool, task: CopyTask, small: SmallObjects | None) -> bool:
+        nonlocal refusals
+        # Refused again and again while the queue of outcomes is full: only a reader could make room.
+        refusals += pool._done.full()
+        if refusals > 3:
+            no_room.set()
+        return begin(pool, task, small)
+
+    monkeypatch.setattr(_WorkerPool, "_begin", counted)
     with transfer_context(source, destination, objects_at_once=2) as context:
         outcomes = copy_many(context, tasks())
         for _ in range(3):
             next(outcomes)
-        previous = -1
-        while drawn != previous:
-            previous = drawn
-            time.sleep(0.3)
+        no_room.wait()
+        drawn_while_unread = drawn
         outcomes.close()  # type: ignore[attr-defined]
-    assert drawn < 100
+    assert 8 < drawn_while_unread < 100
 
 
 def test_broken_task_list_comes_out() -> None:

@@ -454,7 +454,7 @@ class Stalled(MemorySource):
     ) -> Iterator[MemoryBody]:
         """Wait, but not in the thread that copies small objects."""
         if threading.current_thread().name != "tasks":
-            self.release.wait(30)
+            self.release.wait()
         with super().open(version, start, end) as body:
             yield body
 
@@ -465,38 +465,46 @@ def read_until_stopped(outcomes: Iterator[Outcome]) -> None:
         list(outcomes)
 
 
-def test_what_is_handed_back_takes_constant_memory() -> None:
-    """Where the workers are slower than the lane hands back, no more tasks are drawn than a queue's length."""
+def test_tasks_handed_back_take_constant_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the workers are slower than objects are handed back, only as many tasks are taken as a queue holds."""
     source, destination = Stalled(BUCKET), MemoryDestination()
     source.put(BUCKET, "k", b"0123456789")
     one = task("k", listed=source.listed(BUCKET, "k"), condition=NEW)
-    drawn = 0
+    drawn = refusals = 0
+    no_room, takes = threading.Event(), SmallObjects.takes
 
     class Client(MemorySmallObjectClient):
         def on_fetch(self, key: str) -> TransferError | None:
             return lost() if len(self.fetched) % 2 else None
 
     def tasks() -> Iterator[CopyTask]:
-        nonlocal drawn
+        nonlocal drawn, refusals
         for n in range(100_000):
-            drawn += 1
+            drawn, refusals = drawn + 1, 0
             yield replace(one, blob=f"{n}")
+        no_room.set()
 
+    def counted(small: SmallObjects, task: CopyTask) -> bool:
+        nonlocal refusals
+        # Asked again for the same task while no object is in flight: only a worker could make room, and both hang.
+        refusals += not small.busy
+        if refusals > 3:
+            no_room.set()
+        return takes(small, task)
+
+    monkeypatch.setattr(SmallObjects, "takes", counted)
     with transfer_context(
         source, destination, objects_at_once=2, small_object_client=lambda: Client(source, destination)
     ) as context:
         outcomes = copy_many(context, tasks())
         reader = threading.Thread(target=read_until_stopped, args=(outcomes,), daemon=True)
         reader.start()
-        previous = -1
-        while drawn != previous:
-            previous = drawn
-            time.sleep(0.3)
+        no_room.wait()
+        drawn_while_stalled = drawn
         context.cancelled.set()
         source.release.set()
-        reader.join(20)
-    assert not reader.is_alive()
-    assert 64 < drawn < 1_000
+        reader.join()
+    assert 64 < drawn_while_stalled < 1_000
 
 
 def test_cancel_stops_what_is_under_way() -> None:
