@@ -1,4 +1,4 @@
-"""Workshops for tests: short waits, small blocks, everything else as shipped."""
+"""Transfer contexts for tests: short waits, small blocks, everything else as shipped."""
 
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -16,7 +16,7 @@ BUCKET: Final = "bucket"
 def transfer_context(
     source: ObjectSource, destination: BlobDestination, **settings: Any
 ) -> AbstractContextManager[TransferContext]:
-    """Return a workshop with blocks of 1 MiB; its own arguments go to it, the rest to its settings."""
+    """Return a context with blocks of 1 MiB; arguments of ``open_context`` go to it, all others to the settings."""
     own = {name: settings.pop(name) for name in ("cancelled", "progress", "small_object_client") if name in settings}
     given: dict[str, Any] = {
         "retry": QUICK,
@@ -29,12 +29,12 @@ def transfer_context(
 
 
 def task(key: str = "k", bucket: str = BUCKET, **changes: Any) -> CopyTask:
-    """Return the task of copying an object to the blob of its name."""
+    """Return the task that copies an object to the blob of the same name."""
     return CopyTask(**({"bucket": bucket, "key": key, "blob": key} | changes))
 
 
 def some_bytes(size_bytes: int, seed: int = 0) -> bytes:
-    """Return bytes in which every piece differs from every other."""
+    """Return bytes of which no two aligned 8-byte words are equal."""
     words = b"".join(((seed << 48) + n).to_bytes(8, "big") for n in range(-(-size_bytes // 8)))
     return words[:size_bytes]
 

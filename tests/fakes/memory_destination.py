@@ -1,4 +1,4 @@
-"""An Azure container in memory: keeps the contract of ``BlobDestination``, uncommitted lists and conditions too."""
+"""An Azure container in memory that keeps the contract of ``BlobDestination``, uncommitted lists included."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ from s3_to_azure.model.objects import BlobContents, BlobState, Condition, Conten
 
 @dataclass
 class MemoryBlob:
-    """A committed blob and the blocks it is made of."""
+    """A committed blob and its blocks."""
 
     data: bytes
     etag: str
@@ -38,11 +38,10 @@ class MemoryDestination:
 
     Args:
         container: Its name.
-        exists: Whether it is there already.
+        exists: Whether it exists from the start.
     """
 
     def __init__(self, container: str = "container", *, exists: bool = True) -> None:
-        """Make it empty."""
         self.container = container
         self.exists = exists
         self.blobs: dict[str, MemoryBlob] = {}
@@ -54,7 +53,7 @@ class MemoryDestination:
         self._etags = itertools.count(1)
         self._lock = threading.RLock()
 
-    # -- what tests do behind the engine's back --------------------------------------------------------------------
+    # -- what other tools do ---------------------------------------------------------------------------------------
 
     def write(
         self, blob: str, data: bytes, *, metadata: dict[str, str] | None = None, blob_type: str = "BlockBlob"
@@ -73,38 +72,33 @@ class MemoryDestination:
     # -- the port --------------------------------------------------------------------------------------------------
 
     def check(self, *, create: bool = False) -> None:
-        """See the port."""
         self.exists = self.exists or create
-        self._there()
+        self._require_container()
 
     def head(self, blob: str) -> BlobState | None:
-        """See the port."""
         check_blob(blob)
         with self._lock:
-            self._there()
+            self._require_container()
             return self._state(blob) if blob in self.blobs else None
 
     def list(self, prefix: str) -> Iterator[BlobState]:
-        """See the port."""
         with self._lock:
-            self._there()
+            self._require_container()
             found = [self._state(name) for name in sorted(self.blobs) if name.startswith(prefix)]
         yield from found
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
-        """See the port."""
         check_blob(blob)
         with self._lock:
-            self._there()
+            self._require_container()
             return [ListedBlock(name, len(data)) for name, data in self.staged.get(blob, {}).items()]
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        """See the port."""
         check_blob(blob)
         received, name = bytes(data), block_id.encode("ascii")
         with self._lock:
-            self._there()
-            self._writable(blob)
+            self._require_container()
+            self._require_writable(blob)
             blocks = self.staged.get(blob, {})
             if any(len(other) != len(name) for other in blocks):
                 raise ForeignBlocks(blob=blob, container=self.container)
@@ -118,12 +112,11 @@ class MemoryDestination:
             self.bytes_staged += len(received)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
-        """See the port."""
         check_blob(blob)
         with self._lock:
-            self._there()
-            self._writable(blob)
-            self._check(blob, condition)
+            self._require_container()
+            self._require_writable(blob)
+            self._require_condition(blob, condition)
             committed = self.blobs[blob].blocks if blob in self.blobs else {}
             latest = committed | self.staged.get(blob, {})
             names = [block_id.encode("ascii") for block_id in block_ids]
@@ -133,13 +126,12 @@ class MemoryDestination:
             return self._replace(blob, data, contents, {name: latest[name] for name in names})
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        """See the port."""
         check_blob(blob)
         received = bytes(data)
         with self._lock:
-            self._there()
-            self._writable(blob)
-            self._check(blob, condition)
+            self._require_container()
+            self._require_writable(blob)
+            self._require_condition(blob, condition)
             if condition.etag is None and self.staged.get(blob):
                 raise ConditionNotMet(blob=blob, container=self.container, code="BlobAlreadyExists")
             if CRC64NVME.digest(memoryview(received)) != crc64:
@@ -148,45 +140,43 @@ class MemoryDestination:
             return self._replace(blob, received, contents, {})
 
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
-        """See the port."""
         check_blob(blob)
         with self._lock:
-            self._there()
-            self._writable(blob)
-            self._check(blob, condition)
+            self._require_container()
+            self._require_writable(blob)
+            self._require_condition(blob, condition)
             held = self.blobs[blob]
             held.metadata, held.headers = dict(contents.metadata), contents.headers
             held.etag = self._new_etag()
             return held.etag
 
     def read(self, blob: str, start: int, end: int) -> bytes:
-        """See the port."""
         check_blob(blob)
         with self._lock:
-            self._there()
+            self._require_container()
             return self.blobs[blob].data[start:end]
 
     # --------------------------------------------------------------------------------------------------------------
 
-    def _there(self) -> None:
+    def _require_container(self) -> None:
         if not self.exists:
             raise ContainerNotFound(container=self.container)
 
-    def _writable(self, blob: str) -> None:
+    def _require_writable(self, blob: str) -> None:
         if blob in self.leased:
             raise BlobLeased(blob=blob, container=self.container, code="LeaseIdMissing")
-        there = self.blobs.get(blob)
-        if there and there.blob_type != "BlockBlob":
-            raise WrongBlobType(blob=blob, container=self.container, blob_type=there.blob_type)
+        held = self.blobs.get(blob)
+        if held and held.blob_type != "BlockBlob":
+            raise WrongBlobType(blob=blob, container=self.container, blob_type=held.blob_type)
 
-    def _check(self, blob: str, condition: Condition) -> None:
-        there = self.blobs.get(blob)
-        if condition.etag != (there.etag if there else None):
+    def _require_condition(self, blob: str, condition: Condition) -> None:
+        held = self.blobs.get(blob)
+        if condition.etag != (held.etag if held else None):
             code = "BlobAlreadyExists" if condition.etag is None else "ConditionNotMet"
             raise ConditionNotMet(blob=blob, container=self.container, code=code)
 
     def _replace(self, blob: str, data: bytes, contents: BlobContents, blocks: dict[bytes, bytes]) -> str:
-        # Whatever was staged and is not named is dropped with the commit.
+        # A commit drops every staged block that it does not name.
         self.staged.pop(blob, None)
         metadata = {name.lower(): value for name, value in contents.metadata.items()}
         self.blobs[blob] = MemoryBlob(data, self._new_etag(), metadata, contents.headers, blocks=blocks)
@@ -194,8 +184,8 @@ class MemoryDestination:
         return self.blobs[blob].etag
 
     def _state(self, blob: str) -> BlobState:
-        there = self.blobs[blob]
-        return BlobState(blob, there.etag, len(there.data), there.blob_type, dict(there.metadata), there.headers)
+        held = self.blobs[blob]
+        return BlobState(blob, held.etag, len(held.data), held.blob_type, dict(held.metadata), held.headers)
 
     def _new_etag(self) -> str:
         return f"0x8D{next(self._etags):012X}"

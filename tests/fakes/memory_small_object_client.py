@@ -1,4 +1,4 @@
-"""A lane of small objects in memory: keeps the contract of ``SmallObjectClient``."""
+"""A client for small objects in memory that keeps the contract of ``SmallObjectClient``."""
 
 import time
 from collections import deque
@@ -15,7 +15,7 @@ Event = Fetched | Stored | HandedBack
 
 
 class MemorySmallObjectClient:
-    """Between a source and a destination in memory.
+    """Copies between a source and a destination in memory.
 
     Args:
         source: Where the objects are.
@@ -24,47 +24,44 @@ class MemorySmallObjectClient:
     """
 
     def __init__(self, source: MemorySource, destination: MemoryDestination, *, at_a_time: int = 7) -> None:
-        """Begin with nothing under way."""
         self._source = source
         self._destination = destination
         self._at_a_time = at_a_time
-        self._under_way: deque[Callable[[], Event]] = deque()
+        self._in_flight: deque[Callable[[], Event]] = deque()
         self._sizes: dict[int, int] = {}
         self.fetched: list[str] = []
         """The key of each GET."""
         self.stored: list[str] = []
         """The name of each Put Blob."""
         self.most_bytes = 0
-        """Most bytes of listed objects that were under way at once."""
+        """The most bytes of listed objects that were in flight at once."""
         self.closed = 0
 
     # -- what tests override ---------------------------------------------------------------------------------------
 
     def on_fetch(self, key: str) -> TransferError | None:
-        """Return why a GET is handed back; None where it is not."""
+        """Return the error with which a GET is handed back; None to answer it."""
         return None
 
     def on_store(self, blob: str) -> TransferError | None:
-        """Return why a Put Blob is handed back before it is sent; None where it is not."""
+        """Return the error with which a Put Blob is handed back before it is sent; None to send it."""
         return None
 
     def on_stored(self, blob: str) -> TransferError | None:
-        """Return why the answer to a Put Blob was lost; None where it was not."""
+        """Return the error of a Put Blob whose answer is lost; None to return the answer."""
         return None
 
     # -- the port --------------------------------------------------------------------------------------------------
 
     def fetch(self, tag: Any, listed: ListedObject) -> None:
-        """See the port."""
         self.fetched.append(listed.key)
         self._sizes[id(tag)] = listed.size_bytes
         self.most_bytes = max(self.most_bytes, sum(self._sizes.values()))
-        self._under_way.append(lambda: self._get(tag, listed))
+        self._in_flight.append(lambda: self._get(tag, listed))
 
     def store(
         self, tag: Any, blob: str, data: bytes, *, crc64: int, contents: BlobContents, condition: Condition
     ) -> None:
-        """See the port."""
         self.stored.append(blob)
 
         def put() -> Event:
@@ -78,18 +75,17 @@ class MemorySmallObjectClient:
                 return self._ended(HandedBack(tag, error))
             return self._ended(Stored(tag))
 
-        self._under_way.append(put)
+        self._in_flight.append(put)
 
     def finished(self, timeout_s: float) -> Sequence[Event]:
-        """See the port; the oldest end first."""
-        if not self._under_way:
+        """End the oldest requests."""
+        if not self._in_flight:
             time.sleep(timeout_s)
-        return [self._under_way.popleft()() for _ in range(min(self._at_a_time, len(self._under_way)))]
+        return [self._in_flight.popleft()() for _ in range(min(self._at_a_time, len(self._in_flight)))]
 
     def close(self) -> None:
-        """See the port."""
         self.closed += 1
-        self._under_way.clear()
+        self._in_flight.clear()
 
     # --------------------------------------------------------------------------------------------------------------
 

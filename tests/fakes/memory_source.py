@@ -1,4 +1,4 @@
-"""S3 in memory: keeps the contract of ``ObjectSource``, conditions and checksums included."""
+"""S3 in memory that keeps the contract of ``ObjectSource``, with conditions and checksums."""
 
 import hashlib
 import threading
@@ -17,7 +17,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class MemoryBody:
-    """The open body of a GET; gives at most ``piece_bytes`` a read, as a socket does."""
+    """The open body of a GET; like a socket, it returns at most ``piece_bytes`` per read."""
 
     version: ObjectVersion
     data: bytes
@@ -25,7 +25,7 @@ class MemoryBody:
     position: int = field(default=0)
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the front of the view."""
+        """Fill the start of the view."""
         piece = self.data[self.position : self.position + min(len(view), self.piece_bytes)]
         view[: len(piece)] = piece
         self.position += len(piece)
@@ -37,11 +37,10 @@ class MemorySource:
 
     Args:
         buckets: Names of the buckets that exist.
-        piece_bytes: Most bytes that one read gives.
+        piece_bytes: The most bytes that one read returns.
     """
 
     def __init__(self, *buckets: str, piece_bytes: int = 300_000) -> None:
-        """Make empty buckets."""
         self._objects: dict[str, dict[str, tuple[ObjectVersion, bytes]]] = {name: {} for name in buckets}
         self._piece_bytes = piece_bytes
         self._lock = threading.RLock()
@@ -65,14 +64,14 @@ class MemorySource:
         """Write an object; each is a second younger than the one before.
 
         Args:
-            bucket: Where.
-            key: Under which name.
-            data: Its bytes.
+            bucket: The object's bucket.
+            key: The object's key.
+            data: The object's bytes.
             checksum: The full-object checksum that is stored with it, or None.
             metadata: User metadata.
             headers: Content headers.
-            last_modified: Instead of the next second.
-            etag: Instead of the MD5.
+            last_modified: Replaces the next second.
+            etag: Replaces the MD5.
         """
         with self._lock:
             self._puts += 1
@@ -100,42 +99,39 @@ class MemorySource:
         return next(item for item in self.list(bucket, key) if item.key == key)
 
     def served(self, key: str, start: int, data: bytes) -> bytes:
-        """Return what goes over the wire for ``data``; tests that damage or cut it override this."""
+        """Return the bytes that go over the wire instead of ``data``; tests that damage or cut them override this."""
         return data
 
     # -- the port --------------------------------------------------------------------------------------------------
 
     def check(self, bucket: str) -> None:
-        """See the port."""
         if bucket not in self._objects:
             raise BucketNotFound(bucket=bucket)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
-        """See the port."""
         check_key(key)
         return self._find(bucket, key)[0]
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
-        """See the port; nothing here was uploaded in parts."""
+        """Return None: no object here was uploaded in parts."""
         return None
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
-        """See the port; nothing here has tags."""
+        """Return no tags."""
         return {}
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """See the port; only current versions are read here."""
+        """Return None: only current versions are read here."""
         return None
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
-        """See the port; nothing here is archived."""
+        """Return False: no object here is archived."""
         return False
 
     @contextmanager
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """See the port."""
         check_key(version.key)
         with self._lock:
             current, data = self._find(version.bucket, version.key)
@@ -146,11 +142,10 @@ class MemorySource:
             self.opened.append((version.key, start, end))
         sent = self.served(version.key, start, data[start:end])
         self.bytes_served += len(sent)
-        # S3 sends the checksum with whole objects only.
+        # S3 sends the checksum of whole objects only.
         yield MemoryBody(replace(current, checksum=None) if end is not None else current, sent, self._piece_bytes)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
-        """See the port."""
         self.check(bucket)
         with self._lock:
             keys = sorted((key for key in self._objects[bucket] if key.startswith(prefix)), key=lambda k: k.encode())

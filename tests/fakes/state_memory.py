@@ -1,4 +1,4 @@
-"""A run's state files in memory: keeps the contract of ``StateFiles``; can lose or damage what a test wants."""
+"""A run's state files in memory that keep the contract of ``StateFiles``; tests can remove or damage files."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ class MemoryState:
     """
 
     def __init__(self, *, piece_bytes: int = 4096) -> None:
-        """Begin with no file."""
         self.location = "state/_s3_to_azure/dag/run"
         self.files: dict[str, bytes] = {}
         self.reads: list[tuple[str, int, int | None]] = []
@@ -26,14 +25,12 @@ class MemoryState:
 
     @contextmanager
     def write(self, name: str) -> Iterator["MemoryStateWriter"]:
-        """See the port."""
         writer = MemoryStateWriter()
         yield writer
         with self._lock:
             self.files[name] = b"".join(writer.pieces)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
-        """See the port."""
         with self._lock:
             self.reads.append((name, start, end))
             data = self._find(name)
@@ -42,24 +39,21 @@ class MemoryState:
         return data[start:end]
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """See the port."""
         data = self._find(name)
         for start in range(0, len(data), self._piece_bytes):
             yield data[start : start + self._piece_bytes]
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """See the port."""
         with self._lock:
             found = sorted(name for name in self.files if name.startswith(prefix))
         yield from found
 
     def delete(self, name: str) -> None:
-        """See the port."""
         with self._lock:
             self.files.pop(name, None)
 
     def delete_runs_before(self, moment: datetime) -> int:
-        """See the port; there are no others."""
+        """Record the time; there are no other runs."""
         self.deleted_before = moment
         return 0
 
@@ -70,12 +64,10 @@ class MemoryState:
 
 
 class MemoryStateWriter:
-    """A state file while it is written."""
+    """A state file that is being written."""
 
     def __init__(self) -> None:
-        """Begin an empty file."""
         self.pieces: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        """See the port."""
         self.pieces.append(data)

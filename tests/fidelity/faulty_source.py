@@ -18,7 +18,6 @@ class FlippedBody:
         self._left = at
 
     def readinto(self, view: memoryview) -> int:
-        """See the port."""
         count = self._body.readinto(view)
         if 0 <= self._left < count:
             view[self._left] ^= 0x01
@@ -58,34 +57,27 @@ class FlippingSource:
         self._opened = 0
 
     def check(self, bucket: str) -> None:
-        """See the port."""
         self._source.check(bucket)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
-        """See the port."""
         return self._source.head(bucket, key)
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
-        """See the port."""
         return self._source.part_sizes(version, each=each)
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
-        """See the port."""
         return self._source.tags(bucket, key)
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """See the port."""
         return self._source.current_etag(bucket, key)
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
-        """See the port."""
         return self._source.restore(bucket, key, days=days, tier=tier)
 
     @contextmanager
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[BodyReader]:
-        """See the port."""
         self._opened += 1
         if self._stop and self._opened > self._stop_after:
             if self._before_stop:
@@ -98,5 +90,4 @@ class FlippingSource:
             yield FlippedBody(body, self._at - start if damaged else -1)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
-        """See the port."""
         return self._source.list(bucket, prefix, max_keys=max_keys)

@@ -1,4 +1,4 @@
-"""The counts of one copy, and the receipt that they end in."""
+"""``CopyStats`` counts what one copy does, and makes its receipt."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,13 +22,13 @@ LOST = ConnectionFailed(service="Azure", resource="b", detail="reset")
 
 @pytest.fixture
 def context() -> Iterator[TransferContext]:
-    """Return a workshop whose progress can be looked at."""
+    """Return a context with a progress to read."""
     with transfer_context(MemorySource(BUCKET), MemoryDestination(), progress=Progress()) as opened:
         yield opened
 
 
-def test_a_receipt_tells_all(context: TransferContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every field, from what was counted and from the version that was copied."""
+def test_receipt_has_every_field(context: TransferContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every field of a receipt comes from the counts or from the version that was copied."""
     clock = iter([100.0, 102.3456])
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     stats = CopyStats(context, task("a/key", blob="b/lob"), 3)
@@ -59,8 +59,8 @@ def test_a_receipt_tells_all(context: TransferContext, monkeypatch: pytest.Monke
     )
 
 
-def test_a_receipt_without_anything_done(context: TransferContext) -> None:
-    """Nothing is claimed: no proof, so no checksum either."""
+def test_receipt_without_any_work_claims_nothing(context: TransferContext) -> None:
+    """A receipt of an object that was not verified has no checksum, and its counts are zero."""
     before = datetime.now(UTC)
     receipt = CopyStats(context, task("a/key"), 1).receipt(VERSION, "skipped")
     assert (receipt.reason, receipt.verified_by, receipt.checksum) == ("", "", "")
@@ -68,8 +68,8 @@ def test_a_receipt_without_anything_done(context: TransferContext) -> None:
     assert before.replace(microsecond=0) <= datetime.fromisoformat(receipt.started_at) <= datetime.now(UTC)
 
 
-def test_the_tasks_progress_counts_along(context: TransferContext) -> None:
-    """Retries, bytes sent and bytes found; what a batch counts at once is left to it."""
+def test_progress_counts_retries_sent_and_resumed(context: TransferContext) -> None:
+    """A copy adds to the task's progress, except for bytes that a batch adds to it in one sum."""
     stats = CopyStats(context, task("a/key"), 1)
     for _ in range(2):
         stats.add_retry(LOST)

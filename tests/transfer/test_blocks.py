@@ -1,4 +1,4 @@
-"""Layouts from 0 bytes to 48.8 TiB, adoption of what is staged, and which staged blocks count."""
+"""Block ids, layouts from 0 bytes to 48.8 TiB, adoption of staged layouts, and which staged blocks are used."""
 
 import base64
 import itertools
@@ -42,12 +42,12 @@ MARK = b"m" * 8
 
 
 def staged(start: int, end: int, crc64: int = 1, second: bytes = NO_SECOND) -> StagedBlock:
-    """Return a block as Azure's list shows it."""
+    """Return a staged block."""
     return StagedBlock(start, end, crc64, second, MARK)
 
 
 def held(layout: Layout) -> dict[int, StagedBlock]:
-    """Return all blocks of the layout as staged ones."""
+    """Return all blocks of the layout as staged."""
     return {block.start: staged(block.start, block.end) for block in layout}
 
 
@@ -67,8 +67,8 @@ sizes = st.one_of(
 @example(16 * MIB * MAX_BLOCKS_PER_BLOB)
 @example(16 * MIB * MAX_BLOCKS_PER_BLOB + 1)
 @example(MAX_OBJECT_BYTES)
-def test_layout_fits_azure(size_bytes: int) -> None:
-    """Any object S3 can hold is at most 50,000 blocks of at most 4,000 MiB, in whole MiB, without gap or overlap."""
+def test_layout_keeps_azures_limits(size_bytes: int) -> None:
+    """Any object that S3 can hold is at most 50,000 blocks of at most 4,000 MiB, in whole MiB."""
     layout = layout_for(size_bytes, budget_bytes=MAX_BLOCK_BYTES)
     assert len(layout) <= MAX_BLOCKS_PER_BLOB
     assert layout.block_bytes <= MAX_BLOCK_BYTES
@@ -80,7 +80,7 @@ def test_layout_fits_azure(size_bytes: int) -> None:
 
 @given(st.integers(0, 40 * MIB), st.integers(1, 5))
 def test_blocks_cover_the_object(size_bytes: int, mib: int) -> None:
-    """Blocks in order, put end to end, are the object; each is recognised as the layout's own."""
+    """The blocks in order are the object without gap or overlap, and the layout recognises each."""
     layout = layout_for(size_bytes, budget_bytes=BUDGET, block_bytes=mib * MIB)
     blocks = list(layout)
     assert [block.start for block in blocks] == [0, *(block.end for block in blocks)][: len(blocks)]
@@ -101,18 +101,18 @@ def test_blocks_cover_the_object(size_bytes: int, mib: int) -> None:
     ],
 )
 def test_block_size_by_object_size(size_bytes: int, block_bytes: int) -> None:
-    """The block size is a pure function of the size; it must not drift, or staged blocks are read in two layouts."""
+    """The block size depends on the object's size only, and may not change: staged blocks have that size."""
     assert block_bytes_for(size_bytes) == block_bytes
 
 
 @pytest.mark.parametrize(("size_bytes", "count"), [(8 * MIB - 1, 1), (8 * MIB, 1), (8 * MIB + 1, 2), (16 * MIB + 1, 3)])
-def test_block_boundaries(size_bytes: int, count: int) -> None:
-    """A byte below, at and above a block."""
+def test_number_of_blocks_around_a_block_size(size_bytes: int, count: int) -> None:
+    """One byte below, at and above a multiple of the block size."""
     assert len(layout_for(size_bytes, budget_bytes=BUDGET)) == count
 
 
-def test_object_beyond_s3() -> None:
-    """An object larger than S3 holds is refused, whatever the block size."""
+def test_object_larger_than_s3_allows_is_refused() -> None:
+    """An object larger than S3 can hold is refused, whatever the block size."""
     with pytest.raises(UsageError):
         layout_for(MAX_OBJECT_BYTES + 1, budget_bytes=MAX_BLOCK_BYTES)
     with pytest.raises(UsageError):
@@ -120,14 +120,14 @@ def test_object_beyond_s3() -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [0, 1, MIB - 1, MAX_BLOCK_BYTES + 1])
-def test_block_size_beyond_limits(block_bytes: int) -> None:
-    """A block size that Azure or common sense refuses is wrong use."""
+def test_block_size_outside_the_limits_is_refused(block_bytes: int) -> None:
+    """A block size below 1 MiB or above Azure's maximum is a ``UsageError``."""
     with pytest.raises(UsageError, match="block_size"):
         layout_for(1, budget_bytes=BUDGET, block_bytes=block_bytes)
 
 
 def test_default_budget_holds_12_tib() -> None:
-    """256 MiB holds blocks of objects up to 12.2 TiB; one byte more names what is needed."""
+    """256 MiB holds blocks of objects up to 12.2 TiB; for one byte more the error says how much memory is needed."""
     most = 256 * MIB * MAX_BLOCKS_PER_BLOB
     assert layout_for(most, budget_bytes=BUDGET).block_bytes == 256 * MIB
     with pytest.raises(BudgetTooSmall) as caught:
@@ -136,61 +136,61 @@ def test_default_budget_holds_12_tib() -> None:
 
 
 def test_budget_of_a_small_object_is_its_size() -> None:
-    """An object smaller than a block needs memory for itself only."""
+    """An object smaller than a block needs memory for its own size only."""
     assert len(layout_for(MIB, budget_bytes=MIB)) == 1
     with pytest.raises(BudgetTooSmall):
         layout_for(MIB + 1, budget_bytes=MIB)
 
 
 class TestAdoption:
-    """What is staged decides the layout: a changed setting must not orphan it."""
+    """The staged blocks decide the layout, so that a changed setting does not orphan them."""
 
     TOTAL = 40 * MIB + 5
     DEFAULT = Layout(TOTAL, 8 * MIB)
 
-    def test_nothing_staged(self) -> None:
-        """Without blocks the default stays."""
+    def test_nothing_staged_keeps_the_default(self) -> None:
+        """Without staged blocks the default layout is used."""
         assert adopt(self.DEFAULT, [], budget_bytes=BUDGET) == self.DEFAULT
 
-    def test_other_block_size(self) -> None:
-        """Blocks of another size bring their layout."""
+    def test_other_block_size_is_adopted(self) -> None:
+        """The size of the staged blocks becomes the layout's block size."""
         blocks = [staged(0, 3 * MIB), staged(6 * MIB, 9 * MIB)]
         assert adopt(self.DEFAULT, blocks, budget_bytes=BUDGET) == Layout(self.TOTAL, 3 * MIB)
 
     def test_most_bytes_win(self) -> None:
-        """Of two layouts staged, the one with more bytes is adopted, not the one with more blocks."""
+        """Of two staged layouts, the one with more bytes is adopted, not the one with more blocks."""
         blocks = [staged(n * MIB, (n + 1) * MIB) for n in range(5)] + [staged(16 * MIB, 32 * MIB)]
         assert adopt(self.DEFAULT, blocks, budget_bytes=BUDGET) == Layout(self.TOTAL, 16 * MIB)
 
     def test_default_wins_a_tie(self) -> None:
-        """With as many bytes in the default layout, that is kept."""
+        """The default layout is used where as many bytes of it are staged as of another."""
         blocks = [staged(0, 16 * MIB), staged(16 * MIB, 24 * MIB), staged(24 * MIB, 32 * MIB)]
         assert adopt(self.DEFAULT, blocks, budget_bytes=BUDGET) == self.DEFAULT
 
-    def test_tail_counts_for_its_layout(self) -> None:
-        """The shorter last block counts as staged, and is not taken for a layout of tiny blocks."""
+    def test_last_block_counts_for_its_layout(self) -> None:
+        """The shorter last block counts as staged, and is not read as a layout of tiny blocks."""
         tail = staged(40 * MIB, self.TOTAL)
         assert adopt(self.DEFAULT, [tail], budget_bytes=BUDGET) == self.DEFAULT
         assert usable(self.DEFAULT, [tail], None) == {40 * MIB: tail}
 
     def test_same_range_twice_counts_once(self) -> None:
-        """Two ids for one range are one range of bytes."""
+        """Two ids for one range count its bytes once."""
         blocks = [staged(0, 16 * MIB, 1), staged(0, 16 * MIB, 2), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB)]
         assert adopt(self.DEFAULT, [*blocks, staged(16 * MIB, 24 * MIB)], budget_bytes=BUDGET) == self.DEFAULT
 
-    def test_beyond_the_budget(self) -> None:
-        """A layout whose blocks do not fit into memory is left alone."""
+    def test_block_size_above_the_budget_is_not_adopted(self) -> None:
+        """A layout whose blocks do not fit into the memory budget is not adopted."""
         blocks = [staged(0, 32 * MIB)]
         assert adopt(self.DEFAULT, blocks, budget_bytes=16 * MIB) == self.DEFAULT
 
-    def test_at_the_bounds(self) -> None:
+    def test_block_size_at_the_bounds_is_adopted(self) -> None:
         """A block as large as the budget, and a layout of exactly 50,000 blocks, are adopted."""
         assert adopt(self.DEFAULT, [staged(0, 16 * MIB)], budget_bytes=16 * MIB) == Layout(self.TOTAL, 16 * MIB)
         total = MAX_BLOCKS_PER_BLOB * MIB
         assert adopt(Layout(total, 8 * MIB), [staged(0, MIB)], budget_bytes=BUDGET) == Layout(total, MIB)
 
-    def test_the_last_bytes_decide(self) -> None:
-        """Of two layouts with as many whole blocks, the one whose shorter last block is there too has more bytes."""
+    def test_last_block_decides_between_equals(self) -> None:
+        """Of two layouts with equally many bytes in full blocks, the one whose last block is staged has more bytes."""
         default = Layout(self.TOTAL, 16 * MIB)
         blocks = [staged(0, 16 * MIB), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB)]
         assert adopt(default, blocks, budget_bytes=BUDGET) == default
@@ -198,20 +198,20 @@ class TestAdoption:
         assert adopt(default, [*blocks, tail], budget_bytes=BUDGET) == Layout(self.TOTAL, 8 * MIB)
 
     @pytest.mark.parametrize("start", [4 * MIB, 12 * MIB, 36 * MIB, 40 * MIB])
-    def test_blocks_that_are_none_of_its_own(self, start: int) -> None:
-        """What lies across a layout's grid, or beyond the object's end, is no byte of that layout."""
+    def test_blocks_outside_the_grid_do_not_count(self, start: int) -> None:
+        """A block that straddles a layout's blocks, or exceeds the object, adds no bytes to that layout."""
         default = Layout(self.TOTAL, 16 * MIB)
         blocks = [staged(0, 16 * MIB), staged(0, 8 * MIB), staged(8 * MIB, 16 * MIB), staged(start, start + 8 * MIB)]
         assert adopt(default, blocks, budget_bytes=BUDGET) == default
 
-    def test_too_many_blocks(self) -> None:
-        """A layout of more than 50,000 blocks could never be committed."""
+    def test_too_many_blocks_are_not_adopted(self) -> None:
+        """A layout of more than 50,000 blocks is not adopted, since it could not be committed."""
         default = Layout(MAX_BLOCKS_PER_BLOB * 2 * MIB, 8 * MIB)
         assert adopt(default, [staged(0, MIB)], budget_bytes=BUDGET) == default
 
     @given(st.data())
     def test_always_a_layout_of_this_object(self, data: st.DataObject) -> None:
-        """Whatever lies in Azure, the result is a committable layout of this object within the budget."""
+        """Whatever is staged, the result is a layout of this object that can be committed within the budget."""
         total = data.draw(st.integers(1, 50 * MIB))
         default = layout_for(total, budget_bytes=BUDGET)
         starts = st.integers(0, 60 * MIB)
@@ -231,8 +231,8 @@ class TestUsable:
 
     LAYOUT = Layout(20, 8)
 
-    def test_whole_layout(self) -> None:
-        """All of its blocks count, in whatever order they come."""
+    def test_whole_layout_in_any_order(self) -> None:
+        """All blocks of the layout count, in any order of listing."""
         blocks = [staged(16, 20), staged(0, 8), staged(8, 16)]
         found = usable(self.LAYOUT, blocks, None)
         assert in_order(self.LAYOUT, found) == [blocks[1], blocks[2], blocks[0]]
@@ -242,24 +242,24 @@ class TestUsable:
         "odd",
         [staged(0, 7), staged(1, 9), staged(8, 17), staged(16, 24), staged(16, 19), staged(24, 32), staged(20, 28)],
     )
-    def test_odd_ranges(self, odd: StagedBlock) -> None:
-        """A block that is not exactly one of the layout's never counts."""
+    def test_ranges_outside_the_layout_do_not_count(self, odd: StagedBlock) -> None:
+        """A block that is not exactly one block of the layout never counts."""
         assert usable(self.LAYOUT, [odd], None) == {}
         assert usable(self.LAYOUT, [odd, staged(0, 8)], None) == {0: staged(0, 8)}
 
     @pytest.mark.parametrize("order", [(1, 2), (2, 1), (1, 2, 1), (1, 1, 2), (2, 1, 1)])
-    def test_two_crcs_at_one_start(self, order: tuple[int, ...]) -> None:
-        """Of two different CRCs nobody knows the right one: the range is read again."""
+    def test_two_crcs_at_one_start_are_read_again(self, order: tuple[int, ...]) -> None:
+        """Of two blocks with different CRC64s at one offset neither is used, and the range is read again."""
         blocks = [staged(0, 8, crc64) for crc64 in order]
         assert usable(self.LAYOUT, blocks, None) == {}
         assert missing(self.LAYOUT, usable(self.LAYOUT, blocks, None))[0] == Block(0, 8)
 
-    def test_same_crc_twice(self) -> None:
-        """Two writers that staged the same bytes under the same id are no doubt."""
+    def test_same_crc_twice_counts(self) -> None:
+        """Two listed blocks with the same id are one block."""
         assert usable(self.LAYOUT, [staged(0, 8, 5), staged(0, 8, 5)], None) == {0: staged(0, 8, 5)}
 
-    def test_second_digest_needed(self) -> None:
-        """Where the proof needs a CRC32C, a block without it, or with a CRC32 in its place, is read again."""
+    def test_needed_second_digest(self) -> None:
+        """Where the verification needs a CRC32C, a block without one, or with a CRC32 instead, is read again."""
         second = second_digest(checksums.CRC32C, memoryview(b"12345678"))
         other = second_digest(checksums.CRC32, memoryview(b"12345678"))
         good = staged(0, 8, 1, second)
@@ -268,16 +268,16 @@ class TestUsable:
         assert usable(self.LAYOUT, [staged(0, 8, 1, other)], checksums.CRC32C) == {}
 
     @pytest.mark.parametrize("with_second_first", [True, False])
-    def test_same_bytes_with_and_without_second(self, with_second_first: bool) -> None:
-        """Of two ids with the same CRC64 the one that carries the needed digest counts, whichever came first."""
+    def test_same_bytes_with_and_without_second_digest(self, with_second_first: bool) -> None:
+        """Of two ids with equal CRC64 the one with the needed second digest is used, in either order of listing."""
         good = staged(0, 8, 1, second_digest(checksums.CRC32, memoryview(b"12345678")))
         blocks = [good, staged(0, 8)] if with_second_first else [staged(0, 8), good]
         assert usable(self.LAYOUT, blocks, checksums.CRC32) == {0: good}
         assert 0 in usable(self.LAYOUT, blocks, None)
 
 
-def test_missing_within_a_part() -> None:
-    """A part of a giant object stages the blocks that begin inside its range."""
+def test_missing_blocks_of_a_range() -> None:
+    """A range of a giant object includes the blocks that begin inside it."""
     layout = Layout(20, 4)
     present = {4: staged(4, 8)}
     assert [block.start for block in missing(layout, present)] == [0, 8, 12, 16]
@@ -286,8 +286,8 @@ def test_missing_within_a_part() -> None:
 
 
 @given(st.integers(1, 2_000), st.integers(1, 100), st.data())
-def test_parts_share_the_object_without_gap(size_bytes: int, block_bytes: int, data: st.DataObject) -> None:
-    """Ranges that cut an object anywhere give each block to exactly one part."""
+def test_ranges_share_the_object_without_gap(size_bytes: int, block_bytes: int, data: st.DataObject) -> None:
+    """Ranges that cut an object anywhere assign each block to exactly one range."""
     layout = Layout(size_bytes, block_bytes)
     cuts = sorted(data.draw(st.sets(st.integers(1, size_bytes), max_size=5)) | {0, size_bytes})
     parts = [missing(layout, {}, Block(start, end)) for start, end in itertools.pairwise(cuts)]
@@ -295,7 +295,7 @@ def test_parts_share_the_object_without_gap(size_bytes: int, block_bytes: int, d
 
 
 def test_in_order_needs_every_block() -> None:
-    """One missing block, and there is no chain to commit."""
+    """With one block missing there is no complete sequence to commit."""
     layout = Layout(20, 8)
     full = held(layout)
     assert in_order(layout, full) is not None
@@ -316,20 +316,20 @@ staged_blocks = st.builds(
 )
 
 
-def test_format_is_frozen() -> None:
-    """A change of the id's form would orphan every staged block: this exact id must come out for ever."""
+def test_block_id_format_is_frozen() -> None:
+    """A change of the id's format would orphan every staged block, so this exact id must never change."""
     block = StagedBlock(0x010203040506, 0x010203040507, 0xAE8B14860A799888, bytes(range(16)), b"\xf0" * 8)
     assert block.block_id == "AfDw8PDw8PDwAQIDBAUGrosUhgp5mIgAAQIDBAUGBwgJCgsMDQ4P"
 
 
 def test_fingerprint_is_frozen() -> None:
-    """The fingerprint of a source version must never change either."""
+    """The fingerprint of a source version must never change."""
     assert fingerprint(VERSION).hex() == "a29131e511646c36"
 
 
 @given(staged_blocks)
-def test_round_trip(block: StagedBlock) -> None:
-    """What a worker writes into an id, a later one reads out of the listing."""
+def test_id_is_parsed_as_it_was_written(block: StagedBlock) -> None:
+    """A later worker reads from the listed id exactly what the earlier one wrote into it."""
     text = block.block_id
     assert len(text) == ID_CHARACTERS <= MAX_BLOCK_ID_BYTES
     assert text.isascii()
@@ -338,30 +338,30 @@ def test_round_trip(block: StagedBlock) -> None:
 
 
 @pytest.mark.parametrize("start", [2**40 - 1, 2**40, MAX_OBJECT_BYTES - 1])
-def test_blocks_beyond_a_tebibyte_are_found_again(start: int) -> None:
-    """Every byte of the offset counts: what is staged far into a giant is not sent twice."""
+def test_offsets_above_a_tebibyte_are_parsed(start: int) -> None:
+    """All six bytes of the offset count, so blocks at the end of a giant object are found again."""
     block = StagedBlock(start, start + 1, 2**63, bytes(range(16)), b"12345678")
     assert parse(ListedBlock(block.block_id.encode("ascii"), 1), b"12345678") == block
 
 
 @given(st.binary(max_size=80), st.integers(-1, 10))
-def test_any_bytes_are_read_or_ignored(name: bytes, size_bytes: int) -> None:
-    """Another tool's id, whatever its bytes, is ignored and never an error."""
+def test_any_bytes_are_parsed_or_ignored(name: bytes, size_bytes: int) -> None:
+    """Another tool's id is ignored and never an error, whatever its bytes."""
     block = parse(ListedBlock(name, size_bytes), fingerprint(VERSION))
     assert block is None or block.block_id.encode("ascii") == name
 
 
 @given(staged_blocks, st.integers(0, ID_CHARACTERS - 1), st.integers(0, 255))
-def test_another_id_is_another_block(block: StagedBlock, index: int, byte: int) -> None:
-    """No id is read as a block whose own id is another: Azure could not commit it."""
+def test_changed_id_is_never_parsed_as_the_original(block: StagedBlock, index: int, byte: int) -> None:
+    """An id with one changed byte is either ignored or parsed as the block that has this changed id."""
     changed = bytearray(block.block_id.encode("ascii"))
     changed[index] = byte
     read = parse(ListedBlock(bytes(changed), block.size_bytes), block.fingerprint)
     assert read is None or read.block_id.encode("ascii") == bytes(changed)
 
 
-def test_standard_base64_of_our_bytes_is_foreign() -> None:
-    """The same 39 bytes in the other base64 alphabet are another id in Azure's eyes."""
+def test_id_in_standard_base64_is_ignored() -> None:
+    """The same 39 bytes in the standard base64 alphabet are another id to Azure."""
     block = StagedBlock(0, 5, 2**64 - 1, b"\xff" * 16, b"\xff" * 8)
     standard = base64.b64encode(base64.urlsafe_b64decode(block.block_id))
     assert standard != block.block_id.encode()
@@ -369,7 +369,7 @@ def test_standard_base64_of_our_bytes_is_foreign() -> None:
 
 
 def test_ids_of_others_are_ignored() -> None:
-    """Another fingerprint, another format version, no bytes: not ours."""
+    """An id with another fingerprint or another format version, and an empty block, are ignored."""
     block = StagedBlock(0, 5, 1, NO_SECOND, fingerprint(VERSION))
     own = block.block_id.encode()
     newer = base64.urlsafe_b64encode(b"\x02" + base64.urlsafe_b64decode(own)[1:])
@@ -389,13 +389,13 @@ def test_ids_of_others_are_ignored() -> None:
         replace(VERSION, bucket="bucket\x00a", key="key"),
     ],
 )
-def test_fingerprint_tells_versions_apart(other: ObjectVersion) -> None:
-    """Bucket, key, ETag and size make the fingerprint."""
+def test_fingerprint_differs_between_versions(other: ObjectVersion) -> None:
+    """Bucket, key, ETag and size each change the fingerprint."""
     assert fingerprint(other) != fingerprint(VERSION)
 
 
 def test_fingerprint_depends_on_nothing_else() -> None:
-    """Settings, metadata, time and storage class must not orphan staged blocks; listing and HEAD agree."""
+    """Metadata, time and storage class do not change the fingerprint, and a listing gives the same one as HEAD."""
     other = replace(
         VERSION, metadata={"a": "b"}, storage_class="GLACIER", last_modified=datetime(1999, 1, 1, tzinfo=UTC)
     )
@@ -404,7 +404,7 @@ def test_fingerprint_depends_on_nothing_else() -> None:
 
 
 @given(st.tuples(st.text(), st.text(), st.text()), st.tuples(st.text(), st.text(), st.text()))
-def test_fingerprint_has_no_ambiguous_joints(one: tuple[str, str, str], two: tuple[str, str, str]) -> None:
-    """No two different (bucket, key, ETag) run together into the same identity."""
+def test_fingerprint_separates_its_fields(one: tuple[str, str, str], two: tuple[str, str, str]) -> None:
+    """No two different triples of bucket, key and ETag give the same fingerprint."""
     first, second = (ObjectVersion(*names, 1, VERSION.last_modified) for names in (one, two))
     assert (fingerprint(first) == fingerprint(second)) == (one == two)

@@ -1,4 +1,4 @@
-"""The memory budget: its bound holds under threads, buffers are used again, a stop wakes who waits."""
+"""The memory budget holds under threads, buffers are reused, and a stop ends every wait."""
 
 import random
 import threading
@@ -12,20 +12,20 @@ from s3_to_azure.transfer.buffers import BufferPool
 
 
 def pool(budget_bytes: int) -> BufferPool:
-    """Return a pool that nobody stops."""
+    """Return a pool that is never stopped."""
     return BufferPool(budget_bytes, threading.Event())
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 4 * KIB - 1, 4 * KIB, 4 * KIB + 1, MIB])
-def test_exact_size(size_bytes: int) -> None:
-    """A view has exactly the size asked for, and can be written."""
+def test_view_has_the_exact_size(size_bytes: int) -> None:
+    """A view has exactly the requested size and can be written."""
     with pool(MIB).lend(size_bytes) as view:
         assert len(view) == size_bytes
         view[:] = b"x" * size_bytes
 
 
 def test_whole_budget_and_no_byte_more() -> None:
-    """A buffer of the whole budget is lent; a larger one can never be."""
+    """A buffer of the whole budget is lent; a larger one is refused at once."""
     memory = pool(MIB)
     with memory.lend(MIB):
         pass
@@ -34,15 +34,15 @@ def test_whole_budget_and_no_byte_more() -> None:
 
 
 def test_view_is_dead_after_its_return() -> None:
-    """Nobody keeps writing into a buffer that another one has."""
+    """A view that was given back cannot be written any more."""
     with pool(MIB).lend(100) as view:
         kept = view
     with pytest.raises(ValueError, match="released"):
         kept[0] = 1
 
 
-def test_buffers_are_used_again() -> None:
-    """The next block of that size gets the same memory, which is never faulted in again."""
+def test_buffers_are_reused() -> None:
+    """The next block of about that size gets the same memory, which causes no page faults."""
     memory = pool(8 * MIB)
     with memory.lend(MIB) as view:
         view[:5] = b"first"
@@ -51,8 +51,8 @@ def test_buffers_are_used_again() -> None:
     assert memory._held == MIB
 
 
-def test_small_request_takes_no_huge_buffer() -> None:
-    """A buffer of more than twice the size stays free for whoever needs it."""
+def test_small_request_takes_no_large_buffer() -> None:
+    """A buffer of more than twice the requested size stays free."""
     memory = pool(8 * MIB)
     with memory.lend(4 * MIB):
         pass
@@ -61,15 +61,15 @@ def test_small_request_takes_no_huge_buffer() -> None:
 
 
 def test_free_buffers_make_room() -> None:
-    """Buffers of a size that nobody needs any more do not block the budget."""
+    """Free buffers of another size are dropped when the budget has no room."""
     memory = pool(4 * MIB)
     for size in (MIB, 4 * MIB, 2 * MIB, 3 * MIB, 100):
         with memory.lend(size):
             assert memory._held <= 4 * MIB
 
 
-def test_an_errors_traceback_keeps_no_buffer() -> None:
-    """Whoever keeps the error of a failed read does not keep the pool from freeing the buffer."""
+def test_traceback_keeps_no_buffer() -> None:
+    """A kept error of a failed read does not keep its buffer in memory."""
     memory = pool(2 * MIB)
     kept: list[BaseException] = []
 
@@ -88,7 +88,7 @@ def test_an_errors_traceback_keeps_no_buffer() -> None:
 
 
 def test_bound_holds_under_threads() -> None:
-    """Many threads with mixed sizes never hold more than the budget at once, and all get their turn."""
+    """Many threads with mixed sizes never hold more than the budget at once, and all are served."""
     budget = 4 * MIB
     memory = pool(budget)
     lock = threading.Lock()
@@ -115,8 +115,8 @@ def test_bound_holds_under_threads() -> None:
     assert memory._held <= budget
 
 
-def test_stop_wakes_who_waits() -> None:
-    """A thread that waits for memory ends with Cancelled when the task is stopped."""
+def test_stop_ends_a_wait_for_memory() -> None:
+    """A thread that waits for memory raises Cancelled when the task is stopped."""
     stop = threading.Event()
     memory = BufferPool(MIB, stop)
     waiting = threading.Event()
@@ -135,13 +135,33 @@ def test_stop_wakes_who_waits() -> None:
         thread.start()
         waiting.wait()
         stop.set()
-        thread.join(10)
+        thread.join()
     assert len(ended) == 1
 
 
-def test_buffer_comes_back_after_an_error() -> None:
-    """A failed block frees its memory for the next one."""
+def test_buffer_is_returned_after_an_error() -> None:
+    """A failed block returns its memory."""
     memory = pool(MIB)
     for _ in range(3):
         with pytest.raises(RuntimeError), memory.lend(MIB):
             raise RuntimeError("the block failed")
+
+
+def test_reserved_bytes_are_not_lent() -> None:
+    """Reserved bytes count against the budget until they are given back."""
+    pool = BufferPool(4 * MIB, threading.Event())
+    with pool.reserve(3 * MIB):
+        assert pool._allocate(2 * MIB) is None
+        with pool.lend(MIB):
+            assert pool._held == 4 * MIB
+    assert pool._allocate(2 * MIB) is not None
+
+
+def test_stop_ends_a_wait_for_a_reservation() -> None:
+    """A reservation that waits for room raises Cancelled when the task is stopped."""
+    stopped = threading.Event()
+    pool = BufferPool(4 * MIB, stopped)
+    with pool.lend(2 * MIB):
+        stopped.set()
+        with pytest.raises(Cancelled), pool.reserve(3 * MIB):
+            pytest.fail("there was no room")

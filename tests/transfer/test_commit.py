@@ -1,4 +1,4 @@
-"""Every answer to a commit, and what it means (design.md, invariants 4 to 6)."""
+"""What each answer to a commit leads to (invariants 4 to 6)."""
 
 import logging
 import threading
@@ -40,10 +40,9 @@ Write = Callable[[Condition], str]
 
 
 class Rig:
-    """A container, a write that can fail before or after it has happened, and a restage that counts."""
+    """A container, a write that can fail before or after it happens, and a count of restaging."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self.azure = MemoryDestination()
         self.before: list[TransferError] = []
         self.after: list[TransferError] = []
@@ -53,7 +52,7 @@ class Rig:
         self.meanwhile: Callable[[], object] = lambda: None
 
     def write(self, condition: Condition) -> str:
-        """Fail, or write, or write and fail."""
+        """Fail before the write, or write, or fail after it."""
         self.conditions.append(condition)
         self.meanwhile()
         if self.before:
@@ -68,7 +67,7 @@ class Rig:
         self.restaged += 1
 
     def commit(self, condition: Condition, *, staged: bool = True, may_replace: bool = True) -> str:
-        """Commit as the engine does."""
+        """Commit as an upload does."""
         step = Commit(OURS, "b", self.write, self._restage if staged else None, may_replace)
         return commit(self.azure, step, condition, Retrier(QUICK, threading.Event(), self.retried.append))
 
@@ -79,28 +78,28 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Rig:
-    """Return a fresh rig."""
+    """Return an empty container and a write that succeeds."""
     return Rig()
 
 
 ABSENT = Condition(None)
 
 
-def test_plain_success(rig: Rig) -> None:
-    """One write, its ETag."""
+def test_success_takes_one_write(rig: Rig) -> None:
+    """A commit that succeeds returns the ETag of its only write."""
     assert rig.commit(ABSENT) == rig.azure.blobs["b"].etag
     assert len(rig.conditions) == 1
 
 
 def test_condition_not_met_by_our_own_version(rig: Rig) -> None:
-    """Another worker committed this very version: that is success, with its ETag."""
+    """Where another worker has committed this very version, the commit succeeds with that blob's ETag."""
     etag = rig.azure.write("b", b"ours", metadata=RECORD)
     assert rig.commit(ABSENT) == etag
     assert rig.azure.commits == 0
 
 
-def test_same_etag_of_another_size_is_not_ours(rig: Rig) -> None:
-    """A blob that claims our ETag with other bytes is somebody else's."""
+def test_same_etag_of_another_size_is_a_conflict(rig: Rig) -> None:
+    """A blob that records our ETag but has another size is not ours."""
     rig.azure.write("b", b"not ours", metadata=RECORD)
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT)
@@ -108,15 +107,15 @@ def test_same_etag_of_another_size_is_not_ours(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("error", [LOST, ServerFailed(service="Azure", status=500, code="InternalError", resource="b")])
-def test_lost_answer_after_the_commit(rig: Rig, error: TransferError) -> None:
-    """Invariant 6: a lost answer is looked up; what has happened is not done again."""
+def test_lost_answer_after_the_commit_is_looked_up(rig: Rig, error: TransferError) -> None:
+    """Invariant 6: after a lost answer the blob is looked up, and a write that happened is not repeated."""
     rig.after = [error]
     assert rig.commit(ABSENT) == rig.azure.blobs["b"].etag
     assert (rig.azure.commits, len(rig.conditions)) == (1, 1)
 
 
-def test_lost_request(rig: Rig) -> None:
-    """A request that never arrived is sent again, under the same condition."""
+def test_lost_request_is_sent_again(rig: Rig) -> None:
+    """A request that never arrived is sent again under the same condition."""
     planned = Condition(rig.azure.write("b", b"before"))
     rig.before = [LOST, LOST]
     rig.commit(planned)
@@ -125,16 +124,16 @@ def test_lost_request(rig: Rig) -> None:
     assert rig.content() == b"ours"
 
 
-def test_lost_request_over_our_own_version(rig: Rig) -> None:
-    """With overwrite=always an equal copy was there before: only a new ETag shows that the write has happened."""
+def test_lost_request_over_an_equal_copy_is_sent_again(rig: Rig) -> None:
+    """Where an equal copy existed before, only a new ETag shows that the write happened."""
     planned = Condition(rig.azure.write("b", b"ours", metadata=RECORD))
     rig.before = [LOST]
     assert rig.commit(planned) != planned.etag
     assert len(rig.conditions) == 2
 
 
-def test_lost_requests_beyond_the_budget(rig: Rig) -> None:
-    """The last error comes out, and nothing was written."""
+def test_lost_requests_beyond_the_budget_raise(rig: Rig) -> None:
+    """The last error is raised, and nothing was written."""
     rig.before = [LOST] * 10
     with pytest.raises(ConnectionFailed):
         rig.commit(ABSENT)
@@ -142,16 +141,16 @@ def test_lost_requests_beyond_the_budget(rig: Rig) -> None:
     assert rig.azure.blobs == {}
 
 
-def test_older_copy_in_between_is_replaced_once(rig: Rig) -> None:
-    """A copy of an older version came in between: its ETag is taken once, and no more."""
+def test_older_copy_written_meanwhile_is_replaced_once(rig: Rig) -> None:
+    """A copy of an older version that appeared meanwhile is replaced under its own ETag."""
     older = rig.azure.write("b", b"older", metadata=OLDER)
     rig.commit(ABSENT)
     assert rig.conditions == [ABSENT, Condition(older)]
     assert rig.content() == b"ours"
 
 
-def test_older_copies_in_between_again_and_again(rig: Rig) -> None:
-    """Two writers must not fight for ever."""
+def test_older_copy_written_again_is_a_conflict(rig: Rig) -> None:
+    """A second older copy ends the commit, so that two writers do not overwrite each other for ever."""
     rig.meanwhile = lambda: rig.azure.write("b", b"older", metadata=OLDER)
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT)
@@ -159,8 +158,8 @@ def test_older_copies_in_between_again_and_again(rig: Rig) -> None:
     assert rig.content() == b"older"
 
 
-def test_older_copy_with_overwrite_never(rig: Rig) -> None:
-    """Who said never does not replace what came in between either."""
+def test_overwrite_never_keeps_an_older_copy(rig: Rig) -> None:
+    """``overwrite="never"`` does not replace a copy that appeared meanwhile."""
     rig.azure.write("b", b"older", metadata=OLDER)
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT, may_replace=False)
@@ -177,8 +176,8 @@ def test_older_copy_with_overwrite_never(rig: Rig) -> None:
         ({"s3_etag": "x"}, r"\(it holds something else now\)"),
     ],
 )
-def test_what_must_not_be_replaced(rig: Rig, metadata: dict[str, str], detail: str, staged: bool) -> None:
-    """A newer copy, one of the same second, or somebody's own blob is a conflict, and stays."""
+def test_other_blobs_are_a_conflict(rig: Rig, metadata: dict[str, str], detail: str, staged: bool) -> None:
+    """A newer copy, a copy of the same second and a foreign blob are a conflict, and stay."""
     rig.azure.write("b", b"theirs", metadata=metadata)
     with pytest.raises(DestinationConflict, match=detail) as caught:
         rig.commit(ABSENT, staged=staged)
@@ -187,23 +186,23 @@ def test_what_must_not_be_replaced(rig: Rig, metadata: dict[str, str], detail: s
     assert len(rig.conditions) == 1
 
 
-def test_deleted_since_the_plan(rig: Rig) -> None:
-    """A blob that somebody deleted is not brought back."""
+def test_deleted_since_the_plan_is_a_conflict(rig: Rig) -> None:
+    """A blob that was deleted since the plan is not written."""
     with pytest.raises(DestinationConflict, match=r"\(it was deleted\)"):
         rig.commit(Condition("0x1"))
     assert rig.azure.blobs == {}
 
 
-def test_block_list_refused(rig: Rig) -> None:
-    """What Azure no longer holds is staged again, three rounds at most."""
+def test_refused_block_list_is_staged_again(rig: Rig) -> None:
+    """Blocks that Azure no longer holds are staged again, for up to three rounds."""
     rig.before = [REFUSED, REFUSED, REFUSED]
     rig.commit(ABSENT)
     assert rig.restaged == 3
     assert rig.content() == b"ours"
 
 
-def test_block_list_refused_for_ever(rig: Rig) -> None:
-    """After three rounds it is a conflict that says why."""
+def test_block_list_refused_for_ever_is_a_conflict(rig: Rig) -> None:
+    """After three rounds the commit is a conflict that names the refusal."""
     rig.before = [REFUSED] * 10
     with pytest.raises(DestinationConflict, match="block_list_refused") as caught:
         rig.commit(ABSENT)
@@ -211,16 +210,16 @@ def test_block_list_refused_for_ever(rig: Rig) -> None:
     assert rig.restaged == 3
 
 
-def test_block_list_refused_because_another_committed(rig: Rig) -> None:
-    """A set that is gone because another worker just committed it is success, and nothing is staged again."""
+def test_block_list_refused_after_anothers_commit(rig: Rig) -> None:
+    """Where the blocks are gone because another worker committed them, the commit succeeds without staging again."""
     etag = rig.azure.write("b", b"ours", metadata=RECORD)
     rig.before = [REFUSED]
     assert rig.commit(ABSENT) == etag
     assert rig.restaged == 0
 
 
-def test_block_list_refused_and_somebody_elses_blob(rig: Rig) -> None:
-    """A set that a foreign write has dropped is a conflict."""
+def test_block_list_refused_after_a_foreign_write(rig: Rig) -> None:
+    """Where a foreign write dropped the blocks, the commit is a conflict."""
     rig.azure.write("b", b"theirs")
     rig.before = [REFUSED]
     with pytest.raises(DestinationConflict):
@@ -228,15 +227,15 @@ def test_block_list_refused_and_somebody_elses_blob(rig: Rig) -> None:
     assert (rig.restaged, rig.content()) == (0, b"theirs")
 
 
-def test_put_blob_over_leftovers(rig: Rig) -> None:
-    """Put Blob refused where there is no blob: the block path takes over."""
+def test_put_blob_refused_over_leftover_blocks(rig: Rig) -> None:
+    """Put Blob that is refused although no blob exists raises ``LeftoverBlocks``."""
     rig.azure.stage_foreign("b", b"x" * 52, b"left over")
     with pytest.raises(LeftoverBlocks):
         rig.commit(ABSENT, staged=False)
 
 
-def test_refused_although_nothing_is_there(rig: Rig) -> None:
-    """The block path itself never loops on such an answer."""
+def test_block_list_refused_as_existing_without_a_blob(rig: Rig) -> None:
+    """A commit of blocks does not repeat a write whose condition is refused although it fits."""
     rig.before = [ConditionNotMet(blob="b", container="container", code="BlobAlreadyExists")] * 10
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT)
@@ -247,16 +246,16 @@ def test_refused_although_nothing_is_there(rig: Rig) -> None:
     "error",
     [BlobLeased(blob="b", container="container", code="LeaseIdMissing"), ContainerNotFound(container="container")],
 )
-def test_permanent_errors_come_out_at_once(rig: Rig, error: TransferError) -> None:
-    """A lease or a missing container is nobody's race."""
+def test_permanent_errors_are_raised_at_once(rig: Rig, error: TransferError) -> None:
+    """A lease or a missing container is raised without another try."""
     rig.before = [error] * 5
     with pytest.raises(type(error)):
         rig.commit(ABSENT)
     assert len(rig.conditions) == 1
 
 
-def test_container_deleted_before_the_look(rig: Rig) -> None:
-    """A lost answer whose blob cannot be looked up is told as what it is."""
+def test_container_deleted_before_the_lookup(rig: Rig) -> None:
+    """Where the lookup after a lost answer fails, its error is raised."""
     rig.before = [LOST]
     rig.meanwhile = lambda: setattr(rig.azure, "exists", False)
     with pytest.raises(ContainerNotFound):
@@ -264,42 +263,42 @@ def test_container_deleted_before_the_look(rig: Rig) -> None:
 
 
 class TestLog:
-    """What whoever opens the log at seven in the morning reads of a commit that did not go straight."""
+    """The log lines of a commit that needed more than one request."""
 
     @pytest.fixture(autouse=True)
     def log(self, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-        """Keep all of it."""
+        """Record every line from INFO on."""
         caplog.set_level(logging.INFO)
         return caplog
 
-    def test_nothing_of_a_plain_success(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
-        """No line for each object."""
+    def test_success_logs_nothing(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """A commit at the first try logs no line per object."""
         rig.commit(ABSENT)
         assert log.messages == []
 
-    def test_a_lost_answer(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
-        """That the write had happened after all."""
+    def test_lost_answer(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """The line says that the write had happened."""
         rig.after = [LOST]
         rig.commit(ABSENT)
         said = "Blob 'b' already holds this version: an answer was lost, or another worker committed it"
         assert log.messages == [said]
 
     def test_blocks_that_are_gone(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
-        """Each round, with its number."""
+        """Each round has its line and number."""
         rig.before = [REFUSED, REFUSED]
         rig.commit(ABSENT)
         said = "Azure no longer holds every block of 'b': staging again, round {}"
         assert log.messages == [said.format(1), said.format(2)]
 
-    def test_an_older_copy_in_between(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
-        """What is replaced, although the plan did not know it."""
+    def test_older_copy_written_meanwhile(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """The line says which copy is replaced."""
         rig.azure.write("b", b"older", metadata=OLDER)
         rig.commit(ABSENT)
         said = "Blob 'b' was written from an older version of this object meanwhile: replacing that copy"
         assert log.messages == [said]
 
-    def test_a_look_that_fails(self, rig: Rig, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What was asked, when the look after a lost answer is lost too."""
+    def test_failed_lookup(self, rig: Rig, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The retry's line says that the blob was looked up."""
         rig.after, lost = [LOST], [LOST]
         look = rig.azure.head
 

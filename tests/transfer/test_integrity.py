@@ -1,4 +1,4 @@
-"""What a copy is proven by, as it is gathered: the rung, the parts looked up, the second reading, the read-back."""
+"""The verification of one copy: its level, the parts, the second reading, the comparison, the blob read back."""
 
 import logging
 from collections.abc import Iterator
@@ -40,17 +40,17 @@ GUESSED = PartSizes((5, 5), certain=False)
 
 
 class Parts(MemorySource):
-    """Tells part sizes, and counts how often it was asked for them."""
+    """Reports part sizes, and records how it was asked for them."""
 
     def __init__(self, quick: PartSizes | None, each: PartSizes | None = None) -> None:
-        """Answer so, and so when asked to look at each part."""
+        """Report ``quick`` as the usual answer, and ``each`` where every part is looked up."""
         super().__init__(BUCKET)
         self._answers = {False: quick, True: each}
         self.asked: list[tuple[str, bool]] = []
         self.failures: list[TransientError] = []
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
-        """Answer."""
+        """Return the answer, or raise the next failure."""
         self.asked.append((version.etag, each))
         if self.failures:
             raise self.failures.pop()
@@ -59,26 +59,26 @@ class Parts(MemorySource):
 
 @pytest.fixture
 def context() -> Iterator[TransferContext]:
-    """Return a workshop for whatever object."""
+    """Return the context of an empty bucket and an empty container."""
     with transfer_context(MemorySource(BUCKET), MemoryDestination()) as opened:
         yield opened
 
 
 def check_of(context: TransferContext) -> IntegrityCheck:
-    """Return the evidence of a copy that has just begun."""
+    """Return the check of a copy that has just begun."""
     return IntegrityCheck(context, "k", context.retrier)
 
 
-def test_the_version_gets_the_checksum_of_its_rung(context: TransferContext) -> None:
-    """What S3 offers first is of no use without its parts' sizes; the next best is what the copy is proven by."""
+def test_version_gets_the_checksum_of_its_level(context: TransferContext) -> None:
+    """Without its parts' sizes the strongest checksum cannot be used, so the next one verifies the copy."""
     offered = replace(OF_TWO_PARTS, weaker=(SourceChecksum("md5", 7),))
     version, level = check_of(context).at_its_level(offered)
     assert version.checksum == level.checksum == SourceChecksum("md5", 7)
     assert replace(version, checksum=COMPOSITE) == offered
 
 
-def test_a_required_rung_names_the_object() -> None:
-    """Nothing is copied on a weaker proof than the user accepts."""
+def test_required_level_names_the_object() -> None:
+    """A copy whose checksum is weaker than the user requires is refused."""
     with transfer_context(Parts(None), MemoryDestination(), integrity="crc32c") as context:
         assert check_of(context).at_its_level(replace(OF_TWO_PARTS, checksum=WHOLE))[1].checksum == WHOLE
         with pytest.raises(IntegrityUnavailable) as caught:
@@ -95,16 +95,16 @@ def test_a_required_rung_names_the_object() -> None:
         (MAX_MD5_BLOCK_BYTES + MIB, MAX_MD5_BLOCK_BYTES + 1, False),
     ],
 )
-def test_an_md5_needs_its_bytes_in_memory(budget_bytes: int, size_bytes: int, proven: bool) -> None:
-    """Neither more than the budget nor more than a block of that rung may hold."""
+def test_md5_needs_the_object_in_memory(budget_bytes: int, size_bytes: int, proven: bool) -> None:
+    """An MD5 verifies no object larger than the budget or than 64 MiB."""
     md5 = SourceChecksum("md5", 7)
     with transfer_context(MemorySource(BUCKET), MemoryDestination(), memory_budget_bytes=budget_bytes) as context:
         given = replace(OF_TWO_PARTS, size_bytes=size_bytes, checksum=None, weaker=(md5,))
         assert check_of(context).at_its_level(given)[0].checksum == (md5 if proven else None)
 
 
-def test_parts_are_looked_up_once_for_each_version() -> None:
-    """A new version of the object has parts of its own."""
+def test_parts_are_looked_up_once_per_version() -> None:
+    """The sizes of the parts are kept until the object has a new version."""
     source = Parts(GUESSED)
     with transfer_context(source, MemoryDestination()) as context:
         gathered = check_of(context)
@@ -114,8 +114,8 @@ def test_parts_are_looked_up_once_for_each_version() -> None:
     assert source.asked == [("etag", False), ("another", False)]
 
 
-def test_a_failed_look_at_the_parts_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    """And the log says what it was."""
+def test_failed_lookup_of_parts_is_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    """The retry's log line says that the parts were looked up."""
     source = Parts(GUESSED)
     source.failures = [ConnectionFailed(service="S3", resource="k", detail="reset")]
     with transfer_context(source, MemoryDestination()) as context, caplog.at_level(logging.WARNING):
@@ -125,7 +125,7 @@ def test_a_failed_look_at_the_parts_is_tried_again(caplog: pytest.LogCaptureFixt
 
 
 class TestGuessedWrong:
-    """After a mismatch: were the parts other than the first and the last one suggest?"""
+    """After a mismatch: whether the guessed sizes of the parts were wrong."""
 
     @pytest.mark.parametrize(
         ("quick", "each", "wrong"),
@@ -137,8 +137,8 @@ class TestGuessedWrong:
             (None, None, False),
         ],
     )
-    def test_where_there_are_parts(self, quick: PartSizes | None, each: PartSizes | None, wrong: bool) -> None:
-        """Each part is looked at only where that was not done."""
+    def test_object_in_parts(self, quick: PartSizes | None, each: PartSizes | None, wrong: bool) -> None:
+        """Every part is looked up only where the sizes were guessed."""
         source = Parts(quick, each)
         with transfer_context(source, MemoryDestination()) as context:
             assert check_of(context).parts_were_guessed_wrong(OF_TWO_PARTS) is wrong
@@ -146,15 +146,15 @@ class TestGuessedWrong:
         assert source.asked == [("etag", False)] + [("etag", True)] * looked
 
     @pytest.mark.parametrize("checksum", [None, WHOLE, replace(COMPOSITE, parts=1)])
-    def test_where_there_are_none(self, checksum: SourceChecksum | None) -> None:
-        """One part is the whole: nothing could be guessed, and nobody is asked."""
+    def test_object_without_parts_needs_no_lookup(self, checksum: SourceChecksum | None) -> None:
+        """An object in one part has nothing to guess, and no request is sent."""
         source = Parts(GUESSED, PartSizes((4, 6), certain=True))
         with transfer_context(source, MemoryDestination()) as context:
             assert not check_of(context).parts_were_guessed_wrong(replace(OF_TWO_PARTS, checksum=checksum))
         assert source.asked == []
 
-    def test_what_was_looked_at_holds_from_then_on(self) -> None:
-        """The object is cut along the parts as they are."""
+    def test_looked_up_sizes_are_kept(self) -> None:
+        """After the lookup the level has the real edges."""
         source = Parts(GUESSED, PartSizes((4, 6), certain=True))
         with transfer_context(source, MemoryDestination()) as context:
             gathered = check_of(context)
@@ -168,15 +168,15 @@ class TestGuessedWrong:
     ("integrity", "checksum", "needed"),
     [("reread", None, True), ("reread", WHOLE, False), ("auto", None, False), ("transport", None, False)],
 )
-def test_when_a_second_reading_is_needed(integrity: str, checksum: SourceChecksum | None, needed: bool) -> None:
-    """Where S3 stores nothing to compare with, and only on request."""
+def test_second_reading_only_on_request(integrity: str, checksum: SourceChecksum | None, needed: bool) -> None:
+    """A second reading is needed only where S3 stores no checksum and the user asks for it."""
     with transfer_context(MemorySource(BUCKET), MemoryDestination(), integrity=integrity) as context:
         assert check_of(context).needs_second_reading(replace(OF_TWO_PARTS, checksum=checksum)) is needed
 
 
 @pytest.mark.parametrize("integrity", ["auto", "readback"])
-def test_what_receipt_and_metadata_name(integrity: str) -> None:
-    """The rung, or the second reading; the read-back beside it in the receipt alone, once it was made."""
+def test_names_in_receipt_and_metadata(integrity: str) -> None:
+    """Both name the level or the second reading; only the receipt adds the read-back, once it was made."""
     destination = MemoryDestination()
     data = some_bytes(MIB)
     sent = StagedBlock(0, len(data), CRC64NVME.digest(memoryview(data)), NO_SECOND, fingerprint(OF_TWO_PARTS))
@@ -196,18 +196,18 @@ def test_what_receipt_and_metadata_name(integrity: str) -> None:
 
 
 def version(value: int | None) -> ObjectVersion:
-    """Return a version whose checksum S3 stores, or none."""
+    """Return a version whose crc64nvme S3 stores, or none."""
     stored = None if value is None else SourceChecksum("crc64nvme", value)
     return ObjectVersion("bucket", "a/key", "e", 10, datetime(2026, 1, 1, tzinfo=UTC), checksum=stored)
 
 
 def of(stored: SourceChecksum | None) -> ObjectVersion:
-    """Return a version with that checksum."""
+    """Return a version with this checksum."""
     return replace(version(None), checksum=stored)
 
 
-def test_invariant_3_a_mismatch_names_object_and_both_checksums() -> None:
-    """The error says which object, what S3 vouches for, and what was read."""
+def test_invariant_3_mismatch_names_object_and_both_checksums() -> None:
+    """The error has the key, the checksum that S3 stores, and that of the bytes that were read."""
     with pytest.raises(IntegrityError) as caught:
         require_match(version(1), 2)
     attributes = caught.value.attributes
@@ -217,15 +217,15 @@ def test_invariant_3_a_mismatch_names_object_and_both_checksums() -> None:
 
 
 @pytest.mark.parametrize(("stored", "actual", "equal"), [(7, 7, True), (7, 8, False), (None, 0, True)])
-def test_equal_or_without_a_checksum_fits(stored: int | None, actual: int, equal: bool) -> None:
-    """Only what differs from a stored checksum is refused."""
+def test_match_or_missing_checksum_is_accepted(stored: int | None, actual: int, equal: bool) -> None:
+    """Only bytes that differ from a stored checksum are refused."""
     assert matches(version(stored), actual) is equal
     if equal:
         require_match(version(stored), actual)
 
 
-def test_a_checksum_as_people_see_it() -> None:
-    """Its name and S3's own spelling; nothing where there is none."""
+def test_checksum_text() -> None:
+    """The text is the checksum's name and S3's own encoding, or empty."""
     assert checksum_text(of(SourceChecksum("crc32c", 7))) == "crc32c:AAAABw=="
     assert checksum_text(of(None)) == ""
 
@@ -239,13 +239,13 @@ def test_a_checksum_as_people_see_it() -> None:
         (None, None),
     ],
 )
-def test_the_md5_of_the_bytes(stored: SourceChecksum | None, md5: bytes | None) -> None:
-    """Only where the whole object was proven by it; an MD5 of parts' MD5s is no MD5 of the bytes."""
+def test_content_md5(stored: SourceChecksum | None, md5: bytes | None) -> None:
+    """The MD5 of the bytes is known only where it verified the whole object; an MD5 over parts is another value."""
     assert content_md5(of(stored)) == md5
 
 
-def test_what_the_blocks_fold_into() -> None:
-    """Nothing where S3 stores nothing; an incomplete set is a fault of ours, never a checksum."""
+def test_fold_without_checksum_and_of_incomplete_blocks() -> None:
+    """Without a stored checksum the fold is 0; an incomplete set is a fault of this program."""
     layout = Layout(2, 1)
     held = {start: StagedBlock(start, start + 1, 9, NO_SECOND, b"m" * 8) for start in (0, 1)}
     assert fold_blocks(of(None), layout, held) == 0

@@ -1,4 +1,4 @@
-"""The memory bound: a copy peaks at no more than its budget above the interpreter with everything imported."""
+"""A copy uses no more memory than its budget, above the interpreter with everything imported."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The first copy is a small one: it imports what is imported late, and connects.
+# The first copy is small: it imports what is imported late, and opens connections.
 PROGRAM = """
 import json, re, sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def copy(prefix):
     return sum(item.size_bytes for item in listed)
 
 def peak():
-    # Not getrusage: its peak is inherited from the process that started this one.
+    # Not getrusage: a process inherits that peak from its parent.
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 copy("first/")
@@ -54,7 +54,7 @@ print(json.dumps({"copied": copied, "peak": peak() - before}))
 def measured(
     s3_client: Any, bucket: str, container: ContainerClient, s3: LocalS3, azure: LocalAzure, budget_bytes: int
 ) -> dict[str, int]:
-    """Copy everything below ``then/`` in a process of its own; return the bytes and the peak above its start."""
+    """Copy everything below ``then/`` in its own process; return the bytes and the peak above the start."""
     s3_client.put_object(Bucket=bucket, Key="first/small", Body=b"x")
     s3_client.put_object(Bucket=bucket, Key="first/blocks", Body=bytes(9 * MIB))
     given = {
@@ -73,7 +73,7 @@ def measured(
 
 
 @pytest.mark.slow
-def test_large_object_stays_within_its_budget(
+def test_large_object_stays_within_the_budget(
     s3_client: Any,
     bucket: str,
     container: ContainerClient,
@@ -81,7 +81,7 @@ def test_large_object_stays_within_its_budget(
     azure_server: LocalAzure,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Several times the budget goes through, and the process never holds more than the budget of it."""
+    """An object of four budgets is copied within one budget."""
     s3_client.put_object(Bucket=bucket, Key="then/large", Body=bytes(160 * MIB))
     result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
     assert result["copied"] == 160 * MIB
@@ -97,7 +97,7 @@ def test_objects_of_one_request_stay_within_the_budget(
     azure_server: LocalAzure,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Many objects at a time share the one budget, whatever the libraries copy on the way."""
+    """Several objects at a time share one budget, copies that libraries make included."""
     for number in range(12):
         s3_client.put_object(Bucket=bucket, Key=f"then/{number}", Body=bytes(8 * MIB))
     result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
@@ -116,7 +116,7 @@ def test_one_gib_within_the_default_budget(
     azure_server: LocalAzure,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """The case of the README: 1 GiB with 256 MiB."""
+    """1 GiB is copied within the default budget of 256 MiB, as the README says."""
     upload = s3_client.create_multipart_upload(Bucket=bucket, Key="then/large")
     ids = {"Bucket": bucket, "Key": "then/large", "UploadId": upload["UploadId"]}
     parts = [

@@ -1,4 +1,4 @@
-"""One object from a source to a destination that keep the contract: every size, every way to be interrupted."""
+"""One object between fakes that keep the contract: every size, and every way to be interrupted."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ def destination() -> MemoryDestination:
 
 
 def stage(destination: MemoryDestination, version: ObjectVersion, start: int, data: bytes, **changes: Any) -> None:
-    """Stage a block of the version as an earlier try would have."""
+    """Stage a block of the version, as an earlier try would have."""
     block = StagedBlock(start, start + len(data), crc(data), NO_SECOND, fingerprint(version))
     block = replace(block, **changes)
     destination.stage_foreign("k", block.block_id.encode(), data)
@@ -68,7 +68,7 @@ def stage(destination: MemoryDestination, version: ObjectVersion, start: int, da
 def test_every_size(
     source: MemorySource, destination: MemoryDestination, size_bytes: int, checksum: str | None, listed: bool
 ) -> None:
-    """Empty, one byte, around a block, several blocks: the blob is the object, and the receipt says how it is known."""
+    """The blob is the object for every size, and the receipt names the verification."""
     data = some_bytes(size_bytes)
     version = source.put(BUCKET, "k", data, checksum=checksum)
     with transfer_context(source, destination) as context:
@@ -85,8 +85,8 @@ def test_every_size(
     assert destination.staged == {}
 
 
-def test_metadata_and_headers_arrive(source: MemorySource, destination: MemoryDestination) -> None:
-    """The object's own metadata and headers go along; ours win where names are equal without case."""
+def test_metadata_and_headers_are_copied(source: MemorySource, destination: MemoryDestination) -> None:
+    """The object's metadata and headers are copied; our own record wins where names differ by case only."""
     headers = ContentHeaders("text/x-test", "gzip", "de", "inline", "no-cache")
     source.put(BUCKET, "k", b"x", metadata={"my-key": "ü", "S3_ETag": "theirs"}, headers=headers)
     with transfer_context(source, destination) as context:
@@ -97,8 +97,8 @@ def test_metadata_and_headers_arrive(source: MemorySource, destination: MemoryDe
     assert blob.headers == headers
 
 
-def test_second_night_copies_nothing(source: MemorySource, destination: MemoryDestination) -> None:
-    """Promise 2: what is there is left alone, and not a byte is read."""
+def test_second_run_copies_nothing(source: MemorySource, destination: MemoryDestination) -> None:
+    """Promise 2: blobs that hold their objects are left alone, and no byte is read."""
     for key, size in (("small", 10), ("large", 3 * MIB), ("empty", 0)):
         source.put(BUCKET, key, some_bytes(size))
     for night in (1, 2):
@@ -115,13 +115,13 @@ class StopsAfter(MemoryDestination):
     """A container whose n-th staged block sets a stop."""
 
     def __init__(self, blocks: int) -> None:
-        """Count from there."""
+        """Stop after this many blocks."""
         super().__init__()
         self.stop = threading.Event()
         self._left = blocks
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        """Stage, then stop."""
+        """Stage the block, then stop."""
         if self.stop.is_set():
             raise ConnectionFailed(service="Azure", resource=blob, detail="too late")
         super().stage_block(blob, block_id, data, crc64)
@@ -131,7 +131,7 @@ class StopsAfter(MemoryDestination):
 
 
 def test_resume_after_a_stop(source: MemorySource) -> None:
-    """Promise 2: a later worker sends only what is missing, proves the whole, and the receipt says so."""
+    """Promise 2: a later worker sends only the missing blocks and verifies the whole object."""
     data = some_bytes(6 * MIB)
     source.put(BUCKET, "k", data)
     destination = StopsAfter(3)
@@ -154,7 +154,7 @@ def test_resume_after_a_stop(source: MemorySource) -> None:
 
 
 def test_all_staged_and_killed_before_the_commit(source: MemorySource, destination: MemoryDestination) -> None:
-    """A worker that died between its last block and the commit left nothing to send."""
+    """After a worker died between its last block and the commit, nothing is sent again."""
     data = some_bytes(2 * MIB + 5)
     version = source.put(BUCKET, "k", data)
     for start in range(0, len(data), MIB):
@@ -166,7 +166,7 @@ def test_all_staged_and_killed_before_the_commit(source: MemorySource, destinati
 
 
 def test_another_staged_layout_is_adopted(source: MemorySource, destination: MemoryDestination) -> None:
-    """A changed block size does not orphan what an earlier try staged."""
+    """A changed block size does not orphan the blocks that an earlier try staged."""
     data = some_bytes(6 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, 0, data[: 2 * MIB])
@@ -177,8 +177,8 @@ def test_another_staged_layout_is_adopted(source: MemorySource, destination: Mem
     assert destination.blobs["k"].data == data
 
 
-def test_two_crcs_at_one_offset(source: MemorySource, destination: MemoryDestination) -> None:
-    """Of two blocks for one range nobody knows the right one: it is read again, and the wrong one never committed."""
+def test_two_crcs_at_one_offset_are_read_again(source: MemorySource, destination: MemoryDestination) -> None:
+    """Of two different blocks for one range neither is trusted: the range is read again."""
     data = some_bytes(3 * MIB)
     version = source.put(BUCKET, "k", data)
     wrong = some_bytes(MIB, seed=9)
@@ -192,10 +192,10 @@ def test_two_crcs_at_one_offset(source: MemorySource, destination: MemoryDestina
 
 
 @pytest.mark.parametrize("second", [NO_SECOND, b"crc32\0\0\0" + bytes(8), b"\xff" * 16])
-def test_block_without_the_digest_that_the_proof_needs(
+def test_block_without_the_needed_digest_is_read_again(
     source: MemorySource, destination: MemoryDestination, second: bytes
 ) -> None:
-    """Where S3 stores a CRC32C, a staged block without one cannot be proven: it is read again."""
+    """Where S3 stores a CRC32C, a staged block without one is read again."""
     data = some_bytes(2 * MIB)
     version = source.put(BUCKET, "k", data, checksum="crc32c")
     stage(destination, version, 0, data[:MIB], second=second)
@@ -205,8 +205,8 @@ def test_block_without_the_digest_that_the_proof_needs(
     assert destination.blobs["k"].data == data
 
 
-def test_staged_block_that_lies(source: MemorySource, destination: MemoryDestination) -> None:
-    """Invariant 3: a block with other bytes than the object's is found and staged again before the commit."""
+def test_staged_block_with_wrong_bytes_is_replaced(source: MemorySource, destination: MemoryDestination) -> None:
+    """Invariant 3: a staged block whose bytes are not the object's is found and staged again before the commit."""
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, some_bytes(MIB, seed=3))
@@ -217,8 +217,8 @@ def test_staged_block_that_lies(source: MemorySource, destination: MemoryDestina
     assert receipt.bytes_sent == 4 * MIB
 
 
-def test_blocks_of_another_version_are_left_out(source: MemorySource, destination: MemoryDestination) -> None:
-    """Promise 3: never a mix of two source versions, also where both have the same size."""
+def test_blocks_of_another_version_are_ignored(source: MemorySource, destination: MemoryDestination) -> None:
+    """Promise 3: two source versions are never mixed, even where both have the same size."""
     old = source.put(BUCKET, "k", some_bytes(3 * MIB, seed=1))
     stage(destination, old, 0, some_bytes(3 * MIB, seed=1)[:MIB])
     data = some_bytes(3 * MIB, seed=2)
@@ -229,7 +229,7 @@ def test_blocks_of_another_version_are_left_out(source: MemorySource, destinatio
 
 
 class ChangesUnderWay(MemorySource):
-    """An object that somebody overwrites while it is read, so many times."""
+    """An object that is overwritten ``changes`` times while it is read."""
 
     changes = 0
 
@@ -246,8 +246,8 @@ class ChangesUnderWay(MemorySource):
 
 
 @pytest.mark.parametrize("changes", [1, 2])
-def test_source_changed_under_way(destination: MemoryDestination, changes: int) -> None:
-    """Invariant 1: a changed object starts again at its new ETag; the blob is one version, as a whole."""
+def test_source_changed_during_the_copy(destination: MemoryDestination, changes: int) -> None:
+    """Invariant 1: a changed object is copied from the start at its new ETag; the blob is one version as a whole."""
     source = ChangesUnderWay(BUCKET)
     source.put(BUCKET, "k", some_bytes(4 * MIB))
     source.changes = changes
@@ -257,8 +257,8 @@ def test_source_changed_under_way(destination: MemoryDestination, changes: int) 
     assert receipt.etag == source.head(BUCKET, "k").etag
 
 
-def test_source_that_keeps_changing(destination: MemoryDestination) -> None:
-    """Twice at most: an object that changes for ever fails, and nothing is committed."""
+def test_source_that_keeps_changing_fails(destination: MemoryDestination) -> None:
+    """Invariant 1: a third change fails the copy, and nothing is committed."""
     source = ChangesUnderWay(BUCKET)
     source.put(BUCKET, "k", some_bytes(4 * MIB))
     source.changes = 3
@@ -267,8 +267,8 @@ def test_source_that_keeps_changing(destination: MemoryDestination) -> None:
     assert destination.blobs == {}
 
 
-def test_part_of_a_changed_object(source: MemorySource, destination: MemoryDestination) -> None:
-    """Invariant 1: a part of a giant object never goes on with another version than its siblings'."""
+def test_range_of_a_changed_object_fails(source: MemorySource, destination: MemoryDestination) -> None:
+    """Invariant 1: a range of a giant object never uses another version than the other ranges."""
     source.put(BUCKET, "k", some_bytes(4 * MIB))
     listed = source.listed(BUCKET, "k")
     source.put(BUCKET, "k", some_bytes(4 * MIB, seed=1))
@@ -278,8 +278,8 @@ def test_part_of_a_changed_object(source: MemorySource, destination: MemoryDesti
     assert destination.staged == {}
 
 
-def test_listed_object_was_overwritten(source: MemorySource, destination: MemoryDestination) -> None:
-    """A small object that changed since the listing is copied as it is now."""
+def test_object_overwritten_since_the_listing(source: MemorySource, destination: MemoryDestination) -> None:
+    """A small object that changed since the listing is copied in its current version."""
     source.put(BUCKET, "k", b"old")
     listed = source.listed(BUCKET, "k")
     source.put(BUCKET, "k", b"new and longer")
@@ -290,10 +290,10 @@ def test_listed_object_was_overwritten(source: MemorySource, destination: Memory
 
 
 @pytest.mark.parametrize("size_bytes", [10, 3 * MIB])
-def test_object_deleted_since_the_listing(
+def test_object_deleted_since_the_listing_fails(
     source: MemorySource, destination: MemoryDestination, size_bytes: int
 ) -> None:
-    """It fails by name; nothing is written."""
+    """An object that is gone fails as not found, and nothing is written."""
     source.put(BUCKET, "k", some_bytes(size_bytes))
     listed = source.listed(BUCKET, "k")
     source.delete(BUCKET, "k")
@@ -303,13 +303,13 @@ def test_object_deleted_since_the_listing(
 
 
 class Flipping(MemorySource):
-    """A wire that flips one byte of the first ``flips`` bodies that hold the offset."""
+    """A connection that flips one byte of the first ``flips`` bodies that hold the offset."""
 
     flips = 0
     offset = 0
 
     def served(self, key: str, start: int, data: bytes) -> bytes:
-        """Flip."""
+        """Flip a bit of the byte."""
         if self.flips and start <= self.offset < start + len(data):
             self.flips -= 1
             at = self.offset - start
@@ -319,10 +319,10 @@ class Flipping(MemorySource):
 
 @pytest.mark.parametrize("checksum", ["crc64nvme", "crc32c", "crc32"])
 @pytest.mark.parametrize(("size_bytes", "offset"), [(1, 0), (MIB, 77), (4 * MIB, 2 * MIB + 1), (4 * MIB + 1, 4 * MIB)])
-def test_flipped_byte_from_the_source_is_cured(
+def test_flipped_byte_from_the_source_is_read_again(
     destination: MemoryDestination, checksum: str, size_bytes: int, offset: int
 ) -> None:
-    """Promise 3: a byte flipped on the way in never ends in a blob; a second reading cures it."""
+    """Promise 3: a byte that is flipped between S3 and the worker never gets into a blob."""
     source = Flipping(BUCKET)
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data, checksum=checksum)
@@ -337,8 +337,10 @@ def test_flipped_byte_from_the_source_is_cured(
 
 @pytest.mark.parametrize("checksum", ["crc64nvme", "crc32c", "crc32"])
 @pytest.mark.parametrize(("size_bytes", "offset"), [(1, 0), (MIB, 77), (4 * MIB, 2 * MIB + 1)])
-def test_flipped_byte_that_stays(destination: MemoryDestination, checksum: str, size_bytes: int, offset: int) -> None:
-    """Promise 3: an object that reads damaged every time is an IntegrityError; what was there before stays whole."""
+def test_source_that_stays_damaged_fails(
+    destination: MemoryDestination, checksum: str, size_bytes: int, offset: int
+) -> None:
+    """Promise 3: an object that reads damaged every time is an ``IntegrityError``, and the old blob stays."""
     source = Flipping(BUCKET)
     source.put(BUCKET, "k", some_bytes(size_bytes), checksum=checksum)
     source.flips, source.offset = 1_000, offset
@@ -349,8 +351,8 @@ def test_flipped_byte_that_stays(destination: MemoryDestination, checksum: str, 
     assert caught.value.attributes["algorithm"] == checksum
 
 
-class DamagesOnTheWay(MemoryDestination):
-    """A wire that flips one byte of what is sent, so many times."""
+class CorruptsInTransit(MemoryDestination):
+    """A connection that flips one byte of the first ``flips`` bodies that are sent."""
 
     flips = 0
 
@@ -363,19 +365,19 @@ class DamagesOnTheWay(MemoryDestination):
         return memoryview(bytes(damaged))
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        """Stage what arrives."""
+        """Stage the bytes that arrive."""
         super().stage_block(blob, block_id, self._wire(data), crc64)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        """Put what arrives."""
+        """Write the bytes that arrive."""
         return super().put_blob(blob, self._wire(data), crc64, contents, condition)
 
 
 @pytest.mark.parametrize("size_bytes", [1, MIB, 4 * MIB])
 @pytest.mark.parametrize("flips", [1, 2, 1_000])
-def test_flipped_byte_to_azure(source: MemorySource, size_bytes: int, flips: int) -> None:
-    """Promise 3: a byte flipped on the way out is refused by the CRC64 sent along, sent again, never committed."""
-    destination = DamagesOnTheWay()
+def test_flipped_byte_to_azure_is_sent_again(source: MemorySource, size_bytes: int, flips: int) -> None:
+    """Promise 3: a byte flipped between worker and Azure is refused by its CRC64, sent again and never committed."""
+    destination = CorruptsInTransit()
     destination.flips = flips
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data, checksum=None)
@@ -392,12 +394,12 @@ def test_flipped_byte_to_azure(source: MemorySource, size_bytes: int, flips: int
 
 
 class TestIntegrityMinimum:
-    """What the user requires is required."""
+    """The user's minimum level is enforced."""
 
     @pytest.mark.parametrize("size_bytes", [0, 5, 3 * MIB])
     @pytest.mark.parametrize("listed", [False, True])
     @pytest.mark.parametrize(("minimum", "stored"), [("crc64nvme", "crc32c"), ("crc32c", "crc32"), ("crc32", None)])
-    def test_weaker_is_refused(
+    def test_weaker_checksum_is_refused(
         self,
         source: MemorySource,
         destination: MemoryDestination,
@@ -406,7 +408,7 @@ class TestIntegrityMinimum:
         minimum: str,
         stored: str | None,
     ) -> None:
-        """An object with a weaker checksum is not committed, whichever way it would take."""
+        """An object with a weaker checksum is not committed, whether it takes one request or many."""
         source.put(BUCKET, "k", some_bytes(size_bytes), checksum=stored)
         item = source.listed(BUCKET, "k") if listed else None
         with transfer_context(source, destination, integrity=minimum) as context, pytest.raises(IntegrityUnavailable):
@@ -414,8 +416,10 @@ class TestIntegrityMinimum:
         assert destination.blobs == {}
 
     @pytest.mark.parametrize("size_bytes", [0, 5, 3 * MIB])
-    def test_as_strong_is_enough(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """The rung itself passes."""
+    def test_equal_level_is_accepted(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """An object with exactly the required checksum is copied."""
         source.put(BUCKET, "k", some_bytes(size_bytes), checksum="crc32c")
         with transfer_context(source, destination, integrity="crc32c") as context:
             assert copy_object(context, task()).status == "copied"
@@ -423,10 +427,12 @@ class TestIntegrityMinimum:
 
 @pytest.mark.parametrize("size_bytes", [0, 5, 3 * MIB])
 class TestOverwrite:
-    """What is there stays or goes as a whole, as the user says."""
+    """An existing blob is kept or replaced as a whole, as the user chose."""
 
-    def test_never(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """With never, an existing blob is skipped with its reason."""
+    def test_never_skips_an_existing_blob(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """With ``never``, an existing blob is skipped with its reason."""
         destination.write("k", b"theirs")
         source.put(BUCKET, "k", some_bytes(size_bytes))
         with transfer_context(source, destination, overwrite="never") as context:
@@ -434,16 +440,18 @@ class TestOverwrite:
         assert (receipt.status, receipt.reason, source.bytes_served) == ("skipped", "destination_exists", 0)
         assert destination.blobs["k"].data == b"theirs"
 
-    def test_always(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """With always, an equal blob is written anew."""
+    def test_always_replaces_an_equal_blob(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """With ``always``, an equal blob is written again."""
         source.put(BUCKET, "k", some_bytes(size_bytes))
         with transfer_context(source, destination, overwrite="always") as context:
             before = copy_object(context, task()) and destination.blobs["k"].etag
             assert copy_object(context, task()).status == "copied"
         assert destination.blobs["k"].etag != before
 
-    def test_newer_copy_stays(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """Invariant 4: an older source never replaces a newer one, not even with always."""
+    def test_newer_copy_is_kept(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
+        """Invariant 4: an older source never replaces a newer one, not even with ``always``."""
         version = source.put(BUCKET, "k", some_bytes(size_bytes))
         newer = (version.last_modified + timedelta(seconds=1)).isoformat()
         destination.write("k", b"newer", metadata={"s3_etag": "newer", "s3_last_modified": newer})
@@ -452,15 +460,19 @@ class TestOverwrite:
         assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
         assert destination.blobs["k"].data == b"newer"
 
-    def test_append_blob(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """A blob of another type is refused by name."""
+    def test_append_blob_is_refused(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """A blob of another type is refused with an error that names the type."""
         destination.write("k", b"log", blob_type="AppendBlob")
         source.put(BUCKET, "k", some_bytes(size_bytes))
         with transfer_context(source, destination) as context, pytest.raises(WrongBlobType, match="AppendBlob"):
             copy_object(context, task())
 
-    def test_leftover_blocks(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """Foreign leftovers of our id length neither stop the copy nor get into the blob."""
+    def test_leftover_blocks_are_not_committed(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """Another tool's leftover blocks of our id length neither stop the copy nor get into the blob."""
         destination.stage_foreign("k", b"x" * 52, b"foreign")
         data = some_bytes(size_bytes)
         source.put(BUCKET, "k", data)
@@ -468,8 +480,10 @@ class TestOverwrite:
             assert copy_object(context, task()).status == "copied"
         assert destination.blobs["k"].data == data
 
-    def test_wrong_plan(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """A blob that appeared since the plan is a conflict; it stays as it is."""
+    def test_blob_that_appeared_since_the_plan_is_a_conflict(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """A blob that was written since the plan is kept."""
         source.put(BUCKET, "k", some_bytes(size_bytes))
         planned = Condition(None)
         destination.write("k", b"theirs")
@@ -480,7 +494,7 @@ class TestOverwrite:
     def test_earlier_try_had_committed(
         self, source: MemorySource, destination: MemoryDestination, size_bytes: int
     ) -> None:
-        """A try after one whose commit was never reported finds its work done: copied, once."""
+        """A try after an unreported commit finds its work done: it reports ``copied``, and nothing is written twice."""
         source.put(BUCKET, "k", some_bytes(size_bytes))
         planned = task(listed=source.listed(BUCKET, "k"), condition=Condition(None))
         with transfer_context(source, destination) as context:
@@ -490,8 +504,8 @@ class TestOverwrite:
         assert destination.blobs["k"].data == some_bytes(size_bytes)
 
 
-def test_foreign_blocks_of_another_length(source: MemorySource, destination: MemoryDestination) -> None:
-    """Invariant 7: a permanent error that names the blob; the foreign blocks stay."""
+def test_foreign_blocks_of_another_length_are_kept(source: MemorySource, destination: MemoryDestination) -> None:
+    """Invariant 7: a permanent error names the blob, and the foreign blocks stay."""
     destination.stage_foreign("k", b"short", b"foreign")
     source.put(BUCKET, "k", some_bytes(3 * MIB))
     with transfer_context(source, destination) as context, pytest.raises(ForeignBlocks, match="'k'"):
@@ -500,8 +514,8 @@ def test_foreign_blocks_of_another_length(source: MemorySource, destination: Mem
 
 
 @pytest.mark.parametrize(("key", "blob"), [("a/../b", "fine"), ("fine", "a/../b"), (".", "fine"), ("fine", "a/.")])
-def test_dot_segments(source: MemorySource, destination: MemoryDestination, key: str, blob: str) -> None:
-    """Invariant 8: refused before anything is looked at."""
+def test_dot_segments_are_refused(source: MemorySource, destination: MemoryDestination, key: str, blob: str) -> None:
+    """Invariant 8: a name with a dot segment is refused before any request."""
     source.put(BUCKET, key, b"x")
     with transfer_context(source, destination) as context, pytest.raises(NameRefused):
         copy_object(context, task(key, blob=blob))
@@ -509,12 +523,12 @@ def test_dot_segments(source: MemorySource, destination: MemoryDestination, key:
 
 
 class Cutting(MemorySource):
-    """A wire that ends each of the first ``cuts`` bodies early."""
+    """A connection that ends each of the first ``cuts`` bodies early."""
 
     cuts = 0
 
     def served(self, key: str, start: int, data: bytes) -> bytes:
-        """Cut in the middle."""
+        """Cut the body in the middle."""
         if self.cuts and len(data) > 1:
             self.cuts -= 1
             return data[: len(data) // 2]
@@ -522,8 +536,8 @@ class Cutting(MemorySource):
 
 
 @pytest.mark.parametrize("size_bytes", [1_000, MIB, 3 * MIB])
-def test_body_that_ends_early(destination: MemoryDestination, size_bytes: int) -> None:
-    """It is resumed at its byte, pinned to the version, and never accepted as the whole."""
+def test_body_that_ends_early_is_resumed(destination: MemoryDestination, size_bytes: int) -> None:
+    """A body that ends early is resumed at its byte, pinned to the version."""
     source = Cutting(BUCKET)
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data)
@@ -536,16 +550,16 @@ def test_body_that_ends_early(destination: MemoryDestination, size_bytes: int) -
 
 
 class NeverEnds(MemorySource):
-    """A wire that gives no byte at all."""
+    """A connection that returns no byte at all."""
 
     def served(self, key: str, start: int, data: bytes) -> bytes:
-        """Give nothing."""
+        """Return nothing."""
         return b""
 
 
 @pytest.mark.parametrize("size_bytes", [10, 3 * MIB])
-def test_body_that_brings_nothing(destination: MemoryDestination, size_bytes: int) -> None:
-    """Tries without a byte use up the budget; the error is transient."""
+def test_body_without_bytes_uses_up_the_budget(destination: MemoryDestination, size_bytes: int) -> None:
+    """Tries that bring no byte use up the retry budget; the error is transient."""
     source = NeverEnds(BUCKET)
     source.put(BUCKET, "k", some_bytes(size_bytes))
     with (
@@ -555,41 +569,43 @@ def test_body_that_brings_nothing(destination: MemoryDestination, size_bytes: in
         copy_object(context, task())
 
 
-class TestParts:
-    """A giant object in range tasks: each stages its own, whoever finds the set complete commits."""
+class TestRanges:
+    """A giant object in range tasks: each stages its own range, and the one that finds the set complete commits."""
 
     DATA = some_bytes(6 * MIB + 3)
     RANGES = (Block(0, 2 * MIB), Block(2 * MIB, 4 * MIB), Block(4 * MIB, 6 * MIB + 3))
 
-    def parts(self, source: MemorySource, condition: Condition) -> list[Any]:
-        """Return the parts' tasks."""
+    def ranges(self, source: MemorySource, condition: Condition) -> list[Any]:
+        """Return the tasks of the ranges."""
         listed = source.listed(BUCKET, "k")
         return [task(listed=listed, condition=condition, within=span, block_bytes=MIB) for span in self.RANGES]
 
-    def test_last_one_commits(self, source: MemorySource, destination: MemoryDestination) -> None:
-        """All but the last report staged, with their own blocks and bytes only; the last one commits the whole."""
+    def test_last_range_commits(self, source: MemorySource, destination: MemoryDestination) -> None:
+        """All but the last range report ``staged`` with their own blocks and bytes; the last one commits the object."""
         source.put(BUCKET, "k", self.DATA)
         with transfer_context(source, destination) as context:
-            receipts = [copy_object(context, part) for part in self.parts(source, Condition(None))]
+            receipts = [copy_object(context, part) for part in self.ranges(source, Condition(None))]
         assert [receipt.status for receipt in receipts] == ["staged", "staged", "copied"]
         assert [receipt.bytes_sent for receipt in receipts] == [2 * MIB, 2 * MIB, 2 * MIB + 3]
         assert [receipt.blocks_resumed for receipt in receipts] == [0, 0, 0]
         assert destination.blobs["k"].data == self.DATA
 
-    def test_part_again_after_the_commit(self, source: MemorySource, destination: MemoryDestination) -> None:
-        """A retry of a part whose siblings have committed looks at the blob first, and sends nothing."""
+    def test_range_again_after_the_commit_sends_nothing(
+        self, source: MemorySource, destination: MemoryDestination
+    ) -> None:
+        """A retry after the commit looks at the blob first, and reads no byte."""
         source.put(BUCKET, "k", self.DATA)
-        parts = self.parts(source, Condition(None))
+        ranges = self.ranges(source, Condition(None))
         with transfer_context(source, destination) as context:
-            for part in parts:
+            for part in ranges:
                 copy_object(context, part)
             served = source.bytes_served
-            assert [copy_object(context, part).status for part in parts] == ["copied"] * 3
+            assert [copy_object(context, part).status for part in ranges] == ["copied"] * 3
         assert source.bytes_served == served
         assert destination.commits == 1
 
-    def test_parts_at_once(self, source: MemorySource, destination: MemoryDestination) -> None:
-        """All at the same time: one right blob, and at least one of them says copied."""
+    def test_ranges_at_once(self, source: MemorySource, destination: MemoryDestination) -> None:
+        """Ranges that run at the same time make one correct blob, and at least one reports ``copied``."""
         source.put(BUCKET, "k", self.DATA)
         condition = Condition(destination.write("k", b"before"))
         results: list[str] = []
@@ -598,7 +614,7 @@ class TestParts:
             with transfer_context(source, destination) as context:
                 results.append(copy_object(context, part).status)
 
-        threads = [threading.Thread(target=work, args=(part,)) for part in self.parts(source, condition)]
+        threads = [threading.Thread(target=work, args=(part,)) for part in self.ranges(source, condition)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -614,7 +630,7 @@ class TestParts:
 def test_several_copies_at_once(
     source: MemorySource, destination: MemoryDestination, size_bytes: int, writers: int
 ) -> None:
-    """Two tries, two runs, a zombie: all end well, in one right blob, committed once."""
+    """Two tries, two runs and a zombie all succeed with one correct blob, committed once."""
     data = some_bytes(size_bytes)
     source.put(BUCKET, "k", data)
     start = threading.Barrier(writers)
@@ -640,17 +656,17 @@ def test_several_copies_at_once(
 
 
 class Zombie(MemoryDestination):
-    """After each commit a worker that should be dead stages a block of the same version."""
+    """A container in which a zombie worker stages a block after each listing."""
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
-        """List, then let the zombie stage."""
+        """List the staged blocks, then stage one more."""
         found = super().list_staged(blob)
         self.stage_foreign(blob, b"A" * 52, b"late")
         return found
 
 
-def test_zombie_stages_on(source: MemorySource) -> None:
-    """Invariant 2: late blocks of a zombie do no harm, during the copy or after it."""
+def test_blocks_of_a_zombie_are_ignored(source: MemorySource) -> None:
+    """Invariant 2: late blocks of a zombie worker do no harm, neither during the copy nor after it."""
     destination = Zombie()
     source.put(BUCKET, "k", some_bytes(3 * MIB))
     with transfer_context(source, destination) as context:
@@ -661,10 +677,10 @@ def test_zombie_stages_on(source: MemorySource) -> None:
     assert destination.blobs["k"].data == some_bytes(3 * MIB, seed=5)
 
 
-def test_log_says_what_was_found(
+def test_log_says_how_much_is_staged(
     source: MemorySource, destination: MemoryDestination, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who reads the log of a retry sees the whole plan of blocks, and how much it need not send."""
+    """The log of a retry has the layout, and the bytes that need not be sent again."""
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, data[MIB : 2 * MIB])
@@ -675,7 +691,7 @@ def test_log_says_what_was_found(
 
 
 def test_progress_adds_up(source: MemorySource, destination: MemoryDestination) -> None:
-    """What is sent and what was there already make the total."""
+    """Bytes sent and bytes resumed add up to the total."""
     data = some_bytes(4 * MIB)
     version = source.put(BUCKET, "k", data)
     stage(destination, version, MIB, data[MIB : 2 * MIB])
@@ -686,10 +702,8 @@ def test_progress_adds_up(source: MemorySource, destination: MemoryDestination) 
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, MIB, 2 * MIB, 3 * MIB])
-def test_readback_of_many_within_a_small_budget(
-    source: MemorySource, destination: MemoryDestination, size_bytes: int
-) -> None:
-    """Objects that are read back never wait for memory that only they themselves could free."""
+def test_readback_within_a_small_budget(source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
+    """Objects that are read back never wait for memory that only they could free."""
     keys = [f"key-{n}" for n in range(6)]
     for number, key in enumerate(keys):
         source.put(BUCKET, key, some_bytes(size_bytes, seed=number))
@@ -705,7 +719,7 @@ def test_readback_of_many_within_a_small_budget(
 
 @pytest.mark.parametrize("budget_mib", [1, 2])
 def test_object_as_large_as_the_budget(source: MemorySource, destination: MemoryDestination, budget_mib: int) -> None:
-    """A block that fills the budget, or half of it, is copied all the same."""
+    """A block that fills the budget, or half of it, is copied."""
     data = some_bytes(MIB)
     source.put(BUCKET, "k", data)
     with transfer_context(source, destination, memory_budget_bytes=budget_mib * MIB) as context:

@@ -1,4 +1,4 @@
-"""Objects that are not copied, or not now: what their receipts, the log and the progress say."""
+"""Receipts, log lines and progress of objects that are not copied, or not yet."""
 
 import logging
 from collections.abc import Iterator
@@ -19,10 +19,9 @@ from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
 
 
 class Archive(MemorySource):
-    """Gives no object's bytes; restores each on request, once."""
+    """Refuses to return any object's bytes; the first request to restore one starts its restore."""
 
     def __init__(self, *buckets: str) -> None:
-        """Nothing is asked for yet."""
         super().__init__(*buckets)
         self.asked: list[tuple[str, str, int, str]] = []
 
@@ -35,13 +34,13 @@ class Archive(MemorySource):
         yield
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
-        """Say whether this was the first request."""
+        """Return whether this is the first request."""
         self.asked.append((bucket, key, days, tier))
         return len(self.asked) == 1
 
 
 class TestArchived:
-    """An object that S3 gives only after a restore."""
+    """An object that S3 returns only after a restore."""
 
     @pytest.fixture
     def source(self) -> Archive:
@@ -52,8 +51,8 @@ class TestArchived:
 
     @pytest.mark.parametrize("listed", [True, False])
     @pytest.mark.parametrize(("archived", "reason"), [("skip", "archived"), ("restore", "waiting_for_restore")])
-    def test_left_out(self, source: Archive, archived: Archived, reason: str, listed: bool) -> None:
-        """The receipt says why and of which version; the progress no longer waits for its bytes."""
+    def test_archived_object_is_skipped(self, source: Archive, archived: Archived, reason: str, listed: bool) -> None:
+        """The receipt has reason and version, and the progress no longer includes its bytes."""
         choices = Fidelity(archived=archived, restore_days=3, restore_tier="Bulk")
         progress = Progress()
         todo = task(listed=source.listed(BUCKET, "k") if listed else None)
@@ -66,10 +65,10 @@ class TestArchived:
         assert progress.snapshot().bytes_total == 0
         assert source.asked == ([(BUCKET, "k", 3, "Bulk")] if archived == "restore" else [])
 
-    def test_the_log_tells_the_first_request_from_the_next(
+    def test_log_tells_the_first_restore_request_from_the_next(
         self, source: Archive, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A restore takes hours: the next run's log says that it is under way."""
+        """The log says whether a restore was requested or is in progress."""
         caplog.set_level(logging.INFO)
         with transfer_context(source, MemoryDestination(), fidelity=Fidelity(archived="restore")) as context:
             copy_object(context, task())
@@ -79,16 +78,16 @@ class TestArchived:
             "'k' is archived: its restore is in progress",
         ]
 
-    def test_failed(self, source: Archive) -> None:
-        """Where the user wants to hear of it."""
+    def test_archived_object_fails_on_request(self, source: Archive) -> None:
+        """With ``archived="fail"`` an archived object fails, and no restore is requested."""
         choices = Fidelity(archived="fail")
         with transfer_context(source, MemoryDestination(), fidelity=choices) as context, pytest.raises(ObjectArchived):
             copy_object(context, task())
         assert source.asked == []
 
 
-def test_an_object_that_nobody_has_seen() -> None:
-    """Its failure's receipt names it, and claims nothing else."""
+def test_object_never_seen_has_a_receipt() -> None:
+    """The receipt of a failed lookup names the object, and has neither ETag nor size."""
     with transfer_context(MemorySource(BUCKET), MemoryDestination()) as context:
         outcome = try_copy(context, task("gone", blob="b/gone"), try_number=2)
     receipt = outcome.receipt
@@ -99,8 +98,8 @@ def test_an_object_that_nobody_has_seen() -> None:
     assert receipt.reason.endswith(str(outcome.error))
 
 
-def test_try_number_is_one_unless_told() -> None:
-    """In a receipt of either function."""
+def test_try_number_defaults_to_one() -> None:
+    """Receipts of both functions have try number 1 by default."""
     source = MemorySource(BUCKET)
     source.put(BUCKET, "k", b"1")
     with transfer_context(source, MemoryDestination()) as context:
@@ -110,8 +109,8 @@ def test_try_number_is_one_unless_told() -> None:
 
 @pytest.mark.parametrize("size_bytes", [5, 3 * MIB])
 @pytest.mark.parametrize("blob_type", ["AppendBlob", "BlockBlob"])
-def test_what_is_left_out_is_no_longer_waited_for(size_bytes: int, blob_type: str) -> None:
-    """A blob of another type is named with its type; a copy of this version is left alone."""
+def test_progress_excludes_objects_left_out(size_bytes: int, blob_type: str) -> None:
+    """The bytes of an unchanged object, and of one that is refused, no longer count in the total."""
     source, destination, progress = MemorySource(BUCKET), MemoryDestination(), Progress()
     version = source.put(BUCKET, "k", some_bytes(size_bytes))
     record = {"s3_etag": version.etag} if blob_type == "BlockBlob" else {}
@@ -127,10 +126,10 @@ def test_what_is_left_out_is_no_longer_waited_for(size_bytes: int, blob_type: st
 
 
 class TestMetadataOnly:
-    """An object that was written again with the same bytes."""
+    """An object that was uploaded again with the same bytes."""
 
     def updated(self, *, holds: bool, progress: Progress) -> tuple[str, str, str, int]:
-        """Copy it where the blob holds this version, or another; return status, reason, proof and bytes sent."""
+        """Update the blob of this version, or of another; return the receipt's status, reason, level and bytes sent."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         version = source.put(BUCKET, "k", b"12345", metadata={"name": "new"}, last_modified=EPOCH)
         record = {"s3_etag": version.etag if holds else "x", "s3_verified_by": "crc32c", "s3_checksum": "crc32c:a"}
@@ -141,14 +140,14 @@ class TestMetadataOnly:
         assert destination.blobs["k"].metadata["name"] == "new"
         return receipt.status, receipt.reason, receipt.verified_by, receipt.bytes_sent
 
-    def test_updated(self) -> None:
-        """Its bytes are not sent, and their proof stays the recorded one."""
+    def test_metadata_is_updated_without_sending_bytes(self) -> None:
+        """The bytes are not sent, and the recorded verification is kept."""
         progress = Progress()
         assert self.updated(holds=True, progress=progress) == ("unchanged", "metadata_updated", "crc32c", 0)
         assert progress.snapshot().bytes_total == 0
 
-    def test_copied_after_all(self) -> None:
-        """Where the blob is no longer as planned; the progress then counts its bytes."""
+    def test_changed_blob_is_copied_after_all(self) -> None:
+        """A blob that is no longer as planned is copied, and the progress counts its bytes."""
         progress = Progress()
         assert self.updated(holds=False, progress=progress) == ("copied", "", "crc64nvme", 5)
         assert progress.snapshot().bytes_total == 5

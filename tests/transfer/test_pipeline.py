@@ -1,4 +1,4 @@
-"""The block pipeline: every block once, the first error alone, and nobody else's flight disturbed."""
+"""The block pipeline moves every block once, raises the first error, and keeps objects apart."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ class Fails(MemorySource):
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """Fail there."""
+        """Fail where the range holds that byte."""
         if version.key == "bad" and end is not None and start <= self.bad < end:
             raise ObjectNotFound(bucket=BUCKET, key=version.key)
         with super().open(version, start, end) as body:
@@ -39,10 +39,9 @@ class Fails(MemorySource):
 
 
 class Rig:
-    """A pump between fakes."""
+    """A pipeline between fakes."""
 
     def __init__(self, connections: int = 4, budget_bytes: int = 16 * MIB) -> None:
-        """Start the lanes."""
         self.source, self.destination, self.stop = Fails(BUCKET), MemoryDestination(), threading.Event()
         self.buffers = BufferPool(budget_bytes, self.stop)
         self.pipeline = BlockPipeline(
@@ -60,7 +59,7 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    """Run a pump."""
+    """Return a pipeline, and end its threads afterwards."""
     made = Rig()
     yield made
     made.pipeline.close()
@@ -71,7 +70,7 @@ BLOCKS = list(Layout(len(DATA), 65_536))
 
 
 def test_every_block_is_staged_once(rig: Rig) -> None:
-    """Each block's id tells its range, both digests and the version; Azure holds exactly the object's bytes."""
+    """Each block's id has its range, both digests and the version, and Azure holds exactly the object's bytes."""
     version = rig.source.put(BUCKET, "k", DATA)
     staged = rig.move(version, BLOCKS)
     assert sorted((block.start, block.end) for block in staged) == [(block.start, block.end) for block in BLOCKS]
@@ -85,22 +84,22 @@ def test_every_block_is_staged_once(rig: Rig) -> None:
 
 
 def test_no_blocks(rig: Rig) -> None:
-    """Nothing to move is done at once."""
+    """Moving no blocks returns at once."""
     assert rig.move(rig.source.put(BUCKET, "k", DATA), []) == []
 
 
-def test_first_error_ends_the_flight(rig: Rig) -> None:
-    """The error that comes out is the one that happened, not the stop that it caused in the other lanes."""
+def test_first_error_is_raised(rig: Rig) -> None:
+    """The raised error is the cause, and not the stop that it caused for the other blocks."""
     rig.source.bad = 3 * 65_536
     version = rig.source.put(BUCKET, "bad", DATA * 20)
     with pytest.raises(ObjectNotFound):
         rig.move(version, list(Layout(len(DATA) * 20, 65_536)))
-    # Only what was in flight, or waited next to it, was still begun.
+    # Only blocks that were in flight or queued at that time were still begun.
     assert len(rig.source.opened) < 60
 
 
-def test_another_objects_error_is_its_own(rig: Rig) -> None:
-    """Two objects in one pump: one fails, the other arrives."""
+def test_error_stays_with_its_object(rig: Rig) -> None:
+    """Of two objects in one pipeline, one fails and the other is staged."""
     rig.source.bad = 3 * 65_536
     bad, good = rig.source.put(BUCKET, "bad", DATA), rig.source.put(BUCKET, "good", DATA)
     ended: list[TransferError] = []
@@ -118,24 +117,23 @@ def test_another_objects_error_is_its_own(rig: Rig) -> None:
     assert [type(error) for error in ended] == [ObjectNotFound]
 
 
-def test_fewer_buffers_than_lanes() -> None:
-    """A budget of one block serves any number of lanes."""
+def test_fewer_buffers_than_connections() -> None:
+    """A budget of one block serves any number of connections."""
     rig = Rig(connections=8, budget_bytes=65_536)
     assert len(rig.move(rig.source.put(BUCKET, "k", DATA), BLOCKS)) == len(BLOCKS)
     rig.pipeline.close()
 
 
 class Counting:
-    """Counts how many are inside at once, and how many at most."""
+    """Counts how many threads are inside at once, and the most ever."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self.now = self.most = 0
         self._lock = threading.Lock()
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Count one in, hold it long enough to meet others, and count it out."""
+        """Count a thread in, and out again."""
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
@@ -148,8 +146,8 @@ class Counting:
 
 @pytest.mark.parametrize("connections", [1, 2, 3])
 @pytest.mark.parametrize("budget_blocks", [1, 2, 100])
-def test_bounds_of_both_legs(connections: int, budget_blocks: int) -> None:
-    """Never more reading, nor more writing connections than lanes, nor more blocks in memory than both need."""
+def test_limits_of_reads_writes_and_buffers(connections: int, budget_blocks: int) -> None:
+    """No more blocks are read, written or held at once than the connections and the budget allow."""
     reading, writing = Counting(), Counting()
 
     class Source(Fails):
@@ -190,8 +188,8 @@ def test_bounds_of_both_legs(connections: int, budget_blocks: int) -> None:
     assert 1 <= buffers.lent.most <= min(2 * connections + ConnectionSlots.SPARE, budget_blocks)
 
 
-def test_reads_on_while_blocks_are_written() -> None:
-    """One lane reads the next block while it writes the one before; both legs are never each other's wait."""
+def test_next_block_is_read_while_one_is_written() -> None:
+    """With one connection to each service, the next block is read while the one before is written."""
     read_next = threading.Event()
 
     class Source(Fails):
@@ -206,7 +204,7 @@ def test_reads_on_while_blocks_are_written() -> None:
 
     class Destination(MemoryDestination):
         def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-            assert read_next.wait(10), "the next block is not read before this one is written"
+            assert read_next.wait(100), "the next block is not read before this one is written"
             super().stage_block(blob, block_id, data, crc64)
 
     source, stop = Source(BUCKET), threading.Event()
@@ -216,8 +214,8 @@ def test_reads_on_while_blocks_are_written() -> None:
     pipeline.close()
 
 
-def test_stopped_before_it_begins(rig: Rig) -> None:
-    """A stopped task reads nothing more."""
+def test_stopped_pipeline_reads_nothing(rig: Rig) -> None:
+    """A pipeline that is stopped before it begins sends no request."""
     version = rig.source.put(BUCKET, "k", DATA)
     rig.stop.set()
     with pytest.raises(Cancelled):
@@ -225,8 +223,8 @@ def test_stopped_before_it_begins(rig: Rig) -> None:
     assert rig.source.opened == []
 
 
-def test_lanes_outlive_an_error(rig: Rig) -> None:
-    """After a failed object, even one that failed by a fault of ours, the same lanes serve the next."""
+def test_threads_outlive_an_error(rig: Rig) -> None:
+    """After failed objects, even through a fault of this program, the same threads move the next one."""
 
     class Broken(Exception):
         pass
@@ -242,8 +240,8 @@ def test_lanes_outlive_an_error(rig: Rig) -> None:
     assert len(rig.move(version, BLOCKS)) == len(BLOCKS)
 
 
-def test_transient_error_uses_up_its_budget(rig: Rig) -> None:
-    """A block that never gets through is told as what it is."""
+def test_transient_error_is_raised_after_its_budget(rig: Rig) -> None:
+    """A block that fails at every try raises its own error."""
 
     class Down(MemoryDestination):
         def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
@@ -258,7 +256,7 @@ def test_transient_error_uses_up_its_budget(rig: Rig) -> None:
 
 @pytest.mark.parametrize("wrong", [[], [0], [10], [2, 5], list(range(11))])
 def test_damaged_blocks_are_found(rig: Rig, wrong: list[int]) -> None:
-    """Exactly those whose bytes are not what their id says."""
+    """Exactly the blocks are returned whose bytes do not match the CRC64 in their id."""
     version = rig.source.put(BUCKET, "k", DATA)
     staged = sorted(rig.move(version, BLOCKS), key=lambda block: block.start)
     lying = [replace(block, crc64=block.crc64 ^ 1) if n in wrong else block for n, block in enumerate(staged)]

@@ -1,4 +1,4 @@
-"""Many objects through one workshop, and what a batch's outcomes add up to."""
+"""Many objects in one pool of workers, and the tally of their outcomes."""
 
 import threading
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ KEYS = [f"key {n:03}" for n in range(40)]
 
 
 class Failing(MemorySource):
-    """Objects of which some fail, each in its way."""
+    """Objects of which two cannot be read."""
 
     @contextmanager
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """Fail by key."""
+        """Fail for these two keys."""
         if version.key == KEYS[3]:
             raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", permission="s3:GetObject")
         if version.key == KEYS[5]:
@@ -45,14 +45,14 @@ class Failing(MemorySource):
 
 
 def filled(kind: type[MemorySource] = MemorySource) -> MemorySource:
-    """Return a source with small objects, and every tenth of three blocks."""
+    """Return a source of 40 small objects, every tenth of three blocks."""
     source = kind(BUCKET)
     for n, key in enumerate(KEYS):
         source.put(BUCKET, key, some_bytes(3 * MIB if n % 10 == 0 else n, seed=n))
     return source
 
 
-def test_all_arrive() -> None:
+def test_every_object_is_copied() -> None:
     """Each object has one outcome, and each blob is its object."""
     source, destination = filled(), MemoryDestination()
     with transfer_context(source, destination) as context:
@@ -67,7 +67,7 @@ def test_all_arrive() -> None:
 
 
 def test_one_failure_does_not_stop_the_others() -> None:
-    """Promise 4: those that failed say why, all others are copied, and the sum is what was given."""
+    """Promise 4: failed objects have reasons, all others are copied, and every task has an outcome."""
     source, destination = filled(Failing), MemoryDestination()
     tally = Tally()
     tasks = [task(key) for key in [*KEYS, "not there", "a/../b"]]
@@ -88,15 +88,15 @@ def test_one_failure_does_not_stop_the_others() -> None:
     assert "3 of 42 objects failed, 1 of them" in str(error)
 
 
-def test_refused_names_can_count_as_failures() -> None:
-    """By policy."""
+def test_refused_name_fails_by_policy() -> None:
+    """With ``refused_names="fail"`` a refused name is a failure."""
     with transfer_context(filled(), MemoryDestination(), refused_names="fail") as context:
         (outcome,) = copy_many(context, [task("a/../b")])
     assert outcome.receipt.status == "failed"
 
 
 def test_unread_outcomes_hold_back_further_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any number of objects takes constant memory: no task is taken while nobody reads the outcomes."""
+    """While no outcome is read no further task is taken, so any number of tasks needs constant memory."""
     source, destination = filled(), MemoryDestination()
     drawn = refusals = 0
     no_room, begin = threading.Event(), _WorkerPool._begin
@@ -127,8 +127,8 @@ def test_unread_outcomes_hold_back_further_tasks(monkeypatch: pytest.MonkeyPatch
     assert 8 < drawn_while_unread < 100
 
 
-def test_broken_task_list_comes_out() -> None:
-    """A fault in the list of tasks itself ends the batch with that fault, never with silence."""
+def test_error_in_the_tasks_is_raised() -> None:
+    """An error while the tasks are generated ends the batch with that error."""
 
     def tasks() -> Iterator[CopyTask]:
         yield task(KEYS[1])
@@ -138,8 +138,8 @@ def test_broken_task_list_comes_out() -> None:
         list(copy_many(context, tasks()))
 
 
-def test_fault_of_ours_comes_out() -> None:
-    """What is no transfer error is a fault of the program: the batch must not go on as if nothing was."""
+def test_fault_of_this_program_is_raised() -> None:
+    """An exception that is no ``TransferError`` ends the batch with that exception."""
 
     class Faulty(MemoryDestination):
         def head(self, blob: str) -> None:
@@ -153,7 +153,6 @@ class Stalled(MemorySource):
     """A server that answers nothing until the test ends."""
 
     def __init__(self, *buckets: str) -> None:
-        """Hold back."""
         super().__init__(*buckets)
         self.release = threading.Event()
         self.reached = threading.Event()
@@ -165,8 +164,8 @@ class Stalled(MemorySource):
         return data
 
 
-def test_stop_while_the_server_stalls() -> None:
-    """A stop ends the batch although no socket ever answers: if it waited for one, this test would never end."""
+def test_stop_ends_the_batch_while_the_server_hangs() -> None:
+    """A stop ends the batch although no socket ever answers; else this test would hang."""
     source = Stalled(BUCKET)
     source.put(BUCKET, "k", some_bytes(3 * MIB))
     stop = threading.Event()
@@ -184,7 +183,7 @@ def test_stop_while_the_server_stalls() -> None:
 
 @pytest.mark.parametrize("errors", [[], [None, None]])
 def test_tally_of_success(errors: list[TransferError | None]) -> None:
-    """No failure, no error."""
+    """Without a failure there is no error."""
     assert tally(errors).error() is None
 
 
@@ -193,7 +192,7 @@ TRANSIENT = ConnectionFailed(service="S3", resource="k", detail="reset")
 
 
 def tally(errors: list[TransferError | None]) -> Tally:
-    """Return the tally of such outcomes."""
+    """Return the tally of these outcomes."""
     found = Tally()
     for number, error in enumerate(errors):
         status = "failed" if error else "copied"
@@ -212,7 +211,7 @@ def tally(errors: list[TransferError | None]) -> Tally:
     ],
 )
 def test_tally_of_failures(errors: list[TransferError | None], kind: type[TransferError]) -> None:
-    """A batch with any transient failure is transient: a retry helps that one; it names the first failure."""
+    """The error is retryable if any failure is, counts all failures, and names the first."""
     error = tally(errors).error()
     assert type(error) is kind
     assert error.attributes["failed"] == sum(e is not None for e in errors)

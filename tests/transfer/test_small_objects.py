@@ -1,4 +1,4 @@
-"""Which objects go the short way, within what bounds, and that each of them has one outcome whatever happens there."""
+"""Which objects ``SmallObjects`` copies, within which limits, and that each object has exactly one outcome."""
 
 import gc
 import logging
@@ -27,7 +27,6 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.model.settings import Fidelity
-from s3_to_azure.transfer.buffers import BufferPool
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
@@ -48,7 +47,7 @@ def listed(key: str = "k", size_bytes: int = 10) -> ListedObject:
 
 
 def filled(count: int, size_bytes: int = 10) -> tuple[MemorySource, list[CopyTask]]:
-    """Return a source with so many objects, and the tasks that a plan would make of them."""
+    """Return a source with this many objects, and their tasks as a plan makes them."""
     source = MemorySource(BUCKET)
     for n in range(count):
         source.put(BUCKET, f"key {n:05}", some_bytes(size_bytes, seed=n))
@@ -56,15 +55,15 @@ def filled(count: int, size_bytes: int = 10) -> tuple[MemorySource, list[CopyTas
 
 
 def lost(where: str = "S3") -> ConnectionFailed:
-    """Return the error of a connection that ended."""
+    """Return the error of a connection that broke off."""
     return ConnectionFailed(service=where, resource="a small object", detail="libcurl's error 56")
 
 
-# -- what goes this way ------------------------------------------------------------------------------------------------
+# -- which objects are taken -------------------------------------------------------------------------------------------
 
 
 def takes(one: CopyTask, **choices: Any) -> bool:
-    """Say whether a task would go the short way."""
+    """Return whether ``SmallObjects`` takes a task."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     with transfer_context(source, destination, **choices) as context:
         return SmallObjects(context, MemorySmallObjectClient(source, destination), 1).takes(one)
@@ -73,14 +72,14 @@ def takes(one: CopyTask, **choices: Any) -> bool:
 @pytest.mark.parametrize(
     ("size_bytes", "taken"), [(0, False), (1, True), (SMALL_BYTES, True), (SMALL_BYTES + 1, False)]
 )
-def test_sizes(size_bytes: int, taken: bool) -> None:
-    """An empty object needs care, a large one needs blocks."""
+def test_size_limits(size_bytes: int, taken: bool) -> None:
+    """Objects from 1 byte to 1 MiB are taken."""
     assert takes(task(listed=listed(size_bytes=size_bytes), condition=NEW)) is taken
 
 
 @pytest.mark.parametrize(("size_bytes", "taken"), [(MIB // 4, True), (MIB // 4 + 1, False)])
-def test_share_of_a_small_budget(size_bytes: int, taken: bool) -> None:
-    """What is larger than the lane's quarter of the budget goes the ordinary way."""
+def test_largest_size_under_a_small_budget(size_bytes: int, taken: bool) -> None:
+    """No object is taken that is larger than a quarter of the budget."""
     one = task(listed=listed(size_bytes=size_bytes), condition=NEW)
     assert takes(one, memory_budget_bytes=MIB, block_bytes=MIB) is taken
 
@@ -97,7 +96,7 @@ def test_share_of_a_small_budget(size_bytes: int, taken: bool) -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_tasks_that_need_more_are_refused(changes: dict[str, Any]) -> None:
-    """Not listed, nothing planned, a part of an object, metadata alone, a folder marker."""
+    """Objects that are not listed, not planned, a range, metadata only or a folder marker are not taken."""
     usual: dict[str, Any] = {"listed": listed(), "condition": NEW}
     assert takes(task(**usual))
     assert not takes(task(**(usual | changes)))
@@ -109,15 +108,15 @@ def test_tasks_that_need_more_are_refused(changes: dict[str, Any]) -> None:
     ids=lambda choices: next(iter(choices)),
 )
 def test_settings_that_need_more_requests_are_refused(choices: dict[str, Any]) -> None:
-    """Reading twice, reading back and tags are the ordinary way's."""
+    """With a second reading, a read-back or tags, objects are copied one by one."""
     assert not takes(task(listed=listed(), condition=NEW), **choices)
 
 
-# -- the whole way -----------------------------------------------------------------------------------------------------
+# -- the copy ----------------------------------------------------------------------------------------------------------
 
 
-def test_small_objects_take_two_requests_each_and_large_ones_their_own_way() -> None:
-    """Each arrives with its receipt; what is large or was not decided on never meets the lane."""
+def test_small_objects_take_two_requests_each() -> None:
+    """Small objects take one GET and one Put Blob; larger ones and those without a plan are copied one by one."""
     source, tasks = filled(150)
     source.put(BUCKET, "large", some_bytes(3 * MIB))
     source.put(BUCKET, "undecided", b"u")
@@ -144,8 +143,8 @@ def test_small_objects_take_two_requests_each_and_large_ones_their_own_way() -> 
     assert client.closed == 1
 
 
-def test_invariant_3_bytes_that_do_not_fit_are_not_stored() -> None:
-    """Not by the lane; the ordinary way reads them again."""
+def test_invariant_3_damaged_bytes_are_not_stored() -> None:
+    """An object that reads damaged is not written, but copied one by one, which reads it again."""
 
     class Damaged(MemorySource):
         def __init__(self) -> None:
@@ -166,8 +165,8 @@ def test_invariant_3_bytes_that_do_not_fit_are_not_stored() -> None:
     assert outcome.receipt.verified_by == "crc64nvme"
 
 
-def test_required_rung_that_is_not_there_is_the_ordinary_ways_error() -> None:
-    """The short way neither stores such an object nor words an error of its own."""
+def test_required_level_that_is_missing_fails() -> None:
+    """An object without the required checksum is not written; copying it one by one gives the error."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     source.put(BUCKET, "k", b"data", checksum=None)
     client = MemorySmallObjectClient(source, destination)
@@ -184,7 +183,7 @@ FATES = ("well", "GET lost", "GET changed", "PUT lost", "answer lost", "throttle
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(FATES), max_size=30), st.integers(1, 40))
 def test_promise_4_each_task_has_one_outcome(fates: list[str], at_a_time: int) -> None:
-    """Whatever mixture of ends the lane gives: none is lost, none comes twice, and each copied blob is its object."""
+    """Whatever ends the requests, no task is lost or reported twice, and each copied blob is its object."""
     source, tasks = filled(len(fates))
     destination = MemoryDestination()
     fate_of = {one.key: fate for one, fate in zip(tasks, fates, strict=True)}
@@ -226,11 +225,11 @@ def test_promise_4_each_task_has_one_outcome(fates: list[str], at_a_time: int) -
     }
 
 
-# -- bounds ------------------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_in_flight_stay_within_the_share() -> None:
-    """A quarter of the budget, and what is lent to the ordinary way counts against the same one."""
+def test_bytes_in_flight_stay_within_a_quarter_of_the_budget() -> None:
+    """Bytes in flight count against the same budget as all other buffers, and at most a quarter of it."""
     source, tasks = filled(60, size_bytes=300_000)
     destination, held = MemoryDestination(), list[int]()
 
@@ -250,62 +249,41 @@ def test_bytes_in_flight_stay_within_the_share() -> None:
     assert max(held) <= 4 * MIB
 
 
-def test_what_is_reserve_is_not_lent() -> None:
-    """And comes back."""
-    pool = BufferPool(4 * MIB, threading.Event())
-    with pool.reserve(3 * MIB):
-        assert pool._allocate(2 * MIB) is None
-        with pool.lend(MIB):
-            assert pool._held == 4 * MIB
-    assert pool._allocate(2 * MIB) is not None
-
-
-def test_reserve_waits_for_room_until_it_is_stopped() -> None:
-    """Who waits for memory that never comes back can be stopped."""
-    stopped = threading.Event()
-    pool = BufferPool(4 * MIB, stopped)
-    with pool.lend(2 * MIB):
-        stopped.set()
-        with pytest.raises(Cancelled), pool.reserve(3 * MIB):
-            pytest.fail("there was no room")
-
-
 class Time:
-    """Seconds that pass only while somebody waits."""
+    """Seconds that pass only while the code waits."""
 
     def __init__(self) -> None:
-        """Begin."""
         self.now = 1000.0
 
     def monotonic(self) -> float:
-        """Return them."""
+        """Return the seconds."""
         return self.now
 
 
 class Waits(threading.Event):
-    """The sign to stop, whose waiting lets time pass."""
+    """A stop event whose waits advance the clock and take no time."""
 
     def __init__(self, clock: Time) -> None:
-        """Not set."""
+        """Advance this clock."""
         super().__init__()
         self.clock = clock
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Let the time pass."""
+        """Advance the clock."""
         self.clock.now += timeout or 0.0
         return self.is_set()
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """Stop the clock of the lane's driver."""
+    """Replace the clock of ``SmallObjects``."""
     made = Time()
     monkeypatch.setattr("s3_to_azure.transfer.small_objects.time", made)
     return made
 
 
 def drive(small: SmallObjects, tasks: list[CopyTask]) -> int:
-    """Move all the tasks from this thread, without the workers; return how many were handed back."""
+    """Copy the tasks in this thread, without workers; return how many were handed back."""
     left, back = list(tasks), 0
     while left or small.busy:
         while left and small.has_room(left[0]):
@@ -316,7 +294,7 @@ def drive(small: SmallObjects, tasks: list[CopyTask]) -> int:
 
 
 def test_an_object_leaves_nothing_to_the_garbage_collector() -> None:
-    """What belongs to an object, its bytes too, is free once its receipt is there: no two of it hold each other."""
+    """Everything of an object is freed with its receipt, because no two of its parts reference each other."""
     source, tasks = filled(60)
     destination = MemoryDestination()
     with transfer_context(source, destination) as context:
@@ -332,7 +310,7 @@ def test_an_object_leaves_nothing_to_the_garbage_collector() -> None:
 
 
 def test_bandwidth_limit_holds(clock: Time) -> None:
-    """Twenty objects of 1,000 bytes at 500 bytes a second take 40 seconds, and nobody sleeps on what is under way."""
+    """Twenty objects of 1,000 bytes at 500 bytes per second take 40 seconds."""
     source, tasks = filled(20, size_bytes=1_000)
     destination = MemoryDestination()
     client = MemorySmallObjectClient(source, destination)
@@ -344,8 +322,8 @@ def test_bandwidth_limit_holds(clock: Time) -> None:
 
 
 @pytest.mark.parametrize(("asked_s", "waited_s"), [(7.0, 7.0), (None, 0.0), (10_000.0, 120.0)])
-def test_throttled_pauses_as_long_as_it_was_told(clock: Time, asked_s: float | None, waited_s: float) -> None:
-    """Also where nothing is under way any more; a service that asks for hours is asked again after two minutes."""
+def test_throttled_pauses_as_long_as_requested(clock: Time, asked_s: float | None, waited_s: float) -> None:
+    """The pause is as long as the service asks for, at most two minutes, even where no object is in flight."""
     source, tasks = filled(2)
     destination = MemoryDestination()
 
@@ -364,8 +342,8 @@ def test_throttled_pauses_as_long_as_it_was_told(clock: Time, asked_s: float | N
 
 
 @pytest.mark.parametrize("service", ["S3", AZURE])
-def test_throttled_narrows_the_gate_of_all_and_success_widens_it(service: str) -> None:
-    """The service holds back both ways at once."""
+def test_throttled_lowers_the_limit_of_all_requests(service: str) -> None:
+    """A throttled small object halves the limit that all requests share, and successes raise it again."""
     source, tasks = filled(40)
     destination = MemoryDestination()
 
@@ -384,11 +362,11 @@ def test_throttled_narrows_the_gate_of_all_and_success_widens_it(service: str) -
         small.close()
 
 
-# -- giving up ---------------------------------------------------------------------------------------------------------
+# -- handing back ------------------------------------------------------------------------------------------------------
 
 
-def test_so_many_in_a_row_turn_it_off_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Something in between does not let them through: all others take the ordinary way at once."""
+def test_many_consecutive_failures_switch_it_off(caplog: pytest.LogCaptureFixture) -> None:
+    """After 64 consecutive objects handed back all others are copied one by one, with one warning."""
     source, tasks = filled(300)
     destination = MemoryDestination()
 
@@ -410,8 +388,8 @@ def test_so_many_in_a_row_turn_it_off_with_one_warning(caplog: pytest.LogCapture
     assert "libcurl's error 56" in said[0].message
 
 
-def test_one_success_begins_the_count_anew() -> None:
-    """A service that is only busy does not lose the short way."""
+def test_one_success_restarts_the_count() -> None:
+    """A success in between keeps small objects together."""
     source, tasks = filled(400)
     destination = MemoryDestination()
 
@@ -425,8 +403,8 @@ def test_one_success_begins_the_count_anew() -> None:
     assert len(client.fetched) == 400
 
 
-def test_what_is_said_of_the_object_is_not_held_against_the_way() -> None:
-    """A folder of archived or deleted objects does not cost the others the short way."""
+def test_errors_of_the_objects_do_not_count() -> None:
+    """Objects that were deleted do not switch it off for the others."""
     source, tasks = filled(100)
     gone, there = tasks[:90], tasks[90:]
     for one in gone:
@@ -440,10 +418,9 @@ def test_what_is_said_of_the_object_is_not_held_against_the_way() -> None:
 
 
 class Stalled(MemorySource):
-    """A server that answers the ordinary way nothing until the test ends."""
+    """A source that answers no GET of a worker until the test ends."""
 
     def __init__(self, *buckets: str) -> None:
-        """Hold back."""
         super().__init__(*buckets)
         self.release = threading.Event()
         self.connections: set[int] = set()
@@ -452,7 +429,7 @@ class Stalled(MemorySource):
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """Wait, but not in the thread that copies small objects."""
+        """Wait, except in the thread that copies small objects."""
         if threading.current_thread().name != "tasks":
             self.release.wait()
         with super().open(version, start, end) as body:
@@ -460,7 +437,7 @@ class Stalled(MemorySource):
 
 
 def read_until_stopped(outcomes: Iterator[Outcome]) -> None:
-    """Read them all."""
+    """Read all outcomes."""
     with suppress(Cancelled):
         list(outcomes)
 
@@ -507,8 +484,8 @@ def test_tasks_handed_back_take_constant_memory(monkeypatch: pytest.MonkeyPatch)
     assert 64 < drawn_while_stalled < 1_000
 
 
-def test_cancel_stops_what_is_under_way() -> None:
-    """A lane whose sockets say nothing is closed, and the caller is told."""
+def test_cancel_stops_objects_in_flight() -> None:
+    """A stop closes a client whose sockets stay silent, frees the budget and is raised."""
     source, tasks = filled(50)
     destination, cancelled = MemoryDestination(), threading.Event()
 
@@ -530,8 +507,8 @@ def test_cancel_stops_what_is_under_way() -> None:
 
 
 @pytest.mark.parametrize("where", ["fetch", "store", "finished"])
-def test_fault_of_ours_comes_out(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no transfer error ends the batch with that fault, never with silence; the lane is closed."""
+def test_fault_of_this_program_is_raised(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that is no ``TransferError`` ends the batch with that exception, and the client is closed."""
     source, tasks = filled(20)
     client = MemorySmallObjectClient(source, MemoryDestination())
 
@@ -547,14 +524,14 @@ def test_fault_of_ours_comes_out(where: str, monkeypatch: pytest.MonkeyPatch) ->
     assert client.closed == 1
 
 
-def test_broken_task_list_comes_out() -> None:
-    """A fault in the list of tasks reaches the caller while small objects are under way."""
+def test_error_in_the_tasks_is_raised() -> None:
+    """An error while the tasks are generated is raised although objects are in flight."""
     source, tasks = filled(20)
     client = MemorySmallObjectClient(source, MemoryDestination())
 
     def broken() -> Iterator[CopyTask]:
         yield from tasks
-        raise UsageError(detail="the list is broken")
+        raise UsageError(what="the list is broken")
 
     with (
         transfer_context(source, MemoryDestination(), small_object_client=lambda: client) as context,

@@ -1,4 +1,4 @@
-"""Holding back: a service's gate narrows when it throttles and widens again; the bandwidth is kept."""
+"""The request limit follows what a service accepts, and the bandwidth limit holds."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,6 @@ class Clock:
     """A clock that the test moves."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
         self.now = 0.0
 
     def __call__(self) -> float:
@@ -22,32 +21,32 @@ class Clock:
 
 
 class Waits(threading.Event):
-    """An event whose waits move a clock instead of taking time."""
+    """An event whose waits advance a clock and take no time."""
 
     def __init__(self, clock: Clock) -> None:
-        """Keep the clock."""
+        """Advance this clock."""
         super().__init__()
         self._clock = clock
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Move the clock."""
+        """Advance the clock."""
         self._clock.now += timeout or 0.0
         return self.is_set()
 
 
 def fail(limiter: RequestLimiter, error: Exception) -> None:
-    """Let one request through the gate fail."""
+    """Let one request fail."""
     with pytest.raises(type(error)), limiter.request(threading.Event()):
         raise error
 
 
 def throttled() -> Throttled:
-    """Return a service's wish for less."""
+    """Return the error of a service that throttles."""
     return Throttled(service="S3", code="SlowDown", retry_after_s=None)
 
 
-def test_halves_once_for_a_burst_of_answers() -> None:
-    """Many throttled answers within a second count as one; the next second's count again."""
+def test_burst_of_throttled_answers_halves_the_limit_once() -> None:
+    """Several throttled answers within a second count as one; those of the next second count again."""
     clock = Clock()
     limiter = RequestLimiter("S3", 16, clock=clock)
     clock.now = 10
@@ -59,8 +58,8 @@ def test_halves_once_for_a_burst_of_answers() -> None:
     assert limiter.limit == 4
 
 
-def test_never_closes() -> None:
-    """However often a service throttles, one request may pass."""
+def test_limit_is_at_least_one() -> None:
+    """However often a service throttles, one request is allowed."""
     clock = Clock()
     limiter = RequestLimiter("S3", 4, clock=clock)
     for second in range(10, 100, 2):
@@ -69,8 +68,8 @@ def test_never_closes() -> None:
     assert limiter.limit == 1
 
 
-def test_widens_by_success() -> None:
-    """About as many successes as the limit widen it by one, up to where it began."""
+def test_success_raises_the_limit_up_to_its_maximum() -> None:
+    """About as many successes as the limit raise it by one, up to its maximum."""
     clock = Clock()
     limiter = RequestLimiter("S3", 4, clock=clock)
     clock.now = 10
@@ -81,15 +80,15 @@ def test_widens_by_success() -> None:
     assert limiter.limit == 4
 
 
-def test_other_failures_do_not_narrow_it() -> None:
-    """A 500 says nothing about the pace."""
+def test_other_failures_keep_the_limit() -> None:
+    """A 500 does not mean that the service throttles."""
     limiter = RequestLimiter("S3", 4)
     fail(limiter, ServerFailed(service="S3", status=500, code="InternalError", resource="'k'"))
     assert limiter.limit == 4
 
 
-def test_holds_the_limit_under_threads() -> None:
-    """No more requests are inside than the limit."""
+def test_limit_holds_under_threads() -> None:
+    """No more requests are sent at once than the limit allows."""
     limiter = RequestLimiter("S3", 3)
     inside, most, lock = [0], [0], threading.Lock()
 
@@ -107,19 +106,19 @@ def test_holds_the_limit_under_threads() -> None:
     assert most[0] == 3
 
 
-def test_a_waiting_request_is_stopped() -> None:
-    """A stop ends the wait at the gate."""
+def test_stop_ends_a_wait_for_a_request() -> None:
+    """A request that waits for the limit raises Cancelled when it is stopped."""
     limiter = RequestLimiter("S3", 1)
     stopped = threading.Event()
     with limiter.request(stopped):
         stopped.set()
         with pytest.raises(Cancelled), limiter.request(stopped):
-            pytest.fail("the gate was full")
+            pytest.fail("the limit was reached")
 
 
 @pytest.mark.parametrize("piece", [1_000, 100_000, 1_000_000])
-def test_bandwidth_is_kept(piece: int) -> None:
-    """Ten million bytes at a million a second take ten seconds, whatever the pieces."""
+def test_bandwidth_limit_holds(piece: int) -> None:
+    """Ten million bytes at a million per second take ten seconds, whatever the size of the pieces."""
     clock = Clock()
     bandwidth = BandwidthLimit(1_000_000, clock=clock)
     waits = Waits(clock)
@@ -128,15 +127,15 @@ def test_bandwidth_is_kept(piece: int) -> None:
     assert clock.now == pytest.approx(10, rel=0.01)
 
 
-def test_no_limit_never_waits() -> None:
-    """Without a limit nothing is held back."""
+def test_no_bandwidth_limit_never_waits() -> None:
+    """Without a limit no read waits."""
     clock = Clock()
     BandwidthLimit(None, clock=clock).wait_for(10**12, Waits(clock))
     assert clock.now == 0
 
 
-def test_a_held_back_read_is_stopped() -> None:
-    """A stop ends the wait for bandwidth."""
+def test_stop_ends_a_wait_for_bandwidth() -> None:
+    """A read that waits for bandwidth raises Cancelled when it is stopped."""
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(Cancelled):

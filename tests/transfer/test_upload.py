@@ -1,4 +1,4 @@
-"""An object in many requests: what is found staged, second readings, blocks that are gone, parts of other tasks."""
+"""One version in one request or in many: staged blocks, second readings, lost blocks, ranges of other tasks."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -41,32 +41,32 @@ def block(version: ObjectVersion, start: int, data: bytes, second: bytes = NO_SE
 
 
 def stage(destination: MemoryDestination, staged: StagedBlock, data: bytes) -> None:
-    """Stage it behind the engine's back."""
+    """Stage the block as another worker would."""
     destination.stage_foreign("k", staged.block_id.encode(), data)
 
 
 class Meddled(MemoryDestination):
-    """A container in which something happens just before a commit, once."""
+    """A container that runs an action just before the next commit, or after some staged blocks."""
 
     before_commit: Callable[[], object] | None = None
     after_blocks: tuple[int, Callable[[], object]] = (0, lambda: None)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
-        """Let it happen; commit."""
+        """Run the action, then commit."""
         happens, self.before_commit = self.before_commit, None
         if happens:
             happens()
         return super().commit(blob, block_ids, contents, condition)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        """Let it happen; put."""
+        """Run the action, then write."""
         happens, self.before_commit = self.before_commit, None
         if happens:
             happens()
         return super().put_blob(blob, data, crc64, contents, condition)
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        """Stage; let it happen after so many blocks."""
+        """Stage the block, then run the action if it was the last to wait for."""
         super().stage_block(blob, block_id, data, crc64)
         left, happens = self.after_blocks
         self.after_blocks = left - 1, happens
@@ -75,16 +75,16 @@ class Meddled(MemoryDestination):
 
 
 class TestReread:
-    """``reread``: every block until two readings of it in a row are alike."""
+    """``reread`` reads every block until two consecutive readings are equal."""
 
     def source(self, flips: dict[int, int]) -> Differing:
-        """Return an object that S3 vouches for in no way."""
+        """Return an object without a checksum."""
         source = Differing(BUCKET)
         source.offset, source.flips = 2 * MIB + 1, flips
         source.put(BUCKET, "k", DATA, checksum=None)
         return source
 
-    def test_alike(self) -> None:
+    def test_equal_readings(self) -> None:
         """Each byte is read twice and sent once."""
         source, destination = self.source({}), MemoryDestination()
         with transfer_context(source, destination, integrity="reread") as context:
@@ -95,7 +95,7 @@ class TestReread:
 
     @pytest.mark.parametrize("flips", [{1: 1}, {2: 1}])
     def test_one_reading_differs(self, flips: dict[int, int], caplog: pytest.LogCaptureFixture) -> None:
-        """The one block is staged as it is read now, and read once more; the others are not touched."""
+        """Only the block that differs is staged again, and read once more."""
         source, destination = self.source(flips), MemoryDestination()
         with transfer_context(source, destination, integrity="reread") as context:
             receipt = copy_object(context, task())
@@ -104,8 +104,8 @@ class TestReread:
         assert source.bytes_served == 2 * len(DATA) + 2 * MIB
         assert "Two readings of 1 blocks of 'k' differ: staging them again" in caplog.messages
 
-    def test_readings_never_alike(self) -> None:
-        """At three tries it ends; nothing is committed."""
+    def test_readings_that_always_differ(self) -> None:
+        """After three comparisons the copy fails, and nothing is committed."""
         source, destination = self.source({number: number for number in range(1, 99)}), MemoryDestination()
         with (
             transfer_context(source, destination, integrity="reread") as context,
@@ -116,8 +116,8 @@ class TestReread:
         assert source.readings == 6
         assert destination.blobs == {}
 
-    def test_second_reading_breaks_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is tried again as any other request, and counted."""
+    def test_second_reading_is_retried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A second reading that breaks off is retried as any request, and counted."""
         source, destination = self.source({}), MemoryDestination()
         served, cuts = source.served, [1]
 
@@ -134,12 +134,12 @@ class TestReread:
         assert receipt.retries == 1
 
 
-class TestBlocksThatAreGone:
-    """Azure refuses the block list: what it still holds is not sent again."""
+class TestLostBlocks:
+    """Azure refuses the block list: blocks that it still holds are not sent again."""
 
     @pytest.mark.parametrize("checksum", ["crc64nvme", "crc32c"])
-    def test_the_missing_ones_are_staged_again(self, checksum: str) -> None:
-        """And the whole is proven anew."""
+    def test_lost_blocks_are_staged_again(self, checksum: str) -> None:
+        """Only the lost block is sent again, and the whole object is verified."""
         source, destination = MemorySource(BUCKET), Meddled()
         source.put(BUCKET, "k", DATA, checksum=checksum)
         destination.before_commit = lambda: destination.staged["k"].pop(next(iter(destination.staged["k"])))
@@ -148,8 +148,8 @@ class TestBlocksThatAreGone:
         assert (receipt.verified_by, receipt.bytes_sent) == (checksum, len(DATA) + MIB)
         assert destination.blobs["k"].data == DATA
 
-    def test_one_without_the_digest_that_the_proof_needs(self) -> None:
-        """A block of another writer, alike but for that, does not count as held."""
+    def test_block_without_the_needed_digest_is_lost(self) -> None:
+        """A block of another writer without the needed digest does not replace the lost one."""
         source, destination = MemorySource(BUCKET), Meddled()
         version = source.put(BUCKET, "k", DATA, checksum="crc32c")
 
@@ -166,8 +166,8 @@ class TestBlocksThatAreGone:
 
 @pytest.mark.parametrize("size_bytes", [10, 3 * MIB])
 @pytest.mark.parametrize("overwrite", ["never", "if_changed"])
-def test_an_older_copy_that_came_in_between(size_bytes: int, overwrite: str) -> None:
-    """It is replaced, unless the user said never: in one request as in many."""
+def test_older_copy_written_meanwhile(size_bytes: int, overwrite: str) -> None:
+    """A copy of an older version is replaced unless the user chose ``never``, in one request as in many."""
     source, destination = MemorySource(BUCKET), Meddled()
     data = some_bytes(size_bytes)
     version = source.put(BUCKET, "k", data)
@@ -191,7 +191,7 @@ def test_an_older_copy_that_came_in_between(size_bytes: int, overwrite: str) -> 
 
 @pytest.mark.parametrize("size_bytes", [0, 10, 3 * MIB])
 def test_read_back(size_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Azure gives back is compared, block by block, and a wrong byte is told."""
+    """The bytes that Azure returns are compared block by block, and a wrong byte is an error."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     source.put(BUCKET, "k", some_bytes(size_bytes))
     with transfer_context(source, destination, integrity="readback", overwrite="always") as context:
@@ -202,11 +202,11 @@ def test_read_back(size_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 copy_object(context, task())
 
 
-class TestWhatIsFoundStaged:
-    """Blocks of earlier tries, and those that must not count."""
+class TestStagedBefore:
+    """Blocks that earlier tries staged, and blocks that must not be used."""
 
-    def test_no_other_layout_for_a_part(self) -> None:
-        """All parts of a giant share one block size, whatever lies there."""
+    def test_range_keeps_its_block_size(self) -> None:
+        """All ranges of a giant object share one block size, whatever is staged."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         version = source.put(BUCKET, "k", DATA)
         stage(destination, block(version, 0, DATA[: 2 * MIB]), DATA[: 2 * MIB])
@@ -215,8 +215,8 @@ class TestWhatIsFoundStaged:
         assert (receipt.status, receipt.blocks, receipt.blocks_resumed) == ("staged", 2, 0)
         assert receipt.bytes_sent == 2 * MIB
 
-    def test_no_other_layout_for_an_md5(self) -> None:
-        """It needs all bytes in one block."""
+    def test_md5_keeps_its_one_block(self) -> None:
+        """An MD5 needs all bytes in one block, whatever is staged."""
         source, destination = InParts(BUCKET), MemoryDestination()
         source.put(BUCKET, "k", DATA, checksum=None)
         version = source.change(BUCKET, "k", weaker=(SourceChecksum("md5", MD5.digest(memoryview(DATA))),))
@@ -226,8 +226,8 @@ class TestWhatIsFoundStaged:
             receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.blocks, receipt.blocks_resumed) == ("md5", 1, 0)
 
-    def test_a_look_that_fails(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The retry says what was asked."""
+    def test_failed_listing_is_retried(self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The retry's log line says that the staged blocks were listed."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         source.put(BUCKET, "k", DATA)
         lost = [ConnectionFailed(service="Azure", resource="k", detail="reset")]
@@ -243,8 +243,8 @@ class TestWhatIsFoundStaged:
             assert copy_object(context, task()).retries == 1
         assert " to list the staged blocks of 'k' failed" in caplog.text
 
-    def test_a_damaged_one(self, caplog: pytest.LogCaptureFixture) -> None:
-        """It is found by reading all again, and the log says so."""
+    def test_damaged_block_is_staged_again(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A staged block with wrong bytes is found by reading all blocks again, and the log says so."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         version = source.put(BUCKET, "k", DATA)
         wrong = b"?" * MIB
@@ -259,13 +259,13 @@ class TestWhatIsFoundStaged:
         ]
 
 
-class TestPartsOfOtherTasks:
-    """A range task: its own blocks, and what it says when others are not done, or are."""
+class TestRangesOfOtherTasks:
+    """A range task stages its own blocks, and looks at what the other ranges did."""
 
     FIRST = Block(0, 2 * MIB)
 
-    def test_staged(self) -> None:
-        """It counts its own blocks."""
+    def test_range_counts_its_own_blocks(self) -> None:
+        """A range that does not complete the object reports ``staged`` with its own blocks."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         source.put(BUCKET, "k", DATA)
         with transfer_context(source, destination) as context:
@@ -273,8 +273,8 @@ class TestPartsOfOtherTasks:
         assert (receipt.status, receipt.blocks, receipt.etag) == ("staged", 2, source.head(BUCKET, "k").etag)
 
     @pytest.mark.parametrize("blocks", [0, 2])
-    def test_others_committed_meanwhile(self, blocks: int) -> None:
-        """Before its first block, or after its last one: the object is copied."""
+    def test_another_range_committed_meanwhile(self, blocks: int) -> None:
+        """A commit before this range's first block, or after its last, is reported as ``copied``."""
         source, destination = MemorySource(BUCKET), Meddled()
         version = source.put(BUCKET, "k", DATA)
 
@@ -291,8 +291,8 @@ class TestPartsOfOtherTasks:
         assert receipt.bytes_sent == blocks * MIB
         assert (receipt.verified_by, destination.commits) == ("crc64nvme", 0)
 
-    def test_a_siblings_block_without_the_digest_that_the_proof_needs(self) -> None:
-        """It does not make the set complete."""
+    def test_block_without_the_needed_digest_is_missing(self) -> None:
+        """A block of another range without the needed digest leaves the set incomplete."""
         source, destination = MemorySource(BUCKET), MemoryDestination()
         version = source.put(BUCKET, "k", DATA, checksum="crc32c")
         for start in (2 * MIB, 3 * MIB):
@@ -314,8 +314,8 @@ def destination() -> MemoryDestination:
 @pytest.mark.parametrize(
     ("flips", "readings"), [({}, 2), ({1: 1}, 3), ({2: 1}, 0), ({1: 1, 2: 1}, 2), ({1: 1, 2: 2, 3: 3}, 0)]
 )
-def test_reread(flips: dict[int, int], readings: int, destination: MemoryDestination) -> None:
-    """Two readings in a row must be alike; after the third one it ends, with nothing written."""
+def test_reread_of_one_block(flips: dict[int, int], readings: int, destination: MemoryDestination) -> None:
+    """Two consecutive readings must be equal; after the third one the copy fails, and nothing is written."""
     source = Differing(BUCKET)
     source.put(BUCKET, "k", ONE_BLOCK, checksum=None)
     source.flips = flips
@@ -331,8 +331,8 @@ def test_reread(flips: dict[int, int], readings: int, destination: MemoryDestina
     assert source.readings == (readings or 3)
 
 
-def test_one_damaged_reading(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
-    """It is read again, and the log says why."""
+def test_damaged_reading_is_repeated(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes that do not match are read again, and the log says why."""
     source = Differing(BUCKET)
     source.put(BUCKET, "k", ONE_BLOCK)
     source.flips = {1: 1}
@@ -342,8 +342,8 @@ def test_one_damaged_reading(destination: MemoryDestination, caplog: pytest.LogC
     assert caplog.messages == ["The bytes of 'k' do not match S3's checksum: reading the object again"]
 
 
-def test_a_second_mismatch_is_final(destination: MemoryDestination) -> None:
-    """What S3 gives twice is what it holds."""
+def test_second_mismatch_is_final(destination: MemoryDestination) -> None:
+    """Bytes that do not match twice are an ``IntegrityError``."""
     source = Differing(BUCKET)
     source.put(BUCKET, "k", ONE_BLOCK)
     source.flips = {1: 1, 2: 2}
@@ -353,8 +353,8 @@ def test_a_second_mismatch_is_final(destination: MemoryDestination) -> None:
 
 
 @pytest.mark.parametrize("guess", [None, (4, 6), (5, 5)])
-def test_in_parts(guess: tuple[int, ...] | None, destination: MemoryDestination) -> None:
-    """Proven part by part from one reading, even where the parts are not as the first and the last suggest."""
+def test_object_in_parts_is_read_once(guess: tuple[int, ...] | None, destination: MemoryDestination) -> None:
+    """An object in parts is verified from one reading, even where its parts' sizes were guessed wrong."""
     source = InParts(BUCKET)
     source.put_parts(BUCKET, "k", ONE_BLOCK, (4, 6))
     source.guess = PartSizes(guess, certain=False) if guess else None
@@ -364,8 +364,8 @@ def test_in_parts(guess: tuple[int, ...] | None, destination: MemoryDestination)
     assert source.bytes_served == len(ONE_BLOCK)
 
 
-def test_blocks_left_over(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
-    """They stand in the way of a Put Blob: the object goes as blocks, cut along its parts."""
+def test_leftover_blocks_refuse_put_blob(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
+    """Where leftover blocks make Azure refuse Put Blob, the object is staged as blocks, cut along its parts."""
     source = InParts(BUCKET)
     source.put_parts(BUCKET, "k", ONE_BLOCK, (4, 6))
     destination.stage_foreign("k", b"x" * 52, b"left over")

@@ -1,4 +1,4 @@
-"""The choice of a rung, layouts along parts, and folding part by part; no server."""
+"""The choice of a verification level, layouts along parts, and checksums folded part by part."""
 
 import hashlib
 from dataclasses import replace
@@ -22,7 +22,7 @@ MARK = b"m" * 8
 
 
 def staged(data: bytes, block: Block, algorithm: Algorithm) -> StagedBlock:
-    """Return the block as the pump stages it."""
+    """Return the block as the pipeline stages it."""
     view = memoryview(data)[block.start : block.end]
     second = second_digest(None if algorithm is CRC64NVME else algorithm, view)
     return StagedBlock(block.start, block.end, CRC64NVME.digest(view), second, MARK)
@@ -34,7 +34,7 @@ parted = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6)
 @pytest.mark.parametrize("algorithm", [CRC32C, CRC32], ids=lambda a: a.name)
 @given(parts=parted, block_bytes=st.integers(1, 40))
 def test_fold_along_parts(algorithm: Algorithm, parts: list[bytes], block_bytes: int) -> None:
-    """However parts and blocks lie, the fold is the checksum over the parts' checksums, and so is the stream's."""
+    """However parts and blocks lie, folding gives the checksum over the parts' checksums, and so does a stream."""
     data = b"".join(parts)
     sums = [algorithm.digest(memoryview(part)).to_bytes(4, "big") for part in parts]
     expected = algorithm.digest(memoryview(b"".join(sums)))
@@ -49,7 +49,7 @@ def test_fold_along_parts(algorithm: Algorithm, parts: list[bytes], block_bytes:
 
 @given(parts=parted)
 def test_md5_of_md5s(parts: list[bytes]) -> None:
-    """One block for each part folds into S3's ETag of a multipart upload."""
+    """One block per part folds into S3's ETag of a multipart upload."""
     data = b"".join(parts)
     joined = b"".join(hashlib.md5(part).digest() for part in parts)
     etag = f"{hashlib.md5(joined).hexdigest()}-{len(parts)}"
@@ -68,7 +68,7 @@ def test_md5_of_md5s(parts: list[bytes]) -> None:
 
 @given(sizes=st.lists(st.integers(0, 40 * MIB), min_size=1, max_size=20), mib=st.integers(1, 20))
 def test_no_block_straddles_a_part(sizes: list[int], mib: int) -> None:
-    """The blocks cover the object in order, each inside one part, each recognised as the layout's own."""
+    """The blocks cover the object in order, each lies inside one part, and the layout recognises each."""
     total, edges = sum(sizes), tuple(accumulate(sizes[:-1]))
     layout = layout_for(total, budget_bytes=256 * MIB, block_bytes=mib * MIB, edges=edges)
     blocks = list(layout)
@@ -91,8 +91,8 @@ def test_largest_object_in_parts(parts: int) -> None:
     assert len(layout) <= MAX_BLOCKS_PER_BLOB
 
 
-def test_adopts_other_block_sizes_along_the_parts() -> None:
-    """Blocks that an earlier try staged with another block size bring it along; the parts' edges stay."""
+def test_other_block_size_is_adopted_along_the_parts() -> None:
+    """Staged blocks of another size set the block size, and the edges of the parts stay."""
     default = Layout(40 * MIB, 8 * MIB, (20 * MIB,))
     blocks = [
         StagedBlock(start, start + 3 * MIB, 1, second_digest(CRC32C, memoryview(b"x")), MARK)
@@ -103,8 +103,8 @@ def test_adopts_other_block_sizes_along_the_parts() -> None:
     assert len(usable(adopted, blocks, CRC32C)) == 4
 
 
-def test_blocks_of_the_plain_layout_count_where_they_fit() -> None:
-    """Blocks staged for a checksum of the whole object count, unless they straddle two parts."""
+def test_blocks_of_a_layout_without_parts_count_where_they_fit() -> None:
+    """Blocks that were staged without parts count unless they straddle two."""
     plain = Layout(32 * MIB, 8 * MIB)
     second = second_digest(CRC32C, memoryview(b"x"))
     blocks = [StagedBlock(block.start, block.end, 1, second, MARK) for block in plain]
@@ -116,7 +116,7 @@ def test_blocks_of_the_plain_layout_count_where_they_fit() -> None:
 
 
 class TestChoice:
-    """``auto`` takes the strongest that S3's answer allows."""
+    """``auto`` chooses the strongest level that S3's answer allows."""
 
     CRC = SourceChecksum("crc32", 1)
     COMPOSITE = SourceChecksum("crc32c", 2, parts=3)
@@ -128,7 +128,7 @@ class TestChoice:
         return replace(OBJECT, size_bytes=25, checksum=checksum, weaker=weaker)
 
     def test_full_object_first(self) -> None:
-        """A checksum of the whole object wins, and the parts are not even looked up."""
+        """A checksum of the whole object is chosen, and the parts are not looked up."""
 
         def never() -> PartSizes:
             raise AssertionError("a request too many")
@@ -143,12 +143,12 @@ class TestChoice:
         assert level == VerificationLevel(self.COMPOSITE, (10, 20), guessed=True)
 
     @pytest.mark.parametrize("sizes", [None, PartSizes((10, 15), certain=True), PartSizes((10, 10, 4), certain=True)])
-    def test_parts_that_do_not_fit(self, sizes: PartSizes | None) -> None:
-        """Without sizes that fit the checksum and the object, nothing over parts can be proven."""
+    def test_part_sizes_that_do_not_match(self, sizes: PartSizes | None) -> None:
+        """Without sizes that match the checksum and the object, a checksum over parts cannot be used."""
         assert choose_level(self.version(self.COMPOSITE, self.ETAG), lambda: sizes) == VerificationLevel(None)
 
     def test_largest_md5_block(self) -> None:
-        """An object of 64 MiB is one block; a byte more is none."""
+        """An object of 64 MiB is one block, and an object of one byte more has no level by its MD5."""
         etag = SourceChecksum("md5", 1)
         version = replace(OBJECT, size_bytes=MAX_MD5_BLOCK_BYTES, weaker=(etag,))
         assert choose_level(version, lambda: None) == VerificationLevel(etag)
@@ -156,8 +156,8 @@ class TestChoice:
             None
         )
 
-    def test_chosen_again(self) -> None:
-        """Choosing for a version that is on its rung already changes nothing."""
+    def test_choosing_again_changes_nothing(self) -> None:
+        """The choice for a version that has the checksum of its level already is the same level."""
         version = self.version(self.COMPOSITE, self.ETAG)
         level = choose_level(version, lambda: self.SIZES)
         assert choose_level(replace(version, checksum=level.checksum), lambda: self.SIZES) == level
@@ -177,7 +177,7 @@ class TestChoice:
     ],
 )
 def test_etag_forms(etag: str, parts: int | None) -> None:
-    """Only what S3 writes as an MD5 is read as one."""
+    """Only the forms in which S3 writes an MD5 are read as one."""
     found = checksums.etag_md5(etag)
     assert (found.parts if found else None) == parts
 
@@ -185,13 +185,13 @@ def test_etag_forms(etag: str, parts: int | None) -> None:
 @pytest.mark.parametrize(
     "text", ["yZRlqg==", "yZRlqg==-", "yZRlqg==-0", "yZRlqg==-x", "yZRlqg==-10001", "-3", "yZRl-3"]
 )
-def test_no_partwise_checksum(text: str) -> None:
-    """A whole object's checksum, or noise, is none; it is never an error."""
+def test_text_that_is_no_partwise_checksum(text: str) -> None:
+    """A checksum of a whole object, and noise, are not a checksum over parts, and no error."""
     assert checksums.partwise({"crc32c": text}) == ()
 
 
-def test_md5_beside_tags() -> None:
-    """A block that carries a CRC, or nothing, does not carry an MD5."""
+def test_block_with_a_crc_carries_no_md5() -> None:
+    """A block that carries a CRC, or no second digest, does not carry an MD5."""
     data = memoryview(b"123456789")
     assert carries(StagedBlock(0, 9, 1, second_digest(MD5, data), MARK), MD5)
     for other in (CRC32, CRC32C, None):

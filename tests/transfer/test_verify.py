@@ -143,7 +143,7 @@ def test_missing_blob(source: InParts, destination: Reads) -> None:
 
 def test_folder_marker_is_skipped_without_a_request(source: InParts, destination: Reads) -> None:
     """A folder marker of the listing has no blob; it is neither looked up nor missing."""
-    destination.failures = [AccessDenied(service="Azure", thing="b", code="c", permission="read")]
+    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
     marker = ListedObject(BUCKET, "folder/", "e", 0, EPOCH)
     result = verified(source, destination, "folder/", listed=marker)
     assert (result.status, result.reason, result.etag) == ("skipped", "folder_marker", "e")
@@ -153,7 +153,7 @@ def test_folder_marker_is_skipped_without_a_request(source: InParts, destination
 @pytest.mark.parametrize(("key", "blob"), [("a/../b", "fine"), ("fine", "a/../b")])
 def test_refused_name_is_skipped_without_a_request(source: InParts, destination: Reads, key: str, blob: str) -> None:
     """Invariant 8: neither an object's nor a blob's name with a dot segment is sent; the reason names the rule."""
-    destination.failures = [AccessDenied(service="Azure", thing="b", code="c", permission="read")]
+    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
     result = verified(source, destination, key, blob=blob)
     assert result.status == "skipped"
     assert result.reason.startswith("name_refused: ")
@@ -245,7 +245,7 @@ def test_transient_errors_are_repeated(source: InParts, destination: Reads) -> N
     """A request that fails once is sent again, and the result is that of the second answer."""
     source.put(BUCKET, "k", DATA)
     destination.write("k", DATA)
-    destination.failures = [ConnectionFailed(service="Azure", thing="k", detail="reset")]
+    destination.failures = [ConnectionFailed(service="Azure", resource="k", detail="reset")]
     assert verified(source, destination).status == "equal"
     assert destination.failures == []
 
@@ -253,7 +253,7 @@ def test_transient_errors_are_repeated(source: InParts, destination: Reads) -> N
 def test_refused_access_fails_at_once(source: InParts, destination: Reads) -> None:
     """A permanent error is not repeated."""
     source.put(BUCKET, "k", DATA)
-    denied = AccessDenied(service="Azure", thing="k", code="AuthorizationFailure", permission="read")
+    denied = AccessDenied(service="Azure", resource="k", code="AuthorizationFailure", permission="read")
     destination.failures = [denied, denied]
     result = verified(source, destination)
     assert result.status == "failed"

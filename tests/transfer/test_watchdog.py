@@ -1,4 +1,4 @@
-"""Work in a thread of its own: its outcome, and what a stop or an interruption does to it."""
+"""``run_stoppable``: the work's outcome, and what a stop or an interruption does to it."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ POLL_S = 0.01
 
 
 class Interrupted(BaseException):
-    """Stands for what a signal handler raises, such as Airflow's timeout."""
+    """Stands for an exception that a signal handler raises, such as Airflow's timeout."""
 
 
 def _interrupt() -> None:
@@ -21,13 +21,13 @@ def _interrupt() -> None:
 
 
 def test_returns_what_the_work_returns() -> None:
-    """The work runs in a daemon thread, and its result is the caller's."""
+    """The work runs in a daemon thread, and its result is returned to the caller."""
     assert run_stoppable(lambda: threading.current_thread().daemon, threading.Event()) is True
     assert run_stoppable(lambda: None, threading.Event()) is None
 
 
 def test_raises_what_the_work_raises() -> None:
-    """An error in the thread is raised in the caller's thread, also one that is no Exception."""
+    """An exception in the thread is raised in the caller's thread, even one that is no ``Exception``."""
 
     def fail() -> None:
         raise ObjectNotFound(key="k", bucket="b")
@@ -39,7 +39,7 @@ def test_raises_what_the_work_raises() -> None:
 
 
 def test_a_stop_waits_for_the_work_to_end() -> None:
-    """Work that ends within the grace period after a stop decides itself what is raised or returned."""
+    """Work that ends within the grace period after a stop decides what is returned or raised."""
     cancelled = threading.Event()
 
     def stop_and_fail() -> None:
@@ -52,7 +52,7 @@ def test_a_stop_waits_for_the_work_to_end() -> None:
 
 
 def test_a_stop_does_not_wait_longer_than_the_grace_period() -> None:
-    """Work that hangs is abandoned, and its end is not reported."""
+    """Work that hangs is abandoned after the grace period, and its end is not reported."""
     cancelled, hanging, ends = threading.Event(), threading.Event(), list[str]()
     cancelled.set()
     began = time.monotonic()
@@ -68,7 +68,7 @@ def test_a_stop_does_not_wait_longer_than_the_grace_period() -> None:
 
 
 def test_an_interruption_stops_the_work() -> None:
-    """What is raised in the waiting thread stops the work, which has the grace period to end, and is raised on."""
+    """An exception in the waiting thread stops the work, waits the grace period for it, and is raised."""
     cancelled, ended = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -82,7 +82,7 @@ def test_an_interruption_stops_the_work() -> None:
 
 
 def test_an_interruption_does_not_wait_longer_than_the_grace_period() -> None:
-    """Work that hangs does not hold back what interrupted the waiting thread."""
+    """Work that hangs delays the exception in the waiting thread by no more than the grace period."""
     hanging = threading.Event()
     began = time.monotonic()
     try:
@@ -97,7 +97,7 @@ def test_an_interruption_does_not_wait_longer_than_the_grace_period() -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_callbacks_run_in_the_waiting_thread(*, fails: bool) -> None:
-    """``on_poll`` is called again and again while the work runs, ``on_end`` once after it, failed or not."""
+    """``on_poll`` is called repeatedly while the work runs, ``on_end`` once after it, failed or not."""
     calls = list[tuple[str, bool]]()
     polled = threading.Event()
     here = threading.current_thread()
