@@ -70,7 +70,7 @@ class TestCheckAccess:
             def check(self, bucket: str) -> None:
                 if self.losses:
                     self.losses -= 1
-                    raise ConnectionFailed(service="S3", thing=bucket, detail="reset")
+                    raise ConnectionFailed(service="S3", resource=bucket, detail="reset")
                 super().check(bucket)
 
         source = Lossy(BUCKET)

@@ -531,7 +531,7 @@ def test_error_in_the_tasks_is_raised() -> None:
 
     def broken() -> Iterator[CopyTask]:
         yield from tasks
-        raise UsageError(what="the list is broken")
+        raise UsageError(detail="the list is broken")
 
     with (
         transfer_context(source, MemoryDestination(), small_object_client=lambda: client) as context,
