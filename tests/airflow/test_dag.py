@@ -18,7 +18,7 @@ from s3_to_azure.cli.output import OK
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.names import metadata_from_azure
+from s3_to_azure.model.metadata import metadata_from_azure
 from tests.airflow.airflow_runs import Run, asset_events, link_of, run_dag
 
 _PAGE = Path(__file__).parents[2] / "docs/ui.md"

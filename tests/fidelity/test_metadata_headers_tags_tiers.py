@@ -7,15 +7,13 @@ from urllib.parse import unquote
 
 import pytest
 from azure.storage.blob import ContainerClient
-from hypothesis import given
-from hypothesis import strategies as st
 
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused
-from s3_to_azure.model.limits import MAX_METADATA_BYTES, MIB
-from s3_to_azure.model.names import metadata_from_azure
+from s3_to_azure.model.errors import MetadataTooLarge
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.metadata import metadata_from_azure, tags_from_azure
 from s3_to_azure.model.objects import Receipt
-from s3_to_azure.model.settings import CopySettings, Fidelity, joined_metadata, tags_from_azure, tags_to_azure
+from s3_to_azure.model.settings import CopySettings, Fidelity
 from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from tests.fidelity.uploads import some_bytes
@@ -136,34 +134,3 @@ class TestOversizedMetadata:
         assert (receipt.status, receipt.reason) == ("copied", "metadata_dropped")
         metadata = container.get_blob_client(KEY).get_blob_properties().metadata
         assert set(metadata) == {"s3_etag", "s3_last_modified", "s3_checksum", "s3_verified_by"}
-
-    @pytest.mark.parametrize(("over", "dropped"), [(0, False), (1, True)])
-    def test_boundary(self, over: int, dropped: bool) -> None:
-        """8 KB fit, names and values together; a byte more does not."""
-        user = {"a": "v" * (MAX_METADATA_BYTES - len("a") - len("ownvalue") + over)}
-        metadata, was_dropped = joined_metadata({"own": "value"}, user, key="k", oversized="drop")
-        assert was_dropped is dropped
-        assert metadata == ({"own": "value"} if dropped else {**user, "own": "value"})
-
-    def test_record_wins(self) -> None:
-        """A user's entry of a name of ours is not taken for ours."""
-        metadata, _ = joined_metadata({"s3_etag": "e"}, {"S3_ETAG": "forged"}, key="k", oversized="fail")
-        assert metadata == {"s3_etag": "e"}
-
-
-class TestTags:
-    """S3's alphabet is wider than Azure's."""
-
-    @given(st.dictionaries(st.text("aé@_x04/ 🙂", min_size=1, max_size=8), st.text("aé@_x04", max_size=8), max_size=10))
-    def test_there_and_back(self, tags: dict[str, str]) -> None:
-        """Every tag comes back, so no two become one."""
-        mapped = tags_to_azure(tags, key="k")
-        assert len(mapped) == len(tags)
-        assert tags_from_azure(mapped) == tags
-        assert all(character.isascii() for name in mapped for character in name)
-
-    @pytest.mark.parametrize("tags", [{"é" * 100: "x"}, {"a": "@" * 200}, {str(n): "x" for n in range(11)}])
-    def test_beyond_azures_limits(self, tags: dict[str, str]) -> None:
-        """Too long once spelled for Azure, or too many, fails with its reason."""
-        with pytest.raises(TagsRefused, match="without tags"):
-            tags_to_azure(tags, key="k")

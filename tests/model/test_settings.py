@@ -1,4 +1,4 @@
-"""Settings: what is refused, and sizes as people write them."""
+"""Settings: which values are refused, and how sizes are read."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
-from s3_to_azure.model.settings import CopySettings, RetryBudget, parse_size
+from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, parse_size
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ def test_sizes(text: str | int, size_bytes: int) -> None:
     "text",
     ["", "MiB", "-1MiB", "1e9", "1,5GB", "1 2MB", "1PB", "1..5MB", "0x10", "nan", "inf", "9" * 400, "0.1B", "1.5"],
 )
-def test_no_sizes(text: str) -> None:
-    """Everything else is wrong use that names the setting."""
+def test_other_texts_are_no_sizes(text: str) -> None:
+    """The error names the setting."""
     with pytest.raises(UsageError, match="memory_budget"):
         parse_size(text, name="memory_budget")
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_size_or_usage_error(text: str) -> None:
-    """Whatever is typed, no other error comes out."""
+def test_any_text_is_a_size_or_a_usage_error(text: str) -> None:
+    """No text raises another error."""
     try:
         assert parse_size(text, name="x") >= 0
     except UsageError:
@@ -56,8 +56,8 @@ def test_any_text_is_a_size_or_usage_error(text: str) -> None:
 
 
 @given(st.integers(0, 2**48), st.sampled_from(["", "K", "KiB", "kb", "Mi", "MB", "GiB", "t"]))
-def test_sizes_grow_with_their_number(number: int, unit: str) -> None:
-    """A unit is a factor."""
+def test_a_unit_is_a_factor(number: int, unit: str) -> None:
+    """A size is its number times the size of its unit."""
     assert parse_size(f"{number}{unit}", name="x") == number * parse_size(f"1{unit}", name="x")
 
 
@@ -77,20 +77,47 @@ def test_sizes_grow_with_their_number(number: int, unit: str) -> None:
         {"refused_names": "ignore"},
     ],
 )
-def test_wrong_settings(wrong: dict[str, Any]) -> None:
-    """Each wrong value is refused where it is given, before anything is connected."""
+def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
+    """A wrong value is refused before anything is connected."""
     with pytest.raises(UsageError):
         CopySettings(**wrong)
 
 
 @pytest.mark.parametrize("good", [{}, {"block_bytes": MIB}, {"block_bytes": MAX_BLOCK_BYTES}, {"integrity": "crc32"}])
-def test_good_settings(good: dict[str, Any]) -> None:
-    """The defaults and the bounds themselves are fine."""
+def test_settings_at_their_bounds_do_not_raise(good: dict[str, Any]) -> None:
+    """The defaults and the bounds themselves are allowed."""
     CopySettings(**good)
 
 
-def test_retry_budget_is_as_documented() -> None:
-    """The product of all budgets is written in the module's docstring from these names."""
-    budget = RetryBudget()
-    product = budget.attempts * (1 + budget.source_changes) * (1 + budget.commit_rounds)
-    assert product == 6 * 3 * 4
+def test_the_retry_budgets_multiply_as_documented() -> None:
+    """Tries, resumed reads, changed sources, commit rounds and Airflow's retries: the module's docstring has them all."""
+    budget = RetryBudget(attempts=2, resumes=4, source_changes=6, commit_rounds=10)
+    assert budget.most_requests_for_a_block(airflow_retries=12) == 2 * 5 * 7 * 11 * 13
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"archived": "ignore"}, "archived"),
+        ({"oversized_metadata": "cut"}, "oversized_metadata"),
+        ({"restore_tier": "standard"}, "restore_tier"),
+        ({"restore_days": 0}, "restore_days"),
+        ({"restore_days": 366}, "restore_days"),
+        ({"restore_days": "7"}, "restore_days"),
+        ({"tags": "yes"}, "tags"),
+        ({"tiers": "Cool"}, "tiers"),
+        ({"tiers": {"GLACIER": "Frozen"}}, "access tier of GLACIER"),
+        ({"speed": "high"}, "speed"),
+    ],
+)
+def test_fidelity_refuses_other_choices(wrong: dict[str, Any], named: str) -> None:
+    """The error names the choice that does not exist, or has another value."""
+    with pytest.raises(UsageError, match=named):
+        Fidelity.of(wrong)
+
+
+def test_fidelity_reads_a_mapping() -> None:
+    """Nothing given means the defaults."""
+    assert Fidelity.of(None) == Fidelity.of({}) == Fidelity()
+    given = {"archived": "restore", "restore_days": 365, "tags": True, "tiers": {"GLACIER": "Archive"}}
+    assert Fidelity.of(given) == Fidelity(archived="restore", restore_days=365, tags=True, tiers={"GLACIER": "Archive"})

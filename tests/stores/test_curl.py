@@ -34,7 +34,7 @@ from s3_to_azure.model.errors import (
     TransferError,
     UnexpectedAnswer,
 )
-from s3_to_azure.model.names import metadata_from_azure, metadata_to_azure
+from s3_to_azure.model.metadata import metadata_from_azure, metadata_to_azure
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.client import service_client

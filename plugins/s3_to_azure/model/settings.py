@@ -1,12 +1,13 @@
-"""The engine's settings, with their memory and retry bounds as formulas.
+"""The settings of a copy, with its memory and retry bounds as formulas.
 
 Memory: a block is in memory before it is sent, so a task holds at most ``memory_budget_bytes`` of object data
 (blocks in flight x block size <= budget), plus about 250 bytes for each block of the objects in flight.
 
-Retries: a request is tried at most ``attempts`` times here. A read that is cut is resumed at its byte; its tries count
-anew at most ``resumes`` times, each time after a further ``1 / resumes`` of its bytes. The SDKs' own retries are off,
-so nothing multiplies below. Above, a changed source starts an object again ``source_changes`` times, a commit lists and
-restages ``commit_rounds`` times, and Airflow runs the task ``retries + 1`` times::
+Retries: a request is tried at most ``attempts`` times here. A read that ends early is resumed at the next byte. Its
+tries count anew at most ``resumes`` times, each time after a further ``1 / resumes`` of its bytes. The SDKs' own
+retries are off, so they do not multiply this number. Above, a changed source starts an object again
+``source_changes`` times, a commit lists and restages ``commit_rounds`` times, and Airflow runs the task
+``retries + 1`` times::
 
     requests for one block <=
         attempts x (1 + resumes) x (1 + source_changes) x (1 + commit_rounds) x (Airflow's retries + 1)
@@ -19,23 +20,11 @@ from decimal import Decimal
 from typing import Any, Final
 
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused, UsageError
-from s3_to_azure.model.limits import (
-    GIB,
-    KIB,
-    MAX_BLOCK_BYTES,
-    MAX_METADATA_BYTES,
-    MAX_TAG_KEY,
-    MAX_TAG_VALUE,
-    MAX_TAGS,
-    MIB,
-    TIB,
-)
-from s3_to_azure.model.names import metadata_to_azure
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
 from s3_to_azure.model.options import (
     ACCESS_TIERS,
     ARCHIVED,
-    FAIL,
     INTEGRITY,
     MAX_CONNECTIONS,
     MAX_OBJECTS_AT_ONCE,
@@ -52,11 +41,6 @@ from s3_to_azure.model.options import (
     check_choice,
 )
 
-_TAG_CHARACTER: Final = re.compile(r"[A-Za-z0-9 +\-./:=]")
-_LOOKS_ESCAPED: Final = re.compile(r"_x[0-9a-f]{4}")
-_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,6})_")
-
-
 _SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
 _DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -70,12 +54,12 @@ def parse_size(text: str | int, *, name: str) -> int:
         name: The setting's name, for the error.
 
     Raises:
-        UsageError: It is no size.
+        UsageError: It is not a size.
     """
     if isinstance(text, int):
         return text
     match = _SIZE.fullmatch(text.strip())
-    # A part of a byte is a slip of the unit.
+    # A fraction of a byte means that the unit was forgotten.
     if not match or ("." in match[1] and not match[2]):
         raise UsageError(detail=f"{name}={text!r} is not a size. Write for example 256MiB, 1GiB or a number of bytes.")
     unit = (match[2] or "").lower()
@@ -86,19 +70,19 @@ def parse_size(text: str | int, *, name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """The choices that cost something: a request, a permission, a fee, or time.
+    """What a copy keeps besides bytes and metadata. Each choice costs a request, a permission, a fee or time.
 
     Attributes:
-        archived: What becomes of an object in an archive class. ``fail`` or ``skip`` it, or ask S3 to ``restore`` it,
-            and a later run copies it.
-        restore_days: How long a restored copy stays in S3 (not used by Intelligent-Tiering, which keeps it).
-        restore_tier: How fast, and how dear, S3 restores; DEEP_ARCHIVE knows no ``Expedited``.
-        tags: Copy S3's tags to blob tags: one request more for each object, ``s3:GetObjectTagging``, and the permission
-            to write tags in Azure.
-        tiers: S3 storage class to Azure access tier; classes that are not named get the account's default. Cool, Cold
-            and Archive charge for early deletion.
-        oversized_metadata: Where an object's metadata is more than Azure holds: ``fail`` the object, or ``drop`` its
-            own metadata, and the receipt says so.
+        archived: What to do with an object in an archive class: ``fail`` or ``skip`` it, or ask S3 to ``restore`` it
+            so that a later run can copy it.
+        restore_days: How many days a restored object stays readable in S3. Intelligent-Tiering ignores it.
+        restore_tier: How fast, and at what price, S3 restores. DEEP_ARCHIVE does not support ``Expedited``.
+        tags: Copy S3's tags to blob tags. This takes one more request for each object, ``s3:GetObjectTagging``, and
+            the permission to write tags in Azure.
+        tiers: Access tier in Azure by S3 storage class; other classes get the account's default. Azure charges for
+            early deletion from Cool, Cold and Archive.
+        oversized_metadata: What to do if an object's metadata does not fit into a blob: ``fail`` the object, or
+            ``drop`` its own metadata and note it in the receipt.
     """
 
     archived: Archived = defaults.ARCHIVED
@@ -112,7 +96,7 @@ class Fidelity:
         """Check every value.
 
         Raises:
-            UsageError: A value is none of those allowed.
+            UsageError: A value is not allowed.
         """
         check_choice(self.archived, ARCHIVED, name="archived")
         check_choice(self.restore_tier, RESTORE_TIERS, name="restore_tier")
@@ -120,9 +104,9 @@ class Fidelity:
         if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= MAX_RESTORE_DAYS:
             raise UsageError(detail=f"restore_days={self.restore_days!r} is not between 1 and {MAX_RESTORE_DAYS}.")
         if not isinstance(self.tags, bool):
-            raise UsageError(detail=f"tags={self.tags!r} is neither true nor false.")
+            raise UsageError(detail=f"tags={self.tags!r} is not true or false.")
         if not isinstance(self.tiers, Mapping):
-            raise UsageError(detail=f"tiers={self.tiers!r} is no mapping of storage classes to access tiers.")
+            raise UsageError(detail=f"tiers={self.tiers!r} is not a mapping of storage classes to access tiers.")
         for storage_class, tier in self.tiers.items():
             check_choice(tier, ACCESS_TIERS, name=f"The access tier of {storage_class}")
 
@@ -131,82 +115,16 @@ class Fidelity:
         """Read the choices from a DAG's or a user's mapping.
 
         Raises:
-            UsageError: A name or value is not one of ours.
+            UsageError: A name or a value is not allowed.
         """
         given = dict(values or {})
         known = {each.name for each in fields(cls)}
         unknown = sorted(set(given) - known)
         if unknown:
-            raise UsageError(detail=f"fidelity={unknown} is not among {', '.join(sorted(known))}.")
-        return cls(**given)
-
-
-def joined_metadata(
-    own: Mapping[str, str], user: Mapping[str, str], *, key: str, oversized: OversizedMetadata
-) -> tuple[dict[str, str], bool]:
-    """Join the object's metadata, as Azure spells it, with the record of its copy; the record wins.
-
-    Args:
-        own: The record.
-        user: The object's, as S3 spells it.
-        key: The object's, for the error.
-        oversized: What to do where both do not fit.
-
-    Returns:
-        The metadata, and whether the object's own was dropped.
-
-    Raises:
-        MetadataTooLarge: They do not fit, and that is not allowed.
-    """
-    if not user:
-        return dict(own), False
-    taken = {name.lower() for name in own}
-    kept = {name: value for name, value in metadata_to_azure(user).items() if name.lower() not in taken}
-    both = {**kept, **own}
-    size = sum(len(name) + len(value) for name, value in both.items())
-    if size <= MAX_METADATA_BYTES:
-        return both, False
-    if oversized == FAIL:
-        raise MetadataTooLarge(key=key, size=size, limit=MAX_METADATA_BYTES)
-    return dict(own), True
-
-
-def tags_to_azure(tags: Mapping[str, str], *, key: str) -> dict[str, str]:
-    """Map S3's tags to blob tags, reversibly: a character that Azure refuses becomes ``_xHHHH_``.
-
-    Raises:
-        TagsRefused: They are too many or, once mapped, too long.
-    """
-    mapped = {_tag_text(name): _tag_text(value) for name, value in tags.items()}
-    if len(mapped) > MAX_TAGS:
-        raise TagsRefused(key=key, detail=f"there are {len(mapped)}, and a blob takes {MAX_TAGS}")
-    for name, value in mapped.items():
-        if not 1 <= len(name) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
-            raise TagsRefused(
-                key=key,
-                detail=f"{name!r} is longer than {MAX_TAG_KEY} characters, or its value than {MAX_TAG_VALUE}",
+            raise UsageError(
+                detail=f"The fidelity choices {unknown} do not exist. The choices are {', '.join(sorted(known))}."
             )
-    return mapped
-
-
-def tags_from_azure(tags: Mapping[str, str]) -> dict[str, str]:
-    """Undo ``tags_to_azure``."""
-
-    def plain(text: str) -> str:
-        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
-
-    return {plain(name): plain(value) for name, value in tags.items()}
-
-
-def _tag_text(text: str) -> str:
-    escaped = []
-    for index, character in enumerate(text):
-        looks_escaped = character == "_" and _LOOKS_ESCAPED.match(text, index)
-        if looks_escaped or (character != "_" and not _TAG_CHARACTER.fullmatch(character)):
-            escaped.append(f"_x{ord(character):04x}_")
-        else:
-            escaped.append(character)
-    return "".join(escaped)
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +133,8 @@ class RetryBudget:
 
     Attributes:
         attempts: Tries of one request, the first included.
-        first_wait_s: The upper bound of the first wait; it doubles each time, and the wait is drawn below it.
-        longest_wait_s: The upper bound of any wait that the service did not ask for itself.
+        first_wait_s: Upper bound of the first wait; it doubles with each try. The wait is random below the bound.
+        longest_wait_s: Upper bound of every wait, except one that the service asks for.
         resumes: How often the tries of one read count anew because enough of its bytes arrived.
         source_changes: How often a copy starts again because its object changed.
         commit_rounds: How often a refused block list is listed again and completed.
@@ -230,7 +148,7 @@ class RetryBudget:
     commit_rounds: int = 3
 
     def most_requests_for_a_block(self, *, airflow_retries: int) -> int:
-        """Return the product of all budgets: how often a block is asked for at worst, over all tries of its task."""
+        """Return the product of all budgets: the most requests for one block over all tries of its task."""
         tries_of_a_read = self.attempts * (1 + self.resumes)
         return tries_of_a_read * (1 + self.source_changes) * (1 + self.commit_rounds) * (1 + airflow_retries)
 
@@ -240,18 +158,18 @@ class CopySettings:
     """The settings of one task's copies.
 
     Attributes:
-        overwrite: What to do with a blob that is there (``decide.decide``).
+        overwrite: What to do if the blob exists (``decide.decide``).
         integrity: ``auto``, the weakest verification level to accept, ``reread`` or ``readback``
             (``options.INTEGRITY``).
-        block_bytes: Block size instead of the one by object size; more than 50,000 blocks are never made.
-        memory_budget_bytes: Bound of object data in memory.
+        block_bytes: Block size; None: by the object's size. A blob never gets more than 50,000 blocks.
+        memory_budget_bytes: Upper bound of the object data in memory.
         objects_at_once: Objects in flight; they share the budget.
-        connections: Upper bound of the blocks being read, and of those being written. Measuring finds how many there
-            really are, and the budget may allow fewer (``transfer.concurrency`` has the formula).
-        bandwidth_bytes_s: Most bytes a second that the task reads; None for no limit.
-        refused_names: Whether one of many objects whose name cannot be a blob's is ``skip``ped, counts as ``fail``ed,
-            or goes to a blob of a ``map``ped name (``name_mapping``); where even that cannot be, it fails.
-        fidelity: What becomes of tags, tiers, archived objects and metadata that Azure has no room for.
+        connections: Upper bound of the blocks being read, and of the blocks being written. The measured throughput
+            decides how many are used, and the budget may allow fewer (``transfer.concurrency`` has the formula).
+        bandwidth_bytes_s: Upper bound of the bytes that the task reads per second; None: no limit.
+        refused_names: What to do with an object whose name Azure refuses: ``skip`` it, ``fail`` it, or copy it to a
+            blob with a ``map``ped name (``names.map_blob``). An object whose name cannot be mapped fails.
+        fidelity: What to do with tags, tiers, archived objects and oversized metadata.
     """
 
     overwrite: Overwrite = defaults.OVERWRITE
@@ -269,7 +187,7 @@ class CopySettings:
         """Check every value.
 
         Raises:
-            UsageError: A value is none of those allowed.
+            UsageError: A value is not allowed.
         """
         check_choice(self.overwrite, OVERWRITE, name="overwrite")
         check_choice(self.integrity, INTEGRITY, name="integrity")

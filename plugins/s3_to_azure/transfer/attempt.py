@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from s3_to_azure.model.errors import TransientError
+from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
 from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED, UNCHANGED, Status
 from s3_to_azure.model.retry import Retrier
-from s3_to_azure.model.settings import joined_metadata, tags_to_azure
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import IntegrityCheck, checksum_text, content_md5
 
