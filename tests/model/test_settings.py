@@ -90,7 +90,7 @@ def test_settings_at_their_bounds_do_not_raise(good: dict[str, Any]) -> None:
 
 
 def test_the_retry_budgets_multiply_as_documented() -> None:
-    """Tries, resumed reads, changed sources, commit rounds and Airflow's retries: the module's docstring has them all."""
+    """Tries, resumed reads, changed sources, commit rounds, Airflow's retries: the module's docstring has them all."""
     budget = RetryBudget(attempts=2, resumes=4, source_changes=6, commit_rounds=10)
     assert budget.most_requests_for_a_block(airflow_retries=12) == 2 * 5 * 7 * 11 * 13
 
