@@ -57,10 +57,10 @@ _WAYS: dict[str, Callable[[LocalAzure], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("way", _WAYS)
-def test_azure_sign_in(
+def test_check_with_each_azure_credential_does_not_raise(
     way: str, set_connection: Callable[..., str], azure_server: LocalAzure, container: ContainerClient
 ) -> None:
-    """Each way of the hook to sign in reaches the container."""
+    """Each authentication method of the hook reaches the container."""
     conn_id = set_connection("wasb", **_WAYS[way](azure_server))
     AzureContainer(azure_service(conn_id, connections=2), container.container_name).check()
 

@@ -10,7 +10,7 @@ import jsonschema  # type: ignore[import-untyped] # its types are a package of t
 from s3_to_azure.provider_info import get_provider_info
 
 
-def test_fits_airflows_schema() -> None:
+def test_validation_by_airflows_schema_does_not_raise() -> None:
     """Airflow's own schema accepts the description: a provider that does not fit is left out of its lists."""
     schema = json.loads(importlib.resources.files("airflow").joinpath("provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)

@@ -244,8 +244,8 @@ def test_missing_bucket(rig: Rig) -> None:
             act()
 
 
-def test_check_of_a_good_bucket(rig: Rig) -> None:
-    """A bucket that is there passes."""
+def test_check_of_an_existing_bucket_does_not_raise(rig: Rig) -> None:
+    """An existing bucket passes the check."""
     rig.source.check(rig.bucket)
 
 

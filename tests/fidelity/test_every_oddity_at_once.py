@@ -94,7 +94,7 @@ def check_blob(container: ContainerClient, oddity: Oddity) -> None:
         assert properties.blob_tier == "Cool"
 
 
-def accounted(
+def assert_accounted(
     objects: int, stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
     """Fill both sides, run twice, and look at everything."""
@@ -121,7 +121,7 @@ def test_every_kind(
     stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
     """One of each kind."""
-    accounted(64, stores, s3_client, bucket, container)
+    assert_accounted(64, stores, s3_client, bucket, container)
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_two_thousand_objects(
     stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
     """The whole bucket."""
-    accounted(OBJECTS, stores, s3_client, bucket, container)
+    assert_accounted(OBJECTS, stores, s3_client, bucket, container)
 
 
 def test_every_kind_is_among_the_first() -> None:
