@@ -1,1 +1,1 @@
-"""The main job on a machine without clouds: local S3 and Azure, real Airflow, the real DAG, two nights."""
+"""The migration on one machine without clouds: a local S3 and Azure, real Airflow, and the real DAG, run twice."""

@@ -1,4 +1,4 @@
-"""``python -m demo run``: two nights, proven. ``up``: the same, then leave everything running. ``down``: end that."""
+"""``python -m demo run``: migrate twice and compare every blob. ``up``: then keep it running, until ``down``."""
 
 import os
 import signal
@@ -26,11 +26,11 @@ _UP_S: Final = 600.0
 _DOWN_S: Final = 40.0
 
 
-def run(home: Path, console: Console, *, port: int | None = None, stay: Path | None = None) -> None:
-    """Run both nights, and one of oddities, in ``home``; with ``stay`` write the UI's address there and stay.
+def run(home: Path, console: Console, *, port: int | None = None, ready: Path | None = None) -> None:
+    """Run two nights and a night of odd objects in ``home``; with ``ready``, write the UI's address there and wait.
 
     Raises:
-        DemoError: A blob is not equal to its object, or the second night sent bytes.
+        DemoError: A blob differs from its object, or the second night sent bytes.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -47,18 +47,18 @@ def run(home: Path, console: Console, *, port: int | None = None, stay: Path | N
         )
         migration.first_night(airflow)
         migration.second_night(airflow)
-        migration.prove()
+        migration.compare()
         oddities.run(airflow)
         console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s: every blob is equal to its object.")
-        if stay is not None:
-            stay.write_text(airflow.url)
+        if ready is not None:
+            ready.write_text(airflow.url)
             signal.pause()
 
 
 def up(console: Console) -> int:
-    """Start the demo in the background, follow it until it is ready, and print where it is."""
+    """Start the demo in the background, show its output until it is ready, and print its address."""
     if _alive():
-        console.print(f"It is up already: {_address()}  (make down ends it)")
+        console.print(f"The demo is already running: {_address()}  (make down stops it)")
         return 0
     _HOME.mkdir(exist_ok=True)
     _READY.unlink(missing_ok=True)
@@ -87,27 +87,28 @@ def up(console: Console) -> int:
         return 130
     _follow(log, shown)
     if not _READY.exists():
-        console.print(f"It did not come up within {_UP_S:.0f} s; see {log}.")
+        console.print(f"The demo was not ready within {_UP_S:.0f} s; see {log}.")
         down(console)
         return 1
     console.print(
-        f"\nAirflow: [bold]{_address()}/dags/{DAG_ID}[/]   trigger it, look at the logs; [bold]make down[/] ends it."
+        f"\nAirflow: [bold]{_address()}/dags/{DAG_ID}[/]   "
+        "trigger the DAG and look at its logs; [bold]make down[/] stops the demo."
     )
     return 0
 
 
 def serve(console: Console) -> int:
-    """Run as ``up``'s background process: from a clean folder to a signal."""
+    """Run as the background process of ``up``, in a new folder, until a signal comes."""
     with tempfile.TemporaryDirectory(prefix="run-", dir=_HOME) as home:
         port = os.environ.get("AIRFLOW_PORT")
-        run(Path(home), console, port=int(port) if port else None, stay=_READY)
+        run(Path(home), console, port=int(port) if port else None, ready=_READY)
     return 0
 
 
 def down(console: Console) -> int:
-    """End what ``up`` left running."""
+    """Stop the background process of ``up``."""
     if not _alive():
-        console.print("Nothing is up.")
+        console.print("The demo is not running.")
         return 0
     pid = int(_PID.read_text())
     os.kill(pid, signal.SIGTERM)
@@ -118,7 +119,7 @@ def down(console: Console) -> int:
         os.killpg(pid, signal.SIGKILL)
     _READY.unlink(missing_ok=True)
     _PID.unlink(missing_ok=True)
-    console.print("Everything is down.")
+    console.print("The demo is stopped.")
     return 0
 
 
@@ -136,7 +137,7 @@ def _alive() -> bool:
         os.kill(pid, 0)
     except (OSError, ValueError):
         return False
-    # The number may meanwhile be another process's.
+    # Another process may have this number by now.
     return b"demo" in command and not _is_zombie(pid)
 
 
@@ -160,7 +161,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit status."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    # SIGTERM unwinds like Ctrl-C, so that every server is stopped.
+    # SIGTERM raises like Ctrl-C, so that every server is stopped.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         match arguments:

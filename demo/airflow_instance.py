@@ -1,9 +1,8 @@
-"""Real Airflow on loopback for the demo: started, asked over its REST API, stopped without a trace."""
+"""Real Airflow on loopback for the demo: start it, call its REST API, stop all its processes."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,8 @@ from typing import Any, Final
 import requests
 import tenacity
 
+from local_cloud.processes import free_port
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 _BOOT_S: Final = 180.0
 _STOP_S: Final = 20.0
@@ -22,7 +23,7 @@ _POLL_S: Final = 0.5
 
 
 class AirflowError(RuntimeError):
-    """Airflow did not do what the demo needs; the message says where its log is."""
+    """Airflow failed; the message names its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Airflow:
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - JSON
         """GET from the REST API; return the decoded JSON."""
-        # A busy machine may keep an answer waiting; asking again is harmless.
+        # A busy machine may answer too late, and a GET can be repeated.
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(requests.RequestException),
             stop=tenacity.stop_after_attempt(5),
@@ -54,7 +55,7 @@ class Airflow:
         return str(self._request("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return the run's task instances, mapped ones apart."""
+        """Return the run's task instances, one for each mapped task."""
         found = self.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=1000)
         return list(found["task_instances"])
 
@@ -63,18 +64,18 @@ class Airflow:
         return str(self.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def unpause(self, dag_id: str) -> None:
-        """Let the DAG's runs begin."""
+        """Unpause the DAG."""
         self._request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
 
-    def note(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> dict[str, Any]:
-        """Return a note of a task's state store; empty where there is none yet."""
+    def task_state(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> dict[str, Any]:
+        """Return a value of a task's state store; empty where there is none yet."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/state-store"
         found = self.get(path, map_index=map_index)
         value = {entry["key"]: entry["value"] for entry in found["task_state_store"]}.get(key, {})
         return dict(json.loads(value) if isinstance(value, str) else value)
 
     def _request(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
-        # A token each time: the demo asks seldom, and tokens expire on an Airflow that is left running.
+        # Each request takes a new token: requests are few, and tokens expire while the demo is left running.
         token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         answer = requests.request(
             method,
@@ -90,15 +91,8 @@ class Airflow:
         return answer.json()
 
 
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def environment(home: Path, port: int, connections: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of an Airflow that keeps all it writes below ``home``."""
+    """Return the variables of an Airflow that writes all its files below ``home``."""
     scripts = ROOT / ".venv" / "bin"
     ours = {
         "PATH": f"{scripts}:{os.environ.get('PATH', '')}",
@@ -108,7 +102,7 @@ def environment(home: Path, port: int, connections: Mapping[str, str]) -> dict[s
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        # SQLite locks up under more.
+        # More parallel tasks lock SQLite.
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -121,7 +115,7 @@ def environment(home: Path, port: int, connections: Mapping[str, str]) -> dict[s
     inherited = {
         name: value
         for name, value in os.environ.items()
-        # Compiled modules make Airflow's start three times quicker; foreign Airflow settings must not leak in.
+        # Compiled modules make Airflow start three times faster; settings of another Airflow must not apply here.
         if name != "PYTHONDONTWRITEBYTECODE" and not name.startswith(("AIRFLOW", "AWS_", "AZURE_"))
     }
     return {**inherited, **ours, **connections}
@@ -129,15 +123,15 @@ def environment(home: Path, port: int, connections: Mapping[str, str]) -> dict[s
 
 @contextmanager
 def running(home: Path, connections: Mapping[str, str], *, port: int | None = None) -> Iterator[Airflow]:
-    """Run Airflow while the block runs; nothing of it is left afterwards.
+    """Run Airflow while the block runs.
 
     Args:
-        home: Its folder.
-        connections: Further variables: connections, the DAG's settings.
-        port: Where to listen; None: any free port.
+        home: The folder of its files.
+        connections: Further variables, for connections and the DAG's settings.
+        port: The port to listen on; None for any free port.
 
     Raises:
-        AirflowError: It does not come up.
+        AirflowError: Airflow does not start.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
@@ -150,7 +144,7 @@ def running(home: Path, connections: Mapping[str, str], *, port: int | None = No
             stderr=subprocess.STDOUT,
             env=environment(home, port, connections),
             cwd=home,
-            # Its own session: standalone leaves its children behind unless the whole group is told to end.
+            # standalone leaves its children running unless its whole process group is stopped.
             start_new_session=True,
         )
         airflow = Airflow(f"http://127.0.0.1:{port}", log)
@@ -175,16 +169,16 @@ def _wait_until_healthy(airflow: Airflow, process: subprocess.Popen[bytes]) -> N
             return
         time.sleep(_POLL_S)
     tail = "\n".join(airflow.log.read_text(errors="replace").splitlines()[-20:])
-    raise AirflowError(f"Airflow did not come up. The end of its log {airflow.log}:\n{tail}")
+    raise AirflowError(f"Airflow did not start. The end of its log {airflow.log}:\n{tail}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for number, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
+    for number, timeout_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             return
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             process.poll()
             try:

@@ -1,4 +1,4 @@
-"""The demo's two nights: fill the bucket, run the real DAG, show what it did, prove every blob."""
+"""The demo's two nights: fill the bucket, run the real DAG, show its receipts, compare every blob."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from demo.airflow_instance import ROOT, Airflow
-from demo.airflow_runs import STATE, DemoError, Tasks, followed, receipts_of, wait_for_dag
+from demo.airflow_runs import STATE, DemoError, Tasks, receipts_of, run_dag, wait_for_dag
 from demo.samples import Sample, samples, upload
 from local_cloud.servers import LocalAzure, LocalS3
 
@@ -28,30 +28,29 @@ _BUNDLES: Final = [
 
 
 class Migration:
-    """The samples' way from the local S3 to the local Azure.
+    """The migration of the samples from the local S3 to the local Azure.
 
     Args:
         s3: The local S3.
         azure: The local Azure.
-        console: Where to tell of it.
+        console: The console to print to.
     """
 
     def __init__(self, s3: LocalS3, azure: LocalAzure, console: Console) -> None:
-        """Keep the servers; nothing is sent yet."""
         self._s3 = s3
         self._azure = azure
         self._console = console
         self._samples: list[Sample] = samples(_PREFIX)
 
     def prepare(self) -> None:
-        """Fill the bucket and make an empty container."""
+        """Fill the bucket and create an empty container."""
         upload(s3_client(self._s3), _BUCKET, self._samples)
         self._container().create_container()
         total = sum(sample.size_bytes for sample in self._samples)
         self._console.print(f"Filled s3://{_BUCKET}/{_PREFIX} with {len(self._samples)} objects, {total:,} bytes.")
 
     def environment(self) -> dict[str, str]:
-        """Return the variables by which Airflow finds both servers and the DAG its migration."""
+        """Return the variables of Airflow's connections and of the DAG."""
         aws = {
             "conn_type": "aws",
             "login": self._s3.access_key,
@@ -68,7 +67,7 @@ class Migration:
             "AIRFLOW_CONN_WASB_DEFAULT": json.dumps(wasb),
             "S3_TO_AZURE_SOURCE": f"s3://{_BUCKET}/{_PREFIX}",
             "S3_TO_AZURE_DESTINATION": f"az://{_CONTAINER}/",
-            # With a schedule, Airflow would make up for last night as soon as the DAG is unpaused.
+            # With a schedule, Airflow would start a run for last night as soon as the DAG is unpaused.
             "S3_TO_AZURE_SCHEDULE": "",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(_BUNDLES),
         }
@@ -77,7 +76,7 @@ class Migration:
         """Run the DAG and show a receipt for each object.
 
         Raises:
-            DemoError: An object is not accounted for as it must be.
+            DemoError: An object has another status than expected.
         """
         self._console.rule("First night")
         wait_for_dag(airflow, DAG_ID)
@@ -87,12 +86,12 @@ class Migration:
         actual = {receipt["key"]: receipt["status"] for receipt in receipts}
         if actual != expected:
             different = {
-                key: (actual.get(key), wanted) for key, wanted in expected.items() if actual.get(key) != wanted
+                key: (actual.get(key), status) for key, status in expected.items() if actual.get(key) != status
             }
-            raise DemoError(f"these objects are not accounted for as they must be (is, must be): {different}")
+            raise DemoError(f"These objects have a wrong status (actual, expected): {different}")
 
     def second_night(self, airflow: Airflow) -> None:
-        """Run the DAG again and show that no byte is sent.
+        """Run the DAG again and show that it sends no byte.
 
         Raises:
             DemoError: A byte was sent, or a blob was written.
@@ -103,40 +102,41 @@ class Migration:
         sent = sum(receipt["bytes_sent"] for receipt in receipts)
         unchanged = sum(receipt["status"] == "unchanged" for receipt in receipts)
         self._console.print(f"{unchanged} objects unchanged; [bold]{sent} bytes sent[/].")
-        wanted = sum(not sample.refused for sample in self._samples)
-        if sent or unchanged != wanted or self._etags() != before:
-            raise DemoError("the second night copied something that had not changed")
+        expected = sum(not sample.refused for sample in self._samples)
+        if sent or unchanged != expected or self._etags() != before:
+            raise DemoError("The second night copied an object that had not changed.")
 
-    def prove(self) -> None:
-        """Read every blob back from Azure and compare it with the content that was generated.
+    def compare(self) -> None:
+        """Read every blob back from Azure and compare it with the generated content.
 
         Raises:
-            DemoError: A blob differs, is missing, or is one too many.
+            DemoError: A blob differs, is missing, or has no object.
         """
-        self._console.rule("Proof")
+        self._console.rule("Comparison")
         container = self._container()
         names = {name for name in container.list_blob_names() if not name.startswith(STATE)}
-        wanted = {sample.key.removeprefix(_PREFIX): sample for sample in self._samples if not sample.refused}
-        if names != set(wanted):
-            raise DemoError(
-                f"missing blobs: {sorted(set(wanted) - names)}, blobs too many: {sorted(names - set(wanted))}"
-            )
-        for name, sample in wanted.items():
+        expected = {sample.key.removeprefix(_PREFIX): sample for sample in self._samples if not sample.refused}
+        if names != set(expected):
+            missing, unexpected = sorted(set(expected) - names), sorted(names - set(expected))
+            raise DemoError(f"Missing blobs: {missing}; blobs without an object: {unexpected}.")
+        for name, sample in expected.items():
             download = container.download_blob(name, decompress=False)
             digest = hashlib.sha256()
             for chunk in download.chunks():
                 digest.update(chunk)
             if digest.hexdigest() != sample.sha256():
-                raise DemoError(f"blob {name!r} is not equal to its object")
+                raise DemoError(f"The blob {name!r} differs from its object.")
             settings = download.properties.content_settings
             headers = (settings.content_type, settings.content_encoding, settings.content_disposition)
             sent = tuple(sample.headers.get(n) for n in ("ContentType", "ContentEncoding", "ContentDisposition"))
             if any(there != here for there, here in zip(headers, sent, strict=True) if here):
-                raise DemoError(f"blob {name!r} has other content headers than its object: {headers}")
-        self._console.print(f"{len(wanted)} blobs read back: all equal, byte for byte, content headers too.")
+                raise DemoError(f"The blob {name!r} has other content headers than its object: {headers}.")
+        self._console.print(
+            f"{len(expected)} blobs read back: all are equal to their objects, content headers included."
+        )
 
     def _night(self, airflow: Airflow) -> str:
-        """Trigger a run, follow it to its end, and return its id."""
+        """Trigger a run, wait for its end, and return its id."""
         total = sum(sample.size_bytes for sample in self._samples if not sample.refused)
         columns = (
             TextColumn("{task.description}"),
@@ -147,21 +147,21 @@ class Migration:
         with Progress(*columns, console=self._console, transient=True) as bar:
             shown = bar.add_task("", total=total)
 
-            def show(run_id: str, words: str, tasks: Tasks) -> None:
-                bar.update(shown, description=words, completed=self._bytes_there(airflow, run_id, tasks))
+            def show(run_id: str, summary: str, tasks: Tasks) -> None:
+                bar.update(shown, description=summary, completed=self._bytes_done(airflow, run_id, tasks))
 
-            return followed(airflow, self._console, DAG_ID, {"refused_names": "skip"}, show=show)
+            return run_dag(airflow, self._console, DAG_ID, {"refused_names": "skip"}, show=show)
 
-    def _bytes_there(self, airflow: Airflow, run_id: str, tasks: Tasks) -> int:
+    def _bytes_done(self, airflow: Airflow, run_id: str, tasks: Tasks) -> int:
         return sum(
-            note.get("bytes_sent", 0) + note.get("bytes_resumed", 0)
+            state.get("bytes_sent", 0) + state.get("bytes_resumed", 0)
             for task in tasks
             if task["task_id"] == "copy" and task["map_index"] >= 0
-            for note in [airflow.note(DAG_ID, run_id, "copy", task["map_index"], "progress")]
+            for state in [airflow.task_state(DAG_ID, run_id, "copy", task["map_index"], "progress")]
         )
 
     def _show(self, receipts: list[dict[str, Any]]) -> None:
-        table = Table("object", "bytes", "status", "proof", "blocks", "seconds", "why", title="Receipts")
+        table = Table("object", "bytes", "status", "verified by", "blocks", "seconds", "reason", title="Receipts")
         for receipt in receipts:
             table.add_row(
                 receipt["key"].removeprefix(_PREFIX),

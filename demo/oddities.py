@@ -1,7 +1,7 @@
-"""A bucket of objects with every oddity at once, and what must become of each: one generator for tests and demo.
+"""Objects of every odd kind, each with its expected result, for the tests and the demo.
 
 The expectations hold for a copy with ``refused_names=map``, ``archived=restore``, tags copied, STANDARD_IA mapped to
-Cool, oversized metadata failed, into a container that ``prepare_container`` has filled.
+Cool and oversized metadata failing, into a container that ``prepare_container`` has filled.
 """
 # ruff: noqa: ANN401 - boto3's clients and arguments have no types
 
@@ -18,7 +18,7 @@ OBJECTS: Final = 2_000
 CHOICES: Final[Mapping[str, Any]] = {"archived": "restore", "tags": True, "tiers": {"STANDARD_IA": "Cool"}}
 
 _PART_BYTES: Final = 5 * 1024 * 1024
-_CUSTOMER_KEY: Final = hashlib.sha256(b"somebody's key").digest()
+_CUSTOMER_KEY: Final = hashlib.sha256(b"customer's key").digest()
 _SEVERAL_PARTS: Final = 6
 
 
@@ -27,14 +27,14 @@ class Oddity:
     """One object.
 
     Attributes:
-        kind: What is odd about it.
-        arguments: boto3's arguments of the upload.
-        parts: Uploaded in parts of this size instead of in one request; 0: in one.
-        tags: Set after the upload: the upload's header takes fewer characters.
-        status: What must become of it in the first run.
-        reason: The code of the reason, or empty.
-        level: What a copy is proven by.
-        blob: The blob's name, where it is not the key.
+        kind: The name of its kind.
+        arguments: Further arguments of boto3's upload.
+        parts: The size of the parts that it is uploaded in; 0 for one request.
+        tags: Set after the upload, because the header of the upload takes fewer characters.
+        status: Its expected status in the first run.
+        reason: The expected reason, or empty.
+        level: The expected verification level of a copy.
+        blob: The blob's name, where it differs from the key.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Oddity:
         return self.blob or self.key
 
     def upload(self, client: Any, bucket: str) -> None:
-        """Put it into the bucket."""
+        """Upload it."""
         if self.parts:
             self._upload_parts(client, bucket)
         else:
@@ -82,7 +82,7 @@ class Oddity:
 
 
 def oddities(objects: int = OBJECTS) -> Iterator[Oddity]:
-    """Yield so many objects, the same at every call; every kind is among the first hundred."""
+    """Yield ``objects`` objects, the same in every call; each kind is among the first hundred."""
     number = count()
     kinds = cycle((*_NAMES, *_UPLOADS, *_PROPERTIES, *_PLACES, *[_plain] * 12))
     for position in range(_SEVERAL_PARTS):
@@ -92,7 +92,7 @@ def oddities(objects: int = OBJECTS) -> Iterator[Oddity]:
 
 
 def prepare_container(container: ContainerClient, objects: int = OBJECTS) -> None:
-    """Put into the container what stands in the way of some of the objects."""
+    """Fill the container with blobs that are in the way of some objects."""
     for oddity in oddities(objects):
         client = container.get_blob_client(oddity.blob_name)
         if oddity.reason == "wrong_blob_type":
@@ -102,10 +102,10 @@ def prepare_container(container: ContainerClient, objects: int = OBJECTS) -> Non
         elif oddity.reason == "blob_leased":
             client.upload_blob(b"leased")
             client.acquire_lease()
-        elif oddity.kind == "blocks left over":
+        elif oddity.kind == "leftover blocks":
             client.stage_block("A" * 52, b"left over")
-        elif oddity.kind == "stranger's blob":
-            client.upload_blob(b"a stranger's")
+        elif oddity.kind == "unrelated blob":
+            client.upload_blob(b"unrelated")
 
 
 def _bytes(number: int, size_bytes: int = 300) -> bytes:
@@ -170,8 +170,8 @@ def _several_parts(number: int) -> Oddity:
 
 _NAMES: Final = (
     _named("backslash", "names/{n}\\b", "names/{n}~5Cb"),
-    _named("what a backslash becomes", "names/{n}~5Cb", "names/{n}~7E5Cb"),
-    _named("dot at a segment's end", "names/{n}./b.", "names/{n}~2E/b~2E"),
+    _named("name like a mapped one", "names/{n}~5Cb", "names/{n}~7E5Cb"),
+    _named("dot at the end of a segment", "names/{n}./b.", "names/{n}~2E/b~2E"),
     _named("folder with content", "names/{n}/full/", "names/{n}/full~2F"),
     _named("tab and delete", "names/{n}\tt\x7f", "names/{n}~09t~7F"),
     _named("unicode", "names/{n} ä 日本 🙂 e\u0301"),
@@ -179,7 +179,7 @@ _NAMES: Final = (
     _named("double slash", "names//{n}//b"),
     _named("leading slash", "/names/{n}"),
     _named("spaces", "names/ {n}  b "),
-    _named("dots that are harmless", "names/.{n}/..b/c..d"),
+    _named("harmless dots", "names/.{n}/..b/c..d"),
     _folder_marker,
     _long_name,
     _too_long_once_mapped,
@@ -206,16 +206,16 @@ _PROPERTIES: Final = (
     _with_properties("glacier", {"StorageClass": "GLACIER"}, status="skipped", reason="waiting_for_restore"),
     _with_properties("deep archive", {"StorageClass": "DEEP_ARCHIVE"}, status="skipped", reason="waiting_for_restore"),
     _with_properties(
-        "somebody's key",
+        "customer's key",
         {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": _CUSTOMER_KEY},
         status="failed",
         reason="customer_key_required",
     ),
 )
 _PLACES: Final = (
-    _named("append blob there", "places/{n}/append", status="failed", reason="wrong_blob_type"),
-    _named("newer copy there", "places/{n}/newer", status="skipped", reason="destination_newer"),
-    _named("leased blob there", "places/{n}/leased", status="failed", reason="blob_leased"),
-    _named("blocks left over", "places/{n}/blocks"),
-    _named("stranger's blob", "places/{n}/stranger"),
+    _named("append blob at the destination", "places/{n}/append", status="failed", reason="wrong_blob_type"),
+    _named("newer copy at the destination", "places/{n}/newer", status="skipped", reason="destination_newer"),
+    _named("leased blob at the destination", "places/{n}/leased", status="failed", reason="blob_leased"),
+    _named("leftover blocks", "places/{n}/blocks"),
+    _named("unrelated blob", "places/{n}/stranger"),
 )

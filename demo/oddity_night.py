@@ -1,4 +1,4 @@
-"""The demo's night of oddities: 2,000 objects of every odd kind, accounted for to the last one."""
+"""The demo's night of odd objects: 2,000 objects of every odd kind, each with its expected result."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.airflow_instance import Airflow
-from demo.airflow_runs import DemoError, followed, receipts_of, wait_for_dag
+from demo.airflow_runs import DemoError, receipts_of, run_dag, wait_for_dag
 from demo.migration import s3_client
 from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
 from local_cloud.servers import LocalAzure, LocalS3
@@ -23,23 +23,22 @@ _AT_ONCE: Final = 8
 
 
 class OddityNight:
-    """The oddities' way from the local S3 to the local Azure.
+    """The migration of odd objects from the local S3 to the local Azure.
 
     Args:
         s3: The local S3.
         azure: The local Azure.
-        console: Where to tell of it.
+        console: The console to print to.
     """
 
     def __init__(self, s3: LocalS3, azure: LocalAzure, console: Console) -> None:
-        """Keep the servers; nothing is sent yet."""
         self._s3 = s3
         self._service = BlobServiceClient.from_connection_string(azure.connection_string)
         self._console = console
         self._oddities: dict[str, Oddity] = {oddity.key: oddity for oddity in oddities()}
 
     def prepare(self) -> None:
-        """Fill the bucket, and the container with what stands in the way."""
+        """Fill the bucket, and the container with blobs that are in the way."""
         client = s3_client(self._s3, connections=_AT_ONCE)
         client.create_bucket(Bucket=_BUCKET)
         with ThreadPoolExecutor(_AT_ONCE) as workers:
@@ -52,7 +51,7 @@ class OddityNight:
         self._console.print(f"Filled s3://{_BUCKET}/ with {OBJECTS:,} objects of {kinds} odd kinds.")
 
     def environment(self) -> dict[str, str]:
-        """Return the variables by which the demo's second DAG file finds its migration."""
+        """Return the variables of the demo's second DAG."""
         return {
             "DEMO_ODDITIES_SOURCE": f"s3://{_BUCKET}/",
             "DEMO_ODDITIES_DESTINATION": f"az://{_CONTAINER}",
@@ -61,15 +60,15 @@ class OddityNight:
         }
 
     def run(self, airflow: Airflow) -> None:
-        """Run the DAG and account for every object.
+        """Run the DAG and check the result of every object.
 
         Raises:
-            DemoError: An object is not where it must be, not proven as it can be, or not accounted for.
+            DemoError: An object has another status, reason, verification level or blob than expected.
         """
-        self._console.rule("A night of oddities")
+        self._console.rule("A night of odd objects")
         wait_for_dag(airflow, ODDITIES_DAG_ID)
-        # Some must fail: their run ends as failed, after all else was copied.
-        run_id = followed(airflow, self._console, ODDITIES_DAG_ID, {}, state="failed")
+        # Some objects must fail, so the run fails after everything else was copied.
+        run_id = run_dag(airflow, self._console, ODDITIES_DAG_ID, {}, state="failed")
         receipts = receipts_of(self._container(_STATE_CONTAINER), ODDITIES_DAG_ID, run_id)
         self._show(receipts)
         self._check(receipts)
@@ -77,11 +76,11 @@ class OddityNight:
         container = self._container(_CONTAINER)
         with ThreadPoolExecutor(_AT_ONCE) as workers:
             list(workers.map(lambda oddity: _compare(container, oddity), copied))
-        self._console.print(f"{len(copied):,} blobs read back: all equal, byte for byte.")
+        self._console.print(f"{len(copied):,} blobs read back: all are equal to their objects, byte for byte.")
 
     def _show(self, receipts: list[dict[str, Any]]) -> None:
-        """Print one row for each kind and outcome, and the sum that must come out even."""
-        table = Table("what is odd", "objects", "became", "why", "proven by", title="Accounted for")
+        """Print one row per kind and result, and the sum of all."""
+        table = Table("kind", "objects", "status", "reason", "verified by", title="Results")
         rows = Counter(
             (
                 self._oddities[receipt["key"]].kind,
@@ -96,22 +95,22 @@ class OddityNight:
             table.add_row(kind, f"{count:,}", f"[{colours.get(status, 'white')}]{status}[/]", reason, proof)
         self._console.print(table)
         counts = Counter(receipt["status"] for receipt in receipts)
-        told = " + ".join(f"{counts[status]:,} {status}" for status in ("copied", "unchanged", "skipped", "failed"))
-        self._console.print(f"[bold]{OBJECTS:,} in the bucket = {len(receipts):,} listed = {told}[/]")
+        statuses = " + ".join(f"{counts[status]:,} {status}" for status in ("copied", "unchanged", "skipped", "failed"))
+        self._console.print(f"[bold]{OBJECTS:,} in the bucket = {len(receipts):,} listed = {statuses}[/]")
 
     def _check(self, receipts: list[dict[str, Any]]) -> None:
         found = {receipt["key"]: receipt for receipt in receipts}
         if len(receipts) != len(found) or set(found) != set(self._oddities):
-            raise DemoError("the receipts do not name every object once")
+            raise DemoError("The receipts do not name every object once.")
         for key, oddity in self._oddities.items():
             receipt = found[key]
-            shown = [receipt["status"], receipt["reason"].partition(":")[0]]
-            wanted = [oddity.status, oddity.reason]
+            actual = [receipt["status"], receipt["reason"].partition(":")[0]]
+            expected = [oddity.status, oddity.reason]
             if oddity.status == "copied":
-                shown += [receipt["verified_by"], receipt["blob"]]
-                wanted += [oddity.level, oddity.blob_name]
-            if shown != wanted:
-                raise DemoError(f"{key!r} ({oddity.kind}) became {shown}, must become {wanted}")
+                actual += [receipt["verified_by"], receipt["blob"]]
+                expected += [oddity.level, oddity.blob_name]
+            if actual != expected:
+                raise DemoError(f"{key!r} ({oddity.kind}) has the result {actual}, expected {expected}.")
 
     def _container(self, name: str) -> ContainerClient:
         return self._service.get_container_client(name)
@@ -119,4 +118,4 @@ class OddityNight:
 
 def _compare(container: ContainerClient, oddity: Oddity) -> None:
     if container.download_blob(oddity.blob_name, decompress=False).readall() != oddity.data:
-        raise DemoError(f"blob {oddity.blob_name!r} is not equal to its object")
+        raise DemoError(f"The blob {oddity.blob_name!r} differs from its object.")

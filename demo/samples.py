@@ -1,4 +1,4 @@
-"""The objects of the demo's bucket: every kind that a migration meets, each known byte for byte."""
+"""The objects of the demo's bucket, whose content is a function of their keys."""
 
 import gzip
 import hashlib
@@ -22,11 +22,11 @@ class Sample:
     """One object to upload.
 
     Attributes:
-        size_bytes: Length of its content, which is a function of the key.
-        content: The bytes where they matter; None: pseudo-random ones.
+        size_bytes: The length of its content.
+        content: The content; None for pseudo-random bytes.
         headers: S3 upload arguments (ContentType, Metadata, …).
         checksum: S3's checksum algorithm, or empty for none beyond S3's default.
-        refused: It must not be copied, because its name cannot be sent.
+        refused: It cannot be copied, because its name cannot be sent.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Sample:
     refused: bool = False
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content, the same at every call."""
+        """Yield the content, the same in every call."""
         if self.content is not None:
             yield self.content
             return
@@ -60,9 +60,9 @@ def samples(prefix: str = "") -> list[Sample]:
     """Return the demo's objects.
 
     Args:
-        prefix: Goes before every key.
+        prefix: The start of every key.
     """
-    text = b"Compressed by whoever uploaded it; it must arrive as it is stored.\n" * 2_000
+    text = b"This text was compressed before the upload, and must arrive compressed.\n" * 2_000
     packed = gzip.compress(text, mtime=0)
     found = [
         Sample("empty.bin", 0),
@@ -96,12 +96,12 @@ def samples(prefix: str = "") -> list[Sample]:
 
 
 def upload(client: Any, bucket: str, wanted: list[Sample]) -> None:  # noqa: ANN401 - boto3 has no types
-    """Create the bucket and put the objects; large ones in parts.
+    """Create the bucket and upload the objects, large ones in parts.
 
     Args:
         client: A boto3 S3 client.
-        bucket: Its name.
-        wanted: What to put.
+        bucket: The name of the bucket.
+        wanted: The objects.
     """
     client.create_bucket(Bucket=bucket)
     for sample in wanted:

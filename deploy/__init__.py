@@ -1,1 +1,1 @@
-"""What docker-compose.yaml runs beside Airflow."""
+"""Programs that docker-compose.yaml runs beside Airflow."""

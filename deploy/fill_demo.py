@@ -1,6 +1,6 @@
-"""Fill the compose demo's S3 with the samples, and make the container that they will be copied to.
+"""Fill the S3 of the compose demo with the samples, and create the container that they are copied to.
 
-Endpoints and keys come from the environment. It may run again: the samples are the same bytes each time.
+Endpoints and keys come from the environment. The program may run again, because the samples never change.
 """
 
 import os
@@ -20,7 +20,7 @@ _CONTAINER: Final = "demo-destination"
 
 
 def main() -> None:
-    """Upload the samples whose names Azure can hold, and make the container."""
+    """Upload the samples whose names Azure accepts, and create the container."""
     wanted = [sample for sample in samples(_PREFIX) if not sample.refused]
     upload(boto3.client("s3", config=Config(s3={"addressing_style": "path"})), _BUCKET, wanted)
     service = BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"])

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Write .env for docker-compose.yaml: .env.example with a strong secret wherever one is empty.
-# With --demo also what runs the demo: its profile, and the migration from LocalStack to Azurite.
+# Write .env for docker-compose.yaml: a copy of .env.example with a strong secret for each empty one.
+# With --demo, .env also has the settings of the demo: its profile, and the migration from LocalStack to Azurite.
 set -eu
 umask 077
 cd "$(dirname "$0")/.."
@@ -10,12 +10,12 @@ case "$#:${1-}" in
     *) echo "usage: deploy/make-env.sh [--demo]" >&2; exit 2 ;;
 esac
 if [ -e .env ]; then
-    echo ".env is there already and stays as it is: a new AIRFLOW_FERNET_KEY would make its connections unreadable." >&2
+    echo ".env exists and is not changed: with a new AIRFLOW_FERNET_KEY, Airflow could not read its stored connections." >&2
     exit 1
 fi
 
 secret() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
-# Fernet wants 32 bytes in URL-safe base64.
+# A Fernet key is 32 bytes in URL-safe base64.
 fernet_key() { head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n'; }
 
 fill() {
@@ -32,7 +32,7 @@ fill() {
     fi
 }
 
-# A file appears under its name only when it is complete.
+# The file gets its name only when it is complete.
 fill "$@" >".env.$$"
 mv ".env.$$" .env
-echo "Wrote .env, readable by you alone. The first user's name and password: grep AIRFLOW_ADMIN .env"
+echo "Wrote .env, which only you can read. Show the first user's name and password: grep AIRFLOW_ADMIN .env"

@@ -1,4 +1,4 @@
-"""Run the local S3 and Azure until Ctrl-C, and print the environment that points a program at them."""
+"""Run the local S3 and Azure until Ctrl-C, and print the variables by which programs find them."""
 
 import shlex
 import signal
@@ -12,7 +12,7 @@ from local_cloud.servers import LocalAzure, LocalS3, ServerError, azurite, local
 
 
 def connection_environment(s3: LocalS3, azure: LocalAzure) -> dict[str, str]:
-    """Return the variables by which boto3, this project's command line and others find both servers."""
+    """Return the variables by which boto3 and this project's command line find both servers."""
     return {
         "AWS_ENDPOINT_URL": s3.endpoint_url,
         "AWS_ACCESS_KEY_ID": s3.access_key,
@@ -34,7 +34,7 @@ def main() -> None:
     ):
         for name, value in connection_environment(s3, azure).items():
             print(f"export {name}={shlex.quote(value)}", flush=True)
-        print("Ready. Everything in them is gone after Ctrl-C.", file=sys.stderr)
+        print("Ready. Ctrl-C stops both and deletes their data.", file=sys.stderr)
         threading.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""Server processes: start one, wait until it answers, and leave nothing behind."""
+"""Server processes: start one, wait until it answers, and stop it."""
 
 import http.client
 import os
@@ -20,18 +20,18 @@ _LAUNCHER = Path(__file__).with_name("die_with_parent.py")
 
 
 class ServerError(RuntimeError):
-    """A local server is not installed or did not come up; the message says which, and what it wrote."""
+    """A local server is not installed or did not start; the message names it and ends with its log."""
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
+    """Return a free port on loopback."""
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def http_get(port: int, path: str) -> bytes | None:
-    """Return the body of any HTTP answer, whatever its status, or None when there is none."""
+    """Return the body of the HTTP response, whatever its status, or None where there is no response."""
     connection = http.client.HTTPConnection(HOST, port, timeout=_PROBE_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -55,11 +55,11 @@ def running(
 ) -> Iterator[None]:
     """Run a server in its own process group until the block ends; it sees only the environment given.
 
-    At the end it gets SIGTERM, and SIGKILL when it still runs `stop_grace_s` later. On Linux it also dies when the
-    thread that called this ends in any way, SIGKILL of the process included.
+    It is stopped with SIGTERM, and with SIGKILL where it still runs `stop_grace_s` later. On Linux it is also killed
+    when the thread that called this ends in any way, such as by SIGKILL of the process.
 
     Raises:
-        ServerError: it exited or did not answer in time; the message ends with the log's last lines.
+        ServerError: The server exited, or did not answer in time.
     """
     process = _start(command, directory=directory, log=log, environment=environment)
     try:
@@ -109,11 +109,11 @@ def _stop(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # macOS answers with PermissionError where only a zombie is left.
+    # macOS raises PermissionError where only a zombie is left.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
 def _tail(log: Path) -> str:
     text = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
-    return f"The end of {log}:\n{text}" if text else f"It wrote nothing to {log}."
+    return f"The end of {log}:\n{text}" if text else f"Its log {log} is empty."

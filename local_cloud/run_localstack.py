@@ -1,7 +1,7 @@
 """Start LocalStack with its S3 objects kept in the given directory.
 
 Run as a script by the interpreter of `.venv-cloud`: `python run_localstack.py OBJECTS_DIRECTORY`. LocalStack 4.12 has
-no setting for this: it keeps objects in `/tmp/localstack-s3-storage`, shared by all who run it on the machine.
+no setting for this and keeps objects in `/tmp/localstack-s3-storage`, which all its processes on the machine share.
 """
 
 import sys

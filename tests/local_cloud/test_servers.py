@@ -1,4 +1,4 @@
-"""The local servers answer, live side by side, and leave nothing running."""
+"""The local servers: they answer as S3 and Azure do, share nothing, and leave no process running."""
 
 import base64
 import os
@@ -23,7 +23,7 @@ from local_cloud.servers import LocalS3, azurite, localstack
 
 ROOT = Path(__file__).resolve().parents[2]
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
 
 PARENT = """
 import sys, time
@@ -35,12 +35,12 @@ with localstack(top / "s3"), azurite(top / "azure"), rclone_s3(top / "rclone", a
     time.sleep(600)
 """
 
-# Each starts servers of its own; all other tests show every day that they come up.
+# Each of these tests starts its own servers; that they start at all is shown by every other test.
 pytestmark = pytest.mark.slow
 
 
 def processes_in(directory: Path) -> set[int]:
-    """Return the processes whose working directory lies in `directory`, where every server is started."""
+    """Return the processes whose working directory lies in `directory`, as that of every server does."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -51,7 +51,7 @@ def processes_in(directory: Path) -> set[int]:
 
 
 def wait_until_empty(directory: Path, *, timeout_s: float) -> set[int]:
-    """Return what still runs in `directory` when nothing does, or the time is up."""
+    """Wait until no process runs in `directory`; return those that still do after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while (left := processes_in(directory)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -59,13 +59,13 @@ def wait_until_empty(directory: Path, *, timeout_s: float) -> set[int]:
 
 
 def files_in(directory: Path) -> set[Path]:
-    """Return the entries of a directory, of which there may be none."""
+    """Return the entries of a directory, which may not exist."""
     return set(directory.iterdir()) if directory.is_dir() else set()
 
 
 @pytest.fixture
 def parent_of_servers(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Return a process of its own that has started all three servers below `tmp_path`."""
+    """Return a process that has started all three servers below `tmp_path`."""
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -75,7 +75,7 @@ def parent_of_servers(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_s3_keeps_an_object_and_its_checksum(s3_client: Any, bucket: str) -> None:
-    """LocalStack returns what was put, with the CRC64NVME that S3 would store."""
+    """LocalStack returns the uploaded bytes, with the CRC64NVME that S3 would store."""
     s3_client.put_object(Bucket=bucket, Key="a b+ü", Body=b"123456789", ChecksumAlgorithm="CRC64NVME")
     answer = s3_client.get_object(Bucket=bucket, Key="a b+ü", ChecksumMode="ENABLED")
     assert answer["Body"].read() == b"123456789"
@@ -83,7 +83,7 @@ def test_s3_keeps_an_object_and_its_checksum(s3_client: Any, bucket: str) -> Non
 
 
 def test_s3_checks_presigned_urls(s3_server: LocalS3, s3_client: Any, bucket: str) -> None:
-    """A presigned URL with a damaged signature is refused, so the server's signature checks are on."""
+    """A presigned URL with a damaged signature is refused, so signatures are checked."""
     s3_client.put_object(Bucket=bucket, Key="k", Body=b"content")
     url = s3_client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
     path = url.removeprefix(s3_server.endpoint_url)
@@ -95,7 +95,7 @@ def test_s3_checks_presigned_urls(s3_server: LocalS3, s3_client: Any, bucket: st
 
 
 def test_azure_refuses_a_block_whose_crc64_is_wrong(container: ContainerClient) -> None:
-    """Azurite checks the CRC64 sent with a block: the right one passes, a wrong one is a 400."""
+    """Azurite checks the CRC64 that is sent with a block, and answers 400 to a wrong one."""
     blob = container.get_blob_client("blob")
     right = base64.b64encode(0xAE8B14860A799888.to_bytes(8, "little")).decode()
     blob.stage_block("1", b"123456789", headers={"x-ms-content-crc64": right})
@@ -137,8 +137,8 @@ def test_two_azurites_at_once_share_nothing(tmp_path: Path) -> None:
 
 
 @needs_proc
-def test_a_failing_block_stops_its_server(tmp_path: Path) -> None:
-    """An error inside the block reaches the caller and leaves no server behind."""
+def test_server_is_stopped_after_an_error(tmp_path: Path) -> None:
+    """The error reaches the caller, and no server runs on."""
     with pytest.raises(KeyError), azurite(tmp_path):
         raise KeyError
     assert not processes_in(tmp_path)
@@ -146,16 +146,16 @@ def test_a_failing_block_stops_its_server(tmp_path: Path) -> None:
 
 @needs_proc
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children with their parent")
-def test_servers_die_with_a_parent_killed(parent_of_servers: subprocess.Popen[str], tmp_path: Path) -> None:
-    """SIGKILL of the parent, which lets it clean up nothing, ends all three servers."""
+def test_servers_are_killed_with_their_parent(parent_of_servers: subprocess.Popen[str], tmp_path: Path) -> None:
+    """SIGKILL gives the parent no time to stop them."""
     assert len(processes_in(tmp_path)) == 3
     parent_of_servers.kill()
     assert wait_until_empty(tmp_path, timeout_s=5) == set()
 
 
 @needs_proc
-def test_the_command_prints_connections_and_leaves_nothing(tmp_path: Path) -> None:
-    """`python -m local_cloud` prints what a shell can evaluate, and SIGTERM, handled as Ctrl-C is, ends it cleanly."""
+def test_command_prints_variables_and_leaves_nothing(tmp_path: Path) -> None:
+    """`python -m local_cloud` prints lines for a shell, and SIGTERM ends it like Ctrl-C: servers and files are gone."""
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "local_cloud"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -171,7 +171,7 @@ def test_the_command_prints_connections_and_leaves_nothing(tmp_path: Path) -> No
 
 
 def test_localstack_writes_only_into_its_directory(tmp_path: Path) -> None:
-    """LocalStack's objects, caches and certificates stay in the directory given, not in the machine's own places."""
+    """LocalStack's objects, caches and certificates are written into the given directory only."""
     usual_places = [Path("/tmp/localstack"), Path("/tmp/localstack-s3-storage"), Path("/var/lib/localstack")]
     before = [files_in(place) for place in usual_places]
     with localstack(tmp_path) as server:
@@ -188,8 +188,8 @@ def test_localstack_writes_only_into_its_directory(tmp_path: Path) -> None:
     assert [files_in(place) for place in usual_places] == before
 
 
-def test_a_server_that_does_not_come_up_is_named_with_its_last_words(tmp_path: Path) -> None:
-    """The error quotes the end of the server's log."""
+def test_error_of_a_server_that_exits_ends_with_its_log(tmp_path: Path) -> None:
+    """The message names the server and its exit code too."""
     command = [sys.executable, "-c", "print('no such option'); raise SystemExit(3)"]
     log = tmp_path / "broken.log"
     with (
@@ -200,8 +200,8 @@ def test_a_server_that_does_not_come_up_is_named_with_its_last_words(tmp_path: P
 
 
 @needs_proc
-def test_a_server_that_never_answers_is_given_up_and_killed(tmp_path: Path) -> None:
-    """A server deaf to SIGTERM and silent on its port ends as an error, and does not run on."""
+def test_server_that_never_answers_is_killed(tmp_path: Path) -> None:
+    """A server that ignores SIGTERM and answers no request is an error, and does not run on."""
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('hm', flush=True); time.sleep(600)"
     )
@@ -224,7 +224,7 @@ def test_a_server_that_never_answers_is_given_up_and_killed(tmp_path: Path) -> N
 
 
 def test_servers_do_not_see_the_callers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable of the caller, such as NODE_OPTIONS or DEBUG, does not reach a server."""
+    """A wrong NODE_OPTIONS of the caller would keep Node from starting."""
     monkeypatch.setitem(os.environ, "NODE_OPTIONS", "--no-such-option")
     with azurite(tmp_path) as server:
         assert server.account_url.startswith("http://127.0.0.1:")

@@ -1,4 +1,4 @@
-"""The wheel, installed as users install it: in an environment of its own, with the lock as constraints."""
+"""The wheel, installed as users install it: in a new environment, with the lock as constraints."""
 
 import json
 import os
@@ -49,13 +49,13 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment, and an Airflow home that is empty but for what a test puts there."""
+    """An environment and an empty Airflow home."""
 
     programs: Path
     home: Path
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run one of its programs; return what it printed."""
+        """Run one of its programs; return its output."""
         ours = {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(self.home),
@@ -83,7 +83,7 @@ def _environment(folder: Path, wheel: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel, built by way of the source package."""
+    """Return the wheel, built from the source package."""
     folder = tmp_path_factory.mktemp("dist")
     _uv("build", "--out-dir", folder)
     return next(folder.glob("*.whl"))
@@ -91,7 +91,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an environment that holds the wheel and what it asks for, nothing else."""
+    """Return an environment with the wheel and its dependencies only."""
     return _environment(tmp_path_factory.mktemp("installed") / "venv", wheel)
 
 
@@ -103,7 +103,7 @@ def installed(environment: Path, tmp_path: Path) -> Installation:
 
 @pytest.fixture
 def not_installed(wheel: Path, tmp_path: Path) -> Installation:
-    """Return an environment with all that the wheel asks for, and without the wheel."""
+    """Return an environment with the wheel's dependencies, without the wheel."""
     environment = _environment(tmp_path / "venv", wheel)
     _uv("pip", "uninstall", "--python", environment / "bin/python", "s3-to-azure")
     home = tmp_path / "home"
@@ -151,7 +151,7 @@ def test_a_dag_uses_the_operator(installed: Installation) -> None:
 
 
 def test_the_command_line_is_a_program(installed: Installation) -> None:
-    """`s3-to-azure` is there after the installation."""
+    """`s3-to-azure` is on the path after the installation."""
     assert __version__ in installed.run("s3-to-azure", "--version")
 
 
