@@ -33,7 +33,7 @@ def test_filters_are_read_from_texts() -> None:
         ({"min_size": "big"}, "min_size='big' is not a size"),
         ({"modified_after": "yesterday"}, "modified_after='yesterday' is not an ISO 8601 timestamp"),
         ({"modified_before": "2026-03-01"}, "no time zone"),
-        ({"storage_classes": "STANDARD"}, "no list"),
+        ({"storage_classes": "STANDARD"}, "not a list"),
         ({"smallest": 1}, "not among min_size"),
     ],
 )

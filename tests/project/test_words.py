@@ -12,6 +12,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PLACES: Final = (
     "plugins/s3_to_azure/airflow",
     "plugins/s3_to_azure/cli",
+    "plugins/s3_to_azure/model",
     "plugins/s3_to_azure/planning",
     "plugins/s3_to_azure/runs",
     "plugins/s3_to_azure/state",

@@ -1,1 +1,1 @@
-"""Values, errors, settings, ports and pure decisions: no I/O, no SDK, nothing else of this package."""
+"""Values, errors, settings, ports and pure decisions: no I/O, no SDK, no import from the rest of the package."""

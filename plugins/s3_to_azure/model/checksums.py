@@ -1,10 +1,10 @@
-"""Checksums of blocks, and their folding into the whole object's.
+"""Checksums of blocks, and how they combine into the checksum of the whole object.
 
 Azure's block CRC64 and S3's CRC64NVME are the same function; only the byte order of their base64 differs.
 
-A checksum of S3 is over the object's bytes, or *composite*: over the checksums of its parts, put end to end. The
-blocks of a part fold into the part's checksum, as long as no block straddles two parts. MD5 cannot be folded: there
-the proof needs one block for the object, or one for each part.
+S3 stores a checksum over the object's bytes, or a *composite* one over the joined checksums of its parts. The
+checksums of a part's blocks combine into the part's checksum if no block crosses the edge of a part. MD5 cannot be
+combined: it needs one block for the object, or one for each part.
 """
 
 import base64
@@ -27,9 +27,9 @@ class Algorithm:
     """A checksum of bytes.
 
     Attributes:
-        digest: Bytes to value.
-        combine: (value of the first range, value of the second, length of the second in bytes) to value of both; None
-            where that cannot be computed.
+        digest: Computes the value of bytes.
+        combine: Computes the value of two neighbouring ranges from the value of the first, the value of the second
+            and the length of the second in bytes; None: the algorithm cannot.
         width_bytes: Length of the value.
     """
 
@@ -51,15 +51,15 @@ def _md5(data: memoryview) -> int:
 MD5: Final = Algorithm("md5", _md5, None, 16)
 
 FOLDABLE: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
-"""Those that S3 stores over an object's bytes and that can be folded, strongest first."""
+"""Algorithms that combine, and that S3 stores over an object's bytes, strongest first."""
 PARTWISE: Final[tuple[Algorithm, ...]] = (CRC32C, CRC32)
-"""Those that S3 stores part-wise and that can be folded (of CRC64NVME S3 keeps no composite one)."""
+"""Algorithms that combine, and that S3 stores as composite checksums (there is no composite CRC64NVME)."""
 ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*FOLDABLE, MD5)}
 _ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
 
 def second_of(checksum: SourceChecksum | None) -> Algorithm | None:
-    """Return the algorithm that blocks must carry beside the CRC64 to prove this checksum, or None."""
+    """Return the algorithm that each block needs besides the CRC64 to verify this checksum, or None."""
     if checksum is None or checksum.algorithm == CRC64NVME.name:
         return None
     return ALGORITHMS[checksum.algorithm]
@@ -72,22 +72,22 @@ def over_parts(values: Iterable[int], algorithm: Algorithm) -> int:
 
 
 def proven_by(checksum: SourceChecksum | None) -> str:
-    """Return the rung that a comparison with this checksum reaches."""
+    """Return the verification level that a comparison with this checksum reaches."""
     if checksum is None:
         return TRANSPORT
     return f"{checksum.algorithm}_composite" if checksum.parts else checksum.algorithm
 
 
 def require(minimum: str, checksum: SourceChecksum | None, *, key: str) -> None:
-    """Check that the object can reach the rung that the user requires.
+    """Check that the object can reach the verification level that the user requires.
 
     Args:
-        minimum: One of ``INTEGRITY``. ``reread`` and ``readback`` can be reached by every object.
-        checksum: What the object is proven by.
+        minimum: One of ``options.INTEGRITY``. Every object can reach ``reread`` and ``readback``.
+        checksum: The checksum that the copy is compared with.
         key: The object's key, for the error.
 
     Raises:
-        IntegrityUnavailable: S3 offers only a weaker one.
+        IntegrityUnavailable: S3 stores only a weaker checksum.
     """
     if minimum in (AUTO, REREAD, READBACK):
         return
@@ -111,7 +111,7 @@ def to_s3(checksum: SourceChecksum) -> str:
 
 
 def from_s3(algorithm: str, text: str) -> SourceChecksum | None:
-    """Read a full-object checksum as S3 writes it; None where it is none (a composite one, an odd length)."""
+    """Read a full-object checksum as S3 writes it; None if the text is a composite one or has another length."""
     try:
         value = base64.b64decode(text, validate=True)
     except ValueError:  # binascii.Error, or a character beyond ASCII
@@ -122,10 +122,10 @@ def from_s3(algorithm: str, text: str) -> SourceChecksum | None:
 
 
 def strongest(offered: dict[str, str]) -> SourceChecksum | None:
-    """Pick the strongest full-object checksum of those that S3's answer holds.
+    """Return the strongest full-object checksum of S3's answer, or None.
 
     Args:
-        offered: Algorithm name in lower case to the value as S3 writes it.
+        offered: Values as S3 writes them, by the algorithm's name in lower case.
     """
     for algorithm in FOLDABLE:
         found = from_s3(algorithm.name, offered[algorithm.name]) if algorithm.name in offered else None
@@ -138,7 +138,7 @@ def partwise(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
     """Return the composite checksums of S3's answer, strongest first.
 
     Args:
-        offered: Algorithm name in lower case to the value as S3 writes it, ``<base64>-<parts>``.
+        offered: Values as S3 writes them, ``<base64>-<parts>``, by the algorithm's name in lower case.
     """
     found: list[SourceChecksum] = []
     for algorithm in PARTWISE:
@@ -152,9 +152,9 @@ def partwise(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
 
 
 def etag_md5(etag: str) -> SourceChecksum | None:
-    """Read an ETag that is an MD5, or one over the MD5s of parts; None where it has another form.
+    """Read an ETag in the form of an MD5, or of an MD5 over the MD5s of parts; None if it has another form.
 
-    Whether it is one cannot be seen from the ETag alone: not where a KMS key or a customer's key encrypts the object.
+    The ETag alone does not prove that it is an MD5: it is not if a KMS key or a customer's key encrypts the object.
     """
     match = _ETAG_MD5.fullmatch(etag)
     parts = int(match[2] or 0) if match else 0

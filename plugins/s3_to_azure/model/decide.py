@@ -1,4 +1,4 @@
-"""What to do with one object, decided from what both sides show; no I/O."""
+"""The decision about one object, made from the states of both sides."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ BLOCK_BLOB = "BlockBlob"
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Copy the object, or leave it out for a reason that goes into its receipt."""
+    """Copy the object, or leave it out; the reason goes into its receipt."""
 
     action: Literal["copy", "unchanged", "skip", "refuse"]
     reason: str = ""
@@ -22,18 +22,18 @@ class Decision:
 def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwrite: Overwrite) -> Decision:
     """Decide on one object.
 
-    ==============================  ==============  ===========  =====================
-    the blob                        if_changed      never        always
-    ==============================  ==============  ===========  =====================
-    is not there                    copy            copy         copy
-    is a copy of this very version  unchanged       unchanged    copy
-    is a copy of an older version   copy            skip exists  copy
-    is a copy of a newer version    skip newer      skip exists  skip newer
-    does not say what it is         copy            skip exists  copy
-    is no block blob                refuse          skip exists  refuse
-    ==============================  ==============  ===========  =====================
+    =============================  ==============  ===========  =====================
+    the blob                       if_changed      never        always
+    =============================  ==============  ===========  =====================
+    does not exist                 copy            copy         copy
+    is a copy of this version      unchanged       unchanged    copy
+    is a copy of an older version  copy            skip exists  copy
+    is a copy of a newer version   skip newer      skip exists  skip newer
+    has no record of a copy        copy            skip exists  copy
+    is not a block blob            refuse          skip exists  refuse
+    =============================  ==============  ===========  =====================
 
-    A copy replaces what was seen, under its ETag, never what came in between.
+    The copy later replaces only the blob that was seen here, under its ETag.
     """
     if blob is None:
         return Decision("copy")
@@ -50,13 +50,13 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
 
 
 def replaces_newer(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
-    """Say whether the blob is a copy of a newer version of the object; an older one must never replace it."""
+    """Return whether the blob is a copy of a newer version, which an older one must never replace."""
     recorded = blob.source_last_modified
     return recorded is not None and recorded > source.last_modified
 
 
 def is_older_copy(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
-    """Say whether the blob is a copy of an older version of the object, which this one may replace."""
+    """Return whether the blob is a copy of an older version, which this one may replace."""
     recorded = blob.source_last_modified
-    # S3 counts in seconds: of two versions of one second nobody can say which is older, so neither may replace.
+    # S3 records seconds: which of two versions of the same second is older is unknown, so neither replaces the other.
     return recorded is not None and recorded < source.last_modified and blob.source_etag != source.etag

@@ -1,4 +1,4 @@
-"""Which of the listed objects a migration leaves out, by what the listing shows of them; no I/O."""
+"""Filters: which listed objects a migration leaves out."""
 
 import re
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ from s3_to_azure.model.objects import ListedObject
 
 @dataclass(frozen=True)
 class Filters:
-    """Rules that every copied object must pass. An empty rule passes all.
+    """Rules that every copied object must pass. An empty rule passes every object.
 
-    Patterns are shell-style and match the whole key, case-sensitively: ``*`` any characters (``/`` too), ``?`` one,
-    ``[ab]`` one of these.
+    Patterns are shell-style, case-sensitive and match the whole key: ``*`` stands for any characters including ``/``,
+    ``?`` for one character, ``[ab]`` for one of those listed.
 
     Attributes:
         include: A key must match one of these patterns.
-        exclude: A key must match none of these; stronger than ``include``.
+        exclude: A key must match none of these patterns, whatever ``include`` says.
         min_size_bytes: Smaller objects are left out.
         max_size_bytes: Larger objects are left out.
-        modified_after: Objects last modified at this moment or before are left out.
-        modified_before: Objects last modified at this moment or after are left out.
+        modified_after: Objects last modified at this time or earlier are left out.
+        modified_before: Objects last modified at this time or later are left out.
         storage_classes: An object must be in one of these classes, named as S3 lists them.
     """
 
@@ -38,29 +38,29 @@ class Filters:
     storage_classes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Check every value, and take lists as tuples.
+        """Check every value, and turn lists into tuples.
 
         Raises:
-            UsageError: A value cannot be meant so.
+            UsageError: A value is not allowed.
         """
         for name in ("include", "exclude", "storage_classes"):
             value: object = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, (list, tuple)):
-                raise UsageError(detail=f"{name}={value!r} is no list of texts.")
+                raise UsageError(detail=f"{name}={value!r} is not a list of texts.")
             if not all(isinstance(item, str) and item for item in value):
-                raise UsageError(detail=f"{name}={value!r} holds something else than texts.")
+                raise UsageError(detail=f"{name}={value!r} has an item that is empty or not a text.")
             object.__setattr__(self, name, tuple(value))
         for name in ("min_size_bytes", "max_size_bytes"):
             size = getattr(self, name)
             if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
-                raise UsageError(detail=f"{name}={size!r} is no number of bytes.")
+                raise UsageError(detail=f"{name}={size!r} is not a number of bytes.")
         for name in ("modified_after", "modified_before"):
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise UsageError(detail=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
 
     def reason_to_skip(self, listed: ListedObject) -> str | None:
-        """Return why the object is left out, as its receipt says it, or None where it passes."""
+        """Return the reason of the receipt if the object is left out, or None if it passes."""
         if self._included and not self._included.match(listed.key):
             return reasons.NOT_INCLUDED
         if self._excluded and self._excluded.match(listed.key):

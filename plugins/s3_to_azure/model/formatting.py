@@ -1,4 +1,4 @@
-"""Sizes, counts and times as people read them."""
+"""Texts for people: sizes, counts and durations."""
 
 from typing import Final
 
@@ -11,13 +11,13 @@ _DAY_S: Final = 24 * _HOUR_S
 
 
 def size_text(size_bytes: float) -> str:
-    """Return a size in the unit that fits: ``0 bytes``, ``1 byte``, ``3.2 GiB``."""
+    """Return a size in a fitting unit: ``0 bytes``, ``1 byte``, ``3.2 GiB``."""
     if round(size_bytes) < _UNIT:
         return count_text(round(size_bytes), "byte")
     value = float(size_bytes)
     for unit in _UNITS:
         value /= _UNIT
-        # 1023.95 would be shown as 1,024.0.
+        # 1023.95 would be rounded to 1,024.0.
         if value < _UNIT - 0.05 or unit == _UNITS[-1]:
             return f"{value:,.1f} {unit}"
     raise AssertionError("unreachable: the last unit takes every size")
@@ -29,7 +29,7 @@ def count_text(count: int, noun: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a time in its two largest units: ``0.4 s``, ``12 s``, ``2 min 5 s``, ``3 h 20 min``, ``4 d 1 h``."""
+    """Return a duration in its two largest units: ``0.4 s``, ``12 s``, ``2 min 5 s``, ``3 h 20 min``, ``4 d 1 h``."""
     whole = round(seconds)
     if whole < _SHORT_S:
         return f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""The values that pass between the packages, all immutable."""
+"""The immutable values that pass between the packages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def value(cls: type[T]) -> type[T]:
-    """Make a dataclass whose fields nothing may set again; the type checker sees to that.
+    """Make a dataclass whose fields cannot be set again, as the type checker enforces.
 
-    A frozen dataclass sees to it at run time, in its own constructor too, and takes four times as long to make.
+    A frozen dataclass enforces it at run time, which makes its constructor four times slower.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
 NO_ETAG: Final = "-"
-"""Stands for the ETag of an object that was asked for by its key and not seen."""
+"""The ETag of an object that a list of keys names and S3 does not hold."""
 
 
 @value
@@ -28,9 +28,9 @@ class SourceChecksum:
     """A checksum that S3 stores for an object.
 
     Attributes:
-        algorithm: ``crc64nvme``, ``crc32c``, ``crc32`` or ``md5`` (the ETag of an object that has one).
+        algorithm: ``crc64nvme``, ``crc32c``, ``crc32``, or ``md5`` if the ETag is an MD5.
         value: The checksum as an unsigned integer.
-        parts: Made over the checksums of this many parts, put end to end; 0: over the object's bytes.
+        parts: Number of parts whose checksums it covers, joined in order; 0: it covers the object's bytes.
     """
 
     algorithm: str
@@ -40,7 +40,7 @@ class SourceChecksum:
 
 @value
 class ContentHeaders:
-    """The content headers that S3 and Azure have in common; None where the object has none."""
+    """The content headers that S3 and Azure have in common; None: the object has no such header."""
 
     content_type: str | None = None
     content_encoding: str | None = None
@@ -54,7 +54,7 @@ class ListedObject:
     """An object as a listing shows it. ``etag`` is unquoted.
 
     Attributes:
-        problem: Why it cannot be copied: it was asked for by its key, and S3 did not show it. Empty for all others.
+        problem: Why an object that a list of keys names cannot be copied; empty for all others.
     """
 
     bucket: str
@@ -68,11 +68,11 @@ class ListedObject:
 
 @value
 class ObjectVersion:
-    """One version of an object: what a GET pins with If-Match. ``etag`` is unquoted.
+    """One version of an object, which a GET pins with If-Match. ``etag`` is unquoted.
 
     Attributes:
-        checksum: The one that a copy is proven by. As a store reads it: the strongest over the object's bytes.
-        weaker: What S3 offers beside it, strongest first: checksums over parts, and the ETag where that is an MD5.
+        checksum: The checksum that verifies the copy. A store sets it to the strongest one over the object's bytes.
+        weaker: S3's other checksums, strongest first: those over parts, and the ETag if it is an MD5.
     """
 
     bucket: str
@@ -88,7 +88,7 @@ class ObjectVersion:
 
     @classmethod
     def of(cls, listed: ListedObject) -> "ObjectVersion":
-        """Return as much of the version as a listing shows."""
+        """Return the version with the fields that a listing shows."""
         return cls(
             bucket=listed.bucket,
             key=listed.key,
@@ -101,12 +101,12 @@ class ObjectVersion:
 
 @value
 class PartSizes:
-    """The sizes in which an object was uploaded.
+    """The sizes of the parts in which an object was uploaded.
 
     Attributes:
-        sizes: In bytes, in order; together the object's size.
-        certain: Each was looked up. Otherwise the first and the last were, and the others are taken to be like the
-            first, as nearly every tool uploads.
+        sizes: Bytes of each part in order; their sum is the object's size.
+        certain: Whether each part was looked up. Otherwise only the first and the last were, and the others are
+            assumed to be as large as the first, because nearly every tool uploads that way.
     """
 
     sizes: tuple[int, ...]
@@ -126,12 +126,12 @@ class BlobState:
 
     @property
     def source_etag(self) -> str | None:
-        """ETag of the object that this blob says it is a copy of, or None."""
+        """ETag of the object version that this blob is recorded to be a copy of, or None."""
         return self.metadata.get("s3_etag")
 
     @property
     def source_last_modified(self) -> datetime | None:
-        """When that object was last modified, or None where the blob does not say, or not with its time zone."""
+        """When that version was last modified; None if it is not recorded with its time zone."""
         text = self.metadata.get("s3_last_modified")
         try:
             recorded = datetime.fromisoformat(text) if text else None
@@ -140,29 +140,29 @@ class BlobState:
         return recorded if recorded and recorded.tzinfo else None
 
     def holds(self, version: ObjectVersion | ListedObject) -> bool:
-        """Say whether this blob is a committed copy of exactly that version."""
+        """Return whether this blob is recorded to be a copy of exactly that version."""
         return self.source_etag == version.etag and self.size_bytes == version.size_bytes
 
 
 @value
 class Condition:
-    """The state of the destination under which a commit may happen: this ETag, or (None) no blob at all."""
+    """The state of the destination that a write requires: this ETag, or None for no blob at all."""
 
     etag: str | None
 
     @classmethod
     def of(cls, blob: BlobState | None) -> "Condition":
-        """Return the condition that the blob is still what was just seen."""
+        """Return the condition that the blob is unchanged."""
         return cls(blob.etag if blob else None)
 
     def fits(self, blob: BlobState | None) -> bool:
-        """Say whether the blob is still as the condition names it."""
+        """Return whether the blob meets the condition."""
         return self.etag == (blob.etag if blob else None)
 
 
 @value
 class ListedBlock:
-    """An uncommitted block as Get Block List shows it; ``block_id`` before the service's base64."""
+    """An uncommitted block as Get Block List shows it; ``block_id`` is decoded from the service's base64."""
 
     block_id: bytes
     size_bytes: int
@@ -170,12 +170,12 @@ class ListedBlock:
 
 @value
 class BlobContents:
-    """What a commit gives a blob beside its bytes.
+    """What a commit writes besides the bytes.
 
     Attributes:
-        content_md5: The blob's Content-MD5: only where it was computed from the bytes.
-        tags: Its blob tags; None leaves them alone, which needs no permission.
-        tier: Its access tier; empty for the account's default.
+        content_md5: The blob's Content-MD5; None unless it was computed from the bytes.
+        tags: The blob's tags; None: they are left unchanged, which needs no permission.
+        tier: The blob's access tier; empty: the account's default.
     """
 
     metadata: Mapping[str, str]
@@ -187,7 +187,7 @@ class BlobContents:
 
 @value
 class Receipt:
-    """What became of one object. Field names are part of the public contract (docs/design.md)."""
+    """The result of one object. The names of the fields are a public contract (docs/design.md)."""
 
     bucket: str
     key: str
@@ -209,12 +209,12 @@ class Receipt:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the receipt as JSON-ready values, in the contract's order."""
-        # Not asdict, which copies each value: this runs for every object.
+        # This runs for every object, and asdict would copy each value.
         return {name: getattr(self, name) for name in RECEIPT_FIELDS}
 
 
 RECEIPT_FIELDS: Final = tuple(each.name for each in fields(Receipt))
-"""The contract's order."""
+"""The fields in the order of the contract."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""What the engine asks of S3 and of Azure; fakes, fault injectors and the real stores all keep these contracts."""
+"""The interfaces to S3 and Azure, which the real stores, the fakes and the fault injectors all implement.
+
+They raise the errors of ``model.errors`` only. Except for ``StateFiles``, no call retries by itself.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -22,34 +25,34 @@ class BodyReader(Protocol):
     """The open body of a GET."""
 
     version: ObjectVersion
-    """What the answer's headers say of the object; complete only for a whole-object GET."""
+    """The version that the answer's headers describe; complete only for a GET of the whole object."""
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the front of ``view``; return the bytes written, 0 at the body's end.
+        """Fill the front of ``view``; return the number of bytes written, 0 at the end of the body.
 
         Raises:
-            TransientError: The connection failed; the bytes returned so far are good.
+            TransientError: The connection failed; the bytes returned before are valid.
         """
         ...
 
 
 class ObjectSource(Protocol):
-    """Objects in S3. Errors are the engine's (``engine.errors``); no call retries by itself."""
+    """Objects in S3."""
 
     def check(self, bucket: str) -> None:
-        """Raise BucketNotFound, AccessDenied or CredentialsRefused if the bucket is certainly unusable."""
+        """Raise BucketNotFound, AccessDenied or CredentialsRefused if the bucket certainly cannot be used."""
         ...
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
-        """Return the current version, with every checksum that S3 offers for it."""
+        """Return the current version, with every checksum that S3 stores for it."""
         ...
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
-        """Return the sizes in which the version was uploaded; None where S3 does not tell.
+        """Return the sizes of the parts in which the version was uploaded; None if S3 does not tell them.
 
         Args:
-            version: Of which object; its ETag pins it.
-            each: Look at each part; else the first and the last may stand for all.
+            version: The version; its ETag pins the request.
+            each: Look up each part; otherwise the first and the last may stand for all.
         """
         ...
 
@@ -58,11 +61,11 @@ class ObjectSource(Protocol):
         ...
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """Return the ETag of the key's current version if another one may be read here; else None, unasked."""
+        """Return the current version's ETag if the source reads another version of the key; else None, unrequested."""
         ...
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
-        """Ask for an archived object to be restored; False where that was asked for before."""
+        """Ask S3 to restore an archived object; return False if it was asked before."""
         ...
 
     def open(
@@ -76,36 +79,36 @@ class ObjectSource(Protocol):
         ...
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
-        """Yield the objects below the prefix in the service's order, page by page; it goes on after an error."""
+        """Yield the objects below the prefix in the service's order; the iterator continues after an error."""
         ...
 
 
 class BlobDestination(Protocol):
-    """One container. Errors are the engine's; no call retries by itself; every name is checked before it is sent."""
+    """One container. Every name is checked before it is sent."""
 
     container: str
 
     def check(self, *, create: bool = False) -> None:
-        """Raise ContainerNotFound, AccessDenied or CredentialsRefused; with ``create`` make a missing container."""
+        """Raise ContainerNotFound, AccessDenied or CredentialsRefused; ``create`` creates a missing container."""
         ...
 
     def head(self, blob: str) -> BlobState | None:
-        """Return the committed blob, or None where there is none."""
+        """Return the committed blob, or None if there is none."""
         ...
 
     def list(self, prefix: str) -> Iterator[BlobState]:
-        """Yield the committed blobs below the prefix, metadata included, in the service's order, as S3's objects."""
+        """Yield the committed blobs below the prefix with their metadata, in the service's order."""
         ...
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
-        """Return the uncommitted blocks in staging order; empty where there are none."""
+        """Return the uncommitted blocks in the order in which they were staged."""
         ...
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        """Put Block with the CRC64 along, so that Azure refuses a damaged block.
+        """Put Block with its CRC64, so that Azure refuses a damaged block.
 
         Raises:
-            CorruptedInTransit: The CRC64 that Azure computed differs.
+            CorruptedInTransit: Azure computed another CRC64.
             ForeignBlocks: Blocks with ids of another length are staged.
         """
         ...
@@ -114,37 +117,37 @@ class BlobDestination(Protocol):
         """Put Block List; return the new ETag.
 
         Raises:
-            ConditionNotMet: The blob is not as the condition names it.
-            BlockListRefused: A named block is not there.
+            ConditionNotMet: The blob does not meet the condition.
+            BlockListRefused: Azure does not hold a block of the list.
         """
         ...
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        """Put Blob in one request, with the CRC64 along; return the new ETag.
+        """Put Blob in one request with its CRC64; return the new ETag.
 
         Raises:
-            ConditionNotMet: The blob is not as the condition names it, or uncommitted blocks are left over.
+            ConditionNotMet: The blob does not meet the condition, or uncommitted blocks are left over.
         """
         ...
 
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
-        """Replace the blob's content headers and then its metadata, not its bytes; return the new ETag.
+        """Replace the blob's content headers and then its metadata, but not its bytes; return the new ETag.
 
-        Stopped in between it leaves the old metadata, so that the next plan does it again.
+        If it stops in between, the old metadata remains, so the next plan repeats the update.
 
         Raises:
-            ConditionNotMet: The blob is not as the condition names it, or was written in between.
+            ConditionNotMet: The blob does not meet the condition, or was written between the two requests.
         """
         ...
 
     def read(self, blob: str, start: int, end: int) -> bytes:
-        """Return bytes ``[start, end)`` of the committed blob (for read-back proofs and state files)."""
+        """Return bytes ``[start, end)`` of the committed blob."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole object is here: what its answer says of it, and its bytes, not compared with anything yet."""
+    """A whole object was read: the version that its answer describes, and its bytes, which are not verified yet."""
 
     tag: Any
     version: ObjectVersion
@@ -153,24 +156,24 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Azure has confirmed the blob."""
+    """Azure confirmed the blob."""
 
     tag: Any
 
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """Anything else: whether the blob was written is unknown."""
+    """Anything else happened; whether the blob was written is unknown."""
 
     tag: Any
     error: TransferError
 
 
 class SmallObjectClient(Protocol):
-    """Whole small objects, many at a time, driven by one thread. No call retries; what is unexpected is handed back."""
+    """Copies small objects, many at a time, driven by one thread; hands back every unexpected answer."""
 
     def fetch(self, tag: Any, listed: ListedObject) -> None:
-        """Begin to read a whole object, pinned with If-Match; ``tag`` comes back with its end."""
+        """Begin to read a whole object, pinned with If-Match; the result carries ``tag``."""
         ...
 
     def store(
@@ -183,15 +186,15 @@ class SmallObjectClient(Protocol):
         contents: BlobContents,
         condition: Condition,
     ) -> None:
-        """Begin to Put Blob, with the CRC64 along and under the condition."""
+        """Begin to Put Blob with its CRC64 under the condition; the result carries ``tag``."""
         ...
 
     def finished(self, timeout_s: float) -> Sequence[Fetched | Stored | HandedBack]:
-        """Move what can be moved; return what ended, waiting up to ``timeout_s`` where nothing has."""
+        """Continue all transfers; return those that ended, after waiting up to ``timeout_s`` for the first."""
         ...
 
     def close(self) -> None:
-        """Break off what is under way and close all connections."""
+        """Abort all transfers and close all connections."""
         ...
 
 
@@ -204,16 +207,16 @@ class StateWriter(Protocol):
 
 
 class StateFiles(Protocol):
-    """The files of one run: manifest, plan, receipts, report. Each request is tried again within the store's budget.
+    """The files of one run: manifest, plan, receipts, report. Requests are retried within the store's budget.
 
-    Errors are the engine's (``engine.errors``). Names are made by the engine, with ``/`` between their parts.
+    The parts of a name are separated by ``/``.
     """
 
     location: str
-    """Where the files are, as people read it, such as ``container/_s3_to_azure/dag/run``."""
+    """Where the files are, for people: ``container/_s3_to_azure/dag/run``."""
 
     def write(self, name: str) -> AbstractContextManager[StateWriter]:
-        """Write a file in constant memory; it is there, whole, after a clean exit, and not touched otherwise."""
+        """Write a file in constant memory; it appears whole after a clean exit, and is unchanged after an error."""
         ...
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
@@ -228,18 +231,18 @@ class StateFiles(Protocol):
         """Yield the file's bytes in pieces of a few MiB.
 
         Raises:
-            CorruptState: There is no such file, or it changed meanwhile.
+            CorruptState: There is no such file, or it changed during the reading.
         """
         ...
 
     def names(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of the files whose name begins so, in the service's order."""
+        """Yield the names that begin with the prefix, in the service's order."""
         ...
 
     def delete(self, name: str) -> None:
-        """Delete a file; one that is not there is no error."""
+        """Delete a file if it exists."""
         ...
 
     def delete_runs_before(self, moment: datetime) -> int:
-        """Delete the other runs of the same DAG whose newest file is older than that; return how many."""
+        """Delete the other runs of the same DAG whose newest file is older; return their number."""
         ...

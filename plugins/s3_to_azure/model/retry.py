@@ -1,4 +1,4 @@
-"""The one retry loop: transient errors are tried again, within one budget, with the service's own wish honoured."""
+"""The retry loop: a request that failed with a transient error is repeated within a budget."""
 
 import logging
 import random
@@ -12,24 +12,23 @@ from s3_to_azure.model.errors import Cancelled, Throttled, TransientError
 from s3_to_azure.model.settings import RetryBudget
 
 T = TypeVar("T")
-_LONGEST_WISH_S: Final = 120.0
+_MAX_RETRY_AFTER_S: Final = 120.0
 
 log = logging.getLogger(__name__)
 
 
 class Retrier:
-    """Runs calls to a service until they succeed, fail for good, or the budget is used up.
+    """Repeats a request until it succeeds, fails permanently, or the budget is used up.
 
     Args:
         budget: Tries and waits.
-        cancelled: Ends a wait at once.
-        on_retry: Called once for each retry, for the receipt's count.
+        cancelled: Ends a wait immediately.
+        on_retry: Called before each retry.
     """
 
     def __init__(
         self, budget: RetryBudget, cancelled: threading.Event, on_retry: Callable[[TransientError], None] | None = None
     ) -> None:
-        """Keep the budget; nothing runs yet."""
         self._budget = budget
         self._cancelled = cancelled
         self._on_retry = on_retry
@@ -40,31 +39,31 @@ class Retrier:
         return self._budget
 
     def counting(self, on_retry: Callable[[TransientError], None]) -> "Retrier":
-        """Return the same retrier with another counter."""
+        """Return a copy that calls another function before each retry."""
         return Retrier(self._budget, self._cancelled, on_retry)
 
     def within(self, cancelled: threading.Event) -> "Retrier":
-        """Return the same retrier whose waits another event ends."""
+        """Return a copy whose waits another event ends."""
         return Retrier(self._budget, cancelled, self._on_retry)
 
-    def call(self, what: str, function: Callable[[], T]) -> T:
-        """Run ``function`` until it returns.
+    def call(self, action: str, function: Callable[[], T]) -> T:
+        """Call ``function`` until it returns.
 
         Args:
-            what: The act, for the log: "stage block 17 of 'a/b'".
-            function: One request; it must be safe to repeat.
+            action: What it does, for the log: "stage block 17 of 'a/b'".
+            function: Sends one request; it must be safe to repeat.
 
         Raises:
             Cancelled: Stopped from outside.
-            TransientError: The last try's error, when the budget is used up.
-            PermanentError: At once.
+            TransientError: The budget is used up; this is the last error.
+            PermanentError: The first one.
         """
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._budget.attempts),
             retry=tenacity.retry_if_exception_type(TransientError),
             wait=self._wait,
             sleep=self._sleep,
-            before_sleep=lambda state: self._note(what, state),
+            before_sleep=lambda state: self._log_retry(action, state),
             reraise=True,
         )
         if self._cancelled.is_set():
@@ -72,7 +71,7 @@ class Retrier:
         return retrying(function)
 
     def pause(self, failures: int, error: TransientError) -> None:
-        """Wait as before try ``failures + 1``; for loops that cannot be one repeated function.
+        """Wait as before try ``failures + 1``, in a loop that cannot be one repeated function.
 
         Raises:
             Cancelled: Stopped while waiting.
@@ -88,23 +87,23 @@ class Retrier:
 
     def _seconds_before_retry(self, failures: int, error: BaseException | None) -> float:
         if isinstance(error, Throttled) and error.retry_after_s is not None:
-            return min(error.retry_after_s, _LONGEST_WISH_S)
+            return min(error.retry_after_s, _MAX_RETRY_AFTER_S)
         bound = min(self._budget.first_wait_s * 2 ** (failures - 1), self._budget.longest_wait_s)
-        # Drawn, so that many workers do not come back in step.
-        return random.uniform(0, bound)  # noqa: S311 - no secret
+        # Random, so that many workers do not retry at the same moment.
+        return random.uniform(0, bound)  # noqa: S311 - not a secret
 
     def _sleep(self, seconds: float) -> None:
         if self._cancelled.wait(seconds):
             raise Cancelled.now()
 
-    def _note(self, what: str, state: tenacity.RetryCallState) -> None:
+    def _log_retry(self, action: str, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait_s = state.next_action.sleep if state.next_action else 0.0
         log.warning(
             "Try %d of %d to %s failed, next in %.1f s: %s",
             state.attempt_number,
             self._budget.attempts,
-            what,
+            action,
             wait_s,
             error,
         )
@@ -112,13 +111,13 @@ class Retrier:
             self._on_retry(error)
 
 
-def with_retries(items: Iterable[T], retrier: Retrier, what: str) -> Iterator[T]:
-    """Yield the items; where the next one fails for now, ask again within the budget of one request.
+def with_retries(items: Iterable[T], retrier: Retrier, action: str) -> Iterator[T]:
+    """Yield the items; if the next one fails with a transient error, request it again within the budget.
 
     Args:
-        items: A listing of a store, which goes on after an error. A generator cannot: its error is raised at once.
+        items: A listing of a store, which continues after an error. A generator cannot: its error is raised.
         retrier: Tries and waits.
-        what: The act, for the log: "list 'a/b'".
+        action: What the listing does, for the log: "list 'a/b'".
     """
     listing = iter(items)
     if isinstance(listing, Generator):
@@ -126,16 +125,16 @@ def with_retries(items: Iterable[T], retrier: Retrier, what: str) -> Iterator[T]
         return
     end = object()
 
-    def draw() -> T | object:
+    def take_next() -> T | object:
         return next(listing, end)
 
     while True:
         try:
-            # The retry loop costs as much as an item: only what failed goes through it.
+            # The retry loop costs as much time as an item, so only a failed item goes through it.
             item = next(listing, end)
         except TransientError as error:
             retrier.pause(1, error)
-            item = retrier.call(what, draw)
+            item = retrier.call(action, take_next)
         if item is end:
             return
-        yield item  # type: ignore[misc]  # all but the end are items
+        yield item  # type: ignore[misc]  # anything but the end is an item

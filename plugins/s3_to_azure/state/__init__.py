@@ -1,1 +1,1 @@
-"""The files of a run: manifest, plan and receipts, versioned JSON lines that are read without trust."""
+"""The files of a run: manifest, plan and receipts, with a format version, and validated when they are read."""

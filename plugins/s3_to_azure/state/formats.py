@@ -1,11 +1,11 @@
-"""The format version of state files and of what tasks pass to each other, and their reading without trust.
+"""The format version of state files and of the values that tasks pass on, and their validation.
 
 A version is ``major.minor``. Every JSON document has it in its field ``format``; every file of JSON lines has it in
-its first line, ``{"format":"1.0"}``, and the batches of a plan each in theirs. A reader
+its first line, ``{"format":"1.0"}``, and so does every batch of a plan. A reader
 
-- ignores unknown fields of its own major version: a minor version may add what an older worker can do without;
+- ignores unknown fields of its own major version: a minor version may only add what an older worker can ignore;
 - refuses any other major version with ``UnsupportedStateFormat``;
-- reads what has no version as version 0, in which an unknown field is refused.
+- reads a file without a version as version 0, in which an unknown field is refused.
 """
 
 import re
@@ -21,7 +21,7 @@ from s3_to_azure.model.limits import MAX_KEY_BYTES
 FORMAT: Final = "1.0"
 FIELD: Final = "format"
 
-# A half of a surrogate pair has no UTF-8.
+# Half of a surrogate pair cannot be written as UTF-8.
 _UNICODE: Final = r"\A[^\ud800-\udfff]*\Z"
 Token = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -35,14 +35,14 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 
 
 def has_version(found: object, *, path: str) -> bool:
-    """Return whether a version was found; without one the file is of version 0.
+    """Return whether there is a supported version; without any, the file has version 0.
 
     Args:
-        found: The value of ``format``; None or UNSET where there is none.
+        found: The value of ``format``; None or UNSET if there is none.
         path: The file, for the error.
 
     Raises:
-        UnsupportedStateFormat: Another major version wrote it.
+        UnsupportedStateFormat: It has another major version.
         CorruptState: It is not a version.
     """
     if found is None or found is msgspec.UNSET:
@@ -69,7 +69,7 @@ def read_values(kind: type[Kind], values: object, *, path: str) -> Kind:
         path: The file, for the error.
 
     Raises:
-        UnsupportedStateFormat: Another major version wrote it.
+        UnsupportedStateFormat: It has another major version.
         CorruptState: It is not an object, or a value is missing, of the wrong type or out of range; in version 0 also
             an unknown field.
     """

@@ -1,7 +1,7 @@
-"""JSON lines in gzip members, the form of manifests, plans and receipts: written in order, read without trust.
+"""JSON lines in gzip members, the form of manifests, plans and receipts; each line is validated when it is read.
 
-What a line may hold is a ``msgspec.Struct``: one C function reads a line and checks the type and range of every field,
-in a tenth of the time that Python takes. The first line is a header with the format version (``state.formats``).
+A ``msgspec.Struct`` describes the fields of a line: one C function reads a line and checks the type and range of every
+field, in a tenth of the time that Python takes. The first line is a header with the format version (``formats``).
 """
 
 import json
@@ -20,7 +20,7 @@ from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.ports import StateWriter
 from s3_to_azure.state.formats import has_version, with_version, without_values
 
-# A key of 1,024 bytes is at most 6,144 characters as JSON; a receipt holds two of such names and a sentence about it.
+# A key of 1,024 bytes takes up to 6,144 characters in JSON; a receipt holds two names of that length and a sentence.
 MAX_LINE_BYTES: Final = 64 * KIB
 Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_BYTES)]
 ETagText = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -37,7 +37,7 @@ Line = TypeVar("Line", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A gzip member's place in its file: ``length`` bytes from ``offset``."""
+    """The place of a gzip member in its file: ``length`` bytes from ``offset``."""
 
     offset: int
     length: int
@@ -45,14 +45,14 @@ class Member:
 
 
 class LinesWriter:
-    """Writes JSON lines into a state file, as one gzip member after the other.
+    """Writes JSON lines into a state file as consecutive gzip members.
 
-    The same lines give the same bytes: nothing of the time or the machine is in them.
+    The same lines give the same bytes: the members hold no time and no name.
 
     Args:
         out: The open file, at its beginning.
-        header: The first line; empty for a file that this package does not read back.
-        header_in_each_member: For members that are read alone.
+        header: The first line; empty for a file that only other programs read.
+        header_in_each_member: Repeat the header, for members that are read alone.
     """
 
     def __init__(self, out: StateWriter, *, header: bytes = HEADER, header_in_each_member: bool = False) -> None:
@@ -65,14 +65,14 @@ class LinesWriter:
         self._waiting[:] = header
 
     def add(self, line: object) -> None:
-        """Append one line: a ``msgspec.Struct``, or a dataclass of texts and numbers."""
+        """Append a ``msgspec.Struct``, or a dataclass of texts and numbers, as one line."""
         self._waiting += as_json(line)
         self._waiting += b"\n"
         if len(self._waiting) >= _FED_BYTES:
             self._compress()
 
     def end_member(self) -> Member:
-        """Close the member and begin the next; return its place."""
+        """End the member and begin the next one; return the place of the ended member."""
         self._compress()
         self._emit(self._gzip.flush())
         member = Member(self._offset, self._written - self._offset, self._digest.hexdigest())
@@ -81,11 +81,11 @@ class LinesWriter:
 
     @property
     def length(self) -> int:
-        """Bytes of all closed members."""
+        """Bytes of all ended members."""
         return self._written
 
     def sha256(self) -> str:
-        """Return the digest of all closed members."""
+        """Return the digest of all ended members."""
         return self._whole.hexdigest()
 
     def _begin(self) -> None:
@@ -107,16 +107,16 @@ class LinesWriter:
 
 
 def as_json(value: object) -> bytes:
-    """Return a line's values as JSON in UTF-8, in the order of their fields."""
+    """Return a value as JSON in UTF-8, with its fields in order."""
     try:
         return _ENCODE(value)
     except UnicodeEncodeError:
-        # Half a surrogate pair has no UTF-8. It is written all the same, and whoever reads it as a line refuses it.
+        # Half of a surrogate pair has no UTF-8. It is written as an escape, which the reader of lines refuses.
         return json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode("ascii")
 
 
 class _Header(msgspec.Struct):
-    """A first line that may be a header."""
+    """The first line of a file, which is a header if it has a format."""
 
     format: object = UNSET
 
@@ -125,11 +125,11 @@ _READ_HEADER: Final = msgspec.json.Decoder(_Header).decode
 
 
 def typed_lines(kind: type[Line], chunks: Iterable[bytes], *, path: str) -> Iterator[Line]:
-    """Yield all lines as values of one kind, which says what they may hold; a header comes before them.
+    """Yield the lines after the header as values of one kind.
 
     Raises:
-        CorruptState: As ``lines``; or a line is not JSON, or a value is missing, unknown or invalid.
-        UnsupportedStateFormat: Another major version wrote them.
+        CorruptState: As for ``lines``; or a line is not JSON, or a field is missing, unknown or invalid.
+        UnsupportedStateFormat: They have another major version.
     """
     found = lines(chunks, path=path)
     first = next(found, None)
@@ -158,15 +158,15 @@ def _is_header(line: bytes, path: str) -> bool:
 
 @cache
 def _without_unknown_fields(kind: type[Line]) -> type[Line]:
-    """Return the kind as version 0 wrote it."""
+    """Return the kind as version 0 has it, without any unknown field."""
     return msgspec.defstruct(kind.__name__, [], bases=(kind,), frozen=True, forbid_unknown_fields=True)  # type: ignore[return-value]
 
 
 def lines(chunks: Iterable[bytes], *, path: str) -> Iterator[bytes]:
-    """Yield the lines of all members, in constant memory whatever the bytes are.
+    """Yield the lines of all members, in constant memory for any input.
 
     Raises:
-        CorruptState: It is no gzip file, is cut short, or has a line that is too long.
+        CorruptState: The input is not gzip, is truncated, or has a line that is too long.
     """
     rest = b""
     for piece in _unzipped(chunks, path):
@@ -179,11 +179,11 @@ def lines(chunks: Iterable[bytes], *, path: str) -> Iterator[bytes]:
                 raise CorruptState(path=path, detail="a line is too long")
             yield line
     if rest:
-        raise CorruptState(path=path, detail="its last line has no end")
+        raise CorruptState(path=path, detail="its last line has no line feed")
 
 
 def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield small pieces: what zlib has not yet taken of one is copied after each of its steps."""
+    """Yield small pieces: zlib copies the unread rest of a piece after each step."""
     for chunk in chunks:
         for start in range(0, len(chunk), _FED_BYTES):
             yield chunk[start : start + _FED_BYTES]
@@ -203,6 +203,6 @@ def _unzipped(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
                 if gzip.eof:
                     gzip = None
     except zlib.error:
-        raise CorruptState(path=path, detail="it is not gzip, or damaged") from None
+        raise CorruptState(path=path, detail="it is not gzip, or it is damaged") from None
     if gzip is not None:
-        raise CorruptState(path=path, detail="it is cut short")
+        raise CorruptState(path=path, detail="it is truncated")

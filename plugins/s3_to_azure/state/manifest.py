@@ -1,7 +1,7 @@
-"""The manifest: the listing of one run, streamed into a state file once; tasks pass a pointer to it.
+"""The manifest: the listing of one run in a state file; tasks pass a pointer to it.
 
-One JSON line an object, in the order of the listing, in gzip members of 10,000 lines. Reading and writing take
-constant memory.
+It holds one JSON line per object, in the order of the listing, in gzip members of 10,000 lines. It is written and
+read in constant memory.
 """
 
 import re
@@ -29,14 +29,14 @@ _MEMBER_LINES: Final = 10_000
 _MAX_OBJECTS: Final = 10**12
 _MAX_FILE_BYTES: Final = 1 << 50
 _MAX_PROBLEM_CHARACTERS: Final = 1_000
-# These go into request headers: visible ASCII without the quote that ends them.
+# An ETag goes into request headers between quotes: visible ASCII without a quote.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
 _CLASS: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _USUAL_CLASSES: Final = frozenset({"STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING"})
 
 
 class ObjectLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a line of a manifest or a plan says of its object."""
+    """The object of a line of a manifest or a plan."""
 
     key: Key
     etag: ETagText
@@ -52,14 +52,14 @@ class ManifestLine(ObjectLine, frozen=True):
 
 
 class ManifestPointer(msgspec.Struct, frozen=True, gc=False):
-    """Names a manifest; one task passes it to the next.
+    """The name of a manifest with its totals and digest, which tasks pass on.
 
-    Bucket and prefix are for display: no copy takes them from here.
+    Bucket and prefix are for display; no copy reads them from here.
 
     Attributes:
-        token: Names the file; a listing made again writes another one.
-        ordered: The keys came in ascending order of their UTF-8 bytes, each once.
-        looked_up: The keys came from a list, and each object was looked up; otherwise the bucket was listed.
+        token: Identifies the file; a repeated listing writes another one.
+        ordered: Whether the keys ascend in the order of their UTF-8 bytes, each once.
+        looked_up: Whether a list gave the keys and each object was looked up; otherwise the bucket was listed.
         length: Size of the file in bytes.
         sha256: Digest of the file.
     """
@@ -88,8 +88,8 @@ class ManifestPointer(msgspec.Struct, frozen=True, gc=False):
         """Read a pointer.
 
         Raises:
-            CorruptState: A value is missing, unknown or invalid.
-            UnsupportedStateFormat: Another major version wrote it.
+            CorruptState: A field is missing, unknown or invalid.
+            UnsupportedStateFormat: It has another major version.
         """
         return read_values(cls, values, path="manifest pointer")
 
@@ -103,15 +103,14 @@ def write_manifest(
     retrier: Retrier | None = None,
     looked_up: bool = False,
 ) -> ManifestPointer:
-    """Stream the listing into a manifest; return its pointer once the file is there.
+    """Write the listing into a manifest as it arrives; return the pointer when the file is complete.
 
-    A page of the listing that fails for now is asked for again.
-
-    An object that comes twice in a row is written once. Keys may come in any order; only in ascending order, as S3
-    lists general purpose buckets, can the plan be made from listings alone.
+    A page that fails with a transient error is requested again. An object that comes twice in a row is written once.
+    Keys may come in any order. Only if they ascend, as S3 lists general purpose buckets, can the plan be made from
+    listings alone.
 
     Raises:
-        CorruptState: A key lies outside the prefix, or names another bucket.
+        CorruptState: A key is not below the prefix, or in another bucket.
     """
     check_bucket(bucket)
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
@@ -125,8 +124,8 @@ def write_manifest(
             if listed.key == last:
                 continue
             if listed.bucket != bucket or not listed.key.startswith(prefix):
-                raise CorruptState(path=name, detail=f"{listed.key!r} is not what was listed: s3://{bucket}/{prefix}")
-            # Code point order is the order of UTF-8 bytes.
+                raise CorruptState(path=name, detail=f"the listing of s3://{bucket}/{prefix} returned {listed.key!r}")
+            # Strings compare by code point, which is the order of their UTF-8 bytes.
             ordered = ordered and (last is None or last < listed.key)
             last = listed.key
             writer.add(line_of(listed))
@@ -151,10 +150,10 @@ def write_manifest(
 def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[ListedObject]:
     """Yield the manifest's objects in the order of the listing.
 
-    The file is compared with the pointer when its end is reached: use nothing of it before that.
+    The file is compared with the pointer at its end: do not act on any object before that.
 
     Raises:
-        CorruptState: The file is not the one that the pointer names, or is not a manifest.
+        CorruptState: The file is not the one that the pointer describes, or is invalid.
     """
     path = f"{files.location}/{pointer.name}"
     digest = Digest(files.chunks(pointer.name))
@@ -179,10 +178,10 @@ def line_of(listed: ListedObject) -> ManifestLine:
 
 
 def check_line(line: ObjectLine, *, prefix: str, path: str) -> None:
-    """Check what a line's types do not say of its object; all keys must lie below the prefix.
+    """Check what the types of a line cannot express; its key must be below the prefix.
 
     Raises:
-        CorruptState: A value is not what it must be.
+        CorruptState: A value is invalid.
     """
     key = line.key
     if not key.startswith(prefix):
@@ -190,20 +189,19 @@ def check_line(line: ObjectLine, *, prefix: str, path: str) -> None:
     if not key.isascii() and len(key.encode()) > MAX_KEY_BYTES:
         raise CorruptState(path=path, detail="a key is too long")
     if not ETAG.fullmatch(line.etag):
-        raise CorruptState(path=path, detail="etag has characters that it cannot have")
+        raise CorruptState(path=path, detail="an etag has characters that are not allowed")
     if line.storage_class not in _USUAL_CLASSES and not _CLASS.fullmatch(line.storage_class):
-        raise CorruptState(path=path, detail="storage_class has characters that it cannot have")
+        raise CorruptState(path=path, detail="a storage_class has characters that are not allowed")
 
 
 class Digest:
-    """Passes pieces of a file on and digests them.
+    """Passes the pieces of a file on and computes their digest.
 
     Args:
         chunks: The file's pieces.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        """Begin with nothing."""
         self._chunks = chunks
         self._sha256 = sha256()
 
@@ -214,5 +212,5 @@ class Digest:
             yield chunk
 
     def hexdigest(self) -> str:
-        """Return the digest of what has passed."""
+        """Return the digest of the pieces passed so far."""
         return self._sha256.hexdigest()

@@ -1,11 +1,10 @@
-"""The plan's files: their names, the summary, and how they are read back without trust, and what each line holds.
+"""The files of a plan: their names, their lines, and how they are written and validated.
 
 ::
 
-    plan.json                                  which plan is the run's; its batches and counts
-    plan-<token>/batches.jsonl.gz              the batches one after the other, in gzip members of their own
-                                               (usually one); one line an object to copy
-    plan-<token>/left_out.jsonl.gz             one line an object left out, in the order of the listing
+    plan.json                                  the run's current plan, its batches and its summary
+    plan-<token>/batches.jsonl.gz              one gzip member per batch; one line per object to copy
+    plan-<token>/left_out.jsonl.gz             one line per object left out, in the order of the listing
     plan-<token>/receipts/<batch>/<try>-<n>.jsonl.gz
 """
 
@@ -47,11 +46,11 @@ class EntryLine(ObjectLine, frozen=True):
     """A line of an object to copy, or of a part of one.
 
     Attributes:
-        destination_etag: The blob's as the plan saw it; empty: there is no blob; None: the copy looks itself.
-        start: The part's first byte; nothing for a whole object.
-        end: The byte behind its last.
+        destination_etag: ETag of the blob as the plan saw it; empty: there is no blob; None: the copy looks it up.
+        start: First byte of the part; not set for a whole object.
+        end: The byte after its last.
         block_bytes: The block size that all parts share.
-        metadata_only: The blob holds these bytes; only what belongs to them may have changed.
+        metadata_only: The blob holds these bytes already; only metadata and headers may have changed.
     """
 
     destination_etag: Annotated[str, Meta(max_length=256)] | None
@@ -62,7 +61,7 @@ class EntryLine(ObjectLine, frozen=True):
 
     @property
     def work_bytes(self) -> int:
-        """Bytes to copy of the whole object."""
+        """Bytes to copy of the whole object, even if the line is a part of it."""
         return 0 if self.metadata_only else self.size_bytes
 
     @property
@@ -78,10 +77,10 @@ class PlanEntry:
     """One object to copy, or a part of one.
 
     Attributes:
-        condition: The destination as the plan saw it; None: the copy looks itself.
-        within: The part's bytes; None: the whole object.
+        condition: The destination as the plan saw it; None: the copy looks it up.
+        within: The range of the part; None: the whole object.
         block_bytes: The block size that all parts share; None for a whole object.
-        metadata_only: The blob holds these bytes; only what belongs to them may have changed.
+        metadata_only: The blob holds these bytes already; only metadata and headers may have changed.
     """
 
     listed: ListedObject
@@ -92,7 +91,7 @@ class PlanEntry:
 
     @classmethod
     def of_line(cls, line: EntryLine, *, bucket: str) -> "PlanEntry":
-        """Return the entry of a line that was checked; the bucket is the caller's."""
+        """Return the entry of a validated line; the bucket is the caller's."""
         listed = ListedObject(bucket, line.key, line.etag, line.size_bytes, line.last_modified, line.storage_class)
         etag = line.destination_etag
         condition = None if etag is None else Condition(etag) if etag else _NO_BLOB
@@ -102,7 +101,7 @@ class PlanEntry:
 
 
 def entry_line(listed: ListedObject, there: BlobState | None, *, metadata_only: bool = False) -> EntryLine:
-    """Return the line of an object to copy as a whole, under the condition that the blob is what was seen."""
+    """Return the line of a whole object to copy, under the condition that the blob is unchanged."""
     return EntryLine(
         listed.key,
         listed.etag,
@@ -115,43 +114,43 @@ def entry_line(listed: ListedObject, there: BlobState | None, *, metadata_only: 
 
 
 def read_entries(chunks: Iterable[bytes], *, prefix: str, path: str) -> Iterator[EntryLine]:
-    """Yield the lines of objects to copy, checked.
+    """Yield the validated lines of objects to copy.
 
     Raises:
-        CorruptState: A line is not what it must be, or names a key outside the prefix.
+        CorruptState: A line is invalid, or its key is not below the prefix.
     """
     for line in typed_lines(EntryLine, chunks, path=path):
         check_line(line, prefix=prefix, path=path)
         etag = line.destination_etag
         if etag and not ETAG.fullmatch(etag):
-            raise CorruptState(path=path, detail="destination_etag has characters that it cannot have")
+            raise CorruptState(path=path, detail="a destination_etag has characters that are not allowed")
         if line.block_bytes is not UNSET or line.start is not UNSET or line.end is not UNSET:
             _check_part(line, path)
         if line.metadata_only and (not etag or line.block_bytes is not UNSET):
-            raise CorruptState(path=path, detail="metadata_only goes with a blob that is there, and not with a part")
+            raise CorruptState(path=path, detail="metadata_only is set without a blob, or for a part")
         yield line
 
 
 def _check_part(line: EntryLine, path: str) -> None:
     start, end, block_bytes, size_bytes = line.start, line.end, line.block_bytes, line.size_bytes
-    # Without a condition of their own, the tasks of several parts could commit under different ones.
+    # Without one condition in the plan, the tasks of several parts could commit under different conditions.
     if line.destination_etag is None:
         raise CorruptState(path=path, detail="a part has no condition")
     if start is UNSET or end is UNSET or block_bytes is UNSET or not start < end <= size_bytes:
-        raise CorruptState(path=path, detail="a part's start, end or block_bytes is missing, or outside its object")
+        raise CorruptState(path=path, detail="start, end or block_bytes of a part is missing or outside its object")
     if start % block_bytes or (end % block_bytes and end != size_bytes):
-        raise CorruptState(path=path, detail="a part does not lie on the blocks' borders")
+        raise CorruptState(path=path, detail="a part does not begin and end at the edge of a block")
     if -(-size_bytes // block_bytes) > MAX_BLOCKS_PER_BLOB:
-        raise CorruptState(path=path, detail="block_bytes makes too many blocks")
+        raise CorruptState(path=path, detail="block_bytes gives too many blocks")
 
 
 class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """An object that the plan leaves out, as its line says it.
+    """A line of an object that the plan leaves out.
 
     Attributes:
-        reason: Why, as its receipt says it; empty for ``unchanged``.
-        verified_by: For ``unchanged``: the proof that the blob records of its copy.
-        checksum: For ``unchanged``: the checksum that the blob records.
+        reason: The reason of its receipt; empty for ``unchanged``.
+        verified_by: For ``unchanged``: the verification level that the blob's metadata records.
+        checksum: For ``unchanged``: the checksum that the blob's metadata records.
     """
 
     key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
@@ -164,12 +163,12 @@ class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
-    """One batch's place in the plan. Airflow stores, shows and renders it, so it holds no text of a user.
+    """The place of one batch in the plan. Airflow stores, shows and renders it, so it holds no text of a user.
 
     Attributes:
-        plan: Which plan; 16 hex digits.
+        plan: Token of the plan; 16 hex digits.
         index: Number of the batch in the plan, from 0.
-        offset: Where the batch's gzip member begins in the plan's file.
+        offset: Where the batch's gzip member begins in the batches file.
         length: Size of the member in bytes.
         sha256: Digest of the member.
         objects: Objects in the batch; a range counts as one.
@@ -195,12 +194,12 @@ class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
         """Read a descriptor.
 
         Args:
-            values: What ``as_dict`` returned.
-            path: Where they come from, for the error.
+            values: The result of ``as_dict``.
+            path: Where the values come from, for the error.
 
         Raises:
-            CorruptState: A value is missing, unknown or invalid.
-            UnsupportedStateFormat: Another major version wrote it.
+            CorruptState: A field is missing, unknown or invalid.
+            UnsupportedStateFormat: It has another major version.
         """
         return read_values(cls, values, path=path)
 
@@ -210,7 +209,7 @@ _MAX_PLAN_BYTES: Final = 4 * MIB
 
 
 def batches_name(token: str) -> str:
-    """Return the name of the plan's batches file."""
+    """Return the name of the plan's file of batches."""
     return f"plan-{token}/batches.jsonl.gz"
 
 
@@ -220,28 +219,28 @@ def left_out_name(token: str) -> str:
 
 
 def decisions_name(token: str) -> str:
-    """Return the name of the file between the plan's two passes; it is gone afterwards."""
+    """Return the name of the temporary file between the two passes of planning."""
     return f"plan-{token}/decisions.jsonl.gz"
 
 
 def read_left_out(files: StateFiles, token: str) -> Iterator[LeftOut]:
-    """Yield the objects that the plan left out, in the order of the listing."""
+    """Yield the objects that the plan leaves out, in the order of the listing."""
     name = left_out_name(token)
     path = f"{files.location}/{name}"
     for left_out in typed_lines(LeftOut, files.chunks(name), path=path):
         if not ETAG.fullmatch(left_out.etag):
-            raise CorruptState(path=path, detail="etag has characters that it cannot have")
+            raise CorruptState(path=path, detail="an etag has characters that are not allowed")
         yield left_out
 
 
 class PlanIndex(msgspec.Struct, frozen=True, gc=False):
-    """What ``plan.json`` says: which plan is the run's, where it goes, and its batches.
+    """The contents of ``plan.json``: the run's current plan, its destination and its batches.
 
     Attributes:
-        token: The plan.
-        manifest: The token of the manifest that it was made from.
-        own_batches: How many batches at the front hold one object each, or a part of one.
-        mapped_names: Names that Azure refuses are mapped.
+        token: Identifies the plan.
+        manifest: Token of the manifest that it was made from.
+        own_batches: Number of batches at the front that hold one object each, or a part of one.
+        mapped_names: Whether names that Azure refuses are mapped.
     """
 
     token: Token
@@ -259,18 +258,18 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
 
 
 def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, Any]) -> None:
-    """Make this plan the run's."""
+    """Make this plan the current one of the run."""
     values = structs.asdict(index) | {"batches": [batch.as_dict() for batch in index.batches], "summary": summary}
     with files.write(PLAN_NAME) as out:
         out.write(json.dumps(with_version(values), indent=1).encode("ascii"))
 
 
 def read_plan_index(files: StateFiles) -> PlanIndex | None:
-    """Return the run's plan, or None where none was made.
+    """Return the run's current plan, or None if there is none.
 
     Raises:
-        CorruptState: It is not what a plan writes.
-        UnsupportedStateFormat: Another major version wrote it.
+        CorruptState: It is invalid.
+        UnsupportedStateFormat: It has another major version.
     """
     if PLAN_NAME not in files.names(PLAN_NAME):
         return None
@@ -294,7 +293,7 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
 
 
 def _from_version_0(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a plan of version 0, which had a summary as text and a number for a truth value."""
+    """Return the values of version 0, whose summary was a text and whose mapped_names was 0 or 1, as those of 1.0."""
     known = dict(values)
     if isinstance(known.get("summary"), str):
         del known["summary"]

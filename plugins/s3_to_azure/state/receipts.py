@@ -1,4 +1,4 @@
-"""Receipts in the state location: written in chunks while a batch runs, read by its next try and by the report."""
+"""Receipts in state files: written in chunks while a batch runs, read by its next try and by the report."""
 
 import logging
 import re
@@ -24,14 +24,14 @@ CHUNK_SECONDS: Final = 30.0
 _MOST_TRIES: Final = 999
 _MOST_REASON: Final = 2_000
 _CHUNK: Final = re.compile(r"(\d{3})-(\d{5})\.jsonl\.gz")
-# What a later receipt of the same object cannot take back: a copy that was confirmed stays one.
+# Which receipt of an object decides: a confirmed copy stays one, whatever a later try reports.
 _STRENGTH: Final = {COPIED: 4, UNCHANGED: 3, SKIPPED: 2, STAGED: 1, FAILED: 0}
 
 log = logging.getLogger(__name__)
 
 
 class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
-    """A receipt as a line may hold it: the same fields in the same order."""
+    """A receipt as a line: the same fields in the same order."""
 
     bucket: Annotated[str, Meta(max_length=255)]
     key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
@@ -53,17 +53,17 @@ class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
 
 
 def folder_of(batch: BatchDescriptor) -> str:
-    """Return where the batch's receipts are."""
+    """Return the folder of the batch's receipts."""
     return f"plan-{batch.plan}/receipts/{batch.index:05d}/"
 
 
 def settles(receipt: Receipt) -> bool:
-    """Say whether the object needs no further try."""
+    """Return whether the object needs no further try."""
     return receipt.status in (COPIED, UNCHANGED, SKIPPED)
 
 
 def stronger(one: Receipt | None, other: Receipt) -> Receipt:
-    """Return the receipt that holds for an object: the decisive one, of two such the later try's."""
+    """Return the decisive receipt of an object; if both are equally strong, the later try's."""
     if one is None:
         return other
     ranks = (_STRENGTH[one.status], one.try_number), (_STRENGTH[other.status], other.try_number)
@@ -71,20 +71,19 @@ def stronger(one: Receipt | None, other: Receipt) -> Receipt:
 
 
 class ReceiptWriter:
-    """Writes a try's receipts after each 1,000 of them or 30 seconds, and at its end, whatever ends it.
+    """Writes the receipts of a try after each 1,000 receipts or 30 seconds, and when the try ends for any reason.
 
-    A chunk that cannot be written stays for the next time; only the last one's failure is an error.
+    A chunk that cannot be written is kept for the next attempt; only the failure of the last one is an error.
 
     Args:
         files: The run's files.
-        batch: Whose receipts.
-        try_number: Which try; each has files of its own.
+        batch: The batch that the receipts belong to.
+        try_number: Number of the try; each try has files of its own.
     """
 
     def __init__(
         self, files: StateFiles, batch: BatchDescriptor, try_number: int, *, chunk_seconds: float = CHUNK_SECONDS
     ) -> None:
-        """Begin with nothing written."""
         self._files = files
         self._prefix = f"{folder_of(batch)}{min(try_number, _MOST_TRIES):03d}-"
         self._chunk_seconds = chunk_seconds
@@ -95,7 +94,7 @@ class ReceiptWriter:
         self._clock = threading.Thread(target=self._run_clock, name="receipts", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the clock. A try of this number that was cleared away may have left chunks: write behind them."""
+        """Start the clock; continue after the chunks of a cleared try that had the same number."""
         for name in self._files.names(self._prefix):
             match = _CHUNK.fullmatch(name.rpartition("/")[2])
             self._chunks = max(self._chunks, int(match[2]) if match else 0)
@@ -103,7 +102,7 @@ class ReceiptWriter:
         return self
 
     def add(self, receipt: Receipt) -> None:
-        """Keep a receipt for the next chunk."""
+        """Add a receipt to the next chunk."""
         with self._lock:
             self._waiting.append(receipt)
             if len(self._waiting) >= CHUNK_RECEIPTS and not len(self._waiting) % CHUNK_RECEIPTS:
@@ -112,7 +111,7 @@ class ReceiptWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write what is left, whether the batch succeeded, failed or was stopped."""
+        """Write the rest, whether the batch succeeded, failed or was stopped."""
         self._ended.set()
         with self._lock:
             if error is None:
@@ -148,11 +147,12 @@ def read_receipts(files: StateFiles, batch: BatchDescriptor) -> Iterator[Receipt
     """Yield all receipts of a batch, try by try; an object may have several.
 
     Raises:
-        CorruptState: A file is not what a receipt chunk must be.
+        CorruptState: A chunk is invalid.
+        UnsupportedStateFormat: A chunk has another major version.
     """
     for name in files.names(folder_of(batch)):
         path = f"{files.location}/{name}"
         if not _CHUNK.fullmatch(name.removeprefix(folder_of(batch))):
-            raise CorruptState(path=path, detail="it is no receipt chunk's name")
+            raise CorruptState(path=path, detail="it is not named like a chunk of receipts")
         for line in typed_lines(ReceiptLine, files.chunks(name), path=path):
             yield Receipt(*msgspec.structs.astuple(line))
