@@ -468,8 +468,16 @@ def test_header_values_and_body_are_kept_byte_for_byte(azure_server: LocalAzure)
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", None),
-        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 201 Created\r\n" + HEAD + b"Content-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n" + HEAD + b"Content-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 201 Created\r\n" + HEAD + b"Content-Length: 0\r\n\r\n", None),
+        (b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ServerFailed),
+        (b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", ConnectionFailed),
+        (b'HTTP/1.1 201 Created\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n', ConnectionFailed),
+        (
+            b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: other\r\n" + HEAD + b"Content-Length: 0\r\n\r\n",
+            ConnectionFailed,
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
         (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
         (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
@@ -519,6 +527,7 @@ def test_libcurl_adds_only_host_and_content_length(azure_server: LocalAzure) -> 
         "content-type",
         "if-match",
         "x-ms-blob-type",
+        "x-ms-client-request-id",
         "x-ms-content-crc64",
         "x-ms-date",
         "x-ms-version",

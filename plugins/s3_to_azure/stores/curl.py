@@ -18,8 +18,10 @@ from s3_to_azure.model.errors import ConnectionFailed, TransferError, Unexpected
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.responses import REQUEST_ID, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
 from s3_to_azure.stores.http.errors import AZURE, S3
+from s3_to_azure.stores.http.response import MIN_BYTES_PER_S
 from s3_to_azure.stores.s3.responses import parse_whole_object
 from s3_to_azure.stores.s3.source import S3Source
 
@@ -72,7 +74,9 @@ class CurlSmallObjectClient:
         """Start a Put Blob with its CRC64 under the condition."""
         try:
             url, headers = self._container.authorised_put_blob(blob, crc64, contents, condition)
-            self._start(AZURE, tag, blob, url, headers, body=data)
+            request_id = new_request_id()
+            headers = {**headers, REQUEST_ID: request_id}
+            self._start(AZURE, tag, blob, url, headers, body=data, request_id=request_id)
         except TransferError as error:
             self._not_sent.append(HandedBack(tag, error))
 
@@ -111,11 +115,12 @@ class CurlSmallObjectClient:
         *,
         max_bytes: int = _MAX_RESPONSE_BYTES,
         body: bytes | None = None,
+        request_id: str = "",
     ) -> None:
         lines = self._lines(headers)
         idle = self._idle[service]
         transfer = idle.pop() if idle else _Transfer(service, self._connections[service], url)
-        transfer.prepare(tag, target, url, lines, max_bytes, body)
+        transfer.prepare(tag, target, url, lines, max_bytes, body, request_id)
         self._in_flight[transfer.handle] = transfer
         self._multi.add_handle(transfer.handle)
 
@@ -175,8 +180,11 @@ class CurlSmallObjectClient:
         return Fetched(transfer.tag, version, body)
 
     def _stored(self, transfer: "_Transfer", blob: str) -> Stored:
-        if transfer.status != _CREATED:
-            self._container.raise_unless_created(transfer.status, transfer.headers(), blob)
+        headers = transfer.headers()
+        if headers.get(REQUEST_ID, transfer.request_id) != transfer.request_id:
+            detail = "the response belongs to another request"
+            raise ConnectionFailed(service=AZURE, resource="a small object", detail=detail)
+        self._container.created_etag(transfer.status, headers, blob)
         return Stored(transfer.tag)
 
 
@@ -196,6 +204,7 @@ class _Transfer:
         self.service = service
         self.handle = handle = pycurl.Curl()
         self.tag: Any = None
+        self.request_id = ""
         self.target: ListedObject | str = ""
         self.chunks: list[bytes] = []
         self._lines: list[bytes] = []
@@ -203,12 +212,13 @@ class _Transfer:
         handle.setopt(pycurl.NOSIGNAL, 1)
         # A request is sent as it was built: no path is normalised, no redirect followed, no environment variable read.
         handle.setopt(pycurl.PATH_AS_IS, 1)
+        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         handle.setopt(pycurl.FOLLOWLOCATION, 0)
         handle.setopt(pycurl.PROXY, connections.proxy_for(url.partition(":")[0]) or "")
         handle.setopt(pycurl.NOPROXY, "")
         handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         handle.setopt(pycurl.CONNECTTIMEOUT, int(CONNECT_TIMEOUT_S))
-        handle.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        handle.setopt(pycurl.LOW_SPEED_LIMIT, MIN_BYTES_PER_S)
         handle.setopt(pycurl.LOW_SPEED_TIME, int(READ_TIMEOUT_S))
         handle.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
         handle.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER_BYTES)
@@ -237,7 +247,9 @@ class _Transfer:
         lines: list[str] | list[bytes],
         max_bytes: int,
         body: bytes | None,
+        request_id: str,
     ) -> None:
+        self.request_id = request_id
         self.tag = tag
         self.target = target
         self._bytes_left = max_bytes

@@ -20,7 +20,9 @@ from requests.adapters import HTTPAdapter
 
 from s3_to_azure.model.errors import UnexpectedAnswer
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
+from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
+from s3_to_azure.stores.http.response import STRICT_POOLS
 
 SCOPE: Final = "https://storage.azure.com/.default"
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
@@ -84,6 +86,19 @@ def service_client(
     return made
 
 
+class _StrictAdapter(HTTPAdapter):
+    """Reads responses as ``HttpConnections`` does."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = STRICT_POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = STRICT_POOLS
+        return manager
+
+
 class GuardedSession(requests.Session):
     """The SDK's transport session: it sends a URL exactly as it was built, or not at all.
 
@@ -100,7 +115,7 @@ class GuardedSession(requests.Session):
         self.trust_env = False
         self.verify = verify
         self.proxies = dict(proxies or {})
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=pool, max_retries=0, pool_block=False)
+        adapter = _StrictAdapter(pool_connections=4, pool_maxsize=pool, max_retries=0, pool_block=False)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -125,6 +140,16 @@ class GuardedSession(requests.Session):
         """Send a request; a redirect is returned, never followed."""
         kwargs["allow_redirects"] = False
         return super().request(method, url, *args, **kwargs)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a prepared request, and check that the response belongs to it."""
+        response = super().send(request, **kwargs)
+        try:
+            check_request_id(request.headers.get(REQUEST_ID), response.headers.get(REQUEST_ID))
+        except requests.ConnectionError:
+            response.close()
+            raise
+        return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +188,14 @@ class BlockWriter:
         Raises:
             OSError: The connection failed.
             http.client.HTTPException: The response is not HTTP.
+            requests.ConnectionError: The response belongs to another request.
         """
-        signed_url, signed = self._signed(url, headers, len(body))
+        request_id = new_request_id()
+        signed_url, signed = self._signed(url, {**headers, REQUEST_ID: request_id}, len(body))
         with self.http_connections.request("PUT", signed_url, signed, body) as response:
-            return Response(
-                response.status,
-                {name.lower(): value for name, value in response.getheaders()},
-                response.read(_MAX_RESPONSE_BYTES),
-            )
+            received = {name.lower(): value for name, value in response.getheaders()}
+            check_request_id(request_id, received.get(REQUEST_ID))
+            return Response(response.status, received, response.read(_MAX_RESPONSE_BYTES))
 
     def close(self) -> None:
         """Close the idle connections."""

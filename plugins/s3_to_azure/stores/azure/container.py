@@ -16,7 +16,14 @@ from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
 from s3_to_azure.stores.azure.client import ContainerAuthorization, StreamingClient
 from s3_to_azure.stores.azure.listing import list_page
-from s3_to_azure.stores.azure.responses import azure_error, azure_errors, blob_state, decoded_block_id, unquoted
+from s3_to_azure.stores.azure.responses import (
+    azure_error,
+    azure_errors,
+    blob_state,
+    decoded_block_id,
+    unquoted,
+    written_etag,
+)
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import AZURE, protect_logs
 from s3_to_azure.stores.http.pages import Pages
@@ -143,6 +150,15 @@ class AzureContainer:
                 retry_after=headers.get("retry-after"),
             )
 
+    def created_etag(self, status: int, headers: Mapping[str, str], blob: str) -> str:
+        """Return the new ETag of a blob that Put Blob wrote; header names are in lower case.
+
+        Raises:
+            TransferError: The response says, or leaves open, that nothing was written.
+        """
+        self.raise_unless_created(status, headers, blob)
+        return written_etag(headers.get("etag"), headers.get("last-modified"), container=self.container, blob=blob)
+
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         """Put Block List under the condition, and return the new ETag."""
         client = self._blob(blob)
@@ -155,7 +171,7 @@ class AzureContainer:
                 **_match_conditions(condition),
                 **self._guard(blob),
             )
-        return unquoted(response["etag"])
+        return written_etag(response.get("etag"), response.get("last_modified"), container=self.container, blob=blob)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob with its CRC64 under the condition, and return the new ETag."""
@@ -163,8 +179,7 @@ class AzureContainer:
         headers = _put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
             response = self._writer.put(self._url(blob, ""), headers, data)
-        self.raise_unless_created(response.status, response.headers, blob)
-        return unquoted(response.headers.get("etag"))
+        return self.created_etag(response.status, response.headers, blob)
 
     def authorised_put_blob(
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition

@@ -3,6 +3,9 @@
 import base64
 import binascii
 import http.client
+import itertools
+import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -175,6 +178,46 @@ def blob_state(properties: BlobProperties) -> BlobState:
 def blob_type_of(blob_type: str, metadata: Mapping[str, str]) -> str:
     """Return a blob's type; in a hierarchical namespace a directory is listed as an empty block blob."""
     return "directory" if metadata.get("hdi_isfolder") == "true" else blob_type
+
+
+REQUEST_ID: Final = "x-ms-client-request-id"
+"""A request's own id, which Azure repeats in the response."""
+
+_REQUEST_IDS = itertools.count()
+_REQUEST_ID_PREFIX: Final = uuid.uuid4().hex
+_ETAG: Final = re.compile(r'"?[!#-~]{1,256}"?')
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return f"{_REQUEST_ID_PREFIX}-{next(_REQUEST_IDS):x}"
+
+
+def check_request_id(sent: str | None, received: str | None) -> None:
+    """Refuse the response to another request: what a connection delivers may be late, or not from Azure.
+
+    A response without an id is accepted, since a gateway may have removed it.
+
+    Raises:
+        requests.ConnectionError: The id is another request's. The request is repeated on a new connection.
+    """
+    if sent and received and sent != received:
+        raise requests.ConnectionError("the response belongs to another request")
+
+
+def written_etag(etag: object, last_modified: object, *, container: str, blob: str) -> str:
+    """Return the new ETag of a blob, unquoted, from the response to Put Blob or Put Block List.
+
+    Raises:
+        ConnectionFailed: The response has no ETag or no date, so Azure did not make it. The caller looks up the blob.
+    """
+    if not etag or not last_modified or not _ETAG.fullmatch(str(etag)):
+        raise errors.ConnectionFailed(
+            service=AZURE,
+            resource=repr(f"{container}/{blob}"),
+            detail="the response to the write has no ETag or no date, so something else than Azure sent it",
+        )
+    return unquoted(etag)
 
 
 def unquoted(etag: object) -> str:

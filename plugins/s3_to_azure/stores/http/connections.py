@@ -6,6 +6,7 @@ it was built: nothing is normalised, redirected, decoded or retried, and only Ho
 
 import base64
 import http.client
+import select
 import socket
 import ssl
 import threading
@@ -19,9 +20,15 @@ import certifi
 from urllib3.util.ssltransport import SSLTransport
 
 from s3_to_azure.model.errors import UnexpectedAnswer, UsageError
+from s3_to_azure.stores.http.response import StrictResponse
 
 CONNECT_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 60.0
+# A body is sent in pieces: each has its own timeout, so a slow but steady connection is not given up.
+_SEND_BYTES: Final = 256 * 1024
+# How long a response may take that a server sends instead of reading the body.
+_EARLY_RESPONSE_TIMEOUT_S: Final = 5.0
+_MIN_ERROR_STATUS: Final = 400
 
 # What sending on an idle connection raises when the server has closed it. Every request here is safe to send again.
 _STALE: Final = (
@@ -99,8 +106,7 @@ class HttpConnections:
                 connection = self._connect(parts)
                 response = _exchange(connection, method, parts, headers, body)
             yield response
-            # The length that is left: more than 0 if the connection ended before the body.
-            if response.isclosed() and not response.length and not response.will_close and self._keep(host, connection):
+            if _was_read_exactly(response) and self._keep(host, connection):
                 return
         except BaseException:
             connection.close()
@@ -120,8 +126,14 @@ class HttpConnections:
 
     def _take(self, host: _Host) -> "_Connection | None":
         with self._lock:
-            idle = self._idle.get(host)
-            return idle.pop() if idle else None
+            idle = self._idle.get(host, [])
+            while idle:
+                connection = idle.pop()
+                # Bytes that nobody asked for, or the end of the connection.
+                if not _is_readable(connection.sock):
+                    return connection
+                connection.close()
+        return None
 
     def _keep(self, host: _Host, connection: "_Connection") -> bool:
         with self._lock:
@@ -170,6 +182,8 @@ class _Connection(http.client.HTTPConnection):
         to_proxy: Headers of a plain HTTP request through a proxy; None if the request is not sent to a proxy.
     """
 
+    response_class = StrictResponse
+
     def __init__(self, url: SplitResult, proxy: SplitResult | None, context: ssl.SSLContext | None) -> None:
         self._is_https = url.scheme == "https"
         self.default_port = _default_port(url)
@@ -202,7 +216,7 @@ class _Connection(http.client.HTTPConnection):
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         lines += [f"{name}: {value}" for name, value in _proxy_authorization(proxy).items()]
         self.sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-        response = http.client.HTTPResponse(self.sock, method="CONNECT")
+        response = StrictResponse(self.sock, method="CONNECT")
         response.begin()
         response.close()
         if not 200 <= response.status < 300:
@@ -248,7 +262,49 @@ def _exchange(
             raise UnexpectedAnswer(
                 service="the HTTP client", resource=repr(name), detail="it is not a valid header; nothing was sent"
             ) from None
-    connection.endheaders()
-    if body is not None and len(body):
-        connection.send(body)
+    try:
+        connection.endheaders()
+        if body is not None and len(body):
+            _send(connection, body)
+    except OSError as error:
+        return _early_response(connection, error)
     return connection.getresponse()
+
+
+def _send(connection: _Connection, body: memoryview) -> None:
+    """Send a body piece by piece, until it is sent or the server responds without reading the rest."""
+    # Under TLS a readable socket may only hold a session ticket.
+    may_respond = not isinstance(connection.sock, ssl.SSLSocket | SSLTransport)
+    for start in range(0, len(body), _SEND_BYTES):
+        if start and may_respond and _is_readable(connection.sock):
+            raise ConnectionAbortedError("the server responded before it had read the body")
+        with body[start : start + _SEND_BYTES] as piece:
+            connection.send(piece)
+
+
+def _early_response(connection: _Connection, error: OSError) -> http.client.HTTPResponse:
+    """Return the refusal that a server sent before it had read the request; raise the error if there is none."""
+    try:
+        connection.sock.settimeout(_EARLY_RESPONSE_TIMEOUT_S)
+        response = connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        raise error from None
+    if response.status < _MIN_ERROR_STATUS:
+        response.close()
+        raise error
+    # The rest of the request was never sent, so the connection cannot be used again.
+    response.will_close = True
+    return response
+
+
+def _was_read_exactly(response: http.client.HTTPResponse) -> bool:
+    """Return whether the response was read to its end, and the connection holds nothing else."""
+    # The length that is left is more than 0 if the connection ended before the body.
+    is_complete = response.isclosed() and not response.length and not response.will_close
+    return is_complete and not (isinstance(response, StrictResponse) and response.has_leftover)
+
+
+def _is_readable(sock: Any) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

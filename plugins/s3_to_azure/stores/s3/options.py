@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
 from botocore.config import Config
 
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.stores.http.response import StrictResponse
 
 _CUSTOMER: Final = "x-amz-server-side-encryption-customer"
 _KEY_BYTES: Final = 32
@@ -99,6 +106,32 @@ def _key(value: object) -> bytes | None:
     except binascii.Error:
         # The message does not quote the text, which is the secret or most of it.
         raise UsageError(detail="The customer key (SSE-C) is not base64.") from None
+
+
+class _StrictAWSHTTPConnection(AWSHTTPConnection):  # type: ignore[misc]  # botocore has no types
+    response_class = StrictResponse
+
+
+class _StrictAWSHTTPSConnection(AWSHTTPSConnection):  # type: ignore[misc]  # botocore has no types
+    response_class = StrictResponse
+
+
+class _StrictAWSHTTPPool(AWSHTTPConnectionPool):  # type: ignore[misc]  # botocore has no types
+    ConnectionCls = _StrictAWSHTTPConnection
+
+
+class _StrictAWSHTTPSPool(AWSHTTPSConnectionPool):  # type: ignore[misc]  # botocore has no types
+    ConnectionCls = _StrictAWSHTTPSConnection
+
+
+def read_responses_strictly(client: Any) -> None:
+    """Let a boto3 client read responses as our own connections do.
+
+    botocore has no public setting for this: it gives its connection pools to urllib3 when the client is made.
+    """
+    session = client._endpoint.http_session  # noqa: SLF001
+    session._pool_classes_by_scheme = {"http": _StrictAWSHTTPPool, "https": _StrictAWSHTTPSPool}  # noqa: SLF001
+    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme  # noqa: SLF001
 
 
 def botocore_config(connections: int, given: Config | None = None) -> Config:

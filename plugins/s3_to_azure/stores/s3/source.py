@@ -18,7 +18,7 @@ from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.s3.listing import parse_page, take_over_parsing
-from s3_to_azure.stores.s3.options import ReadOptions
+from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import check_range, parse_version, response_error, s3_errors
 from s3_to_azure.stores.s3.signing import SigV4
@@ -62,6 +62,7 @@ class S3Source:
         self._options = options or ReadOptions()
         with s3_errors(bucket="", key=None):
             self._client = session.client("s3", **client_options)
+        read_responses_strictly(self._client)
         take_over_parsing(self._client)
         self._credentials = session.get_credentials()
         self._http = HttpConnections(verify=verify, proxies=proxies)
