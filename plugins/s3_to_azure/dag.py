@@ -145,12 +145,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             objects_at_once=objects_at_once,
             bandwidth_limit=bandwidth_limit,
         ),
-        **{
-            "start_date": _START,
-            "doc_md": _DOC.format(source=source, destination=destination),
-            "tags": ["s3_to_azure"],
-            **dag_arguments,
-        },
+        **(_default_dag_arguments(source, destination) | dag_arguments),
     ) as dag:
         if migration is None:
             _NotConfigured(task_id="not_configured", retries=0)
@@ -167,7 +162,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             timeout=wait_timeout,
             **stores,
         )
-        # Airflow passes the value that the sensor returned where an XComArg stands for it.
+        # Airflow replaces it by the value that the sensor returned.
         pointer: Any = wait.output
         settings = {
             "wasb_conn_id": wasb_conn_id,
@@ -223,6 +218,15 @@ def _addresses(source: str | None, destination: str | None) -> _Addresses | None
     return _Addresses(
         parse_source_prefix(source, name="source"), parse_destination_prefix(destination, name="destination")
     )
+
+
+def _default_dag_arguments(source: str | None, destination: str | None) -> dict[str, Any]:
+    """Return the arguments of ``DAG`` that the caller may override."""
+    return {
+        "start_date": _START,
+        "doc_md": _DOC.format(source=source, destination=destination),
+        "tags": ["s3_to_azure"],
+    }
 
 
 def _retry_arguments(retries: int, retry_delay: timedelta, max_retry_delay: timedelta) -> dict[str, Any]:

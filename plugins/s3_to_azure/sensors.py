@@ -172,7 +172,7 @@ class S3ObjectsSensor(BaseSensorOperator):
 
     def _poke(self, source: "S3Source", list_key: str | None, context: Context) -> bool | PokeReturnValue:
         count = self._count(source, list_key)
-        where = f"named by {self.keys_from}" if list_key else f"below {self.prefix!r} in S3 bucket {self.bucket_name}"
+        where = f"named by {self.keys_from}" if list_key else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
         if count < self.min_objects and not self.allow_empty:
             if list_key:
                 self.log.info("Waiting for the list %s", self.keys_from)
@@ -241,3 +241,8 @@ class S3ObjectsSensor(BaseSensorOperator):
         pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=list_key) if is_there else ()
         keys = keys_of(pieces, name=str(self.keys_from), prefix=self.prefix)
         return look_up(keys, source, retrier, bucket=self.bucket_name, at_once=_LOOKUPS_AT_ONCE)
+
+
+def _below(prefix: str) -> str:
+    """Return the prefix as a part of a sentence; nothing for the whole bucket."""
+    return f"below {prefix!r} " if prefix else ""

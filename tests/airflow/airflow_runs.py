@@ -1,4 +1,4 @@
-"""Runs of a DAG in real Airflow, and what they left in its database."""
+"""Runs a DAG in real Airflow, and reads the results from its database."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Run:
 
 
 def run_dag(dag: DAG, conf: dict[str, Any] | None = None) -> Run:
-    """Put the DAG into Airflow's database and run it to its end, in this process."""
+    """Store the DAG in Airflow's database and run it to its end in this process."""
     bag = DagBag(collect_dags=False)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
@@ -52,7 +52,7 @@ def asset_events(run: Run) -> list[str]:
 
 
 def link_of(run: Run, task_id: str, link: BaseOperatorLink) -> str:
-    """Return the address that a finished task's first instance left for its link."""
+    """Return the address of a link of a finished task's first instance."""
     with create_session() as session:
         row = session.scalars(XComModel.get_many(run_id=run.run_id, key=link.xcom_key, task_ids=task_id)).first()
         return str(XComModel.deserialize_value(row)) if row else ""

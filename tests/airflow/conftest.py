@@ -35,7 +35,7 @@ WASB = "wasb_local"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Airflow and its dependencies deprecate each other, and a stopped task leave its sockets to its process."""
+    """Ignore deprecations inside Airflow, and the open sockets of a task that was stopped."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _airflow_database() -> Iterator[None]:
-    """Make Airflow's tables, and the bundle of DAGs that the tests' own are put into."""
+    """Create Airflow's tables, and the bundle for the tests' DAGs."""
     from airflow import settings
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.utils.db import initdb

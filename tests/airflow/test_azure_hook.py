@@ -60,7 +60,7 @@ _WAYS: dict[str, Callable[[LocalAzure], dict[str, Any]]] = {
 def test_check_with_each_azure_credential_does_not_raise(
     way: str, set_connection: Callable[..., str], azure_server: LocalAzure, container: ContainerClient
 ) -> None:
-    """Each authentication method of the hook reaches the container."""
+    """Each authentication method of the hook gives access to the container."""
     conn_id = set_connection("wasb", **_WAYS[way](azure_server))
     AzureContainer(azure_service(conn_id, connections=2), container.container_name).check()
 
@@ -68,7 +68,7 @@ def test_check_with_each_azure_credential_does_not_raise(
 def test_azure_wrong_key(
     set_connection: Callable[..., str], azure_server: LocalAzure, container: ContainerClient
 ) -> None:
-    """A wrong account key is refused as one, not as a missing container."""
+    """A wrong account key is reported as such, not as a missing container."""
     wrong = azure_server.connection_string.replace(azure_server.account_key, "d3Jvbmc=")
     conn_id = set_connection("wasb", extra={"connection_string": wrong})
     store = AzureContainer(azure_service(conn_id, connections=2), container.container_name)
@@ -78,7 +78,7 @@ def test_azure_wrong_key(
 
 
 def test_azure_settings_that_cannot_be_used(set_connection: Callable[..., str]) -> None:
-    """A broken connection string is named by its connection, and not repeated."""
+    """The error names the connection, but does not repeat its broken connection string."""
     conn_id = set_connection("wasb", extra={"connection_string": "AccountKey=s3cr3t"})
     with pytest.raises(ConnectionMissing, match="'defined' cannot be used") as caught:
         azure_service(conn_id, connections=2)
@@ -86,7 +86,7 @@ def test_azure_settings_that_cannot_be_used(set_connection: Callable[..., str]) 
 
 
 def test_missing_wasb_connection() -> None:
-    """A connection that is not there is named, with what to do."""
+    """The error names the missing connection and what to do."""
     with pytest.raises(ConnectionMissing, match=r"'not_there' does not exist\. Create it with type wasb"):
         azure_service("not_there", connections=2)
 
@@ -124,7 +124,7 @@ def _context(map_index: int | None = None) -> Context:
 def test_state_files_lie_in_the_runs_or_the_tasks_folder(
     files: Any, map_index: int | None, folder: str, connections: dict[str, Any], container: ContainerClient
 ) -> None:
-    """All tasks of a run share its files; a task that is a run by itself has its own, each mapped one too."""
+    """The tasks of a migration share the run's folder; a task without a plan has its own, and each mapped one too."""
     service = azure_service(connections["wasb_conn_id"], connections=1)
     with files(service, container.container_name, _context(map_index)).write("x.json") as out:
         out.write(b"{}")
@@ -136,7 +136,7 @@ def test_state_files_lie_in_the_runs_or_the_tasks_folder(
 def test_a_missing_state_container_is_created_on_request(
     connections: dict[str, Any], blob_service: BlobServiceClient
 ) -> None:
-    """Only then is a request sent."""
+    """Without ``create`` no request is sent."""
     service = azure_service(connections["wasb_conn_id"], connections=1)
     name = f"new-{uuid4().hex}"
     run_files(service, name, _context())

@@ -1,4 +1,4 @@
-"""Whatever a DAG's author writes: a clear sentence when the DAG is parsed, or an operator that knows what it means."""
+"""Any argument of operator and migration is either accepted or refused with an error when the DAG is parsed."""
 
 from typing import Any
 
@@ -35,13 +35,13 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
 
 @settings(max_examples=150)
 @given(given=st.fixed_dictionaries({"s3_key": st.one_of(st.none(), WORDS)}, optional=ARGUMENTS))
-def test_operator_takes_its_arguments_or_says_which_is_wrong(given: dict[str, Any]) -> None:
-    """No value raises anything but ``UsageError``, and that names an argument."""
+def test_the_operator_accepts_its_arguments_or_names_the_wrong_one(given: dict[str, Any]) -> None:
+    """No value raises another error than ``UsageError``, which names an argument."""
     try:
         operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **given)
     except UsageError as error:
-        told = str(error)
-        assert any(name in told for name in (*given, "batch")), told
+        message = str(error)
+        assert any(name in message for name in (*given, "batch")), message
     else:
         templates = (name for name in operator.template_fields if is_template(getattr(operator, name)))
         assert next(templates, None) is not None or operator._settings().memory_budget_bytes > 0
@@ -52,8 +52,8 @@ def test_operator_takes_its_arguments_or_says_which_is_wrong(given: dict[str, An
 @given(
     text=st.one_of(st.text(max_size=30), st.builds("{}://{}/{}".format, st.sampled_from(["s3", "az"]), WORDS, WORDS))
 )
-def test_addresses_are_taken_or_refused(side: str, text: str) -> None:
-    """A migration's address makes a DAG, one that says what is missing, or ``UsageError``."""
+def test_addresses_are_accepted_or_refused(side: str, text: str) -> None:
+    """Any address gives a DAG, a DAG that names what is missing, or ``UsageError``."""
     addresses = {"source": "s3://bucket/p/", "destination": "az://container/p"} | {side: text}
     try:
         dag = migration_dag("any", addresses["source"], addresses["destination"])

@@ -19,11 +19,11 @@ def test_a_missing_connection_is_named_with_its_cure() -> None:
     """The error says which type to create, and what else helps."""
     with pytest.raises(ConnectionMissing) as caught:
         get_connection("not_there", "S3", "aws", "or pass None")
-    told = str(caught.value)
-    assert "the Airflow connection 'not_there' does not exist" in told
-    assert "Create it with type aws" in told
-    assert "AIRFLOW_CONN_NOT_THERE" in told
-    assert "or pass None." in told
+    message = str(caught.value)
+    assert "the Airflow connection 'not_there' does not exist" in message
+    assert "Create it with type aws" in message
+    assert "AIRFLOW_CONN_NOT_THERE" in message
+    assert "or pass None." in message
 
 
 def test_the_first_variable_names_the_ca_bundle(monkeypatch: pytest.MonkeyPatch) -> None:

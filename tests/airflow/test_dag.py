@@ -32,7 +32,7 @@ def migrate(connections: dict[str, Any], bucket: str, container: ContainerClient
 
     def run(conf: dict[str, Any] | None = None, **more: Any) -> Run:
         place = {"source": f"s3://{bucket}/in/", "destination": f"az://{container.container_name}/out"}
-        # A failing task must fail its test, not wait for its retry.
+        # A task that fails must fail its test, not wait for its retry.
         return run_dag(migration_dag(dag_id, **(place | connections | {"retries": 0} | more)), conf)
 
     return run
@@ -71,7 +71,7 @@ def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None
     }
     assert _blobs(container) == {"out/a.txt", "out/b/{{ ds }}.txt", "out/empty"}
     assert first.only("copy").label == "3 objects, 3 bytes"
-    # Whoever waits for the data is started by this.
+    # This event starts the DAGs that wait for the data.
     assert asset_events(first) == [f"x-az://{container.container_name}/out"]
     second = migrate({"refused_names": "skip"})
     assert (second.state, second.only("copy").state) == ("success", "skipped")
@@ -79,23 +79,23 @@ def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None
     assert (report["unchanged"]["objects"], report["copied"]["objects"], report["bytes_sent"]) == (3, 0, 0)
 
 
-def test_one_object_is_called_by_its_key(
+def test_a_task_of_one_object_is_labelled_with_its_key(
     migrate: Any, fill: Any, bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A task with one object is labelled with the key, as it is, and links to it: a key is no template, no log line."""
+    """The key is never rendered as a template, is quoted in the log, and the task links to the object."""
     key = "in/{{ 7 * 7 }}\u2028 ü.bin"
     fill(**{key: os.urandom(9 * MIB)})
     with caplog.at_level(logging.INFO):
         ran = migrate()
     assert ran.state == "success"
     assert ran.only("copy").label == key
-    (told,) = [line for line in caplog.messages if line.startswith("Copying batch 0: ")]
-    assert repr(key) in told
+    (line,) = [line for line in caplog.messages if line.startswith("Copying batch 0: ")]
+    assert repr(key) in line
     assert link_of(ran, "copy", SourceLink()) == s3_console_url(bucket, key=key)
 
 
 def test_several_tasks(migrate: Any, fill: Any, container: ContainerClient) -> None:
-    """Work is shared out over tasks, each with a label; a limit of tasks at once does not change the result."""
+    """The work is divided into tasks, each with a label; a limit of concurrent tasks does not change the result."""
     fill(**{f"in/{name}": os.urandom(1 * MIB) for name in "abc"})
     ran = migrate(max_active_tis_per_dagrun=2, task_size=1, deferrable=True)
     assert ran.state == "success"
@@ -106,7 +106,7 @@ def test_several_tasks(migrate: Any, fill: Any, container: ContainerClient) -> N
 def test_a_failed_object_fails_the_run(
     migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All that can be copied is copied; the report fails the run and names what failed."""
+    """All other objects are copied; the report fails the run and names the objects that failed."""
     container.get_blob_client("out/taken").create_append_blob()
     fill(**{"in/fine": b"1", "in/taken": b"2", "in/bad/../name": b"3"})
     with caplog.at_level(logging.INFO):
@@ -122,12 +122,12 @@ def test_a_failed_object_fails_the_run(
 def test_dry_run_copies_nothing(
     migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A dry run prints the plan and succeeds."""
+    """A dry run logs the plan and succeeds."""
     fill(**{"in/a": b"12345"})
     with caplog.at_level(logging.INFO):
         ran = migrate({"dry_run": True})
     assert (ran.state, ran.only("copy").state) == ("success", "skipped")
-    # No success: whoever waits for the destination's asset must not start.
+    # A success would start the DAGs that wait for the destination's asset.
     assert asset_events(ran) == []
     assert ran.only("report").state == "skipped"
     assert _blobs(container) == set()
@@ -136,7 +136,7 @@ def test_dry_run_copies_nothing(
 
 
 def test_params_of_a_run(migrate: Any, fill: Any, container: ContainerClient) -> None:
-    """A person may narrow one run; the blobs keep the names that they have in every run."""
+    """The Params of a run can select fewer objects; the blobs have the same names as in every run."""
     fill(**{"in/x/a.csv": b"1", "in/x/b.tmp": b"2", "in/x/c.csv": b"3", "in/y/d.csv": b"4"})
     ran = migrate({"prefix": "x/", "include": ["*.csv"], "exclude": ["*/c.*"], "objects_at_once": 2})
     assert ran.state == "success"
@@ -149,7 +149,7 @@ def test_params_of_a_run(migrate: Any, fill: Any, container: ContainerClient) ->
 def test_keys_from_a_list(
     migrate: Any, fill: Any, bucket: str, container: ContainerClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A list's keys are copied and no others; one that is missing fails the run, one from elsewhere all of it."""
+    """Only the keys of the list are copied; a missing object fails the report, a key outside the prefix the sensor."""
     fill(**{"in/a": b"1", "in/b": b"2", "in/list.txt": b"in/a\nin/gone\n", "in/bad.txt": b"in/a\nout/x\n"})
     ran = migrate(keys_from=f"s3://{bucket}/in/list.txt")
     assert (ran.state, ran.only("copy").state, ran.only("report").state) == ("failed", "success", "failed")
@@ -163,7 +163,7 @@ def test_keys_from_a_list(
 def test_fidelity_of_a_run(
     migrate: Any, s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Mapped names, tags, tiers and metadata arrive through a whole run, and the names' mapping can be undone."""
+    """Mapped names, tags, tiers and metadata are copied, and the mapping of the names can be reversed."""
     keys = {"in/dot./x.": b"1", "in/tab\there": b"2", "in/back\\slash": b"3", "in/full/": b"4", "in/plain": b"5"}
     for key, body in keys.items():
         s3_client.put_object(
@@ -182,9 +182,9 @@ def test_fidelity_of_a_run(
     names = sorted(_blobs(container))
     capsys.readouterr()
     assert main(["key", *(name.removeprefix("out/") for name in names)]) == OK
-    told = [json.loads(line) if line.startswith('"') else line for line in capsys.readouterr().out.splitlines()]
-    assert dict(zip(told, names, strict=True)).keys() == {key.removeprefix("in/") for key in keys}
-    for key, name in zip(told, names, strict=True):
+    printed = [json.loads(line) if line.startswith('"') else line for line in capsys.readouterr().out.splitlines()]
+    assert dict(zip(printed, names, strict=True)).keys() == {key.removeprefix("in/") for key in keys}
+    for key, name in zip(printed, names, strict=True):
         blob = container.get_blob_client(name)
         properties = blob.get_blob_properties()
         assert blob.download_blob().readall() == keys[f"in/{key}"]
@@ -197,7 +197,7 @@ def test_fidelity_of_a_run(
 
 
 def test_filters_of_a_migration(migrate: Any, fill: Any, container: ContainerClient) -> None:
-    """Sizes, ages and classes are the migration's; moments may be templates."""
+    """Filters by size and age are arguments of the migration; times may be templates."""
     fill(**{"in/small": b"1", "in/right": b"22", "in/large": b"333"})
     filters = {"min_size": "2", "max_size": 2, "modified_before": "{{ '2999' }}-01-01T00:00:00+00:00"}
     report = migrate(filters=filters).only("report").xcom
@@ -207,7 +207,7 @@ def test_filters_of_a_migration(migrate: Any, fill: Any, container: ContainerCli
 
 
 def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: ContainerClient) -> None:
-    """What the form would refuse starts no run by another way either."""
+    """A value that the form refuses does not start a run through the API either."""
     fill(**{"in/a": b"1"})
     with pytest.raises(ParamValidationError, match="bandwidth_limit"):
         migrate({"bandwidth_limit": "0.1B"})
@@ -215,7 +215,7 @@ def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: Contain
 
 
 def test_addresses_may_hold_templates(migrate: Any, fill: Any, bucket: str, container: ContainerClient) -> None:
-    """A migration may copy the folder of its day."""
+    """Source and destination may hold templates, for example the folder of the day."""
     fill(**{"in/day-1/a": b"1", "in/day-2/b": b"2"})
     ran = migrate(
         source=f"s3://{bucket}/in/day-{{{{ 1 + 1 }}}}/", destination=f"az://{container.container_name}/{{{{ 'to' }}}}"
@@ -225,20 +225,20 @@ def test_addresses_may_hold_templates(migrate: Any, fill: Any, bucket: str, cont
 
 
 def test_nothing_to_copy(migrate: Any) -> None:
-    """Where nothing has to be there, an empty source is a good run."""
+    """With ``allow_empty``, a run without objects succeeds."""
     ran = migrate(allow_empty=True)
     assert (ran.state, ran.only("copy").state) == ("success", "skipped")
     assert _counts(ran.only("report").xcom) == dict.fromkeys(_STATUSES, 0)
 
 
 def test_nothing_arrives(migrate: Any) -> None:
-    """A run that waited in vain fails, in the report too."""
+    """A run that waits in vain fails, and so does its report."""
     ran = migrate(wait_timeout=timedelta(0), poke_interval=timedelta(0))
     assert (ran.only("wait_for_objects").state, ran.only("report").state) == ("failed", "failed")
 
 
-def test_state_of_its_own(migrate: Any, fill: Any, container: ContainerClient, blob_service: Any) -> None:
-    """The state may lie in another container, made where that is asked for; then only blobs are in the destination."""
+def test_a_separate_state_container(migrate: Any, fill: Any, container: ContainerClient, blob_service: Any) -> None:
+    """The state files may be in another container, created on request; the destination then holds only blobs."""
     fill(**{"in/a": b"1"})
     state = f"state-{uuid4().hex}"
     ran = migrate(state_container=state, create_container=True)
@@ -249,14 +249,14 @@ def test_state_of_its_own(migrate: Any, fill: Any, container: ContainerClient, b
 
 
 def test_without_source_it_says_what_is_missing(connections: dict[str, Any]) -> None:
-    """A migration without addresses is there, has no schedule, and fails with a sentence."""
+    """A migration without addresses has no schedule, and one task that fails."""
     dag = migration_dag(f"migration-{uuid4().hex}", None, "az://container", "0 2 * * *", **connections)
     assert dag.schedule is None
     assert run_dag(dag).only("not_configured").state == "failed"
 
 
-def test_shape() -> None:
-    """Airflow never runs two nights at once, nor the nights that were missed; retries back off."""
+def test_wiring_and_defaults() -> None:
+    """Runs do not overlap, missed ones are not made up for, and retries back off."""
     dag = migration_dag("migration", "s3://bucket/a/", "az://container/b", "0 2 * * *", pool="transfers")
     assert (str(dag.schedule), dag.catchup, dag.max_active_runs) == ("0 2 * * *", False, 1)
     assert dag.task_ids == ["wait_for_objects", "plan", "copy", "report"]

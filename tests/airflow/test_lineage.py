@@ -1,4 +1,4 @@
-"""OpenLineage's datasets of a copy; its provider is not among this project's, so two records stand for it."""
+"""OpenLineage's datasets of a copy; two stand-ins replace its provider, which is not installed here."""
 
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 
 @dataclass(frozen=True)
 class Dataset:
-    """OpenLineage's."""
+    """Stands for OpenLineage's class."""
 
     namespace: str
     name: str
@@ -20,7 +20,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class OperatorLineage:
-    """The provider's."""
+    """Stands for the provider's class."""
 
     inputs: list[Dataset] = field(default_factory=list)
     outputs: list[Dataset] = field(default_factory=list)
@@ -40,7 +40,7 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "read", "written"),
+    ("arguments", "read", "written"),
     [
         ({"s3_key": "k/v"}, "k/v", "k/v"),
         ({"s3_key": "k/v", "blob_prefix": "p/"}, "k/v", "p/k/v"),
@@ -49,9 +49,9 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"s3_prefix": ""}, "/", "/"),
     ],
 )
-def test_datasets(what: dict[str, str], read: str, written: str) -> None:
-    """An object and its blob, or the two prefixes, named as OpenLineage's rules name them."""
-    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", **what)  # type: ignore[arg-type]
+def test_datasets(arguments: dict[str, str], read: str, written: str) -> None:
+    """An object and its blob, or the two prefixes, are named by OpenLineage's rules."""
+    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", **arguments)  # type: ignore[arg-type]
     operator._account = "account"
     assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage(
         [Dataset("s3://b", read)], [Dataset("wasbs://c@account.dfs.core.windows.net", written)]
@@ -59,6 +59,6 @@ def test_datasets(what: dict[str, str], read: str, written: str) -> None:
 
 
 def test_no_dataset_without_an_account() -> None:
-    """A copy that never reached an account names none: ``wasbs://c@`` would be nobody's dataset."""
+    """A copy that failed before it knew its account has no datasets."""
     operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", s3_key="k")
     assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage()

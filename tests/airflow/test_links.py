@@ -1,4 +1,4 @@
-"""Links beside a task: every name arrives encoded, and nothing else than the two consoles is linked."""
+"""The links of a task: every name in them is encoded, and they lead to the two consoles and the Migration page."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,7 +21,7 @@ KEY = cast("TaskInstanceKey", SimpleNamespace(dag_id="my dag", run_id="manual__2
 
 
 def test_s3_console() -> None:
-    """Objects, prefixes and whole buckets have pages of their own."""
+    """Objects, prefixes and whole buckets have different pages."""
     assert s3_console_url("b", key="a b/?#&+ü") == (
         "https://s3.console.aws.amazon.com/s3/object/b?prefix=a+b%2F%3F%23%26%2B%C3%BC"
     )
@@ -39,7 +39,7 @@ def test_azure_portal() -> None:
 
 
 def test_migration_page() -> None:
-    """Run ids hold colons and plus signs."""
+    """Run ids contain colons and plus signs, which are encoded."""
     assert migration_page_url("d", "manual__2026-01-01T00:00:00+00:00").endswith(
         "/dags/d/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00/plugin/s3_to_azure_migration"
     )
@@ -60,7 +60,7 @@ def test_links_of_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SourceLink().get_link(many, ti_key=KEY).endswith("/buckets/b?prefix=k%2F")
     assert DestinationLink().get_link(one, ti_key=KEY).endswith("/path/c%2Fp%2Fk%2Fv")
     assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/c")
-    # A batch tells which object it was, when it held only one.
+    # A batch of one object knows it after its copy.
     many.one_object = ("k/only", "p/only")
     assert SourceLink().get_link(many, ti_key=KEY).endswith("/object/b?prefix=k%2Fonly")
     assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/c%2Fp%2Fonly")
@@ -68,7 +68,7 @@ def test_links_of_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_connection_no_link() -> None:
-    """A task that failed for want of a connection logs that once, not again for its link."""
+    """Without the connection there is no link; the task's own error names the connection already."""
     one: Any = S3ToAzureBlobStreamOperator(
         task_id="one", s3_bucket="b", s3_key="k", container_name="c", wasb_conn_id="is_not_there"
     )

@@ -1,4 +1,4 @@
-"""The operator in real Airflow, from a local S3 to a local Azure."""
+"""The operator in real Airflow, which copies from a local S3 to a local Azure."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ def run_operator(arguments: dict[str, Any], **more: Any) -> Run:
 @pytest.fixture
 def arguments(connections: dict[str, Any], bucket: str, container: ContainerClient) -> dict[str, Any]:
     """Return the arguments that every operator here has."""
-    # A failure that may pass must show as one, not wait for its retry.
+    # A temporary failure must fail the test at once, not wait for its retry.
     return connections | {"s3_bucket": bucket, "container_name": container.container_name, "retries": 0}
 
 
@@ -51,14 +51,14 @@ def put(s3_client: Any, bucket: str) -> Any:
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """Put back what Airflow does with SIGTERM."""
+    """Restore Airflow's handler of SIGTERM after the test."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 def test_one_key(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
-    """One object arrives under its key, and the XCom is its receipt; the second run leaves it alone."""
+    """One object arrives under its key, and the XCom is its receipt; the second run does not copy it again."""
     put("a/one.txt", b"hello")
     ran = run_operator(arguments, s3_key="a/one.txt")
     receipt = ran.only("copy").xcom
@@ -70,7 +70,7 @@ def test_one_key(arguments: dict[str, Any], put: Any, container: ContainerClient
 
 
 def test_blob_names(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
-    """A key goes to the blob's name where one is given, else below the prefix."""
+    """The blob has the given name; without one, the prefix and the key."""
     put("a/k", b"1")
     run_operator(arguments, s3_key="a/k", blob_name="other/name")
     run_operator(arguments, s3_key="a/k", blob_prefix="p/")
@@ -85,7 +85,7 @@ def test_templates(arguments: dict[str, Any], put: Any, container: ContainerClie
 
 
 def test_prefix(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
-    """All below a prefix arrives; a name that cannot be one of a blob is skipped and counted, if that is wanted."""
+    """All objects below a prefix are copied; with ``skip``, one whose name Azure refuses is left out and counted."""
     arguments |= {"refused_names": "skip"}
     for key in ("in/1", "in/2/3", "in/../out", "elsewhere"):
         put(key, key.encode())
@@ -104,7 +104,7 @@ def test_prefix(arguments: dict[str, Any], put: Any, container: ContainerClient)
 
 
 def test_prefix_with_state(arguments: dict[str, Any], put: Any, container: ContainerClient, blob_service: Any) -> None:
-    """Where a state container is named, receipts and report are kept there, each task's in a folder of its own."""
+    """A state container keeps receipts and report, in a folder for each task."""
     put("in/1", b"1")
     put("in/bad.", b"2")
     state = blob_service.create_container(f"state-{uuid4().hex}")
@@ -120,7 +120,7 @@ def test_prefix_with_state(arguments: dict[str, Any], put: Any, container: Conta
 
 
 def test_replace(arguments: dict[str, Any], put: Any, container: ContainerClient) -> None:
-    """replace=False keeps what is there, replace=True never asks."""
+    """``replace=False`` keeps an existing blob, ``replace=True`` always copies."""
     put("k", b"new")
     container.upload_blob("k", b"old")
     kept = run_operator(arguments, s3_key="k", replace=False).only("copy").xcom
@@ -133,8 +133,8 @@ def test_replace(arguments: dict[str, Any], put: Any, container: ContainerClient
     assert container.download_blob("k").readall() == b"new"
 
 
-def test_makes_the_container(arguments: dict[str, Any], put: Any, blob_service: Any) -> None:
-    """A missing container is made when that is asked for."""
+def test_creates_a_missing_container(arguments: dict[str, Any], put: Any, blob_service: Any) -> None:
+    """With ``create_container``, a missing container is created."""
     put("k", b"1")
     name = f"new-{uuid4().hex}"
     run_operator(arguments, s3_key="k", container_name=name, create_container=True)
@@ -160,13 +160,13 @@ def test_makes_the_container(arguments: dict[str, Any], put: Any, blob_service: 
     ],
 )
 def test_usage_error_shows_when_the_dag_is_parsed(wrong: dict[str, Any], says: str) -> None:
-    """Arguments that cannot work are refused before anything runs."""
+    """Arguments that cannot be used raise an error before any task runs."""
     with pytest.raises(UsageError, match=re.escape(says)):
         S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **wrong)
 
 
 def test_templates_are_checked_when_they_are_rendered(arguments: dict[str, Any], failure: list[TransferError]) -> None:
-    """A template is no wrong value yet."""
+    """A template is checked when the task runs, not when the DAG is parsed."""
     ran = run_operator(arguments, s3_key="k", overwrite="{{ 'sometimes' }}")
     assert ran.only("copy").state == "failed"
     assert "overwrite='sometimes'" in str(failure[0])
@@ -174,18 +174,18 @@ def test_templates_are_checked_when_they_are_rendered(arguments: dict[str, Any],
 
 @pytest.fixture
 def failure(monkeypatch: pytest.MonkeyPatch) -> list[TransferError]:
-    """Return a list that gets what the operator raises."""
+    """Return a list to which the errors of the operator are added."""
     caught: list[TransferError] = []
     execute = S3ToAzureBlobStreamOperator.execute
 
-    def watched(self: S3ToAzureBlobStreamOperator, context: Any) -> dict[str, Any]:
+    def recorded(self: S3ToAzureBlobStreamOperator, context: Any) -> dict[str, Any]:
         try:
             return execute(self, context)
         except TransferError as error:
             caught.append(error)
             raise
 
-    monkeypatch.setattr(S3ToAzureBlobStreamOperator, "execute", watched)
+    monkeypatch.setattr(S3ToAzureBlobStreamOperator, "execute", recorded)
     return caught
 
 
@@ -218,7 +218,7 @@ def test_permanent_failures(
     failure: list[TransferError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One paragraph names the resource, and the retries that the task has are not used."""
+    """The error is one paragraph that names what is missing or denied, and the task is not retried."""
     put("there", b"1")
     _broken_connection(monkeypatch)
     ran = run_operator(arguments | {"s3_key": "there", "retries": 3}, **change)
@@ -236,7 +236,7 @@ def test_no_secret_in_the_logs(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """At DEBUG the libraries tell all they do, but neither key nor signature, whether it works or fails."""
+    """At DEBUG the libraries log every request, but neither key nor signature, in success and in failure."""
     aws = json.loads(os.environ["AIRFLOW_CONN_AWS_LOCAL"]) | {"password": _SECRET}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_LOCAL", json.dumps(aws))
     put("big", os.urandom(17 * MIB))
@@ -254,8 +254,8 @@ def test_no_secret_in_the_logs(
     assert not re.search(r"SharedKey \w+:[A-Za-z0-9+/=]{20,}", logged)
 
 
-def _when_staged(container: ContainerClient, blob: str, act: Any) -> threading.Thread:
-    """Start a thread that acts once Azure holds a staged block of the blob."""
+def _once_staged(container: ContainerClient, blob: str, act: Any) -> threading.Thread:
+    """Start a thread that calls ``act`` once Azure holds a staged block of the blob."""
 
     def wait() -> None:
         client = container.get_blob_client(blob)
@@ -274,13 +274,13 @@ def _when_staged(container: ContainerClient, blob: str, act: Any) -> threading.T
     return thread
 
 
-def test_sigterm_keeps_what_is_staged(
+def test_sigterm_keeps_staged_blocks(
     arguments: dict[str, Any], put: Any, container: ContainerClient, failure: list[TransferError], signals: None
 ) -> None:
     """A task that is stopped leaves its blocks in Azure, and its next try sends only the others."""
     put("big", os.urandom(24 * MIB))
-    _when_staged(container, "big", lambda: os.kill(os.getpid(), signal.SIGTERM))
-    # Slow enough to be caught in the middle.
+    _once_staged(container, "big", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    # Slow enough that the signal arrives in the middle.
     stopped = run_operator(arguments, s3_key="big", block_size="1MiB", bandwidth_limit="2MiB")
     assert stopped.only("copy").state == "failed"
     assert type(failure[0]).__name__ == "Cancelled"
@@ -299,14 +299,14 @@ def test_execution_timeout_stops_the_transfer(
     seen: list[BaseException] = []
     execute = S3ToAzureBlobStreamOperator.execute
 
-    def watched(self: S3ToAzureBlobStreamOperator, context: Any) -> dict[str, Any]:
+    def recorded(self: S3ToAzureBlobStreamOperator, context: Any) -> dict[str, Any]:
         try:
             return execute(self, context)
         except BaseException as error:
             seen.append(error)
             raise
 
-    monkeypatch.setattr(S3ToAzureBlobStreamOperator, "execute", watched)
+    monkeypatch.setattr(S3ToAzureBlobStreamOperator, "execute", recorded)
     put("big", os.urandom(24 * MIB))
     ran = run_operator(
         arguments, s3_key="big", block_size="1MiB", bandwidth_limit="1MiB", execution_timeout=timedelta(seconds=4)

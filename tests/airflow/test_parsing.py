@@ -1,4 +1,4 @@
-"""What Airflow does with the folders ``dags`` and ``plugins``: in processes of their own, as its own are."""
+"""Airflow reads the folders ``dags`` and ``plugins``, here in separate processes as in production."""
 
 import json
 import os
@@ -44,7 +44,7 @@ print(json.dumps({"errors": plugins_manager.get_import_errors(), "names": names,
 
 
 def _python(home: Path, code: str, *arguments: str, **variables: str) -> Any:
-    """Run code in a new process as Airflow's are configured; return the JSON of its last line."""
+    """Run code in a new process configured like Airflow's; return the JSON of its last line."""
     environment = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(_ROOT / "dags"),
@@ -79,7 +79,7 @@ def test_parsing_imports_nothing_heavy(variables: dict[str, str], tmp_path: Path
 
 
 def test_example_without_configuration(tmp_path: Path) -> None:
-    """The example parses where nothing is configured, and never runs by itself there."""
+    """Without configuration the example can be parsed, and has no schedule."""
     found = _python(tmp_path, _DAG_BAG, str(_ROOT / "dags"))
     assert found == {
         "errors": {},
@@ -88,7 +88,7 @@ def test_example_without_configuration(tmp_path: Path) -> None:
 
 
 def test_example_with_configuration(tmp_path: Path) -> None:
-    """Configured, the example runs at 02:00 UTC every night."""
+    """With configuration, the example runs at 02:00 UTC every night."""
     found = _python(tmp_path, _DAG_BAG, str(_ROOT / "dags"), **_ADDRESSES)
     assert found["errors"] == {}
     dag = found["dags"]["s3_to_azure_migration"]
@@ -96,7 +96,7 @@ def test_example_with_configuration(tmp_path: Path) -> None:
 
 
 def test_example_wrongly_configured(tmp_path: Path) -> None:
-    """A wrong address is an import error with one sentence, which Airflow's UI shows."""
+    """A wrong address is an import error, whose message Airflow's UI shows."""
     found = _python(tmp_path, _DAG_BAG, str(_ROOT / "dags"), **(_ADDRESSES | {"S3_TO_AZURE_SOURCE": "bucket/nightly"}))
     assert "source 'bucket/nightly' is not an S3 address" in next(iter(found["errors"].values()))
 

@@ -1,4 +1,4 @@
-"""What the package tells Airflow about itself."""
+"""The package's description for Airflow."""
 
 import importlib.resources
 import json

@@ -1,4 +1,4 @@
-"""Which failures Airflow tries again."""
+"""The retry policy: which errors fail a task at once, and which are retried."""
 
 from collections.abc import Iterator
 
@@ -22,22 +22,22 @@ def _decided(error: type[TransferError]) -> RetryAction:
 
 @pytest.mark.parametrize("error", [*_tree(PermanentError)])
 def test_permanent_errors_end_the_task(error: type[TransferError]) -> None:
-    """No permanent error burns a retry."""
+    """A permanent error is never retried."""
     assert _decided(error) is RetryAction.FAIL
 
 
 @pytest.mark.parametrize("error", [*_tree(TransientError), Cancelled])
-def test_what_may_pass_is_tried_again(error: type[TransferError]) -> None:
-    """Transient errors and stops from outside use the task's retries."""
+def test_temporary_errors_are_retried(error: type[TransferError]) -> None:
+    """Transient errors and a stop from outside use the task's retries."""
     assert _decided(error) is RetryAction.RETRY
 
 
 def test_any_other_error_is_left_to_airflow() -> None:
-    """A fault of ours, or of a library, goes Airflow's usual way."""
+    """For a bug of ours or of a library, Airflow decides as usual."""
     assert RETRY_POLICY.evaluate(ValueError("?"), try_number=1, max_tries=5).action is RetryAction.DEFAULT
 
 
 def test_the_policy_survives_serialisation() -> None:
-    """Airflow stores DAGs as JSON; the rules name the same classes afterwards."""
+    """Airflow stores DAGs as JSON; the deserialised rules name the same classes."""
     again = type(RETRY_POLICY).deserialize(RETRY_POLICY.serialize())
     assert again.evaluate(PermanentError(detail="x"), try_number=1, max_tries=5).action is RetryAction.FAIL

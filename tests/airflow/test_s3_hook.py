@@ -13,13 +13,13 @@ from s3_to_azure.stores.s3.options import ReadOptions
 
 
 def test_missing_aws_connection() -> None:
-    """A connection that is not there is named, with what to do; the worker's own identity is not taken instead."""
+    """The error names the missing connection and what to do; the worker's own identity is not used instead."""
     with pytest.raises(ConnectionMissing, match=r"'not_there' does not exist\. Create it with type aws"):
         s3_source("not_there", connections=2)
 
 
 def test_s3_wrong_secret(set_connection: Callable[..., str], rclone_server: LocalS3) -> None:
-    """A wrong secret is refused as one; rclone's server checks signatures."""
+    """A wrong secret is reported as such; rclone's server checks signatures."""
     conn_id = set_connection(
         "aws",
         login=rclone_server.access_key,
@@ -57,7 +57,7 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
 
 
 def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:
-    """Unsigned requests stay unsigned."""
+    """A connection with unsigned requests is not signed."""
     conn_id = set_connection("aws", extra={"config_kwargs": {"signature_version": "unsigned"}})
     assert s3_source(conn_id, connections=3)._client.meta.config.signature_version is UNSIGNED
 
@@ -66,7 +66,7 @@ def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:
 def test_tls_is_verified(
     verify: bool | str | None, expected: bool | str, set_connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Certificates are verified unless it is said that they are not."""
+    """Certificates are verified unless ``verify`` is False."""
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     conn_id = set_connection("aws", login="a", password="b")
@@ -74,7 +74,7 @@ def test_tls_is_verified(
 
 
 def test_arguments_of_the_hooks_own_transfers(set_connection: Callable[..., str]) -> None:
-    """Who pays and whose key decrypts hold for our reads too; what is not understood is refused rather than ignored."""
+    """Requester-pays and customer key apply to our reads; unknown arguments are refused, not ignored."""
     key = base64.b64encode(b"k" * 32).decode()
     conn_id = set_connection("aws", login="a", password="b", extra={"sse_customer_key": key})
     source = s3_source(conn_id, connections=3, hook_arguments={"requester_pays": True})

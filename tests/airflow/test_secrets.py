@@ -1,4 +1,4 @@
-"""What a failing run leaves behind: Airflow's database, its logs and the run's state hold no secret."""
+"""Airflow's database, the logs and the state files of a failed run hold no secret."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ SECRET = f"aws-secret-{uuid4().hex}"
 
 
 def _database() -> str:
-    """Return all that Airflow's database holds: XComs, state store, rendered templates, serialised DAGs, the rest."""
+    """Return the whole of Airflow's database: XComs, state store, rendered templates, serialised DAGs and more."""
     with sqlite3.connect(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].removeprefix("sqlite:///")) as connection:
         dump = "\n".join(connection.iterdump())
     connection.close()
@@ -27,7 +27,7 @@ def _database() -> str:
 
 
 def _state(container: ContainerClient) -> str:
-    """Return manifest, plan, receipts and report."""
+    """Return the state files: manifest, plan, receipts and report."""
     texts = []
     for name in container.list_blob_names(name_starts_with="_s3_to_azure/"):
         data = bytes(container.download_blob(name, decompress=False).readall())
@@ -57,7 +57,7 @@ def test_invariant_9_a_failing_run_leaves_no_secret_anywhere(
         ran = run_dag(dag)
     assert ran.state == "failed"
     database, state = _database(), _state(container)
-    # Where it looks, the run has left its traces.
+    # Both hold traces of this run, so the search below can find something.
     assert dag_id in database
     assert "in/taken" in state
     everything = database + state + "\n".join(record.getMessage() for record in caplog.records)

@@ -19,7 +19,7 @@ from tests.airflow.airflow_runs import Run, run_dag
 
 @pytest.fixture
 def sense(connections: dict[str, Any], bucket: str) -> Any:
-    """Return a function that runs one sensor, as task ``wait`` of a DAG of its own; one look unless told otherwise."""
+    """Return a function that runs one sensor, as task ``wait`` of a DAG of its own; by default it pokes once."""
 
     def run(**arguments: Any) -> Run:
         usual: dict[str, Any] = {"bucket_name": bucket, "prefix": "in/", "timeout": 0, "retries": 0, "mode": "poke"}
@@ -44,7 +44,7 @@ def fill(s3_client: Any, bucket: str) -> Any:
 def test_writes_the_listing_once_it_is_there(
     sense: Any, fill: Any, bucket: str, container: ContainerClient, blob_service: BlobServiceClient
 ) -> None:
-    """The XCom points at a listing of all below the prefix, in the run's state."""
+    """The XCom points to a listing of all objects below the prefix, in the run's state files."""
     fill("in/a", "in/b", "in/../c", "out/d")
     ran = sense(state_container=container.container_name)
     pointer = ManifestPointer.from_dict(ran.only("wait").xcom)
@@ -56,7 +56,7 @@ def test_writes_the_listing_once_it_is_there(
 
 
 def test_without_state_it_only_waits(sense: Any, fill: Any) -> None:
-    """It is a sensor of its own too, without Azure."""
+    """Without a state container it needs no Azure connection."""
     fill("in/a")
     task = sense(wasb_conn_id="not_there").only("wait")
     assert (task.state, task.xcom) == ("success", None)
@@ -64,13 +64,13 @@ def test_without_state_it_only_waits(sense: Any, fill: Any) -> None:
 
 @pytest.mark.parametrize(("min_objects", "state"), [(1, "success"), (2, "success"), (3, "failed")])
 def test_waits_for_enough(min_objects: int, state: str, sense: Any, fill: Any) -> None:
-    """Fewer objects than asked for are waited for, until the timeout."""
+    """It waits while there are fewer than ``min_objects``, until the timeout."""
     fill("in/a", "in/b", "out/c")
     assert sense(min_objects=min_objects).only("wait").state == state
 
 
-def test_looks_no_further_than_it_must(sense: Any, fill: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A poke asks S3 for as many keys as it has to count, and for no second page."""
+def test_a_poke_lists_no_more_than_it_needs(sense: Any, fill: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A poke requests as many keys as it has to count, and no second page."""
     fill(*(f"in/{number}" for number in range(5)))
     with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
         sense(min_objects=2)
@@ -80,7 +80,7 @@ def test_looks_no_further_than_it_must(sense: Any, fill: Any, caplog: pytest.Log
 
 
 def test_patterns_say_what_counts(sense: Any, fill: Any) -> None:
-    """Objects that the filters leave out are not what is waited for."""
+    """Objects that the patterns leave out are not counted."""
     fill("in/a.csv", "in/b.tmp")
     assert sense(include=["*.csv"]).only("wait").state == "success"
     assert sense(include=["*.csv"], min_objects=2).only("wait").state == "failed"
@@ -88,7 +88,7 @@ def test_patterns_say_what_counts(sense: Any, fill: Any) -> None:
 
 
 def test_a_list_of_keys(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
-    """It waits for the list, and its listing holds what the list names, the missing too."""
+    """It waits for the list; the listing holds every key of the list, also those that do not exist."""
     place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/{{{{ 1 + 1 }}}}.txt"}
     fill("in/a", "in/b", "lists/2.txt.old")
     assert sense(**place).only("wait").state == "failed"
@@ -103,7 +103,7 @@ def test_a_list_of_keys(sense: Any, fill: Any, s3_client: Any, bucket: str, cont
 
 
 def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
-    """The trigger waits for the list's own key, not for one that begins like it."""
+    """The trigger waits for the key of the list, not for another one that begins with it."""
     fill("in/a", "lists/k[1].txt.old")
     threading.Timer(2.0, fill, ["lists/k[1].txt"]).start()
     place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/k[1].txt", "prefix": "", "allow_empty": False}
@@ -123,37 +123,37 @@ def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, con
     ],
 )
 def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:
-    """A list lies in the bucket that is copied from, which is DAG code."""
+    """The list must be an object in the bucket that is copied from."""
     with pytest.raises(UsageError, match=says):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
 
 
-def test_timeout_may_skip(sense: Any) -> None:
-    """soft_fail and timeout are Airflow's own."""
+def test_soft_fail_skips_at_the_timeout(sense: Any) -> None:
+    """``soft_fail`` and ``timeout`` work as in every Airflow sensor."""
     assert sense(soft_fail=True).only("wait").state == "skipped"
 
 
 def test_an_empty_listing(sense: Any, container: ContainerClient) -> None:
-    """allow_empty waits for nothing, and lists what is there: nothing."""
+    """With ``allow_empty`` it does not wait, and the listing is empty."""
     task = sense(allow_empty=True, state_container=container.container_name).only("wait")
     assert (task.state, task.xcom["objects"]) == ("success", 0)
 
 
 def test_wrong_bucket_fails_at_once(sense: Any) -> None:
-    """Waiting cannot help where the bucket does not exist, nor can a retry."""
+    """Neither waiting nor a retry helps if the bucket does not exist."""
     task = sense(bucket_name="no-such-bucket-here", timeout=60, retries=3).only("wait")
     assert (task.state, task.try_number) == ("failed", 1)
 
 
 def test_reschedules(sense: Any, fill: Any) -> None:
-    """By default it gives its slot back between the looks."""
+    """By default it frees its worker slot between pokes."""
     threading.Timer(1.0, fill, ["in/late"]).start()
     task = sense(mode="reschedule", poke_interval=1, timeout=60).only("wait")
     assert (task.state, task.try_number) == ("success", 1)
 
 
 def test_defers(sense: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A deferred sensor waits in the triggerer, which only counts; woken up, the task lists."""
+    """A deferred sensor waits in the triggerer, which only counts; afterwards the task makes the listing."""
     threading.Timer(2.0, fill, ["in/a.tmp", "in/b.csv", "in/c.csv"]).start()
     with caplog.at_level(logging.INFO):
         ran = sense(
@@ -172,7 +172,7 @@ def test_defers(sense: Any, fill: Any, container: ContainerClient, caplog: pytes
 
 
 def test_deferred_errors_are_named_by_the_task(sense: Any, monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
-    """Where the triggerer cannot ask S3, the task asks, so that the usual sentence is in its log."""
+    """If the triggerer cannot read from S3, the task tries, so that its log has the usual error."""
     looks = iter([False])
     poke = S3ObjectsSensor.poke
 
@@ -187,7 +187,7 @@ def test_deferred_errors_are_named_by_the_task(sense: Any, monkeypatch: pytest.M
 
 
 def test_usage_error_shows_when_the_dag_is_parsed() -> None:
-    """To wait for no objects is said in another way."""
+    """Each error names the argument and, where there is one, the alternative."""
     with pytest.raises(UsageError, match="allow_empty=True"):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", min_objects=0)
     with pytest.raises(UsageError, match="s3_extra_args"):

@@ -1,4 +1,4 @@
-"""The collector rests during imports, and only then."""
+"""Garbage collection is paused during imports, and only then."""
 
 import gc
 import sys
@@ -12,7 +12,7 @@ from s3_to_azure.startup import gc_paused
 
 @pytest.fixture(autouse=True)
 def _collector() -> Iterator[None]:
-    """Leave the collector as it was."""
+    """Restore the collector's state after the test."""
     was_on, frozen = gc.isenabled(), gc.get_freeze_count()
     yield
     (gc.enable if was_on else gc.disable)()
@@ -25,8 +25,8 @@ def _import_something(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_rests_and_goes_on(*, is_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off inside the block; afterwards as before, and what was imported is frozen."""
+def test_it_is_paused_in_the_block_and_restored_afterwards(*, is_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is off in the block and as before afterwards; the imported modules are frozen."""
     gc.unfreeze()
     (gc.enable if is_on else gc.disable)()
     with gc_paused():
@@ -36,16 +36,16 @@ def test_rests_and_goes_on(*, is_on: bool, monkeypatch: pytest.MonkeyPatch) -> N
     assert gc.get_freeze_count() > 0
 
 
-def test_goes_on_after_an_error() -> None:
-    """An import that fails leaves a working collector."""
+def test_it_is_restored_after_an_error() -> None:
+    """A failed import does not leave the collector off."""
     gc.enable()
     with pytest.raises(ImportError), gc_paused():
         raise ImportError
     assert gc.isenabled()
 
 
-def test_freezes_nothing_but_imports() -> None:
-    """A second task in one process, as in a test run of a DAG, keeps no garbage of the first."""
+def test_nothing_is_frozen_without_an_import() -> None:
+    """The second task in a process, as in a test run of a DAG, does not keep the garbage of the first."""
     gc.unfreeze()
     with gc_paused():
         pass

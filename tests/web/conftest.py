@@ -37,7 +37,7 @@ with warnings.catch_warnings():
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let Airflow and its dependencies deprecate each other: their warnings are not this project's."""
+    """Ignore the deprecations inside Airflow and its dependencies."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
@@ -67,7 +67,7 @@ def session(airflow_database: None) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def api_server(airflow_database: None) -> Iterator[Any]:
-    """Return Airflow's own application with the plugin in it, and an auth manager that tells DAGs apart."""
+    """Return Airflow's own application with the plugin in it, and an auth manager with permissions for single DAGs."""
     from airflow import plugins_manager
     from airflow.api_fastapi.app import create_app, purge_cached_app
 

@@ -1,4 +1,4 @@
-"""An auth manager for tests: the user ``reader_of_x`` may read the DAG ``x``, and nothing else, but for one."""
+"""An auth manager for tests: the user ``reader_of_x`` may read only the DAG ``x``, ``reader_of_all`` every DAG."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleA
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
 NO_RESULTS = "no_results"
-"""This DAG's runs may be read by its reader, but no XCom of theirs."""
+"""The reader of this DAG may read its runs, but not its XComs."""
 
 
 READER_OF_ALL = "reader_of_all"
@@ -15,7 +15,7 @@ READER_OF_ALL = "reader_of_all"
 
 
 class OneDagEach(SimpleAuthManager):
-    """Airflow's simple auth manager knows no rights on single DAGs; production's do."""
+    """Airflow's simple auth manager, with permissions for single DAGs as production's auth managers have."""
 
     def is_authorized_dag(
         self,
@@ -25,7 +25,7 @@ class OneDagEach(SimpleAuthManager):
         access_entity: DagAccessEntity | None = None,
         details: DagDetails | None = None,
     ) -> bool:
-        """Say whether the DAG is the user's."""
+        """Return whether the user may read the DAG."""
         dag_id = details.id if details else None
         if access_entity is DagAccessEntity.XCOM and dag_id == NO_RESULTS:
             return False

@@ -1,4 +1,4 @@
-"""A whole site for the browser: bucket, container, and Airflow with one migration, all real and on loopback."""
+"""A complete installation for the browser tests: bucket, container, and Airflow with one migration, on loopback."""
 
 import json
 import os
@@ -21,7 +21,7 @@ DAG_ID = "nightly_reports"
 MIB = 1024**2
 EVIL_KEY = "nightly/archive/<img src=x onerror=\"document.title='owned'\">.tar"
 SLOW_TASK = 0
-"""The task of the largest object: those with a task of their own come first."""
+"""The task of the largest object; objects with a task of their own come first."""
 
 # Airflow looks only into files in which both its name and the word "dag" are written.
 _DAG = """\
@@ -42,7 +42,7 @@ dag = migration_dag(
 
 @dataclass(frozen=True)
 class Site:
-    """Where things are."""
+    """The running Airflow and its source."""
 
     airflow: Airflow
     s3: Any

@@ -1,4 +1,4 @@
-"""What the pages take from inside Airflow is still there, and does what they rely on."""
+"""The internal names of Airflow that the pages use exist, and behave as the pages need."""
 
 import inspect
 from typing import Any
@@ -17,13 +17,13 @@ from s3_to_azure.web.airflow_internals import (
 
 
 def test_every_name_is_there() -> None:
-    """Each internal name can be imported: a new release of Airflow that moves one fails here, by its name."""
+    """A release of Airflow that moves a name fails here, and the name shows."""
     for name in airflow_internals.__all__:
         assert hasattr(airflow_internals, name)
 
 
 def test_the_columns_are_there() -> None:
-    """Each column that the pages read has its name still."""
+    """Each column that the pages read exists."""
     wanted: dict[Any, set[str]] = {
         DagRun: {"id", "dag_id", "run_id", "state", "start_date", "end_date"},
         TaskInstance: {"task_id", "map_index", "operator", "state", "try_number", "max_tries", "rendered_map_index"},
@@ -34,7 +34,7 @@ def test_the_columns_are_there() -> None:
         assert names <= {column.key for column in columns_of(model).columns}
 
 
-def test_access_is_asked_by_dag() -> None:
-    """The check that guards the routes takes the DAG's id from the path before anything else."""
+def test_access_is_checked_by_the_dag_in_the_path() -> None:
+    """The check of the routes takes the DAG's id from the path first."""
     source = inspect.getsource(requires_access_dag("GET", DagAccessEntity.XCOM))
     assert 'request.path_params.get("dag_id") or' in source

@@ -1,4 +1,4 @@
-"""The pages' data: who may read them, what they hold, and how many queries they cost; on Airflow's own API server."""
+"""The pages' data on Airflow's own API server: permissions, content, and the number of queries."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ def counted_selects() -> Iterator[list[str]]:
 
 @pytest.fixture
 def mine(session: Any) -> RunRows:
-    """Return a run of the DAG ``mine``: three batches, one done, one at work, one with a failed object."""
+    """Return a run of the DAG ``mine``: three batches: one done, one running, one with a failed object."""
     add_dag(session, "mine")
     add_dag(session, "other")
     run = RunRows(session, "mine")
@@ -57,15 +57,15 @@ def mine(session: Any) -> RunRows:
     return run.done()
 
 
-def test_a_stranger_gets_nothing(client_of: Clients, mine: RunRows) -> None:
-    """Without a login no data route answers."""
+def test_without_a_login_there_is_no_data(client_of: Clients, mine: RunRows) -> None:
+    """Every data route answers 401."""
     client = client_of(None)
     for path in (migration_path(mine), "/s3_to_azure/api/history"):
         assert client.get(path, params={"run_id": mine.run_id}).status_code == 401
 
 
 def test_only_readers_of_the_dag_see_its_run(client_of: Clients, mine: RunRows) -> None:
-    """A user of another DAG gets 403, and cannot get around it by naming a DAG that may be read."""
+    """A user of another DAG gets 403, also with a permitted DAG in the query."""
     assert client_of("reader_of_mine").get(migration_path(mine), params={"run_id": mine.run_id}).status_code == 200
     other = client_of("reader_of_other")
     for trick in ({}, {"dag_id": "other"}):
@@ -77,7 +77,7 @@ def test_only_readers_of_the_dag_see_its_run(client_of: Clients, mine: RunRows) 
 
 
 def test_results_need_their_own_right(client_of: Clients, session: Any) -> None:
-    """Who may read a DAG but not its XComs sees neither its run's page nor its history."""
+    """A user who may read a DAG but not its XComs sees neither the run's page nor its history."""
     add_dag(session, NO_RESULTS)
     run = RunRows(session, NO_RESULTS, state="success")
     run.report()
@@ -87,8 +87,8 @@ def test_results_need_their_own_right(client_of: Clients, session: Any) -> None:
     assert client.get("/s3_to_azure/api/history").json()["runs"] == []
 
 
-def test_every_dag_route_asks_who_may_read() -> None:
-    """No route with a DAG in its path lacks the check, whoever adds one."""
+def test_every_dag_route_checks_permissions() -> None:
+    """No route with a DAG in its path can be added without the check."""
     check = requires_access_dag("GET").__code__
     routes = [route for route in web_app().routes if isinstance(route, APIRoute)]
     assert {route.path for route in routes} == {"/api/dags/{dag_id}/migration", "/api/history"}
@@ -99,8 +99,8 @@ def test_every_dag_route_asks_who_may_read() -> None:
             assert sum(getattr(call, "__code__", None) is check for call in calls) == 2
 
 
-def test_a_run_at_work(client_of: Clients, mine: RunRows) -> None:
-    """Totals, rates, tasks and failures are what plan and notes say."""
+def test_a_running_run(client_of: Clients, mine: RunRows) -> None:
+    """Totals, rates, tasks and failures come from the plan and the tasks' progress."""
     view = client_of("reader_of_mine").get(migration_path(mine), params={"run_id": mine.run_id}).json()
     assert (view["phase"], view["is_migration"]) == ("copying", True)
     assert view["source"] == {"bucket": "source", "prefix": "nightly/"}
@@ -112,7 +112,7 @@ def test_a_run_at_work(client_of: Clients, mine: RunRows) -> None:
     assert (view["bytes_per_second"], view["seconds_left"]) == (1024**2, 1024)
     assert [batch["map_index"] for batch in view["batches"]] == [0, 1, 2]
     assert view["throughput"]["bytes_per_second"]
-    # A name is data; it comes back as it is, in JSON that no browser takes for a page.
+    # A key is returned unchanged, in JSON, which no browser renders.
     (failed,) = view["failures"]
     assert (failed["key"], failed["reason"], failed["map_index"], failed["will_retry"]) == (EVIL, EVIL, 2, True)
 
@@ -136,7 +136,7 @@ def test_a_run_costs_one_query(client_of: Clients, session: Any) -> None:
 
 
 def test_no_such_run(client_of: Clients, mine: RunRows) -> None:
-    """An unknown run is 404, a missing or endless run id 422."""
+    """An unknown run is 404, a missing or overlong run id 422."""
     client = client_of("reader_of_mine")
     assert client.get(migration_path(mine), params={"run_id": "none"}).status_code == 404
     assert client.get(migration_path(mine)).status_code == 422
@@ -144,7 +144,7 @@ def test_no_such_run(client_of: Clients, mine: RunRows) -> None:
 
 
 def test_history_holds_what_the_user_may_read(client_of: Clients, session: Any) -> None:
-    """Each user sees the runs of his own DAGs; failed runs' reports count as well, other DAGs' tasks do not."""
+    """Users see the runs of their own DAGs; reports of failed runs count, tasks of other DAGs do not."""
     for dag_id in ("mine", "other"):
         add_dag(session, dag_id)
         good, bad = RunRows(session, dag_id, state="success", began=3), RunRows(session, dag_id, state="failed")
@@ -189,8 +189,8 @@ def test_history_is_bounded(client_of: Clients) -> None:
     assert client.get("/s3_to_azure/api/history", params={"days": 367}).status_code == 422
 
 
-def test_files_are_checked_for_news(client_of: Clients) -> None:
-    """Scripts are served as such, always asked for again, and nothing beside them is reachable."""
+def test_files_are_revalidated(client_of: Clients) -> None:
+    """Scripts have their content type, are revalidated, and no file outside the folder is served."""
     client = client_of(None)
     answer = client.get("/s3_to_azure/static/migration.js")
     assert answer.status_code == 200

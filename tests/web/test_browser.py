@@ -1,4 +1,4 @@
-"""People's way through the UI, in a real browser on a real Airflow: trigger, watch, read why, look back.
+"""What users do in the UI, in a real browser on a real Airflow: trigger a run, watch it, see what failed, look back.
 
 With ``S3_TO_AZURE_SCREENSHOTS=docs/images`` the documentation's pictures are taken on the way.
 """
@@ -62,7 +62,7 @@ def page(browser: Any, there: Site) -> Iterator[Any]:
 
 
 def shoot(page: Any, name: str, *, height: int = 1000, schemes: Sequence[str] = ("light",)) -> None:
-    """Take pictures, where they are asked for."""
+    """Take screenshots, if they are requested."""
     if not SHOTS:
         return
     page.set_viewport_size({"width": 1440, "height": height})
@@ -82,7 +82,7 @@ def open_form(page: Any, there: Site) -> Any:
 
 
 def send(form: Any) -> None:
-    """Press the form's button by keyboard: Airflow's message of an earlier refusal lies over it for a while."""
+    """Press the form's button by keyboard, because Airflow's message of an earlier refusal covers it for a while."""
     form.get_by_role("button", name="Trigger", exact=True).press("Enter")
 
 
@@ -99,7 +99,7 @@ def done_bytes(page: Any) -> int:
 
 
 def wait_for_share(page: Any, least: int) -> None:
-    """Wait until so many percent are done."""
+    """Wait until at least this percentage is done."""
     page.wait_for_function(
         "least => Number(document.querySelector('[role=progressbar].s3az-large')?.ariaValueNow ?? 0) >= least",
         arg=least,
@@ -123,7 +123,7 @@ def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     first = done_bytes(page)
     assert first < 100
     shoot(page, "migration-running", height=1420, schemes=("dark", "light"))
-    # The slow task dies as it does when somebody clears it, or its worker goes away.
+    # The slow task is killed, as it is if a user clears it or its worker is lost.
     there.clear_task(run_id, SLOW_TASK)
     bar = page.get_by_role("progressbar", name=f"Task {SLOW_TASK}", exact=True)
     row = page.locator(".s3az tr").filter(has=bar)
@@ -135,6 +135,9 @@ def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     # 45 listed: the archived one failed, and its name is text, not a picture.
     expect(page.locator(".s3az-equation")).to_contain_text("45 listed = 44 copied + 0 unchanged + 0 skipped + 1 failed")
     expect(page.get_by_text(EVIL_KEY, exact=True)).to_be_visible()
+    verification = page.get_by_role("region", name="Verification")
+    for level in ("crc64nvme", "crc32c"):
+        expect(verification.get_by_text(level, exact=True)).to_be_visible()
     assert page.locator(".s3az img").count() == 0
     assert "owned" not in page.title()
     shoot(page, "migration-ended", height=2150)
@@ -158,7 +161,7 @@ def test_form_in_sections(page: Any, there: Site) -> None:
 
 
 def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
-    """A run with filters succeeds, is triggered again from its page, and all runs are in the history."""
+    """A run with filters succeeds and is triggered again from its page; the history shows all runs."""
     form = open_form(page, there)
     form.get_by_role("button", name="What to copy").click()
     form.locator("#element_exclude").fill("*/archive/*")
@@ -194,7 +197,7 @@ def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
 
 
 def test_keyboard_and_reader(page: Any, there: Site) -> None:
-    """Every control can be reached and named; what changes is said politely; nothing needs a mouse."""
+    """Every control has a name and works by keyboard; changes are announced politely."""
     run = there.airflow.get(f"dags/{DAG_ID}/dagRuns", order_by="start_date", limit=1)["dag_runs"][0]["dag_run_id"]
     page.goto(f"{there.airflow.url}/dags/{DAG_ID}/runs/{quote(run, safe='')}/plugin/s3_to_azure_migration")
     expect(page.get_by_role("heading", name="% Failed")).to_be_visible()
@@ -212,6 +215,6 @@ def test_keyboard_and_reader(page: Any, there: Site) -> None:
 
 
 def test_other_runs_say_so(page: Any, there: Site) -> None:
-    """The tab is there on every DAG's runs, so it says where it has nothing to show."""
+    """The tab is on the runs of every DAG, so it says if there is nothing to show."""
     page.goto(f"{there.airflow.url}/dags/none/runs/none/plugin/s3_to_azure_migration")
     expect(page.get_by_text("This run does not exist.")).to_be_visible()
