@@ -102,10 +102,12 @@ def test_a_list_of_keys(sense: Any, fill: Any, s3_client: Any, bucket: str, cont
     )
 
 
-def test_a_list_deferred(sense: Any, fill: Any, s3_client: Any, bucket: str, container: ContainerClient) -> None:
+def test_a_list_deferred(
+    sense: Any, fill: Any, fill_while_deferred: Any, bucket: str, container: ContainerClient
+) -> None:
     """The trigger waits for the key of the list, not for another one that begins with it."""
     fill("in/a", "lists/k[1].txt.old")
-    threading.Timer(2.0, fill, ["lists/k[1].txt"]).start()
+    fill_while_deferred("lists/k[1].txt")
     place: dict[str, Any] = {"keys_from": f"s3://{bucket}/lists/k[1].txt", "prefix": "", "allow_empty": False}
     task = sense(
         **place, deferrable=True, poke_interval=0.5, timeout=60, state_container=container.container_name
@@ -152,9 +154,27 @@ def test_reschedules(sense: Any, fill: Any) -> None:
     assert (task.state, task.try_number) == ("success", 1)
 
 
-def test_defers(sense: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def fill_while_deferred(fill: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that has objects written two seconds after the sensor defers."""
+
+    def later(*keys: str) -> None:
+        defer = S3ObjectsSensor._defer
+
+        def fill_and_defer(self: S3ObjectsSensor) -> None:
+            threading.Timer(2.0, fill, keys).start()
+            defer(self)
+
+        monkeypatch.setattr(S3ObjectsSensor, "_defer", fill_and_defer)
+
+    return later
+
+
+def test_defers(
+    sense: Any, fill_while_deferred: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """A deferred sensor waits in the triggerer, which only counts; afterwards the task makes the listing."""
-    threading.Timer(2.0, fill, ["in/a.tmp", "in/b.csv", "in/c.csv"]).start()
+    fill_while_deferred("in/a.tmp", "in/b.csv", "in/c.csv")
     with caplog.at_level(logging.INFO):
         ran = sense(
             deferrable=True,
