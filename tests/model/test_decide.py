@@ -1,4 +1,4 @@
-"""decide()'s whole truth table, and which of two versions may replace the other."""
+"""The whole table of decide(), and which of two versions may replace the other."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -20,7 +20,7 @@ WRONG_TYPE = Decision("refuse", "wrong_blob_type")
 
 
 def blob(**changes: Any) -> BlobState:
-    """Return a blob that is a copy of the source, but for the changes."""
+    """Return a blob that is a copy of the source, except for the changes."""
     metadata = {"s3_etag": "etag", "s3_last_modified": NOW.isoformat()}
     values: dict[str, Any] = {
         "name": "b",
@@ -71,14 +71,14 @@ OVERWRITES: tuple[Overwrite, ...] = ("if_changed", "never", "always")
 
 
 def test_table_is_complete() -> None:
-    """Every state and every value of ``overwrite`` has its row and column."""
+    """Every state has a row, and every value of ``overwrite`` a column."""
     assert set(TABLE) == set(STATES)
     assert get_args(Overwrite) == OVERWRITES
 
 
 @pytest.mark.parametrize(("state", "overwrite"), list(product(STATES, OVERWRITES)))
 def test_truth_table(state: str, overwrite: Overwrite) -> None:
-    """One cell of the table; a listing's entry decides as a HEAD's answer does."""
+    """One cell of the table; an object of a listing is decided like the answer of a HEAD."""
     expected = TABLE[state][OVERWRITES.index(overwrite)]
     assert decide(SOURCE, STATES[state], overwrite) == expected
     listed = ListedObject(SOURCE.bucket, SOURCE.key, SOURCE.etag, SOURCE.size_bytes, SOURCE.last_modified)
@@ -91,8 +91,10 @@ def test_truth_table(state: str, overwrite: Overwrite) -> None:
     st.datetimes(timezones=st.sampled_from([UTC, None])),
     st.sampled_from(["BlockBlob", "AppendBlob"]),
 )
-def test_older_never_replaces_newer(overwrite: Overwrite, ours: datetime, theirs: datetime, blob_type: str) -> None:
-    """Whatever the times and the setting, a copy of a newer version is never copied over."""
+def test_an_older_version_never_replaces_a_newer_one(
+    overwrite: Overwrite, ours: datetime, theirs: datetime, blob_type: str
+) -> None:
+    """No setting lets a copy of a newer version be replaced."""
     source = ObjectVersion("bucket", "key", "etag", 100, ours)
     there = blob(metadata=copy_of("other", theirs), blob_type=blob_type)
     decision = decide(source, there, overwrite)
@@ -102,7 +104,7 @@ def test_older_never_replaces_newer(overwrite: Overwrite, ours: datetime, theirs
 
 
 def test_versions_of_one_second_do_not_replace_each_other_at_the_commit() -> None:
-    """S3 counts in seconds: between two versions of one second a commit race must not end in either's favour."""
+    """S3 records seconds, so the order of two versions of one second is unknown."""
     one = ObjectVersion("bucket", "key", "one", 100, NOW)
     assert not is_older_copy(one, blob(metadata=copy_of("two", NOW)))
     assert is_older_copy(one, blob(metadata=copy_of("two", NOW - SECOND)))

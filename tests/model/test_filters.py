@@ -1,4 +1,4 @@
-"""Filters: each rule at its boundary, and what is no rule."""
+"""Filters: each rule at its boundary, and values that are refused."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,13 +42,13 @@ def listed(key: str = "logs/2026/a.gz", *, size_bytes: int = 100, modified: date
         ({"storage_classes": ["STANDARD"]}, False, "storage_class_excluded"),
     ],
 )
-def test_each_rule_passes_or_names_itself(rule: dict[str, Any], passes: bool, reason: str) -> None:
-    """An object passes a rule, or is left out with that rule's name."""
+def test_each_rule_passes_an_object_or_names_its_reason(rule: dict[str, Any], passes: bool, reason: str) -> None:
+    """An object passes a rule, or is left out for that rule's reason."""
     assert Filters(**rule).reason_to_skip(listed()) == (None if passes else reason)
 
 
-def test_no_rule_passes_all() -> None:
-    """Without rules nothing is left out."""
+def test_without_rules_every_object_passes() -> None:
+    """No object is left out."""
     assert Filters().reason_to_skip(listed("", size_bytes=0)) is None
 
 
@@ -65,7 +65,7 @@ def test_no_rule_passes_all() -> None:
         {"modified_after": datetime(2026, 3, 1)},  # noqa: DTZ001 - that is the fault
     ],
 )
-def test_what_is_no_rule_is_refused(rule: dict[str, Any]) -> None:
-    """A text instead of a list, a negative size or a moment without a zone is a mistake, not a rule."""
+def test_invalid_rules_are_refused(rule: dict[str, Any]) -> None:
+    """A text instead of a list, a negative size or a time without a time zone."""
     with pytest.raises(UsageError):
         Filters(**rule)

@@ -1,4 +1,4 @@
-"""Sizes, counts and times as people read them."""
+"""Texts for people: sizes, counts and durations."""
 
 import pytest
 
@@ -20,14 +20,14 @@ GIB = 1024**3
         (5000 * 1024 * GIB, "5,000.0 TiB"),
     ],
 )
-def test_sizes(size_bytes: float, text: str) -> None:
-    """A size is in the unit that gives it the fewest digits, and never 1,024.0 of one."""
+def test_size_text(size_bytes: float, text: str) -> None:
+    """A size is in the unit with the fewest digits, and never 1,024.0 of a unit."""
     assert size_text(size_bytes) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 objects"), (1, "1 object"), (1204, "1,204 objects")])
-def test_counts(count: int, text: str) -> None:
-    """One is singular."""
+def test_count_text(count: int, text: str) -> None:
+    """Only one is singular."""
     assert count_text(count, "object") == text
 
 
@@ -45,6 +45,6 @@ def test_counts(count: int, text: str) -> None:
         (4 * 86_400 + 3_700, "4 d 1 h"),
     ],
 )
-def test_times(seconds: float, text: str) -> None:
-    """A time is in its two largest units."""
+def test_duration_text(seconds: float, text: str) -> None:
+    """A duration is in its two largest units."""
     assert duration_text(seconds) == text

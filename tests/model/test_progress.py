@@ -1,4 +1,4 @@
-"""Counters that many threads add to."""
+"""Progress: counters that many threads add to, and the failures to show."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,15 +15,15 @@ def test_no_addition_is_lost() -> None:
     assert progress.snapshot() == Totals(objects_total=4, bytes_total=100, bytes_sent=6_000, retries=2_000)
 
 
-def test_snapshot_stays_as_it_was() -> None:
-    """Who holds a snapshot sees one moment."""
+def test_a_snapshot_does_not_change() -> None:
+    """A reader sees the totals of one moment."""
     progress = Progress()
     before = progress.snapshot()
     progress.add(objects_done=1)
     assert before.objects_done == 0
 
 
-def test_unknown_counter() -> None:
-    """A misspelt counter is found at once."""
+def test_an_unknown_counter_is_refused() -> None:
+    """A misspelt counter raises at once."""
     with pytest.raises(AttributeError):
         Progress().add(objects_dnoe=1)

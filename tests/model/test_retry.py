@@ -1,4 +1,4 @@
-"""The one retry loop: its budget, the service's own wish, and the stop."""
+"""The retry loop: its budget, the wait that a service asks for, and cancellation."""
 
 import logging
 import threading
@@ -25,16 +25,15 @@ from tests.runs.nights import QUICK
 
 
 class Clockwork(threading.Event):
-    """A stop event that notes the waits instead of sleeping, and can be set during the n-th."""
+    """A stop event that records the waits instead of sleeping, and can be set during the n-th."""
 
     def __init__(self, *, stop_at: int | None = None) -> None:
-        """Note nothing yet."""
         super().__init__()
         self.waits: list[float | None] = []
         self._stop_at = stop_at
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Note the wait; say whether the stop came."""
+        """Record the wait; return whether the event is set."""
         self.waits.append(timeout)
         if self._stop_at == len(self.waits):
             self.set()
@@ -42,15 +41,14 @@ class Clockwork(threading.Event):
 
 
 class Flaky:
-    """A request that fails so many times, then returns."""
+    """A request that fails as told, and then succeeds."""
 
     def __init__(self, *errors: Exception) -> None:
-        """Keep the failures in order."""
         self._errors = list(errors)
         self.calls = 0
 
     def __call__(self) -> str:
-        """Fail or return."""
+        """Raise the next failure, or return."""
         self.calls += 1
         if self._errors:
             raise self._errors.pop(0)
@@ -63,15 +61,15 @@ def reset() -> ConnectionFailed:
 
 
 def slow_down(seconds: Any) -> Throttled:
-    """Return the service's wish to wait."""
+    """Return an error with the wait that the service asks for."""
     return Throttled(service="S3", code="SlowDown", retry_after_s=seconds)
 
 
 BUDGET = RetryBudget(attempts=4, first_wait_s=1.0, longest_wait_s=3.0)
 
 
-def test_succeeds_within_the_budget() -> None:
-    """Three failures of four tries are survived, each counted and each wait within its bound."""
+def test_a_call_succeeds_within_the_budget() -> None:
+    """Three of four tries may fail; each retry is counted, and each wait is within its bound."""
     clock, counted = Clockwork(), list[TransientError]()
     request = Flaky(reset(), reset(), reset())
     assert Retrier(BUDGET, clock, counted.append).call("read", request) == "done"
@@ -83,8 +81,8 @@ def test_succeeds_within_the_budget() -> None:
         assert 0 <= wait_s <= bound
 
 
-def test_budget_used_up() -> None:
-    """The last try's own error comes out, and no try is made beyond the budget."""
+def test_the_last_error_is_raised_when_the_budget_is_used_up() -> None:
+    """No try is made beyond the budget."""
     last = reset()
     request = Flaky(reset(), reset(), reset(), last, reset())
     with pytest.raises(ConnectionFailed) as caught:
@@ -94,8 +92,8 @@ def test_budget_used_up() -> None:
 
 
 @pytest.mark.parametrize("error", [ObjectNotFound(bucket="b", key="k"), ValueError("ours"), Cancelled.now()])
-def test_what_a_retry_cannot_help_is_not_retried(error: Exception) -> None:
-    """Permanent errors, faults of ours and the stop come out at once."""
+def test_other_errors_are_not_retried(error: Exception) -> None:
+    """Permanent errors, bugs and a cancellation are raised at once."""
     request, clock = Flaky(error), Clockwork()
     with pytest.raises(type(error)):
         Retrier(BUDGET, clock).call("read", request)
@@ -103,8 +101,8 @@ def test_what_a_retry_cannot_help_is_not_retried(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(("wish", "waited"), [(7, 7.0), (0.25, 0.25), (0, 0.0), (86_400, 120.0)])
-def test_retry_after_is_honoured(wish: float, waited: float) -> None:
-    """The service's own wish is waited, also beyond our longest wait, but never for a day."""
+def test_retry_after_is_respected(wish: float, waited: float) -> None:
+    """The wait that the service asks for may exceed the longest wait, but is bounded."""
     clock = Clockwork()
     Retrier(BUDGET, clock).call("read", Flaky(slow_down(wish)))
     assert clock.waits == [waited]
@@ -113,8 +111,8 @@ def test_retry_after_is_honoured(wish: float, waited: float) -> None:
     assert clock.waits == [waited]
 
 
-def test_throttled_without_a_wish_backs_off() -> None:
-    """Without Retry-After the usual wait is drawn."""
+def test_throttling_without_retry_after_waits_as_usual() -> None:
+    """The wait is random below the usual bound."""
     clock = Clockwork()
     Retrier(BUDGET, clock).call("read", Flaky(slow_down(None)))
     assert len(clock.waits) == 1
@@ -122,23 +120,23 @@ def test_throttled_without_a_wish_backs_off() -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3, 10, 60])
-def test_pause_is_bounded(failures: int) -> None:
-    """However many failures in a row, a wait stays within the longest."""
+def test_a_pause_is_bounded(failures: int) -> None:
+    """A wait never exceeds the longest one, after any number of failures."""
     clock = Clockwork()
     Retrier(BUDGET, clock).pause(failures, reset())
     assert 0 <= (clock.waits[0] or 0) <= min(2 ** (failures - 1), 3.0)
 
 
-def test_waits_differ() -> None:
-    """Waits are drawn, so that many workers do not come back in step."""
+def test_waits_are_random() -> None:
+    """Many workers must not retry at the same moment."""
     clock = Clockwork()
     for _ in range(20):
         Retrier(BUDGET, clock).pause(3, reset())
     assert len(set(clock.waits)) > 1
 
 
-def test_stop_before_the_first_try() -> None:
-    """A stopped task sends nothing more."""
+def test_a_cancelled_task_sends_nothing() -> None:
+    """Not even the first try is made."""
     clock = Clockwork()
     clock.set()
     request = Flaky()
@@ -147,8 +145,8 @@ def test_stop_before_the_first_try() -> None:
     assert request.calls == 0
 
 
-def test_stop_during_a_wait() -> None:
-    """The stop ends a wait, and no further try is made."""
+def test_a_cancellation_ends_a_wait() -> None:
+    """No further try is made."""
     request = Flaky(reset(), reset())
     with pytest.raises(Cancelled):
         Retrier(BUDGET, Clockwork(stop_at=1)).call("read", request)
@@ -157,8 +155,8 @@ def test_stop_during_a_wait() -> None:
         Retrier(BUDGET, Clockwork(stop_at=1)).pause(1, reset())
 
 
-def test_within_another_stop() -> None:
-    """A retrier for one flight ends with that flight's stop; the counter stays."""
+def test_another_event_can_end_the_waits() -> None:
+    """The retrier of one transfer ends with the transfer; retries are counted as before."""
     counted = list[TransientError]()
     own = Clockwork(stop_at=1)
     retrier = Retrier(BUDGET, threading.Event(), counted.append).within(own)
@@ -168,7 +166,7 @@ def test_within_another_stop() -> None:
 
 
 def test_each_retry_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Who reads the log sees what failed, why, and when it is tried again; the success says nothing."""
+    """The log names the action, the error and the next try; a success is not logged."""
     with caplog.at_level(logging.INFO, logger="s3_to_azure"):
         Retrier(BUDGET, Clockwork()).call("look at blob 'b'", Flaky(reset()))
         Retrier(BUDGET, Clockwork()).pause(2, reset())
@@ -182,22 +180,21 @@ DENIED = AccessDenied(service="S3", resource="a page", code="AccessDenied", perm
 
 
 def retrier() -> Retrier:
-    """Return one with three tries and no waits to speak of."""
+    """Return a retrier with three tries and almost no waits."""
     return Retrier(QUICK, threading.Event())
 
 
 class Service:
-    """Answers page by page, with the errors that are put before an answer."""
+    """Yields items page by page, with errors before some pages."""
 
     def __init__(self, items: list[int], page: int, errors: dict[int, list[Exception]] | None = None) -> None:
-        """Keep all items."""
         self.asked: list[str | None] = []
         self._items = items
         self._page = page
         self._errors = errors or {}
 
     def ask(self, token: str | None) -> tuple[list[int], str | None]:
-        """Answer or fail."""
+        """Return a page, or raise."""
         self.asked.append(token)
         start = int(token or 0)
         if self._errors.get(start):
@@ -212,15 +209,15 @@ class Service:
     failures=st.dictionaries(st.integers(0, 30), st.integers(0, 3)),
     limit=st.one_of(st.none(), st.integers(0, 40)),
 )
-def test_failed_pages_are_asked_for_again(count: int, page: int, failures: dict[int, int], limit: int | None) -> None:
-    """Whatever pages fail, up to the budget: each item comes once and in order."""
+def test_failed_pages_are_requested_again(count: int, page: int, failures: dict[int, int], limit: int | None) -> None:
+    """Each item comes once and in order, whichever pages fail within the budget."""
     items = list(range(count))
     service = Service(items, page, {start: [FAILED] * number for start, number in failures.items()})
     assert list(with_retries(Pages(service.ask, limit=limit), retrier(), "list")) == items[:limit]
 
 
-def test_the_budget_ends() -> None:
-    """A page that keeps failing fails the listing; the first failure and the budget's tries are counted."""
+def test_a_listing_fails_when_the_budget_is_used_up() -> None:
+    """The first failure and the tries of the budget are counted."""
     service = Service([1, 2], 1, {1: [FAILED] * 50})
     with pytest.raises(ServerFailed):
         list(with_retries(Pages(service.ask), retrier(), "list"))
@@ -228,15 +225,15 @@ def test_the_budget_ends() -> None:
 
 
 def test_a_permanent_error_is_raised_at_once() -> None:
-    """No retry helps a denied listing."""
+    """A retry cannot help a denied listing."""
     service = Service([1], 1, {0: [DENIED]})
     with pytest.raises(AccessDenied):
         list(with_retries(Pages(service.ask), retrier(), "list"))
     assert len(service.asked) == 1
 
 
-def test_a_stop_ends_the_waiting() -> None:
-    """A stopped task does not wait for a page."""
+def test_a_cancelled_task_waits_for_no_page() -> None:
+    """The cancellation ends the wait."""
     stopped = threading.Event()
     stopped.set()
     service = Service([1], 1, {0: [FAILED]})
@@ -244,8 +241,8 @@ def test_a_stop_ends_the_waiting() -> None:
         list(with_retries(Pages(service.ask), Retrier(QUICK, stopped), "list"))
 
 
-def test_a_generator_is_never_taken_for_complete() -> None:
-    """A generator ends with its error; going on would end the listing as if that were all."""
+def test_the_error_of_a_generator_is_raised() -> None:
+    """A generator ends with its error; to continue would look like the end of the listing."""
 
     def listing() -> Iterator[int]:
         yield 1
@@ -255,8 +252,8 @@ def test_a_generator_is_never_taken_for_complete() -> None:
         list(with_retries(listing(), retrier(), "list"))
 
 
-def test_pages_are_asked_for_one_by_one() -> None:
-    """Only the page at hand is in memory, and the last item asks for nothing."""
+def test_pages_are_requested_one_by_one() -> None:
+    """Only the current page is in memory, and nothing is requested after the last item."""
     service = Service([1, 2, 3, 4], 2)
     pages = Pages(service.ask, limit=3)
     assert service.asked == []

@@ -1,4 +1,4 @@
-"""Lines of state files: written in UTF-8, read in every spelling of JSON, refused without telling what they hold."""
+"""Lines of state files: written in UTF-8, read in every spelling of JSON, and never quoted in an error."""
 
 import gzip
 import json
@@ -27,14 +27,14 @@ GOOD = {
 
 
 def read(row: Mapping[str, object], *, escaped: bool = True) -> list[ManifestLine]:
-    """Return what a file of that one line holds."""
+    """Return the lines of a file with one row."""
     data = gzip.compress(json.dumps(row, ensure_ascii=escaped).encode() + b"\n")
     return list(typed_lines(ManifestLine, [data], path="file"))
 
 
 @given(key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40), problem=st.text(max_size=9))
 def test_lines_come_back(key: str, problem: str) -> None:
-    """Any text and moment, written by this version."""
+    """Any text and time that this version writes."""
     line = ManifestLine(key, "e", 3, NOON.astimezone(timezone(timedelta(hours=5, minutes=30))), "STANDARD", problem)
     files = MemoryState()
     with files.write("file") as out:
@@ -47,7 +47,7 @@ def test_lines_come_back(key: str, problem: str) -> None:
 @pytest.mark.parametrize("escaped", [True, False])
 @pytest.mark.parametrize("moment", ["2026-03-01T12:00:00+00:00", "2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000000Z"])
 def test_earlier_spellings_are_read(moment: str, *, escaped: bool) -> None:
-    """A run that an earlier version began can be gone on with: its files have escapes and +00:00."""
+    """A run of an earlier version can continue: its files have escapes and +00:00."""
     (line,) = read(GOOD | {"key": "p/\u00fc\U0001f600", "last_modified": moment}, escaped=escaped)
     assert (line.key, line.last_modified) == ("p/\u00fc\U0001f600", NOON)
 
@@ -62,15 +62,15 @@ def test_earlier_spellings_are_read(moment: str, *, escaped: bool) -> None:
         {"key": "secret"},
     ],
 )
-def test_a_refusal_tells_where_and_not_what(row: Mapping[str, object]) -> None:
-    """The error names the file and the value that is wrong, never what stands there: it goes into logs."""
+def test_an_error_names_the_place_and_not_the_value(row: Mapping[str, object]) -> None:
+    """Errors go into logs, and a value may be anything."""
     with pytest.raises(CorruptState, match="file") as caught:
         read(row)
     assert "secret" not in str(caught.value)
 
 
-def test_the_longest_receipt_is_a_line() -> None:
-    """No receipt that can be written is refused for its length, whatever its names cost in bytes."""
+def test_the_longest_receipt_fits_into_a_line() -> None:
+    """Every receipt that is written can be read, even if each character of its names is escaped."""
     worst = "\u0001"
     receipt = Receipt(
         "b" * 63, worst * MAX_KEY_BYTES, worst * 256, 1, "c" * 63, worst * MAX_KEY_BYTES, "failed", worst * 2_000
@@ -78,8 +78,8 @@ def test_the_longest_receipt_is_a_line() -> None:
     assert len(as_json(receipt)) < MAX_LINE_BYTES
 
 
-def test_half_a_surrogate_pair() -> None:
-    """It is told as JSON can tell it, and refused where it is read as a line."""
+def test_half_of_a_surrogate_pair_is_refused_by_the_reader() -> None:
+    """The writer escapes it, because it has no UTF-8."""
     text = as_json(ManifestLine("p/\udcff", "e", 3, NOON, "STANDARD"))
     assert json.loads(text)["key"] == "p/\udcff"
     with pytest.raises(CorruptState):

@@ -1,4 +1,4 @@
-"""The manifest: what is written is read back, and nothing else is taken for a manifest."""
+"""The manifest: objects come back as written, and any other file is refused."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ OBJECTS = st.lists(
 
 
 def written(objects: list[ListedObject]) -> tuple[MemoryState, ManifestPointer]:
-    """Return a state location with a manifest."""
+    """Return state files with a manifest of these objects, and its pointer."""
     files = MemoryState(piece_bytes=7)
     return files, write_manifest(objects, files, bucket="bucket", prefix="p/")
 
@@ -48,7 +48,7 @@ def one_object(**changes: Any) -> ListedObject:
 
 
 @given(objects=OBJECTS)
-def test_what_is_written_is_read_back(objects: list[ListedObject]) -> None:
+def test_objects_come_back_as_written(objects: list[ListedObject]) -> None:
     """Any keys come back in the order of the listing, with the totals in the pointer."""
     files, pointer = written(objects)
     assert list(read_manifest(files, pointer)) == objects
@@ -56,8 +56,8 @@ def test_what_is_written_is_read_back(objects: list[ListedObject]) -> None:
 
 
 @given(objects=OBJECTS)
-def test_the_pointer_says_whether_keys_ascend_as_utf8(objects: list[ListedObject]) -> None:
-    """Only ascending keys, compared as S3 compares them, can be joined later."""
+def test_the_pointer_tells_whether_the_keys_ascend(objects: list[ListedObject]) -> None:
+    """Only keys that ascend in UTF-8, as S3 compares them, can be joined later."""
     keys = [listed.key.encode() for listed in objects]
     assert written(objects)[1].ordered == (keys == sorted(keys))
     by_bytes = sorted(objects, key=lambda listed: listed.key.encode())
@@ -73,23 +73,22 @@ def test_the_pointer_survives_xcom() -> None:
 
 
 def test_an_object_listed_twice_in_a_row_is_written_once() -> None:
-    """A page that is read again after an error does no harm."""
+    """A page that is requested again after an error adds nothing."""
     files, pointer = written([one_object(), one_object(), one_object(key="p/b")])
     assert [listed.key for listed in read_manifest(files, pointer)] == ["p/a", "p/b"]
     assert pointer.ordered
 
 
 class CountingState(MemoryState):
-    """Counts the bytes written, and keeps none."""
+    """Counts the bytes written and discards them."""
 
     def __init__(self) -> None:
-        """Begin at none."""
         super().__init__()
         self.written = 0
 
     @contextmanager
     def write(self, name: str) -> Iterator[Any]:
-        """Give itself as the writer's target."""
+        """Return a writer that counts."""
         counting = self
 
         class Writer:
@@ -99,8 +98,8 @@ class CountingState(MemoryState):
         yield Writer()
 
 
-def test_the_listing_is_not_held() -> None:
-    """While the listing runs, what came before is already compressed and written."""
+def test_the_listing_is_written_as_it_arrives() -> None:
+    """A listing of any length takes constant memory."""
     files = CountingState()
     seen: list[int] = []
 
@@ -115,8 +114,8 @@ def test_the_listing_is_not_held() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"key": "q/a"}, {"bucket": "other"}])
-def test_a_listing_of_something_else_is_refused(changes: dict[str, Any]) -> None:
-    """A key outside the prefix, or of another bucket, never enters a manifest."""
+def test_a_listing_of_another_place_is_refused(changes: dict[str, Any]) -> None:
+    """An object outside the prefix or of another bucket never enters a manifest."""
     with pytest.raises(CorruptState):
         written([one_object(**changes)])
 
@@ -124,7 +123,7 @@ def test_a_listing_of_something_else_is_refused(changes: dict[str, Any]) -> None
 @settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_manifest_is_corrupt_state(data: st.DataObject) -> None:
-    """Bytes changed, cut or added anywhere end as CorruptState, whatever they make of gzip, JSON or values."""
+    """Changed, missing or added bytes raise no other error, whatever they do to gzip, JSON or values."""
     files, pointer = written([one_object(key=f"p/{number}") for number in range(5)])
     whole = bytearray(files.files[pointer.name])
     at = data.draw(st.integers(0, len(whole) - 1))
@@ -188,8 +187,8 @@ GOOD_LINE = {
         ),
     ],
 )
-def test_a_line_that_cannot_be_is_corrupt_state(line: bytes) -> None:
-    """Each value is checked for type and range, even where digest and totals fit."""
+def test_an_invalid_line_is_corrupt_state(line: bytes) -> None:
+    """Type and range of each field are checked even if digest and totals match."""
     files = MemoryState()
     data = gzip.compress(line + b"\n")
     pointer = ManifestPointer(
@@ -212,7 +211,7 @@ def test_a_line_that_cannot_be_is_corrupt_state(line: bytes) -> None:
 
 
 def test_a_gzip_bomb_is_corrupt_state() -> None:
-    """A line of a gibibyte of zeros is refused after its first pieces."""
+    """A line of 64 MiB of zeros is refused after its first pieces."""
     files, pointer = written([one_object()])
     files.files[pointer.name] = gzip.compress(bytes(64 << 20))
     with pytest.raises(CorruptState, match="too long"):
@@ -235,8 +234,8 @@ def test_a_gzip_bomb_is_corrupt_state() -> None:
     ],
 )
 @pytest.mark.parametrize("version", [0, 1])
-def test_a_pointer_that_cannot_be_is_corrupt_state(change: dict[str, object], version: int) -> None:
-    """A pointer is checked like a file, whichever version wrote it; only version 0 refuses an unknown field."""
+def test_an_invalid_pointer_is_corrupt_state(change: dict[str, object], version: int) -> None:
+    """A pointer is validated like a file, in every version; only version 0 refuses an unknown field."""
     _, pointer = written([one_object()])
     values = pointer.as_dict() | change
     if version == 0:
@@ -249,7 +248,7 @@ def test_a_pointer_that_cannot_be_is_corrupt_state(change: dict[str, object], ve
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3])
-def test_what_is_no_pointer_is_corrupt_state(values: object) -> None:
-    """XCom may hold anything."""
+def test_another_value_than_a_pointer_is_corrupt_state(values: object) -> None:
+    """XCom may hold any value."""
     with pytest.raises(CorruptState):
         ManifestPointer.from_dict(values)

@@ -1,4 +1,4 @@
-"""Receipts in the state location: written in time and whatever happens, read without trust."""
+"""Receipts in state files: written in time, whatever happens, and validated when they are read."""
 
 import gzip
 import json
@@ -22,13 +22,13 @@ RECEIPT = Receipt("bucket", "a/é", "etag", 3, "container", "b/é", "copied", ""
 
 
 class FailingState(MemoryState):
-    """Fails the next writes."""
+    """Fails the next writes, as many as ``failures``."""
 
     failures = 0
 
     @contextmanager
     def write(self, name: str) -> Iterator[MemoryStateWriter]:
-        """Fail, or write."""
+        """Raise, or write."""
         if self.failures:
             self.failures -= 1
             raise ServerFailed(service="Azure", status=500, code="InternalError", resource=name)
@@ -37,12 +37,12 @@ class FailingState(MemoryState):
 
 
 def names(files: MemoryState) -> list[str]:
-    """Return the chunks' names without their folder."""
+    """Return the names of the chunks without their folder."""
     return [name.removeprefix(folder_of(BATCH)) for name in files.names()]
 
 
 def test_receipts_come_back_as_written() -> None:
-    """All values survive, a reason is cut to its bound, and all tries' receipts are read."""
+    """All values come back, a long reason is shortened, and the receipts of all tries are read."""
     files = MemoryState()
     long = replace(RECEIPT, status="failed", reason="x" * 5_000, try_number=2)
     for try_number, receipt in ((1, RECEIPT), (2, long)):
@@ -53,8 +53,8 @@ def test_receipts_come_back_as_written() -> None:
     assert list(read_receipts(files, structs.replace(BATCH, index=8))) == []
 
 
-def test_a_chunk_is_written_after_a_thousand() -> None:
-    """A kill between chunks loses less than a thousand receipts."""
+def test_a_chunk_is_written_after_a_thousand_receipts() -> None:
+    """A killed task loses fewer than a thousand receipts."""
     files = MemoryState()
     with ReceiptWriter(files, BATCH, 1) as receipts:
         for number in range(CHUNK_RECEIPTS * 2 + 1):
@@ -65,7 +65,7 @@ def test_a_chunk_is_written_after_a_thousand() -> None:
 
 
 def test_a_chunk_is_written_after_a_while() -> None:
-    """A slow object does not keep the receipts of those before it from being written."""
+    """A slow object does not delay the receipts of the objects before it."""
     files, written = MemoryState(), threading.Event()
 
     class Watched(MemoryState):
@@ -83,7 +83,7 @@ def test_a_chunk_is_written_after_a_while() -> None:
 
 @pytest.mark.parametrize("error", [Cancelled.now(), RuntimeError("a bug"), KeyboardInterrupt()])
 def test_receipts_are_written_whatever_ends_the_batch(error: BaseException) -> None:
-    """What was done is known to the next try, however this one ends; its error is the one raised."""
+    """The next try knows what was done; the error of the batch is raised."""
     files = MemoryState()
 
     def batch() -> None:
@@ -96,8 +96,8 @@ def test_receipts_are_written_whatever_ends_the_batch(error: BaseException) -> N
     assert list(read_receipts(files, BATCH)) == [RECEIPT]
 
 
-def test_a_chunk_that_failed_is_written_with_the_next() -> None:
-    """A failed write in between costs nothing."""
+def test_a_failed_chunk_is_written_with_the_next_one() -> None:
+    """A failed write before the end is no error."""
     files = FailingState()
     files.failures = 1
     with ReceiptWriter(files, BATCH, 1) as receipts:
@@ -107,15 +107,15 @@ def test_a_chunk_that_failed_is_written_with_the_next() -> None:
 
 
 def test_a_batch_whose_receipts_cannot_be_written_fails() -> None:
-    """Success without receipts would be unaccounted for."""
+    """Without receipts its objects would not be accounted for."""
     files = FailingState()
     files.failures = 1
     with pytest.raises(ServerFailed), ReceiptWriter(files, BATCH, 1) as receipts:
         receipts.add(RECEIPT)
 
 
-def test_a_try_number_that_comes_again_overwrites_nothing() -> None:
-    """A cleared task may begin again at its first try."""
+def test_a_repeated_try_number_overwrites_nothing() -> None:
+    """A cleared task may start again with try 1."""
     files = MemoryState()
     for key in ("a", "b"):
         with ReceiptWriter(files, BATCH, 1) as receipts:
@@ -123,8 +123,8 @@ def test_a_try_number_that_comes_again_overwrites_nothing() -> None:
     assert [receipt.key for receipt in read_receipts(files, BATCH)] == ["a", "b"]
 
 
-def test_a_confirmed_copy_is_never_taken_back() -> None:
-    """Copied beats whatever else any try says; of two equal ones the later holds."""
+def test_a_confirmed_copy_decides() -> None:
+    """A copied receipt wins over every other; of two equal ones the later wins."""
     copied, failed = replace(RECEIPT, try_number=1), replace(RECEIPT, status="failed", try_number=2)
     assert stronger(copied, failed) is copied
     assert stronger(failed, copied) is copied
@@ -153,8 +153,8 @@ def test_a_confirmed_copy_is_never_taken_back() -> None:
         {"blob": "\udcff"},
     ],
 )
-def test_a_receipt_that_cannot_be_is_corrupt_state(change: dict[str, Any]) -> None:
-    """Receipts are read like every state file."""
+def test_an_invalid_receipt_is_corrupt_state(change: dict[str, Any]) -> None:
+    """Receipts are validated like every state file."""
     files = MemoryState()
     row = RECEIPT.as_dict() | change
     files.files[f"{folder_of(BATCH)}001-00001.jsonl.gz"] = gzip.compress(json.dumps(row).encode() + b"\n")
@@ -162,37 +162,9 @@ def test_a_receipt_that_cannot_be_is_corrupt_state(change: dict[str, Any]) -> No
         list(read_receipts(files, BATCH))
 
 
-def test_a_strange_file_among_receipts_is_corrupt_state() -> None:
-    """Nothing is guessed about a file that no try wrote."""
+def test_another_file_among_receipts_is_corrupt_state() -> None:
+    """A file that no try wrote is not ignored."""
     files = MemoryState()
     files.files[f"{folder_of(BATCH)}notes.txt"] = b""
     with pytest.raises(CorruptState):
         list(read_receipts(files, BATCH))
-
-
-def test_receipt_as_json_is_the_contract() -> None:
-    """Names and order are what docs/design.md promises, and the values go through JSON and back."""
-    names = [
-        "bucket",
-        "key",
-        "etag",
-        "size_bytes",
-        "container",
-        "blob",
-        "status",
-        "reason",
-        "verified_by",
-        "checksum",
-        "blocks",
-        "blocks_resumed",
-        "bytes_sent",
-        "retries",
-        "seconds",
-        "started_at",
-        "try_number",
-    ]
-    receipt = replace(RECEIPT, seconds=0.125, started_at="2026-01-01T00:00:00.000+00:00", try_number=2)
-    told = receipt.as_dict()
-    assert list(told) == names
-    assert list(json.loads(json.dumps(told)).items()) == list(told.items())
-    assert Receipt(**told) == receipt

@@ -1,0 +1,92 @@
+"""Values: what a blob's metadata tells of its source, conditions, and the receipt as JSON."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, ObjectVersion, Receipt
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LISTED = ListedObject("bucket", "a/b", "etag", 3, NOON, "STANDARD_IA")
+BLOB = BlobState("a/b", "0x1", 3, "BlockBlob", {"s3_etag": "etag", "s3_last_modified": NOON.isoformat()})
+RECEIPT = Receipt("bucket", "a/é", "etag", 3, "container", "b/é", "copied", "", "crc64nvme", "crc64nvme:A=", 1)
+
+
+def test_a_version_has_the_fields_of_the_listing() -> None:
+    """Checksums, metadata and headers are unknown until HEAD."""
+    version = ObjectVersion.of(LISTED)
+    assert (version.bucket, version.key, version.etag, version.size_bytes) == ("bucket", "a/b", "etag", 3)
+    assert (version.last_modified, version.storage_class, version.checksum) == (NOON, "STANDARD_IA", None)
+    assert (dict(version.metadata), version.weaker) == ({}, ())
+
+
+@pytest.mark.parametrize("change", [{"size_bytes": 4}, {"metadata": {"s3_etag": "other"}}, {"metadata": {}}])
+def test_a_copy_has_etag_and_size_of_the_version(change: dict[str, Any]) -> None:
+    """The recorded ETag alone is not enough: another tool may have written other bytes below the metadata."""
+    assert BLOB.holds(LISTED)
+    assert BLOB.holds(ObjectVersion.of(LISTED))
+    assert not replace(BLOB, **change).holds(LISTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "recorded"),
+    [
+        ("2026-03-01T12:00:00+00:00", NOON),
+        ("2026-03-01T13:00:00+01:00", NOON),
+        ("2026-03-01T12:00:00Z", NOON),
+        ("2026-03-01T12:00:00", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_recorded_time_needs_its_time_zone(text: str | None, recorded: datetime | None) -> None:
+    """Any program can write metadata, so everything else counts as not recorded."""
+    metadata = {} if text is None else {"s3_last_modified": text}
+    assert replace(BLOB, metadata=metadata).source_last_modified == recorded
+
+
+def test_a_condition_is_met_by_the_same_state_only() -> None:
+    """No blob is a state too."""
+    assert Condition.of(BLOB).fits(BLOB)
+    assert Condition.of(None).fits(None)
+    assert not Condition.of(BLOB).fits(replace(BLOB, etag="0x2"))
+    assert not Condition.of(BLOB).fits(None)
+    assert not Condition.of(None).fits(BLOB)
+
+
+def test_a_block_excludes_its_end() -> None:
+    """Neighbouring blocks share a number and no byte."""
+    assert Block(2, 5).size_bytes == 3
+    assert Block(2, 2).size_bytes == 0
+
+
+def test_a_receipt_as_json_is_the_contract() -> None:
+    """Programs read these names in this order, and the values come back from JSON."""
+    names = [
+        "bucket",
+        "key",
+        "etag",
+        "size_bytes",
+        "container",
+        "blob",
+        "status",
+        "reason",
+        "verified_by",
+        "checksum",
+        "blocks",
+        "blocks_resumed",
+        "bytes_sent",
+        "retries",
+        "seconds",
+        "started_at",
+        "try_number",
+    ]
+    receipt = replace(RECEIPT, seconds=0.125, started_at="2026-01-01T00:00:00.000+00:00", try_number=2)
+    told = receipt.as_dict()
+    assert list(told) == names
+    assert list(json.loads(json.dumps(told)).items()) == list(told.items())
+    assert Receipt(**told) == receipt
