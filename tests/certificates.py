@@ -12,7 +12,7 @@ HOST = "127.0.0.1"
 
 
 def certified(path: Path, *, last_day: int = 1) -> Path:
-    """Write a key and a certificate for 127.0.0.1 that nobody but itself vouches for, until so many days from now."""
+    """Write a self-signed certificate for 127.0.0.1 with its key, valid for ``last_day`` days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "self-signed")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""The local servers and fresh places in them; each server starts when a test first asks for it."""
+"""The local servers, and empty buckets and containers in them; each server starts when a test first needs it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,35 +15,35 @@ from hypothesis import settings
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack, rclone_s3
 
-# A busy machine must not fail a property: pytest's timeout is for what hangs.
+# A slow example on a busy machine is no failure; pytest's timeout ends what hangs.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
 @contextmanager
 def _server_directory(name: str) -> Iterator[Path]:
-    """Give a directory that is gone afterwards: pytest's own would keep the last three runs' gigabytes."""
+    """Yield a directory and delete it afterwards: pytest's own would keep the gigabytes of the last three runs."""
     with tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as directory:
         yield Path(directory)
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[LocalS3]:
-    """Run LocalStack: versions, checksums, conditions; it does not check header signatures."""
+    """Run LocalStack: it has versions, checksums and conditions, and does not check header signatures."""
     with _server_directory("localstack") as directory, localstack(directory) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def azure_server() -> Iterator[LocalAzure]:
-    """Run Azurite: blocks with checksums, uncommitted lists, conditions, leases."""
+    """Run Azurite: it has blocks with checksums, uncommitted lists, conditions and leases."""
     with _server_directory("azurite") as directory, azurite(directory) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def rclone_server() -> Iterator[LocalS3]:
-    """Run rclone's S3 server: it checks header signatures, and knows no versions, checksums or If-Match."""
+    """Run rclone's S3 server: it checks header signatures, and has no versions, checksums or If-Match."""
     keys = {"access_key": f"AK{uuid4().hex}", "secret_key": uuid4().hex}
     with _server_directory("rclone") as directory, rclone_s3(directory, **keys) as server:
         yield server
@@ -51,7 +51,7 @@ def rclone_server() -> Iterator[LocalS3]:
 
 @pytest.fixture(scope="session")
 def _boto3_session() -> boto3.Session:
-    """Cache the parsed service model, which is most of what a client costs."""
+    """Cache the parsed service model, which is most of a client's cost."""
     return boto3.Session()
 
 
@@ -80,7 +80,7 @@ def bucket(s3_client: Any) -> str:
 
 @pytest.fixture
 def blob_service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
-    """Return an Azure client of the local account, with the SDK's own defaults."""
+    """Return an Azure client of the local account with the SDK's defaults."""
     with BlobServiceClient.from_connection_string(azure_server.connection_string) as service:
         yield service
 

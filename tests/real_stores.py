@@ -1,4 +1,4 @@
-"""The shipped stores on the local servers, as an entry point would make them."""
+"""The shipped stores on the local servers, made as an entry point makes them."""
 
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from s3_to_azure.stores.s3.source import S3Source
 
 @cache
 def _parsed_models() -> Any:
-    """Return one loader for all sessions: parsing S3's model is most of what a client costs."""
+    """Return one loader for all sessions, because parsing S3's model is most of a client's cost."""
     return botocore.session.Session().get_component("data_loader")
 
 

@@ -1,4 +1,4 @@
-"""Airflow with Celery on this machine: its parts as processes that can be killed, stopped and started one by one."""
+"""Airflow with Celery on one machine: its components are processes that can be killed and started one by one."""
 
 import os
 import signal
@@ -28,13 +28,13 @@ _BROKER: Final = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__"
 
 
 def compose_settings() -> dict[str, str]:
-    """Return what docker-compose.yaml sets for every part of Airflow."""
+    """Return the settings that docker-compose.yaml makes for every component of Airflow."""
     settings: dict[str, str] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["x-airflow-environment"]
     return settings
 
 
 def until(what: str, reached: Callable[[], Any], *, within_s: float = 90.0) -> Any:
-    """Wait until it is so; return what was true."""
+    """Wait until the function returns a true value; return it."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         found = reached()
@@ -45,17 +45,16 @@ def until(what: str, reached: Callable[[], Any], *, within_s: float = 90.0) -> A
 
 
 class Cluster:
-    """The parts of one Airflow, each a process with a log and a name by which its children are found too.
+    """The components of one Airflow, each a process in its own session with a log of its own.
 
     Args:
-        home: All files of it.
-        database: SQLAlchemy's URL; workers do not get it.
-        broker: Redis.
-        variables: Connections, and what the DAGs read.
+        home: The folder of all files.
+        database: The URL for SQLAlchemy; workers do not get it.
+        broker: The URL of Redis.
+        variables: Connections, and environment variables that the DAGs read.
     """
 
     def __init__(self, home: Path, *, database: str, broker: str, variables: Mapping[str, str]) -> None:
-        """Start nothing yet."""
         self.home = home
         self.database = database
         self._port = free_port()
@@ -87,7 +86,7 @@ class Cluster:
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            # What a transfer needs to live through an outage, as users have it.
+            # The settings with which a transfer survives an outage, as docker-compose.yaml has them.
             **{name: value for name, value in composed.items() if name.startswith((*_WORKERS_OWN, _BROKER))},
             **variables,
         }
@@ -101,7 +100,7 @@ class Cluster:
         self._orphans: list[psutil.Process] = []
 
     def migrate(self) -> None:
-        """Make the database's tables."""
+        """Create the database's tables."""
         done = subprocess.run(
             [str(ROOT / ".venv/bin/airflow"), "db", "migrate"],
             env=self._environment | self._core,
@@ -113,7 +112,7 @@ class Cluster:
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
     def start(self, name: str, *command: str, core: bool = True, **settings: str) -> None:
-        """Start a part; ``core`` ones get the database."""
+        """Start a component; ``core`` ones get the database."""
         environment = self._environment | (self._core if core else {}) | {"CLUSTER_PART": name} | settings
         launch = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
         with (self.home / f"{name}.log").open("ab") as log:
@@ -132,42 +131,42 @@ class Cluster:
         self.start("api-server", "api-server")
 
     def start_scheduler(self, *, heartbeat_timeout_s: int) -> None:
-        """Start the scheduler, which takes a task for lost that was silent for so long."""
+        """Start the scheduler, which fails a task after this time without a heartbeat."""
         timeout = str(heartbeat_timeout_s)
         self.start("scheduler", "scheduler", AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=timeout)
 
     def start_worker(self, name: str, **settings: str) -> None:
-        """Start a worker of two tasks at once."""
+        """Start a worker that runs two tasks at once."""
         options = ["--celery-hostname", f"{name}@cluster", "--skip-serve-logs", "--without-gossip", "--without-mingle"]
         self.start(name, "celery", "worker", *options, core=False, **settings)
 
     def wait_for_api(self) -> None:
-        """Wait until the api-server answers, and the scheduler and DAG processor have told it that they live."""
+        """Wait until the api-server reports itself, the scheduler and the DAG processor as healthy."""
         until("Airflow is healthy", self._is_healthy, within_s=_BOOT_S)
 
     def wait_for_worker(self, name: str) -> None:
-        """Wait until it takes tasks."""
+        """Wait until the worker is ready."""
         until(f"worker {name} is ready", lambda: f"{name}@cluster ready" in self.log(name), within_s=_BOOT_S)
 
     def log(self, name: str) -> str:
-        """Return a part's own log."""
+        """Return a component's own log."""
         path = self.home / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def workers(self) -> list[str]:
-        """Return the names of the workers that run."""
+        """Return the names of the running workers."""
         return [name for name in self._parts if name not in ("api-server", "scheduler", "dag-processor")]
 
     def tasks_of(self, name: str) -> list[psutil.Process]:
-        """Return the processes in which a worker's tasks run: the children of its pool."""
+        """Return the processes in which a worker's tasks run: the grandchildren of the worker."""
         pool = psutil.Process(self._parts[name].pid).children()
         return [task for process in pool for task in process.children()]
 
     def kill(self, name: str, *, but: Sequence[psutil.Process] = ()) -> None:
-        """SIGKILL a part and all that it started, orphans too, at one blow; spare some."""
+        """Kill a component and all processes of its session at the same time, except some."""
         part = self._parts.pop(name)
         doomed = [process for process in _session(part.pid) if process not in but]
-        # First all are held: none may see another die and tell of it.
+        # All are stopped first, so that none reports the death of another.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for process in doomed:
                 with suppress(psutil.NoSuchProcess):
@@ -177,14 +176,14 @@ class Cluster:
             self._orphans.extend(but)
 
     def task_log(self, dag_id: str, run_id: str, task: str, try_number: int, map_index: int = -1) -> str:
-        """Return the log of one try, as it lies on disk."""
+        """Return the log file of one try."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task}"
         folder = folder / f"map_index={map_index}" if map_index >= 0 else folder
         path = folder / f"attempt={try_number}.log"
         return path.read_text() if path.exists() else ""
 
     def close(self) -> None:
-        """Leave nothing of it running."""
+        """Kill every process."""
         for name in [*self._parts]:
             self.kill(name)
         for orphan in self._orphans:
@@ -201,7 +200,7 @@ class Cluster:
 
 
 def _session(leader: int) -> list[psutil.Process]:
-    """Return the processes of a session: each part has its own, and its children stay in it when they are orphans."""
+    """Return the processes of a session; children of a component stay in its session when their parent is dead."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -216,17 +215,17 @@ def cluster(
 ) -> Iterator[Cluster]:
     """Run api-server, scheduler, DAG processor and the workers ``one`` and ``two``."""
     home.mkdir()
-    there = Cluster(home, database=database, broker=broker, variables=variables)
+    running = Cluster(home, database=database, broker=broker, variables=variables)
     try:
-        there.migrate()
-        there.start_api()
-        there.start_scheduler(heartbeat_timeout_s=heartbeat_timeout_s)
-        there.start("dag-processor", "dag-processor")
-        there.start_worker("one")
-        there.start_worker("two")
-        there.wait_for_api()
-        there.wait_for_worker("one")
-        there.wait_for_worker("two")
-        yield there
+        running.migrate()
+        running.start_api()
+        running.start_scheduler(heartbeat_timeout_s=heartbeat_timeout_s)
+        running.start("dag-processor", "dag-processor")
+        running.start_worker("one")
+        running.start_worker("two")
+        running.wait_for_api()
+        running.wait_for_worker("one")
+        running.wait_for_worker("two")
+        yield running
     finally:
-        there.close()
+        running.close()

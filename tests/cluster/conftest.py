@@ -1,4 +1,4 @@
-"""One cluster for all cases: Postgres, Redis, Airflow's parts, two workers, and a proxy that sees each block."""
+"""One cluster for all tests: Postgres, Redis, Airflow, two workers, and a proxy that records each block."""
 
 import json
 import tempfile
@@ -21,14 +21,14 @@ from tests.cluster.services import postgres, redis, require_tools
 from tests.faults.faulty_proxy import FaultyProxy
 
 LOST_AFTER_S = 15
-"""Silence after which the scheduler takes a task for lost; three heartbeats, so that a busy machine loses none."""
+"""Time without a heartbeat after which the scheduler fails a task; three heartbeats, for a busy machine."""
 
 _ENDED = ("success", "failed")
 
 
 @dataclass
 class Site:
-    """The cluster, and both clouds that it copies between."""
+    """The cluster, and S3 and Azure between which it copies."""
 
     airflow: Cluster
     azure: FaultyProxy
@@ -37,7 +37,7 @@ class Site:
     container: ContainerClient
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object."""
+        """Upload an object."""
         self.s3_client.put_object(Bucket=self.bucket, Key=key, Body=data, ChecksumAlgorithm="CRC64NVME")
 
     def blob(self, name: str) -> bytes:
@@ -45,14 +45,14 @@ class Site:
         return bytes(self.container.download_blob(name).readall())
 
     def staged(self, name: str) -> int:
-        """Return how many blocks Azure's own list has."""
+        """Return how many uncommitted blocks Azure lists."""
         try:
             return len(self.container.get_blob_client(name).get_block_list("uncommitted")[1])
         except ResourceNotFoundError:
             return 0
 
     def arrived(self, name: str) -> list[str]:
-        """Return the path, and so the id, of every block of the blob that came whole."""
+        """Return the path, which has the id, of every block of the blob that arrived completely."""
         with self.azure.lock:
             return [one.path for one in self.azure.arrived if one.is_("put block") and f"/{name}?" in one.path]
 
@@ -73,7 +73,7 @@ class Site:
         return next((one for one in tasks if (one["task_id"], one["map_index"]) == (task_id, map_index)), {})
 
     def ended(self, dag_id: str, run_id: str, *, within_s: float = 120) -> str:
-        """Wait for the run's end; return its state."""
+        """Wait for the end of the run; return its state."""
 
         def state() -> str:
             now = self.airflow.airflow.state(dag_id, run_id)
@@ -84,7 +84,7 @@ class Site:
 
 @pytest.fixture(scope="package")
 def site(s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[Site]:
-    """Run everything, once."""
+    """Run the cluster for all tests of the package."""
     require_tools()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-", ignore_cleanup_errors=True)))
@@ -111,7 +111,7 @@ def site(s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[Site]:
             "CLUSTER_BUCKET": bucket,
             "CLUSTER_CONTAINER": container,
         }
-        there = stack.enter_context(
+        airflow = stack.enter_context(
             cluster(
                 folder / "airflow",
                 database=database,
@@ -120,8 +120,8 @@ def site(s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[Site]:
                 heartbeat_timeout_s=LOST_AFTER_S,
             )
         )
-        ready = Site(there, azure, s3_client, bucket, client)
-        until("the DAGs are parsed", lambda: len(there.airflow.get("dags")["dags"]) == 2)
+        ready = Site(airflow, azure, s3_client, bucket, client)
+        until("the DAGs are parsed", lambda: len(airflow.airflow.get("dags")["dags"]) == 2)
         yield ready
 
 

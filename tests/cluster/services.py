@@ -1,4 +1,4 @@
-"""Debian's Postgres and Redis on loopback for one test session, as a user who may do nothing else."""
+"""Postgres and Redis on loopback for one test session, as an unprivileged user."""
 
 import os
 import pwd
@@ -15,12 +15,12 @@ from local_cloud.processes import HOST, free_port, running
 
 _START_S: Final = 60.0
 _NAME: Final = "airflow"
-# Postgres refuses root, and nobody is everywhere.
+# Postgres refuses to run as root, and every system has the user nobody.
 _UNPRIVILEGED: Final = "nobody"
 
 
 def require_tools() -> None:
-    """Skip without Postgres and Redis; in CI their absence is a failure."""
+    """Skip the test without Postgres and Redis; in CI fail it."""
     missing = [name for name in ("initdb", "postgres", "redis-server") if _tool(name) is None]
     if not missing:
         return
@@ -32,13 +32,13 @@ def require_tools() -> None:
 
 @contextmanager
 def postgres(directory: Path) -> Iterator[str]:
-    """Run Postgres with its files in ``directory``; give SQLAlchemy's URL of an empty database."""
+    """Run Postgres with its files in ``directory``; yield SQLAlchemy's URL of an empty database."""
     data = _private(directory / "data")
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
     initdb = [*_as_nobody(), str(_tool("initdb")), "--auth=trust", "--encoding=UTF8", f"--username={_NAME}"]
     subprocess.run([*initdb, "--no-sync", str(data)], check=True, capture_output=True, env=environment, cwd=directory)
     port = free_port()
-    # A killed test machine may lose this database: nothing in it is kept.
+    # The database may be lost in a crash, since no test needs it afterwards.
     settings = {"fsync": "off", "unix_socket_directories": str(data), "listen_addresses": HOST, "port": str(port)}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
@@ -61,7 +61,7 @@ def postgres(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def redis(directory: Path) -> Iterator[str]:
-    """Run Redis, which keeps nothing on disk; give its URL without a database's number."""
+    """Run Redis without persistence; yield its URL without a database number."""
     port = free_port()
 
     def is_up() -> bool:
@@ -82,7 +82,7 @@ def redis(directory: Path) -> Iterator[str]:
 
 
 def _tool(name: str) -> Path | None:
-    """Return a program's path; Debian keeps those of Postgres beside each other, by version, and off PATH."""
+    """Return a program's path; Debian installs those of Postgres by version, and outside PATH."""
     versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     found = str(versions[-1]) if versions else shutil.which(name)
     return Path(found) if found else None
@@ -92,7 +92,7 @@ def _as_nobody() -> list[str]:
     if os.geteuid() != 0:
         return []
     user = pwd.getpwnam(_UNPRIVILEGED)
-    # Becoming another user clears "die with your parent", so it is said again.
+    # A change of user clears the signal at the parent's death, so it is set again.
     return [
         str(shutil.which("setpriv")),
         f"--reuid={user.pw_uid}",

@@ -1,4 +1,4 @@
-"""Workers die, the api-server goes away, the state store fails: nothing is sent twice, lost, or wrong."""
+"""Workers die, the api-server stops, the state store fails: every blob is correct, and no block is sent twice."""
 
 import json
 import time
@@ -22,13 +22,13 @@ OUTAGE_S = 45
 
 
 @dataclass(frozen=True)
-class Night:
-    """A night in whose middle a worker was killed.
+class KilledRun:
+    """A run during which a worker was killed.
 
     Attributes:
-        contents: What each object holds, by its name.
-        first: Which worker had a batch first, by map index.
-        staged: How many blocks of each object Azure held when the worker was dead.
+        contents: The bytes of each object, by name.
+        first: The worker of each batch's first try, by map index.
+        staged: How many blocks Azure held of each object of the killed worker.
     """
 
     run_id: str
@@ -39,13 +39,13 @@ class Night:
 
     @property
     def killed(self) -> list[int]:
-        """The map indexes of the batches that the dead worker had."""
+        """The map indexes of the batches that the killed worker had."""
         return [index for index, worker in self.first.items() if worker == "one"]
 
 
 @pytest.fixture(scope="module")
-def night(site: Site) -> Night:
-    """Run four batches over two workers; kill one of these, with all that it runs, when each batch is mid-copy."""
+def killed_run(site: Site) -> KilledRun:
+    """Copy four batches on two workers, and kill one worker with all its processes in the middle of them."""
     contents = {f"nightly/{number}": some_bytes(BLOCKS * MIB, seed=number) for number in range(OBJECTS)}
     for name, data in contents.items():
         site.put(name, data)
@@ -62,43 +62,43 @@ def night(site: Site) -> Night:
         lambda: all(_log(site, "nightly", run_id, 2, index) for index in first if first[index] == "one"),
     )
     site.airflow.start_worker("three")
-    return Night(run_id, site.ended("nightly", run_id), contents, first, staged)
+    return KilledRun(run_id, site.ended("nightly", run_id), contents, first, staged)
 
 
-def test_promise_4_batches_run_over_both_workers(site: Site, night: Night) -> None:
-    """Each of two workers takes batches, every blob is its object, and the report accounts for all."""
-    assert night.state == "success"
-    assert sorted(night.first) == list(range(OBJECTS))
-    assert set(night.first.values()) == {"one", "two"}
-    for name, data in night.contents.items():
+def test_promise_4_batches_run_on_both_workers(site: Site, killed_run: KilledRun) -> None:
+    """Both workers copy batches, every blob is its object, and the report accounts for all."""
+    assert killed_run.state == "success"
+    assert sorted(killed_run.first) == list(range(OBJECTS))
+    assert set(killed_run.first.values()) == {"one", "two"}
+    for name, data in killed_run.contents.items():
         assert site.blob(name) == data
         assert site.commits(name) == [201]
-    report = _events(site, "nightly", night.run_id, 1, task="report")
+    report = _events(site, "nightly", killed_run.run_id, 1, task="report")
     assert any(f"Copied:    {OBJECTS} objects" in line for line in report)
     assert any(f"Proven:    {OBJECTS} by crc64nvme" in line for line in report)
 
 
-def test_promise_2_retry_on_the_other_worker_sends_only_what_is_missing(
-    site: Site, night: Night, record_property: Any
+def test_promise_2_retry_on_another_worker_sends_only_missing_blocks(
+    site: Site, killed_run: KilledRun, record_property: Any
 ) -> None:
-    """Kill -9 of a worker mid-copy: the other one goes on from Azure's list, says so, and sends no block again."""
-    assert night.killed
-    for index in night.killed:
-        task = site.task("nightly", night.run_id, map_index=index)
+    """After SIGKILL of a worker another one resumes from Azure's list and sends no block again."""
+    assert killed_run.killed
+    for index in killed_run.killed:
+        task = site.task("nightly", killed_run.run_id, map_index=index)
         assert (task["hostname"], task["try_number"], task["state"]) == ("two", 2, "success")
         name = f"nightly/{index}"
-        staged, left = night.staged[name], BLOCKS - night.staged[name]
+        staged, left = killed_run.staged[name], BLOCKS - killed_run.staged[name]
         assert 0 < staged < BLOCKS
         found = f"{name!r}: {staged} of {BLOCKS} blocks ({staged}.0 MiB) are already in Azure; {left}.0 MiB to send"
-        assert found in _events(site, "nightly", night.run_id, 2, index)
-        # A block counts here once it came whole: none did twice.
+        assert found in _events(site, "nightly", killed_run.run_id, 2, index)
+        # Only blocks that arrived completely are counted: none did twice.
         arrived = site.arrived(name)
         assert len(arrived) == len(set(arrived)) == BLOCKS
-    record_property("blocks_found_by_the_retries", sum(night.staged.values()))
+    record_property("blocks_found_by_the_retries", sum(killed_run.staged.values()))
 
 
-def test_invariant_2_zombie_beside_its_own_retry(site: Site, night: Night, record_property: Any) -> None:
-    """A worker dies and its task lives on beside its retry: one commit, the right bytes, no failure."""
+def test_invariant_2_zombie_beside_its_own_retry(site: Site, killed_run: KilledRun, record_property: Any) -> None:
+    """A task that outlives its worker runs beside its retry: one commit, the correct bytes, no failure."""
     site.airflow.wait_for_worker("three")
     blocks = 36
     data = some_bytes(blocks * MIB)
@@ -119,13 +119,13 @@ def test_invariant_2_zombie_beside_its_own_retry(site: Site, night: Night, recor
     assert sorted(site.commits("orphaned")) in ([201], [201, 409])
     assert "0 of" not in found
     assert before >= 3
-    # Both name a block alike, so what both sent is there once.
+    # Both writers use the same block ids, so a block that both sent is staged once.
     assert len(set(site.arrived("orphaned"))) == blocks
     record_property("blocks_sent_by_both", len(site.arrived("orphaned")) - blocks)
 
 
-def test_promise_2_transfer_lives_through_an_outage_of_the_api_server(site: Site, night: Night) -> None:
-    """No api-server for most of a minute: the copy goes on meanwhile, and its first try succeeds."""
+def test_promise_2_transfer_survives_an_outage_of_the_api_server(site: Site, killed_run: KilledRun) -> None:
+    """A copy goes on while the api-server is stopped for 45 s, and succeeds in its first try."""
     timeout = int(compose_settings()["AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"])
     site.airflow.kill("scheduler")
     site.airflow.start_scheduler(heartbeat_timeout_s=timeout)
@@ -147,11 +147,11 @@ def test_promise_2_transfer_lives_through_an_outage_of_the_api_server(site: Site
     assert len(site.arrived("outage")) == blocks
 
 
-def test_promise_4_copy_goes_on_without_the_state_store(site: Site, night: Night) -> None:
-    """The state store's table is gone: the log says once that progress cannot be shown, and the copy succeeds."""
+def test_promise_4_copy_succeeds_without_the_state_store(site: Site, killed_run: KilledRun) -> None:
+    """Without the state store's table the log says once that progress cannot be shown."""
     for name in site.airflow.workers():
         site.airflow.kill(name)
-    # As shipped a worker asks 30 times, for minutes; the copy would go on meanwhile too.
+    # By default a worker sends 30 requests, which takes minutes; the copy would go on meanwhile.
     site.airflow.start_worker("four", AIRFLOW__WORKERS__EXECUTION_API_RETRIES="2")
     data = some_bytes(12 * MIB)
     site.put("unshown", data)
@@ -175,13 +175,13 @@ def _log(site: Site, dag_id: str, run_id: str, try_number: int, map_index: int =
 def _events(
     site: Site, dag_id: str, run_id: str, try_number: int, map_index: int = -1, task: str = "copy"
 ) -> list[str]:
-    """Return the log's lines, as the UI shows them."""
+    """Return the events of the log."""
     lines = _log(site, dag_id, run_id, try_number, map_index, task).splitlines()
     return [str(json.loads(line)["event"]) for line in lines]
 
 
 def _line(site: Site, dag_id: str, run_id: str, try_number: int, words: str) -> str:
-    # Its last line may be half written.
+    # The last line may be incomplete.
     lines = _log(site, dag_id, run_id, try_number).split("\n")[:-1]
     return next((event for event in (str(json.loads(line)["event"]) for line in lines) if words in event), "")
 

@@ -1,4 +1,4 @@
-"""The settings by which a transfer lives through an outage: what is documented is what Compose sets, and runs here."""
+"""The documented settings by which a transfer survives an outage are those of docker-compose.yaml, which tests run."""
 
 import configparser
 import re
@@ -16,7 +16,7 @@ BROKER = "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"
 
 def _of_page() -> dict[str, Mapping[str, Any]]:
     page = (ROOT / "docs/operations.md").read_text()
-    section = page.split("## Living through an outage of the API server")[1].split("\n## ")[0]
+    section = page.split("## Surviving an outage of the API server")[1].split("\n## ")[0]
     parser = configparser.ConfigParser()
     parser.read_string("".join(re.findall(r"```ini\n(.*?)```", section, flags=re.DOTALL)))
     return {name: dict(parser[name]) for name in parser.sections()}
@@ -31,11 +31,11 @@ def _of_helm() -> dict[str, Mapping[str, Any]]:
 
 @pytest.mark.parametrize("read", [_of_page, _of_helm])
 def test_outage_settings_are_the_same_everywhere(read: Any) -> None:
-    """The operations page and the Helm values say for each of them what the compose file sets."""
+    """The operations page and the Helm values have the settings of the compose file."""
     composed = compose_settings()
-    there = {
+    documented = {
         f"AIRFLOW__{part}__{name}".upper(): str(value) for part, of in read().items() for name, value in of.items()
     }
     needed = {name for name in composed if name.startswith(("AIRFLOW__WORKERS__", "AIRFLOW__EXECUTION_API__"))}
     needed |= {HEARTBEATS, BROKER}
-    assert {name: there.get(name) for name in needed} == {name: composed[name] for name in needed}
+    assert {name: documented.get(name) for name in needed} == {name: composed[name] for name in needed}

@@ -1,7 +1,7 @@
-"""Bring docker-compose.yaml up for real, run the DAG on two workers, and take everything down again.
+"""Start docker-compose.yaml, run the DAG on two workers, and remove everything.
 
-Run by `make compose-check`. With a Docker Engine that runs, it uses that one and the upstream images; where there is
-none it runs one of its own with stand-in images (`private_engine`, `stand_ins`), and says what they do not prove.
+`make compose-check` runs this. Where a Docker Engine is running, it uses that engine and the upstream images. Elsewhere
+it runs its own engine with stand-in images (`private_engine`, `stand_ins`), and prints what they do not prove.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _PREFIX: Final = "nightly/"
 _BUCKET: Final = "demo-source"
 _CONTAINER: Final = "demo-destination"
 _STATE: Final = "_s3_to_azure/"
-# Larger than what the local servers move while the api-server is away.
+# Large enough that its copy takes longer than the outage of the api-server.
 _LONG_KEY: Final = "nightly/long/backup.img"
 _LONG_BYTES: Final = 1024 * 1024 * 1024
 _OUTAGE_S: Final = 30.0
@@ -70,17 +70,17 @@ def main() -> int:
 
 
 def check(scratch: Path, environment: Mapping[str, str]) -> None:
-    """Bring the stack up, look at everything it promises, take it down.
+    """Start the stack, check what the documentation promises, and remove the stack.
 
     Raises:
-        CheckError: It does not keep a promise.
+        CheckError: A promise is not kept.
     """
     overrides = {
         "AIRFLOW_PORT": str(free_port()),
         "LOCALSTACK_PORT": str(free_port()),
         "AZURITE_PORT": str(free_port()),
         "AIRFLOW_IMAGE": _IMAGE,
-        # One task a worker, so that two batches cannot both go to the same one.
+        # One task per worker, so that two batches run on different workers.
         "WORKER_CONCURRENCY": "1",
     }
     with fresh_copy(scratch, environment, overrides) as stack:
@@ -147,7 +147,7 @@ def _look_at_passwords(stack: Stack) -> Api:
 
 
 def _first_night(stack: Stack, api: Api) -> None:
-    # The schedule's own run, for the night before, comes first: the DAG was just let run.
+    # The scheduled run for the day before starts first, because the DAG was just unpaused.
     api.wait_for_success(api.trigger())
     copies = [i for i in api.task_instances("~") if i["task_id"] == "copy" and i["hostname"]]
     workers = {i["hostname"] for i in copies}

@@ -1,8 +1,8 @@
-"""A Docker Engine of our own for one check, on a Debian that has none: unpacked, never installed, gone afterwards.
+"""A private Docker Engine for one check on a Debian without one: unpacked, not installed, and removed afterwards.
 
-Bookworm's Compose is too old for the project's file, so Engine, Compose and Buildx come from trixie, beside bookworm's
-own containerd, runc and iptables. All of it is unpacked into a folder; nothing of the machine is changed but its
-packet filter, and that only while the engine runs.
+Bookworm's Compose is too old for the project's file, so Engine, Compose and Buildx come from trixie, and containerd,
+runc and iptables from bookworm. Everything is unpacked into a folder. The engine changes the machine's packet filter,
+which is restored at the end.
 """
 
 import os
@@ -38,24 +38,23 @@ _DOCKERS_RULE: Final = re.compile(r"DOCKER|docker0|br-[0-9a-f]{12}")
 
 
 class NoEngineError(RuntimeError):
-    """There is no Docker Engine here and none can be made; the message says why."""
+    """No Docker Engine is running and none can be made; the message says why."""
 
 
 class Packages:
     """The unpacked Debian packages.
 
     Args:
-        home: Where they are kept for the next time.
+        home: The folder in which they are kept for the next check.
     """
 
     def __init__(self, home: Path) -> None:
-        """Keep the folder; nothing is downloaded yet."""
         self.root = home / "packages"
         self.sources = Path("/etc/apt/sources.list.d/debian.sources")
         self._home = home
 
     def environment(self) -> dict[str, str]:
-        """Return the variables with which the programs in them run from where they lie."""
+        """Return the environment variables with which the unpacked programs run."""
         libraries = self.root / "usr/lib/x86_64-linux-gnu"
         programs = [self.root / "names", self.root / "usr/sbin", self.root / "usr/bin"]
         return {
@@ -66,10 +65,10 @@ class Packages:
         }
 
     def unpack(self) -> None:
-        """Download and unpack what is not there yet, with an apt that keeps its lists in our folder.
+        """Download and unpack missing packages, with apt's lists in our folder.
 
         Raises:
-            NoEngineError: This is no Debian 12 on x86-64, or not root.
+            NoEngineError: This is no Debian 12 on x86-64, or the user is not root.
         """
         if self.root.exists():
             return
@@ -115,16 +114,16 @@ class Packages:
 
 @contextmanager
 def private_engine(packages: Packages, data: Path) -> Iterator[dict[str, str]]:
-    """Run the engine while the block runs; yield the environment that reaches it with `docker`.
+    """Run the engine during the block; yield the environment with which `docker` reaches it.
 
     Args:
         packages: Unpacked.
-        data: Where it keeps images; everything else of it is gone at the end.
+        data: The folder of its images, which is kept; all else is removed at the end.
 
     Raises:
-        local_cloud.processes.ServerError: It did not come up.
+        local_cloud.processes.ServerError: The engine did not start.
     """
-    # A socket's path may have 107 characters, so all that is short-lived lies below /tmp.
+    # A socket's path may have 107 characters, so short-lived files are below /tmp.
     with tempfile.TemporaryDirectory(prefix="compose-check-") as scratch:
         here = Path(scratch)
         plugins = _made(here / "config/cli-plugins")
@@ -136,7 +135,7 @@ def private_engine(packages: Packages, data: Path) -> Iterator[dict[str, str]]:
         }
         command = ["dockerd", "--host", environment["DOCKER_HOST"], "--config-file", "/dev/null"]
         command += ["--data-root", str(_made(data)), "--exec-root", f"{here}/exec", "--pidfile", f"{here}/docker.pid"]
-        # The bridge must not send packets that the way out cannot carry: builds would hang in their downloads.
+        # Packets larger than the outer interface allows would be lost, and downloads of builds would hang.
         command += ["--mtu", str(_mtu())]
         with (
             _packet_filter_kept(environment),
@@ -177,7 +176,7 @@ def _mtu() -> int:
 
 @contextmanager
 def _packet_filter_kept(environment: Mapping[str, str]) -> Iterator[None]:
-    """Take the engine's bridges and rules away afterwards, and leave everybody else's."""
+    """Remove the engine's bridges and rules afterwards, and keep all others."""
     forward = Path("/proc/sys/net/ipv4/ip_forward")
     forwarded = forward.read_text()
     drops = {family: ":FORWARD DROP" in _rules(family, environment) for family in ("iptables", "ip6tables")}
@@ -201,7 +200,7 @@ def _rules(family: str, environment: Mapping[str, str]) -> str:
 
 
 def _unmount(folder: Path) -> None:
-    """Unmount what is mounted below the folder, and the folder itself, which an engine that was killed leaves bound."""
+    """Unmount the folder and everything below it, which an engine that was killed leaves mounted."""
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if f"{m}/".startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)
@@ -213,7 +212,7 @@ def _made(folder: Path) -> Path:
 
 
 def _remove_control_groups() -> None:
-    """Remove the engine's empty control groups: one hierarchy, or one a controller on older machines."""
+    """Remove the engine's empty control groups, of cgroups version 2 or 1."""
     hierarchies = Path("/sys/fs/cgroup")
     for group in ("docker/buildkit", "docker"):
         for found in (*hierarchies.glob(group), *hierarchies.glob(f"*/{group}")):

@@ -1,4 +1,4 @@
-"""The project's compose stack as a user has it: a fresh copy of the project, its commands, its REST API."""
+"""The compose stack as users run it: in a fresh copy of the project, with its commands and its REST API."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import requests
 
 DAG_ID: Final = "s3_to_azure_migration"
 _ROOT: Final = Path(__file__).resolve().parents[2]
-# What `git clone` brings that an image or a container is made of.
+# The files of a checkout from which an image or a container is made.
 _NEEDED: Final = (
     ".dockerignore",
     ".env.example",
@@ -41,12 +41,12 @@ class CheckError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A copy of the project with a .env of its own.
+    """A copy of the project with its own .env.
 
     Attributes:
         folder: The copy.
-        project: Name of the compose project, as which its containers, networks and volumes are found.
-        environment: Reaches the engine.
+        project: Name of the compose project, which labels its containers, networks and volumes.
+        environment: Environment variables with which `docker` reaches the engine.
         settings: The lines of .env.
     """
 
@@ -99,12 +99,12 @@ class Stack:
 
 
 class Api:
-    """Airflow's REST API, as one user.
+    """Airflow's REST API for one user.
 
     Args:
-        url: Where the api-server listens.
-        user: Name.
-        password: Password.
+        url: The api-server's address.
+        user: The user's name.
+        password: The user's password.
     """
 
     def __init__(self, url: str, user: str, password: str) -> None:
@@ -120,7 +120,7 @@ class Api:
         self._token = str(answer.json()["access_token"])
 
     def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        """Return the decoded answer.
+        """Send a request; return the decoded answer.
 
         Raises:
             CheckError: The answer is an error.
@@ -132,10 +132,10 @@ class Api:
         return answer.json()
 
     def unpause(self) -> None:
-        """Wait until the DAG is parsed, then let it run.
+        """Wait until the DAG is parsed, then unpause it.
 
         Raises:
-            CheckError: It does not appear.
+            CheckError: The DAG is not parsed in time.
         """
         deadline = time.monotonic() + _PARSE_S
         while DAG_ID not in {dag["dag_id"] for dag in self.ask("GET", "dags")["dags"]}:
@@ -150,15 +150,15 @@ class Api:
         return str(run["dag_run_id"])
 
     def task_instances(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the run's task instances, mapped ones apart."""
+        """Return the run's task instances, mapped ones one by one."""
         found = self.ask("GET", f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
         return list(found["task_instances"])
 
     def wait_for_copy(self, run_id: str) -> None:
-        """Wait until a copy of the run is running.
+        """Wait until a copy task of the run is running.
 
         Raises:
-            CheckError: None starts.
+            CheckError: No copy task starts in time.
         """
         deadline = time.monotonic() + _RUN_S
         while time.monotonic() < deadline:
@@ -168,10 +168,10 @@ class Api:
         raise CheckError(f"no copy of run {run_id} started: {self._states(run_id)}")
 
     def wait_for_success(self, run_id: str) -> list[dict[str, Any]]:
-        """Wait until the run ended well; return its task instances.
+        """Wait until the run succeeds; return its task instances.
 
         Raises:
-            CheckError: It failed, or does not end.
+            CheckError: The run fails, or does not end in time.
         """
         deadline = time.monotonic() + _RUN_S
         while time.monotonic() < deadline:
@@ -202,12 +202,12 @@ class Api:
 
 @contextmanager
 def fresh_copy(scratch: Path, environment: Mapping[str, str], overrides: Mapping[str, str]) -> Iterator[Stack]:
-    """Copy the project, make its .env by its own script, and leave nothing of the stack behind.
+    """Copy the project, make its .env with its own script, and remove the stack at the end.
 
     Args:
-        scratch: Where to copy to.
-        environment: Reaches the engine.
-        overrides: Settings on top of those that `deploy/make-env.sh --demo` writes.
+        scratch: The folder that gets the copy.
+        environment: Environment variables with which `docker` reaches the engine.
+        overrides: Settings that replace those of `deploy/make-env.sh --demo`.
     """
     folder = scratch / "s3-to-azure"
     folder.mkdir()
@@ -218,7 +218,7 @@ def fresh_copy(scratch: Path, environment: Mapping[str, str], overrides: Mapping
             shutil.copytree(source, folder / name, ignore=ignored)
         else:
             shutil.copy2(source, folder / name)
-    # Containers run as other users than this one, and git's files are readable for all.
+    # Containers run as other users, and files of a checkout are readable for all.
     for path in (scratch, folder, *folder.rglob("*")):
         path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
     clean = {k: v for k, v in environment.items() if not k.startswith(("S3_TO_AZURE_", "COMPOSE_", "AIRFLOW"))}

@@ -1,6 +1,7 @@
-"""Images under the upstream names, made of Debian packages and this machine's Python, where nothing can be pulled.
+"""Stand-in images under the upstream names, made of Debian packages and this machine's Python.
 
-They let the project's own Dockerfile and docker-compose.yaml run as they are. What they do not prove is in `UNPROVEN`.
+Where no image can be pulled, the project's own Dockerfile and docker-compose.yaml run unchanged with them. `UNPROVEN`
+lists what they do not prove.
 """
 
 import os
@@ -22,7 +23,7 @@ _IMAGES: Final = {
     "postgres:16": "postgres",
     "redis:7.2-bookworm": "redis",
 }
-# What CPython's own modules link to.
+# Libraries that CPython's own modules link to.
 _LIBRARIES: Final = (
     "libbz2-1.0",
     "libexpat1",
@@ -49,11 +50,11 @@ The images were stand-ins, because no image can be pulled here. This run does no
 
 
 def make_images(packages: Packages, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Make every stand-in that the engine does not hold yet.
+    """Make every stand-in image that the engine does not hold.
 
     Raises:
-        NoEngineError: There is no Python 3.12 here to put into them.
-        subprocess.CalledProcessError: A step failed; its output tells why.
+        NoEngineError: This machine has no suitable Python 3.12.
+        subprocess.CalledProcessError: A step failed; its output says why.
     """
     if not _held(_PYTHON, environment):
         say(f"making a stand-in for {_PYTHON}")
@@ -95,7 +96,7 @@ def _make_python(packages: Packages, environment: Mapping[str, str]) -> None:
             str(Path(scratch, "root.tar")),
             str(packages.sources),
         ]
-        # Debian's apt must not meet the unpacked packages' libraries.
+        # Debian's apt must not load the unpacked libraries.
         plain = {key: value for key, value in environment.items() if key != "LD_LIBRARY_PATH"}
         subprocess.run(command, env=plain, check=True, stdout=subprocess.DEVNULL)
         changes = [f"--change=ENV {name}={_CERTIFICATES}" for name in _TRUST]
@@ -110,7 +111,7 @@ def _make_python(packages: Packages, environment: Mapping[str, str]) -> None:
 
 
 def _pack_python(archive: Path) -> None:
-    """Pack this machine's CPython 3.12 as `/usr/local`, without what was installed into it."""
+    """Pack this machine's CPython 3.12 as `/usr/local`, without installed packages."""
     prefix = _python_prefix()
     unwanted = {"site-packages", "test", "__pycache__", "idlelib", "tkinter"}
 
@@ -134,7 +135,7 @@ def _python_prefix() -> Path:
                 [python, "-c", "import sys; print(sys.base_prefix)"], capture_output=True, text=True, check=False
             )
             prefix = Path(probe.stdout.strip())
-            # Debian's own is spread over folders that it shares with others.
+            # Debian's own Python is spread over folders that it shares with others.
             if probe.returncode == 0 and prefix != Path("/usr"):
                 return prefix
     raise NoEngineError("the stand-ins need a python3.12 that is not Debian's, on the PATH or in ~/.pyenv.")

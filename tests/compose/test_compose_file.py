@@ -1,4 +1,4 @@
-"""docker-compose.yaml as it is written; `make compose-check` brings it up."""
+"""Properties of docker-compose.yaml and of the script that makes its .env; `make compose-check` starts the stack."""
 
 import re
 import stat
@@ -23,7 +23,7 @@ ONE_SHOTS: Final = {"airflow-init", "demo-init"}
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a folder with what `deploy/make-env.sh` needs."""
+    """Return a folder with the files that `deploy/make-env.sh` reads."""
     (tmp_path / "deploy").mkdir()
     for name in (".env.example", "deploy/make-env.sh"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -41,7 +41,7 @@ def _settings(folder: Path) -> dict[str, str]:
 
 
 def test_every_variable_is_in_the_example() -> None:
-    """Whatever the file reads from .env stands in .env.example, and nothing else does."""
+    """Every variable that the file reads from .env is in .env.example, and no other one is."""
     by_name = {name for service in SERVICES.values() for name in _unset(service.get("environment", {}))}
     read = set(re.findall(r"\$\{(\w+)", TEXT)) | by_name
     assert read == set(re.findall(r"^#?(\w+)=", EXAMPLE, flags=re.MULTILINE))
@@ -52,7 +52,7 @@ def _unset(environment: dict[str, str | None]) -> list[str]:
 
 
 def test_no_secret_has_a_default() -> None:
-    """Each secret must come from .env; where it is missing, the refusal names the script that makes it."""
+    """A secret that .env does not set is refused with the name of the script that makes it."""
     assert SECRETS
     for name in SECRETS:
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", TEXT)
@@ -61,29 +61,29 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_ports_are_on_loopback_and_can_be_changed() -> None:
-    """No service listens on another address of the machine, or on a port that cannot be moved."""
+    """Every published port is on 127.0.0.1, and a variable changes its number."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports
     assert all(re.fullmatch(r"127\.0\.0\.1:\$\{\w+_PORT:-\d+\}:\d+", port) for port in ports)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONE_SHOTS))
-def test_is_watched_and_started_again(name: str) -> None:
-    """Each service has a health check that gives a slow machine time, and comes back after a crash."""
+def test_services_have_health_checks_and_restart(name: str) -> None:
+    """Each service has a health check with a start period of at least 60 s, and restarts after a crash."""
     service = SERVICES[name]
     assert int(service["healthcheck"]["start_period"].rstrip("s")) >= 60
     assert service["restart"] == "unless-stopped"
 
 
-def test_workers_hold_neither_database_nor_keys() -> None:
-    """A worker runs the migrations' code: it gets what that needs, and no more."""
+def test_workers_have_neither_database_nor_keys() -> None:
+    """A worker runs the code of DAGs, so its environment has none of these secrets."""
     worker = str(SERVICES["airflow-worker"]["environment"])
     for secret in ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_ADMIN_PASSWORD"):
         assert secret not in worker
 
 
-def test_the_page_says_what_stand_ins_do_not_prove() -> None:
-    """What `make compose-check` says at its end stands in the documentation too, word for word."""
+def test_documentation_says_what_stand_ins_do_not_prove() -> None:
+    """The documentation repeats the list that `make compose-check` prints at its end."""
     page = ROOT.joinpath("docs/deploy.md").read_text()
     limits = re.findall(r"^  - (.+)$", UNPROVEN, flags=re.MULTILINE)
     assert len(limits) >= 5
@@ -91,15 +91,15 @@ def test_the_page_says_what_stand_ins_do_not_prove() -> None:
         assert f"- {limit}" in page
 
 
-def test_the_demo_knows_azurites_account() -> None:
+def test_demo_uses_azurites_account() -> None:
     """The demo's connection strings are those of the Azurite that the tests use."""
     account = f"AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};"
     assert account in TEXT
     assert account in ROOT.joinpath("deploy/demo_connections.json").read_text()
 
 
-def test_makes_strong_secrets(copy: Path) -> None:
-    """The script fills each secret anew, with what URLs and Fernet can take, and only the owner may read them."""
+def test_script_makes_strong_secrets(copy: Path) -> None:
+    """The script makes new secrets that fit URLs and Fernet, in a file that only its owner can read."""
     assert _make_env(copy).returncode == 0
     first = _settings(copy)
     assert stat.S_IMODE((copy / ".env").stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
@@ -114,8 +114,8 @@ def test_makes_strong_secrets(copy: Path) -> None:
     Fernet(first["AIRFLOW_FERNET_KEY"])
 
 
-def test_keeps_an_env_that_is_there(copy: Path) -> None:
-    """A second run changes nothing: a new Fernet key would make the stored connections unreadable."""
+def test_script_keeps_an_existing_env(copy: Path) -> None:
+    """A second run changes nothing, because a new Fernet key would make stored connections unreadable."""
     copy.joinpath(".env").write_text("kept")
     refused = _make_env(copy)
     assert refused.returncode == 1
@@ -124,8 +124,8 @@ def test_keeps_an_env_that_is_there(copy: Path) -> None:
     assert sorted(path.name for path in copy.iterdir()) == [".env", ".env.example", "deploy"]
 
 
-def test_demo_sets_its_profile_and_migration(copy: Path) -> None:
-    """`--demo` turns the profile on and points the example DAG at its servers."""
+def test_demo_sets_profile_and_migration(copy: Path) -> None:
+    """`--demo` enables the profile and sets source and destination of the example DAG to its servers."""
     assert _make_env(copy, "--demo").returncode == 0
     settings = _settings(copy)
     assert settings["COMPOSE_PROFILES"] == "demo"
@@ -133,7 +133,7 @@ def test_demo_sets_its_profile_and_migration(copy: Path) -> None:
     assert settings["S3_TO_AZURE_DESTINATION"] == "az://demo-destination/"
 
 
-def test_refuses_other_arguments(copy: Path) -> None:
+def test_script_refuses_other_arguments(copy: Path) -> None:
     """A misspelt option writes nothing."""
     assert _make_env(copy, "--dmeo").returncode == 2
     assert not copy.joinpath(".env").exists()

@@ -1,4 +1,4 @@
-"""The contract of ``BlobDestination``, kept by the fake and by the real store on a real server."""
+"""The contract of ``BlobDestination``, tested on the fake and on the real store with a real server."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from tests.real_stores import azure_container
 
 NOTHING = BlobContents({}, ContentHeaders())
 ABSENT = Condition(None)
-HOSTILE_NAMES = [
+UNUSUAL_NAMES = [
     "plain",
     "with spaces and  two",
     "plus+and%percent",
@@ -54,7 +54,7 @@ def block_id(start: int, data: bytes, mark: bytes = b"fingrprt") -> str:
 
 @dataclass
 class Rig:
-    """A destination, and what another tool does to its container."""
+    """A destination, and actions of another tool on its container."""
 
     destination: BlobDestination
     stage_foreign: Callable[[str, bytes, bytes], None]
@@ -65,7 +65,7 @@ class Rig:
     delete_container: Callable[[], None]
 
     def stage(self, blob: str, start: int, data: bytes) -> str:
-        """Stage a block as the pump does; return its id."""
+        """Stage a block as the pipeline does; return its id."""
         name = block_id(start, data)
         self.destination.stage_block(blob, name, memoryview(data), CRC64NVME.digest(memoryview(data)))
         return name
@@ -77,7 +77,7 @@ class Rig:
         )
 
     def head(self, blob: str) -> BlobState:
-        """Return a blob that must be there."""
+        """Return the state of a blob that must exist."""
         state = self.destination.head(blob)
         assert state is not None
         return state
@@ -89,7 +89,7 @@ class Rig:
 
 @pytest.fixture(params=["memory", "azurite"])
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """Give each test every destination in turn."""
+    """Run each test on every destination."""
     if request.param == "memory":
         memory = MemoryDestination()
         yield Rig(
@@ -120,9 +120,9 @@ def _stage_foreign(client: ContainerClient, blob: str, name: bytes, data: bytes)
     client.get_blob_client(blob).stage_block(name.decode(), data)
 
 
-@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=lambda name: name[:20])
-def test_hostile_names(rig: Rig, name: str) -> None:
-    """Any name that is allowed is staged, committed, looked up, listed and read, exactly as it is written."""
+@pytest.mark.parametrize("name", UNUSUAL_NAMES, ids=lambda name: name[:20])
+def test_unusual_names(rig: Rig, name: str) -> None:
+    """Any allowed name is staged, committed, looked up, listed and read exactly as it is written."""
     first, second = f"first of {name}".encode(), b"second"
     ids = [rig.stage(name, 0, first), rig.stage(name, len(first), second)]
     assert [block.block_id.decode() for block in rig.destination.list_staged(name)] == ids
@@ -138,7 +138,7 @@ def test_hostile_names(rig: Rig, name: str) -> None:
     "name", ["..", "a/../b", "./a", "x/.", "a/./b", "pre/../../other/x", "", "a.", "a/", "a\\b", "t\tb"]
 )
 def test_refused_names_are_never_sent(rig: Rig, name: str) -> None:
-    """Invariant 8: no request of any kind leaves for such a name."""
+    """Invariant 8: no request is sent for a refused name."""
     data = memoryview(b"x")
     for act in (
         lambda: rig.destination.head(name),
@@ -153,15 +153,15 @@ def test_refused_names_are_never_sent(rig: Rig, name: str) -> None:
     assert list(rig.destination.list("")) == []
 
 
-def test_nothing_there(rig: Rig) -> None:
-    """A blob that is not there has no state, no blocks, and is in no listing."""
+def test_missing_blob(rig: Rig) -> None:
+    """A missing blob has no state and no blocks, and is not listed."""
     assert rig.destination.head("b") is None
     assert list(rig.destination.list_staged("b")) == []
     assert list(rig.destination.list("")) == []
 
 
-def test_staged_is_not_committed(rig: Rig) -> None:
-    """Invariant 2: staged blocks are listed with id and size, and readers see nothing of them."""
+def test_staged_blocks_are_not_visible(rig: Rig) -> None:
+    """Invariant 2: staged blocks are listed with id and size, and readers do not see them."""
     name = rig.stage("b", 0, b"12345")
     (block,) = rig.destination.list_staged("b")
     assert (block.block_id.decode(), block.size_bytes) == (name, 5)
@@ -169,8 +169,8 @@ def test_staged_is_not_committed(rig: Rig) -> None:
     assert list(rig.destination.list("")) == []
 
 
-def test_staging_order_and_staging_twice(rig: Rig) -> None:
-    """The list comes in staging order, and the same block staged again is there once."""
+def test_block_staged_twice_is_listed_once(rig: Rig) -> None:
+    """All staged blocks are listed, and one that is staged twice only once."""
     ids = [rig.stage("b", start, b"12345") for start in (20, 0, 10)]
     rig.stage("b", 20, b"12345")
     listed = [block.block_id.decode() for block in rig.destination.list_staged("b")]
@@ -178,15 +178,15 @@ def test_staging_order_and_staging_twice(rig: Rig) -> None:
     assert len(set(listed)) == 3
 
 
-def test_two_ids_for_one_offset_coexist(rig: Rig) -> None:
-    """Two writers that read different bytes leave two ids; the reader of the list sees both."""
+def test_two_ids_for_one_offset_are_both_listed(rig: Rig) -> None:
+    """Two writers that read different bytes leave two ids for one offset."""
     rig.stage("b", 0, b"12345")
     rig.stage("b", 0, b"54321")
     assert len(rig.destination.list_staged("b")) == 2
 
 
 def test_damaged_block_is_refused(rig: Rig) -> None:
-    """A block whose CRC64 does not fit its bytes is not staged."""
+    """A block whose CRC64 does not match its bytes is not staged."""
     with pytest.raises(CorruptedInTransit):
         rig.destination.stage_block(
             "b", block_id(0, b"right"), memoryview(b"wrong"), CRC64NVME.digest(memoryview(b"right"))
@@ -195,14 +195,14 @@ def test_damaged_block_is_refused(rig: Rig) -> None:
 
 
 def test_damaged_blob_is_refused(rig: Rig) -> None:
-    """Neither is a blob of one request written."""
+    """A Put Blob whose CRC64 does not match its bytes writes nothing."""
     with pytest.raises(CorruptedInTransit):
         rig.destination.put_blob("b", memoryview(b"wrong"), CRC64NVME.digest(memoryview(b"right")), NOTHING, ABSENT)
     assert rig.destination.head("b") is None
 
 
 def test_commit_makes_the_blob(rig: Rig) -> None:
-    """The bytes are the named blocks' in the named order, with metadata and headers; nothing stays staged."""
+    """A commit writes the named blocks in the named order with metadata and headers, and nothing stays staged."""
     first, second = rig.stage("b", 0, b"first "), rig.stage("b", 6, b"second")
     headers = ContentHeaders("text/x-test", "gzip", "de", 'attachment; filename="x"', "max-age=60")
     metadata = {"s3_etag": "e", "my_x002d_key": "v%20 w"}
@@ -215,8 +215,8 @@ def test_commit_makes_the_blob(rig: Rig) -> None:
     assert list(rig.destination.list_staged("b")) == []
 
 
-def test_commit_drops_what_it_does_not_name(rig: Rig) -> None:
-    """Foreign blocks of our id length lie beside ours, are never committed, and go with the commit."""
+def test_commit_drops_other_blocks(rig: Rig) -> None:
+    """Foreign blocks of our id length are listed, never committed, and dropped by the commit."""
     ours = rig.stage("b", 0, b"ours")
     rig.stage_foreign("b", b"x" * 52, b"foreign")
     assert len(rig.destination.list_staged("b")) == 2
@@ -225,8 +225,8 @@ def test_commit_drops_what_it_does_not_name(rig: Rig) -> None:
     assert list(rig.destination.list_staged("b")) == []
 
 
-def test_commit_of_an_unknown_block(rig: Rig) -> None:
-    """A list that names a block Azure does not hold changes nothing, and leaves the staged ones."""
+def test_commit_of_an_unknown_block_is_refused(rig: Rig) -> None:
+    """A list with an unknown block writes nothing and keeps the staged blocks."""
     ours = rig.stage("b", 0, b"ours")
     with pytest.raises(BlockListRefused):
         rig.destination.commit("b", [ours, block_id(4, b"gone")], NOTHING, ABSENT)
@@ -234,8 +234,8 @@ def test_commit_of_an_unknown_block(rig: Rig) -> None:
     assert len(rig.destination.list_staged("b")) == 1
 
 
-def test_empty_block_list(rig: Rig) -> None:
-    """The list of no blocks makes the empty blob, also over leftover blocks."""
+def test_empty_block_list_makes_an_empty_blob(rig: Rig) -> None:
+    """A commit of no blocks makes the empty blob, even over leftover blocks."""
     rig.stage("b", 0, b"left over")
     rig.destination.commit("b", [], NOTHING, ABSENT)
     assert rig.head("b").size_bytes == 0
@@ -243,7 +243,7 @@ def test_empty_block_list(rig: Rig) -> None:
 
 
 def test_every_write_changes_the_etag(rig: Rig) -> None:
-    """Also a write of the same bytes: who holds the old ETag has lost."""
+    """Every write gives a new ETag, also one of the same bytes."""
     etags = [rig.put("b", b"same")]
     etags.append(rig.put("b", b"same", Condition(etags[-1])))
     name = rig.stage("b", 0, b"same")
@@ -253,8 +253,8 @@ def test_every_write_changes_the_etag(rig: Rig) -> None:
     assert not any(etag.startswith('"') for etag in etags)
 
 
-def test_update_leaves_the_bytes(rig: Rig) -> None:
-    """Metadata and headers are replaced under the ETag; bytes stay, and another ETag changes nothing."""
+def test_update_keeps_the_bytes(rig: Rig) -> None:
+    """An update replaces metadata and headers and keeps the bytes; under another ETag nothing changes."""
     before = BlobContents({"a": "1", "b": "2"}, ContentHeaders("text/plain", content_language="de"))
     etag = rig.put("blob", b"bytes", contents=before)
     after = BlobContents({"a": "3"}, ContentHeaders("text/csv", cache_control="no-store"))
@@ -271,47 +271,47 @@ def test_update_leaves_the_bytes(rig: Rig) -> None:
 
 @pytest.mark.parametrize("staged", [True, False], ids=["commit", "put_blob"])
 class TestConditions:
-    """Invariant 4: a write happens only in the state that its condition names, and leaves all else as it was."""
+    """Invariant 4: a write happens only in the state that its condition names, and changes nothing otherwise."""
 
     def write(self, rig: Rig, staged: bool, condition: Condition) -> None:
-        """Write by either way."""
+        """Write with a commit or with Put Blob."""
         if staged:
             name = rig.stage("b", 0, b"mine")
             rig.destination.commit("b", [name], NOTHING, condition)
         else:
             rig.put("b", b"mine", condition)
 
-    def test_absent_but_there(self, rig: Rig, staged: bool) -> None:
-        """If-None-Match: * over an existing blob."""
+    def test_existing_blob_is_not_replaced(self, rig: Rig, staged: bool) -> None:
+        """A write under ``If-None-Match: *`` does not replace an existing blob."""
         etag = rig.write("b", b"theirs")
         with pytest.raises(ConditionNotMet):
             self.write(rig, staged, ABSENT)
         assert rig.content("b") == b"theirs"
         assert rig.head("b").etag == etag
 
-    def test_another_etag(self, rig: Rig, staged: bool) -> None:
-        """If-Match after somebody else's write."""
+    def test_changed_blob_is_not_replaced(self, rig: Rig, staged: bool) -> None:
+        """A write under ``If-Match`` does not replace a blob that was written since."""
         seen = Condition(rig.write("b", b"before"))
         rig.write("b", b"theirs")
         with pytest.raises(ConditionNotMet):
             self.write(rig, staged, seen)
         assert rig.content("b") == b"theirs"
 
-    def test_deleted(self, rig: Rig, staged: bool) -> None:
-        """If-Match after a deletion makes no new blob."""
+    def test_deleted_blob_is_not_created(self, rig: Rig, staged: bool) -> None:
+        """A write under ``If-Match`` does not create a blob that was deleted."""
         seen = Condition(rig.write("b", b"before"))
         rig.delete_blob("b")
         with pytest.raises(ConditionNotMet):
             self.write(rig, staged, seen)
         assert rig.destination.head("b") is None
 
-    def test_as_planned(self, rig: Rig, staged: bool) -> None:
-        """The same ETag lets the write through, and the old blob is gone as a whole."""
+    def test_expected_blob_is_replaced(self, rig: Rig, staged: bool) -> None:
+        """A write under the blob's own ETag replaces it as a whole."""
         self.write(rig, staged, Condition(rig.write("b", b"a longer one before")))
         assert rig.content("b") == b"mine"
 
-    def test_failed_write_leaves_staged_blocks(self, rig: Rig, staged: bool) -> None:
-        """Invariant 5: what was staged is still there for the next try."""
+    def test_refused_write_keeps_staged_blocks(self, rig: Rig, staged: bool) -> None:
+        """Invariant 5: after a refused write the staged blocks are listed as before."""
         rig.write("b", b"theirs")
         kept = rig.stage("b", 100, b"kept")
         with pytest.raises(ConditionNotMet):
@@ -320,8 +320,8 @@ class TestConditions:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_four_committers_at_once(rig: Rig, there: bool) -> None:
-    """Under one condition exactly one commit wins; the others are told."""
+def test_one_of_four_commits_wins(rig: Rig, there: bool) -> None:
+    """Of four commits under one condition exactly one succeeds, and the others are refused."""
     condition = Condition(rig.write("b", b"before")) if there else ABSENT
     name = rig.stage("b", 0, b"mine")
 
@@ -338,7 +338,7 @@ def test_four_committers_at_once(rig: Rig, there: bool) -> None:
 
 
 def test_foreign_blocks_of_another_length(rig: Rig) -> None:
-    """Invariant 7: Azure refuses our ids beside ids of another length; the error says so, the blocks stay."""
+    """Invariant 7: our ids beside ids of another length are refused with an error of its own, and the blocks stay."""
     rig.stage_foreign("b", b"short", b"foreign")
     with pytest.raises(ForeignBlocks):
         rig.stage("b", 0, b"ours")
@@ -346,7 +346,7 @@ def test_foreign_blocks_of_another_length(rig: Rig) -> None:
 
 
 def test_ids_of_any_bytes_are_listed(rig: Rig, request: pytest.FixtureRequest) -> None:
-    """Another tool's ids need not be text."""
+    """Another tool's ids are listed even where they are not text."""
     raw = bytes(range(200, 252))
     if isinstance(rig.destination, MemoryDestination):
         rig.destination.stage_foreign("b", raw, b"foreign")
@@ -359,8 +359,8 @@ def test_ids_of_any_bytes_are_listed(rig: Rig, request: pytest.FixtureRequest) -
     assert len(rig.destination.list_staged("b")) == 2
 
 
-def test_wrong_blob_type(rig: Rig) -> None:
-    """An append blob of that name is named as such by HEAD, and every write over it is refused for good."""
+def test_append_blob_is_refused(rig: Rig) -> None:
+    """HEAD returns the type of an append blob, and every write over it is refused."""
     rig.make_append_blob("b")
     state = rig.head("b")
     assert state.blob_type == "AppendBlob"
@@ -370,8 +370,8 @@ def test_wrong_blob_type(rig: Rig) -> None:
         rig.put("b", b"ours")
 
 
-def test_leased_blob(rig: Rig) -> None:
-    """Somebody's lease refuses the write and is named; the blob stays."""
+def test_leased_blob_is_refused(rig: Rig) -> None:
+    """A leased blob refuses every write with an error of its own, and stays."""
     etag = rig.write("b", b"theirs")
     rig.lease("b")
     with pytest.raises(BlobLeased):
@@ -384,7 +384,7 @@ def test_leased_blob(rig: Rig) -> None:
 
 
 def test_missing_container(rig: Rig) -> None:
-    """Every request into a container that is gone says so."""
+    """Every request to a missing container has the same error."""
     rig.delete_container()
     for act in (
         rig.destination.check,
@@ -398,8 +398,8 @@ def test_missing_container(rig: Rig) -> None:
             act()
 
 
-def test_check(rig: Rig) -> None:
-    """A container that is there passes; ``create`` harms nothing."""
+def test_check_of_an_existing_container(rig: Rig) -> None:
+    """A check of an existing container, also with ``create``, changes nothing in it."""
     rig.put("b", b"x")
     rig.destination.check()
     rig.destination.check(create=True)
@@ -407,7 +407,7 @@ def test_check(rig: Rig) -> None:
 
 
 def test_check_creates_a_missing_container(rig: Rig, request: pytest.FixtureRequest) -> None:
-    """With ``create`` a missing container is made, and can be used."""
+    """With ``create`` a missing container is created and can be used."""
     if isinstance(rig.destination, MemoryDestination):
         fresh: BlobDestination = MemoryDestination(exists=False)
     else:
@@ -423,7 +423,7 @@ def test_check_creates_a_missing_container(rig: Rig, request: pytest.FixtureRequ
 
 
 def test_listing(rig: Rig) -> None:
-    """Exactly the committed blobs below the prefix, in order, with their metadata, sizes and ETags."""
+    """A listing has exactly the committed blobs below the prefix, in order, with metadata and ETags."""
     for name in ("a/1", "a/2", "a", "b"):
         rig.put(name, name.encode(), contents=BlobContents({"s3_etag": name.replace("/", "-")}, ContentHeaders()))
     rig.stage("a/3", 0, b"only staged")
@@ -436,26 +436,26 @@ def test_listing(rig: Rig) -> None:
 
 @pytest.mark.parametrize("value", ["", "a=b&c", "100%25", "%E6%97%A5", '"quoted"', "semi;colon,comma", "x" * 2_000])
 def test_metadata_values(rig: Rig, value: str) -> None:
-    """What ``metadata_to_azure`` may write comes back as it is."""
+    """Values as ``metadata_to_azure`` writes them are returned unchanged."""
     rig.put("b", b"x", contents=BlobContents({"n": value, "s3_etag": "e"}, ContentHeaders()))
     assert rig.head("b").metadata == {"n": value, "s3_etag": "e"}
 
 
 @pytest.mark.parametrize("span", [(0, 0), (0, 1), (2, 5), (9, 10), (0, 10), (10, 10)])
 def test_read(rig: Rig, span: tuple[int, int]) -> None:
-    """``[start, end)`` of the committed bytes."""
+    """A read returns ``[start, end)`` of the committed bytes."""
     rig.put("b", b"0123456789")
     assert rig.destination.read("b", *span) == b"0123456789"[slice(*span)]
 
 
 def test_empty_blob(rig: Rig) -> None:
-    """A blob of no bytes in one request."""
+    """Put Blob writes a blob of no bytes."""
     rig.put("b", b"")
     assert rig.head("b").size_bytes == 0
 
 
 def test_wrong_account_key(azure_server: object, blob_service: BlobServiceClient, container: ContainerClient) -> None:
-    """A key that is not the account's is refused credentials, for good."""
+    """A key of another account is refused with a permanent error."""
     wrong = {"account_name": "devstoreaccount1", "account_key": base64.b64encode(b"wrong").decode()}
     destination = azure_container(azure_server, str(container.container_name), credential=wrong)  # type: ignore[arg-type]
     with pytest.raises(TransferError) as caught:

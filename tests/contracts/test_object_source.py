@@ -1,4 +1,4 @@
-"""The contract of ``ObjectSource``, kept by the fake and by the real store on a real server."""
+"""The contract of ``ObjectSource``, tested on the fake and on the real store with a real server."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from s3_to_azure.model.ports import ObjectSource
 from tests.fakes.memory_source import MemorySource
 from tests.real_stores import s3_source
 
-HOSTILE_KEYS = [
+UNUSUAL_KEYS = [
     "plain",
     "with spaces and  two",
     "plus+and%percent",
@@ -45,7 +45,7 @@ HOSTILE_KEYS = [
 
 @dataclass
 class Rig:
-    """A source, a bucket in it, and the ways in that a test needs."""
+    """A source, a bucket in it, and what a test does to that bucket."""
 
     source: ObjectSource
     bucket: str
@@ -56,7 +56,7 @@ class Rig:
 
 @pytest.fixture(params=["memory", "localstack"])
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """Give each test every source in turn."""
+    """Run each test on every source."""
     if request.param == "memory":
         memory = MemorySource("bucket", "other-bucket", piece_bytes=1_000)
         yield Rig(
@@ -101,7 +101,7 @@ def _put(
 
 
 def read(source: ObjectSource, version: ObjectVersion | ListedObject, *span: int) -> bytes:
-    """Read a body to its end, in small pieces."""
+    """Read a body to its end in small pieces."""
     found = bytearray()
     with source.open(version, *span) as body:
         buffer = bytearray(777)
@@ -110,9 +110,9 @@ def read(source: ObjectSource, version: ObjectVersion | ListedObject, *span: int
     return bytes(found)
 
 
-@pytest.mark.parametrize("key", HOSTILE_KEYS, ids=lambda key: key[:20])
-def test_hostile_keys(rig: Rig, key: str) -> None:
-    """Any key that S3 takes is found, read whole and in ranges, and listed, exactly as it is written."""
+@pytest.mark.parametrize("key", UNUSUAL_KEYS, ids=lambda key: key[:20])
+def test_unusual_keys(rig: Rig, key: str) -> None:
+    """Any key that S3 accepts is looked up, read whole and in ranges, and listed exactly as it is written."""
     data = f"content of {key}".encode()
     version = rig.put(key, data)
     assert (version.bucket, version.key, version.size_bytes) == (rig.bucket, key, len(data))
@@ -122,8 +122,8 @@ def test_hostile_keys(rig: Rig, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["..", "a/../b", "./a", "x/.", "a/./b", "../other-bucket/x", ""])
-def test_dot_segments_are_refused_before_anything_is_sent(rig: Rig, key: str) -> None:
-    """Invariant 8: the client would ask for another object."""
+def test_dot_segments_are_refused(rig: Rig, key: str) -> None:
+    """Invariant 8: a key with a dot segment is refused, because HTTP clients would request another object."""
     version = replace(rig.put("honest", b"x"), key=key)
     with pytest.raises(NameRefused):
         rig.source.head(rig.bucket, key)
@@ -133,13 +133,13 @@ def test_dot_segments_are_refused_before_anything_is_sent(rig: Rig, key: str) ->
 
 @pytest.mark.parametrize("span", [(0, 1), (0, 10_000), (9_999, 10_000), (1, 9_999), (4_000, 4_777)])
 def test_ranges(rig: Rig, span: tuple[int, int]) -> None:
-    """``[start, end)`` is what comes, to the byte."""
+    """A GET returns exactly the bytes ``[start, end)``."""
     data = bytes(i * 7 % 251 for i in range(10_000))
     assert read(rig.source, rig.put("k", data), *span) == data[slice(*span)]
 
 
-def test_whole_object_brings_its_checksum(rig: Rig) -> None:
-    """A GET without a range tells all that HEAD tells; one with a range has no checksum to give."""
+def test_whole_object_has_its_checksum(rig: Rig) -> None:
+    """A GET without a range returns all that HEAD returns; one with a range returns the version's ETag."""
     version = rig.put("k", b"123456789", metadata={"a": "b"})
     with rig.source.open(version) as body:
         assert body.version == version
@@ -152,7 +152,7 @@ def test_whole_object_brings_its_checksum(rig: Rig) -> None:
 
 @pytest.mark.parametrize("algorithm", ["crc64nvme", "crc32c", "crc32"])
 def test_checksums(rig: Rig, algorithm: str) -> None:
-    """The checksum that S3 stores comes with HEAD, and is that of the bytes."""
+    """HEAD returns the stored checksum, which is that of the bytes."""
     data = b"some bytes" * 99
     checksum = rig.put("k", data, checksum=algorithm).checksum
     assert checksum is not None
@@ -160,7 +160,7 @@ def test_checksums(rig: Rig, algorithm: str) -> None:
 
 
 def test_etag_is_unquoted_and_the_same_everywhere(rig: Rig) -> None:
-    """HEAD, GET and listing name a version by the same text."""
+    """HEAD, GET and listing return the same ETag without quotes."""
     version = rig.put("k", b"abc")
     assert version.etag == hashlib.md5(b"abc", usedforsecurity=False).hexdigest()
     with rig.source.open(version) as body:
@@ -172,7 +172,7 @@ def test_etag_is_unquoted_and_the_same_everywhere(rig: Rig) -> None:
 
 
 def test_metadata_and_headers(rig: Rig) -> None:
-    """Everything that goes along with the bytes, and nothing of the upload's own framing."""
+    """HEAD returns the object's metadata and headers unchanged, and the bytes are not decoded."""
     headers = ContentHeaders("text/x-test; charset=utf-8", "gzip", "de", 'attachment; filename="a b.gz"', "max-age=60")
     stored = rig.put("k", b"\x1f\x8bnot really", metadata={"my-key": "some value", "other": ""}, headers=headers)
     assert stored.headers == headers
@@ -190,7 +190,7 @@ def test_empty_object(rig: Rig) -> None:
 
 
 def test_changed_object_is_never_read(rig: Rig) -> None:
-    """Invariant 1: a GET is pinned to its version; after an overwrite it is SourceChanged, whole or ranged."""
+    """Invariant 1: after an overwrite a GET of the old version is ``SourceChanged``, whole or ranged."""
     old = rig.put("k", b"old bytes")
     new = rig.put("k", b"new bytes")
     assert old.etag != new.etag
@@ -200,8 +200,8 @@ def test_changed_object_is_never_read(rig: Rig) -> None:
     assert read(rig.source, new) == b"new bytes"
 
 
-def test_listing_pins_too(rig: Rig) -> None:
-    """A listed object is read as that version."""
+def test_listed_object_is_pinned(rig: Rig) -> None:
+    """A listed object is read in the listed version, or not at all."""
     rig.put("k", b"old bytes")
     (listed,) = rig.source.list(rig.bucket, "k")
     assert read(rig.source, listed, 0, 3) == b"old"
@@ -211,7 +211,7 @@ def test_listing_pins_too(rig: Rig) -> None:
 
 
 def test_open_body_keeps_its_version(rig: Rig) -> None:
-    """A body that is open gives the old bytes or breaks, never the new ones."""
+    """An open body never returns bytes of a newer version."""
     data = bytes(200_000)
     version = rig.put("k", data)
     with rig.source.open(version) as body:
@@ -222,7 +222,7 @@ def test_open_body_keeps_its_version(rig: Rig) -> None:
 
 
 def test_missing_object(rig: Rig) -> None:
-    """HEAD and GET of what is not there name bucket and key."""
+    """HEAD and GET of a missing object name bucket and key."""
     version = rig.put("k", b"x")
     rig.delete("k")
     for act in (lambda: rig.source.head(rig.bucket, "k"), lambda: read(rig.source, version)):
@@ -232,7 +232,7 @@ def test_missing_object(rig: Rig) -> None:
 
 
 def test_missing_bucket(rig: Rig) -> None:
-    """Every request to a bucket that is not there says so."""
+    """Every request to a missing bucket has the same error."""
     version = replace(rig.put("k", b"x"), bucket="no-such-bucket-here")
     for act in (
         lambda: rig.source.check("no-such-bucket-here"),
@@ -245,12 +245,12 @@ def test_missing_bucket(rig: Rig) -> None:
 
 
 def test_check_of_an_existing_bucket_does_not_raise(rig: Rig) -> None:
-    """An existing bucket passes the check."""
+    """The check of an existing bucket returns without an error."""
     rig.source.check(rig.bucket)
 
 
-def test_impossible_range(rig: Rig) -> None:
-    """A range beyond the object is refused for good, never answered with other bytes."""
+def test_range_beyond_the_object(rig: Rig) -> None:
+    """A range beyond the object is a permanent error, and no other bytes are returned."""
     version = replace(rig.put("k", b"12345"), size_bytes=100)
     with pytest.raises((PermanentError, SourceError)):
         read(rig.source, version, 50, 60)
@@ -259,7 +259,7 @@ def test_impossible_range(rig: Rig) -> None:
 
 
 def test_listing(rig: Rig) -> None:
-    """Exactly the keys below the prefix, each once, in the service's order; ``max_keys`` stops early."""
+    """A listing has exactly the keys below the prefix in byte order; ``max_keys`` ends it early."""
     keys = ["a", "a/1", "a/2", "a/b/3", "a0", "b", "a/ü", "A/1"]
     for key in keys:
         rig.put(key, b"x")
@@ -272,7 +272,7 @@ def test_listing(rig: Rig) -> None:
 
 @pytest.mark.slow
 def test_listing_of_several_pages(s3_server: Any, s3_client: Any, bucket: str) -> None:
-    """More than a page of 1,000 keys comes whole, and max_keys counts over pages."""
+    """More than 1,000 keys are listed completely, and ``max_keys`` counts over pages."""
     keys = [f"k{n:05}" for n in range(2_345)]
     for key in keys:
         s3_client.put_object(Bucket=bucket, Key=key, Body=b"")
@@ -282,8 +282,8 @@ def test_listing_of_several_pages(s3_server: Any, s3_client: Any, bucket: str) -
     source.close()
 
 
-def test_composite_checksum_is_none(s3_server: Any, s3_client: Any, bucket: str) -> None:
-    """A checksum of part checksums proves nothing about the whole object's bytes, so it is not offered as one."""
+def test_composite_checksum_is_not_offered_as_full(s3_server: Any, s3_client: Any, bucket: str) -> None:
+    """A checksum over part checksums is not returned as that of the whole object."""
     upload = s3_client.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="CRC32")
     ids = {"Bucket": bucket, "Key": "k", "UploadId": upload["UploadId"]}
     parts = []

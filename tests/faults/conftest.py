@@ -1,4 +1,4 @@
-"""Two real servers behind faulty proxies, and the shipped code between them."""
+"""Two real servers behind faulty proxies, and the stores and the command line between them."""
 
 import json
 import os
@@ -31,7 +31,7 @@ CONNECTIONS = 4
 
 @dataclass
 class Clouds:
-    """S3 and Azure, each behind a proxy; tests look at the servers behind the proxies' backs."""
+    """S3 and Azure, each behind a proxy; tests look at the servers directly."""
 
     s3: FaultyProxy
     azure: FaultyProxy
@@ -52,7 +52,7 @@ class Clouds:
         return bytes(self.container.download_blob(name).readall())
 
     def is_there(self, name: str = "k") -> bool:
-        """Say whether the blob is committed."""
+        """Return whether the blob is committed."""
         return bool(self.container.get_blob_client(name).exists())
 
     def staged(self, name: str = "k") -> list[int]:
@@ -64,7 +64,7 @@ class Clouds:
             return []
 
     def transfer_context(self, **settings: Any) -> AbstractContextManager[TransferContext]:
-        """Return a workshop between the proxies."""
+        """Return a transfer context between the proxies."""
         return transfer_context(self.source, self.destination, **settings)
 
     def copy(self, key: str = "k", **settings: Any) -> Receipt:
@@ -74,14 +74,13 @@ class Clouds:
 
 
 class CommandLine:
-    """``s3-to-azure copy`` in processes of its own, between the proxies.
+    """``s3-to-azure copy`` as a process between the proxies.
 
     Attributes:
-        arguments: What is copied and how; at first the object ``k``.
+        arguments: Source, destination and options; by default they copy the object ``k``.
     """
 
     def __init__(self, clouds: Clouds, directory: Path) -> None:
-        """Start nothing yet."""
         self.arguments = [
             f"s3://{clouds.bucket}/k",
             f"az://{clouds.container.container_name}/k",
@@ -105,7 +104,7 @@ class CommandLine:
         }
 
     def start_without_disk(self) -> subprocess.Popen[str]:
-        """Start a copy that may not write one byte to a file, in a directory that takes none, as its only one."""
+        """Start a copy that can write no byte to any file, in a directory that accepts no file."""
         program = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
         program += "runpy.run_module('s3_to_azure', run_name='__main__')"
         nowhere = {"HOME": "/proc", "TMPDIR": "/proc", "TEMP": "/proc", "TMP": "/proc"}
@@ -134,7 +133,7 @@ class CommandLine:
         return process
 
     def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        """Wait for its receipt."""
+        """Wait for the process; return its receipt."""
         output, _ = process.communicate()
         assert process.returncode == 0, self.log()
         receipt: dict[str, Any] = json.loads(output)
@@ -145,7 +144,7 @@ class CommandLine:
         return self._log.read_text()
 
     def close(self) -> None:
-        """Leave nothing running."""
+        """End every process."""
         for process in self.running:
             process.kill()
             process.wait()
@@ -161,7 +160,7 @@ DATA = some_bytes(5 * MIB + 17)
 def clouds(
     s3_server: LocalS3, azure_server: LocalAzure, s3_client: Any, bucket: str, container: ContainerClient
 ) -> Iterator[Clouds]:
-    """Give both servers behind proxies that do no harm yet."""
+    """Return both servers behind proxies without faults."""
     with FaultyProxy(s3_server.endpoint_url) as s3, FaultyProxy(azure_server.account_url) as azure:
         source = s3_source(s3_server, endpoint_url=s3.url)
         destination = azure_container(azure_server, str(container.container_name), account_url=azure.url)
@@ -172,14 +171,14 @@ def clouds(
 
 @pytest.fixture
 def data(clouds: Clouds) -> bytes:
-    """Return the bytes of the object ``k`` in the bucket: five blocks and a bit."""
+    """Return the bytes of the object ``k`` in the bucket, which has six blocks."""
     clouds.put(DATA)
     return DATA
 
 
 @pytest.fixture
 def command_line(clouds: Clouds, tmp_path: Path) -> Iterator[CommandLine]:
-    """Give the command line, and end what a failed test leaves."""
+    """Return the command line, and end its processes afterwards."""
     commands = CommandLine(clouds, tmp_path)
     yield commands
     commands.close()

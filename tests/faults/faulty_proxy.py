@@ -1,4 +1,4 @@
-"""A reverse proxy that does what networks do: it cuts, resets, stalls, damages, loses, refuses and misleads."""
+"""A reverse proxy that acts like a bad network or server: it cuts, resets, stalls, damages, loses and refuses."""
 
 import http.client
 import re
@@ -20,7 +20,7 @@ HOST: Final = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came to the proxy."""
+    """A request as the proxy received it."""
 
     method: str
     path: str
@@ -29,12 +29,12 @@ class Request:
     number: int
 
     def is_(self, kind: str) -> bool:
-        """Say whether it is of a kind, such as ``get range``, ``get whole``, ``put block`` or ``put block list``."""
+        """Return whether it is of a kind, such as ``get range``, ``get whole``, ``put block`` or ``put block list``."""
         return kind == self.kind
 
     @property
     def kind(self) -> str:
-        """What it asks for, in the services' words."""
+        """The kind of request, in the services' words."""
         query = self.path.partition("?")[2]
         if self.method == "PUT" and "x-ms-version" in self.headers:
             comp = re.search(r"comp=(\w+)", query)
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer yourself; the server sees nothing."""
+    """Answer instead of the server, which receives nothing."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Cut:
-    """Send so many bytes of the answer's body, then end the connection: in order, or by a reset."""
+    """Send this many bytes of the answer's body, then close the connection: with FIN, or with RST."""
 
     after_bytes: int
     reset: bool = False
@@ -67,14 +67,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class CutRequest:
-    """Take so many bytes of the request's body, then reset; the server sees nothing."""
+    """Receive this many bytes of the request's body, then reset the connection; the server receives nothing."""
 
     after_bytes: int
 
 
 @dataclass(frozen=True)
 class Stall:
-    """Send so many bytes of the answer's body, then nothing more until the proxy closes; with 0, not even a status."""
+    """Send this many bytes of the answer's body, then nothing until the proxy closes; with 0, not even a status."""
 
     after_bytes: int = 0
 
@@ -88,19 +88,19 @@ class Flip:
 
 @dataclass(frozen=True)
 class FlipRequest:
-    """Flip a bit of one byte of the request's body before the server gets it."""
+    """Flip a bit of one byte of the request's body before the server receives it."""
 
     offset: int
 
 
 @dataclass(frozen=True)
 class Lose:
-    """Let the server do it, and lose its answer."""
+    """Pass the request on, and reset the connection instead of answering."""
 
 
 @dataclass(frozen=True)
 class Shorten:
-    """Send less than all, with a length that says it is all."""
+    """Send fewer bytes of the body, with a Content-Length that fits them."""
 
     by_bytes: int
 
@@ -124,7 +124,7 @@ Plan = Callable[[Request], Fault | None]
 
 
 class FaultyProxy:
-    """A server before a server.
+    """A proxy before one server.
 
     Args:
         upstream: The real server's URL; a path in it is not changed.
@@ -132,18 +132,17 @@ class FaultyProxy:
     """
 
     def __init__(self, upstream: str, *, tls: ssl.SSLContext | None = None) -> None:
-        """Listen; nothing goes wrong until ``plan`` is set."""
         self.plan: Plan = lambda _: None
         self.seen: list[Request] = []
         self.arrived: list[Request] = []
-        """Requests whose body came whole."""
+        """Requests whose body arrived completely."""
         self.answered: list[tuple[Request, int]] = []
-        """Requests that the server answered, and the status it gave; the client may have got something else."""
+        """Requests that the server answered, with its status; the client may have received something else."""
         self.faults = 0
         self.mistakes: list[Exception] = []
-        """What a plan itself raised: a mistake of the test."""
+        """Exceptions that a plan raised, which are mistakes of the test."""
         self.secrets: set[str] = set()
-        """Every signature that came along."""
+        """Every signature that was received."""
         self.released = threading.Event()
         self.lock = threading.Lock()
         parts = urlsplit(upstream)
@@ -155,7 +154,7 @@ class FaultyProxy:
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self._server.daemon_threads = True
-        # By default five may wait: one more is told nothing, and tries again a second later.
+        # The default backlog is five; a further connection would be ignored, and repeated a second later.
         self._server.socket.listen(128)
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -164,7 +163,7 @@ class FaultyProxy:
         self._thread.start()
 
     def fail(self, kind: str, *faults: Fault) -> None:
-        """Let the first requests of that kind meet the faults, one each."""
+        """Give each fault to one of the next requests of this kind."""
         left = list(faults)
 
         def plan(request: Request) -> Fault | None:
@@ -173,11 +172,11 @@ class FaultyProxy:
         self.plan = plan
 
     def always(self, kind: str, fault: Fault) -> None:
-        """Let all requests of that kind meet the fault."""
+        """Give the fault to all requests of this kind."""
         self.plan = lambda request: fault if request.is_(kind) else None
 
     def count(self, kind: str) -> int:
-        """Return how many requests of that kind came."""
+        """Return how many requests of this kind were received."""
         with self.lock:
             return sum(request.is_(kind) for request in self.seen)
 
@@ -186,7 +185,7 @@ class FaultyProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go what stalls, and stop listening."""
+        """Release stalled requests, and stop listening."""
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
@@ -213,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def do(self) -> None:
-        """Take a request, ask the plan, and do as it says."""
+        """Receive a request, ask the plan for a fault, and act on it."""
         size = int(self.headers.get("Content-Length") or 0)
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = self._note(headers, size)
@@ -231,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(size)
         if len(body) < size:
-            # The client died: half a request is none.
+            # The client died in the middle of its request.
             self.close_connection = True
             return
         with self.owner.lock:
@@ -267,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         return request
 
     def _forward(self, request: Request, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        # Dropped by the server while it rested: the client's own connection to the proxy knows nothing of that.
+        # The server closed the idle connection, which the client cannot see.
         if self._up and self._up.sock and select.select([self._up.sock], [], [], 0)[0]:
             self._up.close()
         if self._up is None:
@@ -309,15 +308,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _reset(self) -> None:
-        """End the connection by a RST."""
+        """Close the connection with a RST."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Closing the files too, since the socket lives as long as they do.
+        # The files are closed too, because the socket lives as long as they do.
         self.rfile.close()
         self.connection.close()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _flipped(data: bytes, offset: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Whatever is typed: a sentence and exit status, and never a request outside the named bucket and container."""
+"""Any command line gives an exit status and a sentence, and sends no request outside bucket and container."""
 
 import os
 from contextlib import suppress
@@ -37,7 +37,7 @@ OPTIONS = st.lists(
 
 @pytest.fixture
 def from_environment(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> Clouds:
-    """Give the process both clouds, behind proxies that see each request."""
+    """Configure the process by environment variables for both services behind proxies."""
     server = clouds.azure_server
     for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_"))]:
         monkeypatch.delenv(name)
@@ -54,7 +54,7 @@ def from_environment(clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> Clouds:
 
 
 def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run the command line; return its exit status and what it told."""
+    """Run the command line; return its exit status and what it wrote to standard error."""
     try:
         status = main(arguments)
     except SystemExit as ended:
@@ -64,12 +64,12 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
 
 
 def outside(proxy: FaultyProxy, place: str) -> list[str]:
-    """Return the paths of requests that did not go to the place."""
+    """Return the paths of requests that are not below ``place``."""
     paths = [(request.path, urlsplit(request.path).path) for request in proxy.seen]
     return [
         whole
         for whole, path in paths
-        # What kind of account it is: the one question that Azure answers above the containers.
+        # The lookup of the account's kind is the only request above the containers.
         if not (path == place or path.startswith(f"{place}/") or whole.endswith("/?restype=account&comp=properties"))
     ]
 
@@ -77,7 +77,7 @@ def outside(proxy: FaultyProxy, place: str) -> list[str]:
 @pytest.mark.slow
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(command=st.sampled_from(["copy", "plan", "verify"]), key=NAMES, blob=NAMES, options=OPTIONS)
-def test_invariant_8_nothing_typed_leaves_the_bucket_and_the_container(
+def test_invariant_8_no_request_leaves_bucket_and_container(
     from_environment: Clouds,
     capsys: pytest.CaptureFixture[str],
     command: str,
@@ -85,11 +85,11 @@ def test_invariant_8_nothing_typed_leaves_the_bucket_and_the_container(
     blob: str,
     options: list[tuple[str, str]],
 ) -> None:
-    """Any key, blob name and option: an exit status, never a traceback, never a request elsewhere."""
+    """No key, blob name or option leads to a traceback or to a request elsewhere."""
     clouds = from_environment
     bucket, container = clouds.bucket, str(clouds.container.container_name)
     more = [f"{name}={value}" for name, value in options]
-    # Where S3 takes such a key, there is an object, so that its blob is written too.
+    # Where S3 accepts the key, an object exists, so that its blob is written too.
     with suppress(ClientError, ParamValidationError):
         clouds.s3_client.put_object(Bucket=bucket, Key=key, Body=b"x")
     status, told = run([command, f"s3://{bucket}/{key}", f"az://{container}/{blob}", *more], capsys)
@@ -110,14 +110,14 @@ def test_invariant_8_nothing_typed_leaves_the_bucket_and_the_container(
     )
 )
 def test_any_words_are_usage_error(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """Words that name no source and no destination end in 2 with a sentence; or they asked for help."""
+    """Words that name no source and no destination end with exit status 2 and a sentence, or ask for help."""
     status, told = run(arguments, capsys)
     assert status == USAGE_ERROR or any(word in ("-h", "--help", "--version") for word in arguments)
     assert "Traceback" not in told
 
 
-def test_the_search_for_requests_elsewhere_finds_them(clouds: Clouds) -> None:
-    """The first test can fail: a request to another bucket is found."""
+def test_requests_elsewhere_are_found(clouds: Clouds) -> None:
+    """A request to another bucket is found, so the test of invariant 8 can fail."""
     clouds.s3_client.create_bucket(Bucket=f"{clouds.bucket}-2")
     clouds.source.check(f"{clouds.bucket}-2")
     assert outside(clouds.s3, f"/{clouds.bucket}") != []

@@ -1,4 +1,4 @@
-"""Azure's side fails; what it held before stays, and what is committed is right."""
+"""Azure fails in every way: existing blobs stay, and a committed blob is the object."""
 
 import random
 import threading
@@ -25,6 +25,8 @@ from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, FlipReques
 from tests.real_stores import azure_container
 
 SMALL = 100_000
+# Long enough for an answer of a server on a busy machine.
+SHORT_TIMEOUT_S = 4.0
 BUSY = Answer(503, {"x-ms-error-code": "ServerBusy", "Retry-After": "0"})
 BROKEN = Answer(500, {"x-ms-error-code": "InternalError"})
 SIZES = [(SMALL, "put blob"), (3 * MIB, "put block")]
@@ -36,8 +38,8 @@ SIZES = [(SMALL, "put blob"), (3 * MIB, "put block")]
     [CutRequest(0), CutRequest(50_000), Lose(), BUSY, BROKEN, Answer(503), FlipRequest(500)],
     ids=["RST at once", "RST midway", "answer lost", "ServerBusy", "InternalError", "proxy's 503", "flipped byte"],
 )
-def test_promise_3_write_that_fails_is_done_again(clouds: Clouds, size_bytes: int, kind: str, fault: Fault) -> None:
-    """Whatever becomes of the first write, the blob is the object, committed once."""
+def test_promise_3_failed_write_is_repeated(clouds: Clouds, size_bytes: int, kind: str, fault: Fault) -> None:
+    """After any failure of the first write the blob is the object."""
     data = some_bytes(size_bytes)
     clouds.put(data)
     clouds.azure.fail(kind, fault)
@@ -48,8 +50,8 @@ def test_promise_3_write_that_fails_is_done_again(clouds: Clouds, size_bytes: in
 
 
 @pytest.mark.parametrize(("size_bytes", "kind"), SIZES)
-def test_promise_3_flipped_bytes_that_stay_are_never_committed(clouds: Clouds, size_bytes: int, kind: str) -> None:
-    """Azure refuses each damaged write by its CRC64; the previous good blob stays (invariant 5)."""
+def test_promise_3_damaged_writes_are_never_committed(clouds: Clouds, size_bytes: int, kind: str) -> None:
+    """Azure refuses each damaged write by its CRC64, and the existing blob stays (invariant 5)."""
     clouds.put(some_bytes(size_bytes))
     clouds.container.upload_blob("k", b"the previous good blob")
     clouds.azure.always(kind, FlipRequest(500))
@@ -62,7 +64,7 @@ def test_promise_3_flipped_bytes_that_stay_are_never_committed(clouds: Clouds, s
 @pytest.mark.parametrize("there", [False, True], ids=["new", "over another"])
 @pytest.mark.parametrize("fault", [Lose(), BROKEN, BUSY, CutRequest(10)], ids=["lost", "500", "503", "RST"])
 def test_invariant_6_answer_of_the_commit_is_looked_up(clouds: Clouds, data: bytes, fault: Fault, there: bool) -> None:
-    """A commit whose answer is lost is looked up with HEAD: done is done, else it is sent again."""
+    """A commit without an answer is looked up with HEAD, and repeated only if it did not happen."""
     if there:
         clouds.container.upload_blob("k", b"before")
     clouds.azure.fail("put block list", fault)
@@ -73,7 +75,7 @@ def test_invariant_6_answer_of_the_commit_is_looked_up(clouds: Clouds, data: byt
 
 
 def test_promise_2_storm_on_every_kind_of_request(clouds: Clouds, data: bytes) -> None:
-    """Three in ten requests to Azure are refused, reset or lost; a block is sent again only if it met one of these."""
+    """With three in ten requests failing, a block is sent again only if its own request failed."""
     chance, lock = random.Random(4), threading.Lock()
     lost = 0
 
@@ -95,7 +97,7 @@ def test_promise_2_storm_on_every_kind_of_request(clouds: Clouds, data: bytes) -
 
 
 def test_retry_after_is_honoured(clouds: Clouds, caplog: pytest.LogCaptureFixture) -> None:
-    """The wait is the service's own wish."""
+    """The wait before the retry is the one that the service asks for."""
     clouds.put(b"x")
     clouds.azure.fail("put blob", Answer(503, {"x-ms-error-code": "ServerBusy", "Retry-After": "1"}))
     with caplog.at_level("WARNING", logger="s3_to_azure"):
@@ -104,7 +106,7 @@ def test_retry_after_is_honoured(clouds: Clouds, caplog: pytest.LogCaptureFixtur
 
 
 def test_promise_2_throttled_azure_slows_no_reads(clouds: Clouds, data: bytes) -> None:
-    """Azure's 503 lowers the limit of Azure alone; S3 is read as before, and the copy succeeds."""
+    """A 503 of Azure lowers the request limit of Azure only, and the copy succeeds."""
     clouds.azure.fail("put block", *[BUSY] * 3)
     with clouds.transfer_context() as context:
         receipt = copy_object(context, task("k", clouds.bucket))
@@ -125,8 +127,8 @@ def test_promise_2_throttled_azure_slows_no_reads(clouds: Clouds, data: bytes) -
         pytest.param(BUSY, id="503", marks=pytest.mark.slow),
     ],
 )
-def test_reads_of_the_checkpoint_survive(clouds: Clouds, data: bytes, kind: str, fault: Fault) -> None:
-    """HEAD and Get Block List are tried again; half a list is never taken for the list."""
+def test_failed_checkpoint_reads_are_repeated(clouds: Clouds, data: bytes, kind: str, fault: Fault) -> None:
+    """HEAD and Get Block List are repeated, and an incomplete list is never used."""
     with clouds.transfer_context() as context:
         clouds.s3.plan = lambda request: (
             Answer(403) if request.is_("get range") and "bytes=4194304" in request.headers["range"] else None
@@ -144,22 +146,22 @@ def test_reads_of_the_checkpoint_survive(clouds: Clouds, data: bytes, kind: str,
 
 
 def test_promise_2_stalled_put_is_given_up(clouds: Clouds, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An Azure that takes a block and says nothing is left after the read timeout; the block is staged again."""
-    monkeypatch.setattr("s3_to_azure.stores.azure.client.READ_TIMEOUT_S", 1.0)
-    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", 1.0)
+    """A Put Block without an answer ends at the read timeout, and the block is staged again."""
+    monkeypatch.setattr("s3_to_azure.stores.azure.client.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
     name = str(clouds.container.container_name)
-    impatient = azure_container(clouds.azure_server, name, account_url=clouds.azure.url)
+    short_timeout = azure_container(clouds.azure_server, name, account_url=clouds.azure.url)
     clouds.azure.fail("put block", Stall())
-    with transfer_context(clouds.source, impatient, connections=2) as context:
+    with transfer_context(clouds.source, short_timeout, connections=2) as context:
         receipt = copy_object(context, task("k", clouds.bucket))
     assert clouds.blob() == data
     assert receipt.retries == 1
-    impatient.close()
+    short_timeout.close()
 
 
 @pytest.mark.parametrize(("size_bytes", "kind"), SIZES)
 def test_container_deleted_midway(clouds: Clouds, size_bytes: int, kind: str) -> None:
-    """The error names the container, and is not tried again."""
+    """The error names the container, and the write is not repeated."""
     clouds.put(some_bytes(size_bytes))
 
     def plan(request: Request) -> Fault | None:
@@ -176,7 +178,7 @@ def test_container_deleted_midway(clouds: Clouds, size_bytes: int, kind: str) ->
 
 @pytest.mark.parametrize("size_bytes", [0, SMALL, 3 * MIB])
 def test_invariant_5_lease_held(clouds: Clouds, size_bytes: int) -> None:
-    """A leased blob is a permanent error that says so; the blob stays."""
+    """A leased blob is a permanent error with the cure, and the blob stays."""
     clouds.put(some_bytes(size_bytes))
     clouds.container.upload_blob("k", b"before").acquire_lease()
     with pytest.raises(BlobLeased, match="End or break the lease"):
@@ -186,7 +188,7 @@ def test_invariant_5_lease_held(clouds: Clouds, size_bytes: int) -> None:
 
 @pytest.mark.parametrize("size_bytes", [0, SMALL, 3 * MIB])
 def test_invariant_7_foreign_blocks_of_our_length(clouds: Clouds, size_bytes: int) -> None:
-    """They are ignored, and never committed."""
+    """Another tool's blocks with ids of our length are ignored and never committed."""
     data = some_bytes(size_bytes)
     clouds.put(data)
     clouds.container.get_blob_client("k").stage_block("f" * 52, b"foreign")
@@ -196,7 +198,7 @@ def test_invariant_7_foreign_blocks_of_our_length(clouds: Clouds, size_bytes: in
 
 @pytest.mark.parametrize("size_bytes", [SMALL, 3 * MIB])
 def test_invariant_7_foreign_blocks_of_another_length(clouds: Clouds, size_bytes: int) -> None:
-    """A permanent error that names the blob and the cures; the foreign blocks stay as they are."""
+    """Another tool's blocks with other ids are a permanent error that names the blob, and they stay."""
     clouds.put(some_bytes(size_bytes))
     clouds.container.get_blob_client("k").stage_block("short", b"foreign")
     with pytest.raises(ForeignBlocks, match=r"'k'.*another tool"):
@@ -206,11 +208,11 @@ def test_invariant_7_foreign_blocks_of_another_length(clouds: Clouds, size_bytes
 
 
 def test_invariant_4_staged_blocks_vanish_before_the_commit(clouds: Clouds, data: bytes) -> None:
-    """Azure dropped the staged blocks (a week passed, somebody wrote): listed again, staged again, committed."""
+    """Blocks that Azure dropped before the commit are listed and staged again, then committed."""
 
     def plan(request: Request) -> Fault | None:
         if request.is_("put block list") and clouds.azure.count("put block list") == 1:
-            # A commit that names none drops what was staged.
+            # A commit that names no block drops what was staged.
             clouds.container.get_blob_client("k").commit_block_list([])
             clouds.container.delete_blob("k")
         return None
@@ -222,7 +224,7 @@ def test_invariant_4_staged_blocks_vanish_before_the_commit(clouds: Clouds, data
 
 
 def test_promise_2_staged_blocks_vanish_between_tries(clouds: Clouds, data: bytes) -> None:
-    """The second try believes Azure's list, not its memory."""
+    """The second try relies on Azure's list, and stages again what was dropped."""
     clouds.azure.always("put block list", Answer(403, {"x-ms-error-code": "AuthorizationFailure"}))
     with pytest.raises(TransferError):
         clouds.copy()
@@ -237,7 +239,7 @@ def test_promise_2_staged_blocks_vanish_between_tries(clouds: Clouds, data: byte
 
 @pytest.mark.parametrize("size_bytes", [0, SMALL, 3 * MIB])
 def test_invariant_4_blob_changed_between_plan_and_commit(clouds: Clouds, size_bytes: int) -> None:
-    """Another one's write since the plan is a conflict, and stays."""
+    """A blob that was written since the plan is a conflict and stays."""
     clouds.put(some_bytes(size_bytes))
     clouds.container.upload_blob("k", b"before")
     before = clouds.destination.head("k")
@@ -248,10 +250,10 @@ def test_invariant_4_blob_changed_between_plan_and_commit(clouds: Clouds, size_b
 
 
 @pytest.mark.parametrize("kind", ["get range", "put block", "put block list"])
-def test_invariant_5_previous_blob_is_whole_during_and_after_a_failed_overwrite(
+def test_invariant_5_existing_blob_stays_whole_during_a_failed_overwrite(
     clouds: Clouds, data: bytes, kind: str
 ) -> None:
-    """Readers see the old blob, whole, at every moment until the new one is proven."""
+    """Readers see the old blob as a whole until the new one is verified."""
     old = some_bytes(2 * MIB, seed=8)
     clouds.container.upload_blob("k", old)
     seen: list[bool] = []
@@ -274,7 +276,7 @@ def test_invariant_5_previous_blob_is_whole_during_and_after_a_failed_overwrite(
 @pytest.mark.parametrize("size_bytes", [SMALL, 3 * MIB])
 @pytest.mark.parametrize("status", [301, 307, *(pytest.param(code, marks=pytest.mark.slow) for code in (302, 308))])
 def test_invariant_9_redirects_are_refused(clouds: Clouds, size_bytes: int, status: int) -> None:
-    """Neither bytes nor signature go to where a redirect points."""
+    """Neither bytes nor signatures are sent to the target of a redirect."""
     clouds.put(some_bytes(size_bytes))
     location = {"Location": f"{clouds.s3.url}/trap/k"}
     clouds.azure.plan = lambda request: Answer(status, location) if request.method == "PUT" else None
@@ -285,7 +287,7 @@ def test_invariant_9_redirects_are_refused(clouds: Clouds, size_bytes: int, stat
 
 @pytest.mark.parametrize("size_bytes", [0, SMALL, 5 * MIB])
 def test_two_copies_at_once(clouds: Clouds, size_bytes: int) -> None:
-    """A task that outlived its worker runs beside its own retry: one right blob, and both end well."""
+    """A task that outlived its worker and its own retry both succeed, with one correct blob."""
     data = some_bytes(size_bytes)
     clouds.put(data)
     barrier = threading.Barrier(2)
@@ -301,7 +303,7 @@ def test_two_copies_at_once(clouds: Clouds, size_bytes: int) -> None:
 
 
 def test_four_committers_at_once(clouds: Clouds, data: bytes) -> None:
-    """All four hold the whole set when they commit: one wins, all are right."""
+    """Of four commits with the complete set one is written, and all four report ``copied``."""
     barrier = threading.Barrier(4)
 
     def plan(request: Request) -> Fault | None:

@@ -1,4 +1,4 @@
-"""Several processes copy what is below a prefix, and one of them, or the first of all, is stopped or killed."""
+"""Several processes copy one prefix, and one of them, or the parent, is stopped or killed."""
 
 import json
 import os
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux'
 
 
 def content(number: int) -> bytes:
-    """Return the bytes of the object of that number."""
+    """Return the bytes of the object of this number."""
     return some_bytes(SIZE, seed=number)
 
 
 @pytest.fixture
 def filled(clouds: Clouds, command_line: CommandLine) -> CommandLine:
-    """Write the objects, and let the command line copy all of them in two processes."""
+    """Upload the objects, and let the command line copy all of them in two worker processes."""
     for number in range(COUNT):
         clouds.put(content(number), f"d/{number:03}")
     command_line.arguments = [f"s3://{clouds.bucket}/d/", f"az://{clouds.container.container_name}/"]
@@ -42,12 +42,12 @@ def filled(clouds: Clouds, command_line: CommandLine) -> CommandLine:
 
 @pytest.fixture
 def stalled(clouds: Clouds, filled: CommandLine) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a copy whose Put Blobs find no answer after the first ones; give it, and the processes that it forked."""
+    """Start a copy whose Put Blobs get no answer after the first ones; return it with its worker processes."""
     clouds.azure.plan = lambda request: (
         Stall() if request.is_("put blob") and clouds.azure.count("put blob") > 9 else None
     )
     process = filled.start()
-    # More than one process has in flight when it begins.
+    # Both processes have requests in flight when a test begins.
     while clouds.azure.count("put blob") < 40:
         assert process.poll() is None, filled.log()
         time.sleep(0.01)
@@ -57,24 +57,24 @@ def stalled(clouds: Clouds, filled: CommandLine) -> tuple[subprocess.Popen[str],
 
 
 def forked_by(process: subprocess.Popen[str]) -> list[int]:
-    """Return the processes that it forked, while it runs."""
+    """Return the child processes while it runs."""
     return [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def receipts(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """Return what the ended process printed."""
+    """Return the receipts that the ended process printed."""
     output, _ = process.communicate()
     return [json.loads(line) for line in output.splitlines()]
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
-    """Wait; the test's own time limit ends what lasts for ever."""
+    """Wait; the test's own time limit ends a wait that lasts."""
     while not reached():
         time.sleep(0.02)
 
 
 def is_gone(number: int) -> bool:
-    """Say whether a process has ended."""
+    """Return whether a process has ended."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def is_gone(number: int) -> bool:
 
 
 def finish(clouds: Clouds, filled: CommandLine) -> Counter[str]:
-    """Run the command once more, without faults; it accounts for all, each blob is its object."""
+    """Run the command without faults; assert that it accounts for every object and that each blob is its object."""
     clouds.azure.plan = lambda _: None
     clouds.azure.released.set()
     process = filled.start()
@@ -95,7 +95,7 @@ def finish(clouds: Clouds, filled: CommandLine) -> Counter[str]:
 
 
 def test_promise_4_each_object_has_one_receipt(clouds: Clouds, filled: CommandLine) -> None:
-    """All are copied and proven, each once, and the next copy sends none of them."""
+    """All objects are copied once, and the next run sends none of them."""
     assert finish(clouds, filled) == {"copied": COUNT}
     assert f"{COUNT} copied; {COUNT * SIZE:,} bytes sent" in filled.log()
     assert clouds.s3.count("get whole") == clouds.azure.count("put blob") == COUNT
@@ -103,8 +103,8 @@ def test_promise_4_each_object_has_one_receipt(clouds: Clouds, filled: CommandLi
     assert clouds.azure.count("put blob") == COUNT
 
 
-def test_promise_4_failures_are_told(clouds: Clouds, filled: CommandLine) -> None:
-    """What fails in a process fails the command, which names the first; the rest is copied."""
+def test_promise_4_failures_are_reported(clouds: Clouds, filled: CommandLine) -> None:
+    """Failures in a worker process fail the command, which names the first; all other objects are copied."""
     refused = Answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
     clouds.s3.plan = lambda request: refused if request.path.split("?")[0].endswith(("/d/001", "/d/129")) else None
     process = filled.start()
@@ -120,8 +120,8 @@ def test_promise_4_failures_are_told(clouds: Clouds, filled: CommandLine) -> Non
 
 
 @pytest.mark.slow
-def test_a_failure_that_may_pass_is_told_so(clouds: Clouds, filled: CommandLine) -> None:
-    """After all tries of its request the object fails, and the command says that a retry may help."""
+def test_retryable_failure_is_reported_as_such(clouds: Clouds, filled: CommandLine) -> None:
+    """After all tries of its request an object fails, and the command says that a retry may help."""
     broken = Answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
     clouds.s3.plan = lambda request: broken if request.path.split("?")[0].endswith("/d/007") else None
     process = filled.start()
@@ -145,7 +145,7 @@ def test_promise_2_one_process_ends(
     number: signal.Signals,
     how: str,
 ) -> None:
-    """The command fails with a sentence, ends the other one, and told of no object that is not there."""
+    """The command fails with a sentence, ends the other worker, and has reported only blobs that exist."""
     process, forked = stalled
     os.kill(forked[which], number)
     told = receipts(process)
@@ -168,10 +168,10 @@ def test_stop_by_signal(
     stalled: tuple[subprocess.Popen[str], list[int]],
     number: signal.Signals,
 ) -> None:
-    """A stop reaches all of them although no answer comes, and what was done is told."""
+    """A stop ends all processes although no answer comes, and the copied objects are reported."""
     process, forked = stalled
     for each in (process.pid, *forked) if number == signal.SIGINT else (process.pid,):
-        # A terminal sends it to all.
+        # A terminal sends it to the whole process group.
         os.kill(each, number)
     told = receipts(process)
     assert process.returncode == 128 + number
@@ -183,10 +183,10 @@ def test_stop_by_signal(
 
 
 @pytest.mark.slow
-def test_nothing_runs_on_when_the_first_process_is_killed(
+def test_workers_end_when_the_parent_is_killed(
     clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
 ) -> None:
-    """Nobody would read what the others tell: they stop by themselves, though they wait for an answer."""
+    """Workers whose receipts nobody reads end by themselves, although they wait for an answer."""
     process, forked = stalled
     process.kill()
     process.communicate()
@@ -194,8 +194,8 @@ def test_nothing_runs_on_when_the_first_process_is_killed(
     assert finish(clouds, filled).total() == COUNT
 
 
-def test_nobody_waits_for_work_that_never_comes(clouds: Clouds, filled: CommandLine) -> None:
-    """The first process is killed while it lists: the others have nothing to do yet, and stop."""
+def test_idle_workers_end_when_the_parent_is_killed(clouds: Clouds, filled: CommandLine) -> None:
+    """Workers without a batch end when the parent is killed while it lists."""
     clouds.s3.plan = lambda request: Stall() if "list-type=2" in request.path else None
     process = filled.start()
     wait_until(lambda: bool(clouds.s3.faults))
@@ -207,10 +207,10 @@ def test_nobody_waits_for_work_that_never_comes(clouds: Clouds, filled: CommandL
 
 
 @pytest.mark.slow
-def test_whoever_reads_the_receipts_goes_away(
+def test_closed_standard_output_ends_the_command(
     clouds: Clouds, filled: CommandLine, stalled: tuple[subprocess.Popen[str], list[int]]
 ) -> None:
-    """As with one process: the command ends with its exit status for a failure, and no process is left."""
+    """The command ends with the exit status of a failure, and no process is left."""
     process, forked = stalled
     assert process.stdout
     process.stdout.close()

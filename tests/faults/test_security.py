@@ -1,4 +1,4 @@
-"""Certificates are checked on both legs, and no secret is in any log or error (invariant 9)."""
+"""Certificates are verified on both sides, and no secret appears in any log or error (invariant 9)."""
 
 import datetime
 import logging
@@ -39,7 +39,7 @@ IGNORE_INSECURE = pytest.mark.filterwarnings("ignore::urllib3.exceptions.Insecur
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a certificate that nobody but itself vouches for; key and certificate in one file."""
+    """Make a self-signed certificate; key and certificate are in one file."""
     return certified(tmp_path_factory.mktemp("tls") / "self-signed.pem")
 
 
@@ -66,7 +66,7 @@ def azure_over_tls(azure_server: LocalAzure, tls: ssl.SSLContext) -> Iterator[Fa
 
 
 def test_self_signed_s3_is_refused(s3_server: LocalS3, s3_over_tls: FaultyProxy) -> None:
-    """No request of any kind goes over a connection that is not trusted; the error says what to do."""
+    """No request is sent over a connection that is not trusted, and the error says what to do."""
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
     version = ObjectVersion("some-bucket", "k", "etag", 10, EPOCH)
     source._regions["some-bucket"] = "us-east-1"
@@ -81,7 +81,7 @@ def test_self_signed_s3_is_refused(s3_server: LocalS3, s3_over_tls: FaultyProxy)
 
 
 def test_self_signed_azure_is_refused(azure_server: LocalAzure, azure_over_tls: FaultyProxy) -> None:
-    """Neither a block nor anything else is sent there."""
+    """Neither a block nor any other request is sent over a connection that is not trusted."""
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
     data = memoryview(b"x")
     crc64 = CRC64NVME.digest(data)
@@ -100,10 +100,10 @@ def test_self_signed_azure_is_refused(azure_server: LocalAzure, azure_over_tls: 
 
 @IGNORE_INSECURE
 @pytest.mark.parametrize("told", ["bundle", "off"])
-def test_trusted_when_told(
+def test_configured_trust_is_used(
     clouds: Clouds, s3_over_tls: FaultyProxy, azure_over_tls: FaultyProxy, certificate: Path, told: str
 ) -> None:
-    """With its CA bundle, or with verification switched off in words, the same servers are used, over TLS."""
+    """With its CA bundle, or with verification switched off, the same servers are used over TLS."""
     verify: bool | str = str(certificate) if told == "bundle" else False
     data = some_bytes(3 * MIB)
     clouds.put(data)
@@ -119,7 +119,7 @@ def test_trusted_when_told(
 
 
 def ends(client: CurlSmallObjectClient) -> list[Fetched | Stored | HandedBack]:
-    """Return the next ends of a lane."""
+    """Return the next events of a client."""
     return next(events for _ in range(100) if (events := list(client.finished(0.1))))
 
 
@@ -132,7 +132,7 @@ def store_one(client: CurlSmallObjectClient) -> None:
     client.store("t", "b", data, crc64=CRC64NVME.digest(memoryview(data)), contents=nothing, condition=Condition(None))
 
 
-def test_small_objects_are_not_sent_where_nothing_is_trusted(
+def test_small_objects_are_not_sent_without_trust(
     s3_server: LocalS3,
     azure_server: LocalAzure,
     s3_over_tls: FaultyProxy,
@@ -140,7 +140,7 @@ def test_small_objects_are_not_sent_where_nothing_is_trusted(
     certificate: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither leg sends a request over a connection that is not trusted, whatever the environment says."""
+    """Neither service gets a request over a connection that is not trusted, whatever the environment says."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, str(certificate))
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
@@ -160,10 +160,10 @@ def test_small_objects_are_not_sent_where_nothing_is_trusted(
 
 
 @pytest.mark.parametrize("told", ["bundle", "off"])
-def test_small_objects_go_where_is_trusted_when_told(
+def test_small_objects_use_configured_trust(
     clouds: Clouds, s3_over_tls: FaultyProxy, azure_over_tls: FaultyProxy, certificate: Path, told: str
 ) -> None:
-    """With its CA bundle, or with verification switched off in words, the same servers are used, over TLS."""
+    """With its CA bundle, or with verification switched off, small objects are sent over TLS."""
     verify: bool | str = str(certificate) if told == "bundle" else False
     clouds.put(b"0123456789")
     source = s3_source(clouds.s3_server, endpoint_url=s3_over_tls.url, verify=verify)
@@ -190,7 +190,7 @@ def test_trust_is_not_taken_from_the_environment(
     certificate: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Below the entry points no variable makes a server trusted."""
+    """Below the entry points no environment variable makes a server trusted."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(certificate))
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
@@ -209,22 +209,21 @@ SESSION_TOKEN = "FwoGZXIvYXdzEBYaD-very-secret-session-token//////////"
 
 
 class Everything(logging.Handler):
-    """Keeps every record's text as a handler at the root would write it."""
+    """Keeps the text of every record as a handler at the root writes it."""
 
     def __init__(self) -> None:
-        """Take all levels."""
         super().__init__(logging.DEBUG)
         self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the text, its traceback included."""
+        """Keep the text with its traceback."""
         self.lines.append(self.format(record))
 
 
 @pytest.fixture
 def everything() -> Iterator[Everything]:
-    """Log everything that anyone logs, at DEBUG."""
+    """Record every log line of every logger at DEBUG."""
     handler, root = Everything(), logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -235,7 +234,7 @@ def everything() -> Iterator[Everything]:
 
 
 def secret_source(clouds: Clouds) -> S3Source:
-    """Return S3 with credentials that can be recognised."""
+    """Return S3 with credentials that a search can recognise."""
     session = boto3.Session("test", SECRET_KEY, SESSION_TOKEN, region_name="us-east-1")
     options = {"endpoint_url": clouds.s3.url, "config": botocore_config(4), "region_name": "us-east-1"}
     return S3Source(session, options)
@@ -271,7 +270,7 @@ def destinations(clouds: Clouds) -> Iterator[tuple[AzureContainer, list[str]]]:
 
 
 def leaks(text: str, secrets: set[str]) -> list[str]:
-    """Return the secrets that are in the text, as they are or in base64."""
+    """Return the secrets that the text contains, as they are or in base64."""
     forms = secrets | {b64encode(secret.encode()).decode() for secret in secrets}
     return [form for form in forms if form in text]
 
@@ -279,7 +278,7 @@ def leaks(text: str, secrets: set[str]) -> list[str]:
 def copied_by_the_small_object_client(
     clouds: Clouds, source: S3Source, destination: AzureContainer, key: str
 ) -> list[TransferError]:
-    """Copy an object by the small objects' way, and by the ordinary one where that fails; return the errors."""
+    """Copy an object through the client for small objects, and one by one where that fails; return the errors."""
     data = some_bytes(1000)
     clouds.put(data, key)
     etag = clouds.s3_client.head_object(Bucket=clouds.bucket, Key=key)["ETag"].strip('"')
@@ -290,7 +289,7 @@ def copied_by_the_small_object_client(
 
 
 def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: Everything) -> None:
-    """At DEBUG, over copies that succeed and that fail in every way, no key, token, SAS or signature is written."""
+    """At DEBUG no key, token, SAS or signature is written, in copies that succeed and that fail in every way."""
     data = some_bytes(2 * MIB + 5)
     secrets = {SECRET_KEY, SESSION_TOKEN, clouds.azure_server.account_key}
     errors: list[TransferError] = []
@@ -333,14 +332,14 @@ def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: E
         assert leaks(f"{told}{told.attributes}{told.__cause__!r}", secrets) == []
 
 
-def test_the_search_for_secrets_finds_them(everything: Everything) -> None:
-    """The test above can fail: a secret that somebody logs is found."""
+def test_leaked_secrets_are_found(everything: Everything) -> None:
+    """A secret that is logged is found, so the test of invariant 9 can fail."""
     logging.getLogger("careless").debug("Authorization: %s", SECRET_KEY)
     assert leaks("\n".join(everything.lines), {SECRET_KEY, "not there"}) == [SECRET_KEY]
 
 
-def test_refused_connection_tells_no_signature(clouds: Clouds, everything: Everything) -> None:
-    """An error below HTTP quotes the URL: not with the SAS in it."""
+def test_refused_connection_shows_no_signature(clouds: Clouds, everything: Everything) -> None:
+    """An error below HTTP that quotes the URL has no SAS in it."""
     token = sas(clouds.azure_server, clouds.container)
     nowhere = replace(clouds.azure_server, account_url="http://127.0.0.1:1/devstoreaccount1")
     destination = azure_container(nowhere, "container", credential=AzureSasCredential(token))
@@ -359,8 +358,8 @@ def test_refused_connection_tells_no_signature(clouds: Clouds, everything: Every
     destination.close()
 
 
-def test_signatures_go_in_headers(clouds: Clouds) -> None:
-    """No S3 request carries its signature in the URL, where any proxy would write it into its log."""
+def test_signatures_are_sent_in_headers(clouds: Clouds) -> None:
+    """No S3 request has its signature in the URL, which proxies write into their logs."""
     clouds.put(some_bytes(2 * MIB))
     clouds.copy()
 

@@ -1,4 +1,4 @@
-"""Many small objects on their short way while either side fails; named by docs/design.md's promises and invariants."""
+"""Many small objects through ``SmallObjects`` while either service fails."""
 
 import random
 import threading
@@ -29,28 +29,30 @@ from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, Flip
 
 SIZE = 20_000
 COUNT = 8
+# Long enough for an answer of a server on a busy machine.
+SHORT_TIMEOUT_S = 4.0
 NEW = Condition(None)
 SLOW_DOWN = Answer(503, {"Retry-After": "0"}, b"<Error><Code>SlowDown</Code></Error>")
 INTERNAL = Answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
 BUSY = Answer(503, {"x-ms-error-code": "ServerBusy", "Retry-After": "0"})
 BROKEN = Answer(500, {"x-ms-error-code": "InternalError"})
-LEGS = ["get whole", "put blob"]
+KINDS = ["get whole", "put blob"]
 
 
 def content(n: int) -> bytes:
-    """Return the bytes of the object of that number."""
+    """Return the bytes of the object of this number."""
     return some_bytes(SIZE, seed=n)
 
 
 def planned(clouds: Clouds, count: int = COUNT) -> list[CopyTask]:
-    """Write so many objects; return the tasks of a plan that found no blob for any."""
+    """Upload the objects; return the tasks of a plan that found no blob for any."""
     for n in range(count):
         clouds.put(content(n), f"k{n:02}")
     return [task(item.key, clouds.bucket, listed=item, condition=NEW) for item in clouds.source.list(clouds.bucket, "")]
 
 
 def copied(clouds: Clouds, tasks: Iterable[CopyTask], **settings: Any) -> dict[str, Outcome]:
-    """Copy as the shipped entry points do; return the outcome of each, of which there is one."""
+    """Copy the tasks as the entry points do; return the outcome of each."""
     tasks = list(tasks)
     client = small_object_client(clouds.source, clouds.destination)
     with transfer_context(clouds.source, clouds.destination, small_object_client=client, **settings) as context:
@@ -63,15 +65,15 @@ def copied(clouds: Clouds, tasks: Iterable[CopyTask], **settings: Any) -> dict[s
     return found
 
 
-def all_there(clouds: Clouds, found: dict[str, Outcome]) -> None:
-    """Each was copied and proven, and each blob is its object."""
+def assert_all_copied(clouds: Clouds, found: dict[str, Outcome]) -> None:
+    """Assert that each object was copied and verified, and that each blob is its object."""
     for n, (key, outcome) in enumerate(sorted(found.items())):
         assert (outcome.receipt.status, outcome.receipt.verified_by) == ("copied", "crc64nvme"), outcome.error
         assert clouds.blob(key) == content(n)
 
 
-def some_of(kind: str, every: int, *faults: Fault) -> Callable[[Request], Fault | None]:
-    """Return a plan in which each so-manyth request of that kind meets the next of the faults; the first one does."""
+def every_nth(kind: str, every: int, *faults: Fault) -> Callable[[Request], Fault | None]:
+    """Return a plan that gives the faults in turn to every n-th request of a kind, beginning with the first."""
     lock, seen = threading.Lock(), [0]
 
     def plan(request: Request) -> Fault | None:
@@ -86,25 +88,25 @@ def some_of(kind: str, every: int, *faults: Fault) -> Callable[[Request], Fault 
 
 
 def test_two_requests_for_each_object(clouds: Clouds) -> None:
-    """The short way is taken: nothing but one GET and one Put Blob goes over the wire for an object."""
+    """Each object takes one GET and one Put Blob, and no other request is sent."""
     tasks = planned(clouds)
     before = len(clouds.s3.seen)
-    all_there(clouds, copied(clouds, tasks))
+    assert_all_copied(clouds, copied(clouds, tasks))
     kinds = [request.kind for request in (*clouds.s3.seen[before:], *clouds.azure.seen)]
-    assert sorted(kinds) == sorted(["head", *(LEGS * COUNT)])
+    assert sorted(kinds) == sorted(["head", *(KINDS * COUNT)])
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
-def test_promise_2_storm_on_both_legs(clouds: Clouds, seed: int) -> None:
-    """Three in ten requests are refused or fail on either side: every object arrives."""
+def test_promise_2_storm_on_both_sides(clouds: Clouds, seed: int) -> None:
+    """With three in ten requests of either service failing, every object is copied."""
     tasks = planned(clouds)
 
     def storm(*faults: Fault) -> Callable[[Request], Fault | None]:
-        # The first request of each leg always meets one: among so few, chance alone may spare them all.
+        # The first request of each service always fails: among so few, chance may spare them all.
         chance, lock, first = random.Random(seed), threading.Lock(), [True]
 
         def plan(request: Request) -> Fault | None:
-            if request.kind not in (*LEGS, "get range"):
+            if request.kind not in (*KINDS, "get range"):
                 return None
             with lock:
                 met = first[0] or chance.random() < 0.3
@@ -115,31 +117,31 @@ def test_promise_2_storm_on_both_legs(clouds: Clouds, seed: int) -> None:
 
     clouds.s3.plan, clouds.azure.plan = storm(SLOW_DOWN, INTERNAL), storm(BUSY, BROKEN)
     patient = replace(QUICK, attempts=12)
-    all_there(clouds, copied(clouds, tasks, retry=patient))
+    assert_all_copied(clouds, copied(clouds, tasks, retry=patient))
     assert clouds.s3.faults > 0
     assert clouds.azure.faults > 0
 
 
 @pytest.mark.parametrize(
-    ("leg", "faults"),
+    ("kind", "faults"),
     [
         ("get whole", [Cut(0), Cut(SIZE // 2), Cut(0, reset=True), Cut(SIZE // 2, reset=True), Flip(7)]),
         ("put blob", [CutRequest(0), CutRequest(SIZE // 2), FlipRequest(7)]),
     ],
-    ids=LEGS,
+    ids=KINDS,
 )
-def test_promise_3_cut_reset_or_damaged_midway(clouds: Clouds, leg: str, faults: list[Fault]) -> None:
-    """Half a body, or one with a flipped bit, is never committed; the object is read and written again."""
+def test_promise_3_cut_reset_or_damaged_midway(clouds: Clouds, kind: str, faults: list[Fault]) -> None:
+    """An incomplete or damaged body is never committed, and the object is read and written again."""
     tasks = planned(clouds)
-    side = clouds.s3 if leg == "get whole" else clouds.azure
-    side.plan = some_of(leg, 2, *faults)
-    all_there(clouds, copied(clouds, tasks))
+    side = clouds.s3 if kind == "get whole" else clouds.azure
+    side.plan = every_nth(kind, 2, *faults)
+    assert_all_copied(clouds, copied(clouds, tasks))
     assert side.faults >= len(faults)
 
 
 @pytest.mark.parametrize(
-    ("leg", "fault"),
-    # libcurl's measure of speed is a mean over some seconds, which go on top of the timeout once bytes have moved.
+    ("kind", "fault"),
+    # libcurl measures speed as a mean over some seconds, which add to the timeout once bytes have moved.
     [
         ("get whole", Stall(0)),
         pytest.param("get whole", Stall(1000), marks=pytest.mark.slow),
@@ -147,27 +149,27 @@ def test_promise_3_cut_reset_or_damaged_midway(clouds: Clouds, leg: str, faults:
     ],
 )
 def test_promise_2_stalled_socket_is_given_up(
-    clouds: Clouds, monkeypatch: pytest.MonkeyPatch, leg: str, fault: Fault
+    clouds: Clouds, monkeypatch: pytest.MonkeyPatch, kind: str, fault: Fault
 ) -> None:
-    """A connection that says nothing more is left after the read timeout, on either leg; the others go on."""
-    monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", 1.0)
+    """A connection without an answer ends at the read timeout, and all objects are copied."""
+    monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
     tasks = planned(clouds, 4)
-    side = clouds.s3 if leg == "get whole" else clouds.azure
-    side.fail(leg, fault)
-    all_there(clouds, copied(clouds, tasks))
+    side = clouds.s3 if kind == "get whole" else clouds.azure
+    side.fail(kind, fault)
+    assert_all_copied(clouds, copied(clouds, tasks))
     assert side.faults == 1
 
 
-@pytest.mark.parametrize(("leg", "fault"), [("get whole", Flip(7)), ("put blob", FlipRequest(7))], ids=LEGS)
-def test_promise_3_damage_that_stays_is_never_committed(clouds: Clouds, leg: str, fault: Fault) -> None:
-    """Invariant 5 too: each object fails with the reason, and what was there before stays."""
+@pytest.mark.parametrize(("kind", "fault"), [("get whole", Flip(7)), ("put blob", FlipRequest(7))], ids=KINDS)
+def test_promise_3_lasting_damage_is_never_committed(clouds: Clouds, kind: str, fault: Fault) -> None:
+    """Each object fails with its reason, and the existing blob stays (invariant 5)."""
     tasks = planned(clouds, 4)
     clouds.container.upload_blob("k00", b"the previous good blob")
     before = clouds.destination.head("k00")
     tasks[0] = replace(tasks[0], condition=Condition.of(before))
-    (clouds.s3 if leg == "get whole" else clouds.azure).always(leg, fault)
+    (clouds.s3 if kind == "get whole" else clouds.azure).always(kind, fault)
     found = copied(clouds, tasks)
-    expected = IntegrityError if leg == "get whole" else CorruptedInTransit
+    expected = IntegrityError if kind == "get whole" else CorruptedInTransit
     assert {type(outcome.error) for outcome in found.values()} == {expected}
     assert clouds.blob("k00") == b"the previous good blob"
     assert [blob.name for blob in clouds.container.list_blobs()] == ["k00"]
@@ -175,19 +177,19 @@ def test_promise_3_damage_that_stays_is_never_committed(clouds: Clouds, leg: str
 
 @pytest.mark.parametrize("there", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["new", "replaced"])
 def test_invariant_6_lost_answer_is_looked_up(clouds: Clouds, there: bool) -> None:
-    """The blob was written, its answer lost: that is found out, and is a success."""
+    """A blob that was written although its answer was lost is looked up and counts as copied."""
     tasks = planned(clouds)
     if there:
         for number, one in enumerate(tasks):
             clouds.container.upload_blob(one.blob, b"before")
             tasks[number] = replace(one, condition=Condition.of(clouds.destination.head(one.blob)))
-    clouds.azure.plan = some_of("put blob", 3, Lose())
-    all_there(clouds, copied(clouds, tasks, overwrite="always"))
+    clouds.azure.plan = every_nth("put blob", 3, Lose())
+    assert_all_copied(clouds, copied(clouds, tasks, overwrite="always"))
     assert clouds.azure.faults >= COUNT // 3
 
 
 def test_invariant_1_object_overwritten_or_deleted_since_the_listing(clouds: Clouds) -> None:
-    """The new version is copied, never a mixture; one that is gone fails and leaves no blob."""
+    """An overwritten object is copied in its new version, and a deleted one fails and leaves no blob."""
     tasks = planned(clouds, 4)
     clouds.put(content(77), "k01")
     clouds.s3_client.delete_object(Bucket=clouds.bucket, Key="k02")
@@ -204,7 +206,7 @@ def test_invariant_1_object_overwritten_or_deleted_since_the_listing(clouds: Clo
 
 
 def test_invariant_4_blob_written_since_the_plan_is_never_replaced(clouds: Clouds) -> None:
-    """Neither one where there was none, nor one that was another."""
+    """Neither a new blob nor a changed one is replaced."""
     tasks = planned(clouds, 4)
     clouds.container.upload_blob("k01", b"before")
     tasks[1] = replace(tasks[1], condition=Condition.of(clouds.destination.head("k01")))
@@ -218,7 +220,7 @@ def test_invariant_4_blob_written_since_the_plan_is_never_replaced(clouds: Cloud
 
 
 def test_invariant_5_lease_held(clouds: Clouds) -> None:
-    """A leased blob fails alone, and stays."""
+    """A leased blob fails alone and stays."""
     tasks = planned(clouds, 3)
     clouds.container.upload_blob("k01", b"before").acquire_lease()
     tasks[1] = replace(tasks[1], condition=Condition.of(clouds.destination.head("k01")))
@@ -229,7 +231,7 @@ def test_invariant_5_lease_held(clouds: Clouds) -> None:
 
 
 def test_invariant_7_leftover_blocks(clouds: Clouds) -> None:
-    """Those of our id's length are ignored; those of another tool leave the blob as it is, or give way whole."""
+    """Leftover blocks with ids of our length are ignored; others fail their object and stay."""
     tasks = planned(clouds, 4)
     clouds.container.get_blob_client("k01").stage_block("f" * 52, b"foreign")
     clouds.container.get_blob_client("k02").stage_block("short", b"foreign")
@@ -242,7 +244,7 @@ def test_invariant_7_leftover_blocks(clouds: Clouds) -> None:
 
 
 def test_container_deleted_midway(clouds: Clouds) -> None:
-    """Each object that did not arrive before says so, by the container's name."""
+    """Every object that was not copied before fails with the container's name."""
     tasks = planned(clouds)
     gone = threading.Event()
 
@@ -262,7 +264,7 @@ def test_container_deleted_midway(clouds: Clouds) -> None:
 
 @pytest.mark.parametrize("side", ["S3", "Azure Blob Storage"])
 def test_promise_4_credentials_that_end_midway(clouds: Clouds, side: str) -> None:
-    """Each object is accounted for, and the error says whose credentials to renew."""
+    """Every object is accounted for, and the error says which service's credentials to renew."""
     tasks = planned(clouds)
     expired = Answer(400, {}, b"<Error><Code>ExpiredToken</Code></Error>")
     denied = Answer(403, {"x-ms-error-code": "AuthenticationFailed"})

@@ -1,4 +1,4 @@
-"""S3's side fails; the blob is the object, or there is none. Named by the promises and invariants of docs/design.md."""
+"""S3 fails in every way: a committed blob is the object, and no other blob is committed."""
 
 import random
 import threading
@@ -25,6 +25,8 @@ from tests.faults.faulty_proxy import Answer, Cut, Fault, Flip, Forget, Lose, Re
 from tests.real_stores import s3_source
 
 SMALL = 100_000
+# Long enough for an answer of a server on a busy machine.
+SHORT_TIMEOUT_S = 4.0
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
@@ -32,7 +34,7 @@ SMALL = 100_000
 def test_promise_3_block_cut_midway_is_resumed_at_its_byte(
     clouds: Clouds, data: bytes, after_bytes: int, reset: bool
 ) -> None:
-    """A GET that ends inside a block goes on where it ended."""
+    """A GET that ends inside a block is resumed at the byte where it ended."""
     clouds.s3.fail("get range", Cut(after_bytes, reset))
     receipt = clouds.copy(connections=1)
     assert clouds.blob() == data
@@ -42,14 +44,14 @@ def test_promise_3_block_cut_midway_is_resumed_at_its_byte(
     assert first == f"bytes=0-{MIB - 1}"
     assert second.endswith(f"-{MIB - 1}")
     if not reset:
-        # A reset may take bytes with it that had arrived; an orderly end must not.
+        # A reset may discard bytes that had arrived; a FIN must not.
         assert second == f"bytes={after_bytes}-{MIB - 1}"
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("after_bytes", [0, 1, SMALL - 1])
 def test_promise_3_small_object_cut_midway(clouds: Clouds, after_bytes: int, reset: bool) -> None:
-    """An object of one request is resumed at its byte, still pinned to its version."""
+    """An object of one request is resumed at its byte, pinned to its version."""
     data = some_bytes(SMALL)
     clouds.put(data)
     clouds.s3.fail("get whole", Cut(after_bytes, reset))
@@ -60,7 +62,7 @@ def test_promise_3_small_object_cut_midway(clouds: Clouds, after_bytes: int, res
 
 
 def test_invariant_1_every_get_is_pinned(clouds: Clouds, data: bytes) -> None:
-    """Every GET for bytes carries If-Match, and none carries a signature in its URL."""
+    """Every GET of bytes has If-Match, and none has a signature in its URL."""
     clouds.copy()
     reads = [request for request in clouds.s3.seen if request.kind in ("get range", "get whole")]
     assert len(reads) >= 6
@@ -72,8 +74,8 @@ def test_invariant_1_every_get_is_pinned(clouds: Clouds, data: bytes) -> None:
 def test_promise_2_stalled_socket_is_given_up(
     clouds: Clouds, data: bytes, after_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that says nothing more is left after the read timeout, and its block resumed."""
-    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", 1.0)
+    """A connection without an answer ends at the read timeout, and its block is resumed."""
+    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
     clouds.s3.fail("get range", Stall(after_bytes))
     receipt = clouds.copy(connections=2)
     assert clouds.blob() == data
@@ -81,8 +83,8 @@ def test_promise_2_stalled_socket_is_given_up(
 
 
 @pytest.mark.parametrize(("kind", "size_bytes"), [("get whole", SMALL), ("get range", 3 * MIB)])
-def test_promise_3_early_end_with_a_length_that_says_it_is_all(clouds: Clouds, kind: str, size_bytes: int) -> None:
-    """An answer shorter than what was asked for, yet complete by its own length, is not taken."""
+def test_promise_3_short_answer_with_its_own_length_is_refused(clouds: Clouds, kind: str, size_bytes: int) -> None:
+    """An answer shorter than requested is refused, although its length says that it is complete."""
     clouds.put(some_bytes(size_bytes))
     clouds.s3.always(kind, Shorten(1))
     with pytest.raises(UnexpectedAnswer):
@@ -92,8 +94,8 @@ def test_promise_3_early_end_with_a_length_that_says_it_is_all(clouds: Clouds, k
 
 @pytest.mark.parametrize(("size_bytes", "kind"), [(1, "get whole"), (SMALL, "get whole"), (5 * MIB, "get range")])
 @pytest.mark.parametrize("checksum", ["CRC64NVME", "CRC32C"])
-def test_promise_3_one_flipped_byte_is_cured(clouds: Clouds, size_bytes: int, kind: str, checksum: str) -> None:
-    """A byte flipped on the way in is found by the object's checksum, read again, and committed right."""
+def test_promise_3_flipped_byte_is_read_again(clouds: Clouds, size_bytes: int, kind: str, checksum: str) -> None:
+    """A byte that is flipped on the way is found by the object's checksum and read again."""
     data = some_bytes(size_bytes)
     clouds.put(data, checksum=checksum)
     clouds.s3.fail(kind, Flip(12_345))
@@ -104,8 +106,8 @@ def test_promise_3_one_flipped_byte_is_cured(clouds: Clouds, size_bytes: int, ki
 
 
 @pytest.mark.parametrize(("size_bytes", "kind"), [(SMALL, "get whole"), (3 * MIB, "get range")])
-def test_promise_3_flipped_bytes_that_stay_are_never_committed(clouds: Clouds, size_bytes: int, kind: str) -> None:
-    """Invariant 5 too: the blob that was there before stays readable and whole."""
+def test_promise_3_lasting_damage_is_never_committed(clouds: Clouds, size_bytes: int, kind: str) -> None:
+    """An object that reads damaged every time fails, and the existing blob stays (invariant 5)."""
     clouds.put(some_bytes(size_bytes))
     clouds.container.upload_blob("k", b"the previous good blob")
     clouds.s3.always(kind, Flip(7))
@@ -115,7 +117,7 @@ def test_promise_3_flipped_bytes_that_stay_are_never_committed(clouds: Clouds, s
 
 
 def storm(seed: int, share: float, *faults: Fault) -> Any:
-    """Return a plan in which that share of all GETs and HEADs meets one of the faults."""
+    """Return a plan that gives one of the faults to this share of all GETs and HEADs."""
     chance, lock = random.Random(seed), threading.Lock()
 
     def plan(request: Request) -> Fault | None:
@@ -131,7 +133,7 @@ INTERNAL = Answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_promise_2_storm_of_503_and_500(clouds: Clouds, data: bytes, seed: int) -> None:
-    """Three in ten requests are refused, others are cut, reset or lost: the object arrives, each block once."""
+    """With three in ten requests failing, the object is copied and each block is sent once."""
     clouds.s3.plan = storm(seed, 0.3, SLOW_DOWN, INTERNAL, Cut(100_000), Cut(200_000, reset=True), Lose())
     receipt = clouds.copy(retry=QUICK.__class__(attempts=12, first_wait_s=0.01, longest_wait_s=0.05))
     assert clouds.blob() == data
@@ -141,8 +143,8 @@ def test_promise_2_storm_of_503_and_500(clouds: Clouds, data: bytes, seed: int) 
     assert clouds.azure.count("put block") == 6
 
 
-def test_promise_2_refused_for_ever_keeps_what_is_staged(clouds: Clouds, data: bytes) -> None:
-    """When the budget of tries is used up, the error is transient, and the staged blocks wait for the next try."""
+def test_promise_2_refused_for_ever_keeps_staged_blocks(clouds: Clouds, data: bytes) -> None:
+    """When the retry budget is used up the error is transient, and the next try resumes."""
     clouds.s3.plan = lambda request: (
         SLOW_DOWN if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
     )
@@ -159,7 +161,7 @@ def test_promise_2_refused_for_ever_keeps_what_is_staged(clouds: Clouds, data: b
     ("size_bytes", "kind", "header"), [(SMALL, "get whole", "if-match"), (3 * MIB, "get range", "if-match")]
 )
 def test_invariant_1_server_that_ignores_if_match(clouds: Clouds, size_bytes: int, kind: str, header: str) -> None:
-    """The answer's own ETag is compared: bytes of another version are never mixed in."""
+    """The answer's ETag is compared, so bytes of another version are never used."""
     clouds.put(some_bytes(size_bytes, seed=1))
     changed = threading.Event()
 
@@ -180,7 +182,7 @@ def test_invariant_1_server_that_ignores_if_match(clouds: Clouds, size_bytes: in
 
 
 def test_promise_3_server_that_ignores_range(clouds: Clouds, data: bytes) -> None:
-    """The whole object in place of a range is refused, not cut to size."""
+    """A whole object in place of a range is refused."""
     clouds.s3.always("get range", Forget(("range",)))
     with pytest.raises(UnexpectedAnswer):
         clouds.copy()
@@ -190,26 +192,26 @@ def test_promise_3_server_that_ignores_range(clouds: Clouds, data: bytes) -> Non
 
 @pytest.mark.parametrize("status", [301, 307, *(pytest.param(code, marks=pytest.mark.slow) for code in (302, 308))])
 def test_invariant_9_redirects_are_refused(clouds: Clouds, data: bytes, status: int) -> None:
-    """Neither bytes nor signature go to where a redirect points."""
+    """Neither bytes nor signatures are sent to the target of a redirect."""
     trap = MemoryDestination()
     elsewhere = clouds.azure.url
     clouds.s3.always("get range", Answer(status, {"Location": f"{elsewhere}/trap"}))
     before = len(clouds.azure.seen)
     with pytest.raises(UnexpectedAnswer, match="redirect"):
-        workshop_copy(clouds, trap)
+        copy_into_memory(clouds, trap)
     assert len(clouds.azure.seen) == before
     assert trap.blobs == {}
 
 
-def workshop_copy(clouds: Clouds, destination: MemoryDestination) -> None:
-    """Copy into memory, so that nothing but the source's own requests can reach the other proxy."""
+def copy_into_memory(clouds: Clouds, destination: MemoryDestination) -> None:
+    """Copy into memory, so that only the source's own requests can reach the other proxy."""
     with transfer_context(clouds.source, destination) as context:
         copy_object(context, task("k", clouds.bucket))
 
 
 @pytest.mark.parametrize("blocks_before", [1, 3])
 def test_invariant_1_overwritten_midway(clouds: Clouds, data: bytes, blocks_before: int) -> None:
-    """An object overwritten while it is copied arrives as its new version, whole."""
+    """An object that is overwritten during the copy is copied in its new version as a whole."""
     new = some_bytes(4 * MIB, seed=7)
     reads = 0
 
@@ -228,7 +230,7 @@ def test_invariant_1_overwritten_midway(clouds: Clouds, data: bytes, blocks_befo
 
 
 def test_invariant_5_deleted_midway(clouds: Clouds, data: bytes) -> None:
-    """An object deleted while it is copied fails by name; what was there before stays."""
+    """An object that is deleted during the copy fails, and the existing blob stays."""
     clouds.container.upload_blob("k", b"before")
     clouds.s3.plan = lambda request: (
         clouds.s3_client.delete_object(Bucket=clouds.bucket, Key="k") and None if request.is_("get range") else None
@@ -245,7 +247,7 @@ class Renewing:
     uses: int = 0
 
     def get_frozen_credentials(self) -> Any:
-        """Return the next pair."""
+        """Return the next credentials."""
         from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415 - the test's own edge
 
         self.uses += 1
@@ -253,7 +255,7 @@ class Renewing:
 
 
 def test_promise_2_credentials_change_every_request(clouds: Clouds, data: bytes) -> None:
-    """Each block is signed when it is sent, with the credentials of that moment."""
+    """Each block is signed with the credentials of the time at which it is sent."""
     renewing = Renewing()
     clouds.source._credentials = renewing
     clouds.copy()
@@ -265,7 +267,7 @@ def test_promise_2_credentials_change_every_request(clouds: Clouds, data: bytes)
 EXPIRED = Answer(400, {}, b"<Error><Code>ExpiredToken</Code></Error>")
 
 
-def test_promise_2_credentials_that_expire_for_good(clouds: Clouds, data: bytes) -> None:
+def test_promise_2_expired_credentials_keep_staged_blocks(clouds: Clouds, data: bytes) -> None:
     """Expired credentials are permanent, are not tried again, and leave the staged blocks."""
     clouds.s3.plan = lambda request: (
         EXPIRED if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
@@ -278,7 +280,7 @@ def test_promise_2_credentials_that_expire_for_good(clouds: Clouds, data: bytes)
 
 
 def test_server_not_there(clouds: Clouds) -> None:
-    """Nobody listens: transient, after the budget of tries."""
+    """A connection that is refused is a transient error after all tries."""
     source = s3_source(clouds.s3_server, endpoint_url="http://127.0.0.1:1")
     with transfer_context(source, clouds.destination) as context, pytest.raises(ConnectionFailed):
         copy_object(context, task("k", clouds.bucket))

@@ -1,4 +1,4 @@
-"""The worker dies or is stopped; the next one sends only what is missing."""
+"""The worker dies or is stopped; the next one sends only the missing blocks."""
 
 import json
 import random
@@ -20,15 +20,15 @@ from tests.faults.faulty_proxy import CutRequest, Fault, FaultyProxy, Request, S
 
 
 def blocks_arrived(proxy: FaultyProxy) -> list[str]:
-    """Return the path, and so the id, of every block that came whole."""
+    """Return the path, which has the id, of every block that arrived completely."""
     with proxy.lock:
         return [request.path for request in proxy.arrived if request.is_("put block")]
 
 
 def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    """Kill the process as soon as it has got so far; it must not end by itself before."""
+    """Kill the process as soon as ``reached``; assert that it runs until then."""
     while not reached():
-        assert process.poll() is None, "it ended before it was killed"
+        assert process.poll() is None, "the process ended before it was killed"
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -38,7 +38,7 @@ def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> No
 def test_promise_2_sigkill_in_a_loop(
     clouds: Clouds, command_line: CommandLine, kills: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Killed at random moments until it is done: the blob is right, and no more is sent again than was in flight."""
+    """After kills at random times the blob is correct, and only blocks that were in flight are sent again."""
     chance = random.Random(kills)
     blocks = kills * (3 + CONNECTIONS) + 10
     data = some_bytes(blocks * MIB)
@@ -54,10 +54,10 @@ def test_promise_2_sigkill_in_a_loop(
     assert (receipt["status"], receipt["verified_by"]) == ("copied", "crc64nvme")
     arrived = blocks_arrived(clouds.azure)
     assert len(set(arrived)) == blocks
-    # What came whole is never sent again; of what was cut off, no more than was in flight.
+    # A block that arrived completely is never sent again; of the others at most those in flight are.
     assert len(arrived) == blocks
     sent_again = clouds.azure.count("put block") - blocks
-    # For docs/reliability.md: pytest -o junit_family=legacy --junitxml=FILE writes them down.
+    # docs/reliability.md shows these figures: pytest -o junit_family=legacy --junitxml=FILE writes them.
     record_property("kills_survived", kills)
     record_property("blocks", blocks)
     record_property("blocks_sent_again", sent_again)
@@ -67,7 +67,7 @@ def test_promise_2_sigkill_in_a_loop(
 
 
 def test_promise_2_sigkill_at_ninety_percent(clouds: Clouds, command_line: CommandLine) -> None:
-    """The retry finds nearly all in Azure, sends the rest, and its log and receipt say so."""
+    """The retry finds the staged blocks, sends the rest, and says so in log and receipt."""
     blocks, enough = 40, 36
     data = some_bytes(blocks * MIB)
     clouds.put(data)
@@ -75,7 +75,7 @@ def test_promise_2_sigkill_at_ninety_percent(clouds: Clouds, command_line: Comma
     def plan(request: Request) -> Fault | None:
         if not request.is_("put block"):
             return None
-        # Those on their way may still come; the rest must not, however late the kill is.
+        # Blocks in flight may still arrive; no further one must, however late the kill is.
         return CutRequest(0) if len(blocks_arrived(clouds.azure)) >= enough else Slow(0.02)
 
     clouds.azure.plan = plan
@@ -93,7 +93,7 @@ def test_promise_2_sigkill_at_ninety_percent(clouds: Clouds, command_line: Comma
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_promise_1_disk_full_and_read_only(clouds: Clouds, command_line: CommandLine, data: bytes) -> None:
-    """No file of the process may grow by one byte, and no directory takes one: the copy needs none."""
+    """The copy succeeds where no file can grow and no directory is writable."""
     process = command_line.start_without_disk()
     output, told = process.communicate()
     assert process.returncode == 0, told
@@ -102,7 +102,7 @@ def test_promise_1_disk_full_and_read_only(clouds: Clouds, command_line: Command
 
 
 def settled(clouds: Clouds) -> int:
-    """Return the number of staged blocks once what was on its way has arrived."""
+    """Return the number of staged blocks once all that arrived are listed."""
     wanted = len(set(blocks_arrived(clouds.azure)))
     while len(clouds.staged()) < wanted:
         time.sleep(0.02)
@@ -121,7 +121,7 @@ def settled(clouds: Clouds) -> int:
 def test_stop_by_signal_while_a_server_stalls(
     clouds: Clouds, command_line: CommandLine, data: bytes, number: signal.Signals, side: str
 ) -> None:
-    """The process ends by itself although no answer comes (it would never, if it waited); what is staged stays."""
+    """The process ends although no answer comes, and the staged blocks stay."""
     proxy, kind = (clouds.s3, "get range") if side == "s3" else (clouds.azure, "put block")
     proxy.plan = lambda request: Stall() if request.is_(kind) and proxy.count(kind) > 2 else None
     process = command_line.start()
@@ -156,7 +156,7 @@ def test_stop_by_signal_while_a_server_stalls(
     ],
 )
 def test_stop_of_one_object_while_a_server_stalls(clouds: Clouds, side: str, kind: str, size_bytes: int) -> None:
-    """Whichever request hangs, the stop ends the copy before the server answers."""
+    """Whichever request hangs, a stop ends the copy before the server answers."""
     proxy = clouds.s3 if side == "s3" else clouds.azure
     data = some_bytes(size_bytes)
     clouds.put(data)
@@ -174,5 +174,5 @@ def test_stop_of_one_object_while_a_server_stalls(clouds: Clouds, side: str, kin
         copy_object(context, task("k", clouds.bucket))
     assert not proxy.released.is_set()
     watcher.join()
-    # A commit that Azure had in hand may have happened; then it is the whole object.
+    # A commit that Azure was handling may have happened; then the blob is the whole object.
     assert not clouds.is_there() or clouds.blob() == data

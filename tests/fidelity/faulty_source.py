@@ -1,4 +1,4 @@
-"""A source that damages bytes between S3 and the copy, and otherwise keeps the port."""
+"""A source that flips a byte between S3 and the copy, and otherwise passes every call on."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,10 +9,10 @@ from s3_to_azure.model.ports import BodyReader, ObjectSource
 
 
 class FlippedBody:
-    """A body in which one byte is another."""
+    """A body in which one byte is flipped."""
 
     def __init__(self, body: BodyReader, at: int) -> None:
-        """Flip the byte ``at``, counted from the body's start; a negative one is not in it."""
+        """Flip the byte ``at``, counted from the body's start; none where it is negative."""
         self.version = body.version
         self._body = body
         self._left = at
@@ -26,15 +26,15 @@ class FlippedBody:
 
 
 class FlippingSource:
-    """Flips the object's byte ``at`` in the first ``times`` readings of it.
+    """Flips the object's byte ``at`` in its first ``times`` readings.
 
     Args:
-        source: The real one.
+        source: The real source.
         at: Offset in the object.
         times: How many readings of that byte are damaged.
-        stop: Is set once ``stop_after`` bodies were opened.
-        stop_after: See ``stop``.
-        before_stop: Called first: the blocks that were read may not be staged yet.
+        stop: Set once ``stop_after`` bodies have been opened.
+        stop_after: The number of bodies after which ``stop`` is set.
+        before_stop: Called before ``stop`` is set, to wait until the blocks that were read are staged.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class FlippingSource:
         stop_after: int = 0,
         before_stop: Callable[[], None] | None = None,
     ) -> None:
-        """Stand before the source."""
         self._source = source
         self._at = at
         self._times = times

@@ -1,4 +1,4 @@
-"""Archived objects: left out, failed, or asked for once and copied by a later run."""
+"""Archived objects are skipped, fail, or are restored on request and copied by a later run."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.pool import Tally, copy_many
 from tests.fakes.memory_destination import MemoryDestination
-from tests.fidelity.archive import SlowArchive
+from tests.fidelity.slow_archive import SlowArchive
 from tests.fidelity.uploads import some_bytes
 from tests.real_stores import azure_container, s3_source
 
@@ -24,7 +24,7 @@ SMALL, LARGE, WARM = "small", "large", "warm"
 
 @pytest.fixture
 def archive() -> SlowArchive:
-    """Return three objects: one of one block, one of several, both archived, and one that is not."""
+    """Return a source of two archived objects, one of them of several blocks, and one that is not archived."""
     source = SlowArchive("b")
     source.put("b", SMALL, b"small")
     source.put("b", LARGE, some_bytes(3 * MIB))
@@ -35,7 +35,7 @@ def archive() -> SlowArchive:
 
 @pytest.fixture
 def run(archive: SlowArchive) -> Callable[..., tuple[dict[str, Receipt], Tally]]:
-    """Return a function that copies all three and gives the receipts by key."""
+    """Return a function that copies all three objects and returns the receipts by key."""
     destination = MemoryDestination("c")
 
     def once(**choices: Any) -> tuple[dict[str, Receipt], Tally]:
@@ -51,8 +51,8 @@ def run(archive: SlowArchive) -> Callable[..., tuple[dict[str, Receipt], Tally]]
     return once
 
 
-def test_restore(archive: SlowArchive, run: Callable[..., Any]) -> None:
-    """Asked for once, counted as waiting while it lasts, copied by the run after, and unchanged from then on."""
+def test_restore_is_requested_once_and_copied_later(archive: SlowArchive, run: Callable[..., Any]) -> None:
+    """A restore is requested once, counted as waiting while it lasts, and copied by a later run."""
     for _ in range(3):
         receipts, tally = run(archived="restore", restore_days=3, restore_tier="Bulk")
         assert tally.error() is None
@@ -73,8 +73,8 @@ def test_restore(archive: SlowArchive, run: Callable[..., Any]) -> None:
     assert len(archive.asked) == 2
 
 
-def test_skip(archive: SlowArchive, run: Callable[..., Any]) -> None:
-    """Counted with its reason; nothing is asked for."""
+def test_skip_requests_no_restore(archive: SlowArchive, run: Callable[..., Any]) -> None:
+    """With ``skip`` an archived object is skipped with its reason, and no restore is requested."""
     receipts, tally = run(archived="skip")
     assert (receipts[LARGE].status, receipts[LARGE].reason) == ("skipped", "archived")
     assert receipts[WARM].status == "copied"
@@ -83,7 +83,7 @@ def test_skip(archive: SlowArchive, run: Callable[..., Any]) -> None:
 
 
 def test_fail_is_the_default(archive: SlowArchive, run: Callable[..., Any]) -> None:
-    """Without a choice the object fails, and says what to do."""
+    """Without a choice an archived object fails with its reason."""
     receipts, tally = run()
     assert receipts[SMALL].status == receipts[LARGE].status == "failed"
     assert receipts[SMALL].reason.startswith("object_archived: ")
@@ -91,8 +91,8 @@ def test_fail_is_the_default(archive: SlowArchive, run: Callable[..., Any]) -> N
     assert archive.asked == []
 
 
-def test_no_such_choice() -> None:
-    """A misspelt choice is wrong use, before anything is sent."""
+def test_unknown_choices_are_refused() -> None:
+    """A misspelt choice is a ``UsageError`` before any request."""
     for wrong in ({"archived": "thaw"}, {"restore_days": 0}, {"restore_tier": "Now"}, {"tiers": {"GLACIER": "Frozen"}}):
         with pytest.raises(UsageError):
             Fidelity.of(wrong)
@@ -101,13 +101,13 @@ def test_no_such_choice() -> None:
 
 
 class TestOnARealServer:
-    """The same on LocalStack, which refuses to read archived objects and restores at once."""
+    """The same on LocalStack, which refuses to read archived objects and restores them at once."""
 
     @pytest.fixture
     def copied(
         self, s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
     ) -> Iterator[Callable[..., Receipt]]:
-        """Return a function that copies the test's one object."""
+        """Return a function that copies the object of the test."""
         source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
 
         def run(**choices: Any) -> Receipt:
@@ -121,7 +121,7 @@ class TestOnARealServer:
         destination.close()
 
     @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
-    def test_restore(
+    def test_restore_is_requested_once_and_copied_later(
         self,
         storage_class: str,
         copied: Callable[..., Receipt],
@@ -129,7 +129,7 @@ class TestOnARealServer:
         bucket: str,
         container: ContainerClient,
     ) -> None:
-        """Refused with its reason, then asked for, then copied."""
+        """An archived object is refused, then its restore is requested, then it is copied."""
         s3_client.put_object(Bucket=bucket, Key="k", Body=b"cold", StorageClass=storage_class)
         with pytest.raises(ObjectArchived):
             copied()

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of a copy, on each rung of the ladder: the next run sends the rest, and proves the whole."""
+"""A copy that is killed resumes at each verification level: the next run sends the rest and verifies the whole."""
 
 import json
 import subprocess
@@ -26,8 +26,8 @@ DATA = some_bytes(11 * MIB + 5)
 KEY = "a/b.bin"
 FOREIGN = "A" * 52
 SETTINGS: dict[str, Any] = {"block_bytes": MIB, "connections": 1}
-# The one block that an MD5 of the whole object needs does not fit into this memory: nothing of S3's can be compared.
-NO_PROOF = {"memory_budget_bytes": 8 * MIB}
+# The single block that an MD5 of the whole object needs exceeds this budget, so no checksum of S3 can be used.
+NO_CHECKSUM = {"memory_budget_bytes": 8 * MIB}
 
 COPY = """
 import json, os, sys, threading
@@ -37,14 +37,14 @@ from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.context import CopyTask, open_context
 from tests.real_stores import azure_container, s3_source
 
-told = json.loads(sys.argv[1])
+given = json.loads(sys.argv[1])
 
 
 class Stuck:
-    # Stages so many blocks, says so, and then waits for its end before the next request.
+    # Stages a number of blocks, reports it, and then hangs before the next request.
     def __init__(self, destination):
         self._destination = destination
-        self._left = told["blocks"]
+        self._left = given["blocks"]
 
     def __getattr__(self, name):
         return getattr(self._destination, name)
@@ -58,7 +58,7 @@ class Stuck:
             os.write(1, b"staged")
 
     def commit(self, *arguments):
-        if not told["commits"]:
+        if not given["commits"]:
             threading.Event().wait()
         etag = self._destination.commit(*arguments)
         os.write(1, b"staged")
@@ -68,10 +68,10 @@ class Stuck:
         threading.Event().wait()
 
 
-source = s3_source(LocalS3(**told["s3"]))
-destination = Stuck(azure_container(LocalAzure(**told["azure"]), told["container"]))
-with open_context(source, destination, CopySettings(**told["settings"])) as shop:
-    copy_object(shop, CopyTask(told["bucket"], told["key"], told["key"]))
+source = s3_source(LocalS3(**given["s3"]))
+destination = Stuck(azure_container(LocalAzure(**given["azure"]), given["container"]))
+with open_context(source, destination, CopySettings(**given["settings"])) as context:
+    copy_object(context, CopyTask(given["bucket"], given["key"], given["key"]))
 """
 
 
@@ -79,10 +79,10 @@ with open_context(source, destination, CopySettings(**told["settings"])) as shop
 def killed(
     s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
 ) -> Callable[..., None]:
-    """Return a function that begins to copy the test's object, and kills the process at the moment told."""
+    """Return a function that starts a copy, and kills its process after some staged blocks or after the commit."""
 
     def run(*, settings: dict[str, Any], blocks: int, commits: bool = False) -> None:
-        told = {
+        given = {
             "s3": asdict(s3_server),
             "azure": asdict(azure_server),
             "bucket": bucket,
@@ -93,7 +93,7 @@ def killed(
             "settings": settings,
         }
         child = subprocess.Popen(
-            [sys.executable, "-c", COPY, json.dumps(told)],
+            [sys.executable, "-c", COPY, json.dumps(given)],
             cwd=ROOT,
             env={"PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}"},
             stdout=subprocess.PIPE,
@@ -113,7 +113,7 @@ def killed(
 def resumed(
     s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
 ) -> Callable[..., tuple[Receipt, int]]:
-    """Return a function that copies the object; gives its receipt, and the bytes that Azure held already."""
+    """Return a function that copies the object; it returns the receipt and the bytes that Azure held before."""
 
     def run(settings: dict[str, Any]) -> tuple[Receipt, int]:
         source, destination = s3_source(s3_server), azure_container(azure_server, str(container.container_name))
@@ -129,7 +129,7 @@ def resumed(
 
 @dataclass(frozen=True)
 class Death:
-    """An upload, how it is copied, and how many of its blocks are in Azure when the worker dies."""
+    """An upload, the settings of its copy, and how many blocks Azure holds when the worker is killed."""
 
     level: str
     blocks: int
@@ -139,7 +139,7 @@ class Death:
 
 FOUR = 4
 ALL = 12
-REREAD = NO_PROOF | {"integrity": "reread"}
+REREAD = NO_CHECKSUM | {"integrity": "reread"}
 
 
 @pytest.mark.slow
@@ -151,19 +151,19 @@ REREAD = NO_PROOF | {"integrity": "reread"}
         Death("crc32", FOUR),
         Death("crc32c_composite", FOUR),
         Death("crc32_composite", FOUR),
-        # An MD5 needs its bytes in one block: the whole object, or a part of it.
+        # An MD5 needs its bytes in one block: the whole object, or one part.
         Death("md5", 1),
         Death("md5_composite", 2),
-        Death("transport", FOUR, NO_PROOF, upload="md5"),
+        Death("transport", FOUR, NO_CHECKSUM, upload="md5"),
         Death("reread", FOUR, REREAD, upload="md5"),
-        # All is staged: the kill meets the second reading, or the moment before the commit.
+        # All blocks are staged: the kill comes during the second reading or before the commit.
         Death("reread", ALL, REREAD, upload="md5"),
         Death("crc64nvme+readback", FOUR, {"integrity": "readback"}, upload="crc64nvme"),
-        Death("transport+readback", FOUR, NO_PROOF | {"integrity": "readback"}, upload="md5"),
+        Death("transport+readback", FOUR, NO_CHECKSUM | {"integrity": "readback"}, upload="md5"),
     ],
     ids=lambda death: f"{death.level}, {death.blocks} staged",
 )
-def test_killed_and_resumed(
+def test_killed_copy_resumes_at_its_level(
     death: Death,
     killed: Callable[..., None],
     resumed: Callable[..., tuple[Receipt, int]],
@@ -171,15 +171,15 @@ def test_killed_and_resumed(
     bucket: str,
     container: ContainerClient,
 ) -> None:
-    """What Azure confirmed before the kill is not sent again, and the proof is the one that the object allows."""
+    """Blocks that Azure confirmed before the kill are not sent again, and the level is that of an undisturbed copy."""
     upload_for(death.upload or death.level, s3_client, bucket, KEY, DATA)
     client = container.get_blob_client(KEY)
     if death.level == "md5":
-        # Otherwise the object would go in one request, of which a kill leaves nothing or all.
+        # Without leftover blocks the object would be one request, of which a kill leaves nothing or all.
         client.stage_block(FOREIGN, b"left over")
     killed(settings=SETTINGS | death.settings, blocks=death.blocks)
     assert not client.exists()
-    # Not the first ones of the object for sure: two blocks may overtake each other on their way.
+    # Not necessarily the object's first blocks: two may overtake each other.
     staged = [block.size for block in client.get_block_list("uncommitted")[1] if block.id != FOREIGN]
     assert len(staged) == death.blocks
     receipt, bytes_resumed = resumed(SETTINGS | death.settings)
@@ -198,7 +198,7 @@ def test_killed_while_reading_back(
     bucket: str,
     container: ContainerClient,
 ) -> None:
-    """The commit stands, with the proof that it was made under; no read-back is claimed that did not end."""
+    """The committed blob is unchanged, and its metadata claims no read-back that did not end."""
     upload_for("crc64nvme", s3_client, bucket, KEY, DATA)
     settings = SETTINGS | {"integrity": "readback"}
     killed(settings=settings, blocks=12, commits=True)

@@ -1,4 +1,4 @@
-"""Metadata, headers, tags and tiers, from S3 to Azure and read back with Azure's own SDK."""
+"""Metadata, headers, tags and tiers are copied from S3 and read back with Azure's own SDK."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -33,7 +33,7 @@ HEADERS = {
 def copied(
     s3_server: LocalS3, azure_server: LocalAzure, bucket: str, container: ContainerClient
 ) -> Iterator[Callable[..., Receipt]]:
-    """Return a function that copies the test's one object."""
+    """Return a function that copies the object of the test."""
     source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
 
     def run(**choices: Any) -> Receipt:
@@ -47,13 +47,13 @@ def copied(
 
 
 @pytest.mark.parametrize("size_bytes", [0, 10, 2 * MIB + 1], ids=["empty", "one request", "blocks"])
-class TestEveryWayOfCopying:
-    """Empty, in one request, and in blocks."""
+class TestEmptyOneRequestAndBlocks:
+    """An empty object, one of one request, and one of several blocks."""
 
     def test_headers_and_metadata(
         self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
     ) -> None:
-        """All content headers arrive, the user's metadata comes back as it was, and the record of the copy is there."""
+        """Every content header is copied, the metadata reads back unchanged, and the record of the copy is added."""
         metadata = {"my-key": "plain", "1st": "50% + ~", "a.b": "x", "class": "y", "_x002d_": "z", "empty": ""}
         s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes), Metadata=metadata, **HEADERS)
         head = s3_client.head_object(Bucket=bucket, Key=KEY)
@@ -71,10 +71,10 @@ class TestEveryWayOfCopying:
         assert record["s3_etag"] == head["ETag"].strip('"')
         assert datetime.fromisoformat(record["s3_last_modified"]) == head["LastModified"]
 
-    def test_tags(
+    def test_tags_are_copied_on_request(
         self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
     ) -> None:
-        """Tags arrive where they are asked for, also those that Azure's alphabet does not have; else they do not."""
+        """Tags are copied where requested, even with characters that Azure does not allow, and else not."""
         tags = {"team": "data", "e-mail": "a@b.example", "größe": "+ - = . _ : /", "empty": "", "_x0040_": "x"}
         s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes))
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
@@ -86,10 +86,10 @@ class TestEveryWayOfCopying:
         copied(tags=True)
         assert tags_from_azure(client.get_blob_tags()) == tags
 
-    def test_tier(
+    def test_tier_follows_the_storage_class(
         self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
     ) -> None:
-        """A storage class that the map names gets its tier, another one the account's default."""
+        """A mapped storage class gets its tier, and any other the account's default."""
         s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes), StorageClass="STANDARD_IA")
         client = container.get_blob_client(KEY)
         copied(tiers={"ONEZONE_IA": "Cold"})
@@ -102,7 +102,7 @@ class TestEveryWayOfCopying:
 def test_metadata_values_beyond_ascii(
     copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """S3 gives such values in RFC 2047's spelling, as any program gets them; they arrive as given."""
+    """A value that S3 returns in RFC 2047 encoding is copied as it is returned."""
     s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"x", Metadata={"word": "=?UTF-8?B?w7w=?="})
     copied()
     metadata = container.get_blob_client(KEY).get_blob_properties().metadata
@@ -110,25 +110,25 @@ def test_metadata_values_beyond_ascii(
 
 
 class TestOversizedMetadata:
-    """More than Azure holds: never cut silently."""
+    """Metadata beyond Azure's limit is never cut silently."""
 
     # Each hyphen takes seven characters in an Azure name.
     METADATA: ClassVar = {"-" * 600: "x", "b" + "-" * 600: "y"}
 
     @pytest.mark.parametrize("size_bytes", [10, 2 * MIB + 1], ids=["one request", "blocks"])
-    def test_fails(
+    def test_object_fails_before_any_byte_is_staged(
         self, size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
     ) -> None:
-        """The object fails with a clear reason, before any byte is staged."""
+        """The object fails with the name of the setting, and no blob or block exists."""
         s3_client.put_object(Bucket=bucket, Key=KEY, Body=some_bytes(size_bytes), Metadata=self.METADATA)
         with pytest.raises(MetadataTooLarge, match="oversized_metadata=drop"):
             copied()
         assert not list(container.list_blobs(include=["uncommittedblobs"]))
 
-    def test_dropped_where_allowed(
+    def test_metadata_is_dropped_on_request(
         self, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
     ) -> None:
-        """The user's own goes, the record of the copy stays, and the receipt says so."""
+        """The user's metadata is dropped, the record of the copy is kept, and the receipt says so."""
         s3_client.put_object(Bucket=bucket, Key=KEY, Body=b"x", Metadata=self.METADATA)
         receipt = copied(oversized_metadata="drop")
         assert (receipt.status, receipt.reason) == ("copied", "metadata_dropped")

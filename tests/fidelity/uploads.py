@@ -1,4 +1,4 @@
-"""Objects in a local S3 that allow just one rung of the verification ladder."""
+"""Uploads to a local S3 that allow exactly one verification level."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ CUSTOMER_KEY = hashlib.sha256(b"a customer's key").digest()
 
 
 def some_bytes(size_bytes: int, seed: int = 1) -> bytes:
-    """Return bytes that no compression and no zero page hides, the same each time."""
+    """Return random bytes, the same for each seed."""
     return random.Random(seed).randbytes(size_bytes)
 
 
@@ -26,12 +26,12 @@ def customer_key_arguments() -> dict[str, str]:
 
 
 def put(client: Any, bucket: str, key: str, data: bytes, **arguments: Any) -> None:
-    """Upload in one request."""
+    """Upload the object in one request."""
     client.put_object(Bucket=bucket, Key=key, Body=data, **arguments)
 
 
 def put_parts(client: Any, bucket: str, key: str, data: bytes, sizes: Sequence[int], **arguments: Any) -> None:
-    """Upload in parts of these sizes; the last one takes the rest."""
+    """Upload the object in parts of these sizes; the last part has the rest."""
     upload = client.create_multipart_upload(Bucket=bucket, Key=key, **arguments)["UploadId"]
     algorithm = {name: value for name, value in arguments.items() if name == "ChecksumAlgorithm"}
     parts, start = [], 0
@@ -51,9 +51,9 @@ def put_parts(client: Any, bucket: str, key: str, data: bytes, sizes: Sequence[i
 
 
 def upload_for(level: str, client: Any, bucket: str, key: str, data: bytes) -> None:
-    """Upload so that the rung is the strongest that S3's answer allows.
+    """Upload the object so that ``level`` is the strongest that S3's answer allows.
 
-    SHA-256 stands for an upload of before the end of 2024: S3 then keeps no CRC, and the ETag is all there is.
+    SHA-256 stands for an upload before the end of 2024: S3 stores no CRC for it, so only the ETag can be used.
     """
     halves = [len(data) // 2 + 3]
     composite = {"ChecksumType": "COMPOSITE"}

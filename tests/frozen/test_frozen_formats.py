@@ -1,4 +1,4 @@
-"""What may never change, whatever is renamed: the block id, the fingerprint, a blob's metadata, the command's verbs."""
+"""Formats that must never change: block id, fingerprint, blob metadata, verbs of the command line, receipt fields."""
 
 import argparse
 import base64
@@ -28,7 +28,7 @@ MARK = fingerprint(VERSION)
         ("b", "k" * 1024, '"', 53_687_091_200_000, "30e6ac17a14eb7a2"),
     ],
 )
-def test_fingerprint(bucket: str, key: str, etag: str, size_bytes: int, frozen: str) -> None:
+def test_fingerprint_is_frozen(bucket: str, key: str, etag: str, size_bytes: int, frozen: str) -> None:
     """Another fingerprint of the same source version would orphan every block that is staged for it."""
     version = ObjectVersion(bucket, key, etag, size_bytes, datetime(2026, 1, 1, tzinfo=UTC))
     assert fingerprint(version).hex() == frozen
@@ -56,20 +56,20 @@ def test_fingerprint(bucket: str, key: str, etag: str, size_bytes: int, frozen: 
         ),
     ],
 )
-def test_block_id(block: StagedBlock, frozen: str) -> None:
-    """Version 1 of the block id, byte for byte, written and read back."""
+def test_block_id_is_frozen(block: StagedBlock, frozen: str) -> None:
+    """Version 1 of the block id is written and parsed byte for byte."""
     assert block.block_id == frozen
     assert parse(ListedBlock(frozen.encode("ascii"), block.size_bytes), block.fingerprint) == block
     assert base64.urlsafe_b64decode(frozen)[0] == 1
 
 
-def test_checksum_of_a_block_is_the_services_own() -> None:
-    """The CRC64 in an id is S3's CRC64NVME and Azure's CRC64: this check value is published."""
+def test_crc64_is_the_services_own() -> None:
+    """The CRC64 of an id is S3's CRC64NVME and Azure's CRC64, whose check value is published."""
     assert CRC64NVME.digest(memoryview(b"123456789")) == 0xAE8B14860A799888
 
 
-def test_metadata_of_a_blob() -> None:
-    """A later run recognises a blob by these four names, and compares these values."""
+def test_metadata_of_a_blob_is_frozen() -> None:
+    """A later run recognises a blob by these four names and values."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     version = source.put(
         BUCKET, "k", some_bytes(3 * MIB), etag="0123abcd", last_modified=datetime(2026, 1, 1, tzinfo=UTC)
@@ -85,14 +85,14 @@ def test_metadata_of_a_blob() -> None:
     }
 
 
-def test_verbs_of_the_command_line() -> None:
-    """Scripts call these."""
+def test_verbs_of_the_command_line_are_frozen() -> None:
+    """The command line has exactly the verbs that scripts call."""
     (commands,) = (action for action in command_line()._actions if isinstance(action, argparse._SubParsersAction))
     assert set(commands.choices) == {"copy", "key", "plan", "verify"}
 
 
-def test_fields_of_a_receipt() -> None:
-    """Whoever reads receipts, by --json or from the state files, reads these names in this order."""
+def test_fields_of_a_receipt_are_frozen() -> None:
+    """Readers of receipts, from ``--json`` or the state files, rely on these names in this order."""
     assert " ".join(RECEIPT_FIELDS) == (
         "bucket key etag size_bytes container blob status reason verified_by checksum blocks blocks_resumed bytes_sent"
         " retries seconds started_at try_number"

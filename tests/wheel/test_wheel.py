@@ -1,4 +1,4 @@
-"""The wheel, installed as users install it: in a new environment, with the lock as constraints."""
+"""The wheel is installed as users install it: in its own environment, with the lock as constraints."""
 
 import json
 import os
@@ -49,13 +49,13 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment and an empty Airflow home."""
+    """An environment, and an Airflow home that is empty at first."""
 
     programs: Path
     home: Path
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run one of its programs; return its output."""
+        """Run one of the environment's programs; return its standard output."""
         ours = {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(self.home),
@@ -97,13 +97,13 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(environment: Path, tmp_path: Path) -> Installation:
-    """Return the environment with a fresh Airflow home."""
+    """Return the environment with an empty Airflow home."""
     return Installation(environment / "bin", tmp_path)
 
 
 @pytest.fixture
 def not_installed(wheel: Path, tmp_path: Path) -> Installation:
-    """Return an environment with the wheel's dependencies, without the wheel."""
+    """Return an environment with the wheel's dependencies only."""
     environment = _environment(tmp_path / "venv", wheel)
     _uv("pip", "uninstall", "--python", environment / "bin/python", "s3-to-azure")
     home = tmp_path / "home"
@@ -117,8 +117,8 @@ def _give_plugins_folder(installation: Installation) -> Path:
     return folder
 
 
-def test_holds_every_file_of_the_package(wheel: Path) -> None:
-    """Modules and the UI's files are all in the wheel, and the plugins folder's own file is not."""
+def test_wheel_has_every_file_of_the_package(wheel: Path) -> None:
+    """All modules and static files are in the wheel, and the file of the plugins folder is not."""
     with zipfile.ZipFile(wheel) as packed:
         names = {name for name in packed.namelist() if ".dist-info/" not in name}
     source = ROOT / "plugins"
@@ -134,15 +134,15 @@ def test_airflow_lists_the_provider(installed: Installation) -> None:
 
 
 def test_airflow_lists_the_plugin(installed: Installation) -> None:
-    """`airflow plugins` shows the plugin, with the wheel as its source."""
+    """`airflow plugins` shows the plugin with the wheel as its source."""
     listed = json.loads(installed.run("airflow", "plugins", "--output", "json"))
     ours = [row for row in listed if row["name"] == "s3_to_azure"]
     assert len(ours) == 1
     assert f"s3-to-azure=={__version__}" in str(ours[0]["source"])
 
 
-def test_a_dag_uses_the_operator(installed: Installation) -> None:
-    """A DAG file that imports the operator parses without a plugins folder."""
+def test_dag_file_uses_the_operator(installed: Installation) -> None:
+    """A DAG file that imports the operator is parsed without a plugins folder."""
     dags = installed.home / "dags"
     dags.mkdir()
     dags.joinpath("one_object.py").write_text(DAG_FILE)
@@ -150,13 +150,13 @@ def test_a_dag_uses_the_operator(installed: Installation) -> None:
     assert parsed == {"errors": {}, "dags": {"one_object": ["copy"]}}
 
 
-def test_the_command_line_is_a_program(installed: Installation) -> None:
-    """`s3-to-azure` is on the path after the installation."""
+def test_command_line_is_installed(installed: Installation) -> None:
+    """The program `s3-to-azure` is installed."""
     assert __version__ in installed.run("s3-to-azure", "--version")
 
 
-def test_a_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation) -> None:
-    """With both, Airflow loads the wheel's plugin once, reports no error, and imports the wheel's package."""
+def test_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation) -> None:
+    """With both, Airflow loads the wheel's plugin once, without an error, and imports the wheel's package."""
     _give_plugins_folder(installed)
     found = json.loads(installed.run("python", "-c", PLUGINS).splitlines()[-1])
     assert found["errors"] == {}
@@ -164,8 +164,8 @@ def test_a_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation
     assert found["package"].startswith(str(installed.programs.parent))
 
 
-def test_a_plugins_folder_alone_is_loaded(not_installed: Installation) -> None:
-    """Without the wheel, the same source in the plugins folder registers itself, once."""
+def test_plugins_folder_alone_is_loaded(not_installed: Installation) -> None:
+    """Without the wheel, the same source in the plugins folder registers the plugin once."""
     folder = _give_plugins_folder(not_installed)
     found = json.loads(not_installed.run("python", "-c", PLUGINS).splitlines()[-1])
     assert found == {

@@ -1,4 +1,4 @@
-"""A bucket with every oddity at once: planned, copied, reported, and accounted for to the last object."""
+"""A bucket with an object of every unusual kind is planned, copied, reported and assert_all_accounted_for for."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import SomeObjectsFailed
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.metadata import metadata_from_azure, tags_from_azure
+from s3_to_azure.model.names import metadata_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
-from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
+from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
@@ -35,14 +35,14 @@ CONNECTIONS = 8
 def stores(
     s3_server: LocalS3, azure_server: LocalAzure, container: ContainerClient
 ) -> Iterator[tuple[ObjectSource, AzureContainer]]:
-    """Return both stores."""
+    """Return source and destination."""
     source, destination = s3_source(s3_server), azure_container(azure_server, container.container_name)
     yield source, destination
     source.close()
     destination.close()
 
 
-def a_run(source: ObjectSource, destination: AzureContainer, bucket: str) -> dict[str, Receipt]:
+def run_once(source: ObjectSource, destination: AzureContainer, bucket: str) -> dict[str, Receipt]:
     """List, plan, copy every batch and report, as a run does; return the receipts by key."""
     files = MemoryState()
     pointer = write_manifest(source.list(bucket, ""), files, bucket=bucket, prefix="")
@@ -66,8 +66,8 @@ def a_run(source: ObjectSource, destination: AzureContainer, bucket: str) -> dic
     return receipts
 
 
-def check_first(expected: dict[str, Oddity], receipts: dict[str, Receipt]) -> None:
-    """Compare every receipt with what must become of its object."""
+def assert_receipts(expected: dict[str, Oddity], receipts: dict[str, Receipt]) -> None:
+    """Assert that every receipt has the status, reason, level and blob that its object requires."""
     assert set(receipts) == set(expected)
     for key, oddity in expected.items():
         receipt = receipts[key]
@@ -77,8 +77,8 @@ def check_first(expected: dict[str, Oddity], receipts: dict[str, Receipt]) -> No
             assert (oddity.kind, receipt.verified_by, receipt.blob) == (oddity.kind, oddity.level, oddity.blob_name)
 
 
-def check_blob(container: ContainerClient, oddity: Oddity) -> None:
-    """Read the blob with Azure's own SDK: its bytes, and what belongs to it."""
+def assert_blob(container: ContainerClient, oddity: Oddity) -> None:
+    """Assert with Azure's own SDK that a blob has the object's bytes, metadata, headers, tags and tier."""
     client = container.get_blob_client(oddity.blob_name)
     assert client.download_blob(decompress=False).readall() == oddity.data, oddity.kind
     properties = client.get_blob_properties()
@@ -94,45 +94,45 @@ def check_blob(container: ContainerClient, oddity: Oddity) -> None:
         assert properties.blob_tier == "Cool"
 
 
-def assert_accounted(
+def assert_all_accounted_for(
     objects: int, stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """Fill both sides, run twice, and look at everything."""
+    """Upload the objects, run twice, and assert every receipt of both runs and every blob."""
     source, destination = stores
     expected = {oddity.key: oddity for oddity in oddities(objects)}
     assert len(expected) == objects
     with ThreadPoolExecutor(CONNECTIONS) as workers:
         list(workers.map(lambda oddity: oddity.upload(s3_client, bucket), expected.values()))
     prepare_container(container, objects)
-    receipts = a_run(source, destination, bucket)
-    check_first(expected, receipts)
+    receipts = run_once(source, destination, bucket)
+    assert_receipts(expected, receipts)
     copied = [oddity for oddity in expected.values() if oddity.status == "copied"]
     with ThreadPoolExecutor(CONNECTIONS) as workers:
-        list(workers.map(lambda oddity: check_blob(container, oddity), copied))
-    # The local server has restored by now what was asked for; nothing else moves in the second run.
-    again = a_run(source, destination, bucket)
+        list(workers.map(lambda oddity: assert_blob(container, oddity), copied))
+    # The local server has finished the restores by now; nothing else is copied in the second run.
+    again = run_once(source, destination, bucket)
     for key, oddity in expected.items():
         waited = oddity.reason == "waiting_for_restore"
         becomes = "copied" if waited else "unchanged" if oddity.status == "copied" else oddity.status
         assert (oddity.kind, again[key].status) == (oddity.kind, becomes), again[key]
 
 
-def test_every_kind(
+def test_one_object_of_every_kind(
     stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """One of each kind."""
-    assert_accounted(64, stores, s3_client, bucket, container)
+    """A bucket of 64 objects, with at least one of every kind, is accounted for in two runs."""
+    assert_all_accounted_for(64, stores, s3_client, bucket, container)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_thousand_objects(
+def test_two_thousand_objects_are_accounted_for(
     stores: tuple[ObjectSource, AzureContainer], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """The whole bucket."""
-    assert_accounted(OBJECTS, stores, s3_client, bucket, container)
+    """The full bucket of all kinds is accounted for in two runs."""
+    assert_all_accounted_for(OBJECTS, stores, s3_client, bucket, container)
 
 
 def test_every_kind_is_among_the_first() -> None:
-    """The short test sees all kinds that the long one sees."""
+    """The first 64 objects have every kind that the full bucket has."""
     assert {oddity.kind for oddity in oddities(64)} == {oddity.kind for oddity in oddities()}

@@ -1,4 +1,4 @@
-"""An S3 whose archive takes its time: the local servers restore at once."""
+"""An S3 whose restores take time; the local servers restore at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,9 @@ from tests.fakes.memory_source import MemoryBody, MemorySource
 
 
 class SlowArchive(MemorySource):
-    """Objects that cannot be read until their restore, which must be asked for, is finished by the test."""
+    """Objects that cannot be read until a restore is requested and the test finishes it."""
 
     def __init__(self, *buckets: str) -> None:
-        """Make empty buckets; nothing is archived."""
         super().__init__(*buckets)
         self.archived: set[str] = set()
         self.in_progress: set[str] = set()
@@ -20,7 +19,7 @@ class SlowArchive(MemorySource):
         """Key, days and tier of every restore that was begun."""
 
     def finish_restores(self) -> None:
-        """Let every restore that was asked for be done."""
+        """Finish every restore that was requested."""
         self.archived -= self.in_progress
         self.in_progress.clear()
 
@@ -28,14 +27,14 @@ class SlowArchive(MemorySource):
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
-        """See the port."""
+        """Refuse archived objects."""
         if version.key in self.archived:
             raise ObjectArchived(bucket=version.bucket, key=version.key, code="InvalidObjectState")
         with super().open(version, start, end) as body:
             yield body
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
-        """See the port."""
+        """Begin a restore; return False while one is in progress."""
         if key in self.in_progress:
             return False
         self.in_progress.add(key)

@@ -1,4 +1,4 @@
-"""An Azure that answers as the documentation says it does in accounts that no emulator plays."""
+"""A server that answers as Azure documents it, for accounts that no emulator simulates."""
 
 import http.server
 import threading
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class Answer:
-    """What one kind of request gets."""
+    """The answer to one kind of request."""
 
     status: int
     code: str = ""
@@ -61,7 +61,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = _answer  # noqa: N815 - the standard library's names
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _kind(method: str, query: Mapping[str, str]) -> str:
@@ -77,8 +77,8 @@ def _kind(method: str, query: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def recorded_azure(answers: Mapping[str, Answer]) -> Iterator[tuple[str, list[str]]]:
-    """Run the server; give the account's address and the kinds of requests as they come."""
+def documented_azure(answers: Mapping[str, Answer]) -> Iterator[tuple[str, list[str]]]:
+    """Run the server; yield the account's address and the kinds of the requests that it receives."""
     asked: list[str] = []
     handler = type("Handler", (_Handler,), {"answers": {**USUAL, **answers}, "asked": asked})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -1,4 +1,4 @@
-"""Requester pays, customer keys and named versions: on every request, signed, and never in a log."""
+"""Requester pays, customer keys and named versions are sent and signed with every request, and never logged."""
 
 import base64
 import http.server
@@ -26,13 +26,13 @@ KEY_TEXT = base64.b64encode(CUSTOMER_KEY).decode()
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
-    """Answers every request as S3 would for an empty listing or a small object, and keeps what was asked."""
+    """Answers every request as S3 does for an empty listing or a small object, and records it."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str, str, dict[str, str]]]] = []
 
     def answer(self) -> None:
-        """Keep the request's method, path and headers; answer."""
+        """Record method, path and headers; answer."""
         self.seen.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}))
         body = b"x" if self.command == "GET" else b""
         if "list-type" in self.path:
@@ -46,7 +46,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = answer  # noqa: N815 - the standard library's names
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def recorder() -> Iterator[str]:
 
 
 def test_headers_are_sent_and_signed(recorder: str, s3_server: LocalS3) -> None:
-    """HEAD, GET and the listing agree to pay; key and version go along with what reads the object."""
+    """HEAD and GET of the object have payer, key and version, and sign the headers."""
     reading = ReadOptions(requester_pays=True, customer_key=CUSTOMER_KEY, version_id="a/b+c")
     source = s3_source(s3_server, endpoint_url=recorder, reading=reading)
     version = source.head("bucket", "k")
@@ -77,8 +77,8 @@ def test_headers_are_sent_and_signed(recorder: str, s3_server: LocalS3) -> None:
         assert path.endswith("versionId=a%2Fb%2Bc")
 
 
-def test_listing_agrees_to_pay(recorder: str, s3_server: LocalS3) -> None:
-    """A listing costs too; a customer key has no business there."""
+def test_listing_has_the_payer_and_no_key(recorder: str, s3_server: LocalS3) -> None:
+    """A listing agrees to pay, and does not send the customer key."""
     source = s3_source(s3_server, endpoint_url=recorder, reading=BOTH)
     list(source.list("bucket", "p/"))
     source.close()
@@ -87,8 +87,8 @@ def test_listing_agrees_to_pay(recorder: str, s3_server: LocalS3) -> None:
     assert not any("customer" in name for name in headers)
 
 
-def test_no_version_of_a_listing(s3_server: LocalS3) -> None:
-    """A version belongs to one key."""
+def test_listing_with_a_version_is_refused(s3_server: LocalS3) -> None:
+    """A version belongs to one key, so a listing with one is a ``UsageError``."""
     source = s3_source(s3_server, reading=ReadOptions(version_id="v"))
     with pytest.raises(UsageError, match="one key"):
         next(source.list("bucket", "p/"))
@@ -105,7 +105,7 @@ def test_customer_key(
     container: ContainerClient,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An object under a customer's key is copied with it, refused without it, and the key is in no log."""
+    """An object under a customer key is copied with it, refused without it, and the key is not logged."""
     caplog.set_level(logging.DEBUG)
     data = some_bytes(2 * MIB + 1 if parts else 10)
     key = {**customer_key_arguments(), "SSECustomerKey": CUSTOMER_KEY}
@@ -124,7 +124,7 @@ def test_customer_key(
                 receipt = copy_object(context, task)
         source.close()
     destination.close()
-    # S3's ETag is no MD5 under such a key, and SHA-256 cannot be folded.
+    # S3's ETag is no MD5 under a customer key, and SHA-256 cannot be folded.
     assert receipt.verified_by == "transport"
     assert container.download_blob("k").readall() == data
     assert "x-amz-server-side-encryption-customer-key" in caplog.text
@@ -132,10 +132,10 @@ def test_customer_key(
     assert repr(CUSTOMER_KEY) not in caplog.text
 
 
-def test_named_version(
+def test_named_version_is_copied(
     s3_server: LocalS3, azure_server: LocalAzure, s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """The version named is copied, parts, checksum and all, though another one is current."""
+    """The named version is copied and verified along its parts, although another one is current."""
     s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     data = some_bytes(6 * MIB)
     put_parts(s3_client, bucket, "k", data, [5 * MIB], ChecksumAlgorithm="CRC32C", ChecksumType="COMPOSITE")
@@ -160,7 +160,7 @@ def test_named_version_replaces_no_newer_copy(
     bucket: str,
     container: ContainerClient,
 ) -> None:
-    """A copy of the current version stays, also where S3's dates, which count in seconds, do not tell them apart."""
+    """A copy of the current version is kept, even where both versions have the same second."""
     s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     older = s3_client.put_object(Bucket=bucket, Key="k", Body=b"older")["VersionId"]
     s3_client.put_object(Bucket=bucket, Key="k", Body=b"newer")
@@ -175,7 +175,7 @@ def test_named_version_replaces_no_newer_copy(
     with open_context(named, destination, CopySettings(overwrite=overwrite, connections=1)) as context:
         receipt = copy_object(context, CopyTask(bucket, "k", "k"))
         assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
-        # A copy of neither version is replaced, as ever.
+        # A copy of neither version is replaced.
         client.set_blob_metadata(metadata | {"s3_last_modified": same_second, "s3_etag": "another"})
         assert copy_object(context, CopyTask(bucket, "k", "k")).status == "copied"
         s3_client.delete_object(Bucket=bucket, Key="k")
@@ -186,23 +186,23 @@ def test_named_version_replaces_no_newer_copy(
 
 
 class TestOptions:
-    """What is not understood is refused: to ignore it would change what is read."""
+    """Options that are not understood are refused, because ignoring them would change what is read."""
 
     def test_key_is_not_shown(self) -> None:
-        """Neither by repr nor in an error."""
+        """Neither ``repr`` nor an error shows the customer key."""
         assert "customer_key" not in repr(ReadOptions(customer_key=CUSTOMER_KEY))
         with pytest.raises(UsageError) as caught:
             ReadOptions.of({"SSECustomerKey": "not~base64"})
         assert "not~base64" not in str(caught.value)
 
     @pytest.mark.parametrize("arguments", [{"SSECustomerKey": b"short"}, {"ACL": "private"}])
-    def test_refused(self, arguments: dict[str, Any]) -> None:
-        """A key of another length, an argument of another request."""
+    def test_invalid_arguments_are_refused(self, arguments: dict[str, Any]) -> None:
+        """A key of another length and an argument of another request are a ``UsageError``."""
         with pytest.raises(UsageError):
             ReadOptions.of(arguments)
 
-    def test_as_airflow_names_them(self) -> None:
-        """The hook's arguments, and a key from a connection that they override."""
+    def test_arguments_as_airflow_names_them(self) -> None:
+        """The hook's arguments are understood, and override the key of the connection."""
         assert ReadOptions.of({"RequestPayer": "requester"}).requester_pays
         assert ReadOptions.of({}, requester_pays=True, key=KEY_TEXT) == BOTH
         assert ReadOptions.of({"SSECustomerKey": b"k" * 32}, key=KEY_TEXT).customer_key == b"k" * 32

@@ -1,6 +1,6 @@
-"""Destinations that no emulator plays: each answer, as Azure documents it, becomes one sentence or a skip.
+"""Each documented refusal of accounts that no emulator simulates becomes one error with a sentence, or a skip.
 
-None of this ran against real Azure (docs/fidelity.md says so).
+These tests do not run against a real Azure account; docs/fidelity.md says so.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
 from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import Outcome, try_copy
 from tests.fakes.memory_source import MemorySource
-from tests.fidelity.recorded_azure import XML, Answer, recorded_azure
+from tests.fidelity.documented_azure import XML, Answer, documented_azure
 from tests.real_stores import azure_container
 
-THERE: Mapping[str, str] = {
+EXISTING: Mapping[str, str] = {
     "ETag": '"there"',
     "x-ms-blob-type": "BlockBlob",
     "Last-Modified": "Mon, 01 Jun 2026 00:00:00 GMT",
@@ -40,17 +40,17 @@ class Tagged(MemorySource):
     """Objects that all have one tag."""
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
-        """See the port."""
+        """Return the tag."""
         return {"team": "data"}
 
 
 def copied(
     answers: Mapping[str, Answer], *, size_bytes: int, key: str = "k", **settings: Any
 ) -> tuple[Outcome, list[str]]:
-    """Copy one object to an account that answers so; return the outcome and the requests."""
+    """Copy one object to an account with these answers; return the outcome and the kinds of requests."""
     source = Tagged("b")
     source.put("b", key, b"x" * size_bytes)
-    with recorded_azure(answers) as (url, asked):
+    with documented_azure(answers) as (url, asked):
         server = LocalAzure("", url, AZURITE_ACCOUNT, AZURITE_KEY)
         destination = azure_container(server, "container")
         quick = RetryBudget(attempts=2, first_wait_s=0.01, longest_wait_s=0.01)
@@ -81,11 +81,13 @@ EITHER_WAY = pytest.mark.parametrize("size_bytes", [5, 2 * MIB], ids=["one reque
         (409, "InvalidBlobType", WrongBlobType),
     ],
 )
-def test_refused_when_written(status: int, code: str, error: type[TransferError], size_bytes: int) -> None:
-    """What refuses the bytes is named; nothing is tried again, and nothing is taken for a race with another writer."""
+def test_refused_write_is_named_and_not_repeated(
+    status: int, code: str, error: type[TransferError], size_bytes: int
+) -> None:
+    """A write that the account refuses has an error of its own, and is not repeated or taken for a conflict."""
     refusal = Answer(status, code)
-    there = {"head": Answer(200, headers=THERE)}
-    outcome, asked = copied({"put blob": refusal, "put block": refusal, **there}, size_bytes=size_bytes)
+    existing = {"head": Answer(200, headers=EXISTING)}
+    outcome, asked = copied({"put blob": refusal, "put block": refusal, **existing}, size_bytes=size_bytes)
     assert type(outcome.error) is error
     assert outcome.receipt.status == "failed"
     assert "'k'" in str(outcome.error)
@@ -94,8 +96,8 @@ def test_refused_when_written(status: int, code: str, error: type[TransferError]
 
 
 @EITHER_WAY
-def test_blob_under_a_key_of_its_own(size_bytes: int) -> None:
-    """A blob under a customer-provided key does not even tell its properties; nothing is sent."""
+def test_blob_under_a_customer_key_is_refused(size_bytes: int) -> None:
+    """A blob under a customer-provided key cannot be looked up, and nothing is sent."""
     outcome, asked = copied({"head": Answer(409, "BlobUsesCustomerSpecifiedEncryption")}, size_bytes=size_bytes)
     assert type(outcome.error) is EncryptionRefused
     assert not {"put blob", "put block"} & set(asked)
@@ -103,32 +105,32 @@ def test_blob_under_a_key_of_its_own(size_bytes: int) -> None:
 
 @EITHER_WAY
 @pytest.mark.parametrize("blob_type", ["AppendBlob", "PageBlob"])
-def test_append_and_page_blobs(blob_type: str, size_bytes: int) -> None:
-    """They are seen before anything is sent; with overwrite=never they are a skip like any other blob."""
-    there = {"head": Answer(200, headers={**THERE, "x-ms-blob-type": blob_type})}
-    outcome, asked = copied(there, size_bytes=size_bytes)
+def test_append_and_page_blobs_are_refused(blob_type: str, size_bytes: int) -> None:
+    """A blob of another type is refused before a write, and skipped with ``overwrite="never"``."""
+    existing = {"head": Answer(200, headers={**EXISTING, "x-ms-blob-type": blob_type})}
+    outcome, asked = copied(existing, size_bytes=size_bytes)
     assert type(outcome.error) is WrongBlobType
     assert blob_type in str(outcome.error)
     assert not {"put blob", "put block"} & set(asked)
-    outcome, _ = copied(there, size_bytes=size_bytes, overwrite="never")
+    outcome, _ = copied(existing, size_bytes=size_bytes, overwrite="never")
     assert (outcome.receipt.status, outcome.receipt.reason) == ("skipped", "destination_exists")
 
 
 class TestHierarchicalNamespace:
-    """Accounts with Data Lake's directories."""
+    """Accounts with a hierarchical namespace."""
 
     @EITHER_WAY
-    def test_key_that_is_also_a_directory(self, size_bytes: int) -> None:
-        """S3 has both ``a`` and ``a/b``; there, ``a`` is a directory, which is never replaced."""
-        directory = Answer(200, headers={**THERE, "x-ms-meta-hdi_isfolder": "true"})
+    def test_directory_is_not_replaced(self, size_bytes: int) -> None:
+        """Where the key ``a`` is a directory in Azure, because ``a/b`` exists, the copy of ``a`` is refused."""
+        directory = Answer(200, headers={**EXISTING, "x-ms-meta-hdi_isfolder": "true"})
         outcome, asked = copied({"account": HIERARCHICAL, "head": directory}, size_bytes=size_bytes)
         assert type(outcome.error) is WrongBlobType
         assert "directory" in str(outcome.error)
         assert not {"put blob", "put block"} & set(asked)
 
     @pytest.mark.parametrize("key", ["a//b", "/a", "a///"])
-    def test_empty_segments(self, key: str) -> None:
-        """``a//b`` would become the blob of ``a/b``: refused there, taken by an account that keeps both apart."""
+    def test_empty_segments_are_refused(self, key: str) -> None:
+        """A key such as ``a//b`` is refused there, because it would become ``a/b``; other accounts keep both."""
         outcome, asked = copied({"account": HIERARCHICAL}, size_bytes=5, key=key)
         assert type(outcome.error) is NameRefused
         assert not {"put blob", "put block"} & set(asked)
@@ -136,15 +138,15 @@ class TestHierarchicalNamespace:
             outcome, _ = copied({}, size_bytes=5, key=key)
             assert outcome.error is None
 
-    def test_account_that_does_not_tell(self) -> None:
-        """An identity that may not ask for the account's kind copies all the same."""
+    def test_account_lookup_may_be_refused(self) -> None:
+        """An identity that may not look up the account's kind can copy."""
         denied = Answer(403, "AuthorizationPermissionMismatch")
         outcome, _ = copied({"account": denied}, size_bytes=5)
         assert outcome.receipt.status == "copied"
 
     @EITHER_WAY
-    def test_no_tags(self, size_bytes: int) -> None:
-        """Tags cannot be had there: the object fails rather than arrive without."""
+    def test_tags_are_refused(self, size_bytes: int) -> None:
+        """With tags requested, an account that cannot have tags fails the object."""
         refusal = Answer(409, "FeatureNotYetSupportedForHierarchicalNamespaceAccounts")
         answers = {
             "account": HIERARCHICAL,
@@ -163,8 +165,8 @@ class TestHierarchicalNamespace:
     ("status", "code"),
     [(400, "BlobAccessTierNotSupportedForAccountType"), (400, "AccessTierNotSupportedForBlobType")],
 )
-def test_premium_account_without_tiers(status: int, code: str, size_bytes: int) -> None:
-    """A tier that the account does not have fails with its cure; without a wish, nothing is asked for."""
+def test_tier_of_a_premium_account_is_refused(status: int, code: str, size_bytes: int) -> None:
+    """A requested tier that the account does not have is an error that names the setting."""
     refusal = {"put blob": Answer(status, code), "put block list": Answer(status, code)}
     outcome, _ = copied(refusal, size_bytes=size_bytes, fidelity=Fidelity(tiers={"STANDARD": "Cool"}))
     assert type(outcome.error) is TierRefused
@@ -172,9 +174,9 @@ def test_premium_account_without_tiers(status: int, code: str, size_bytes: int) 
 
 
 @EITHER_WAY
-def test_immutable_only_at_the_commit(size_bytes: int) -> None:
-    """A policy may refuse the block list alone: named too, and looked at only once."""
+def test_policy_that_refuses_only_the_commit(size_bytes: int) -> None:
+    """An immutability policy that refuses only the block list has the same error."""
     refusal = Answer(409, "BlobImmutableDueToPolicy")
-    there = {"head": Answer(200, headers=THERE)}
-    outcome, _ = copied({"put blob": refusal, "put block list": refusal, **there}, size_bytes=size_bytes)
+    existing = {"head": Answer(200, headers=EXISTING)}
+    outcome, _ = copied({"put blob": refusal, "put block list": refusal, **existing}, size_bytes=size_bytes)
     assert type(outcome.error) is BlobImmutable

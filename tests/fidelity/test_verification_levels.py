@@ -1,4 +1,4 @@
-"""Each rung of the ladder on an object in a real S3 that allows just that one, and the flipped byte that it catches."""
+"""Each verification level on an object in a real server that allows only that level, and the damage that it finds."""
 
 import hashlib
 import threading
@@ -44,7 +44,7 @@ def source(s3_server: LocalS3) -> Iterator[ObjectSource]:
 def copied(
     source: ObjectSource, azure_server: LocalAzure, bucket: str, container: ContainerClient
 ) -> Callable[..., Receipt]:
-    """Return a function that copies the test's one object."""
+    """Return a function that copies the object of the test."""
 
     def run(*, through: ObjectSource | None = None, stop: threading.Event | None = None, **settings: Any) -> Receipt:
         destination = azure_container(azure_server, container.container_name)
@@ -64,15 +64,15 @@ def blob_bytes(container: ContainerClient) -> bytes:
 
 
 def is_there(container: ContainerClient) -> bool:
-    """Say whether anything was committed."""
+    """Return whether the blob is committed."""
     return bool(container.get_blob_client(KEY).exists())
 
 
 @pytest.mark.parametrize("level", VERIFICATION_LEVELS)
-def test_strongest_rung_of_the_object(
+def test_strongest_level_of_the_object(
     level: str, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """The copy is equal, and receipt and blob say by what it is proven."""
+    """The copy is equal, and receipt and blob name the level."""
     upload_for(level, s3_client, bucket, KEY, DATA)
     receipt = copied(integrity=level)
     assert (receipt.status, receipt.verified_by) == ("copied", level)
@@ -84,10 +84,10 @@ def test_strongest_rung_of_the_object(
 
 
 @pytest.mark.parametrize("level", VERIFICATION_LEVELS)
-def test_flipped_once_is_cured(
+def test_byte_flipped_once_is_read_again(
     level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
-    """A byte damaged between S3 and the worker is noticed, and read again."""
+    """A byte that is damaged once between S3 and the worker is found and read again."""
     upload_for(level, s3_client, bucket, KEY, DATA)
     receipt = copied(through=FlippingSource(source, at=FLIPPED, times=1))
     assert (receipt.status, receipt.verified_by) == ("copied", level)
@@ -95,10 +95,10 @@ def test_flipped_once_is_cured(
 
 
 @pytest.mark.parametrize("level", VERIFICATION_LEVELS)
-def test_flipped_for_good_is_refused(
+def test_byte_flipped_always_is_refused(
     level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
-    """Bytes that are damaged each time are never committed."""
+    """Bytes that are damaged at every reading are never committed."""
     upload_for(level, s3_client, bucket, KEY, DATA)
     with pytest.raises(IntegrityError, match=level):
         copied(through=FlippingSource(source, at=FLIPPED, times=99))
@@ -106,10 +106,10 @@ def test_flipped_for_good_is_refused(
 
 
 @pytest.mark.parametrize("level", FOLDED)
-def test_flipped_before_a_resume(
+def test_byte_flipped_before_a_resume_is_found(
     level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
-    """A block that an earlier try staged damaged is found by the try that resumes, which sends only the rest."""
+    """A damaged block of an earlier try is found by the try that resumes."""
     upload_for(level, s3_client, bucket, KEY, DATA)
     stop = threading.Event()
     stage = 2 if level == "md5_composite" else 8
@@ -135,10 +135,10 @@ def test_flipped_before_a_resume(
     assert blob_bytes(container) == DATA
 
 
-def test_md5_of_one_block_is_the_blobs_own(
+def test_md5_of_one_block_becomes_content_md5(
     copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """Content-MD5 is set where it was computed from the bytes, in one request or in one block."""
+    """Content-MD5 is set where the MD5 was computed from the bytes of the single block."""
     upload_for("md5", s3_client, bucket, KEY, DATA)
     client = container.get_blob_client(KEY)
     client.stage_block("A" * 52, b"left over")
@@ -148,20 +148,20 @@ def test_md5_of_one_block_is_the_blobs_own(
     assert bytes(settings.content_md5 or b"") == hashlib.md5(DATA).digest()
 
 
-def test_no_content_md5_elsewhere(
+def test_no_content_md5_from_parts(
     copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """Where no MD5 of the whole was computed, none is claimed."""
+    """Without an MD5 of the whole object no Content-MD5 is set."""
     upload_for("md5_composite", s3_client, bucket, KEY, DATA)
     copied()
     assert not container.get_blob_client(KEY).get_blob_properties().content_settings.content_md5
 
 
 @pytest.mark.parametrize("sizes", [[5 * MIB, 5 * MIB + 7, 5 * MIB], [6 * MIB, 7 * MIB, 5 * MIB]])
-def test_parts_of_odd_sizes(
+def test_parts_of_different_sizes(
     sizes: list[int], copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """Where the first and the last part tell nothing about the others, or mislead, the proof holds all the same."""
+    """An object is verified even where the first and the last part suggest wrong sizes for the others."""
     data = some_bytes(sum(sizes) + MIB)
     put_parts(s3_client, bucket, KEY, data, sizes, ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE")
     receipt = copied()
@@ -172,7 +172,7 @@ def test_parts_of_odd_sizes(
 def test_small_object_of_two_parts(
     copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """An object that goes in one request is proven part by part too."""
+    """An object of one request is verified along its parts."""
     data = some_bytes(6 * MIB)
     put_parts(s3_client, bucket, KEY, data, [5 * MIB], ChecksumAlgorithm="CRC32C", ChecksumType="COMPOSITE")
     receipt = copied(block_bytes=None)
@@ -181,18 +181,18 @@ def test_small_object_of_two_parts(
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1])
-def test_one_part(
+def test_object_of_one_part(
     size_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: ContainerClient
 ) -> None:
-    """A single part, even an empty one, has a composite checksum all the same."""
+    """A single part, even an empty one, has a composite checksum."""
     data = some_bytes(size_bytes)
     put_parts(s3_client, bucket, KEY, data, [], ChecksumAlgorithm="CRC32", ChecksumType="COMPOSITE")
     assert copied().verified_by == "crc32_composite"
     assert blob_bytes(container) == data
 
 
-def test_required_rung_is_missing(copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: Any) -> None:
-    """A required minimum that S3 cannot give fails before anything is copied."""
+def test_required_level_is_missing(copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: Any) -> None:
+    """A required level that S3 cannot give fails the copy before anything is written."""
     upload_for("md5_composite", s3_client, bucket, KEY, DATA)
     with pytest.raises(IntegrityUnavailable, match="md5_composite"):
         copied(integrity="crc32")
@@ -200,7 +200,7 @@ def test_required_rung_is_missing(copied: Callable[..., Receipt], s3_client: Any
 
 
 def test_too_large_for_an_md5(copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: Any) -> None:
-    """An object larger than one block may be has no MD5 to be proven by: the receipt says transport."""
+    """An object that exceeds the budget cannot be verified by its MD5, and its receipt says ``transport``."""
     upload_for("md5", s3_client, bucket, KEY, DATA)
     receipt = copied(memory_budget_bytes=8 * MIB)
     assert (receipt.verified_by, receipt.checksum) == ("transport", "")
@@ -208,12 +208,14 @@ def test_too_large_for_an_md5(copied: Callable[..., Receipt], s3_client: Any, bu
 
 
 class TestReread:
-    """``integrity=reread``: for an object of which S3 keeps nothing to compare."""
+    """``integrity=reread`` for an object without a usable checksum."""
 
     BUDGET = 8 * MIB
 
-    def test_two_readings(self, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: Any) -> None:
-        """The receipt says that it was read twice alike."""
+    def test_two_equal_readings(
+        self, copied: Callable[..., Receipt], s3_client: Any, bucket: str, container: Any
+    ) -> None:
+        """Receipt and blob say that two readings were equal."""
         upload_for("md5", s3_client, bucket, KEY, DATA)
         receipt = copied(memory_budget_bytes=self.BUDGET, integrity="reread")
         assert receipt.verified_by == "reread"
@@ -230,37 +232,39 @@ class TestReread:
         bucket: str,
         container: Any,
     ) -> None:
-        """A byte that differs between two readings is read until two agree."""
+        """A byte that differs between two readings is read until two are equal."""
         upload_for("md5", s3_client, bucket, KEY, DATA)
         through = FlippingSource(source, at=FLIPPED, times=times)
         if times == 2:
-            # Damaged alike twice: no second reading can tell; only a checksum could.
+            # Damaged alike twice: only a checksum could find that.
             assert copied(through=through, memory_budget_bytes=self.BUDGET, integrity="reread").status == "copied"
             assert blob_bytes(container) != DATA
         else:
             copied(through=through, memory_budget_bytes=self.BUDGET, integrity="reread")
             assert blob_bytes(container) == DATA
 
-    def test_not_needed(self, copied: Callable[..., Receipt], s3_client: Any, bucket: str) -> None:
-        """Where S3 keeps a checksum, that is stronger, and nothing is read twice."""
+    def test_checksum_needs_no_second_reading(
+        self, copied: Callable[..., Receipt], s3_client: Any, bucket: str
+    ) -> None:
+        """Where S3 stores a checksum, the copy is verified by it."""
         upload_for("crc32", s3_client, bucket, KEY, DATA)
         assert copied(integrity="reread").verified_by == "crc32"
 
 
 class TestReadback:
-    """``integrity=readback``: what Azure gives back is compared too."""
+    """``integrity=readback`` compares what Azure returns, too."""
 
     @pytest.mark.parametrize("block_bytes", [MIB, 16 * MIB])
-    def test_said_in_the_receipt(
+    def test_readback_is_named_in_the_receipt(
         self, block_bytes: int, copied: Callable[..., Receipt], s3_client: Any, bucket: str
     ) -> None:
-        """Beside the rung that S3 allows."""
+        """The receipt names the level and the read-back."""
         upload_for("crc32c", s3_client, bucket, KEY, DATA)
         assert copied(integrity="readback", block_bytes=block_bytes).verified_by == "crc32c+readback"
 
 
 @pytest.mark.parametrize("level", VERIFICATION_LEVELS)
-def test_verify_reaches_the_same_rung(
+def test_verify_reaches_the_same_level(
     level: str,
     copied: Callable[..., Receipt],
     source: ObjectSource,
@@ -269,7 +273,7 @@ def test_verify_reaches_the_same_rung(
     bucket: str,
     container: ContainerClient,
 ) -> None:
-    """Reading the blob back proves it by the same checksum, and a blob of other bytes is different."""
+    """``verify_object`` compares by the same checksum, and finds a blob of other bytes."""
     upload_for(level, s3_client, bucket, KEY, DATA)
     copied()
     destination = azure_container(azure_server, container.container_name)
@@ -282,7 +286,7 @@ def test_verify_reaches_the_same_rung(
     assert (different.status, different.verified_by) == ("different", level)
 
 
-def test_readings_never_alike(
+def test_readings_that_always_differ(
     copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
 ) -> None:
     """Bytes that differ at each reading are never committed."""
