@@ -12,10 +12,10 @@ from demo.oddities import CHOICES, OBJECTS, Oddity, oddities, prepare_container
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.errors import SomeObjectsFailed
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.names import metadata_from_azure
+from s3_to_azure.model.metadata import metadata_from_azure, tags_from_azure
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
-from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, tags_from_azure
+from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch

@@ -12,17 +12,21 @@ PACKAGE: Final = Path(__file__).resolve().parents[2] / "plugins" / "s3_to_azure"
 # Modules and the attributes that they set on objects of libraries, whose interface is their attributes.
 EXCEPTIONS: Final = {
     ("stores/azure/client.py", "http"): "the SDK's clients make each other with the constructor's own arguments",
+    ("stores/azure/client.py", "pool_classes_by_scheme"): "urllib3's managers take the classes of their pools this way",
     ("stores/azure/client.py", "writer"): "the SDK's clients make each other with the constructor's own arguments",
     ("stores/azure/container.py", "committed_blocks"): "keeps the SDK from decoding other tools' block ids",
     ("stores/azure/container.py", "uncommitted_blocks"): "keeps the SDK from decoding other tools' block ids",
     ("stores/azure/container.py", "content_md5"): "ContentSettings, a record of the SDK",
     ("stores/azure/listing.py", "http_response"): "the SDK's hook is to replace the response",
+    ("stores/http/connections.py", "will_close"): "http.client reads this of its response to close the connection",
     ("stores/http/connections.py", "check_hostname"): "ssl.SSLContext has no other way",
     ("stores/http/connections.py", "verify_mode"): "ssl.SSLContext has no other way",
     ("stores/http/errors.py", "args"): "a filter of logging changes the record",
     ("stores/http/errors.py", "exc_info"): "a filter of logging changes the record",
     ("stores/http/errors.py", "exc_text"): "a filter of logging changes the record",
     ("stores/http/errors.py", "msg"): "a filter of logging changes the record",
+    ("stores/s3/options.py", "_pool_classes_by_scheme"): "botocore's session hands these classes to further managers",
+    ("stores/s3/options.py", "pool_classes_by_scheme"): "urllib3's managers take the classes of their pools this way",
 }
 
 
