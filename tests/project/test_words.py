@@ -9,22 +9,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PLACES: Final = (
-    "plugins/s3_to_azure/airflow",
-    "plugins/s3_to_azure/cli",
-    "plugins/s3_to_azure/model",
-    "plugins/s3_to_azure/planning",
-    "plugins/s3_to_azure/runs",
-    "plugins/s3_to_azure/state",
-    "plugins/s3_to_azure/stores",
-    "plugins/s3_to_azure/transfer",
-    "plugins/s3_to_azure/web",
-    "dags",
-    "demo",
-    "docs",
-    "README.md",
-    "CONTRIBUTING.md",
-)
+PLACES: Final = ("plugins", "docs", "dags", "demo", "README.md", "CONTRIBUTING.md")
 _TEXT: Final = {".css", ".html", ".js", ".json", ".md", ".py", ".sh", ".svg", ".yaml", ".yml"}
 # One word of prose, of snake_case or of CamelCase.
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -213,7 +213,7 @@ class StateFiles(Protocol):
     """
 
     location: str
-    """Where the files are, for people: ``container/_s3_to_azure/dag/run``."""
+    """Where the files are, such as ``container/_s3_to_azure/dag/run``; shown to people."""
 
     def write(self, name: str) -> AbstractContextManager[StateWriter]:
         """Write a file in constant memory; it appears whole after a clean exit, and is unchanged after an error."""
