@@ -19,7 +19,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.options import SKIP
-from s3_to_azure.model.reasons import SKIPPED
+from s3_to_azure.model.reasons import FAILED, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, try_copy
 from s3_to_azure.transfer.small_objects import SmallObjects
@@ -203,7 +203,7 @@ class Tally:
     def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
         """Count one object; ``error`` is the cause of a failure, where it is known."""
         self._total += 1
-        if receipt.status != "failed":
+        if receipt.status != FAILED:
             return
         self._failed += 1
         self._retryable += isinstance(error, TransientError)
