@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.decide import Decision, decide, is_older_copy, replaces_newer
+from s3_to_azure.model.decide import Decision, decide, is_later, is_older_copy, replaces_newer
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.model.options import Overwrite
 
@@ -98,7 +98,9 @@ def test_an_older_version_never_replaces_a_newer_one(
     source = ObjectVersion("bucket", "key", "etag", 100, ours)
     there = blob(metadata=copy_of("other", theirs), blob_type=blob_type)
     decision = decide(source, there, overwrite)
-    if theirs.tzinfo and theirs > ours:
+    if theirs.tzinfo and (
+        theirs - ours >= SECOND or (theirs > ours and bool(theirs.microsecond) == bool(ours.microsecond))
+    ):
         assert decision.action in ("skip", "refuse")
     assert not (is_older_copy(source, there) and replaces_newer(source, there))
 
@@ -110,3 +112,32 @@ def test_versions_of_one_second_do_not_replace_each_other_at_the_commit() -> Non
     assert is_older_copy(one, blob(metadata=copy_of("two", NOW - SECOND)))
     assert not is_older_copy(one, blob(metadata=copy_of("one", NOW - SECOND)))
     assert not is_older_copy(one, blob(metadata={}))
+
+
+@pytest.mark.parametrize(
+    ("one_ms", "other_ms", "later"),
+    [
+        (1_000, 0, True),
+        (0, 0, False),
+        (500, 400, True),
+        (400, 400, False),
+        # A listing with a fraction of a second, beside a Last-Modified without: cut off, or rounded up.
+        (999, 0, False),
+        (1_000, 1, False),
+        (1_001, 0, True),
+        (2_000, 999, True),
+    ],
+)
+def test_dates_are_compared_at_the_precision_that_both_have(one_ms: int, other_ms: int, *, later: bool) -> None:
+    """A fraction of a second that only one side has is no difference; a whole second, or two fractions, are."""
+    one, other = (NOW + timedelta(milliseconds=each) for each in (one_ms, other_ms))
+    assert is_later(one, other) is later
+    assert not is_later(other, one) or not later
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
+def test_a_difference_of_a_second_always_counts(one: datetime, other: datetime) -> None:
+    """Whatever the fractions, at least a second apart is later, and never both ways."""
+    if one - other >= SECOND:
+        assert is_later(one, other)
+    assert not (is_later(one, other) and is_later(other, one))

@@ -1,7 +1,8 @@
 """The decision about one object, made from the states of both sides."""
 
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from s3_to_azure.model.errors import WrongBlobType
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
@@ -9,6 +10,7 @@ from s3_to_azure.model.options import ALWAYS, NEVER, Overwrite
 from s3_to_azure.model.reasons import DESTINATION_EXISTS, DESTINATION_NEWER
 
 BLOCK_BLOB = "BlockBlob"
+_WHOLE_SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,25 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
     return Decision("copy")
 
 
+def is_later(one: datetime, other: datetime) -> bool:
+    """Return whether ``one`` is certainly after ``other``, at the precision that both have.
+
+    Several stores list an object's date with a fraction of a second and send whole seconds in ``Last-Modified``:
+    Ceph cuts the fraction off, Swift rounds up.
+    """
+    if bool(one.microsecond) == bool(other.microsecond):
+        return one > other
+    return one - other >= _WHOLE_SECOND
+
+
 def replaces_newer(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
     """Return whether the blob is a copy of a newer version, which an older one must never replace."""
     recorded = blob.source_last_modified
-    return recorded is not None and recorded > source.last_modified
+    return recorded is not None and is_later(recorded, source.last_modified)
 
 
 def is_older_copy(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
     """Return whether the blob is a copy of an older version, which this one may replace."""
     recorded = blob.source_last_modified
     # S3 records seconds: which of two versions of the same second is older is unknown, so neither replaces the other.
-    return recorded is not None and recorded < source.last_modified and blob.source_etag != source.etag
+    return recorded is not None and is_later(source.last_modified, recorded) and blob.source_etag != source.etag
