@@ -305,7 +305,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reset()
             self.close_connection = True
             return
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _reset(self) -> None:
         """Close the connection with a RST."""

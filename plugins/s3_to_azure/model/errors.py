@@ -47,6 +47,7 @@
         ├── MetadataTooLarge           more than Azure allows
         ├── TagsRefused                tags that a blob, or the account, cannot have
         ├── NameRefused
+        ├── RequestNotSupported        the service does not know this kind of request (405, 501)
         ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, unknown status
         ├── IntegrityError
         ├── RereadDiffers              two readings of the object gave different bytes
@@ -360,6 +361,12 @@ class NameRefused(PermanentError):
     """The name is not allowed in Azure, or cannot be sent safely."""
 
     template = "The name {name!r} cannot be used for a blob: {detail}. Rename the object, or exclude it by a filter."
+
+
+class RequestNotSupported(PermanentError):
+    """The service does not know this kind of request (405, 501)."""
+
+    template = "{service} does not support this request for {resource} ({code}). Leave out the setting that needs it, or check the endpoint and any proxy in between."
 
 
 class UnexpectedAnswer(PermanentError):

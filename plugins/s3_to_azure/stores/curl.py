@@ -22,7 +22,7 @@ from s3_to_azure.stores.azure.responses import REQUEST_ID, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
 from s3_to_azure.stores.http.errors import AZURE, S3
 from s3_to_azure.stores.http.response import MIN_BYTES_PER_S
-from s3_to_azure.stores.s3.responses import parse_whole_object
+from s3_to_azure.stores.s3.responses import by_lower_name, parse_whole_object
 from s3_to_azure.stores.s3.source import S3Source
 
 # The most that libcurl reads from or writes to a socket at a time. Each transfer keeps buffers of this size outside the
@@ -273,15 +273,15 @@ class _Transfer:
 
     def headers(self) -> dict[str, str]:
         """Return the last response's headers by lower-case name, without those of a 1xx before it."""
-        found: dict[str, str] = {}
+        found: list[tuple[str, str]] = []
         for line in self._lines:
             if line[:5] == b"HTTP/":
                 found.clear()
                 continue
             name, _, value = line.decode("latin-1").partition(":")
             # Only HTTP's white space: a value may end in a byte that Python also regards as space.
-            found[name.lower()] = value.strip(" \t\r\n")
-        return found
+            found.append((name, value.strip(" \t\r\n")))
+        return by_lower_name(found)
 
     def reset(self) -> None:
         self.tag = None

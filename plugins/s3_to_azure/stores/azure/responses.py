@@ -101,6 +101,8 @@ def azure_error(
     # A proxy may have dropped the code: 503 then means ServerBusy.
     if code in THROTTLES or status in (429, 503):
         return errors.Throttled(service=AZURE, code=code, retry_after_s=retry_after_s(retry_after))
+    if status in (405, 501):
+        return errors.RequestNotSupported(service=AZURE, resource=resource, code=code)
     if status >= 500 or status == 408:
         return errors.ServerFailed(service=AZURE, status=status, code=code, resource=resource)
     if code.startswith("LeaseId"):

@@ -2,7 +2,7 @@
 
 import http.client
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +32,8 @@ _CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name f
 # Objects whose ETag is not an MD5: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
 _ENCRYPTION: Final = "x-amz-server-side-encryption"
 _CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
+# https://cloud.google.com/storage/docs/xml-api/reference-headers#xgooghash: of the stored object, also with a range.
+_GOOGLE_HASHES: Final = "x-goog-hash"
 _DIRECTORY_BUCKET_CLASS: Final = "EXPRESS_ONEZONE"
 _METADATA: Final = "x-amz-meta-"
 _CONTENT_HEADERS: Final = (
@@ -41,6 +43,8 @@ _CONTENT_HEADERS: Final = (
     "content-disposition",
     "cache-control",
 )
+NOT_SUPPORTED: Final = (405, 501)
+"""Statuses of a store that does not know this kind of request."""
 READ_PERMISSION: Final = "s3:GetObject and s3:ListBucket on this bucket"
 
 
@@ -68,6 +72,8 @@ def s3_error(
     resource = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
     if code in THROTTLES or status == 429 or (status == 503 and code in ("503", "ServiceUnavailable")):
         return errors.Throttled(service=S3, code=code, retry_after_s=retry_after_s(retry_after))
+    if status in NOT_SUPPORTED:
+        return errors.RequestNotSupported(service=S3, resource=resource, code=code)
     if status >= 500 or code in ("RequestTimeout", "InternalError"):
         return errors.ServerFailed(service=S3, status=status, code=code, resource=resource)
     if code == "NoSuchBucket" or (status == 404 and key is None):
@@ -172,6 +178,8 @@ def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, 
 def parse_version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
     """Return the object's version from the headers, by lower-case name, of a GET or HEAD."""
     stored = {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
+    if _GOOGLE_HASHES in headers:
+        stored = _google_crc32c(headers[_GOOGLE_HASHES]) | stored
     is_full_object = headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT"
     return ObjectVersion(
         bucket=bucket,
@@ -185,6 +193,20 @@ def parse_version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVe
         headers=_content_headers(*[headers.get(name) for name in _CONTENT_HEADERS]),
         storage_class=headers.get("x-amz-storage-class", "STANDARD"),
     )
+
+
+def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name; of those that Google repeats, the values are joined by commas."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        found[lower] = f"{found[lower]},{value}" if lower == _GOOGLE_HASHES and lower in found else value
+    return found
+
+
+def _google_crc32c(text: str) -> dict[str, str]:
+    hashes = dict(item.strip().partition("=")[::2] for item in text.split(","))
+    return {checksums.CRC32C.name: hashes["crc32c"]} if "crc32c" in hashes else {}
 
 
 # Most objects below a prefix have the same content headers.

@@ -1,6 +1,7 @@
 """S3 as an ``ObjectSource``: boto3 for metadata and listings, ranged GETs of our own for the bytes."""
 
 import http.client
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,16 @@ from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import ClientError
 
-from s3_to_azure.model.errors import CredentialsRefused, ObjectNotFound, TransferError, UnexpectedAnswer, UsageError
+from s3_to_azure.model.errors import (
+    CredentialsRefused,
+    CustomerKeyRequired,
+    ObjectNotFound,
+    RequestNotSupported,
+    SourceChanged,
+    TransferError,
+    UnexpectedAnswer,
+    UsageError,
+)
 from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
@@ -20,10 +30,23 @@ from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.s3.listing import parse_page, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
-from s3_to_azure.stores.s3.responses import check_range, parse_version, response_error, s3_errors
+from s3_to_azure.stores.s3.responses import (
+    NOT_SUPPORTED,
+    by_lower_name,
+    check_range,
+    parse_version,
+    response_error,
+    s3_errors,
+)
 from s3_to_azure.stores.s3.signing import SigV4
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
+_CHECKSUM_MODE: Final = {"x-amz-checksum-mode": "ENABLED"}
+_WHEN_REQUIRED: Final = "when_required"
+# How stores refuse a header or a query that they do not know.
+_REFUSALS: Final = (400, *NOT_SUPPORTED)
+
+log = logging.getLogger(__name__)
 
 
 class S3Body:
@@ -69,8 +92,12 @@ class S3Source:
         self._regions: dict[str, str] = {}
         self._base_urls: dict[str, str] = {}
         self._signers: dict[str, SigV4] = {}
-        self._whole_object_headers = {"x-amz-checksum-mode": "ENABLED", **self._options.headers()}
         self._lock = threading.Lock()
+        self._logged: set[str] = set()
+        # boto3's own setting, for stores that refuse the header (AWS_RESPONSE_CHECKSUM_VALIDATION).
+        self._asks_for_checksums = self._client.meta.config.response_checksum_validation != _WHEN_REQUIRED
+        asking = _CHECKSUM_MODE if self._asks_for_checksums else {}
+        self._whole_object_headers = {**asking, **self._options.headers()}
         protect_logs()
 
     @property
@@ -90,9 +117,7 @@ class S3Source:
         check_key(key)
         try:
             with s3_errors(bucket=bucket, key=key):
-                response = self._client.head_object(
-                    Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._options.reading()
-                )
+                response = self._head({"Bucket": bucket, "Key": key, **self._options.reading()})
         except TransferError as error:
             # A HEAD response has no body that names the cause; the response to a GET of one byte has.
             if isinstance(error, (ObjectNotFound, UnexpectedAnswer)) or error.attributes.get("code") in (
@@ -103,19 +128,34 @@ class S3Source:
             ):
                 raise self._explained(bucket, key, error) from None
             raise
-        headers = {name.lower(): value for name, value in response["ResponseMetadata"]["HTTPHeaders"].items()}
-        return parse_version(bucket, key, headers)
+        return parse_version(bucket, key, by_lower_name(response["ResponseMetadata"]["HTTPHeaders"].items()))
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """Return the sizes of the parts in which the version was uploaded; None if S3 does not reveal them."""
         check_key(version.key)
-        return part_sizes(self._client, version, self._options.reading(), each=each)
+        try:
+            found = part_sizes(self._client, version, self._options.reading(), each=each)
+        except (RequestNotSupported, UnexpectedAnswer):
+            # The refusal may have another cause, such as expired credentials; then this request is refused too.
+            if self.head(version.bucket, version.key).etag != version.etag:
+                raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag) from None
+            found = None
+        if found is None:
+            self._log_once(
+                "The store does not reveal the parts of an object: objects uploaded in parts without a checksum of the "
+                "whole are verified by their transfer only (verified_by=transport)"
+            )
+        return found
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         """Return the object's tags."""
         check_key(key)
-        with s3_errors(bucket=bucket, key=key, permission="s3:GetObjectTagging on this bucket"):
-            response = self._client.get_object_tagging(Bucket=bucket, Key=key, **self._options.version())
+        try:
+            with s3_errors(bucket=bucket, key=key, permission="s3:GetObjectTagging on this bucket"):
+                response = self._client.get_object_tagging(Bucket=bucket, Key=key, **self._options.version())
+        except RequestNotSupported:
+            self._log_once("The store does not support tags: objects are copied without them")
+            return {}
         return {tag["Key"]: tag["Value"] for tag in response.get("TagSet", ())}
 
     def current_etag(self, bucket: str, key: str) -> str | None:
@@ -184,12 +224,13 @@ class S3Source:
         """GET ``[start, end)`` of the version, or all of it without ``end``, and check the response's headers."""
         check_key(version.key)
         headers = {"Accept-Encoding": "identity", "If-Match": f'"{version.etag}"'}
-        if end is None:
-            headers["x-amz-checksum-mode"] = "ENABLED"
-        else:
-            headers["Range"] = f"bytes={start}-{end - 1}"
-        with self._get(version.bucket, version.key, headers, etag=version.etag) as response:
-            received = {name.lower(): value for name, value in response.headers.items()}
+        with ExitStack() as opened:
+            if end is None:
+                response = self._get_whole(opened, version, headers)
+            else:
+                headers["Range"] = f"bytes={start}-{end - 1}"
+                response = opened.enter_context(self._get(version.bucket, version.key, headers, etag=version.etag))
+            received = by_lower_name(response.headers.items())
             found = parse_version(version.bucket, version.key, received)
             check_range(response.status, received.get("content-range"), version, found, start=start, end=end)
             yield S3Body(response, replace(found, size_bytes=version.size_bytes))
@@ -216,6 +257,60 @@ class S3Source:
         """Close all connections."""
         self._http.close()
         self._client.close()
+
+    def _head(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send a HEAD that asks for checksums; without asking from the moment that the store turns out to refuse it."""
+        if not self._asks_for_checksums:
+            response: Mapping[str, Any] = self._client.head_object(**request)
+            return response
+        with_checksums = {**request, "ChecksumMode": "ENABLED"}
+        try:
+            response = self._client.head_object(**with_checksums)
+        except ClientError as error:
+            if _status(error) not in _REFUSALS:
+                raise
+            try:
+                without: Mapping[str, Any] = self._client.head_object(**request)
+            except ClientError:
+                raise error from None
+        else:
+            return response
+        # Credentials that were replaced between the two requests, for example, must not cost the checksums.
+        try:
+            response = self._client.head_object(**with_checksums)
+        except ClientError as error:
+            if _status(error) not in _REFUSALS:
+                raise
+        else:
+            return response
+        self._asks_for_checksums = False
+        self._whole_object_headers = self._options.headers()
+        self._log_once(
+            "The store refuses requests for checksums (x-amz-checksum-mode): copies are verified by the ETag if that "
+            "is an MD5, else by their transfer only"
+        )
+        return without
+
+    def _get_whole(
+        self, opened: ExitStack, version: ObjectVersion | ListedObject, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        """Send a GET of the whole object that asks for its checksums, unless the store refuses that."""
+        bucket, key, etag = version.bucket, version.key, version.etag
+        if self._asks_for_checksums:
+            try:
+                return opened.enter_context(self._get(bucket, key, {**headers, **_CHECKSUM_MODE}, etag=etag))
+            except (RequestNotSupported, UnexpectedAnswer, CustomerKeyRequired):
+                self.head(bucket, key)
+                if self._asks_for_checksums:
+                    raise
+        return opened.enter_context(self._get(bucket, key, headers, etag=etag))
+
+    def _log_once(self, message: str) -> None:
+        with self._lock:
+            is_new = message not in self._logged
+            self._logged.add(message)
+        if is_new:
+            log.warning(message)
 
     @contextmanager
     def _get(
@@ -298,3 +393,7 @@ class S3Source:
         if style == "virtual" or (style == "auto" and has_own_host):
             return f"{endpoint.scheme}://{bucket}.{host}{endpoint.path.rstrip('/')}"
         return f"{endpoint.scheme}://{host}{endpoint.path.rstrip('/')}/{bucket}"
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
