@@ -30,6 +30,15 @@ def free_port() -> int:
         return port
 
 
+def is_listening(port: int) -> bool:
+    """Return whether somebody accepts connections on a loopback port."""
+    try:
+        socket.create_connection((HOST, port), timeout=_PROBE_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
 def http_get(port: int, path: str) -> bytes | None:
     """Return the body of the HTTP response, whatever its status, or None where there is no response."""
     connection = http.client.HTTPConnection(HOST, port, timeout=_PROBE_TIMEOUT_S)

@@ -47,15 +47,15 @@ def localstack(directory: Path) -> Iterator[LocalS3]:
     Raises:
         ServerError: It is not installed, or did not start.
     """
-    directory = _made(directory)
+    directory = made(directory)
     python = _installed(_ROOT / ".venv-cloud/bin/python")
     port = free_port()
-    objects = _made(directory / "objects")
+    objects = made(directory / "objects")
     with running(
         [python, "-P", Path(__file__).with_name("run_localstack.py"), str(objects)],
         directory=directory,
         log=directory / "localstack.log",
-        environment=_base_environment(directory) | _localstack_settings(directory, port),
+        environment=base_environment(directory) | _localstack_settings(directory, port),
         is_up=lambda: _localstack_is_up(port),
         start_timeout_s=_START_TIMEOUT_S,
         stop_grace_s=0.0,  # a regular stop takes 4 s, and its data is not needed
@@ -70,15 +70,15 @@ def azurite(directory: Path) -> Iterator[LocalAzure]:
     Raises:
         ServerError: It is not installed, or did not start.
     """
-    directory = _made(directory)
+    directory = made(directory)
     script = _installed(_ROOT / "local_cloud/node_modules/azurite/dist/src/blob/main.js")
     port = free_port()
-    options = ["--blobHost", HOST, "--blobPort", str(port), "--location", str(_made(directory / "blobs"))]
+    options = ["--blobHost", HOST, "--blobPort", str(port), "--location", str(made(directory / "blobs"))]
     with running(
         [_node(), script, *options, "--skipApiVersionCheck", "--disableTelemetry", "--silent"],
         directory=directory,
         log=directory / "azurite.log",
-        environment=_base_environment(directory),
+        environment=base_environment(directory),
         is_up=lambda: http_get(port, "/") is not None,
         start_timeout_s=_START_TIMEOUT_S,
     ):
@@ -92,29 +92,29 @@ def rclone_s3(directory: Path, *, access_key: str, secret_key: str) -> Iterator[
     Raises:
         ServerError: It is not installed, or did not start.
     """
-    directory = _made(directory)
+    directory = made(directory)
     rclone = _installed(_ROOT / ".venv-cloud/bin/rclone")
     port = free_port()
     with running(
-        [rclone, "serve", "s3", "--config", "", "--addr", f"{HOST}:{port}", str(_made(directory / "buckets"))],
+        [rclone, "serve", "s3", "--config", "", "--addr", f"{HOST}:{port}", str(made(directory / "buckets"))],
         directory=directory,
         log=directory / "rclone.log",
         # rclone splits lists at commas; the inner quotes keep both keys together.
-        environment=_base_environment(directory) | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
+        environment=base_environment(directory) | {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'},
         is_up=lambda: http_get(port, "/") is not None,
         start_timeout_s=_START_TIMEOUT_S,
     ):
         yield LocalS3(endpoint_url=f"http://{HOST}:{port}", access_key=access_key, secret_key=secret_key, region=REGION)
 
 
-def _base_environment(directory: Path) -> dict[str, str]:
+def base_environment(directory: Path) -> dict[str, str]:
     """Return a new environment: no AWS, Node or LocalStack setting of the caller must change the server."""
     return {
-        "HOME": str(_made(directory / "home")),
+        "HOME": str(made(directory / "home")),
         "LANG": "C.UTF-8",
         "PATH": "/usr/bin:/bin",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "TMPDIR": str(_made(directory / "tmp")),
+        "TMPDIR": str(made(directory / "tmp")),
     }
 
 
@@ -172,6 +172,6 @@ def _installed(path: Path) -> Path:
     return path
 
 
-def _made(directory: Path) -> Path:
+def made(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory.resolve()

@@ -1,12 +1,16 @@
 #!/bin/sh
 # Installs what `make test-all` needs beside the locks, where it is missing and apt may be used (as root on Debian or
-# Ubuntu): Chromium for the browser tests, Postgres and Redis for the cluster's. No server of them is left running.
+# Ubuntu): Chromium for the browser tests, Postgres and Redis for the cluster's, Ceph and Swift as real S3-compatible
+# stores. No server of them is left running.
 set -eu
 
 missing=""
 command -v chromium >/dev/null || missing="$missing chromium fonts-liberation"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
+command -v radosgw >/dev/null || missing="$missing ceph-mon ceph-osd radosgw ceph-common"
+command -v swift-proxy-server >/dev/null ||
+    missing="$missing swift-proxy swift-account swift-container swift-object python3-swift memcached"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then

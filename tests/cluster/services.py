@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from local_cloud.processes import HOST, free_port, running
+from tests import required_tools
 
 _START_S: Final = 60.0
 _NAME: Final = "airflow"
@@ -21,13 +20,7 @@ _UNPRIVILEGED: Final = "nobody"
 
 def require_tools() -> None:
     """Skip the test without Postgres and Redis; in CI fail it."""
-    missing = [name for name in ("initdb", "postgres", "redis-server") if _tool(name) is None]
-    if not missing:
-        return
-    reason = f"{', '.join(missing)} not found: sh tests/install_tools.sh"
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+    required_tools.require_tools([name for name in ("initdb", "postgres", "redis-server") if _tool(name) is None])
 
 
 @contextmanager

@@ -1,0 +1,16 @@
+"""Programs that no lock installs: without them a test is skipped, except in CI."""
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+
+def require_tools(missing: Sequence[str]) -> None:
+    """Skip the test if any program is missing; in CI that is a failure."""
+    if not missing:
+        return
+    reason = f"{', '.join(missing)} not found: make test-tools"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,92 @@
+"""Real S3-compatible stores on loopback: Ceph's object gateway, OpenStack Swift, rclone's server."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from local_cloud import ceph, swift
+from local_cloud.servers import LocalS3
+from s3_to_azure.stores.s3.source import S3Source
+from tests.real_stores import s3_source
+from tests.required_tools import require_tools
+
+STORES = ("ceph", "swift", "rclone")
+
+
+@dataclass(frozen=True)
+class Store:
+    """One store, a new bucket in it, and the ways in that a test needs."""
+
+    name: str
+    server: LocalS3
+    client: Any
+    source: S3Source
+    bucket: str
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether a key is a path below a directory, which may not pass through a file."""
+        return self.name == "rclone"
+
+
+@contextmanager
+def _running(
+    start: Callable[[Path], AbstractContextManager[LocalS3]], name: str, tools: tuple[str, ...]
+) -> Iterator[LocalS3]:
+    require_tools([tool for tool in tools if shutil.which(tool) is None])
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as directory,
+        start(Path(directory)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_server() -> Iterator[LocalS3]:
+    """Run Ceph's object gateway: it checks header signatures, and knows parts but no checksums."""
+    with _running(ceph.ceph_rgw, "ceph", ceph.TOOLS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def swift_server() -> Iterator[LocalS3]:
+    """Run Swift: it checks header signatures, and knows neither checksums nor the parts of an object."""
+    with _running(swift.swift_s3, "swift", swift.TOOLS) as server:
+        yield server
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Give each test every store in turn, with a new bucket."""
+    server: LocalS3 = request.getfixturevalue(f"{request.param}_server")
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint_url,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name=server.region,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            # None of these stores keeps the checksums that boto3 adds by itself.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            # What a store refuses with a 500 would be sent again four times, with pauses.
+            retries={"total_max_attempts": 1},
+        ),
+    )
+    source = s3_source(server)
+    bucket = f"bucket-{uuid4().hex}"
+    client.create_bucket(Bucket=bucket)
+    yield Store(request.param, server, client, source, bucket)
+    source.close()
+    client.close()
