@@ -11,19 +11,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import boto3
+import requests
 from azure.storage.blob import BlobServiceClient
 from botocore.config import Config
 
 from demo.samples import samples
 from local_cloud.processes import ServerError, free_port
 from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY
+from tests.compose.forged_sessions import keys_in, remember_cookie, user_token
 from tests.compose.private_engine import NoEngineError, Packages, private_engine, remove_data
 from tests.compose.stack import Api, CheckError, Stack, fresh_copy
 from tests.compose.stand_ins import ROOT, UNPROVEN, make_images
@@ -39,6 +42,14 @@ _STATE: Final = "_s3_to_azure/"
 _LONG_KEY: Final = "nightly/long/backup.img"
 _LONG_BYTES: Final = 1024 * 1024 * 1024
 _OUTAGE_S: Final = 30.0
+_CONNECT: Final = """
+import socket
+try:
+    socket.create_connection({!r}, 5)
+    print("reached")
+except OSError:
+    print("unreachable")
+"""
 _STARTED: Final = time.monotonic()
 
 
@@ -87,13 +98,17 @@ def check(scratch: Path, environment: Mapping[str, str]) -> None:
         say("without secrets it refuses to start, and names the script that makes them")
         stack.compose("build", quiet=True)
         say("the images are built")
-        stack.compose("up", "--detach", "--wait", f"--scale=airflow-worker={_WORKERS}", quiet=True)
+        with _process_lists_watched(stack):
+            stack.compose("up", "--detach", "--wait", f"--scale=airflow-worker={_WORKERS}", quiet=True)
         say(f"all services are healthy: {', '.join(stack.compose('ps', '--services').split())}")
         _look_at_secrets(stack)
         _look_at_ports(stack)
+        _look_at_confinement(stack)
         api = _look_at_passwords(stack)
+        _look_at_forged_sessions(stack)
         api.unpause()
         _first_night(stack, api)
+        _look_at_logs(stack, api)
         _api_server_goes_away(stack, api)
         stack.compose("up", "--detach", "--wait", f"--scale=airflow-worker={_WORKERS}", quiet=True)
         say("a second `up` changes nothing, and ends well")
@@ -109,21 +124,121 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+@contextmanager
+def _process_lists_watched(stack: Stack) -> Iterator[None]:
+    """Watch this machine's process list while the block runs; on Linux containers' processes are in it.
+
+    Raises:
+        CheckError: An argument of a process was a secret.
+    """
+    ended = threading.Event()
+    found: set[str] = set()
+    commands: set[str] = set()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            for file in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    line = file.read_bytes().decode(errors="replace")
+                    found.update(name for name, value in _secrets(stack) if value in line)
+                    commands.update({"users create"} if "users\0create" in line else ())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    if found:
+        raise CheckError(f"a list of processes showed {', '.join(sorted(found))}")
+    if commands:
+        say("the first user was created, and no process's arguments showed a secret meanwhile")
+
+
+def _secrets(stack: Stack) -> list[tuple[str, str]]:
+    endings = ("_PASSWORD", "_SECRET", "_KEY")
+    return [(name, value) for name, value in stack.settings.items() if name.endswith(endings)]
+
+
 def _look_at_secrets(stack: Stack) -> None:
-    kept_back = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_ADMIN_PASSWORD")
-    seen = stack.compose("exec", "-T", "airflow-worker", "env")
-    for name in kept_back:
-        if stack.settings[name] in seen:
-            raise CheckError(f"a worker's environment holds {name}")
+    kept_back = ("POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_API_SECRET_KEY")
+    for service in ("airflow-worker", "airflow-triggerer", "airflow-dag-processor"):
+        seen = stack.compose("exec", "-T", service, "sh", "-c", "cat /proc/[0-9]*/environ /tmp/airflow.cfg")
+        for name in kept_back if service == "airflow-worker" else kept_back[2:]:
+            if stack.settings[name] in seen:
+                raise CheckError(f"{service} holds {name}")
+        if stack.settings["AIRFLOW_ADMIN_PASSWORD"] in seen:
+            raise CheckError(f"{service} holds AIRFLOW_ADMIN_PASSWORD")
     processes = stack.compose("top", quiet=True)
-    for name, value in stack.settings.items():
-        if name.endswith(("_PASSWORD", "_SECRET", "_KEY")) and value in processes:
+    for name, value in _secrets(stack):
+        if value in processes:
             raise CheckError(f"a list of processes shows {name}")
     for service in ("airflow-worker", "airflow-apiserver"):
         files = stack.compose("exec", "-T", service, "sh", "-c", "ls -A /opt/s3-to-azure /opt/airflow")
         if ".env" in files.split():
             raise CheckError("the image holds .env")
     say("workers hold no database password, no Fernet key, no signing key; no process shows a secret")
+
+
+def _look_at_confinement(stack: Stack) -> None:
+    services = stack.compose("ps", "--services").split()
+    for service in services:
+        status = stack.compose("exec", "-T", service, "cat", "/proc/self/status")
+        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        if facts["NoNewPrivs"] != "1" or int(facts["CapBnd"], 16) or facts["Uid"].split()[0] == "0":
+            raise CheckError(f"{service} may gain privileges: {facts['NoNewPrivs']}, {facts['CapBnd']}, {facts['Uid']}")
+        mounts = [line.split() for line in stack.compose("exec", "-T", service, "cat", "/proc/mounts").splitlines()]
+        (options,) = [mount[3].split(",") for mount in mounts if mount[1] == "/"]
+        if ("ro" in options) is (service in ("localstack", "azurite")):
+            raise CheckError(f"{service} has its image mounted as {options}")
+    addresses = [("redis", 6379), (_address(stack, "postgres"), 5432)]
+    reached = [stack.compose("exec", "-T", "airflow-worker", "python", "-c", _CONNECT.format(a)) for a in addresses]
+    # Redis must be reached, or the attempt shows nothing about Postgres.
+    if [text.strip() for text in reached] != ["reached", "unreachable"]:
+        raise CheckError(f"from a worker, Redis and Postgres are: {reached}")
+    say(f"{len(services)} services run without root, capabilities and writable image; a worker cannot reach Postgres")
+
+
+def _address(stack: Stack, service: str) -> str:
+    """Return the service's address, since another network's name servers do not know its name."""
+    (container,) = stack.compose("ps", "--quiet", service).split()
+    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    (address,) = stack.docker("inspect", "--format", template, container)
+    return address
+
+
+def _look_at_forged_sessions(stack: Stack) -> None:
+    url = f"http://127.0.0.1:{stack.settings['AIRFLOW_PORT']}"
+    held = stack.compose("exec", "-T", "airflow-worker", "sh", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'")
+    known = dict(line.split("=", 1) for line in held.splitlines() if "=" in line)
+    # What the api-server holds must work, or the attempt shows nothing.
+    own = (stack.settings["AIRFLOW_API_SECRET_KEY"], stack.settings["AIRFLOW_JWT_SECRET"])
+    if [_forges(url, key) for key in own] != [True, True]:
+        raise CheckError("the api-server's own keys do not open a session: the attempt shows nothing")
+    keys = keys_in(known)
+    if stack.settings["REDIS_PASSWORD"] not in keys or any(_forges(url, key) for key in keys):
+        raise CheckError("a worker can act as the administrator")
+    say(f"none of the {len(keys)} values in a worker's processes opens an administrator's session")
+
+
+def _forges(url: str, key: str) -> bool:
+    with requests.Session() as session:
+        session.cookies.set("remember_token", remember_cookie(key))
+        session.get(f"{url}/auth/login/", allow_redirects=False, timeout=60)
+        tokens = [user_token(key), *filter(None, [session.cookies.get("_token")])]
+    headers = [{"Authorization": f"Bearer {token}"} for token in tokens]
+    return any(requests.get(f"{url}/api/v2/connections", headers=header, timeout=60).ok for header in headers)
+
+
+def _look_at_logs(stack: Stack, api: Api) -> None:
+    run_id, copy = next(
+        (i["dag_run_id"], i) for i in api.task_instances("~") if i["task_id"] == "copy" and i["hostname"]
+    )
+    log = api.log(run_id, "copy", map_index=copy["map_index"], try_number=copy["try_number"])
+    if "/opt/airflow/logs/" not in log or len(log.splitlines()) < 5:
+        raise CheckError(f"the UI does not show a copy's log:\n{log[-2000:]}")
+    say("the UI shows a worker's log, from the volume")
 
 
 def _look_at_ports(stack: Stack) -> None:
