@@ -36,6 +36,7 @@ _ELSEWHERE = {
     ".venv/bin/python -m pytest": "test_programs_are_there",  # it runs inside pytest itself
     "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
     "docker push": "nothing: needs a registry",
+    "kubectl": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the policy",
     "helm": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the values",
 }
 # Make targets that CI does not run, and why.
