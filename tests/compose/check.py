@@ -42,6 +42,7 @@ _STATE: Final = "_s3_to_azure/"
 _LONG_KEY: Final = "nightly/long/backup.img"
 _LONG_BYTES: Final = 1024 * 1024 * 1024
 _OUTAGE_S: Final = 30.0
+_HEALTHY_S: Final = 300.0
 _CONNECT: Final = """
 import socket
 try:
@@ -110,7 +111,11 @@ def check(scratch: Path, environment: Mapping[str, str]) -> None:
         _first_night(stack, api)
         _look_at_logs(stack, api)
         _api_server_goes_away(stack, api)
+        _wait_until_healthy(stack)
+        before = stack.compose("ps", "--quiet")
         stack.compose("up", "--detach", "--wait", f"--scale=airflow-worker={_WORKERS}", quiet=True)
+        if stack.compose("ps", "--quiet") != before:
+            raise CheckError("a second `up` replaced containers")
         say("a second `up` changes nothing, and ends well")
     left = stack.left_behind()
     if left:
@@ -293,7 +298,9 @@ def _api_server_goes_away(stack: Stack, api: Api) -> None:
     stack.compose("stop", "airflow-apiserver", quiet=True)
     away = time.monotonic()
     time.sleep(_OUTAGE_S)
-    stack.compose("up", "--detach", "--wait", "--no-deps", "airflow-apiserver", quiet=True)
+    # `up --no-deps` would replace the container, and a later `up` would do so again.
+    stack.compose("start", "airflow-apiserver", quiet=True)
+    _wait_until_healthy(stack, "airflow-apiserver")
     gone_s = time.monotonic() - away
     copies = [i for i in api.wait_for_success(run_id) if i["task_id"] == "copy"]
     tries = {i["try_number"] for i in copies}
@@ -303,6 +310,15 @@ def _api_server_goes_away(stack: Stack, api: Api) -> None:
     if longest_s < gone_s:
         raise CheckError(f"the copy ended after {longest_s:.0f} s, before the api-server came back: nothing was shown")
     say(f"a copy of {longest_s:.0f} s lived through {gone_s:.0f} s without api-server, in its first try")
+
+
+def _wait_until_healthy(stack: Stack, *services: str) -> None:
+    """Wait for these services, or for all: `up --wait` fails at once where a check still says what was before."""
+    deadline = time.monotonic() + _HEALTHY_S
+    while set(stack.compose("ps", "--format", "{{.Health}}", *services).split()) != {"healthy"}:
+        if time.monotonic() > deadline:
+            raise CheckError(f"not healthy within {_HEALTHY_S:.0f} s:\n{stack.compose('ps')}")
+        time.sleep(1.0)
 
 
 def _blobs(stack: Stack) -> dict[str, str]:
