@@ -218,7 +218,7 @@ def test_script_keeps_an_existing_env(copy: Path) -> None:
     copy.joinpath(".env").write_text("kept")
     refused = _make_env(copy)
     assert refused.returncode == 1
-    assert "stays as it is" in refused.stderr
+    assert ".env exists and is not changed" in refused.stderr
     assert copy.joinpath(".env").read_text() == "kept"
     assert sorted(path.name for path in copy.iterdir()) == [".env", ".env.example", "deploy"]
 
