@@ -150,12 +150,18 @@ def test_folder_marker_is_skipped_without_a_request(source: InParts, destination
     assert len(destination.failures) == 1
 
 
+def test_refused_name_is_skipped_where_the_user_said_so(source: InParts, destination: Reads) -> None:
+    """As for a copy: ``refused_names="skip"`` leaves the object out, and nothing failed."""
+    with transfer_context(source, destination, refused_names="skip") as context:
+        assert verify_object(context, task("a/../b")).status == "skipped"
+
+
 @pytest.mark.parametrize(("key", "blob"), [("a/../b", "fine"), ("fine", "a/../b")])
-def test_refused_name_is_skipped_without_a_request(source: InParts, destination: Reads, key: str, blob: str) -> None:
+def test_refused_name_fails_without_a_request(source: InParts, destination: Reads, key: str, blob: str) -> None:
     """Invariant 8: neither an object's nor a blob's name with a dot segment is sent; the reason names the rule."""
     destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
     result = verified(source, destination, key, blob=blob)
-    assert result.status == "skipped"
+    assert result.status == "failed"
     assert result.reason.startswith("name_refused: ")
     assert (result.key, result.blob, result.etag, result.size_bytes) == (key, blob, "", 0)
     assert len(destination.failures) == 1

@@ -9,7 +9,7 @@ from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.model.options import REREAD
+from s3_to_azure.model.options import REREAD, SKIP
 from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose_level, digest_stream
@@ -68,7 +68,8 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
     except Cancelled:
         raise
     except TransferError as error:
-        status: Outcome = SKIPPED if isinstance(error, NameRefused) else FAILED
+        may_skip = isinstance(error, NameRefused) and context.settings.refused_names == SKIP
+        status: Outcome = SKIPPED if may_skip else FAILED
         return _not_compared(context, task, status, error.as_reason())
 
 
