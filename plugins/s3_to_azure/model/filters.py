@@ -61,15 +61,22 @@ class Filters:
 
     def reason_to_skip(self, listed: ListedObject) -> str | None:
         """Return the reason of the receipt if the object is left out, or None if it passes."""
-        if self._included and not self._included.match(listed.key):
-            return reasons.NOT_INCLUDED
-        if self._excluded and self._excluded.match(listed.key):
-            return reasons.EXCLUDED
+        reason = self.reason_to_skip_key(listed.key)
+        if reason is not None:
+            return reason
         if self.min_size_bytes is not None and listed.size_bytes < self.min_size_bytes:
             return reasons.TOO_SMALL
         if self.max_size_bytes is not None and listed.size_bytes > self.max_size_bytes:
             return reasons.TOO_LARGE
         return self._wrong_age_or_class(listed)
+
+    def reason_to_skip_key(self, key: str) -> str | None:
+        """Return the reason of the receipt if the key alone decides that the object is left out."""
+        if self._included and not self._included.match(key):
+            return reasons.NOT_INCLUDED
+        if self._excluded and self._excluded.match(key):
+            return reasons.EXCLUDED
+        return None
 
     def _wrong_age_or_class(self, listed: ListedObject) -> str | None:
         if self.modified_after is not None and listed.last_modified <= self.modified_after:

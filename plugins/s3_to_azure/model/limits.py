@@ -28,6 +28,8 @@ MAX_TAG_VALUE: Final = 256
 MAX_OBJECT_BYTES: Final = 50_000 * GIB
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES: Final = 1_024
+# Ours: how much of a longer key, which some stores accept, is kept to account for its object.
+MAX_LISTED_KEY_CHARACTERS: Final = 4_096
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 MAX_PARTS: Final = 10_000
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html

@@ -6,6 +6,7 @@ from typing import Final
 from s3_to_azure.model.errors import NameRefused, UsageError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.reasons import code_of
 
 STATE_FOLDER: Final = "_s3_to_azure"
 """Where runs keep their state in any container. No object is copied below it, and listings leave it out."""
@@ -24,6 +25,7 @@ _MAPPED_ESCAPE: Final = re.compile(r"~([0-9A-F]{2})")
 # A check of each character in Python would take half the time of a plan; a printable name needs none of these.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 
 
 def check_bucket(name: str) -> str:
@@ -71,6 +73,11 @@ def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "", mapped: b
 def is_folder_marker(listed: ListedObject) -> bool:
     """Return whether the object is a folder marker of a console: empty, and its key ends in a slash."""
     return listed.key.endswith("/") and not listed.size_bytes
+
+
+def is_shown_only(listed: ListedObject) -> bool:
+    """Return whether the key is the text of a name that no request can carry; it has no place in the order of keys."""
+    return bool(listed.problem) and code_of(listed.problem) == NameRefused.reason()
 
 
 def dot_segment(name: str) -> bool:
@@ -132,6 +139,12 @@ def check_key(key: str) -> str:
     if not key.isprintable() and _SURROGATE.search(key):
         raise NameRefused(name=key, detail="it is not valid Unicode")
     return key
+
+
+def text_of_bytes(name: bytes) -> str:
+    """Return a name's text, with ``�%XX`` for each byte that is not UTF-8: different names have different texts."""
+    text = name.decode("utf-8", "surrogateescape")
+    return _NOT_UTF8.sub(lambda match: f"\N{REPLACEMENT CHARACTER}%{ord(match[0]) - 0xDC00:02X}", text)
 
 
 def map_blob(name: str) -> str:

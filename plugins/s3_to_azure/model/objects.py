@@ -54,7 +54,7 @@ class ListedObject:
     """An object as a listing shows it. ``etag`` is unquoted.
 
     Attributes:
-        problem: Why an object that a list of keys names cannot be copied; empty for all others.
+        problem: Why an object that a listing or a list of keys names cannot be copied; empty for all others.
     """
 
     bucket: str

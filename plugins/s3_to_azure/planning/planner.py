@@ -17,7 +17,7 @@ from s3_to_azure.model.decide import decide, is_later
 from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
-from s3_to_azure.model.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker
+from s3_to_azure.model.names import STATE_FOLDER, blob_name, check_blob, check_key, is_folder_marker, is_shown_only
 from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NEVER, SKIP
 from s3_to_azure.model.ports import BlobDestination, StateFiles
@@ -272,7 +272,7 @@ class PlanBuilder:
             blob = settings.blob_of(listed.key)
         mapped = blob != unmapped
         # Mapped names do not follow the listing's order, so only a request can find their blobs.
-        existing = None if mapped else self.join.find(blob)
+        existing = None if mapped or is_shown_only(listed) else self.join.find(blob)
         if self._is_left_out_unseen(listed, blob):
             return
         if mapped or (listed.size_bytes > settings.split_bytes and existing is None):
@@ -331,7 +331,7 @@ class PlanBuilder:
     def _is_left_out_unseen(self, listed: ListedObject, blob: str) -> bool:
         """Leave the object out if that needs no knowledge of the destination; return whether it was left out."""
         if listed.problem:
-            self._leave_out(listed, FAILED, listed.problem)
+            self._leave_out_problem(listed)
             return True
         reason = self._filters.reason_to_skip(listed) if self._filters else None
         if reason is None and blob.startswith(_STATE_PREFIX):
@@ -345,12 +345,26 @@ class PlanBuilder:
             check_key(listed.key)
             check_blob(blob)
         except NameRefused as error:
-            if len(self._refused_names) < MAX_EXAMPLES:
-                self._refused_names.append(listed.key)
-            status: LeftOutStatus = SKIPPED if self._settings.refused_names == SKIP else FAILED
-            self._leave_out(listed, status, explained(error.reason(), str(error.attributes["detail"])))
+            self._leave_out_name(listed, explained(error.reason(), str(error.attributes["detail"])))
             return True
         return False
+
+    def _leave_out_problem(self, listed: ListedObject) -> None:
+        """Leave out an object that cannot be requested; the filters by key apply, its other values are unknown."""
+        reason = self._filters.reason_to_skip_key(listed.key) if self._filters else None
+        if reason is not None:
+            self._leave_out(listed, SKIPPED, reason)
+        elif is_shown_only(listed):
+            self._leave_out_name(listed, listed.problem)
+        else:
+            self._leave_out(listed, FAILED, listed.problem)
+
+    def _leave_out_name(self, listed: ListedObject, reason: str) -> None:
+        """Leave out an object whose name is refused, by the policy for such names."""
+        if len(self._refused_names) < MAX_EXAMPLES:
+            self._refused_names.append(listed.key)
+        status: LeftOutStatus = SKIPPED if self._settings.refused_names == SKIP else FAILED
+        self._leave_out(listed, status, reason)
 
     def _was_rewritten(self, listed: ListedObject, existing: BlobState) -> bool:
         """Return whether S3 received the same bytes again after the copy, perhaps with other metadata."""

@@ -16,13 +16,13 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
+from s3_to_azure.model.limits import KIB, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES
 from s3_to_azure.model.ports import StateWriter
 from s3_to_azure.state.formats import has_version, with_version, without_values
 
-# A key of 1,024 bytes takes up to 6,144 characters in JSON; a receipt holds two names of that length and a sentence.
+# A character takes up to 6 bytes in JSON; a receipt holds two names and a sentence, a line of a listing one name.
 MAX_LINE_BYTES: Final = 64 * KIB
-Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_BYTES)]
+Key = Annotated[str, Meta(min_length=1, max_length=MAX_LISTED_KEY_CHARACTERS)]
 ETagText = Annotated[str, Meta(min_length=1, max_length=256)]
 Size = Annotated[int, Meta(ge=0, le=MAX_OBJECT_BYTES)]
 _FED_BYTES: Final = 16 * KIB

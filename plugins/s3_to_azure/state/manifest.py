@@ -17,7 +17,7 @@ from msgspec import Meta, structs
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_KEY_BYTES
-from s3_to_azure.model.names import check_bucket
+from s3_to_azure.model.names import check_bucket, is_shown_only
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
@@ -31,7 +31,7 @@ _MAX_FILE_BYTES: Final = 1 << 50
 _MAX_PROBLEM_CHARACTERS: Final = 1_000
 # An ETag goes into request headers between quotes: visible ASCII without a quote.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
-_CLASS: Final = re.compile(r"[A-Z0-9_]{1,64}")
+_CLASS: Final = re.compile(r"[!-~]{1,64}")
 _USUAL_CLASSES: Final = frozenset({"STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING"})
 
 
@@ -121,13 +121,14 @@ def write_manifest(
     with files.write(name) as out:
         writer = LinesWriter(out)
         for listed in with_retries(objects, retrier, f"list s3://{bucket}"):
-            if listed.key == last:
+            if listed.key == last and not listed.problem:
                 continue
             if listed.bucket != bucket or not listed.key.startswith(prefix):
                 raise CorruptState(path=name, detail=f"the listing of s3://{bucket}/{prefix} returned {listed.key!r}")
             # Strings compare by code point, which is the order of their UTF-8 bytes.
-            ordered = ordered and (last is None or last < listed.key)
-            last = listed.key
+            if not is_shown_only(listed):
+                ordered = ordered and (last is None or last < listed.key)
+                last = listed.key
             writer.add(line_of(listed))
             count += 1
             size_bytes += listed.size_bytes
@@ -186,7 +187,9 @@ def check_line(line: ObjectLine, *, prefix: str, path: str) -> None:
     key = line.key
     if not key.startswith(prefix):
         raise CorruptState(path=path, detail=f"a key is not below the prefix {prefix!r}")
-    if not key.isascii() and len(key.encode()) > MAX_KEY_BYTES:
+    # An object with a problem is never requested: its key may be longer.
+    is_usable = not isinstance(line, ManifestLine) or not line.problem
+    if is_usable and (len(key) > MAX_KEY_BYTES or not key.isascii()) and len(key.encode()) > MAX_KEY_BYTES:
         raise CorruptState(path=path, detail="a key is too long")
     if not ETAG.fullmatch(line.etag):
         raise CorruptState(path=path, detail="an etag has characters that are not allowed")

@@ -19,7 +19,7 @@ from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import (
     MAX_BLOCK_BYTES,
     MAX_BLOCKS_PER_BLOB,
-    MAX_KEY_BYTES,
+    MAX_LISTED_KEY_CHARACTERS,
     MAX_OBJECT_BYTES,
     MIB,
 )
@@ -153,7 +153,7 @@ class LeftOut(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         checksum: For ``unchanged``: the checksum that the blob's metadata records.
     """
 
-    key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
+    key: Annotated[str, Meta(max_length=MAX_LISTED_KEY_CHARACTERS)]
     etag: ETagText
     size_bytes: Size
     status: LeftOutStatus

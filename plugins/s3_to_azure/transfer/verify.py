@@ -52,6 +52,8 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
     """
     if task.listed is not None and is_folder_marker(task.listed):
         return _not_compared(context, task, SKIPPED, FOLDER_MARKER)
+    if task.listed is not None and task.listed.problem:
+        return _not_compared(context, task, FAILED, task.listed.problem)
     try:
         check_key(task.key)
         check_blob(task.blob)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
+Token = TypeVar("Token")
 
 
-class Pages(Generic[T]):
+class Pages(Generic[T, Token]):
     """Iterates over the items of a listing, with one page in memory.
 
     Unlike a generator it can continue after an error: the next call requests the failed page again.
@@ -18,12 +19,12 @@ class Pages(Generic[T]):
     """
 
     def __init__(
-        self, fetch_page: Callable[[str | None], tuple[Sequence[T], str | None]], *, limit: int | None = None
+        self, fetch_page: Callable[[Token | None], tuple[Sequence[T], Token | None]], *, limit: int | None = None
     ) -> None:
         self._fetch_page = fetch_page
         self._left = limit
         self._page: Iterator[T] = iter(())
-        self._token: str | None = None
+        self._token: Token | None = None
         self._ended = False
 
     def __iter__(self) -> Self:

@@ -1,50 +1,133 @@
-"""ListObjectsV2, with each page's XML parsed here instead of by botocore.
+"""Listings of a bucket, with each page's XML parsed here instead of by botocore.
 
 botocore signs and sends the request, and handles every other response. Its documented event ``before-parse`` takes the
 document out of a successful response: botocore would parse it twice and walk a thousand objects' elements in Python.
+
+A store that does not know ListObjectsV2 answers with a page of version 1, whose next page starts after a marker.
 """
 
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree as ET
 
 from botocore.utils import parse_timestamp
 
-from s3_to_azure.model.errors import UnexpectedAnswer
-from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.errors import NameRefused, UnexpectedAnswer
+from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES
+from s3_to_azure.model.names import text_of_bytes
+from s3_to_azure.model.objects import NO_ETAG, ListedObject
+from s3_to_azure.model.reasons import explained
 from s3_to_azure.stores.http.errors import S3
 
 _DOCUMENT: Final = "ListBucketResult"
 _PARSED: Final = "S3ToAzureListing"
 _EMPTY_LISTING: Final = b"<ListBucketResult/>"
+# An ETag goes into request headers between quotes: visible ASCII without a quote.
+_ETAG: Final = re.compile(r"(?!W/)[!#-~]{1,256}")
+_CLASS: Final = re.compile(r"[!-~]{1,64}")
+_UNKNOWN_CLASS: Final = "UNKNOWN"
+_UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
+_MAX_SIZE_DIGITS: Final = 19
+_MAX_SHOWN_CHARACTERS: Final = 80
+_MAX_EMPTY_PAGES: Final = 1_000
+
+# Bytes that no XML document may contain stand as characters of a private area while the document is parsed.
+_STAND_IN: Final = 0x10FE00
+_KEY_ELEMENT: Final = re.compile(rb"<((?:Next)?(?:Key|Marker))>[^<]*</\1>")
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\udc80-\udcff\ufffe\uffff]")
+_FORBIDDEN_REFERENCE: Final = re.compile(r"&#(?:x0*([0-9A-Fa-f]{1,2})|0*([0-9]{1,2}));")
+_STOOD_IN: Final = re.compile(f"[{chr(_STAND_IN)}-{chr(_STAND_IN + 0xFF)}]")
+
+
+@dataclass(frozen=True, slots=True)
+class NextPage:
+    """The start of the next page.
+
+    Attributes:
+        token: The continuation token, or with version 1 the marker.
+        is_marker: Whether the store lists with version 1 only.
+    """
+
+    token: str
+    is_marker: bool = False
 
 
 def take_over_parsing(client: Any) -> None:
-    """Make the client's ``list_objects_v2`` return the document that ``parse_page`` reads."""
+    """Make the client's ``list_objects_v2`` and ``list_objects`` return the document that ``parse_page`` reads."""
     # The wildcard comes first, so this runs before botocore's own handler, which looks for an error in the document.
-    client.meta.events.register_first("before-parse.*.ListObjectsV2", _parse, unique_id=_PARSED)
+    for operation in ("ListObjectsV2", "ListObjects"):
+        client.meta.events.register_first(f"before-parse.*.{operation}", _parse, unique_id=f"{_PARSED}{operation}")
 
 
-def parse_page(page: dict[str, Any], bucket: str) -> tuple[list[ListedObject], str | None]:
-    """Return a page's objects and the next page's token, None after the last page.
+def parse_page(
+    page: Mapping[str, Any], bucket: str, *, plus_is_space: Callable[[bytes], bool] = lambda _key: True
+) -> tuple[list[ListedObject], NextPage | None]:
+    """Return a page's objects and the start of the next page, None after the last page.
+
+    An object whose entry cannot be used has a ``problem``; it never hides the others.
+
+    Args:
+        page: The response of the client.
+        bucket: The listed bucket.
+        plus_is_space: Says of a URL-encoded key whether its ``+`` is an encoded space; asked only if the page itself
+            does not show it.
 
     Raises:
-        UnexpectedAnswer: The response is empty or another document, which must not be taken for the end of the listing.
+        UnexpectedAnswer: The response is empty or another document, which must not be taken for the end of the listing;
+            or an entry has no key, so that its object cannot be named.
     """
     root = page.get(_PARSED)
     try:
         if root is None:
             raise ValueError("the response is not a listing")
-        namespace = root.tag.removesuffix(_DOCUMENT)
-        found = _objects(root, namespace, bucket)
-        token = root.findtext(f"{namespace}NextContinuationToken")
-        truncated = root.findtext(f"{namespace}IsTruncated")
-        if truncated not in ("true", "false") or (truncated == "true" and not token):
-            raise ValueError("the response is not a listing: it does not say whether there are more pages")
+        reader = _PageReader(root, bucket, plus_is_space)
+        return reader.objects(), reader.next_page()
     except ValueError as error:
         raise UnexpectedAnswer(service=S3, resource=f"s3://{bucket}", detail=str(error)) from None
-    return found, token if truncated == "true" else None
+
+
+class EndlessListingGuard:
+    """Refuses a listing that repeats itself, or that shows no object for too many pages. Memory is constant.
+
+    Args:
+        bucket: The listed bucket, for the error.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        self._pages = 0
+        self._empty_pages = 0
+        # Brent's algorithm: a cycle of any length comes back to the page that is kept at each power of two.
+        self._kept_at = 1
+        self._kept: set[object] = set()
+
+    def check(self, objects: list[ListedObject], following: NextPage | None) -> None:
+        """Check a page, which must be a new one.
+
+        Raises:
+            UnexpectedAnswer: The store repeats a page or a continuation token, or sends empty pages without end.
+        """
+        if following is None:
+            return
+        self._pages += 1
+        self._empty_pages = 0 if objects else self._empty_pages + 1
+        marks: set[object] = {following.token}
+        if objects:
+            marks.add((objects[0].key, objects[-1].key, len(objects)))
+        if marks & self._kept:
+            raise self._refused("the listing repeats a page or its continuation token, so it would never end")
+        if self._empty_pages >= _MAX_EMPTY_PAGES:
+            raise self._refused(f"the listing has {_MAX_EMPTY_PAGES:,} consecutive pages without an object")
+        if self._pages >= self._kept_at:
+            self._kept, self._kept_at = marks, 2 * self._pages
+
+    def _refused(self, detail: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(service=S3, resource=f"s3://{self._bucket}", detail=detail)
 
 
 def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
@@ -61,6 +144,15 @@ def _root(body: bytes) -> ET.Element | None:
     # A listing has no DTD, and without one no entity can be expanded or fetched.
     if b"<!DOCTYPE" in body:
         return None
+    if b"\r" in body:
+        # A parser reads a carriage return as a line feed: in a key that would be another key.
+        stand_in = chr(_STAND_IN + 0x0D).encode()
+        body = _KEY_ELEMENT.sub(lambda match: match[0].replace(b"\r", stand_in), body)
+    root = _parsed(body)
+    return root if root is not None else _parsed(_with_stand_ins(body))
+
+
+def _parsed(body: bytes) -> ET.Element | None:
     # UTF-8, whatever encoding the document declares, so that the search for a DTD sees what the parser sees.
     parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - see above; expat limits the rest
     try:
@@ -70,25 +162,169 @@ def _root(body: bytes) -> ET.Element | None:
         return None
 
 
-def _objects(root: ET.Element, namespace: str, bucket: str) -> list[ListedObject]:
-    """Return the objects of a page; ``namespace`` precedes the name of each element."""
-    contents = f"{namespace}Contents"
-    names = [f"{namespace}{name}" for name in ("Key", "ETag", "Size", "LastModified", "StorageClass")]
-    key_name, etag_name, size_name, time_name, class_name = names
-    is_encoded = root.findtext(f"{namespace}EncodingType") == "url"
-    found = []
-    for item in root:
-        if item.tag != contents:
-            continue
-        texts = {child.tag: child.text for child in item}
-        key, etag, size, time = texts.get(key_name), texts.get(etag_name), texts.get(size_name), texts.get(time_name)
-        if not (key and etag and size and time and size.isdecimal()):
-            raise ValueError("an object without key, ETag, size or time")
-        if is_encoded and ("%" in key or "+" in key):
-            key = unquote_plus(key)
-        storage_class = texts.get(class_name) or "STANDARD"
-        found.append(ListedObject(bucket, key, etag.strip('"'), int(size), parse_time(time), storage_class))
-    return found
+def _with_stand_ins(body: bytes) -> bytes:
+    """Return the document without the bytes and character references that XML does not allow but keys may have."""
+    text = body.decode("utf-8", "surrogateescape")
+    text = _FORBIDDEN.sub(lambda match: _stand_ins(match[0].encode("utf-8", "surrogateescape")), text)
+    return _FORBIDDEN_REFERENCE.sub(_reference, text).encode()
+
+
+def _reference(match: re.Match[str]) -> str:
+    code = int(match[1], 16) if match[1] else int(match[2])
+    return _stand_ins(bytes([code])) if code < 0x20 else match[0]
+
+
+def _stand_ins(data: bytes) -> str:
+    return "".join(chr(_STAND_IN + byte) for byte in data)
+
+
+def _original(text: str) -> bytes:
+    """Return the bytes that the store sent for a text of the document."""
+    if text.isascii() or not _STOOD_IN.search(text):
+        return text.encode()
+    return b"".join(
+        bytes([ord(character) - _STAND_IN]) if _STOOD_IN.match(character) else character.encode() for character in text
+    )
+
+
+class _PageReader:
+    """The values of one page's document."""
+
+    def __init__(self, root: ET.Element, bucket: str, plus_is_space: Callable[[bytes], bool]) -> None:
+        self._root = root
+        self._bucket = bucket
+        self._namespace = root.tag.removesuffix(_DOCUMENT)
+        self._is_encoded = self._text("EncodingType") == "url"
+        self._ask = plus_is_space
+        self._plus: bytes | None = None
+        self._last_key: bytes = b""
+
+    def objects(self) -> list[ListedObject]:
+        """Return the page's objects.
+
+        Raises:
+            ValueError: An entry has no key.
+        """
+        contents = f"{self._namespace}Contents"
+        names = [f"{self._namespace}{name}" for name in ("Key", "ETag", "Size", "LastModified", "StorageClass")]
+        return [
+            self._object([texts.get(name) for name in names])
+            for item in self._root
+            if item.tag == contents and (texts := {child.tag: child.text for child in item}) is not None
+        ]
+
+    def next_page(self) -> NextPage | None:
+        """Return the start of the next page.
+
+        Raises:
+            ValueError: The page does not say whether there is one, or where it starts.
+        """
+        truncated = self._text("IsTruncated")
+        if truncated == "false":
+            return None
+        if truncated == "true":
+            token = self._text("NextContinuationToken")
+            if token:
+                return NextPage(token)
+            marker = self._text("NextMarker")
+            if marker or self._root.find(f"{self._namespace}Marker") is not None:
+                after = self._decoded(_original(marker)) if marker else self._last_key
+                if after:
+                    return NextPage(self._marker(after), is_marker=True)
+        raise ValueError("the response is not a listing: it does not say whether there are more pages")
+
+    def _text(self, name: str) -> str | None:
+        return self._root.findtext(f"{self._namespace}{name}")
+
+    def _marker(self, key: bytes) -> str:
+        try:
+            return key.decode()
+        except UnicodeDecodeError:
+            raise ValueError("the next page starts after a key that is not UTF-8, which cannot be requested") from None
+
+    def _object(self, texts: list[str | None]) -> ListedObject:
+        key_text, etag_text, size_text, time_text, class_text = texts
+        if not key_text:
+            raise ValueError("the listing has an object without a key")
+        encoded = _original(key_text)
+        if self._is_encoded and (b"%" in encoded or b"+" in encoded):
+            encoded = self._decoded(encoded)
+        self._last_key = encoded
+        key, problem = _key_of(encoded)
+        etag = (etag_text or "").strip('"')
+        size = _size_of(size_text)
+        time = _time_of(time_text)
+        if not problem and (size is None or time is None or not _ETAG.fullmatch(etag)):
+            problem = _problem_of_values(etag_text, size_text, time_text, size=size, time=time)
+        storage_class = class_text or "STANDARD"
+        if not _CLASS.fullmatch(storage_class):
+            storage_class = _UNKNOWN_CLASS
+        if problem:
+            etag = etag if _ETAG.fullmatch(etag) else NO_ETAG
+            return ListedObject(self._bucket, key, etag, size or 0, time or _UNKNOWN_TIME, storage_class, problem)
+        return ListedObject(self._bucket, key, etag, size or 0, time or _UNKNOWN_TIME, storage_class)
+
+    def _decoded(self, encoded: bytes) -> bytes:
+        """Undo the encoding of a key: S3 encodes a space as ``+``, other stores encode it as ``%20`` and keep ``+``."""
+        if not self._is_encoded:
+            return encoded
+        if b"+" in encoded:
+            if self._plus is None:
+                self._plus = b" " if self._plus_is_space(encoded) else b"+"
+            encoded = encoded.replace(b"+", self._plus)
+        return unquote_to_bytes(encoded)
+
+    def _plus_is_space(self, encoded: bytes) -> bool:
+        keys = [text for text in (item.text for item in self._root.iter(f"{self._namespace}Key")) if text]
+        if any("%2B" in key or "%2b" in key for key in keys):
+            return True
+        if any("%20" in key for key in keys):
+            return False
+        return self._ask(encoded)
+
+
+def _key_of(encoded: bytes) -> tuple[str, str]:
+    """Return a key's text, and the problem with it or an empty text."""
+    try:
+        key, problem = encoded.decode(), ""
+    except UnicodeDecodeError:
+        key = text_of_bytes(encoded)
+        problem = explained(
+            NameRefused.reason(), "its bytes are not UTF-8, so no request can carry it; here each such byte is �%XX"
+        )
+    if len(encoded) > MAX_KEY_BYTES and not problem:
+        problem = explained(
+            NameRefused.reason(), f"it has {len(encoded):,} bytes, and a key may have {MAX_KEY_BYTES:,} of them"
+        )
+    if len(key) > MAX_LISTED_KEY_CHARACTERS:
+        digest = f"…(SHA-256 {sha256(encoded).hexdigest()})"
+        key = key[: MAX_LISTED_KEY_CHARACTERS - len(digest)] + digest
+    return key, problem
+
+
+def _size_of(text: str | None) -> int | None:
+    """Return a size that an object can have, else None."""
+    if not text or len(text) > _MAX_SIZE_DIGITS or not (text.isascii() and text.isdigit()):
+        return None
+    size = int(text)
+    return size if size <= MAX_OBJECT_BYTES else None
+
+
+def _time_of(text: str | None) -> datetime | None:
+    try:
+        return parse_time(text) if text else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _problem_of_values(
+    etag_text: str | None, size_text: str | None, time_text: str | None, *, size: int | None, time: datetime | None
+) -> str:
+    name, text = (
+        ("Size", size_text) if size is None else ("LastModified", time_text) if time is None else ("ETag", etag_text)
+    )
+    shown = "no" if text is None else f"an unusable value ({text[:_MAX_SHOWN_CHARACTERS]!r}) as"
+    return explained(UnexpectedAnswer.reason(), f"the listing shows {shown} {name} of this object")
 
 
 def parse_time(text: str) -> datetime:
@@ -100,5 +336,9 @@ def parse_time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        time = parse_timestamp(text)
+        try:
+            time = parse_timestamp(text)
+        except RuntimeError:
+            # A number of seconds that no date can express.
+            raise ValueError(f"{text!r} is not a timestamp") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

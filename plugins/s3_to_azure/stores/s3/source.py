@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -27,7 +27,7 @@ from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
-from s3_to_azure.stores.s3.listing import parse_page, take_over_parsing
+from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import (
@@ -93,6 +93,7 @@ class S3Source:
         self._base_urls: dict[str, str] = {}
         self._signers: dict[str, SigV4] = {}
         self._lock = threading.Lock()
+        self._plus_meanings: dict[str, bool] = {}
         self._logged: set[str] = set()
         # boto3's own setting, for stores that refuse the header (AWS_RESPONSE_CHECKSUM_VALIDATION).
         self._asks_for_checksums = self._client.meta.config.response_checksum_validation != _WHEN_REQUIRED
@@ -242,16 +243,53 @@ class S3Source:
                 detail="VersionId can be used with one key only: objects below a prefix have other versions."
             )
 
-        def fetch_page(token: str | None) -> tuple[list[ListedObject], str | None]:
-            continuation = {"ContinuationToken": token} if token else {}
-            page_keys = min(LISTING_PAGE_KEYS, max_keys or LISTING_PAGE_KEYS)
-            with s3_errors(bucket=bucket, key=None):
-                page = self._client.list_objects_v2(
-                    Bucket=bucket, Prefix=prefix, MaxKeys=page_keys, **self._options.payer(), **continuation
-                )
-            return parse_page(page, bucket)
+        guard = EndlessListingGuard(bucket)
+        page_keys = min(LISTING_PAGE_KEYS, max_keys or LISTING_PAGE_KEYS)
+
+        def fetch_page(start: NextPage | None) -> tuple[list[ListedObject], NextPage | None]:
+            page = self._list_page(bucket, prefix, start, page_keys)
+            found, following = parse_page(page, bucket, plus_is_space=lambda key: self._plus_is_space(bucket, key))
+            guard.check(found, following)
+            below = [listed for listed in found if listed.key.startswith(prefix)]
+            if len(below) < len(found):
+                self._log_once("The store lists objects outside of the prefix that was asked for: they are ignored")
+            return below, following
 
         return Pages(fetch_page, limit=max_keys)
+
+    def _list_page(self, bucket: str, prefix: str, start: NextPage | None, page_keys: int) -> Mapping[str, Any]:
+        """Request a page of a listing; with ListObjects (version 1) if the store has answered with its pages."""
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": page_keys, **self._options.payer()}
+        with s3_errors(bucket=bucket, key=None):
+            if start is not None and start.is_marker:
+                page: Mapping[str, Any] = self._client.list_objects(**request, Marker=start.token)
+            else:
+                continuation = {"ContinuationToken": start.token} if start else {}
+                page = self._client.list_objects_v2(**request, **continuation)
+        return page
+
+    def _plus_is_space(self, bucket: str, encoded_key: bytes) -> bool:
+        """Return whether a ``+`` in a URL-encoded key is a space: the store lists no such key with a real ``+``.
+
+        Only the first ``+`` of a bucket that its page does not explain costs this request.
+        """
+        with self._lock:
+            known = self._plus_meanings.get(bucket)
+        if known is None:
+            prefix = unquote_to_bytes(encoded_key).decode("utf-8", "ignore")
+            page = self._list_page(bucket, prefix, None, 1)
+            asked: list[bytes] = []
+
+            def plus_stays(key: bytes) -> bool:
+                asked.append(key)
+                return False
+
+            found, _ = parse_page(page, bucket, plus_is_space=plus_stays)
+            # Not asked: the store encodes each ``+``, so one that it left is a space.
+            known = not (asked and any(listed.key == prefix for listed in found))
+            with self._lock:
+                self._plus_meanings[bucket] = known
+        return known
 
     def close(self) -> None:
         """Close all connections."""
