@@ -108,7 +108,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         overwrite: Default of the run's Param.
         integrity: Default of the run's Param.
         refused_names: Default of the run's Param.
-        fidelity: What to do with tags, tiers, archived objects and oversized metadata (docs/fidelity.md).
+        fidelity: What to do with tags, tiers, archived objects, oversized metadata, and ETags that are not MD5s
+            (docs/fidelity.md).
         include: Default of the run's Param.
         exclude: Default of the run's Param.
         filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (ISO 8601

@@ -59,7 +59,8 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         wasb_extra_args: More keyword arguments of ``WasbHook``.
         refused_names: What to do with an object whose name Azure does not accept: ``fail``, ``skip`` or ``map``.
             (templated)
-        fidelity: What to do with tags, tiers, archived objects and oversized metadata (``model.settings.Fidelity``).
+        fidelity: What to do with tags, tiers, archived objects, oversized metadata, and ETags that are not MD5s
+            (``model.settings.Fidelity``).
         state_container: Container of the run's state files. With ``batch`` the plan is read from it; default:
             ``container_name``. With ``s3_prefix`` it keeps listing, receipts and report; without it, nothing but the
             blobs is written. (templated)

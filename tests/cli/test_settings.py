@@ -34,6 +34,7 @@ def test_each_option_reaches_its_setting() -> None:
         *("--memory-budget", "64MiB", "--objects-at-once", "3", "--connections", "5", "--bandwidth-limit", "7MiB"),
         *("--archived", "restore", "--restore-days", "9", "--restore-tier", "Bulk", "--tags"),
         *("--tier", "STANDARD_IA=Cool", "--tier", "GLACIER=Archive", "--oversized-metadata", "drop"),
+        *("--etag-is-md5", "no"),
     )
     assert given == CopySettings(
         overwrite="never",
@@ -51,6 +52,7 @@ def test_each_option_reaches_its_setting() -> None:
             tags=True,
             tiers={"STANDARD_IA": "Cool", "GLACIER": "Archive"},
             oversized_metadata="drop",
+            etag_is_md5="no",
         ),
     )
 

@@ -53,7 +53,7 @@ def test_the_reference_documents_every_option() -> None:
     for name, command in commands.items():
         entries = re.findall(r"^```\{option\} (.+)\n(.+)\n```$", sections[name], re.MULTILINE)
         documented = {
-            option for spelled, helped in entries if helped for option in re.findall(r"(?<!\w)--?[a-z-]+", spelled)
+            option for spelled, helped in entries if helped for option in re.findall(r"(?<!\w)--?[a-z0-9-]+", spelled)
         }
         assert documented >= set(command._option_string_actions) - {"-h", "--help"}, name
     assert "{command-line}" in text_of("docs/reference/cli.md")

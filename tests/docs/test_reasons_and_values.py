@@ -92,6 +92,7 @@ def test_values_of_options() -> None:
         "refused_names": (options.REFUSED_NAMES, defaults.REFUSED_NAMES),
         "archived": (options.ARCHIVED, defaults.ARCHIVED),
         "oversized_metadata": (options.OVERSIZED_METADATA, defaults.OVERSIZED_METADATA),
+        "etag_is_md5": (options.ETAG_IS_MD5, defaults.ETAG_IS_MD5),
         "restore_tier": (options.RESTORE_TIERS, defaults.RESTORE_TIER),
     }
     told = {code(row[0]): (tuple(map(code, row[1].split(", "))), row[2]) for row in table("Values of options")}

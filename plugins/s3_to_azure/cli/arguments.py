@@ -118,6 +118,7 @@ def _add_verify(commands: "_Commands[argparse.ArgumentParser]") -> None:
     selection = parser.add_argument_group("objects to verify")
     _add_keys(selection)
     _add_refused_names(selection)
+    _add_etag_is_md5(parser.add_argument_group("comparison"))
     access = parser.add_argument_group("access")
     _add_objects_at_once(access)
     _add_access(access)
@@ -250,6 +251,17 @@ def _add_fidelity(group: _Group) -> None:
         default=defaults.OVERSIZED_METADATA,
         help="objects with more metadata than a blob can hold: fail them, or drop their own metadata "
         "(default: %(default)s)",
+    )
+    _add_etag_is_md5(group)
+
+
+def _add_etag_is_md5(group: _Group) -> None:
+    group.add_argument(
+        "--etag-is-md5",
+        choices=options.ETAG_IS_MD5,
+        default=defaults.ETAG_IS_MD5,
+        help="whether ETags that look like MD5s are compared with the bytes: auto, as S3's responses say, or no, for a "
+        "store whose ETags are not MD5s (default: %(default)s)",
     )
 
 

@@ -28,7 +28,7 @@ from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.options import MAP
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import with_retries
-from s3_to_azure.model.settings import CopySettings, parse_size
+from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_source
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
@@ -109,7 +109,12 @@ def plan(options: argparse.Namespace, stop: threading.Event) -> int:
 def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     """Read blobs back, compare them with their objects, and print the results."""
     source, destination = _addresses(options)
-    settings = CopySettings(objects_at_once=options.objects_at_once, connections=1, refused_names=options.refused_names)
+    settings = CopySettings(
+        objects_at_once=options.objects_at_once,
+        connections=1,
+        refused_names=options.refused_names,
+        fidelity=Fidelity(etag_is_md5=options.etag_is_md5),
+    )
     counts = Counter[str]()
     with (
         open_stores(options, source, destination, settings) as stores,

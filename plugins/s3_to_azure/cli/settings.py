@@ -47,6 +47,7 @@ def _settings(options: argparse.Namespace) -> CopySettings:
                 "tags": options.tags,
                 "tiers": dict(map(_tier, options.tier)),
                 "oversized_metadata": options.oversized_metadata,
+                "etag_is_md5": options.etag_is_md5,
             }
         ),
         refused_names=options.refused_names,

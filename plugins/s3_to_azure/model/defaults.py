@@ -16,6 +16,7 @@ REFUSED_NAMES: Final = options.FAIL
 """A name that Azure refuses fails its object, so that nothing is left behind unnoticed."""
 ARCHIVED: Final = options.FAIL
 OVERSIZED_METADATA: Final = options.FAIL
+ETAG_IS_MD5: Final = options.AUTO
 RESTORE_DAYS: Final = 7
 RESTORE_TIER: Final = "Standard"
 

@@ -378,7 +378,7 @@ class UnexpectedAnswer(PermanentError):
 class IntegrityError(PermanentError):
     """The bytes do not match the checksum that S3 stores."""
 
-    template = "The bytes of {key!r} do not match the {algorithm} that S3 stores (expected {expected}, got {actual}), even after reading them again. Nothing was committed. The object may be damaged in S3: download it and compare."
+    template = "The bytes of {key!r} do not match the {algorithm} that S3 stores (expected {expected}, got {actual}), even after reading them again. Nothing was committed. The object may be damaged in S3: download it and compare. If the algorithm is md5 and the store's ETags are not MD5s, set etag_is_md5=no."
 
 
 class RereadDiffers(PermanentError):

@@ -13,11 +13,13 @@ ALWAYS: Final = "always"
 RefusedNames = Literal["fail", "skip", "map"]
 Archived = Literal["fail", "skip", "restore"]
 OversizedMetadata = Literal["fail", "drop"]
+EtagIsMd5 = Literal["auto", "no"]
 FAIL: Final = "fail"
 SKIP: Final = "skip"
 MAP: Final = "map"
 RESTORE: Final = "restore"
 DROP: Final = "drop"
+NO: Final = "no"
 
 RestoreTier = Literal["Standard", "Bulk", "Expedited"]
 AccessTier = Literal["Hot", "Cool", "Cold", "Archive"]
@@ -26,6 +28,7 @@ OVERWRITE: Final[tuple[Overwrite, ...]] = get_args(Overwrite)
 REFUSED_NAMES: Final[tuple[RefusedNames, ...]] = get_args(RefusedNames)
 ARCHIVED: Final[tuple[Archived, ...]] = get_args(Archived)
 OVERSIZED_METADATA: Final[tuple[OversizedMetadata, ...]] = get_args(OversizedMetadata)
+ETAG_IS_MD5: Final[tuple[EtagIsMd5, ...]] = get_args(EtagIsMd5)
 RESTORE_TIERS: Final[tuple[RestoreTier, ...]] = get_args(RestoreTier)
 ACCESS_TIERS: Final[tuple[AccessTier, ...]] = get_args(AccessTier)
 

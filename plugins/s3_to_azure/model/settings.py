@@ -25,6 +25,7 @@ from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
 from s3_to_azure.model.options import (
     ACCESS_TIERS,
     ARCHIVED,
+    ETAG_IS_MD5,
     INTEGRITY,
     MAX_CONNECTIONS,
     MAX_OBJECTS_AT_ONCE,
@@ -34,6 +35,7 @@ from s3_to_azure.model.options import (
     REFUSED_NAMES,
     RESTORE_TIERS,
     Archived,
+    EtagIsMd5,
     OversizedMetadata,
     Overwrite,
     RefusedNames,
@@ -83,6 +85,8 @@ class Fidelity:
             early deletion from Cool, Cold and Archive.
         oversized_metadata: What to do if an object's metadata does not fit into a blob: ``fail`` the object, or
             ``drop`` its own metadata and note it in the receipt.
+        etag_is_md5: Whether an ETag that looks like an MD5 is compared with the bytes: ``auto`` if S3's response does
+            not say otherwise, or ``no`` for a store whose ETags are not MD5s.
     """
 
     archived: Archived = defaults.ARCHIVED
@@ -91,6 +95,7 @@ class Fidelity:
     tags: bool = False
     tiers: Mapping[str, str] = field(default_factory=dict)
     oversized_metadata: OversizedMetadata = defaults.OVERSIZED_METADATA
+    etag_is_md5: EtagIsMd5 = defaults.ETAG_IS_MD5
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -101,6 +106,7 @@ class Fidelity:
         check_choice(self.archived, ARCHIVED, name="archived")
         check_choice(self.restore_tier, RESTORE_TIERS, name="restore_tier")
         check_choice(self.oversized_metadata, OVERSIZED_METADATA, name="oversized_metadata")
+        check_choice(self.etag_is_md5, ETAG_IS_MD5, name="etag_is_md5")
         if not isinstance(self.restore_days, int) or not 1 <= self.restore_days <= MAX_RESTORE_DAYS:
             raise UsageError(detail=f"restore_days={self.restore_days!r} is not between 1 and {MAX_RESTORE_DAYS}.")
         if not isinstance(self.tags, bool):

@@ -16,7 +16,7 @@ from s3_to_azure.model.checksums import ALGORITHMS, CRC64NVME, MD5, Algorithm
 from s3_to_azure.model.errors import IntegrityError, ReadbackDiffers
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.model.options import READBACK, REREAD
+from s3_to_azure.model.options import NO, READBACK, REREAD
 from s3_to_azure.model.ports import BlobDestination
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, fold, fold_parts, in_order, layout_for
@@ -71,6 +71,7 @@ def choose_level(
     look_up_part_sizes: Callable[[], PartSizes | None],
     *,
     largest_block_bytes: int = MAX_MD5_BLOCK_BYTES,
+    etag_is_md5: bool = True,
 ) -> VerificationLevel:
     """Return the strongest level that S3's answer allows.
 
@@ -79,9 +80,12 @@ def choose_level(
         look_up_part_sizes: Looks up the sizes of the object's parts, None where S3 does not report them. Called only
             where a checksum over parts needs them.
         largest_block_bytes: The largest block that the MD5 of a part may need.
+        etag_is_md5: Whether an ETag that looks like an MD5 counts.
     """
     offered = (*((version.checksum,) if version.checksum else ()), *version.weaker)
     for checksum in offered:
+        if checksum.algorithm == MD5.name and not etag_is_md5:
+            continue
         if not checksum.parts and checksum.algorithm != MD5.name:
             return VerificationLevel(checksum)
         parts = PartSizes((version.size_bytes,), certain=True) if checksum.parts <= 1 else look_up_part_sizes()
@@ -268,6 +272,7 @@ class IntegrityCheck:
             version,
             lambda: self._part_sizes(version),
             largest_block_bytes=min(MAX_MD5_BLOCK_BYTES, settings.memory_budget_bytes),
+            etag_is_md5=settings.fidelity.etag_is_md5 != NO,
         )
         checksums.require(settings.integrity, level.checksum, key=version.key)
         return version if level.checksum is version.checksum else replace(version, checksum=level.checksum), level

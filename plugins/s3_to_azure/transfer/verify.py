@@ -9,7 +9,7 @@ from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.model.options import REREAD, SKIP
+from s3_to_azure.model.options import NO, REREAD, SKIP
 from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose_level, digest_stream
@@ -101,7 +101,12 @@ def _level(context: TransferContext, version: ObjectVersion, *, each: bool) -> V
         )
 
     # No block size limits the MD5 here: it is computed while the bytes stream.
-    return choose_level(version, part_sizes, largest_block_bytes=version.size_bytes)
+    return choose_level(
+        version,
+        part_sizes,
+        largest_block_bytes=version.size_bytes,
+        etag_is_md5=context.settings.fidelity.etag_is_md5 != NO,
+    )
 
 
 def _text(checksum: SourceChecksum) -> str:
