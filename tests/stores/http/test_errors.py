@@ -36,6 +36,15 @@ HEX = "0123456789abcdef" * 4
         f"{{'X-Amz-Security-Token': '{SECRET}'}}",
         f"x-amz-security-token:{SECRET}\n",
         f"aws_secret_access_key={SECRET}",
+        f"<AssumeRoleResult><Credentials><SecretAccessKey>{SECRET}</SecretAccessKey><Expiration>2030</Expiration>",
+        f"b'<sts:SessionToken>{SECRET}//==</sts:SessionToken>'",
+        f"body={{'Action': 'AssumeRole', 'ExternalId': '{SECRET}', 'Version': '2011-06-15'}}",
+        f"Action=AssumeRoleWithWebIdentity&WebIdentityToken={SECRET}&Version=2011-06-15",
+        f'{{"access_token":"{SECRET}","expires_in":3599}}',
+        f"{{'client_secret': '{SECRET}', 'grant_type': 'client_credentials'}}",
+        f"aws_session_token = {SECRET}",
+        f"Connecting to proxy http://user:{SECRET}@proxy.example:3128",
+        f"https://user:pa#{SECRET}@store.example:9000/bucket",
     ],
 )
 def test_secrets_are_masked(text: str) -> None:
@@ -54,6 +63,8 @@ def test_secrets_are_masked(text: str) -> None:
         "PUT /container/blob?comp=block&blockid=QWZEdzhQRHc%3D HTTP/1.1 201 0",
         "signature does not match",
         "design=1&assign=2",
+        "GET http://127.0.0.1:9000/bucket/user@example.com HTTP/1.1",
+        "token bucket: passwords are not shown, secret keys neither",
     ],
 )
 def test_other_text_is_unchanged(text: str) -> None:

@@ -21,7 +21,17 @@ THROTTLES: Final = {
 """Error codes of either service that ask the client to slow down."""
 
 _MASK: Final = "***"
+# Names under which STS, Entra ID, botocore and the SDKs send, receive and log secrets.
+_MASKED_NAMES: Final = (
+    r"access_?token|account_?key|aws_?session_?token|client_?assertion|client_?secret|"
+    r"external_?id|id_?token|pass(?:word|wd)|refresh_?token|saml_?assertion|sas_?token|"
+    r"secret_?(?:access_?)?key|session_?token|token_?code|web_?identity_?token"
+)
 _PATTERNS: Final = (
+    # An XML element, a member of JSON or of a dictionary's repr, a form field, a setting, and a URL's password.
+    re.compile(rf"(?i)(<(?:\w+:)?(?:{_MASKED_NAMES})>)[^<]+"),
+    re.compile(rf"(?i)(['\"]?\b(?:{_MASKED_NAMES})['\"]?\s*[:=]\s*b?['\"]?)[^'\"&\s,}}<]+"),
+    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:)[^\s/'\"]*(?=@)"),
     re.compile(r"(?i)((?:[?&;,\s'\"]|^)(?:sig|x-amz-signature|x-amz-security-token|x-amz-credential)=)[^&\s'\"]+"),
     re.compile(r"(?i)(\bSignature=)[0-9a-f]{16,}"),
     re.compile(r"(?i)(Signature:\s*)[0-9a-f]{64}"),
