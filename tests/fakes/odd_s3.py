@@ -183,10 +183,8 @@ def served(s3: OddS3) -> Iterator[S3Source]:
         def _send(self, reply: Reply) -> None:
             lines = [f"HTTP/1.1 {reply.status} x", *(f"{name}: {text}" for name, text in reply.headers)]
             is_chunked = reply.value("transfer-encoding") == "chunked"
-            if not is_chunked and reply.value("content-length") is None:
+            if not is_chunked and self.command != "HEAD" and reply.value("content-length") != str(len(reply.body)):
                 lines.append("Connection: close")
-                self.close_connection = True
-            if (reply.value("content-length") or "0") != str(len(reply.body)):
                 self.close_connection = True
             body = b"" if self.command == "HEAD" else reply.body
             if is_chunked and self.command != "HEAD":

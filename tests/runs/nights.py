@@ -3,10 +3,11 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, StateFiles
 from s3_to_azure.model.settings import CopySettings, RetryBudget
@@ -82,6 +83,15 @@ class Night:
         plan = self.plan(pointer)
         summaries = [self.copy(plan, batch.index) for batch in plan.batches]
         return plan, summaries, make_report(self.files, pointer)
+
+    def report_of_run(self) -> Report:
+        """List, plan, copy and report, whether or not all objects are copied."""
+        pointer = self.make_manifest()
+        plan = self.plan(pointer)
+        for batch in plan.batches:
+            with suppress(SomeObjectsFailed, RetryableObjectsFailed):
+                self.copy(plan, batch.index)
+        return make_report(self.files, pointer)
 
     def with_settings(self, **changes: Any) -> "Night":
         """Return the same run with other plan settings."""

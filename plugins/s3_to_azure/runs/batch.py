@@ -9,7 +9,8 @@ from itertools import islice
 from os.path import commonprefix
 from typing import Any, Final, Literal
 
-from s3_to_azure.model.errors import ObjectNotFound, TransientError
+from s3_to_azure.model.errors import Cancelled, ObjectNotFound, TransferError, TransientError, UnexpectedAnswer
+from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.objects import BlobState, Receipt
 from s3_to_azure.model.options import ALWAYS, MAP
 from s3_to_azure.model.ports import StateFiles
@@ -123,7 +124,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
         earlier = _earlier_tries(context, files, batch, try_number, record) if try_number > 1 else None
         tasks = (batch.task(entry) for entry in batch.entries() if earlier is None or not earlier.finished(entry))
         for outcome in copy_many(context, tasks, try_number=try_number):
-            counted = _deleted_since_listing(outcome)
+            counted = _deleted_since_listing(context, outcome)
             record(counted.receipt)
             counts[counted.receipt.status] += 1
             tally.add(counted.receipt, counted.error)
@@ -148,11 +149,31 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
     return summary
 
 
-def _deleted_since_listing(outcome: Outcome) -> Outcome:
-    """Turn "not found" into a skip: the object was listed, so it was deleted since, and there is nothing to copy."""
+def _deleted_since_listing(context: TransferContext, outcome: Outcome) -> Outcome:
+    """Turn "not found" into a skip if S3 no longer lists the object: it was deleted, and there is nothing to copy.
+
+    A gateway may answer that an object does not exist while S3 lists it every night: then the object has failed.
+    """
     if not isinstance(outcome.error, ObjectNotFound):
         return outcome
-    return Outcome(replace(outcome.receipt, status=SKIPPED, reason=SOURCE_DELETED))
+    bucket, key = outcome.receipt.bucket, outcome.receipt.key
+
+    def is_listed() -> bool:
+        # Some stores do not list in the order of the keys, where the key itself is the first below itself.
+        return any(found.key == key for found in context.source.list(bucket, key, max_keys=LISTING_PAGE_KEYS))
+
+    error: TransferError
+    try:
+        if not context.retrier.call(f"list {key!r}", is_listed):
+            return Outcome(replace(outcome.receipt, status=SKIPPED, reason=SOURCE_DELETED))
+    except Cancelled:
+        raise
+    except TransferError as not_listed:
+        error = not_listed
+    else:
+        detail = "it does not exist by the answer to its GET, and it is still listed"
+        error = UnexpectedAnswer(service="S3", resource=repr(f"s3://{bucket}/{key}"), detail=detail)
+    return Outcome(replace(outcome.receipt, reason=error.as_reason()), error)
 
 
 class EarlierTries:

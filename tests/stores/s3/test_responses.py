@@ -5,7 +5,7 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.s3.responses import s3_error, s3_errors
+from s3_to_azure.stores.s3.responses import response_error, s3_error, s3_errors
 
 CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (503, "SlowDown", errors.Throttled),
@@ -21,7 +21,8 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (400, "RequestTimeout", errors.ServerFailed),
     (404, "NoSuchBucket", errors.BucketNotFound),
     (404, "NoSuchKey", errors.ObjectNotFound),
-    (404, "404", errors.ObjectNotFound),
+    (404, "404", errors.UnexpectedAnswer),
+    (404, "NotFound", errors.UnexpectedAnswer),
     (404, "NoSuchVersion", errors.ObjectNotFound),
     (412, "PreconditionFailed", errors.SourceChanged),
     (403, "InvalidObjectState", errors.ObjectArchived),
@@ -76,3 +77,25 @@ def test_missing_credentials() -> None:
     """The error says what to set."""
     with pytest.raises(errors.ConnectionMissing), s3_errors(bucket="b", key="k"):
         raise botocore.exceptions.NoCredentialsError
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        (b"<Error><Code>NoSuchKey</Code></Error>", errors.ObjectNotFound),
+        (b'<?xml version="1.0"?><Error xmlns="urn:x"><Code>NoSuchVersion</Code></Error>', errors.ObjectNotFound),
+        (b"", errors.UnexpectedAnswer),
+        (b"404 page not found\n", errors.UnexpectedAnswer),
+        (b"<html><h1>Not Found</h1></html>", errors.UnexpectedAnswer),
+        (b"<html><Code>NoSuchKey</Code></html>", errors.UnexpectedAnswer),
+        (b"<Error><Code>NoSuchKey</Code>", errors.UnexpectedAnswer),
+        (b"<!DOCTYPE x><Error><Code>NoSuchKey</Code></Error>", errors.UnexpectedAnswer),
+        (b"<Error><Code>NoSuchUpload</Code></Error>", errors.UnexpectedAnswer),
+    ],
+)
+def test_only_s3s_own_document_says_that_an_object_does_not_exist(
+    document: bytes, kind: type[errors.TransferError]
+) -> None:
+    """Every balancer answers 404 for a backend that it does not know."""
+    error = response_error(404, document, bucket="b", key="k", etag="e", retry_after=None)
+    assert type(error) is kind

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import urllib3
 from botocore import exceptions as botocore
@@ -27,6 +28,7 @@ _CREDENTIALS: Final = {
     "NotSignedUp",
     "AuthorizationHeaderMalformed",
 }
+_MISSING: Final = {"NoSuchKey", "NoSuchVersion"}
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 _CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.FOLDABLE}
 # Objects whose ETag is not an MD5: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
@@ -76,10 +78,8 @@ def s3_error(
         return errors.RequestNotSupported(service=S3, resource=resource, code=code)
     if status >= 500 or code in ("RequestTimeout", "InternalError"):
         return errors.ServerFailed(service=S3, status=status, code=code, resource=resource)
-    if code == "NoSuchBucket" or (status == 404 and key is None):
-        return errors.BucketNotFound(bucket=bucket)
-    if status == 404:
-        return errors.ObjectNotFound(bucket=bucket, key=key)
+    if status == 404 or code == "NoSuchBucket":
+        return _not_found(code, bucket=bucket, key=key)
     if status == 412:
         return errors.SourceChanged(bucket=bucket, key=key, etag=etag)
     if code == "InvalidObjectState":
@@ -95,6 +95,16 @@ def s3_error(
     if status == 403:
         return errors.AccessDenied(service=S3, resource=resource, code=code, permission=permission)
     return unexpected_answer(S3, resource, status, code, check="region and endpoint")
+
+
+def _not_found(code: str, *, bucket: str, key: str | None) -> errors.TransferError:
+    if code == "NoSuchBucket" or key is None:
+        return errors.BucketNotFound(bucket=bucket)
+    if code in _MISSING:
+        return errors.ObjectNotFound(bucket=bucket, key=key)
+    # Anything between here and S3 can answer 404, and only S3's own document says that the object does not exist.
+    detail = f"status 404 ({redact(code)}) without S3's document that says NoSuchKey; check the endpoint and any proxy"
+    return errors.UnexpectedAnswer(service=S3, resource=repr(f"s3://{bucket}/{key}"), detail=detail)
 
 
 @contextmanager
@@ -139,7 +149,7 @@ def response_error(
     status: int, document: bytes, *, bucket: str, key: str, etag: str, retry_after: str | None
 ) -> errors.TransferError:
     """Return the error that an unsuccessful response means, by the code in its document."""
-    match = _CODE.search(document)
+    match = _CODE.search(document) if status != 404 or _is_error_document(document) else None
     return s3_error(
         status,
         match[1].decode("ascii") if match else str(status),
@@ -148,6 +158,19 @@ def response_error(
         etag=etag,
         retry_after=retry_after,
     )
+
+
+def _is_error_document(document: bytes) -> bool:
+    """Return whether the document is S3's own: complete XML whose root is ``Error``. One with a DTD is not."""
+    if b"<!DOCTYPE" in document:
+        return False
+    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
+    try:
+        parser.feed(document)
+        root = parser.close()
+    except ET.ParseError:
+        return False
+    return root.tag.rpartition("}")[2] == "Error"
 
 
 def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, str], body: bytes) -> ObjectVersion:
