@@ -15,8 +15,8 @@ COMPOSE_CHECK_ARGS ?=
 MUTANTS_ARGS ?=
 # make bench BENCH_ARGS="--scenario plain --runs 5"
 BENCH_ARGS ?=
-# make house HOUSE_ARGS=--write
-HOUSE_ARGS ?=
+# make structure STRUCTURE_ARGS=--write
+STRUCTURE_ARGS ?=
 # make wheel-check AIRFLOW=3.3: one of those that have a lock below.
 AIRFLOW ?= 3.3
 AIRFLOW_LOCK_3.3 := requirements.txt
@@ -55,7 +55,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test coverage test-all test-tools faults soak mutants bench check docs house compose-check wheel wheel-check sbom release-check format lock clean
+.PHONY: help setup demo up down test coverage test-all test-tools faults soak mutants bench check docs structure compose-check wheel wheel-check sbom release-check format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -107,8 +107,8 @@ docs: $(VENV_READY) ## Build the documentation's site into build/docs; a warning
 	@.venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky docs build/docs
 	@echo "The documentation is build/docs/index.html."
 
-house: $(VENV_READY) ## Print modules per folder, import levels, longest functions (HOUSE_ARGS=--write refreshes docs/house.md)
-	@$(PYTHON_BIN) scripts/house.py $(HOUSE_ARGS)
+structure: $(VENV_READY) ## Print modules per folder, import levels, longest functions (STRUCTURE_ARGS=--write refreshes docs/structure.md)
+	@$(PYTHON_BIN) scripts/structure.py $(STRUCTURE_ARGS)
 
 check: $(VENV_READY) ## Lint, format, types, layers, workflows, known vulnerabilities, the documentation
 	.venv/bin/ruff check .

@@ -1,22 +1,22 @@
-"""docs/house.md shows the package as it is, and the script that prints it counts correctly."""
+"""docs/structure.md shows the package as it is, and the script that prints it counts correctly."""
 
 from pathlib import Path
 
 import pytest
 
-from scripts.house import PAGE, levels, main, modules, page, report
+from scripts.structure import PAGE, levels, main, modules, page, report
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """Return a package of three modules, two of them in a folder."""
-    root = tmp_path / "house"
+    root = tmp_path / "structure"
     files = {
         "__init__.py": "",
-        "top.py": "from house.rooms.upper import walk\n\n\ndef go():\n    walk()\n",
+        "top.py": "from structure.rooms.upper import walk\n\n\ndef go():\n    walk()\n",
         "rooms/__init__.py": "",
         "rooms/lower.py": "X = 1\n",
-        "rooms/upper.py": "class A:\n  def walk(self):\n    from house.rooms import lower\n    return lower.X\n",
+        "rooms/upper.py": "class A:\n  def walk(self):\n    from structure.rooms import lower\n    return lower.X\n",
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -25,9 +25,9 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_the_page_shows_the_package_as_it_is() -> None:
-    """Whoever changes the shape refreshes the page."""
+    """Whoever changes the structure refreshes the page."""
     text = PAGE.read_text(encoding="utf-8")
-    assert page(text, report(modules())) == text, "make house HOUSE_ARGS=--write refreshes docs/house.md"
+    assert page(text, report(modules())) == text, "make structure STRUCTURE_ARGS=--write refreshes docs/structure.md"
 
 
 def test_levels_follow_imports_also_those_inside_functions(package: Path) -> None:
@@ -54,7 +54,7 @@ def test_report_counts_folders(package: Path) -> None:
 
 def test_a_circle_is_refused(package: Path) -> None:
     """A circle has no levels, and the message names it."""
-    (package / "rooms/lower.py").write_text("from house import top\n", encoding="utf-8")
+    (package / "rooms/lower.py").write_text("from structure import top\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"rooms\.lower -> top -> rooms\.upper -> rooms\.lower"):
         levels(modules(package))
 
@@ -62,10 +62,10 @@ def test_a_circle_is_refused(package: Path) -> None:
 def test_a_page_without_markers_is_refused() -> None:
     """The page's place for the output must not get lost."""
     with pytest.raises(ValueError, match="no place"):
-        page("# The house\n", "")
+        page("# Package structure\n", "")
 
 
 def test_other_arguments_print_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped option writes nothing."""
     assert main(["--wirte"]) == 2
-    assert "usage: python scripts/house.py" in capsys.readouterr().out
+    assert "usage: python scripts/structure.py" in capsys.readouterr().out

@@ -1,6 +1,6 @@
-"""Print the package's shape: modules per folder, import levels, and the longest functions and modules.
+"""Print the package's structure: modules per folder, import levels, and the longest functions and modules.
 
-usage: python scripts/house.py [--write]    --write puts it into docs/house.md
+usage: python scripts/structure.py [--write]    --write puts it into docs/structure.md
 """
 
 import ast
@@ -14,8 +14,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGE: Final = ROOT / "plugins" / "s3_to_azure"
-PAGE: Final = ROOT / "docs" / "house.md"
-_MARKED: Final = re.compile(r"(?<=<!-- house -->\n).*(?=<!-- /house -->)", re.DOTALL)
+PAGE: Final = ROOT / "docs" / "structure.md"
+_MARKED: Final = re.compile(r"(?<=<!-- structure -->\n).*(?=<!-- /structure -->)", re.DOTALL)
 _MOST_ROWS: Final = 12
 # Lengths are rounded up to this many lines, so that a small change leaves the page as it is.
 _STEP: Final = 10
@@ -102,7 +102,7 @@ def levels(found: Mapping[str, Module]) -> dict[str, int]:
 
 
 def report(found: Mapping[str, Module]) -> str:
-    """Return the shape as Markdown tables."""
+    """Return the structure as Markdown tables."""
     heights = levels(found)
     folders = defaultdict(list)
     for module in found.values():
@@ -132,27 +132,27 @@ def _longest(title: str, sized: list[tuple[int, str]]) -> Iterator[str]:
         yield f"| `{name}` | {length} |"
 
 
-def page(text: str, shape: str) -> str:
-    """Return the page with the shape between its markers.
+def page(text: str, structure: str) -> str:
+    """Return the page with the structure between its markers.
 
     Raises:
         ValueError: The page has no markers.
     """
     if not _MARKED.search(text):
-        raise ValueError(f"{PAGE.name} has no place <!-- house --> ... <!-- /house -->")
-    return _MARKED.sub(lambda _: shape, text)
+        raise ValueError(f"{PAGE.name} has no place <!-- structure --> ... <!-- /structure -->")
+    return _MARKED.sub(lambda _: structure, text)
 
 
 def main(arguments: list[str]) -> int:
-    """Print the shape, or write it into the page."""
+    """Print the structure, or write it into the page."""
     if arguments not in ([], ["--write"]):
         print(__doc__)
         return 2
-    shape = report(modules())
+    structure = report(modules())
     if arguments:
-        PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), shape), encoding="utf-8")
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), structure), encoding="utf-8")
     else:
-        print(shape, end="")
+        print(structure, end="")
     return 0
 
 
