@@ -49,7 +49,7 @@ _BY_HAND = {
     "faults": "make test and make test-all run all of them",
     "mutants": "takes long, and changes the code while it runs",
     "compose-check": "needs Docker, or root on Debian 12",
-    "structure": "tests/project/test_house.py compares its output",
+    "structure": "tests/project/test_structure.py compares its output",
     "lock": "asks registries for what is new",
     "wheel": "tests/wheel/test_wheel.py builds it",
     "setup": "every target begins with it",

@@ -10,18 +10,23 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "plugins" / "s3_to_azure"
 PAGES: Final = ("CONTRIBUTING.md", "docs/design.md", "docs/fidelity.md", "docs/scale.md")
-_FILE: Final = re.compile(r"`([\w./-]+/[\w.-]+\.(?:py|toml|yaml)|\w+\.(?:py|toml))(?:: (\w+))?`((?:, `\w+`)*)")
+_PATH: Final = r"[\w./-]+/[\w.-]+\.(?:py|toml|yaml)|\w+\.(?:py|toml)"
+_FILE: Final = re.compile(rf"`({_PATH})(?:: (\w+))?`((?:, `\w+`)*)")
+_NAME_IN_FILE: Final = re.compile(rf"`(\w+)`\s+(?:of|in)\s+`({_PATH})`")
 
 
 def named(page: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each file that a page names, with the functions or classes that stand behind it."""
-    for path, name, more in _FILE.findall((ROOT / page).read_text(encoding="utf-8")):
+    """Yield each file that a page names, with the functions or classes that it names in that file."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for path, name, more in _FILE.findall(text):
         yield path, tuple(filter(None, (name, *(re.findall(r"`(\w+)`", more) if name else ()))))
+    for name, path in _NAME_IN_FILE.findall(text):
+        yield path, (name,)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_named_files_and_functions_exist(page: str) -> None:
-    """A path is below the package or the checkout; ``path: name`` is defined there."""
+    """A path is below the package or the checkout; ``path: name`` and "``name`` in ``path``" are defined there."""
     found = list(named(page))
     assert found
     for path, names in found:
@@ -44,9 +49,10 @@ def test_every_folder_is_explained(page: str) -> None:
 
 
 def test_paths_and_names_are_read() -> None:
-    """The pattern reads a path alone, with a name, and with several."""
+    """The patterns read a path alone, with a name, with several, and with a name before it."""
     page = "`a/b.py` `c.py: x`, `y` and `z`"
     assert [(match[0], match[1], match[2]) for match in _FILE.findall(page)] == [
         ("a/b.py", "", ""),
         ("c.py", "x", ", `y`"),
     ]
+    assert _NAME_IN_FILE.findall("`X` of `a/b.py`, `y`\nin `c.py`, `z` and `d.py`") == [("X", "a/b.py"), ("y", "c.py")]
