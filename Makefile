@@ -63,7 +63,7 @@ help: ## List these targets
 setup: $(SETUP) ## Install everything, inside this directory (a minute with warm caches)
 	@echo "Everything is installed."
 
-demo: $(SETUP) ## Run the whole migration twice against local servers, and prove every blob
+demo: $(SETUP) ## Run the whole migration twice against local servers, and compare every blob
 	@$(PYTHON_BIN) -m demo run
 
 up: $(SETUP) ## Run the demo and leave Airflow's UI running; prints its address

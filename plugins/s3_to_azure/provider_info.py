@@ -8,7 +8,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "s3-to-azure",
         "name": "S3 to Azure Blob Storage",
-        "description": "Moves objects from AWS S3 to Azure Blob Storage: streamed, proven, resumable.",
+        "description": "Copies objects from AWS S3 to Azure Blob Storage: streamed, proven, resumable.",
         "integrations": [
             {
                 "integration-name": "S3 to Azure Blob Storage",

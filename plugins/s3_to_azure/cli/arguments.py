@@ -60,7 +60,7 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def _add_copy(commands: "_Commands[argparse.ArgumentParser]") -> None:
-    parser = _add_command(commands, "copy", copy, "copy new and changed objects, and prove each copy")
+    parser = _add_command(commands, "copy", copy, "copy new and changed objects, and verify each copy")
     selection = parser.add_argument_group("objects to copy")
     _add_keys(selection)
     _add_filters(selection)
