@@ -1,7 +1,7 @@
 #!/bin/sh
-# Changes the engine's decisions in small ways, one at a time, and counts the changes that no test notices.
-# In a copy of the project below build/mutation: the checkout is not touched. `run.sh results` shows the survivors,
-# `run.sh show NAME` one of them.
+# Makes small changes (mutants) in the modules that setup.cfg lists, one at a time, and counts those that no test notices.
+# It works on a copy of the project below build/mutation. `run.sh results` lists the mutants that survived, `run.sh show
+# NAME` shows one, and `run.sh run 's3_to_azure.transfer.commit.*'` makes those of one module only.
 set -eu
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -12,7 +12,7 @@ mkdir -p "$work"
 if [ ! -e "$tools/ready" ] || [ tests/mutation/requirements.in -nt "$tools/ready" ]; then
     .tools/bin/uv venv --quiet --clear --python .venv/bin/python "$tools"
     .tools/bin/uv pip install --quiet --python "$tools/bin/python" -c requirements-dev.txt -r tests/mutation/requirements.in
-    # The project's own dependencies, but not the project, which is the copy.
+    # The project's dependencies; the project itself is the copy.
     "$root/.venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
         >"$("$tools/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
     touch "$tools/ready"
@@ -23,7 +23,8 @@ if [ $# -eq 0 ] || [ "$1" = run ]; then
     mkdir -p "$work/src"
     copy plugins/s3_to_azure src/s3_to_azure
     copy tests tests
-    # mutmut runs a class's tests on many instances of it, and thousands of times: fewer examples, always the same ones.
+    # mutmut runs each test thousands of times: a few examples, and always the same ones. It calls the tests of a class on
+    # several instances, which Hypothesis would refuse.
     cat >>"$work/tests/conftest.py" <<'CONFTEST'
 
 from hypothesis import HealthCheck
@@ -38,7 +39,7 @@ CONFTEST
     cp tests/mutation/setup.cfg "$work/setup.cfg"
     printf '[pytest]\npythonpath = src .\naddopts = --import-mode=importlib -m "not slow and not soak"\ntimeout = 20\nmarkers =\n    slow\n    soak\n' >"$work/pytest.ini"
 fi
-# Python never looks again at a folder of its path that was not there when it started.
+# Python ignores a folder of its path that does not exist when Python starts.
 mkdir -p "$work/mutants/src"
 cd "$work"
 export PYTHONPATH="$work/mutants/src:$work/mutants"

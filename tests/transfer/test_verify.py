@@ -11,7 +11,8 @@ from s3_to_azure.model import checksums
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import AccessDenied, Cancelled, ConnectionFailed, TransferError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import BlobState, ListedObject, PartSizes, SourceChecksum
+from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES
 from s3_to_azure.transfer.verify import Verification, verify_object
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
@@ -146,7 +147,16 @@ def test_folder_marker_is_skipped_without_a_request(source: InParts, destination
     destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
     marker = ListedObject(BUCKET, "folder/", "e", 0, EPOCH)
     result = verified(source, destination, "folder/", listed=marker)
-    assert (result.status, result.reason, result.etag) == ("skipped", "folder_marker", "e")
+    assert result == Verification(
+        bucket=BUCKET,
+        key="folder/",
+        etag="e",
+        size_bytes=0,
+        container=destination.container,
+        blob="folder/",
+        status="skipped",
+        reason="folder_marker",
+    )
     assert len(destination.failures) == 1
 
 
@@ -225,16 +235,34 @@ class TestParts:
         assert verified(source, destination).status == "equal"
         assert len(destination.ranges) == 1
 
+    def test_parts_of_this_version_are_looked_up(
+        self, source: InParts, destination: Reads, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The sizes are looked up for the version that is compared: first as S3 suggests them, then each part."""
+        version = source.put_parts(BUCKET, "k", DATA, PARTS)
+        source.guess = PartSizes((350_000, 350_000, PARTS[2]), certain=False)
+        destination.write("k", DATA)
+        asked, real = list[tuple[object, bool]](), source.part_sizes
+
+        def part_sizes(version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+            asked.append((version, each))
+            return real(version, each=each)
+
+        monkeypatch.setattr(source, "part_sizes", part_sizes)
+        assert verified(source, destination).status == "equal"
+        assert asked == [(version, False), (version, True)]
+
 
 def test_md5_needs_no_memory_for_the_object(source: InParts, destination: Reads) -> None:
     """An MD5 is computed while the blob streams, so it verifies objects that a copy could not verify by it."""
-    source.put(BUCKET, "k", DATA, checksum=None)
+    data = bytes(MAX_MD5_BLOCK_BYTES + 1)
+    source.put(BUCKET, "k", data, checksum=None)
     etag = checksums.etag_md5(source.head(BUCKET, "k").etag)
     assert etag is not None
     source.change(BUCKET, "k", weaker=(etag,))
-    destination.write("k", DATA)
+    destination.write("k", data)
     result = verified(source, destination)
-    assert (result.status, result.verified_by) == ("equal", checksums.proven_by(etag))
+    assert (result.status, result.verified_by) == ("equal", "md5")
     assert source.opened == []
 
 
@@ -247,13 +275,39 @@ def test_missing_object_fails_with_its_reason(source: InParts, destination: Read
     assert (result.etag, result.size_bytes) == ("e", 7)
 
 
-def test_transient_errors_are_repeated(source: InParts, destination: Reads) -> None:
-    """A request that fails once is sent again, and the result is that of the second answer."""
-    source.put(BUCKET, "k", DATA)
-    destination.write("k", DATA)
-    destination.failures = [ConnectionFailed(service="Azure", resource="k", detail="reset")]
-    assert verified(source, destination).status == "equal"
-    assert destination.failures == []
+@pytest.mark.parametrize(
+    ("store", "request_name", "description"),
+    [
+        ("source", "head", "look up object 'k'"),
+        ("source", "part_sizes", "look up the parts of 'k'"),
+        ("destination", "head", "look up blob 'b'"),
+        ("destination", "read", f"read bytes 0 to {len(DATA)} of blob 'b'"),
+    ],
+)
+def test_transient_errors_are_repeated(
+    source: InParts,
+    destination: Reads,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    store: str,
+    request_name: str,
+    description: str,
+) -> None:
+    """Each request that fails once is sent again, and the log says which one it was."""
+    source.put_parts(BUCKET, "k", DATA, PARTS)
+    destination.write("b", DATA)
+    real = getattr(source if store == "source" else destination, request_name)
+    failures = [ConnectionFailed(service="S3", resource="k", detail="reset")]
+
+    def fails_once(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(source if store == "source" else destination, request_name, fails_once)
+    with caplog.at_level("WARNING"):
+        assert verified(source, destination, blob="b").status == "equal"
+    assert f" to {description} failed" in caplog.text
 
 
 def test_refused_access_fails_at_once(source: InParts, destination: Reads) -> None:
