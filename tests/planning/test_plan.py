@@ -87,7 +87,7 @@ def test_warnings_name_what_needs_attention() -> None:
     (warning,) = replace(quiet, mapped=2).warnings
     assert "2 objects with a name that Azure refuses, copied under a mapped name" in warning
     (warning,) = replace(quiet, archived=1).warnings
-    assert warning == "1 object in an archive storage class: restore them in S3 first, or their copies fail."
+    assert warning == "1 object in an archive storage class. A copy fails unless the object is restored in S3 first."
     (warning,) = replace(quiet, rewritten=1).warnings
     assert warning.startswith("1 object written to S3 again with the same bytes")
     (warning,) = replace(quiet, joined=False).warnings

@@ -160,7 +160,7 @@ def test_the_plan_names_mapped_objects(stores: Stores) -> None:
 
 @pytest.mark.parametrize(
     ("archived", "says"),
-    [("fail", "restore them in S3 first"), ("skip", "skipped"), ("restore", "a later run copies them")],
+    [("fail", "fails unless the object is restored"), ("skip", "skipped"), ("restore", "a later run copies them")],
 )
 def test_the_plan_warns_of_archived_objects(archived: Archived, says: str, stores: Stores) -> None:
     """The warning says what the chosen policy does with objects in an archive storage class."""

@@ -276,7 +276,7 @@ class DestinationError(PermanentError):
 class ContainerNotFound(DestinationError):
     """The container does not exist."""
 
-    template = "Azure container {container!r} does not exist in this account. Create it, or pass create_container=True."
+    template = "Azure container {container!r} does not exist in this account. Create it, or let the copy create it (create_container=True, --create-container)."
 
 
 class DestinationConflict(DestinationError):

@@ -129,7 +129,7 @@ _MAPPED_NAMES: Final = (
     "{count} with a name that Azure refuses, copied under a mapped name. 's3-to-azure key' prints the key of a blob."
 )
 _ARCHIVED: Final[Mapping[Archived, str]] = {
-    FAIL: "{count} in an archive storage class: restore them in S3 first, or their copies fail.",
+    FAIL: "{count} in an archive storage class. A copy fails unless the object is restored in S3 first.",
     SKIP: "{count} in an archive storage class: those not restored yet are skipped.",
     RESTORE: (
         "{count} in an archive storage class: the run asks S3 to restore those not restored yet, and a later run "
