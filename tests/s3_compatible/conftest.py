@@ -1,6 +1,9 @@
 """Real S3-compatible stores on loopback: Ceph's object gateway, OpenStack Swift, rclone's server."""
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +17,12 @@ import pytest
 from botocore.config import Config
 
 from local_cloud import ceph, swift
-from local_cloud.servers import LocalS3
+from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.stores.s3.source import S3Source
 from tests.real_stores import s3_source
 from tests.required_tools import require_tools
 
+ROOT = Path(__file__).resolve().parents[2]
 STORES = ("ceph", "swift", "rclone")
 
 
@@ -36,6 +40,24 @@ class Store:
     def keeps_files(self) -> bool:
         """Whether a key is a path below a directory, which may not pass through a file."""
         return self.name == "rclone"
+
+
+def start_copy(store: Store, azure: LocalAzure, directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start ``s3-to-azure copy`` with these arguments and nothing of the caller's settings."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "AWS_ACCESS_KEY_ID": store.server.access_key,
+        "AWS_SECRET_ACCESS_KEY": store.server.secret_key,
+        "AWS_DEFAULT_REGION": store.server.region,
+        "AWS_ENDPOINT_URL": store.server.endpoint_url,
+        "AZURE_STORAGE_CONNECTION_STRING": azure.connection_string,
+    }
+    command = [sys.executable, "-m", "s3_to_azure", "copy", *arguments, "--json"]
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @contextmanager
@@ -67,7 +89,19 @@ def swift_server() -> Iterator[LocalS3]:
 @pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Give each test every store in turn, with a new bucket."""
-    server: LocalS3 = request.getfixturevalue(f"{request.param}_server")
+    with _store(request.param, request.getfixturevalue(f"{request.param}_server")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ceph_store(ceph_server: LocalS3) -> Iterator[Store]:
+    """Give Ceph alone, with a new bucket."""
+    with _store("ceph", ceph_server) as opened:
+        yield opened
+
+
+@contextmanager
+def _store(name: str, server: LocalS3) -> Iterator[Store]:
     client = boto3.client(
         "s3",
         endpoint_url=server.endpoint_url,
@@ -87,6 +121,6 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     source = s3_source(server)
     bucket = f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=bucket)
-    yield Store(request.param, server, client, source, bucket)
+    yield Store(name, server, client, source, bucket)
     source.close()
     client.close()
