@@ -68,7 +68,7 @@ class Airflow:
         self._request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
 
     def task_state(self, dag_id: str, run_id: str, task_id: str, map_index: int, key: str) -> dict[str, Any]:
-        """Return a value of a task's state store; empty where there is none yet."""
+        """Return a value of a task's ``task_state_store``; empty where there is none yet."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/state-store"
         found = self.get(path, map_index=map_index)
         value = {entry["key"]: entry["value"] for entry in found["task_state_store"]}.get(key, {})

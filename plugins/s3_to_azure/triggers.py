@@ -13,7 +13,10 @@ from s3_to_azure.model.objects import ListedObject
 
 
 class S3ObjectsTrigger(BaseTrigger):
-    """Fires once enough objects exist, or if S3 cannot be read from here: then the task tries, and reports the error.
+    """Fires once enough objects exist, or one ``poke_interval`` after the triggerer could not read S3.
+
+    In the second case the resumed task reads S3 itself, with the worker's credentials, and reports its error if it
+    meets one.
 
     Args:
         bucket_name: Bucket to watch.

@@ -9,7 +9,7 @@ import pytest
 
 from s3_to_azure.cli import multiprocess
 from s3_to_azure.cli.multiprocess import (
-    BatchJob,
+    BatchMessage,
     BatchResult,
     BatchUpdate,
     WorkerProcesses,
@@ -164,7 +164,7 @@ def test_batch_without_all_receipts_is_an_error(
 
 def test_send_to_an_ended_worker_does_not_raise() -> None:
     """Receiving from it tells the error."""
-    job: Any = BatchJob(SimpleNamespace(objects=1), b"", "bucket", SimpleNamespace())  # type: ignore[arg-type]
+    job: Any = BatchMessage(SimpleNamespace(objects=1), b"", "bucket", SimpleNamespace())  # type: ignore[arg-type]
     there = worker(BrokenPipe())
     there.start(job)
     assert (there.busy, there.remaining) == (True, 1)

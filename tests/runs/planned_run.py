@@ -10,7 +10,7 @@ from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.reasons import Status
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.runs.reconcile import Account, reconcile
+from s3_to_azure.runs.reconcile import ObjectResult, reconcile
 from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import BatchDescriptor, read_plan_index
@@ -54,12 +54,12 @@ class PlannedRun:
             for receipt in receipts:
                 writer.add(replace(receipt, try_number=try_number))
 
-    def accounts(self) -> dict[str, Account]:
-        """Reconcile; return the accounts by key, in the order of the listing."""
+    def results(self) -> dict[str, ObjectResult]:
+        """Reconcile; return the results by key, in the order of the listing."""
         found = list(reconcile(self.files, self.pointer, read_plan_index(self.files)))
-        accounts = {listed.key: account for listed, account in found}
-        assert len(accounts) == len(found)
-        return accounts
+        results = {listed.key: result for listed, result in found}
+        assert len(results) == len(found)
+        return results
 
     def report(self, **options: Any) -> Report:
         """Make the report."""

@@ -1,4 +1,4 @@
-"""Reconciliation: every listed object gets one account, from the plan or from its receipts."""
+"""Reconciliation: every listed object gets one result, from the plan or from its receipts."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.reasons import Status, code_of
-from s3_to_azure.runs.reconcile import Account, reconcile
+from s3_to_azure.runs.reconcile import ObjectResult, reconcile
 from tests.runs.planned_run import PlannedRun
 
 
-def test_accounts_follow_the_listing_whatever_sequence_holds_them() -> None:
+def test_results_follow_the_listing_whatever_sequence_holds_them() -> None:
     """Objects left out, with batches of their own and in shared batches are merged back into the listing's order."""
     run = PlannedRun(6, giant_bytes=6 * MIB, unchanged=3, split_bytes=2 * MIB)
     for batch in run.plan.batches:
@@ -18,10 +18,10 @@ def test_accounts_follow_the_listing_whatever_sequence_holds_them() -> None:
             run.write_receipts(batch, run.receipt("giant", "copied" if batch.index == 2 else "staged"))
         else:
             run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(3, 6)))
-    accounts = run.accounts()
-    assert list(accounts) == ["0000", "0001", "0002", "0003", "0004", "0005", "giant"]
-    assert [account.receipt.status for account in accounts.values()] == ["unchanged"] * 3 + ["copied"] * 4
-    assert [account.batch for account in accounts.values()] == [None] * 3 + [3] * 3 + [2]
+    results = run.results()
+    assert list(results) == ["0000", "0001", "0002", "0003", "0004", "0005", "giant"]
+    assert [result.receipt.status for result in results.values()] == ["unchanged"] * 3 + ["copied"] * 4
+    assert [result.batch for result in results.values()] == [None] * 3 + [3] * 3 + [2]
 
 
 def test_an_object_without_a_receipt_is_failed() -> None:
@@ -29,16 +29,16 @@ def test_an_object_without_a_receipt_is_failed() -> None:
     run = PlannedRun(2)
     (batch,) = run.plan.batches
     run.write_receipts(batch, run.receipt("0000"))
-    account = run.accounts()["0001"]
-    assert (account.receipt.status, code_of(account.receipt.reason), account.batch) == ("failed", "no_receipt", 0)
-    assert (account.receipt.blob, account.receipt.size_bytes) == ("0001", 3)
+    result = run.results()["0001"]
+    assert (result.receipt.status, code_of(result.receipt.reason), result.batch) == ("failed", "no_receipt", 0)
+    assert (result.receipt.blob, result.receipt.size_bytes) == ("0001", 3)
 
 
 def test_without_a_plan_every_object_is_failed() -> None:
     """A listed object that no plan decided on fails as ``unplanned``."""
     run = PlannedRun(2)
-    accounts = [account for _, account in reconcile(run.files, run.pointer, None)]
-    assert [(account.receipt.status, code_of(account.receipt.reason)) for account in accounts] == [
+    results = [result for _, result in reconcile(run.files, run.pointer, None)]
+    assert [(result.receipt.status, code_of(result.receipt.reason)) for result in results] == [
         ("failed", "unplanned")
     ] * 2
 
@@ -49,18 +49,18 @@ def test_tries_are_added_up() -> None:
     (batch,) = run.plan.batches
     run.write_receipts(batch, run.receipt("0000", "failed", reason="x", bytes_sent=2, retries=5))
     run.write_receipts(batch, run.receipt("0000", bytes_sent=3, retries=1), try_number=2)
-    account = run.accounts()["0000"]
-    assert (account.receipt.status, account.receipt.try_number) == ("copied", 2)
-    assert (account.bytes_sent, account.retries, account.batch) == (5, 6, 0)
+    result = run.results()["0000"]
+    assert (result.receipt.status, result.receipt.try_number) == ("copied", 2)
+    assert (result.bytes_sent, result.retries, result.batch) == (5, 6, 0)
 
 
-def test_two_accounts_make_one() -> None:
+def test_two_results_make_one() -> None:
     """The order of the tries does not matter."""
 
-    def account(status: Status, bytes_sent: int) -> Account:
-        return Account.of(Receipt("b", "k", "e", 3, "c", "k", status, bytes_sent=bytes_sent, retries=1), 7)
+    def result(status: Status, bytes_sent: int) -> ObjectResult:
+        return ObjectResult.of(Receipt("b", "k", "e", 3, "c", "k", status, bytes_sent=bytes_sent, retries=1), 7)
 
-    failed, copied = account("failed", 2), account("copied", 3)
+    failed, copied = result("failed", 2), result("copied", 3)
     for both in (failed.plus(copied), copied.plus(failed)):
         assert (both.receipt.status, both.bytes_sent, both.retries, both.batch) == ("copied", 5, 2, 7)
 
@@ -75,16 +75,16 @@ def test_two_accounts_make_one() -> None:
         (["unchanged", "staged"], "unchanged", "", 0),
     ],
 )
-def test_parts_make_one_account(statuses: list[Status | None], status: str, code: str, batch: int) -> None:
-    """A settled part settles the object; otherwise it failed, and the account names the batch to look at."""
+def test_parts_make_one_result(statuses: list[Status | None], status: str, code: str, batch: int) -> None:
+    """A settled part settles the object; otherwise it failed, and the result names the batch to look at."""
     run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
     for descriptor, its in zip(run.plan.batches, statuses, strict=True):
         if its:
             reason = "because: x" if its == "failed" else ""
             run.write_receipts(descriptor, run.receipt("giant", its, reason=reason, bytes_sent=MIB))
-    account = run.accounts()["giant"]
-    assert (account.receipt.status, code_of(account.receipt.reason), account.batch) == (status, code, batch)
-    assert account.bytes_sent == MIB * sum(its is not None for its in statuses)
+    result = run.results()["giant"]
+    assert (result.receipt.status, code_of(result.receipt.reason), result.batch) == (status, code, batch)
+    assert result.bytes_sent == MIB * sum(its is not None for its in statuses)
 
 
 def test_a_part_that_was_staged_alone_is_failed() -> None:
@@ -92,7 +92,7 @@ def test_a_part_that_was_staged_alone_is_failed() -> None:
     run = PlannedRun(1)
     (batch,) = run.plan.batches
     run.write_receipts(batch, run.receipt("0000", "staged"))
-    assert code_of(run.accounts()["0000"].receipt.reason) == "not_committed"
+    assert code_of(run.results()["0000"].receipt.reason) == "not_committed"
 
 
 def test_an_object_left_out_in_another_version_is_corrupt_state() -> None:
@@ -101,4 +101,4 @@ def test_an_object_left_out_in_another_version_is_corrupt_state() -> None:
     run.source.put("bucket", "0001", b"other")
     run.pointer = run.night.make_manifest()
     with pytest.raises(CorruptState, match="another ETag or size"):
-        run.accounts()
+        run.results()

@@ -249,5 +249,5 @@ def test_fold_without_checksum_and_of_incomplete_blocks() -> None:
     layout = Layout(2, 1)
     held = {start: StagedBlock(start, start + 1, 9, NO_SECOND, b"m" * 8) for start in (0, 1)}
     assert fold_blocks(of(None), layout, held) == 0
-    with pytest.raises(AssertionError, match="only a complete chain is folded"):
+    with pytest.raises(AssertionError, match="only a complete chain is combined"):
         fold_blocks(of(None), layout, {0: held[0]})

@@ -254,7 +254,7 @@ class TestStagedBefore:
         assert (receipt.bytes_sent, receipt.blocks_resumed) == (len(DATA), 1)
         assert destination.blobs["k"].data == DATA
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            "The blocks of 'k' do not fold into S3's checksum: reading all of them again to find the damaged ones",
+            "The blocks of 'k' do not combine into S3's checksum: reading all of them again to find the damaged ones",
             "1 damaged blocks of 'k' found: staging them again",
         ]
 

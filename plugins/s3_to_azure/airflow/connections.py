@@ -1,4 +1,4 @@
-"""What both stores need from Airflow and from the worker's environment: connections, CA bundle, proxies."""
+"""Airflow connections, CA bundles and proxies, for the hooks of both stores."""
 
 import os
 

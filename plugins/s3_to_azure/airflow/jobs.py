@@ -46,12 +46,12 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class OpenTransfer:
-    """What a task needs to copy.
+    """The open connections of one task; ``open_transfer`` makes it and closes them after its block.
 
     Attributes:
-        context: The stores, the settings and the counts; all that copying needs.
-        service: The storage account, for the run's state files, which lie beside the container's blobs or in another
-            container of the account, and for the account's name.
+        context: The stores, the settings and the counts: all that a copy needs.
+        service: The client of the whole storage account. The operator opens the run's state files with it, in the
+            destination's container or in another one, and reads the account's name for the lineage.
     """
 
     context: TransferContext
@@ -77,10 +77,13 @@ def open_transfer(endpoints: Endpoints, settings: CopySettings, cancelled: threa
 
 
 class Job(Protocol):
-    """The work of one task."""
+    """The work of one copy task; the operator runs it in a thread and reports its progress meanwhile.
+
+    ``ObjectJob`` copies one object, ``BatchJob`` one batch of a plan, ``PrefixJob`` all objects below a prefix.
+    """
 
     is_listing: bool
-    """Whether the number of objects is not known yet."""
+    """Whether the job still lists, so that the totals of the progress grow."""
 
     one_object: tuple[str, str] | None
     """Key and blob of the only object, once known; None if there are several."""

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class PrefixJob:
-    """Copies all objects below a prefix; each blob is named ``blob_prefix`` + key without ``prefix``.
+    """Lists, plans, copies and reports all objects below a prefix in one task, without a DAG around it.
+
+    A blob's name is ``blob_prefix`` + the key without ``prefix``.
 
     Args:
         context: The stores, the settings and the counts.

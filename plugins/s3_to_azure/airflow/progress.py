@@ -13,7 +13,7 @@ from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.progress import Progress, Totals
 
 PROGRESS_KEY: Final = "progress"
-"""Key in the task's state store; its value is what ``progress_record`` returns."""
+"""Key in Airflow's ``task_state_store``; its value is what ``progress_record`` returns."""
 
 POLL_S: Final = 0.5
 """How often a task checks whether progress is due to be reported."""
@@ -103,12 +103,12 @@ def progress_record(
 
 
 class ProgressReporter:
-    """Writes progress to the log at growing intervals, and to the task's state store every few seconds.
+    """Writes progress to the log at growing intervals, and to Airflow's ``task_state_store`` every few seconds.
 
     Args:
         progress: The counts.
-        store: The task's state store, or None. It is only for display: if it fails, that is logged once, and the
-            transfer goes on without it.
+        store: Airflow's ``task_state_store``, or None. It is only for display: if it fails, that is logged once, and
+            the transfer goes on without it.
         try_number: From the second try on, the throughput that earlier tries recorded is continued.
         is_listing: Returns whether the totals still grow.
     """
@@ -143,7 +143,7 @@ class ProgressReporter:
         return ProgressSnapshot(totals, now - self._began, rate, self._is_listing())
 
     def report(self) -> None:
-        """Write to the log and to the state store what is due."""
+        """Write to the log and to the ``task_state_store`` what is due."""
         now, snapshot = time.monotonic(), self.snapshot()
         if now >= self._next_line:
             log.info("%s", progress_line(snapshot))
@@ -154,7 +154,7 @@ class ProgressReporter:
             self._next_write = now + _WRITE_EVERY_S
 
     def close(self) -> None:
-        """Write the final state to the state store."""
+        """Write the final state to the ``task_state_store``."""
         self._write(self.snapshot())
 
     def _write(self, snapshot: ProgressSnapshot) -> None:

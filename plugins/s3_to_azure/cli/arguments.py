@@ -71,8 +71,8 @@ def _add_copy(commands: "_Commands[argparse.ArgumentParser]") -> None:
         metavar="LEVEL",
         choices=options.INTEGRITY,
         default=defaults.INTEGRITY,
-        help="the weakest proof to accept: one of %(choices)s (default: %(default)s, the strongest proof that S3's "
-        "checksums allow)",
+        help="the weakest verification level to accept: one of %(choices)s (default: %(default)s, the "
+        "strongest that S3's checksums allow)",
     )
     _add_refused_names(copying)
     _add_archived(copying)

@@ -43,7 +43,7 @@ _COUNTED_BY_PARENT: Final = ("objects_total", "bytes_total")
 
 
 @dataclass(frozen=True, slots=True)
-class BatchJob:
+class BatchMessage:
     """One batch for a worker, sent by the parent.
 
     Attributes:
@@ -169,11 +169,11 @@ class WorkerProcesses:
             objects_total=sum(batch.objects for batch in batches),
             bytes_total=sum(batch.size_bytes for batch in batches),
         )
-        jobs = _jobs(files, bucket, settings, batches)
+        messages = _messages(files, bucket, settings, batches)
         retryable = 0
         failure: TransferError | None = None
         deadline: float | None = None
-        while busy := self._assign(jobs):
+        while busy := self._assign(messages):
             for worker in _ready(busy):
                 result = worker.receive(context.progress, on_receipt)
                 if result:
@@ -181,7 +181,7 @@ class WorkerProcesses:
                     stopping = deadline is not None or context.cancelled.is_set()
                     failure = failure or worker.finish(result, stopping=stopping)
             if deadline is None and (failure or context.cancelled.is_set()):
-                jobs.close()
+                messages.close()
                 deadline = time.monotonic() + _STOP_GRACE_S
                 for worker in busy:
                     worker.process.terminate()
@@ -193,20 +193,20 @@ class WorkerProcesses:
             raise failure
         return retryable
 
-    def _assign(self, jobs: Iterator[BatchJob]) -> list["_WorkerProcess"]:
+    def _assign(self, messages: Iterator[BatchMessage]) -> list["_WorkerProcess"]:
         """Give a batch to each idle worker while there are any; return the busy workers."""
         for worker in self._workers:
-            if not worker.busy and (job := next(jobs, None)):
-                worker.start(job)
+            if not worker.busy and (message := next(messages, None)):
+                worker.start(message)
         return [worker for worker in self._workers if worker.busy]
 
 
-def _jobs(
+def _messages(
     files: StateFiles, bucket: str, settings: PlanSettings, batches: Sequence[BatchDescriptor]
-) -> Generator[BatchJob]:
+) -> Generator[BatchMessage]:
     for batch in batches:
         data = files.read(batches_name(batch.plan), batch.offset, batch.offset + batch.length)
-        yield BatchJob(structs.replace(batch, offset=0), data, bucket, settings)
+        yield BatchMessage(structs.replace(batch, offset=0), data, bucket, settings)
 
 
 def _ready(busy: Sequence["_WorkerProcess"]) -> list["_WorkerProcess"]:
@@ -239,14 +239,14 @@ class _WorkerProcess:
         self.busy = False
         self.remaining = 0
 
-    def start(self, job: BatchJob) -> None:
-        self.busy, self.remaining = True, job.batch.objects
-        self.send(job)
+    def start(self, message: BatchMessage) -> None:
+        self.busy, self.remaining = True, message.batch.objects
+        self.send(message)
 
-    def send(self, job: BatchJob | None) -> None:
+    def send(self, message: BatchMessage | None) -> None:
         # Where the worker has ended, receiving from it says so.
         with suppress(OSError):
-            self.pipe.send(job)
+            self.pipe.send(message)
 
     def receive(self, progress: Progress, on_receipt: Callable[[Receipt], None]) -> BatchResult | None:
         """Pass one update on; return its result."""
@@ -290,7 +290,7 @@ def _exit_text(exit_code: int | None) -> str:
 
 
 def run_worker(
-    pipe: "Connection[BatchUpdate, BatchJob | None]",
+    pipe: "Connection[BatchUpdate, BatchMessage | None]",
     parent_ends: Sequence["Connection[Any, Any]"],
     stores: Stores,
     settings: CopySettings,
@@ -316,22 +316,22 @@ def run_worker(
         while not stop.is_set():
             if pipe.poll(_UPDATE_EVERY_S):
                 try:
-                    job = pipe.recv()
+                    message = pipe.recv()
                 except (EOFError, OSError):
                     return
-                if job is None:
+                if message is None:
                     return
                 with _UpdateSender(pipe, context.progress, parent, stop) as sender:
-                    sender.end_with(_copy(context, job, sender.add))
+                    sender.end_with(_copy(context, message, sender.add))
 
 
-def _copy(context: TransferContext, job: BatchJob, on_receipt: Callable[[Receipt], None]) -> BatchResult:
+def _copy(context: TransferContext, message: BatchMessage, on_receipt: Callable[[Receipt], None]) -> BatchResult:
     with TemporaryState() as files:
-        with files.write(batches_name(job.batch.plan)) as out:
-            out.write(job.data)
+        with files.write(batches_name(message.batch.plan)) as out:
+            out.write(message.data)
         try:
             retryable = copy_in_this_process(
-                context, files, job.bucket, job.settings, [job.batch], on_receipt, keep_receipts=False
+                context, files, message.bucket, message.settings, [message.batch], on_receipt, keep_receipts=False
             )
         except TransferError as error:
             return BatchResult(error=error)
@@ -349,7 +349,11 @@ class _UpdateSender:
     """
 
     def __init__(
-        self, pipe: "Connection[BatchUpdate, BatchJob | None]", progress: Progress, parent: int, stop: threading.Event
+        self,
+        pipe: "Connection[BatchUpdate, BatchMessage | None]",
+        progress: Progress,
+        parent: int,
+        stop: threading.Event,
     ) -> None:
         self._result: BatchResult | None = None
         self._pipe = pipe

@@ -1,4 +1,4 @@
-"""The immutable values that pass between the packages."""
+"""The immutable values that pass between the folders: objects, blobs, checksums, conditions, receipts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,9 +12,10 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def value(cls: type[T]) -> type[T]:
-    """Make a dataclass whose fields cannot be set again, as the type checker enforces.
+    """Make a dataclass that the type checker treats as frozen; at run time nothing prevents setting a field.
 
-    A frozen dataclass enforces it at run time, which makes its constructor four times slower.
+    It replaces ``dataclass(frozen=True)`` where millions of values are made: the check at run time would make the
+    constructor four times slower.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
@@ -187,7 +188,7 @@ class BlobContents:
 
 @value
 class Receipt:
-    """The result of one object. The names of the fields are a public contract (docs/design.md)."""
+    """The result of one object. The names of the fields are a public contract (docs/reference/receipt.md)."""
 
     bucket: str
     key: str

@@ -9,12 +9,16 @@ MAX_FAILURES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Totals since the start of the task.
+    """The counts of a task since the start of its present try.
 
     Attributes:
-        bytes_total: Bytes of all objects to copy that are known so far.
+        objects_total: Objects known so far: all that the task must account for.
+        objects_done: Objects that were copied, or need no copy.
+        objects_failed: Objects that failed.
+        bytes_total: Bytes of the objects to copy that are known so far.
         bytes_sent: Bytes that Azure confirmed in this try.
-        bytes_resumed: Bytes that Azure already held.
+        bytes_resumed: Bytes that Azure held before this try, so they were not sent again.
+        retries: Requests that were repeated.
     """
 
     objects_total: int = 0

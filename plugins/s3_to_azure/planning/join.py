@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 class Join:
     """Finds blobs by name in one pass over the destination's listing, in constant memory.
 
-    S3 lists by the UTF-8 bytes of the keys. Azure promises less, and accounts with a hierarchical namespace list folder
-    by folder. Therefore the order is checked: after the first name out of order, nothing more is found. A blob that was
-    found exists in any case. A blob that was not found is known not to exist only if ``in_order`` still holds at the
-    end.
+    Both sides must come in the order of their UTF-8 bytes. S3 lists in this order. Azure does not guarantee it, and
+    accounts with a hierarchical namespace list folder by folder. Therefore each name's order is checked, and after the
+    first name out of order nothing more is found. A blob that was found exists in any case. Whether a blob that was not
+    found is absent is known only if ``in_order`` is still true at the end.
 
     Args:
         blobs: The destination's listing; it is not read if ``ordered`` is False.

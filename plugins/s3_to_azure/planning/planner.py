@@ -69,7 +69,7 @@ def make_plan(
     *,
     retrier: Retrier | None = None,
 ) -> Plan:
-    """Plan the run, and make the plan the run's; no object is read and no blob is changed.
+    """Plan the run, and record the plan as the run's current one; no object is read and no blob is changed.
 
     The batches are the same for the same manifest, destination and settings. A later plan replaces an earlier one,
     whose files stay until the run's files are deleted.
@@ -329,7 +329,10 @@ class PlanBuilder:
         )
 
     def _is_left_out_unseen(self, listed: ListedObject, blob: str) -> bool:
-        """Leave the object out if that needs no knowledge of the destination; return whether it was left out."""
+        """Leave the object out without regard to the destination: a problem in the list of keys, a filter, its name.
+
+        Returns whether it was left out.
+        """
         if listed.problem:
             self._leave_out_problem(listed)
             return True

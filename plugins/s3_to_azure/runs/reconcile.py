@@ -1,8 +1,8 @@
 """Find the result of every listed object: join the manifest with plan and receipts, in bounded memory.
 
-Three sequences follow the order of the listing: the objects left out, those with batches of their own, and those of
-the shared batches. So each planned object is the next one of exactly one sequence. The receipts of only one batch are
-in memory at a time.
+The plan puts each object into one of three sequences: left out, in a batch of its own, in a batch with others. Each
+sequence has the order of the listing. While the listing is read, its next object is therefore the next one of exactly
+one sequence, so a merge finds it, and only one batch's receipts are in memory at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ _NOT_COMMITTED: Final = explained(reasons.NOT_COMMITTED, "every part is in Azure
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ObjectResult:
     """The result of one listed object.
 
     Attributes:
@@ -43,13 +43,13 @@ class Account:
     batch: int | None = None
 
     @classmethod
-    def of(cls, receipt: Receipt, batch: int) -> "Account":
-        """Return the account of one try."""
+    def of(cls, receipt: Receipt, batch: int) -> "ObjectResult":
+        """Return the result of one try."""
         return cls(receipt, receipt.bytes_sent, receipt.retries, batch)
 
-    def plus(self, other: "Account") -> "Account":
-        """Return the account of both tries together."""
-        return Account(
+    def plus(self, other: "ObjectResult") -> "ObjectResult":
+        """Return the result of both tries together."""
+        return ObjectResult(
             stronger(self.receipt, other.receipt),
             self.bytes_sent + other.bytes_sent,
             self.retries + other.retries,
@@ -59,8 +59,8 @@ class Account:
 
 def reconcile(
     files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None
-) -> Iterator[tuple[ListedObject, Account]]:
-    """Yield each listed object with its account, in the order of the listing.
+) -> Iterator[tuple[ListedObject, ObjectResult]]:
+    """Yield each listed object with its result, in the order of the listing.
 
     Args:
         files: The run's files.
@@ -103,54 +103,54 @@ class _PlannedObjects:
         shared = index.batches[index.own_batches :] if index else ()
         left_out = read_left_out(files, index.token) if index else iter(())
         self._left_out = _Peekable((item.key, item) for item in left_out)
-        self._own = _Peekable(self._own_accounts(own))
-        self._shared = _Peekable(chain.from_iterable(map(self._shared_accounts, shared)))
+        self._own = _Peekable(self._own_results(own))
+        self._shared = _Peekable(chain.from_iterable(map(self._shared_results, shared)))
 
-    def take(self, listed: ListedObject) -> Account:
+    def take(self, listed: ListedObject) -> ObjectResult:
         left_out = self._left_out.take(listed.key)
         if left_out is not None:
-            return Account(self._left_out_receipt(listed, left_out))
-        account = self._own.take(listed.key) or self._shared.take(listed.key)
-        return account or Account(self._receipt(listed, FAILED, UNPLANNED))
+            return ObjectResult(self._left_out_receipt(listed, left_out))
+        result = self._own.take(listed.key) or self._shared.take(listed.key)
+        return result or ObjectResult(self._receipt(listed, FAILED, UNPLANNED))
 
     def check_empty(self) -> None:
         for objects in (self._left_out, self._own, self._shared):
             if objects.next is not None:
                 raise CorruptState(path=self._files.location, detail="the plan holds an object that was not listed")
 
-    def _own_accounts(self, batches: Iterable[BatchDescriptor]) -> Iterator[tuple[str, Account]]:
+    def _own_results(self, batches: Iterable[BatchDescriptor]) -> Iterator[tuple[str, ObjectResult]]:
         """Yield the objects with batches of their own; the parts of an object are consecutive batches."""
         singles = ((self._only_entry(batch), batch) for batch in batches)
         for key, group in groupby(singles, key=lambda single: single[0].listed.key):
-            accounts = []
+            results = []
             for entry, batch in group:
-                accounts.append(
-                    self._accounts(batch).get(key)
-                    or Account(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
+                results.append(
+                    self._results(batch).get(key)
+                    or ObjectResult(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
                 )
-            yield key, _merged(accounts)
+            yield key, _merged(results)
 
     def _only_entry(self, batch: BatchDescriptor) -> PlanEntry:
         for entry in self._slice(batch).entries():
             return entry
         raise CorruptState(path=self._files.location, detail=f"batch {batch.index} is empty")
 
-    def _shared_accounts(self, batch: BatchDescriptor) -> Iterator[tuple[str, Account]]:
-        accounts = self._accounts(batch)
+    def _shared_results(self, batch: BatchDescriptor) -> Iterator[tuple[str, ObjectResult]]:
+        results = self._results(batch)
         for entry in self._slice(batch).entries():
             key = entry.listed.key
-            account = accounts.get(key)
-            if account is not None and account.receipt.status == STAGED:
-                account = replace(account, receipt=replace(account.receipt, status=FAILED, reason=_NOT_COMMITTED))
-            yield key, account or Account(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
+            result = results.get(key)
+            if result is not None and result.receipt.status == STAGED:
+                result = replace(result, receipt=replace(result.receipt, status=FAILED, reason=_NOT_COMMITTED))
+            yield key, result or ObjectResult(self._receipt(entry.listed, FAILED, NO_RECEIPT), batch=batch.index)
 
-    def _accounts(self, batch: BatchDescriptor) -> dict[str, Account]:
-        accounts: dict[str, Account] = {}
+    def _results(self, batch: BatchDescriptor) -> dict[str, ObjectResult]:
+        results: dict[str, ObjectResult] = {}
         for receipt in read_receipts(self._files, batch):
-            account = Account.of(receipt, batch.index)
-            earlier = accounts.get(receipt.key)
-            accounts[receipt.key] = earlier.plus(account) if earlier else account
-        return accounts
+            result = ObjectResult.of(receipt, batch.index)
+            earlier = results.get(receipt.key)
+            results[receipt.key] = earlier.plus(result) if earlier else result
+        return results
 
     def _slice(self, batch: BatchDescriptor) -> BatchSlice:
         prefixes = (self._index.s3_prefix, self._index.blob_prefix) if self._index else ("", "")
@@ -182,8 +182,13 @@ class _PlannedObjects:
         )
 
 
-def _merged(parts: list[Account]) -> Account:
-    """Return the account of an object copied in parts: settled if the receipt of any part is, else failed."""
+def _merged(parts: list[ObjectResult]) -> ObjectResult:
+    """Return the result of an object that one or several batches copied.
+
+    If a part's receipt needs no further try (``copied``, ``unchanged``, ``skipped``), it decides: only the task that
+    found the object complete commits it. Otherwise the object failed: with a failed part's reason if there is one, else
+    because no task committed the staged parts. Bytes and retries are added up.
+    """
     bytes_sent, retries = sum(part.bytes_sent for part in parts), sum(part.retries for part in parts)
     receipts = [part.receipt for part in parts]
     deciding = next((receipt for receipt in sorted(receipts, key=_rank) if settles(receipt)), None)
@@ -191,7 +196,7 @@ def _merged(parts: list[Account]) -> Account:
         failed = next((receipt for receipt in receipts if receipt.status == FAILED), None)
         deciding = failed or replace(receipts[0], status=FAILED, reason=_NOT_COMMITTED)
     if len(parts) == 1:
-        return Account(deciding, bytes_sent, retries, parts[0].batch)
+        return ObjectResult(deciding, bytes_sent, retries, parts[0].batch)
     started = [receipt.started_at for receipt in receipts if receipt.started_at]
     whole = replace(
         deciding,
@@ -202,7 +207,7 @@ def _merged(parts: list[Account]) -> Account:
         started_at=min(started, default=""),
     )
     batch = next((part.batch for part in parts if part.receipt.status == deciding.status), parts[0].batch)
-    return Account(whole, bytes_sent, retries, batch)
+    return ObjectResult(whole, bytes_sent, retries, batch)
 
 
 def _rank(receipt: Receipt) -> int:

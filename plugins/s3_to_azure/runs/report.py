@@ -15,7 +15,7 @@ from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles, StateWriter
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Amount
-from s3_to_azure.runs.reconcile import Account, reconcile
+from s3_to_azure.runs.reconcile import ObjectResult, reconcile
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, read_plan_index
@@ -113,7 +113,7 @@ class Report:
         return round(self.bytes_sent / self.seconds) if self.seconds else 0
 
     def lines(self) -> Iterator[str]:
-        """Yield the report for a person: objects by status and reason, proofs, throughput, failures and files."""
+        """Yield the report for a person: objects by status, reason and level, throughput, failures, files."""
         yield f"Listed:    {self.listed.text()}"
         for status in FINAL_STATUSES:
             yield f"{status.capitalize() + ':':10} {self.total(status).text()}"
@@ -199,9 +199,9 @@ def make_report(
         index = None
     totals = _Totals()
     with _report_rows(files) as rows:
-        for listed, account in reconcile(files, pointer, index):
-            rows.add(account.receipt)
-            totals.add(listed, account)
+        for listed, result in reconcile(files, pointer, index):
+            rows.add(result.receipt)
+            totals.add(listed, result)
     if totals.listed != Amount(pointer.objects, pointer.bytes_total):
         raise CorruptState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")
     report = totals.report(pointer, index, files.location)
@@ -213,7 +213,7 @@ def make_report(
 
 
 class _Totals:
-    """Counts all accounts in constant memory."""
+    """Counts all results in constant memory."""
 
     def __init__(self) -> None:
         self.listed = Amount()
@@ -224,21 +224,21 @@ class _Totals:
         self._slowest: list[tuple[float, int, Receipt]] = []
         self._failures: list[Failure] = []
 
-    def add(self, listed: ListedObject, account: Account) -> None:
+    def add(self, listed: ListedObject, result: ObjectResult) -> None:
         """Count one object with its listed size: the copied version may be newer and of another size."""
-        receipt = account.receipt
+        receipt = result.receipt
         self.listed = self.listed.plus(listed.size_bytes)
         name = (receipt.status, code_of(receipt.reason))
         if name not in self._counts and len(self._counts) >= _MAX_REASONS:
             name = (receipt.status, _OTHER)
         self._counts[name] = self._counts.get(name, Amount()).plus(listed.size_bytes)
-        self._bytes_sent += account.bytes_sent
-        self._retries += account.retries
+        self._bytes_sent += result.bytes_sent
+        self._retries += result.retries
         self._extend_duration(receipt)
         if receipt.status == COPIED:
             self._add_copied(receipt)
         if receipt.status == FAILED and len(self._failures) < _MAX_FAILURES:
-            self._failures.append(Failure(receipt.key, receipt.reason, account.batch, receipt.try_number))
+            self._failures.append(Failure(receipt.key, receipt.reason, result.batch, receipt.try_number))
 
     def report(self, pointer: ManifestPointer, index: PlanIndex | None, location: str) -> Report:
         return Report(

@@ -58,12 +58,16 @@ def folder_of(batch: BatchDescriptor) -> str:
 
 
 def settles(receipt: Receipt) -> bool:
-    """Return whether the object needs no further try."""
+    """Return whether the receipt is final: the object is copied, unchanged or skipped, so no later try copies it."""
     return receipt.status in (COPIED, UNCHANGED, SKIPPED)
 
 
 def stronger(one: Receipt | None, other: Receipt) -> Receipt:
-    """Return the decisive receipt of an object; if both are equally strong, the later try's."""
+    """Return which of two receipts of an object counts.
+
+    The order is copied, unchanged, skipped, staged, failed: a confirmed copy counts even if a later try failed. Of two
+    receipts with the same status, the later try's counts.
+    """
     if one is None:
         return other
     ranks = (_STRENGTH[one.status], one.try_number), (_STRENGTH[other.status], other.try_number)

@@ -1,1 +1,1 @@
-"""Clients for S3 and Azure Blob Storage: the only folder that knows boto3, azure-storage-blob, requests and libcurl."""
+"""Clients for S3 and Azure. Outside ``airflow``'s hooks, only this folder imports boto3, azure, requests or pycurl."""

@@ -1,7 +1,7 @@
 """A client for small objects on libcurl: one thread runs tens of whole GETs and Put Blobs at the same time.
 
-requests and the Azure SDK cost ten times the CPU of such a request (docs/benchmarks.md). Only expected responses are
-handled here: with any other one the object is handed back, and copied like a large object.
+The same requests through requests and the Azure SDK cost ten times the CPU (docs/benchmarks.md). Only expected
+responses are handled here. After any other response the object is handed back, and the general path copies it.
 """
 
 import re

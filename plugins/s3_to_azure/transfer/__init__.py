@@ -1,1 +1,1 @@
-"""One object from the first look to the commit."""
+"""Copies objects: decide, read, stage, verify and commit each one, many at once within one memory budget."""

@@ -1,4 +1,4 @@
-"""One try to copy one object: its counts, its verification, what the blob gets beside its bytes, its receipts."""
+"""The state of one try to copy one object: counts, retries, verification, the blob's metadata and tags, receipts."""
 
 import threading
 import time
@@ -147,7 +147,10 @@ class BlobProperties:
 
 
 class Attempt:
-    """One try to copy one object: what it finds out belongs to it alone.
+    """One try to copy one object.
+
+    It holds the state that is not shared with other copies: the counts, the retrier, the part sizes and tags that were
+    looked up. The modules ``object`` and ``upload`` decide what is done, and use it for their requests and receipts.
 
     Args:
         context: What all copies of the task share.

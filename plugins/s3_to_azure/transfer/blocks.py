@@ -1,4 +1,4 @@
-"""Blocks: their ids, how an object is cut into them, and how their digests fold into the object's checksum.
+"""Blocks: their ids, how an object is cut into them, and how their digests combine into the object's checksum.
 
 A block id holds everything that a later worker needs to know of a staged block, in 52 characters. Format version 1,
 39 bytes, as URL-safe base64 (39 is a multiple of 3: no padding)::

@@ -1,4 +1,4 @@
-"""How many blocks move at once: measured, with one limit for reading and writing each."""
+"""Limits how many blocks are read and written at once, to the number at which the measured throughput is best."""
 
 import threading
 import time
@@ -27,11 +27,16 @@ _STEP: Final = 1.5
 
 
 class ConcurrencyController:
-    """Finds the number of connections at which throughput stops growing; more threads than needed cost throughput.
+    """Finds the smallest number of connections that reaches the best throughput; more than needed reduce it.
 
-    It grows by half while a window's throughput beats the best one, and in leaps while the process mostly waits;
-    otherwise it steps back and holds. Then it tries a quarter more and a quarter fewer in turn. When throughput falls,
-    it searches again, down and up, to follow a network that changes.
+    Throughput is measured in windows of about a second, a quarter of a second while the process mostly waits:
+
+    - As long as a window beats the best one so far by 5 %, the limit grows: by half, or by a larger factor while the
+      process mostly waits for the network.
+    - When it does not, the limit returns to the best one and stays there for 15 seconds.
+    - Then a quarter more and a quarter fewer are tried in turn.
+    - When throughput falls below 60 % of the last one, the network has changed: the search starts again, first
+      downwards, then upwards.
 
     Args:
         maximum: Upper bound.
@@ -65,7 +70,7 @@ class ConcurrencyController:
         self._paused = self._clock(), self._cpu_clock()
 
     def resume(self) -> None:
-        """Restart the clocks; the pause says nothing about the network."""
+        """Restart the clocks after ``pause``; the time between is left out of the measured throughput."""
         since, cpu_since = self._paused
         self._began += self._clock() - since
         self._cpu_began += self._cpu_clock() - cpu_since

@@ -20,6 +20,9 @@ class CopyTask:
     """One object to copy.
 
     Attributes:
+        bucket: The S3 bucket that holds the object.
+        key: The object's key.
+        blob: The name that the copy gets in the destination's container.
         listed: The object as a listing showed it. None: the copy looks it up first.
         condition: The destination's state at plan time. None: the copy reads it before anything else.
         within: Stage only the blocks that begin in this byte range of a giant object. None: stage all and commit.

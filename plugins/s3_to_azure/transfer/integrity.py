@@ -1,7 +1,7 @@
 """How a copy is verified: the level that S3's checksums allow, the comparison, and the blob read back.
 
 An object reaches a *verification level* by the strongest checksum that S3 offers for it. The level decides where the
-object may be cut into blocks, so that the digests of its blocks fold into that checksum.
+object may be cut into blocks, so that the digests of its blocks combine into that checksum.
 """
 
 import hashlib
@@ -35,10 +35,13 @@ _READBACK_PIECE_BYTES: Final = 4 * MIB
 
 @dataclass(frozen=True, slots=True)
 class VerificationLevel:
-    """By what an object's copy is verified.
+    """The checksum that a copy is compared with, and where its parts begin and end.
+
+    The level's name in receipts, such as ``crc32c_composite``, follows from it (``checksums.proven_by``).
 
     Attributes:
-        checksum: The checksum that S3 stores. None: only the transport is verified.
+        checksum: The checksum that S3 stores. None: only the transport to Azure is verified, unless the object is read
+            a second time.
         edges: Offsets at which one part ends and the next begins, for a checksum over parts.
         guessed: The edges follow from the sizes of the first and the last part, so a mismatch may mean that they are
             wrong.
@@ -157,7 +160,7 @@ def fold_blocks(version: ObjectVersion, layout: Layout, held: dict[int, StagedBl
     """
     chain = in_order(layout, held)
     if chain is None:
-        raise AssertionError("only a complete chain is folded")
+        raise AssertionError("only a complete chain is combined")
     stored = version.checksum
     if stored is None:
         return 0

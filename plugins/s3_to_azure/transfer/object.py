@@ -56,7 +56,10 @@ def copy_object(context: TransferContext, task: CopyTask, *, try_number: int = 1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A receipt, and the error behind a receipt that says ``failed``."""
+    """The result of one object: its receipt, and the error if the receipt says ``failed``.
+
+    The error's class tells whether a retry may help; the receipt holds only its reason as text.
+    """
 
     receipt: Receipt
     error: TransferError | None = None
@@ -79,7 +82,11 @@ def try_copy(context: TransferContext, task: CopyTask, *, try_number: int = 1) -
 
 
 class _ObjectCopy:
-    """One attempt's way from the first look to the receipt."""
+    """Runs one attempt from the first request to the receipt.
+
+    It starts again with the object's new version when S3 reports a change, and with the parts' real sizes when the
+    guessed ones were wrong.
+    """
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt

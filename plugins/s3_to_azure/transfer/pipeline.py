@@ -48,7 +48,7 @@ def fill(
     opened: Callable[[BodyReader], None] | None = None,
     whole: bool = False,
 ) -> None:
-    """Read ``len(view)`` bytes of the object from ``start``; a body that ends early is resumed at its byte.
+    """Fill ``view`` with the object's bytes from ``start``; after a body that ends early, request the rest.
 
     Args:
         source: The object's store.
@@ -249,7 +249,10 @@ class _BlocksInFlight:
 
 
 class _EitherEvent(threading.Event):
-    """An event that is also set while an outer event is set."""
+    """The stop of one ``move``: set by its own first error, or while the whole task's event is set.
+
+    An error of one object must stop its own blocks only, but a stop of the task must stop the blocks of all objects.
+    """
 
     def __init__(self, outer: threading.Event) -> None:
         super().__init__()

@@ -46,7 +46,12 @@ def copy_many(context: TransferContext, tasks: Iterable[CopyTask], *, try_number
 
 
 class _WorkerPool:
-    """Daemon threads: one takes the tasks and copies small objects, the others copy one object at a time each."""
+    """The daemon threads of one ``copy_many``, connected by two queues.
+
+    One thread takes the tasks. It copies the small objects itself (fast path) and puts all others, and those that are
+    handed back, into ``_general``. Each of the ``objects_at_once`` other threads copies one object of that queue at a
+    time (general path). All put their outcomes into ``_done``, which the caller's thread reads.
+    """
 
     def __init__(self, context: TransferContext, tasks: Iterator[CopyTask], try_number: int) -> None:
         self._context = context

@@ -136,7 +136,11 @@ def _read_back(attempt: Attempt, version: ObjectVersion, crc64: int) -> None:
 
 
 class PartsLookedUp(Exception):
-    """The object's parts have other sizes than were guessed, and are looked up now: cut the object again."""
+    """The object's parts have other sizes than were guessed; their real sizes are looked up by now.
+
+    Not an error: ``BlockUpload`` raises it before anything is committed. ``object._ObjectCopy.run`` catches it and
+    starts the upload again with a layout along the real parts.
+    """
 
 
 class BlockUpload:
@@ -271,7 +275,7 @@ class BlockUpload:
         return attempt.stats.receipt(self._version, STAGED, blocks=len(mine))
 
     def _verify(self) -> None:
-        """Compare the folded digests with S3's checksum; stage damaged blocks again, once.
+        """Compare the combined digests with S3's checksum; stage damaged blocks again, once.
 
         Raises:
             IntegrityError: The bytes that S3 returns do not match the checksum that S3 stores.
@@ -286,7 +290,7 @@ class BlockUpload:
         if integrity.parts_were_guessed_wrong(version):
             raise PartsLookedUp
         log.warning(
-            "The blocks of %r do not fold into S3's checksum: reading all of them again to find the damaged ones",
+            "The blocks of %r do not combine into S3's checksum: reading all of them again to find the damaged ones",
             version.key,
         )
         damaged = self._damaged(self._chain() or ())

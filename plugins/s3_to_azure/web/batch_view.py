@@ -29,14 +29,17 @@ class FailedObject:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One copy task.
+    """One copy task as the Migration page shows it: its Airflow task, and the progress that it recorded.
+
+    A row of the page is a mapped task, which copies one batch of the plan, or a single task of the operator.
 
     Attributes:
+        label: The batch's name for people; empty if Airflow shows only the map index.
         bytes_done: Bytes in Azure, sent by this try or by an earlier one.
         bytes_sent: Bytes sent by all tries, as far as recorded.
         bytes_resumed: Bytes that the last try did not have to send again.
-        is_range: Whether it copies a part of an object whose other parts are other tasks'.
-        intervals: What was sent when.
+        is_range: Whether it copies one range of an object whose other ranges are copied by other tasks.
+        intervals: Bytes sent over time, for the chart.
     """
 
     task: TaskRow

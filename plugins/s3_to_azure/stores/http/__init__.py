@@ -1,1 +1,1 @@
-"""What both services share: HTTP connections, error translation, redaction and paged listings."""
+"""Used by the S3 and the Azure client: HTTP connections, responses, error translation, redaction, paged listings."""
