@@ -129,7 +129,7 @@ def test_stop_by_signal_while_a_server_stalls(
         assert process.poll() is None, command_line.log()
         time.sleep(0.01)
     process.send_signal(number)
-    process.wait(timeout=30)
+    process.wait()
     assert process.returncode == 128 + number
     assert not clouds.is_there()
     assert "Stopped on request" in command_line.log()

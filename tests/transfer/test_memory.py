@@ -51,70 +51,67 @@ print(json.dumps({"copied": copied, "peak": peak() - before}))
 """
 
 
+@pytest.fixture
 def measured(
-    s3_client: Any, bucket: str, container: ContainerClient, s3: LocalS3, azure: LocalAzure, budget_bytes: int
-) -> dict[str, int]:
-    """Copy everything below ``then/`` in its own process; return the bytes and the peak above the start."""
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    record_property: Callable[[str, object], None],
+) -> Callable[[int], dict[str, int]]:
+    """Return a function that copies everything below ``then/`` in its own process, within a budget.
+
+    It returns the bytes copied, and the peak of the memory above that at the start.
+    """
     s3_client.put_object(Bucket=bucket, Key="first/small", Body=b"x")
     s3_client.put_object(Bucket=bucket, Key="first/blocks", Body=bytes(9 * MIB))
-    given = {
-        "s3": vars(s3),
-        "azure": vars(azure),
-        "bucket": bucket,
-        "container": container.container_name,
-        "budget": budget_bytes,
-    }
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
-    command = [sys.executable, "-c", PROGRAM, json.dumps(given)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result: dict[str, int] = json.loads(done.stdout)
-    return result
+
+    def measure(budget_bytes: int) -> dict[str, int]:
+        given = {
+            "s3": vars(s3_server),
+            "azure": vars(azure_server),
+            "bucket": bucket,
+            "container": container.container_name,
+            "budget": budget_bytes,
+        }
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
+        command = [sys.executable, "-c", PROGRAM, json.dumps(given)]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        result: dict[str, int] = json.loads(done.stdout)
+        record_property("peak_mib", round(result["peak"] / MIB, 1))
+        return result
+
+    return measure
 
 
 @pytest.mark.slow
 def test_large_object_stays_within_the_budget(
-    s3_client: Any,
-    bucket: str,
-    container: ContainerClient,
-    s3_server: LocalS3,
-    azure_server: LocalAzure,
-    record_property: Callable[[str, object], None],
+    measured: Callable[[int], dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
     """An object of four budgets is copied within one budget."""
     s3_client.put_object(Bucket=bucket, Key="then/large", Body=bytes(160 * MIB))
-    result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
+    result = measured(40 * MIB)
     assert result["copied"] == 160 * MIB
-    record_property("peak_mib", round(result["peak"] / MIB, 1))
     assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
 
 
 def test_objects_of_one_request_stay_within_the_budget(
-    s3_client: Any,
-    bucket: str,
-    container: ContainerClient,
-    s3_server: LocalS3,
-    azure_server: LocalAzure,
-    record_property: Callable[[str, object], None],
+    measured: Callable[[int], dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
     """Several objects at a time share one budget, copies that libraries make included."""
     for number in range(12):
         s3_client.put_object(Bucket=bucket, Key=f"then/{number}", Body=bytes(8 * MIB))
-    result = measured(s3_client, bucket, container, s3_server, azure_server, 40 * MIB)
+    result = measured(40 * MIB)
     assert result["copied"] == 96 * MIB
-    record_property("peak_mib", round(result["peak"] / MIB, 1))
     assert result["peak"] <= 40 * MIB, f"{result['peak'] / MIB:.0f} MiB"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_gib_within_the_default_budget(
-    s3_client: Any,
-    bucket: str,
-    container: ContainerClient,
-    s3_server: LocalS3,
-    azure_server: LocalAzure,
-    record_property: Callable[[str, object], None],
+    measured: Callable[[int], dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
     """1 GiB is copied within the default budget of 256 MiB, as the README says."""
     upload = s3_client.create_multipart_upload(Bucket=bucket, Key="then/large")
@@ -124,7 +121,6 @@ def test_one_gib_within_the_default_budget(
         for n in range(1, 17)
     ]
     s3_client.complete_multipart_upload(**ids, MultipartUpload={"Parts": parts})
-    result = measured(s3_client, bucket, container, s3_server, azure_server, 256 * MIB)
-    record_property("peak_mib", round(result["peak"] / MIB, 1))
+    result = measured(256 * MIB)
     assert result["copied"] == 1024 * MIB
     assert result["peak"] <= 256 * MIB, f"{result['peak'] / MIB:.0f} MiB"

@@ -91,13 +91,15 @@ def test_limit_holds_under_threads() -> None:
     """No more requests are sent at once than the limit allows."""
     limiter = RequestLimiter("S3", 3)
     inside, most, lock = [0], [0], threading.Lock()
+    # Three requests meet before any of them ends.
+    meeting = threading.Barrier(3)
 
     def request(_: int) -> None:
         with limiter.request(threading.Event()):
             with lock:
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
-            threading.Event().wait(0.002)
+            meeting.wait(100)
             with lock:
                 inside[0] -= 1
 

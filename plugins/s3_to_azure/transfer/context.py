@@ -1,4 +1,4 @@
-"""What the copies of one task share, and what one copy is to do."""
+"""``TransferContext`` is what all copies of a task share; ``CopyTask`` says what one copy does."""
 
 import threading
 from collections.abc import Callable, Iterator
