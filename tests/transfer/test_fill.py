@@ -1,4 +1,4 @@
-"""Reading a range: it goes on at its byte after a cut, and comes to an end whatever the source does."""
+"""``fill`` resumes a read at the byte where an answer was cut, and ends whatever the source does."""
 
 import threading
 
@@ -19,7 +19,7 @@ DATA = some_bytes(SIZE)
 
 
 class CutAfter(MemorySource):
-    """Answers each GET with at most so many bytes, and then the body ends."""
+    """Ends each answer after ``cut_bytes``."""
 
     cut_bytes = SIZE
 
@@ -29,7 +29,7 @@ class CutAfter(MemorySource):
 
 
 def read(cut_bytes: int, budget: RetryBudget = BUDGET) -> tuple[bytes, int]:
-    """Return what was read of the object, and the number of GETs that it took."""
+    """Return the bytes that were read, or none after a failure, and the number of GETs."""
     source = CutAfter(BUCKET)
     source.cut_bytes = cut_bytes
     version = source.put(BUCKET, "k", DATA)
@@ -43,20 +43,20 @@ def read(cut_bytes: int, budget: RetryBudget = BUDGET) -> tuple[bytes, int]:
 
 
 @pytest.mark.parametrize("cut_bytes", [SIZE, SIZE // 2, SIZE // 4, SIZE // 4 + 1, SIZE // 12 + 1])
-def test_answers_that_bring_enough_are_resumed_to_the_end(cut_bytes: int) -> None:
-    """Each further quarter of the bytes makes the tries count anew."""
+def test_answers_with_progress_are_resumed_to_the_end(cut_bytes: int) -> None:
+    """Each further quarter of the bytes restarts the count of failures."""
     assert read(cut_bytes)[0] == DATA
 
 
 @pytest.mark.parametrize("cut_bytes", [1, 500, SIZE // 20])
-def test_answers_that_bring_too_little_come_to_an_end(cut_bytes: int) -> None:
-    """A source that gives a few bytes a connection is given up after the tries of one request, not never."""
+def test_answers_without_progress_use_up_the_tries(cut_bytes: int) -> None:
+    """A source that returns a few bytes per connection fails after the tries of one request."""
     assert read(cut_bytes) == (b"", BUDGET.attempts)
 
 
 @given(st.integers(1, SIZE), st.integers(1, 8), st.integers(1, 8))
-def test_requests_stay_within_the_bound_that_the_settings_name(cut_bytes: int, attempts: int, resumes: int) -> None:
-    """Whatever an answer brings, a read takes at most ``attempts x (1 + resumes)`` requests."""
+def test_number_of_requests_has_a_bound(cut_bytes: int, attempts: int, resumes: int) -> None:
+    """Whatever each answer brings, a read takes at most ``attempts x (1 + resumes)`` requests."""
     budget = RetryBudget(attempts=attempts, first_wait_s=0.0, longest_wait_s=0.0, resumes=resumes)
     data, requests = read(cut_bytes, budget)
     assert requests <= attempts * (1 + resumes)

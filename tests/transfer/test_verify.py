@@ -12,6 +12,7 @@ from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import AccessDenied, Cancelled, ConnectionFailed, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES
 from s3_to_azure.transfer.verify import Verification, verify_object
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
@@ -177,6 +178,23 @@ def test_refused_name_fails_without_a_request(source: InParts, destination: Read
     assert len(destination.failures) == 1
 
 
+def test_refused_name_fails_by_policy(source: InParts, destination: Reads) -> None:
+    """With ``refused_names="fail"`` a refused name is ``failed``, as in a copy."""
+    with transfer_context(source, destination, refused_names="fail") as context:
+        result = verify_object(context, task("a/../b"))
+    assert result.status == "failed"
+    assert result.reason.startswith("name_refused: ")
+
+
+def test_object_with_a_problem_in_the_listing_fails(source: InParts, destination: Reads) -> None:
+    """An object whose entry in the listing cannot be used is ``failed`` with that problem, without a request."""
+    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
+    listed = ListedObject(BUCKET, "k", "e", 7, EPOCH, problem="its size is negative")
+    result = verified(source, destination, listed=listed)
+    assert (result.status, result.reason, result.size_bytes) == ("failed", "its size is negative", 7)
+    assert len(destination.failures) == 1
+
+
 @pytest.mark.parametrize("checksum", ["crc64nvme", None])
 def test_blob_written_meanwhile_is_not_judged(source: InParts, destination: Reads, checksum: str | None) -> None:
     """A blob that was written during the reading is ``failed``, also where the bytes that were read are equal."""
@@ -264,6 +282,16 @@ def test_md5_needs_no_memory_for_the_object(source: InParts, destination: Reads)
     result = verified(source, destination)
     assert (result.status, result.verified_by) == ("equal", "md5")
     assert source.opened == []
+
+
+def test_etag_that_is_no_md5_is_not_compared(source: InParts, destination: Reads) -> None:
+    """With ``etag_is_md5="no"`` both sides are read instead of comparing an ETag that looks like an MD5."""
+    source.put(BUCKET, "k", DATA, checksum=None)
+    source.change(BUCKET, "k", weaker=(SourceChecksum("md5", 1),))
+    destination.write("k", DATA)
+    with transfer_context(source, destination, fidelity=Fidelity(etag_is_md5="no")) as context:
+        result = verify_object(context, task("k"))
+    assert (result.status, result.verified_by) == ("equal", "reread")
 
 
 def test_missing_object_fails_with_its_reason(source: InParts, destination: Reads) -> None:
