@@ -3,7 +3,7 @@
 import getpass
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -98,26 +98,34 @@ def swift_s3(directory: Path) -> Iterator[LocalS3]:
     ports = {kind: free_port() for kind in (*_KINDS, "proxy", "cache")}
     _configure(directory, ports, environment)
     with ExitStack() as servers:
+
+        def start(name: str, command: list[str], is_up: Callable[[], bool]) -> None:
+            servers.enter_context(_server(name, command, directory, environment, is_up))
+
+        def server(kind: str) -> list[str]:
+            return [_tool(f"swift-{kind}-server"), str(directory / "etc" / f"{kind}.conf")]
+
         cache = [_tool("memcached"), "-l", HOST, "-p", str(ports["cache"]), "-U", "0", "-u", getpass.getuser()]
-        servers.enter_context(_server("memcached", cache, directory, environment, ports["cache"]))
-        for kind in (*_KINDS, "proxy"):
-            command = [_tool(f"swift-{kind}-server"), str(directory / "etc" / f"{kind}.conf")]
-            servers.enter_context(_server(f"swift-{kind}", command, directory, environment, ports[kind]))
+        start("memcached", cache, lambda: is_listening(ports["cache"]))
+        for kind in _KINDS:
+            # They start at the same time: each of them takes seconds to import Swift.
+            start(f"swift-{kind}", server(kind), lambda: True)
+        start("swift-proxy", server("proxy"), lambda: all(map(is_listening, ports.values())))
         if http_get(ports["proxy"], "/") is None:
-            raise ServerError("Swift's proxy took a connection and did not answer.")
+            raise ServerError("Swift's proxy accepted a connection and did not answer.")
         yield LocalS3(f"http://{HOST}:{ports['proxy']}", _ACCESS_KEY, _SECRET_KEY, REGION)
 
 
 @contextmanager
 def _server(
-    name: str, command: list[str], directory: Path, environment: Mapping[str, str], port: int
+    name: str, command: list[str], directory: Path, environment: Mapping[str, str], is_up: Callable[[], bool]
 ) -> Iterator[None]:
     with running(
         command,
         directory=directory,
         log=directory / f"{name}.log",
         environment=environment,
-        is_up=lambda: is_listening(port),
+        is_up=is_up,
         start_timeout_s=_START_TIMEOUT_S,
         stop_grace_s=0.0,  # nothing in it is kept
     ):

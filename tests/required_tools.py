@@ -1,9 +1,15 @@
 """Programs that no lock installs: without them a test is skipped, except in CI."""
 
 import os
+import shutil
 from collections.abc import Sequence
 
 import pytest
+
+
+def missing_tools(names: Sequence[str]) -> list[str]:
+    """Return the programs that are not on PATH."""
+    return [name for name in names if shutil.which(name) is None]
 
 
 def require_tools(missing: Sequence[str]) -> None:

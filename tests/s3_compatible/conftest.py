@@ -1,7 +1,6 @@
 """Real S3-compatible stores on loopback: Ceph's object gateway, OpenStack Swift, rclone's server."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from local_cloud import ceph, swift
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.stores.s3.source import S3Source
 from tests.real_stores import s3_source
-from tests.required_tools import require_tools
+from tests.required_tools import missing_tools, require_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 STORES = ("ceph", "swift", "rclone")
@@ -64,7 +63,7 @@ def start_copy(store: Store, azure: LocalAzure, directory: Path, *arguments: str
 def _running(
     start: Callable[[Path], AbstractContextManager[LocalS3]], name: str, tools: tuple[str, ...]
 ) -> Iterator[LocalS3]:
-    require_tools([tool for tool in tools if shutil.which(tool) is None])
+    require_tools(missing_tools(tools))
     with (
         tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as directory,
         start(Path(directory)) as server,

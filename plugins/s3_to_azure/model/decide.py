@@ -54,8 +54,8 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
 def is_later(one: datetime, other: datetime) -> bool:
     """Return whether ``one`` is certainly after ``other``, at the precision that both have.
 
-    Several stores list an object's date with a fraction of a second and send whole seconds in ``Last-Modified``:
-    Ceph cuts the fraction off, Swift rounds up.
+    Several stores, such as Ceph, list an object's date with a fraction of a second and send whole seconds in
+    ``Last-Modified``: the fraction is cut off, or rounded up.
     """
     if bool(one.microsecond) == bool(other.microsecond):
         return one > other
