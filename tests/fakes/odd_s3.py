@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -202,10 +202,11 @@ def served(s3: OddS3) -> Iterator[S3Source]:
 
     server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    source = s3_source(LocalS3(f"http://127.0.0.1:{server.server_port}", "test", "test", "us-east-1"))
     try:
-        yield source
+        with closing(
+            s3_source(LocalS3(f"http://127.0.0.1:{server.server_port}", "test", "test", "us-east-1"))
+        ) as source:
+            yield source
     finally:
-        source.close()
         server.shutdown()
         server.server_close()

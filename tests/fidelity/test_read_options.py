@@ -39,6 +39,7 @@ class Recorder(http.server.BaseHTTPRequestHandler):
             body = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
         self.send_response(200)
         self.send_header("ETag", '"e"')
+        self.send_header("Last-Modified", "Fri, 02 Jan 2026 03:04:05 GMT")
         self.send_header("Content-Length", "1" if self.command == "HEAD" else str(len(body)))
         self.end_headers()
         self.wfile.write(body)

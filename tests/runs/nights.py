@@ -10,6 +10,7 @@ from typing import Any
 from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, StateFiles
+from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import CopySettings, RetryBudget
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
@@ -40,7 +41,8 @@ class Night:
     def make_manifest(self) -> ManifestPointer:
         """List the bucket into a manifest."""
         listing = self.source.list(self.bucket, self.settings.s3_prefix)
-        return write_manifest(listing, self.files, bucket=self.bucket, prefix=self.settings.s3_prefix)
+        quick = Retrier(QUICK, threading.Event())
+        return write_manifest(listing, self.files, bucket=self.bucket, prefix=self.settings.s3_prefix, retrier=quick)
 
     def plan(self, pointer: ManifestPointer) -> Plan:
         """Plan the copies."""
@@ -86,7 +88,10 @@ class Night:
 
     def report_of_run(self) -> Report:
         """List, plan, copy and report, whether or not all objects are copied."""
-        pointer = self.make_manifest()
+        return self.report_of(self.make_manifest())
+
+    def report_of(self, pointer: ManifestPointer) -> Report:
+        """Plan, copy and report, whether or not all objects are copied."""
         plan = self.plan(pointer)
         for batch in plan.batches:
             with suppress(SomeObjectsFailed, RetryableObjectsFailed):

@@ -11,6 +11,7 @@ from s3_to_azure.model.errors import (
     ObjectArchived,
     SourceChanged,
     TransferError,
+    UnexpectedAnswer,
     WrongBlobType,
 )
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
@@ -145,6 +146,8 @@ class _ObjectCopy:
         self._seen = version
         if listed is not None and version.etag != listed.etag and self._within is not None:
             raise SourceChanged(key=version.key, bucket=version.bucket, etag=listed.etag)
+        if listed is not None:
+            check_size(listed, version)
         if not self._total_counted:
             self._total_counted = True
             self._context.progress.add(bytes_total=version.size_bytes)
@@ -256,6 +259,17 @@ class _ObjectCopy:
             wanted = {name.lower(): text for name, text in contents.metadata.items()}
             return found is not None and found.holds(version) and found.metadata == wanted
         return True
+
+
+def check_size(listed: ListedObject, version: ObjectVersion) -> None:
+    """Raise if HEAD shows the listed version with another size.
+
+    Raises:
+        UnexpectedAnswer: It does: one of the two is wrong.
+    """
+    if version.etag == listed.etag and version.size_bytes != listed.size_bytes:
+        detail = f"HEAD shows {version.size_bytes} bytes, and the listing {listed.size_bytes} for the same ETag"
+        raise UnexpectedAnswer(service="S3", resource=repr(f"s3://{version.bucket}/{version.key}"), detail=detail)
 
 
 def _unknown_version(attempt: Attempt) -> ObjectVersion:

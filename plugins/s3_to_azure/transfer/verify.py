@@ -13,6 +13,7 @@ from s3_to_azure.model.options import NO, REREAD, SKIP
 from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose_level, digest_stream
+from s3_to_azure.transfer.object import check_size
 from s3_to_azure.transfer.pipeline import fill
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
@@ -60,6 +61,8 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
         version = context.retrier.call(
             f"look up object {task.key!r}", lambda: context.source.head(task.bucket, task.key)
         )
+        if task.listed is not None:
+            check_size(task.listed, version)
         blob = _look_up_blob(context, task)
         if blob is None:
             return _result(context, task, version, "missing", "there is no such blob")

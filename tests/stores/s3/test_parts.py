@@ -10,6 +10,7 @@ from s3_to_azure.model.errors import SourceChanged
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.stores.s3 import parts
+from s3_to_azure.stores.s3.headers import RAW_HEADERS
 from s3_to_azure.stores.s3.parts import part_sizes
 from tests.fakes.memory_source import EPOCH
 from tests.real_stores import s3_source
@@ -38,7 +39,8 @@ class Client:
         """Return a part's size."""
         assert IfMatch == '"e"'
         self.calls.append(f"part {PartNumber}")
-        return {"ContentLength": self._sizes[PartNumber - 1], "PartsCount": len(self._sizes)}
+        size, count = str(self._sizes[PartNumber - 1]), str(len(self._sizes))
+        return {RAW_HEADERS: [("Content-Length", size), ("x-amz-mp-parts-count", count)]}
 
     def get_object_attributes(self, *, PartNumberMarker: int, MaxParts: int, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
         """Return a page of parts."""
@@ -122,7 +124,7 @@ def test_server_that_does_not_know_parts_reveals_none() -> None:
 
     class WithoutParts(Client):
         def head_object(self, **_: Any) -> dict[str, Any]:
-            return {"ContentLength": 7}
+            return {RAW_HEADERS: [("Content-Length", "7")]}
 
     assert part_sizes(WithoutParts(), version(7), {}, each=False) is None
 

@@ -240,7 +240,7 @@ GOOD = {"ETag": '"abc"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
         (206, GOOD | {"Content-Range": "bytes 1-4/10"}, b"1234", (0, 4), UnexpectedAnswer),  # another range
         (206, GOOD | {"Content-Range": "bytes 0-3/11"}, b"0123", (0, 4), UnexpectedAnswer),  # another size
         (206, GOOD | {"Content-Range": "bytes 0-3/10", "ETag": '"xyz"'}, b"0123", (0, 4), SourceChanged),
-        (206, {"Content-Range": "bytes 0-3/10"}, b"0123", (0, 4), SourceChanged),  # no ETag
+        (206, {"Content-Range": "bytes 0-3/10"}, b"0123", (0, 4), UnexpectedAnswer),  # no ETag
         (200, GOOD | {"ETag": '"xyz"'}, b"0123456789", (), SourceChanged),  # ignores If-Match
         (200, GOOD, b"012345678", (), UnexpectedAnswer),  # shorter
         (206, GOOD | {"Content-Range": "bytes 0-9/10"}, b"0123456789", (), UnexpectedAnswer),

@@ -96,6 +96,7 @@ class HttpConnections:
         connection = self._take(host)
         is_new = connection is None
         connection = connection or self._connect(parts)
+        response: http.client.HTTPResponse | None = None
         try:
             try:
                 response = _exchange(connection, method, parts, headers, body)
@@ -109,6 +110,8 @@ class HttpConnections:
             if _was_read_exactly(response) and self._keep(host, connection):
                 return
         except BaseException:
+            if response is not None:
+                response.close()
             connection.close()
             raise
         # A response with unread bytes keeps the socket open as well.

@@ -23,12 +23,11 @@ from s3_to_azure.model.names import text_of_bytes
 from s3_to_azure.model.objects import NO_ETAG, ListedObject
 from s3_to_azure.model.reasons import explained
 from s3_to_azure.stores.http.errors import S3
+from s3_to_azure.stores.s3.headers import ETAG
 
 _DOCUMENT: Final = "ListBucketResult"
 _PARSED: Final = "S3ToAzureListing"
 _EMPTY_LISTING: Final = b"<ListBucketResult/>"
-# An ETag goes into request headers between quotes: visible ASCII without a quote.
-_ETAG: Final = re.compile(r"(?!W/)[!#-~]{1,256}")
 _CLASS: Final = re.compile(r"[!-~]{1,64}")
 _UNKNOWN_CLASS: Final = "UNKNOWN"
 _UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
@@ -254,13 +253,13 @@ class _PageReader:
         etag = (etag_text or "").strip('"')
         size = _size_of(size_text)
         time = _time_of(time_text)
-        if not problem and (size is None or time is None or not _ETAG.fullmatch(etag)):
+        if not problem and (size is None or time is None or not ETAG.fullmatch(etag)):
             problem = _problem_of_values(etag_text, size_text, time_text, size=size, time=time)
         storage_class = class_text or "STANDARD"
         if not _CLASS.fullmatch(storage_class):
             storage_class = _UNKNOWN_CLASS
         if problem:
-            etag = etag if _ETAG.fullmatch(etag) else NO_ETAG
+            etag = etag if ETAG.fullmatch(etag) else NO_ETAG
             return ListedObject(self._bucket, key, etag, size or 0, time or _UNKNOWN_TIME, storage_class, problem)
         return ListedObject(self._bucket, key, etag, size or 0, time or _UNKNOWN_TIME, storage_class)
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 from s3_to_azure.model.errors import PermanentError, SourceChanged
 from s3_to_azure.model.limits import MAX_PARTS
 from s3_to_azure.model.objects import ObjectVersion, PartSizes
-from s3_to_azure.stores.s3.responses import s3_errors
+from s3_to_azure.stores.s3.headers import RAW_HEADERS, ResponseHeaders
+from s3_to_azure.stores.s3.responses import by_lower_name, s3_errors
 
 _PAGE_PARTS: Final = 1_000
 
@@ -28,24 +29,34 @@ def part_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any], 
         if listed:
             return PartSizes(listed, certain=True)
     first, count = _head_part(client, version, 1, options)
-    if not 1 <= count <= MAX_PARTS:
+    if first is None or count is None or not 1 <= count <= MAX_PARTS:
         return None
     if count == 1:
         return PartSizes((first,), certain=True)
     last, _ = _head_part(client, version, count, options)
-    if not each and first * (count - 1) + last == version.size_bytes:
+    if last is not None and not each and first * (count - 1) + last == version.size_bytes:
         return PartSizes((*[first] * (count - 1), last), certain=count == 2)
-    between = (_head_part(client, version, number, options)[0] for number in range(2, count))
-    return PartSizes((first, *between, last), certain=True)
+    numbers = range(2, count) if last is not None else ()
+    between = (_head_part(client, version, number, options)[0] for number in numbers)
+    sizes = [size for size in (first, *between, last) if size is not None]
+    return PartSizes(tuple(sizes), certain=True) if len(sizes) == count else None
 
 
-def _head_part(client: Any, version: ObjectVersion, number: int, options: Mapping[str, Any]) -> tuple[int, int]:
-    """Return a part's size and the number of parts, which is 0 if the server does not know parts."""
+def _head_part(
+    client: Any, version: ObjectVersion, number: int, options: Mapping[str, Any]
+) -> tuple[int | None, int | None]:
+    """Return a part's size and the number of parts, each None if the response does not give it."""
     with s3_errors(bucket=version.bucket, key=version.key, etag=version.etag):
         response = client.head_object(
             Bucket=version.bucket, Key=version.key, PartNumber=number, IfMatch=f'"{version.etag}"', **options
         )
-    return int(response["ContentLength"]), int(response.get("PartsCount", 0))
+    resource = f"part {number} of {f's3://{version.bucket}/{version.key}'!r}"
+    headers = ResponseHeaders(resource, by_lower_name(response[RAW_HEADERS]))
+    size = headers.content_length()
+    content_range = headers.content_range()
+    if size is None and content_range is not None:
+        size = content_range.end - content_range.start
+    return size, headers.count("x-amz-mp-parts-count")
 
 
 def _listed_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> tuple[int, ...]:

@@ -4,8 +4,7 @@ import http.client
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -17,6 +16,7 @@ from botocore.parsers import ResponseParserError
 from s3_to_azure.model import checksums, errors
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
 from s3_to_azure.stores.http.errors import S3, THROTTLES, network_error, redact, retry_after_s, unexpected_answer
+from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
 
 _CREDENTIALS: Final = {
     "InvalidAccessKeyId",
@@ -28,6 +28,7 @@ _CREDENTIALS: Final = {
     "NotSignedUp",
     "AuthorizationHeaderMalformed",
 }
+_MAX_SHOWN_CHARACTERS: Final = 80
 _MISSING: Final = {"NoSuchKey", "NoSuchVersion"}
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 _CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.FOLDABLE}
@@ -143,13 +144,17 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str =
         raise network_error(S3, resource, ValueError("the response is incomplete, or not from S3")) from None
     except botocore.BotoCoreError as error:
         raise errors.UsageError(detail=f"S3 cannot be used with this connection: {redact(str(error))}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        # botocore converts numbers and dates of a response without checking them. Its text may quote the response.
+        detail = f"it cannot be read ({type(error).__name__})"
+        raise errors.UnexpectedAnswer(service=S3, resource=resource, detail=detail) from None
 
 
 def response_error(
     status: int, document: bytes, *, bucket: str, key: str, etag: str, retry_after: str | None
 ) -> errors.TransferError:
     """Return the error that an unsuccessful response means, by the code in its document."""
-    match = _CODE.search(document) if status != 404 or _is_error_document(document) else None
+    match = _CODE.search(document) if status != 404 or is_error_document(document) else None
     return s3_error(
         status,
         match[1].decode("ascii") if match else str(status),
@@ -160,7 +165,7 @@ def response_error(
     )
 
 
-def _is_error_document(document: bytes) -> bool:
+def is_error_document(document: bytes) -> bool:
     """Return whether the document is S3's own: complete XML whose root is ``Error``. One with a DTD is not."""
     if b"<!DOCTYPE" in document:
         return False
@@ -189,8 +194,13 @@ def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, 
         raise response_error(
             status, body, bucket=wanted.bucket, key=wanted.key, etag=wanted.etag, retry_after=headers.get("retry-after")
         )
-    found = parse_version(wanted.bucket, wanted.key, headers)
-    check_range(status, None, wanted, found, start=0, end=None)
+    found = parse_version(
+        wanted.bucket, wanted.key, headers, size_bytes=wanted.size_bytes, last_modified=wanted.last_modified
+    )
+    check_body(status, headers, wanted, found, start=0, end=None)
+    if "content-length" not in headers:
+        # The object is handed back: the general path counts the bytes, and says why they differ.
+        raise ResponseHeaders(repr(wanted.key), headers).error("Content-Length")
     if len(body) != wanted.size_bytes:
         raise errors.ConnectionFailed(
             service=S3, resource=repr(wanted.key), detail=f"the body ended at byte {len(body)}"
@@ -198,8 +208,34 @@ def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, 
     return found
 
 
-def parse_version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion:
-    """Return the object's version from the headers, by lower-case name, of a GET or HEAD."""
+def parse_version(
+    bucket: str,
+    key: str,
+    headers: Mapping[str, str],
+    *,
+    size_bytes: int | None = None,
+    last_modified: datetime | None = None,
+) -> ObjectVersion:
+    """Return the object's version from the headers of a GET or HEAD.
+
+    Args:
+        bucket: The object's bucket.
+        key: The object's key.
+        headers: The headers by lower-case name.
+        size_bytes: The object's size; None: Content-Length is.
+        last_modified: Its date where the response gives none: the date that another response gave for the same ETag.
+
+    Raises:
+        UnexpectedAnswer: ETag, size or date is absent or not valid.
+    """
+    read = ResponseHeaders(repr(f"s3://{bucket}/{key}"), headers)
+    etag = read.etag()
+    size_bytes = read.content_length() if size_bytes is None else size_bytes
+    if size_bytes is None:
+        raise read.error("Content-Length")
+    last_modified = read.last_modified() or last_modified
+    if last_modified is None:
+        raise read.error("Last-Modified")
     stored = {name: headers[header] for header, name in _CHECKSUM_HEADERS.items() if header in headers}
     if _GOOGLE_HASHES in headers:
         stored = _google_crc32c(headers[_GOOGLE_HASHES]) | stored
@@ -207,9 +243,9 @@ def parse_version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVe
     return ObjectVersion(
         bucket=bucket,
         key=key,
-        etag=headers.get("etag", "").strip('"'),
-        size_bytes=_size(headers.get("content-length")),
-        last_modified=_time(headers.get("last-modified")),
+        etag=etag,
+        size_bytes=size_bytes,
+        last_modified=last_modified,
         checksum=checksums.strongest(stored) if is_full_object else None,
         weaker=(*checksums.partwise(stored), *_etag_md5(headers)),
         metadata={name[len(_METADATA) :]: value for name, value in headers.items() if name.startswith(_METADATA)},
@@ -240,21 +276,6 @@ def _content_headers(
     return ContentHeaders(kind, _stored_encoding(encoding), language, disposition, caching)
 
 
-def _size(text: str | None) -> int:
-    """Parse a Content-Length; 0 if it is invalid, which the comparison with the expected size then rejects."""
-    return int(text) if text and len(text) < 20 and text.isascii() and text.isdigit() else 0
-
-
-@lru_cache(maxsize=4096)
-def _time(text: str | None) -> datetime:
-    """Parse Last-Modified; the epoch if it is invalid."""
-    try:
-        time = parsedate_to_datetime(text or "")
-    except ValueError:
-        return datetime.fromtimestamp(0, UTC)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
 def _stored_encoding(value: str | None) -> str | None:
     """Remove ``aws-chunked``, which describes the upload's framing, not the stored bytes."""
     if not value:
@@ -273,9 +294,9 @@ def _etag_md5(headers: Mapping[str, str]) -> tuple[SourceChecksum, ...]:
     return (found,) if found else ()
 
 
-def check_range(
+def check_body(
     status: int,
-    content_range: str | None,
+    headers: Mapping[str, str],
     wanted: ObjectVersion | ListedObject,
     found: ObjectVersion,
     *,
@@ -284,26 +305,37 @@ def check_range(
 ) -> None:
     """Raise unless the response is the requested range of the requested version.
 
+    A response without a length, such as a chunked one, is accepted: whoever reads the body must count its bytes.
+
     Args:
         status: The response's status.
-        content_range: The response's Content-Range header.
+        headers: The response's headers by lower-case name.
         wanted: The requested version.
-        found: The version that the response's headers describe; its size is the length of the body.
+        found: The version that the response's headers describe.
         start: First byte of the range.
         end: Byte after the range; None if the whole object was requested.
     """
-    resource = repr(f"s3://{wanted.bucket}/{wanted.key}")
+    read = ResponseHeaders(repr(f"s3://{wanted.bucket}/{wanted.key}"), headers)
     if found.etag != wanted.etag:
         raise errors.SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
+    read.refuse_decompressed()
+    length = read.content_length()
+    content_range = read.content_range()
     if end is None:
-        if status != 200 or found.size_bytes != wanted.size_bytes:
-            raise errors.UnexpectedAnswer(
-                service=S3, resource=resource, detail=f"{found.size_bytes} bytes instead of {wanted.size_bytes}"
-            )
-        return
-    expected = f"bytes {start}-{end - 1}/{wanted.size_bytes}"
-    received = content_range or "no Content-Range"
-    # Some S3 servers, such as rclone's, send a range with status 200; Content-Range and length are sufficient.
-    if status not in (200, 206) or received != expected or found.size_bytes != end - start:
-        detail = f"status {status}, {received!r}, {found.size_bytes} bytes instead of {expected!r}"
-        raise errors.UnexpectedAnswer(service=S3, resource=resource, detail=detail)
+        # Some S3 servers send a Content-Range with the whole object too.
+        is_range = content_range in (None, ContentRange(0, wanted.size_bytes, wanted.size_bytes))
+        is_wanted = status == 200 and is_range and length in (None, wanted.size_bytes)
+        expected = f"{wanted.size_bytes} bytes"
+    else:
+        # Some S3 servers, such as rclone's, send a range with status 200; Content-Range and length are sufficient.
+        is_range = content_range == ContentRange(start, end, wanted.size_bytes)
+        is_wanted = status in (200, 206) and is_range and length in (None, end - start)
+        expected = f"bytes {start}-{end - 1}/{wanted.size_bytes}"
+    if not is_wanted:
+        received = headers.get("content-range", "no Content-Range")[:_MAX_SHOWN_CHARACTERS]
+        size = "no Content-Length" if length is None else f"{length} bytes"
+        detail = f"status {status}, {received!r}, {size} instead of {expected!r}"
+        changed = read.changed_encoding()
+        raise errors.UnexpectedAnswer(
+            service=S3, resource=read.resource, detail=f"{detail}; {changed}" if changed else detail
+        )

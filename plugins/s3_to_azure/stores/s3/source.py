@@ -25,15 +25,17 @@ from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.errors import protect_logs
+from s3_to_azure.stores.http.errors import S3, protect_logs
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ContentRange, ResponseHeaders, keep_raw_headers
 from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import (
     NOT_SUPPORTED,
     by_lower_name,
-    check_range,
+    check_body,
+    is_error_document,
     parse_version,
     response_error,
     s3_errors,
@@ -42,6 +44,8 @@ from s3_to_azure.stores.s3.signing import SigV4
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _CHECKSUM_MODE: Final = {"x-amz-checksum-mode": "ENABLED"}
+_SUCCESS: Final = (200, 206)
+_UNSATISFIABLE: Final = 416
 _WHEN_REQUIRED: Final = "when_required"
 # How stores refuse a header or a query that they do not know.
 _REFUSALS: Final = (400, *NOT_SUPPORTED)
@@ -50,16 +54,47 @@ log = logging.getLogger(__name__)
 
 
 class S3Body:
-    """The open body of a GET whose headers have been checked."""
+    """The open body of a GET whose headers have been checked.
 
-    def __init__(self, body: http.client.HTTPResponse, version: ObjectVersion) -> None:
+    Args:
+        body: The response.
+        version: The version that its headers describe.
+        headers: The response's headers.
+        expected_bytes: The length of the requested range, which a response without a length must have too.
+    """
+
+    def __init__(
+        self, body: http.client.HTTPResponse, version: ObjectVersion, headers: ResponseHeaders, expected_bytes: int
+    ) -> None:
         self.version = version
         self._body = body
+        self._headers = headers
+        # With a length the HTTP client counts, and returns no byte more.
+        self._uncounted = headers.content_length() is None
+        self._left = expected_bytes
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the front of ``view``; return the number of bytes, 0 at the end of the body."""
+        """Fill the front of ``view``; return the number of bytes, 0 at the end of the body.
+
+        Raises:
+            UnexpectedAnswer: The body has more bytes than were requested, or was compressed on its way.
+        """
         with s3_errors(bucket=self.version.bucket, key=self.version.key):
-            return self._body.readinto(view)
+            count = self._body.readinto(view)
+            if self._uncounted:
+                self._left -= count
+                self._check_end(is_end=len(view) > 0 and not count)
+        return count
+
+    def _check_end(self, *, is_end: bool) -> None:
+        changed = self._headers.changed_encoding()
+        if is_end and self._left and changed:
+            detail = f"the body ended {self._left} bytes early; {changed}"
+        elif self._left < 0 or (not self._left and not is_end and self._body.read(1)):
+            detail = "the body has more bytes than were requested" + (f"; {changed}" if changed else "")
+        else:
+            return
+        raise UnexpectedAnswer(service=S3, resource=self._headers.resource, detail=detail)
 
 
 class S3Source:
@@ -87,6 +122,7 @@ class S3Source:
             self._client = session.client("s3", **client_options)
         read_responses_strictly(self._client)
         take_over_parsing(self._client)
+        keep_raw_headers(self._client)
         self._credentials = session.get_credentials()
         self._http = HttpConnections(verify=verify, proxies=proxies)
         self._regions: dict[str, str] = {}
@@ -129,7 +165,12 @@ class S3Source:
             ):
                 raise self._explained(bucket, key, error) from None
             raise
-        return parse_version(bucket, key, by_lower_name(response["ResponseMetadata"]["HTTPHeaders"].items()))
+        headers = ResponseHeaders(_uri(bucket, key), by_lower_name(response[RAW_HEADERS]))
+        size_bytes = headers.content_length()
+        # A proxy may drop the length of a HEAD, or say 0 for the body that a HEAD does not have.
+        if size_bytes is None or (size_bytes == 0 and headers.etag() != EMPTY_MD5):
+            size_bytes = self._size_by_range(bucket, key, headers)
+        return parse_version(bucket, key, headers.values, size_bytes=size_bytes)
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """Return the sizes of the parts in which the version was uploaded; None if S3 does not reveal them."""
@@ -173,7 +214,7 @@ class S3Source:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (404, 405):
                     return None
                 raise
-        return str(response["ETag"]).strip('"')
+        return ResponseHeaders(_uri(bucket, key), by_lower_name(response[RAW_HEADERS])).etag()
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """Request that an archived object is restored; False if a restore is in progress already.
@@ -232,9 +273,16 @@ class S3Source:
                 headers["Range"] = f"bytes={start}-{end - 1}"
                 response = opened.enter_context(self._get(version.bucket, version.key, headers, etag=version.etag))
             received = by_lower_name(response.headers.items())
-            found = parse_version(version.bucket, version.key, received)
-            check_range(response.status, received.get("content-range"), version, found, start=start, end=end)
-            yield S3Body(response, replace(found, size_bytes=version.size_bytes))
+            found = parse_version(
+                version.bucket,
+                version.key,
+                received,
+                size_bytes=version.size_bytes,
+                last_modified=version.last_modified,
+            )
+            check_body(response.status, received, version, found, start=start, end=end)
+            length = (version.size_bytes if end is None else end) - start
+            yield S3Body(response, found, ResponseHeaders(_uri(version.bucket, version.key), received), length)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         """Yield the objects below the prefix, one page of 1,000 at a time."""
@@ -352,9 +400,18 @@ class S3Source:
 
     @contextmanager
     def _get(
-        self, bucket: str, key: str, headers: Mapping[str, str], *, etag: str
+        self,
+        bucket: str,
+        key: str,
+        headers: Mapping[str, str],
+        *,
+        etag: str,
+        statuses: tuple[int, ...] = _SUCCESS,
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a GET; sign it again, once, if the credentials were replaced after it was signed."""
+        """Send a GET; sign it again, once, if the credentials were replaced after it was signed.
+
+        Every status but those in ``statuses`` is an error.
+        """
         url = self._url(bucket, key)
         unsigned = {**headers, **self._options.headers()}
         signer = SigV4(self._credentials, self._region_of(bucket)) if self._credentials else None
@@ -363,7 +420,7 @@ class S3Source:
                 with s3_errors(bucket=bucket, key=key, etag=etag):
                     signed = signer.sign_get(url, unsigned) if signer else unsigned
                     response = opened.enter_context(self._http.request("GET", url, signed))
-                if response.status in (200, 206):
+                if response.status in statuses:
                     yield response
                     return
                 with s3_errors(bucket=bucket, key=key, etag=etag):
@@ -374,6 +431,35 @@ class S3Source:
                 )
             if is_last or not (isinstance(error, CredentialsRefused) and signer and signer.is_outdated()):
                 raise error
+
+    def _size_by_range(self, bucket: str, key: str, head: ResponseHeaders) -> int:
+        """Return the object's size from the response to a GET of its first byte.
+
+        Raises:
+            UnexpectedAnswer: The response does not give it either.
+        """
+        etag = head.etag()
+        request = {"Range": "bytes=0-0", "Accept-Encoding": "identity", "If-Match": f'"{etag}"'}
+        with self._get(bucket, key, request, etag=etag, statuses=(*_SUCCESS, _UNSATISFIABLE)) as response:
+            headers = ResponseHeaders(head.resource, by_lower_name(response.headers.items()))
+            found = headers.content_range()
+            if response.status == _UNSATISFIABLE:
+                with s3_errors(bucket=bucket, key=key, etag=etag):
+                    document = response.read(_MAX_ERROR_BYTES)
+                # Only an empty object has no first byte.
+                if found == ContentRange(0, 0, 0) or is_error_document(document):
+                    return 0
+                raise headers.error("Content-Range")
+            if headers.etag() != etag:
+                raise SourceChanged(bucket=bucket, key=key, etag=etag)
+            headers.refuse_decompressed()
+            if found is not None and found.start == 0 and found.total is not None:
+                return found.total
+            if head.content_length() == headers.content_length() == 0:
+                return 0
+            raise (head if head.content_length() is None else headers).error(
+                "Content-Length" if head.content_length() is None else "Content-Range"
+            )
 
     def _explained(self, bucket: str, key: str, error: TransferError) -> TransferError:
         """Return the error that a GET of one byte gives instead of a HEAD's, and forget the bucket's region."""
@@ -431,6 +517,10 @@ class S3Source:
         if style == "virtual" or (style == "auto" and has_own_host):
             return f"{endpoint.scheme}://{bucket}.{host}{endpoint.path.rstrip('/')}"
         return f"{endpoint.scheme}://{host}{endpoint.path.rstrip('/')}/{bucket}"
+
+
+def _uri(bucket: str, key: str) -> str:
+    return repr(f"s3://{bucket}/{key}")
 
 
 def _status(error: ClientError) -> int:
