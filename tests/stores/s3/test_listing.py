@@ -256,6 +256,13 @@ def test_control_characters_in_a_key_that_is_not_encoded(character: str) -> None
     assert found.key == f"a{unescape(character)}b"
 
 
+@pytest.mark.parametrize("beside", ["plain", "\x01", "\r"])
+def test_key_of_the_private_area_is_read_as_it_is(beside: str) -> None:
+    """Whether or not characters of that area stand for others while the document is parsed."""
+    found, _ = read(listing(LAST + ITEM.format(key="a\U0010fe01b") + ITEM.format(key=beside)))
+    assert [item.key for item in found] == ["a\U0010fe01b", beside]
+
+
 def unescape(text: str) -> str:
     """Return the character of a reference."""
     return {"&#1;": "\x01", "&#x1F;": "\x1f", "&#13;": "\r"}.get(text, text)

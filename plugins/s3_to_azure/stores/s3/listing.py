@@ -37,8 +37,10 @@ _MAX_EMPTY_PAGES: Final = 1_000
 
 # Bytes that no XML document may contain stand as characters of a private area while the document is parsed.
 _STAND_IN: Final = 0x10FE00
-_KEY_ELEMENT: Final = re.compile(rb"<((?:Next)?(?:Key|Marker))>[^<]*</\1>")
-_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\udc80-\udcff\ufffe\uffff]")
+_HAS_STAND_INS: Final = "has-stand-ins"
+_KEY_WITH_RETURN: Final = re.compile(r"<((?:Next)?(?:Key|Marker))>[^<]*\r[^<]*</\1>")
+# Those characters themselves are among them, so that each stand-in has one meaning.
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\udc80-\udcff\ufffe\uffff\U0010fe00-\U0010feff]")
 _FORBIDDEN_REFERENCE: Final = re.compile(r"&#(?:x0*([0-9A-Fa-f]{1,2})|0*([0-9]{1,2}));")
 _STOOD_IN: Final = re.compile(f"[{chr(_STAND_IN)}-{chr(_STAND_IN + 0xFF)}]")
 
@@ -143,12 +145,14 @@ def _root(body: bytes) -> ET.Element | None:
     # A listing has no DTD, and without one no entity can be expanded or fetched.
     if b"<!DOCTYPE" in body:
         return None
-    if b"\r" in body:
-        # A parser reads a carriage return as a line feed: in a key that would be another key.
-        stand_in = chr(_STAND_IN + 0x0D).encode()
-        body = _KEY_ELEMENT.sub(lambda match: match[0].replace(b"\r", stand_in), body)
-    root = _parsed(body)
-    return root if root is not None else _parsed(_with_stand_ins(body))
+    # A parser reads a carriage return as a line feed: in a key that would be another key.
+    has_return = b"\r" in body and _KEY_WITH_RETURN.search(body.decode("utf-8", "replace")) is not None
+    root = None if has_return else _parsed(body)
+    if root is None:
+        root = _parsed(_with_stand_ins(body))
+        if root is not None:
+            root.set(_HAS_STAND_INS, "")
+    return root
 
 
 def _parsed(body: bytes) -> ET.Element | None:
@@ -165,6 +169,7 @@ def _with_stand_ins(body: bytes) -> bytes:
     """Return the document without the bytes and character references that XML does not allow but keys may have."""
     text = body.decode("utf-8", "surrogateescape")
     text = _FORBIDDEN.sub(lambda match: _stand_ins(match[0].encode("utf-8", "surrogateescape")), text)
+    text = _KEY_WITH_RETURN.sub(lambda match: match[0].replace("\r", _stand_ins(b"\r")), text)
     return _FORBIDDEN_REFERENCE.sub(_reference, text).encode()
 
 
@@ -177,15 +182,6 @@ def _stand_ins(data: bytes) -> str:
     return "".join(chr(_STAND_IN + byte) for byte in data)
 
 
-def _original(text: str) -> bytes:
-    """Return the bytes that the store sent for a text of the document."""
-    if text.isascii() or not _STOOD_IN.search(text):
-        return text.encode()
-    return b"".join(
-        bytes([ord(character) - _STAND_IN]) if _STOOD_IN.match(character) else character.encode() for character in text
-    )
-
-
 class _PageReader:
     """The values of one page's document."""
 
@@ -194,6 +190,7 @@ class _PageReader:
         self._bucket = bucket
         self._namespace = root.tag.removesuffix(_DOCUMENT)
         self._is_encoded = self._text("EncodingType") == "url"
+        self._has_stand_ins = root.get(_HAS_STAND_INS) is not None
         self._ask = plus_is_space
         self._plus: bytes | None = None
         self._last_key: bytes = b""
@@ -227,10 +224,19 @@ class _PageReader:
                 return NextPage(token)
             marker = self._text("NextMarker")
             if marker or self._root.find(f"{self._namespace}Marker") is not None:
-                after = self._decoded(_original(marker)) if marker else self._last_key
+                after = self._decoded(self._original(marker)) if marker else self._last_key
                 if after:
                     return NextPage(self._marker(after), is_marker=True)
         raise ValueError("the response is not a listing: it does not say whether there are more pages")
+
+    def _original(self, text: str) -> bytes:
+        """Return the bytes that the store sent for a text of the document."""
+        if not self._has_stand_ins:
+            return text.encode()
+        return b"".join(
+            bytes([ord(character) - _STAND_IN]) if _STOOD_IN.match(character) else character.encode()
+            for character in text
+        )
 
     def _text(self, name: str) -> str | None:
         return self._root.findtext(f"{self._namespace}{name}")
@@ -245,7 +251,7 @@ class _PageReader:
         key_text, etag_text, size_text, time_text, class_text = texts
         if not key_text:
             raise ValueError("the listing has an object without a key")
-        encoded = _original(key_text)
+        encoded = self._original(key_text)
         if self._is_encoded and (b"%" in encoded or b"+" in encoded):
             encoded = self._decoded(encoded)
         self._last_key = encoded
