@@ -22,7 +22,7 @@ from s3_to_azure.cli.main import main
 from s3_to_azure.stores import curl
 from s3_to_azure.stores.azure import client as azure_client
 from s3_to_azure.stores.http import connections
-from s3_to_azure.stores.s3 import signing, source
+from s3_to_azure.stores.s3 import body, signing
 from s3_to_azure.transfer import pipeline, pool, small_objects
 
 Step = str | Callable[..., str]
@@ -37,7 +37,7 @@ WRAPPED: Final[dict[str, tuple[tuple[Any, str, Step], ...]]] = {
         (pool._WorkerPool, "_distribute", "client"),  # noqa: SLF001 - the whole loop of the small objects' thread
     ),
     "large": (
-        (source.S3Body, "readinto", "receive"),
+        (body.S3Body, "readinto", "receive"),
         (connections, "_exchange", lambda _connection, method, *_: "send" if method == "PUT" else "ask"),
         (signing.SigV4, "sign_get", "sign"),
         (azure_client.BlockWriter, "_signed", "sign"),

@@ -92,6 +92,26 @@ def parse_page(
         raise UnexpectedAnswer(service=S3, resource=f"s3://{bucket}", detail=str(error)) from None
 
 
+def probe_plus(encoded_key: bytes, bucket: str, list_first: Callable[[str], Mapping[str, Any]]) -> bool:
+    """Return whether a ``+`` of a URL-encoded key is a space: the store lists no such key with a real ``+``.
+
+    Args:
+        encoded_key: The key as its page shows it.
+        bucket: The listed bucket.
+        list_first: Requests the first object below a prefix.
+    """
+    prefix = unquote_to_bytes(encoded_key).decode("utf-8", "ignore")
+    asked: list[bytes] = []
+
+    def plus_stays(key: bytes) -> bool:
+        asked.append(key)
+        return False
+
+    found, _ = parse_page(list_first(prefix), bucket, plus_is_space=plus_stays)
+    # Not asked: the store encodes each ``+``, so one that it left is a space.
+    return not (asked and any(listed.key == prefix for listed in found))
+
+
 class EndlessListingGuard:
     """Refuses a listing that repeats itself, or that shows no object for too many pages. Memory is constant.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
@@ -25,10 +25,12 @@ from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.errors import S3, protect_logs
+from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.s3.addresses import base_url, look_up_region
+from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ContentRange, ResponseHeaders, keep_raw_headers
-from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, take_over_parsing
+from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, probe_plus, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import (
@@ -51,50 +53,6 @@ _WHEN_REQUIRED: Final = "when_required"
 _REFUSALS: Final = (400, *NOT_SUPPORTED)
 
 log = logging.getLogger(__name__)
-
-
-class S3Body:
-    """The open body of a GET whose headers have been checked.
-
-    Args:
-        body: The response.
-        version: The version that its headers describe.
-        headers: The response's headers.
-        expected_bytes: The length of the requested range, which a response without a length must have too.
-    """
-
-    def __init__(
-        self, body: http.client.HTTPResponse, version: ObjectVersion, headers: ResponseHeaders, expected_bytes: int
-    ) -> None:
-        self.version = version
-        self._body = body
-        self._headers = headers
-        # With a length the HTTP client counts, and returns no byte more.
-        self._uncounted = headers.content_length() is None
-        self._left = expected_bytes
-
-    def readinto(self, view: memoryview) -> int:
-        """Fill the front of ``view``; return the number of bytes, 0 at the end of the body.
-
-        Raises:
-            UnexpectedAnswer: The body has more bytes than were requested, or was compressed on its way.
-        """
-        with s3_errors(bucket=self.version.bucket, key=self.version.key):
-            count = self._body.readinto(view)
-            if self._uncounted:
-                self._left -= count
-                self._check_end(is_end=len(view) > 0 and not count)
-        return count
-
-    def _check_end(self, *, is_end: bool) -> None:
-        changed = self._headers.changed_encoding()
-        if is_end and self._left and changed:
-            detail = f"the body ended {self._left} bytes early; {changed}"
-        elif self._left < 0 or (not self._left and not is_end and self._body.read(1)):
-            detail = "the body has more bytes than were requested" + (f"; {changed}" if changed else "")
-        else:
-            return
-        raise UnexpectedAnswer(service=S3, resource=self._headers.resource, detail=detail)
 
 
 class S3Source:
@@ -324,17 +282,7 @@ class S3Source:
         with self._lock:
             known = self._plus_meanings.get(bucket)
         if known is None:
-            prefix = unquote_to_bytes(encoded_key).decode("utf-8", "ignore")
-            page = self._list_page(bucket, prefix, None, 1)
-            asked: list[bytes] = []
-
-            def plus_stays(key: bytes) -> bool:
-                asked.append(key)
-                return False
-
-            found, _ = parse_page(page, bucket, plus_is_space=plus_stays)
-            # Not asked: the store encodes each ``+``, so one that it left is a space.
-            known = not (asked and any(listed.key == prefix for listed in found))
+            known = probe_plus(encoded_key, bucket, lambda prefix: self._list_page(bucket, prefix, None, 1))
             with self._lock:
                 self._plus_meanings[bucket] = known
         return known
@@ -479,44 +427,16 @@ class S3Source:
         """Return the bucket's own region: S3 accepts no signature for another one."""
         with self._lock:
             if bucket not in self._regions:
-                self._regions[bucket] = self._look_up_region(bucket)
+                self._regions[bucket] = look_up_region(self._client, bucket)
             return self._regions[bucket]
-
-    def _look_up_region(self, bucket: str) -> str:
-        default = self._client.meta.region_name or "us-east-1"
-        with s3_errors(bucket=bucket, key=None):
-            try:
-                response: Mapping[str, Any] = self._client.head_bucket(Bucket=bucket)
-            except ClientError as error:
-                # The response names the region also if the identity may read objects but not inspect the bucket.
-                response = error.response
-                if response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in (301, 307, 400, 403):
-                    raise
-        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        return str(headers.get("x-amz-bucket-region") or default)
 
     def _url(self, bucket: str, key: str) -> str:
         """Return the object's URL in the client's addressing style, with the key percent-encoded once."""
         version = self._options.version_id
         query = f"?versionId={quote(version, safe='~')}" if version else ""
         if bucket not in self._base_urls:
-            self._base_urls[bucket] = self._base_url(bucket, self._region_of(bucket))
+            self._base_urls[bucket] = base_url(self._client, bucket, self._region_of(bucket))
         return f"{self._base_urls[bucket]}/{quote(key, safe='/~')}{query}"
-
-    def _base_url(self, bucket: str, region: str) -> str:
-        endpoint = urlsplit(self._client.meta.endpoint_url)
-        # SigV4 signs the host in lower case, and libcurl sends it as it is written.
-        host = endpoint.netloc.lower()
-        if host.endswith(".amazonaws.com") and region != self._client.meta.region_name:
-            host = host.replace(str(self._client.meta.region_name), region)
-            if host == "s3.amazonaws.com":
-                host = f"s3.{region}.amazonaws.com"
-        style = (self._client.meta.config.s3 or {}).get("addressing_style", "auto")
-        # A certificate for *.s3.amazonaws.com does not cover a bucket name with a dot.
-        has_own_host = "." not in bucket and host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        if style == "virtual" or (style == "auto" and has_own_host):
-            return f"{endpoint.scheme}://{bucket}.{host}{endpoint.path.rstrip('/')}"
-        return f"{endpoint.scheme}://{host}{endpoint.path.rstrip('/')}/{bucket}"
 
 
 def _uri(bucket: str, key: str) -> str:
