@@ -96,7 +96,7 @@ faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make tes
 soak: $(SETUP) ## Run the faults' long form, which CI leaves out (two minutes)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
 
-mutants: $(VENV_READY) ## Change the engine's decisions in small ways; count those no test notices (20 minutes; MUTANTS_ARGS=results)
+mutants: $(VENV_READY) ## Change the decisions of the transfer, the plan and the report in small ways; count those no test notices (20 minutes; MUTANTS_ARGS=results)
 	@sh tests/mutation/run.sh $(MUTANTS_ARGS)
 
 bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")

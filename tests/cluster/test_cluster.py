@@ -75,7 +75,7 @@ def test_promise_4_batches_run_on_both_workers(site: Site, killed_run: KilledRun
         assert site.commits(name) == [201]
     report = _events(site, "nightly", killed_run.run_id, 1, task="report")
     assert any(f"Copied:    {OBJECTS} objects" in line for line in report)
-    assert any(f"Proven:    {OBJECTS} by crc64nvme" in line for line in report)
+    assert any(f"Verified:  {OBJECTS} by crc64nvme" in line for line in report)
 
 
 def test_promise_2_retry_on_another_worker_sends_only_missing_blocks(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from s3_to_azure.model.checksums import ALGORITHMS
-from s3_to_azure.model.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedAnswer
+from s3_to_azure.model.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedResponse
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
 
@@ -138,7 +138,7 @@ class MemorySource:
             if current.etag != version.etag:
                 raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
             if end is not None and not 0 <= start < end <= len(data):
-                raise UnexpectedAnswer(service="S3", resource=repr(version.key), detail="status 416 (InvalidRange)")
+                raise UnexpectedResponse(service="S3", resource=repr(version.key), detail="status 416 (InvalidRange)")
             self.opened.append((version.key, start, end))
         sent = self.served(version.key, start, data[start:end])
         self.bytes_served += len(sent)

@@ -14,7 +14,7 @@ from s3_to_azure.model.errors import (
     ForeignBlocks,
     TransferError,
     TransientError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Condition
@@ -280,7 +280,7 @@ def test_invariant_9_redirects_are_refused(clouds: Clouds, size_bytes: int, stat
     clouds.put(some_bytes(size_bytes))
     location = {"Location": f"{clouds.s3.url}/trap/k"}
     clouds.azure.plan = lambda request: Answer(status, location) if request.method == "PUT" else None
-    with pytest.raises(UnexpectedAnswer, match="redirect"):
+    with pytest.raises(UnexpectedResponse, match="redirect"):
         clouds.copy()
     assert not any("trap" in request.path for request in clouds.s3.seen)
 

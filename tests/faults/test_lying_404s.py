@@ -44,7 +44,7 @@ def test_404_of_a_balancer_fails_the_object(size: str, page: str) -> None:
     report, _ = run(s3)
     assert (total(report, "copied"), total(report, "failed"), total(report, "skipped")) == (1, 1, 0)
     assert report.failed
-    assert reasons(report) == ["unexpected_answer"]
+    assert reasons(report) == ["unexpected_response"]
 
 
 @pytest.mark.parametrize("size", SIZES)

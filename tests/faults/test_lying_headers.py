@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.verify import verify_object
 from tests.fakes.contexts import some_bytes, task, transfer_context
@@ -56,7 +56,7 @@ def test_head_and_range_without_the_size_name_the_header() -> None:
     def no_size(call: Call, reply: Reply) -> Reply:
         return reply.without("content-length", "content-range") if call.name in ("head", "get") else reply
 
-    with pytest.raises(UnexpectedAnswer, match="the response has no Content-Length"):
+    with pytest.raises(UnexpectedResponse, match="the response has no Content-Length"):
         copied(OddS3({b"k": b"data"}, {b"k": ETAG}, no_size))
 
 
@@ -64,7 +64,7 @@ def test_head_and_range_without_the_size_name_the_header() -> None:
 def test_head_without_a_header_that_is_needed_names_it(name: str) -> None:
     """Neither has a default."""
     change = only("head", lambda reply: reply.without(name.lower()))
-    with pytest.raises(UnexpectedAnswer, match=f"has no {name}"):
+    with pytest.raises(UnexpectedResponse, match=f"has no {name}"):
         copied(OddS3({b"k": b"data"}, {b"k": ETAG}, change))
 
 
@@ -75,7 +75,7 @@ def test_head_with_an_odd_value_names_its_header(name: str, value: str) -> None:
     if name == "ETag" and value in ("x", "-1"):
         value = f'W/"{value}"'
     change = only("head", lambda reply: reply.with_headers(**{name.replace("-", "_"): value}))
-    with pytest.raises(UnexpectedAnswer, match=name):
+    with pytest.raises(UnexpectedResponse, match=name):
         copied(OddS3({b"k": b"data"}, {b"k": ETAG}, change))
 
 
@@ -119,7 +119,7 @@ def test_get_without_a_length_is_read_and_counted(size: int, change: Change) -> 
 def test_get_without_a_length_and_with_more_bytes_is_refused(size: int, framing: Change) -> None:
     """The surplus is not cut off in silence."""
     longer = only("get", lambda reply: replace(reply, body=reply.body + b"x"))
-    with pytest.raises(UnexpectedAnswer, match="more bytes than were requested"):
+    with pytest.raises(UnexpectedResponse, match="more bytes than were requested"):
         copied(OddS3({b"k": some_bytes(size)}, {b"k": ETAG}, lambda call, reply: framing(call, longer(call, reply))))
 
 
@@ -131,7 +131,7 @@ def test_compressed_response_is_refused_in_words(data: bytes) -> None:
         packed = replace(reply.without("content-length"), body=gzip.compress(reply.body))
         return packed.with_headers(Content_Encoding="gzip", Transfer_Encoding="chunked")
 
-    with pytest.raises(UnexpectedAnswer, match="a gateway compresses or decompresses responses"):
+    with pytest.raises(UnexpectedResponse, match="a gateway compresses or decompresses responses"):
         copied(OddS3({b"k": data}, {b"k": ETAG}, only("get", compress)))
 
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.report import Report
 from tests.fakes.memory_destination import MemoryDestination
@@ -147,7 +147,7 @@ class NewTokens(SameToken):
 @pytest.mark.parametrize("store", [SameToken, NewTokens])
 def test_listing_that_repeats_itself_is_refused(store: type[OddS3]) -> None:
     """It would never end."""
-    with pytest.raises(UnexpectedAnswer, match="repeats a page or its continuation token"):
+    with pytest.raises(UnexpectedResponse, match="repeats a page or its continuation token"):
         run(store({b"a": b"1", b"b": b"2"}, page_keys=1))
 
 

@@ -14,7 +14,7 @@ from s3_to_azure.model.errors import (
     SourceChanged,
     Throttled,
     TransientError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
@@ -87,7 +87,7 @@ def test_promise_3_short_answer_with_its_own_length_is_refused(clouds: Clouds, k
     """An answer shorter than requested is refused, although its length says that it is complete."""
     clouds.put(some_bytes(size_bytes))
     clouds.s3.always(kind, Shorten(1))
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedResponse):
         clouds.copy()
     assert not clouds.is_there()
 
@@ -184,7 +184,7 @@ def test_invariant_1_server_that_ignores_if_match(clouds: Clouds, size_bytes: in
 def test_promise_3_server_that_ignores_range(clouds: Clouds, data: bytes) -> None:
     """A whole object in place of a range is refused."""
     clouds.s3.always("get range", Forget(("range",)))
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedResponse):
         clouds.copy()
     assert not clouds.is_there()
     assert clouds.staged() == []
@@ -197,7 +197,7 @@ def test_invariant_9_redirects_are_refused(clouds: Clouds, data: bytes, status: 
     elsewhere = clouds.azure.url
     clouds.s3.always("get range", Answer(status, {"Location": f"{elsewhere}/trap"}))
     before = len(clouds.azure.seen)
-    with pytest.raises(UnexpectedAnswer, match="redirect"):
+    with pytest.raises(UnexpectedResponse, match="redirect"):
         copy_into_memory(clouds, trap)
     assert len(clouds.azure.seen) == before
     assert trap.blobs == {}

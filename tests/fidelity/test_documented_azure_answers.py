@@ -17,7 +17,7 @@ from s3_to_azure.model.errors import (
     TagsRefused,
     TierRefused,
     TransferError,
-    WrittenThroughDataLakeApi,
+    WrittenThroughDatalakeApi,
     WrongBlobType,
 )
 from s3_to_azure.model.limits import MIB
@@ -73,7 +73,7 @@ EITHER_WAY = pytest.mark.parametrize("size_bytes", [5, 2 * MIB], ids=["one reque
         (409, "BlobImmutableDueToLegalHold", BlobImmutable),
         (409, "BlobArchived", BlobArchived),
         (409, "BlobBeingRehydrated", BlobArchived),
-        (409, "BlobOperationNotSupported", WrittenThroughDataLakeApi),
+        (409, "BlobOperationNotSupported", WrittenThroughDatalakeApi),
         (409, "BlobUsesCustomerSpecifiedEncryption", EncryptionRefused),
         (403, "RequestForbiddenByContainerEncryptionPolicy", EncryptionRefused),
         (409, "ResourceTypeMismatch", WrongBlobType),

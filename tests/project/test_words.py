@@ -44,12 +44,12 @@ CLASSES: Final = {"Notes": "TaskStateStore", "Sides": "Stores"}
 PHRASES: Final = {
     "BadState": "CorruptState",
     "DamagedOnTheWay": "CorruptedInTransit",
-    "MadeThroughFiles": "WrittenThroughDataLakeApi",
+    "MadeThroughFiles": "WrittenThroughDatalakeApi",
     "SomeObjectsFailedForNow": "RetryableObjectsFailed",
     "WrongUse": "UsageError",
     "bad_state": "corrupt_state",
     "damaged_on_the_way": "corrupted_in_transit",
-    "made_through_files": "written_through_data_lake_api",
+    "made_through_files": "written_through_datalake_api",
     "some_objects_failed_for_now": "retryable_objects_failed",
     "wrong_use": "usage_error",
 }

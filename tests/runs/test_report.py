@@ -344,7 +344,7 @@ def test_the_lines_account_for_everything() -> None:
         "Failed:    2 objects (6 bytes)",
         "           1 object (3 bytes): access_denied",
         "           1 object (3 bytes): no_receipt",
-        "Proven:    1 by crc64nvme",
+        "Verified:  1 by crc64nvme",
         "Sent:      3 bytes in 2.0 s (2 bytes/s); 0 bytes were in Azure already",
         "Failed:    '0002': access_denied: because",
         "Failed:    '0003': no_receipt: no task wrote a receipt for it",

@@ -32,7 +32,7 @@ from s3_to_azure.model.errors import (
     SourceChanged,
     Throttled,
     TransferError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from s3_to_azure.model.metadata import metadata_from_azure, metadata_to_azure
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
@@ -242,9 +242,9 @@ def test_incomplete_response_is_handed_back(between: Between, reset: bool) -> No
 def test_invalid_header_is_never_sent(between: Between, contents: BlobContents) -> None:
     """An object's metadata cannot add a header to our requests."""
     between.store("k", b"x", contents=contents)
-    assert isinstance(refused(between.client), UnexpectedAnswer)
+    assert isinstance(refused(between.client), UnexpectedResponse)
     between.client.fetch("k", ListedObject(between.bucket, "k", 'e"\r\nx-evil: "', 1, EPOCH))
-    assert isinstance(refused(between.client), UnexpectedAnswer)
+    assert isinstance(refused(between.client), UnexpectedResponse)
     assert between.azure.seen == []
     assert between.s3.count("get whole") == 0
 
@@ -405,29 +405,29 @@ ANSWERS: dict[str, tuple[bytes, type[TransferError] | None]] = {
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY,
         None,
     ),
-    "too long": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 11\r\n\r\n" + BODY + b"x", UnexpectedAnswer),
+    "too long": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 11\r\n\r\n" + BODY + b"x", UnexpectedResponse),
     "far too long": (
         b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 900000\r\n\r\n" + bytes(900_000),
         ConnectionFailed,
     ),
-    "too short": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 9\r\n\r\n" + BODY[:9], UnexpectedAnswer),
+    "too short": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 9\r\n\r\n" + BODY[:9], UnexpectedResponse),
     "ends early": (b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY[:9], ConnectionFailed),
     "in chunks": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + HEAD + b"\r\na\r\n" + BODY + b"\r\n0\r\n\r\n",
-        UnexpectedAnswer,
+        UnexpectedResponse,
     ),
     "chunks with another length": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + SIZED + b"\r\n5\r\n01234\r\n0\r\n\r\n",
         ConnectionFailed,
     ),
-    "no length": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"\r\n" + BODY, UnexpectedAnswer),
-    "206": (b"HTTP/1.1 206 Partial Content\r\n" + SIZED + b"\r\n" + BODY, UnexpectedAnswer),
+    "no length": (b"HTTP/1.1 200 OK\r\n" + HEAD + b"\r\n" + BODY, UnexpectedResponse),
+    "206": (b"HTTP/1.1 206 Partial Content\r\n" + SIZED + b"\r\n" + BODY, UnexpectedResponse),
     "another version": (b'HTTP/1.1 200 OK\r\nETag: "f"\r\nContent-Length: 10\r\n\r\n' + BODY, SourceChanged),
     "412": (b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n", SourceChanged),
     "503": (b"HTTP/1.1 503 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", Throttled),
     "500": (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ServerFailed),
-    "redirect": (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\n" + SIZED + b"\r\n" + BODY, UnexpectedAnswer),
-    "permanent redirect": (b"HTTP/1.1 301 Away\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
+    "redirect": (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\n" + SIZED + b"\r\n" + BODY, UnexpectedResponse),
+    "permanent redirect": (b"HTTP/1.1 301 Away\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
     "not HTTP": (b"0123456789", ConnectionFailed),
     "nothing": (b"", ConnectionFailed),
 }
@@ -478,9 +478,9 @@ def test_header_values_and_body_are_kept_byte_for_byte(azure_server: LocalAzure)
             b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: other\r\n" + HEAD + b"Content-Length: 0\r\n\r\n",
             ConnectionFailed,
         ),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
-        (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
-        (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", UnexpectedAnswer),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
+        (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
+        (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 7\r\n\r\n", Throttled),
         (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", ServerFailed),
         (b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nab", ConnectionFailed),
@@ -646,12 +646,12 @@ def test_requests_go_through_the_proxy(tmp_path: Path, *, proxy_over_tls: bool, 
         server.body = BODY
         client.fetch("t", WANTED)
         # The server's response has no ETag: it is handed back, but only after the request has reached the server.
-        assert isinstance(refused(client), UnexpectedAnswer)
+        assert isinstance(refused(client), UnexpectedResponse)
         client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
-        assert isinstance(refused(client), UnexpectedAnswer)
-        with pytest.raises(UnexpectedAnswer), source.open(WANTED):
+        assert isinstance(refused(client), UnexpectedResponse)
+        with pytest.raises(UnexpectedResponse), source.open(WANTED):
             pytest.fail("opened")
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             destination.put_blob("b", memoryview(BODY), 1, NOTHING, NEW)
         lines = [line for line, _, _ in server.seen]
         assert [line.partition("?")[0] for line in lines] == ["GET /bucket/k", "PUT /account/container/b"] * 2
@@ -674,6 +674,6 @@ def test_proxy_that_refuses_the_credentials_is_handed_back(tmp_path: Path, *, se
         with behind_proxies(server, {"all": url}, str(certificate)) as (_, _, client):
             client.fetch("t", WANTED)
             error = refused(client)
-            assert isinstance(error, ConnectionFailed if server_over_tls else UnexpectedAnswer)
+            assert isinstance(error, ConnectionFailed if server_over_tls else UnexpectedResponse)
             assert "stranger" not in str(error)
         assert server.seen == []

@@ -36,7 +36,7 @@
         │   ├── BlobLeased
         │   ├── BlobImmutable
         │   ├── BlobArchived
-        │   ├── WrittenThroughDataLakeApi    a file of the Data Lake API, which takes no blocks
+        │   ├── WrittenThroughDatalakeApi    a file of the Data Lake API, which takes no blocks
         │   ├── EncryptionRefused      a customer-provided key or an encryption scope is required
         │   ├── TierRefused
         │   ├── ForeignBlocks
@@ -48,7 +48,7 @@
         ├── TagsRefused                tags that a blob, or the account, cannot have
         ├── NameRefused
         ├── RequestNotSupported        the service does not know this kind of request (405, 501)
-        ├── UnexpectedAnswer           the server broke the protocol: redirect, ignored Range, unknown status
+        ├── UnexpectedResponse           the server broke the protocol: redirect, ignored Range, unknown status
         ├── IntegrityError
         ├── RereadDiffers              two readings of the object gave different bytes
         ├── ReadbackDiffers            Azure returns other bytes than were sent
@@ -309,7 +309,7 @@ class BlobArchived(DestinationError):
     template = "Blob {blob!r} in container {container!r} is in Azure's archive tier and cannot be written ({code}). Rehydrate or delete it first."
 
 
-class WrittenThroughDataLakeApi(DestinationError):
+class WrittenThroughDatalakeApi(DestinationError):
     """The existing blob was written through the Data Lake API, which does not take blocks."""
 
     template = "Blob {blob!r} in container {container!r} was written through Azure's Data Lake API and takes no blocks ({code}). Delete or rename it first."
@@ -369,7 +369,7 @@ class RequestNotSupported(PermanentError):
     template = "{service} does not support this request for {resource} ({code}). Leave out the setting that needs it, or check the endpoint and any proxy in between."
 
 
-class UnexpectedAnswer(PermanentError):
+class UnexpectedResponse(PermanentError):
     """The server broke the protocol: a redirect, an ignored range, an unknown status."""
 
     template = "{service} gave an answer that cannot be trusted for {resource}: {detail}. Check the endpoint and any proxy in between."

@@ -121,7 +121,7 @@ class Report:
                 if its == status and reason:
                     yield f"           {amount.text()}: {reason}"
         if self.proofs:
-            yield f"Proven:    {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
+            yield f"Verified:  {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
         yield (
             f"Sent:      {size_text(self.bytes_sent)} in {duration_text(self.seconds)} "
             f"({size_text(self.bytes_per_second)}/s); {size_text(self.bytes_resumed)} were in Azure already"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import certifi
 import pycurl
 
-from s3_to_azure.model.errors import ConnectionFailed, TransferError, UnexpectedAnswer
+from s3_to_azure.model.errors import ConnectionFailed, TransferError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -128,7 +128,7 @@ class CurlSmallObjectClient:
         """Return the headers as libcurl expects them: an empty one ends in a semicolon, with a colon it is not sent.
 
         Raises:
-            UnexpectedAnswer: A header is not valid in HTTP; nothing was sent.
+            UnexpectedResponse: A header is not valid in HTTP; nothing was sent.
         """
         if not headers.keys() <= self._known_names:
             self._check_names(headers)
@@ -293,6 +293,6 @@ class _Transfer:
             self.handle.setopt(pycurl.POSTFIELDS, b"")
 
 
-def _invalid_header(name: str) -> UnexpectedAnswer:
+def _invalid_header(name: str) -> UnexpectedResponse:
     detail = "it is not a valid header; nothing was sent"
-    return UnexpectedAnswer(service="the HTTP client", resource=repr(name), detail=detail)
+    return UnexpectedResponse(service="the HTTP client", resource=repr(name), detail=detail)

@@ -11,7 +11,7 @@ from s3_to_azure.model.errors import (
     ObjectArchived,
     SourceChanged,
     TransferError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     WrongBlobType,
 )
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
@@ -265,11 +265,11 @@ def check_size(listed: ListedObject, version: ObjectVersion) -> None:
     """Raise if HEAD shows the listed version with another size.
 
     Raises:
-        UnexpectedAnswer: It does: one of the two is wrong.
+        UnexpectedResponse: It does: one of the two is wrong.
     """
     if version.etag == listed.etag and version.size_bytes != listed.size_bytes:
         detail = f"HEAD shows {version.size_bytes} bytes, and the listing {listed.size_bytes} for the same ETag"
-        raise UnexpectedAnswer(service="S3", resource=repr(f"s3://{version.bucket}/{version.key}"), detail=detail)
+        raise UnexpectedResponse(service="S3", resource=repr(f"s3://{version.bucket}/{version.key}"), detail=detail)
 
 
 def _unknown_version(attempt: Attempt) -> ObjectVersion:

@@ -14,7 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.servers import LocalAzure
-from s3_to_azure.model.errors import CredentialsRefused, UnexpectedAnswer
+from s3_to_azure.model.errors import CredentialsRefused, UnexpectedResponse
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
 from s3_to_azure.stores.azure.client import ContainerAuthorization, GuardedSession, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -192,7 +192,7 @@ def session() -> Iterator[GuardedSession]:
 @pytest.mark.parametrize("path", ["/c/pre/../../other/x", "/c/./x", "/c/..", "/../x", "/c/%2e%2e/x", "/c/a b"])
 def test_changed_path_is_never_sent(server: RecordingServer, session: GuardedSession, path: str) -> None:
     """Invariant 8: a request whose path requests would change is not sent."""
-    with pytest.raises(UnexpectedAnswer, match="nothing was sent"):
+    with pytest.raises(UnexpectedResponse, match="nothing was sent"):
         session.request("GET", server.url + path)
     assert server.seen == []
 

@@ -9,7 +9,7 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalAzure
 from s3_to_azure.model.checksums import CRC64NVME
-from s3_to_azure.model.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedAnswer, UsageError
+from s3_to_azure.model.errors import ConnectionFailed, ForeignBlocks, TransientError, UnexpectedResponse, UsageError
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock
@@ -41,7 +41,7 @@ def test_broken_block_list_is_never_an_empty_one(store: AzureContainer, proxy: F
     """An incomplete or foreign document must not make a worker send everything again."""
     store.stage_block("b", BLOCK_ID, DATA, CRC)
     proxy.always("get block list", Answer(200, {"Content-Type": "application/xml"}, body))
-    with pytest.raises((TransientError, UnexpectedAnswer)):
+    with pytest.raises((TransientError, UnexpectedResponse)):
         store.list_staged("b")
 
 
@@ -51,7 +51,7 @@ def test_broken_listing_is_never_an_empty_one(store: AzureContainer, proxy: Faul
     proxy.plan = lambda request: (
         Answer(200, {"Content-Type": "application/xml"}, body) if "comp=list" in request.path else None
     )
-    with pytest.raises((TransientError, UnexpectedAnswer)):
+    with pytest.raises((TransientError, UnexpectedResponse)):
         list(store.list(""))
 
 
@@ -61,7 +61,7 @@ def test_shortened_read_back_is_noticed(store: AzureContainer, proxy: FaultyProx
     proxy.plan = lambda request: Shorten(1) if request.method == "GET" else None
     try:
         assert store.read("b", 0, 10) != bytes(DATA)
-    except (TransientError, UnexpectedAnswer):
+    except (TransientError, UnexpectedResponse):
         pass
 
 
@@ -79,7 +79,7 @@ def test_every_code_for_foreign_blocks(
 def test_the_same_code_without_foreign_blocks(store: AzureContainer, proxy: FaultyProxy) -> None:
     """Then the code has another cause, and is reported."""
     proxy.always("put block", Answer(400, {"x-ms-error-code": "InvalidQueryParameterValue"}))
-    with pytest.raises(UnexpectedAnswer, match="InvalidQueryParameterValue"):
+    with pytest.raises(UnexpectedResponse, match="InvalidQueryParameterValue"):
         store.stage_block("b", BLOCK_ID, DATA, CRC)
 
 

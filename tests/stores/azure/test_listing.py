@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedAnswer
+from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.listing import list_page
@@ -195,7 +195,7 @@ OTHER_DOCUMENTS = {
 @pytest.mark.parametrize("document", OTHER_DOCUMENTS)
 def test_other_documents_are_refused(document: bytes) -> None:
     """None of them is taken for the end of a listing."""
-    with pytest.raises(UnexpectedAnswer, match=OTHER_DOCUMENTS[document]):
+    with pytest.raises(UnexpectedResponse, match=OTHER_DOCUMENTS[document]):
         read(document)
 
 
@@ -221,7 +221,7 @@ def test_incomplete_documents_are_transient(document: bytes) -> None:
 def test_other_content_types_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str | None) -> None:
     """Even if the document is a listing."""
     monkeypatch.setattr(CANNED, "headers", {"Content-Type": kind} if kind else {})
-    with pytest.raises(UnexpectedAnswer, match="not XML"):
+    with pytest.raises(UnexpectedResponse, match="not XML"):
         read(listing(BLOB.format(name="b")))
 
 
@@ -236,7 +236,7 @@ def test_document_with_entities_is_refused(name: str) -> None:
     """No entity is expanded or fetched."""
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b SYSTEM "file:///etc/hostname">]>'
     document = listing(BLOB.format(name=name)).replace(b"?>", b"?>" + bomb.encode(), 1)
-    with pytest.raises(UnexpectedAnswer, match="document type"):
+    with pytest.raises(UnexpectedResponse, match="document type"):
         read(document)
 
 

@@ -35,8 +35,8 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (409, "BlobAlreadyExists", errors.ConditionNotMet),
     (412, "ConditionNotMet", errors.ConditionNotMet),
     (412, "TargetConditionNotMet", errors.ConditionNotMet),
-    (307, "", errors.UnexpectedAnswer),
-    (418, "Teapot", errors.UnexpectedAnswer),
+    (307, "", errors.UnexpectedResponse),
+    (418, "Teapot", errors.UnexpectedResponse),
 ]
 
 

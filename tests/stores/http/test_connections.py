@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from s3_to_azure.model.errors import UnexpectedAnswer, UsageError
+from s3_to_azure.model.errors import UnexpectedResponse, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.stores.http import connections as module
 from s3_to_azure.stores.http.connections import HttpConnections
@@ -146,7 +146,7 @@ def test_invalid_header_is_never_sent(
 ) -> None:
     """The error does not quote the value, and the next request is sent normally."""
     with (
-        pytest.raises(UnexpectedAnswer, match="not a valid header") as refused,
+        pytest.raises(UnexpectedResponse, match="not a valid header") as refused,
         connections.request("GET", server.url, {name: value}),
     ):
         pytest.fail("answered")

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.headers import ResponseHeaders
@@ -36,11 +36,11 @@ def test_bytes_up_to_the_end_are_read(data: bytes) -> None:
 
 def test_more_bytes_are_refused() -> None:
     """They belong to no requested range."""
-    with pytest.raises(UnexpectedAnswer, match="more bytes"):
+    with pytest.raises(UnexpectedResponse, match="more bytes"):
         read(b"01234")
 
 
 def test_encoded_body_that_ends_early_is_refused_in_words() -> None:
     """Reading it again would give the same."""
-    with pytest.raises(UnexpectedAnswer, match="gateway"):
+    with pytest.raises(UnexpectedResponse, match="gateway"):
         read(b"012", content_encoding="gzip")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
 
 
@@ -23,7 +23,7 @@ def test_absent_headers_are_none() -> None:
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "0x10", "1,1", " 1", "\u0661", "9" * 20])
 def test_number_that_is_not_valid_names_its_header(text: str) -> None:
     """It is not taken for absent either."""
-    with pytest.raises(UnexpectedAnswer, match="Content-Length"):
+    with pytest.raises(UnexpectedResponse, match="Content-Length"):
         headers(content_length=text).content_length()
 
 
@@ -44,7 +44,7 @@ def test_content_range(text: str, expected: ContentRange) -> None:
 @pytest.mark.parametrize("text", ["", "bytes", "bytes 0-/1", "bytes -1-2/3", "lines 0-1/2", "bytes 0-0/1, bytes 0-0/2"])
 def test_content_range_that_is_not_valid_is_named(text: str) -> None:
     """It is not taken for absent."""
-    with pytest.raises(UnexpectedAnswer, match="Content-Range"):
+    with pytest.raises(UnexpectedResponse, match="Content-Range"):
         headers(content_range=text).content_range()
 
 
@@ -57,7 +57,7 @@ def test_etag_with_and_without_quotes(text: str) -> None:
 @pytest.mark.parametrize("text", [None, "", '""', 'W/"abc"', "W/abc", '"a"b"', '"a b"', '"\u00e9"', "e" * 257])
 def test_etag_that_cannot_pin_a_version_is_named(text: str | None) -> None:
     """Absent, empty, weak, or not valid in If-Match."""
-    with pytest.raises(UnexpectedAnswer, match="ETag"):
+    with pytest.raises(UnexpectedResponse, match="ETag"):
         (headers() if text is None else headers(etag=text)).etag()
 
 
@@ -72,13 +72,13 @@ def test_last_modified(text: str) -> None:
 )
 def test_last_modified_that_is_not_a_date_is_named(text: str) -> None:
     """The year 1 is Go's zero, which a library reads as 2001."""
-    with pytest.raises(UnexpectedAnswer, match="Last-Modified"):
+    with pytest.raises(UnexpectedResponse, match="Last-Modified"):
         headers(last_modified=text).last_modified()
 
 
 def test_decompressed_response_is_refused_in_words() -> None:
     """Google decompresses objects that are stored as gzip for some clients."""
-    with pytest.raises(UnexpectedAnswer, match="decompressed what it holds as gzip"):
+    with pytest.raises(UnexpectedResponse, match="decompressed what it holds as gzip"):
         headers(x_goog_stored_content_encoding="gzip").refuse_decompressed()
 
 

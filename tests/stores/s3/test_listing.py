@@ -14,7 +14,7 @@ from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import TransientError, UnexpectedAnswer
+from s3_to_azure.model.errors import TransientError, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.reasons import code_of
@@ -127,7 +127,7 @@ def without(name: str) -> Callable[[str], str]:
 )
 def test_other_documents_are_refused(document: bytes) -> None:
     """None of them is taken for the end of a listing."""
-    with pytest.raises((TransientError, UnexpectedAnswer)):
+    with pytest.raises((TransientError, UnexpectedResponse)):
         read(document)
 
 
@@ -136,7 +136,7 @@ def test_document_with_entities_is_refused(encoding: str) -> None:
     """No entity is expanded or fetched."""
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b SYSTEM "file:///etc/hostname">]>'
     text = f'<?xml version="1.0" encoding="{encoding}"?>{bomb}<ListBucketResult>{LAST}' + ITEM.format(key="&a;&b;")
-    with pytest.raises((TransientError, UnexpectedAnswer)):
+    with pytest.raises((TransientError, UnexpectedResponse)):
         read(f"{text}</ListBucketResult>".encode(encoding))
 
 
@@ -194,7 +194,7 @@ def test_object_with_an_odd_value_fails_alone(change: Callable[[str], str], name
     document = listing(LAST + change(ITEM.format(key="odd")) + ITEM.format(key="plain"))
     odd, plain = read(document)[0]
     assert (odd.key, plain) == ("odd", ListedObject("b", "plain", "e-1", 3, NOON, "GLACIER"))
-    assert odd.problem.startswith("unexpected_answer: the listing shows ")
+    assert odd.problem.startswith("unexpected_response: the listing shows ")
     assert odd.problem.endswith(f" {name} of this object")
 
 
@@ -331,20 +331,20 @@ def guarded(pages: list[tuple[list[str], str]]) -> None:
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
 def test_repeated_continuation_token_is_refused(length: int) -> None:
     """Also if other tokens are in between."""
-    with pytest.raises(UnexpectedAnswer, match="never end"):
+    with pytest.raises(UnexpectedResponse, match="never end"):
         guarded([([f"k{number}"], f"t{number % length}") for number in range(40)])
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
 def test_repeated_page_is_refused(length: int) -> None:
     """Also with new tokens."""
-    with pytest.raises(UnexpectedAnswer, match="never end"):
+    with pytest.raises(UnexpectedResponse, match="never end"):
         guarded([([f"k{number % length}"], f"t{number}") for number in range(40)])
 
 
 def test_empty_pages_without_end_are_refused() -> None:
     """A few are normal: S3 sends them for a prefix with many delete markers."""
-    with pytest.raises(UnexpectedAnswer, match="without an object"):
+    with pytest.raises(UnexpectedResponse, match="without an object"):
         guarded([([], f"t{number}") for number in range(1_001)])
 
 

@@ -21,8 +21,8 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (400, "RequestTimeout", errors.ServerFailed),
     (404, "NoSuchBucket", errors.BucketNotFound),
     (404, "NoSuchKey", errors.ObjectNotFound),
-    (404, "404", errors.UnexpectedAnswer),
-    (404, "NotFound", errors.UnexpectedAnswer),
+    (404, "404", errors.UnexpectedResponse),
+    (404, "NotFound", errors.UnexpectedResponse),
     (404, "NoSuchVersion", errors.ObjectNotFound),
     (412, "PreconditionFailed", errors.SourceChanged),
     (403, "InvalidObjectState", errors.ObjectArchived),
@@ -36,11 +36,11 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (403, "AccessDenied", errors.AccessDenied),
     (403, "403", errors.AccessDenied),
     (403, "AllAccessDisabled", errors.AccessDenied),
-    (301, "PermanentRedirect", errors.UnexpectedAnswer),
-    (307, "TemporaryRedirect", errors.UnexpectedAnswer),
-    (416, "InvalidRange", errors.UnexpectedAnswer),
-    (418, "Teapot", errors.UnexpectedAnswer),
-    (0, "", errors.UnexpectedAnswer),
+    (301, "PermanentRedirect", errors.UnexpectedResponse),
+    (307, "TemporaryRedirect", errors.UnexpectedResponse),
+    (416, "InvalidRange", errors.UnexpectedResponse),
+    (418, "Teapot", errors.UnexpectedResponse),
+    (0, "", errors.UnexpectedResponse),
 ]
 
 
@@ -84,13 +84,13 @@ def test_missing_credentials() -> None:
     [
         (b"<Error><Code>NoSuchKey</Code></Error>", errors.ObjectNotFound),
         (b'<?xml version="1.0"?><Error xmlns="urn:x"><Code>NoSuchVersion</Code></Error>', errors.ObjectNotFound),
-        (b"", errors.UnexpectedAnswer),
-        (b"404 page not found\n", errors.UnexpectedAnswer),
-        (b"<html><h1>Not Found</h1></html>", errors.UnexpectedAnswer),
-        (b"<html><Code>NoSuchKey</Code></html>", errors.UnexpectedAnswer),
-        (b"<Error><Code>NoSuchKey</Code>", errors.UnexpectedAnswer),
-        (b"<!DOCTYPE x><Error><Code>NoSuchKey</Code></Error>", errors.UnexpectedAnswer),
-        (b"<Error><Code>NoSuchUpload</Code></Error>", errors.UnexpectedAnswer),
+        (b"", errors.UnexpectedResponse),
+        (b"404 page not found\n", errors.UnexpectedResponse),
+        (b"<html><h1>Not Found</h1></html>", errors.UnexpectedResponse),
+        (b"<html><Code>NoSuchKey</Code></html>", errors.UnexpectedResponse),
+        (b"<Error><Code>NoSuchKey</Code>", errors.UnexpectedResponse),
+        (b"<!DOCTYPE x><Error><Code>NoSuchKey</Code></Error>", errors.UnexpectedResponse),
+        (b"<Error><Code>NoSuchUpload</Code></Error>", errors.UnexpectedResponse),
     ],
 )
 def test_only_s3s_own_document_says_that_an_object_does_not_exist(

@@ -22,7 +22,7 @@ from s3_to_azure.model.errors import (
     SourceChanged,
     Throttled,
     TransientError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from s3_to_azure.stores.s3.options import botocore_config
@@ -235,18 +235,18 @@ GOOD = {"ETag": '"abc"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
 @pytest.mark.parametrize(
     ("status", "headers", "body", "span", "error"),
     [
-        (200, GOOD, b"0123456789", (0, 4), UnexpectedAnswer),  # ignores Range
-        (206, GOOD, b"0123", (0, 4), UnexpectedAnswer),  # no Content-Range
-        (206, GOOD | {"Content-Range": "bytes 1-4/10"}, b"1234", (0, 4), UnexpectedAnswer),  # another range
-        (206, GOOD | {"Content-Range": "bytes 0-3/11"}, b"0123", (0, 4), UnexpectedAnswer),  # another size
+        (200, GOOD, b"0123456789", (0, 4), UnexpectedResponse),  # ignores Range
+        (206, GOOD, b"0123", (0, 4), UnexpectedResponse),  # no Content-Range
+        (206, GOOD | {"Content-Range": "bytes 1-4/10"}, b"1234", (0, 4), UnexpectedResponse),  # another range
+        (206, GOOD | {"Content-Range": "bytes 0-3/11"}, b"0123", (0, 4), UnexpectedResponse),  # another size
         (206, GOOD | {"Content-Range": "bytes 0-3/10", "ETag": '"xyz"'}, b"0123", (0, 4), SourceChanged),
-        (206, {"Content-Range": "bytes 0-3/10"}, b"0123", (0, 4), UnexpectedAnswer),  # no ETag
+        (206, {"Content-Range": "bytes 0-3/10"}, b"0123", (0, 4), UnexpectedResponse),  # no ETag
         (200, GOOD | {"ETag": '"xyz"'}, b"0123456789", (), SourceChanged),  # ignores If-Match
-        (200, GOOD, b"012345678", (), UnexpectedAnswer),  # shorter
-        (206, GOOD | {"Content-Range": "bytes 0-9/10"}, b"0123456789", (), UnexpectedAnswer),
-        (204, GOOD, b"", (), UnexpectedAnswer),
-        (301, GOOD | {"Location": "http://127.0.0.1:1/elsewhere"}, b"", (0, 4), UnexpectedAnswer),
-        (307, GOOD | {"Location": "http://127.0.0.1:1/elsewhere"}, b"", (), UnexpectedAnswer),
+        (200, GOOD, b"012345678", (), UnexpectedResponse),  # shorter
+        (206, GOOD | {"Content-Range": "bytes 0-9/10"}, b"0123456789", (), UnexpectedResponse),
+        (204, GOOD, b"", (), UnexpectedResponse),
+        (301, GOOD | {"Location": "http://127.0.0.1:1/elsewhere"}, b"", (0, 4), UnexpectedResponse),
+        (307, GOOD | {"Location": "http://127.0.0.1:1/elsewhere"}, b"", (), UnexpectedResponse),
         (503, {"Retry-After": "3"}, b"<Error><Code>SlowDown</Code></Error>", (0, 4), Throttled),
         (503, {}, b"<html>no document</html>", (0, 4), Throttled),
         (429, {}, b"", (0, 4), Throttled),
@@ -256,7 +256,7 @@ GOOD = {"ETag": '"abc"', "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
         (400, {}, b"<Error><Code>ExpiredToken</Code></Error>", (0, 4), CredentialsRefused),
         (403, {}, b"<Error><Code>InvalidObjectState</Code></Error>", (0, 4), ObjectArchived),
         (412, {}, b"<Error><Code>PreconditionFailed</Code></Error>", (0, 4), SourceChanged),
-        (418, {}, b"\xff\xfe", (0, 4), UnexpectedAnswer),
+        (418, {}, b"\xff\xfe", (0, 4), UnexpectedResponse),
     ],
 )
 def test_response_that_was_not_requested_is_refused(
@@ -277,7 +277,7 @@ def test_invalid_length_is_refused(odd: OddServer, value: str) -> None:
     """As any other unusable response, without a crash."""
     odd.headers = GOOD | {"Content-Length": value}
     source = s3_source(odd.local)
-    with pytest.raises((UnexpectedAnswer, TransientError)), source.open(VERSION):
+    with pytest.raises((UnexpectedResponse, TransientError)), source.open(VERSION):
         pytest.fail("the body was opened")
     source.close()
 
@@ -290,7 +290,7 @@ def test_invalid_date_is_refused_or_replaced(odd: OddServer, value: str) -> None
     try:
         with source.open(VERSION) as body:
             assert body.version.last_modified.tzinfo
-    except UnexpectedAnswer:
+    except UnexpectedResponse:
         pass
     source.close()
 
@@ -300,7 +300,7 @@ def test_broken_listing_is_never_an_empty_one(odd: OddServer, body: bytes) -> No
     """An incomplete or foreign document is an error."""
     odd.body = body
     source = s3_source(odd.local)
-    with pytest.raises((TransientError, UnexpectedAnswer)):
+    with pytest.raises((TransientError, UnexpectedResponse)):
         list(source.list("bucket", ""))
     source.close()
 

@@ -18,7 +18,7 @@ from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 from requests.adapters import HTTPAdapter
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
@@ -123,13 +123,13 @@ class GuardedSession(requests.Session):
         """Prepare the request, and compare its path with the intended one.
 
         Raises:
-            UnexpectedAnswer: requests changed the path; nothing was sent.
+            UnexpectedResponse: requests changed the path; nothing was sent.
         """
         prepared = super().prepare_request(request)
         intended = urlsplit(str(request.url)).path
         actual = urlsplit(str(prepared.url)).path
         if (actual or "/") != (intended or "/"):
-            raise UnexpectedAnswer(
+            raise UnexpectedResponse(
                 service="the HTTP client",
                 resource=repr(intended),
                 detail="it would send another path; nothing was sent",

@@ -11,7 +11,7 @@ from azure.core.pipeline import PipelineRequest
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings, StandardBlobTier
 
 from s3_to_azure.model.checksums import to_azure
-from s3_to_azure.model.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedAnswer
+from s3_to_azure.model.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedResponse
 from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
 from s3_to_azure.stores.azure.client import ContainerAuthorization, StreamingClient
@@ -100,7 +100,7 @@ class AzureContainer:
         def keep(response: Any, listing: Any, _headers: object) -> Any:
             if b"<BlockList" not in response.http_response.body()[:_ROOT_WITHIN_BYTES]:
                 # An empty or foreign document must not be taken for "nothing is staged".
-                raise UnexpectedAnswer(
+                raise UnexpectedResponse(
                     service=AZURE, resource=repr(f"{self.container}/{blob}"), detail="the response is not a block list"
                 )
             # The SDK decodes every id as UTF-8, which fails on other tools' binary ids.
@@ -127,7 +127,7 @@ class AzureContainer:
             with azure_errors(container=self.container, blob=blob):
                 response = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
             self.raise_unless_created(response.status, response.headers, blob)
-        except UnexpectedAnswer as error:
+        except UnexpectedResponse as error:
             # For an id of another length, emulators and older clusters answer only "invalid query parameter".
             if any(len(block.block_id) != _BLOCK_ID_CHARACTERS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
@@ -254,7 +254,7 @@ class AzureContainer:
         def check(request: PipelineRequest[Any]) -> None:
             actual = urlsplit(request.http_request.url).path
             if actual != intended:
-                raise UnexpectedAnswer(
+                raise UnexpectedResponse(
                     service=f"the {AZURE} client",
                     resource=repr(intended),
                     detail="it would send another path; nothing was sent",

@@ -13,7 +13,7 @@ from azure.core.exceptions import DecodeError
 from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import ContainerClient
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.responses import azure_errors, blob_type_of, unquoted
 from s3_to_azure.stores.http.errors import AZURE
@@ -33,7 +33,7 @@ def list_page(client: ContainerClient, prefix: str, token: str | None) -> Page:
     """Return a page's blobs with their metadata, and the next page's token, None after the last page.
 
     Raises:
-        UnexpectedAnswer: The response is another document, which must not be taken for the end of the listing.
+        UnexpectedResponse: The response is another document, which must not be taken for the end of the listing.
         TransientError: The response is incomplete or not XML.
     """
     container = client.container_name
@@ -52,7 +52,7 @@ def list_page(client: ContainerClient, prefix: str, token: str | None) -> Page:
             # The SDK raises the same for an incomplete response.
             raise DecodeError("XML is invalid", response=response) from None
         except ValueError as error:
-            raise UnexpectedAnswer(service=AZURE, resource=repr(container), detail=str(error)) from None
+            raise UnexpectedResponse(service=AZURE, resource=repr(container), detail=str(error)) from None
         pipeline_response.http_response = _WithEmptyListing(response)
 
     with azure_errors(container=container, blob=""):

@@ -17,7 +17,7 @@ from azure.storage.blob import BlobProperties
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.http.errors import AZURE, THROTTLES, network_error, redact, retry_after_s, unexpected_answer
+from s3_to_azure.stores.http.errors import AZURE, THROTTLES, network_error, redact, retry_after_s, unexpected_response
 
 _CREDENTIALS: Final = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
 _DENIALS: Final = {
@@ -44,7 +44,7 @@ _IMMUTABLE: Final = {
 _BLOB_STATES: Final[Mapping[str, type[errors.DestinationError]]] = {
     "BlobArchived": errors.BlobArchived,
     "BlobBeingRehydrated": errors.BlobArchived,
-    "BlobOperationNotSupported": errors.WrittenThroughDataLakeApi,
+    "BlobOperationNotSupported": errors.WrittenThroughDatalakeApi,
     "BlobUsesCustomerSpecifiedEncryption": errors.EncryptionRefused,
     "BlobDoesNotUseCustomerSpecifiedEncryption": errors.EncryptionRefused,
     "BlobCustomerSpecifiedEncryptionMismatch": errors.EncryptionRefused,
@@ -115,7 +115,7 @@ def azure_error(
         return errors.AccessDenied(service=AZURE, resource=resource, code=code, permission=WRITE_PERMISSION)
     if status in (409, 412):
         return errors.ConditionNotMet(**location, code=code)
-    return unexpected_answer(AZURE, resource, status, code, check="the endpoint")
+    return unexpected_response(AZURE, resource, status, code, check="the endpoint")
 
 
 @contextmanager

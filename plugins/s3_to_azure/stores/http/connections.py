@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import certifi
 from urllib3.util.ssltransport import SSLTransport
 
-from s3_to_azure.model.errors import UnexpectedAnswer, UsageError
+from s3_to_azure.model.errors import UnexpectedResponse, UsageError
 from s3_to_azure.stores.http.response import StrictResponse
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -89,7 +89,7 @@ class HttpConnections:
         Raises:
             OSError: The connection failed.
             http.client.HTTPException: The response is not HTTP.
-            UnexpectedAnswer: A header is not valid in HTTP; nothing was sent.
+            UnexpectedResponse: A header is not valid in HTTP; nothing was sent.
         """
         parts = urlsplit(url)
         host = (parts.scheme, parts.netloc)
@@ -262,7 +262,7 @@ def _exchange(
             connection.putheader(name, value)
         except ValueError:
             # The value may come from a server, such as an ETag with a line break. It may be a secret.
-            raise UnexpectedAnswer(
+            raise UnexpectedResponse(
                 service="the HTTP client", resource=repr(name), detail="it is not a valid header; nothing was sent"
             ) from None
     try:

@@ -107,7 +107,9 @@ def network_error(service: str, resource: str, error: BaseException) -> errors.T
     )
 
 
-def unexpected_answer(service: str, resource: str, status: int, code: str, *, check: str) -> errors.UnexpectedAnswer:
+def unexpected_response(
+    service: str, resource: str, status: int, code: str, *, check: str
+) -> errors.UnexpectedResponse:
     """Return the error for a status and code without a known meaning.
 
     Args:
@@ -120,7 +122,7 @@ def unexpected_answer(service: str, resource: str, status: int, code: str, *, ch
     detail = f"status {status} ({redact(code)})"
     if 300 <= status < 400:
         detail = f"a redirect (status {status}), which is never followed; check {check}"
-    return errors.UnexpectedAnswer(service=service, resource=resource, detail=detail)
+    return errors.UnexpectedResponse(service=service, resource=resource, detail=detail)
 
 
 def retry_after_s(text: str | None) -> float | None:

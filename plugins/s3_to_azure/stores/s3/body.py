@@ -2,7 +2,7 @@
 
 import http.client
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.stores.http.errors import S3
 from s3_to_azure.stores.s3.headers import ResponseHeaders
@@ -33,7 +33,7 @@ class S3Body:
         """Fill the front of ``view``; return the number of bytes, 0 at the end of the body.
 
         Raises:
-            UnexpectedAnswer: The body has more bytes than were requested, or was compressed on its way.
+            UnexpectedResponse: The body has more bytes than were requested, or was compressed on its way.
         """
         with s3_errors(bucket=self.version.bucket, key=self.version.key):
             count = self._body.readinto(view)
@@ -50,4 +50,4 @@ class S3Body:
             detail = "the body has more bytes than were requested" + (f"; {changed}" if changed else "")
         else:
             return
-        raise UnexpectedAnswer(service=S3, resource=self._headers.resource, detail=detail)
+        raise UnexpectedResponse(service=S3, resource=self._headers.resource, detail=detail)

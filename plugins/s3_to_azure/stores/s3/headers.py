@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from s3_to_azure.model.errors import UnexpectedAnswer
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.stores.http.errors import S3
 
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
@@ -60,7 +60,7 @@ class ResponseHeaders:
         """Return the ETag without quotes.
 
         Raises:
-            UnexpectedAnswer: It is absent, empty, weak, or not valid.
+            UnexpectedResponse: It is absent, empty, weak, or not valid.
         """
         text = self.values.get("etag", "")
         etag = text.strip('"')
@@ -76,7 +76,7 @@ class ResponseHeaders:
         """Return a header that is a number, or None if it is absent.
 
         Raises:
-            UnexpectedAnswer: It is not a number.
+            UnexpectedResponse: It is not a number.
         """
         text = self.values.get(name.lower())
         if text is None:
@@ -89,7 +89,7 @@ class ResponseHeaders:
         """Return the range of the body, or None if the response gives none.
 
         Raises:
-            UnexpectedAnswer: It is not a range of bytes.
+            UnexpectedResponse: It is not a range of bytes.
         """
         text = self.values.get("content-range")
         if text is None:
@@ -106,7 +106,7 @@ class ResponseHeaders:
         """Return when the object was last modified, or None if the response does not give it.
 
         Raises:
-            UnexpectedAnswer: It is not a date.
+            UnexpectedResponse: It is not a date.
         """
         text = self.values.get("last-modified")
         if text is None:
@@ -116,11 +116,11 @@ class ResponseHeaders:
             raise self.error("Last-Modified")
         return time
 
-    def error(self, name: str) -> UnexpectedAnswer:
+    def error(self, name: str) -> UnexpectedResponse:
         """Return the error that a header is absent or not valid."""
         text = self.values.get(name.lower())
         shown = "has no" if text is None else f"has an unusable value ({text[:_MAX_SHOWN_CHARACTERS]!r}) as"
-        return UnexpectedAnswer(service=S3, resource=self.resource, detail=f"the response {shown} {name}")
+        return UnexpectedResponse(service=S3, resource=self.resource, detail=f"the response {shown} {name}")
 
     def changed_encoding(self) -> str:
         """Return how the response shows that its body may be compressed or decompressed on the way; else nothing."""
@@ -139,11 +139,11 @@ class ResponseHeaders:
         """Raise if the store says that it sends other bytes than it holds.
 
         Raises:
-            UnexpectedAnswer: It does.
+            UnexpectedResponse: It does.
         """
         stored = self.values.get("x-goog-stored-content-encoding", "identity")
         if stored not in ("identity", self.values.get("content-encoding", "identity")):
-            raise UnexpectedAnswer(service=S3, resource=self.resource, detail=self.changed_encoding())
+            raise UnexpectedResponse(service=S3, resource=self.resource, detail=self.changed_encoding())
 
 
 def keep_raw_headers(client: Any) -> None:

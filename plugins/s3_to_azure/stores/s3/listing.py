@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 from botocore.utils import parse_timestamp
 
-from s3_to_azure.model.errors import NameRefused, UnexpectedAnswer
+from s3_to_azure.model.errors import NameRefused, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES
 from s3_to_azure.model.names import text_of_bytes
 from s3_to_azure.model.objects import NO_ETAG, ListedObject
@@ -79,8 +79,8 @@ def parse_page(
             does not show it.
 
     Raises:
-        UnexpectedAnswer: The response is empty or another document, which must not be taken for the end of the listing;
-            or an entry has no key, so that its object cannot be named.
+        UnexpectedResponse: The response is empty or another document, which must not be taken for the end of the
+            listing; or an entry has no key, so that its object cannot be named.
     """
     root = page.get(_PARSED)
     try:
@@ -89,7 +89,7 @@ def parse_page(
         reader = _PageReader(root, bucket, plus_is_space)
         return reader.objects(), reader.next_page()
     except ValueError as error:
-        raise UnexpectedAnswer(service=S3, resource=f"s3://{bucket}", detail=str(error)) from None
+        raise UnexpectedResponse(service=S3, resource=f"s3://{bucket}", detail=str(error)) from None
 
 
 def probe_plus(encoded_key: bytes, bucket: str, list_first: Callable[[str], Mapping[str, Any]]) -> bool:
@@ -131,7 +131,7 @@ class EndlessListingGuard:
         """Check a page, which must be a new one.
 
         Raises:
-            UnexpectedAnswer: The store repeats a page or a continuation token, or sends empty pages without end.
+            UnexpectedResponse: The store repeats a page or a continuation token, or sends empty pages without end.
         """
         if following is None:
             return
@@ -147,8 +147,8 @@ class EndlessListingGuard:
         if self._pages >= self._kept_at:
             self._kept, self._kept_at = marks, 2 * self._pages
 
-    def _refused(self, detail: str) -> UnexpectedAnswer:
-        return UnexpectedAnswer(service=S3, resource=f"s3://{self._bucket}", detail=detail)
+    def _refused(self, detail: str) -> UnexpectedResponse:
+        return UnexpectedResponse(service=S3, resource=f"s3://{self._bucket}", detail=detail)
 
 
 def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
@@ -349,7 +349,7 @@ def _problem_of_values(
         ("Size", size_text) if size is None else ("LastModified", time_text) if time is None else ("ETag", etag_text)
     )
     shown = "no" if text is None else f"an unusable value ({text[:_MAX_SHOWN_CHARACTERS]!r}) as"
-    return explained(UnexpectedAnswer.reason(), f"the listing shows {shown} {name} of this object")
+    return explained(UnexpectedResponse.reason(), f"the listing shows {shown} {name} of this object")
 
 
 def parse_time(text: str) -> datetime:

@@ -15,7 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import checksums, errors
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
-from s3_to_azure.stores.http.errors import S3, THROTTLES, network_error, redact, retry_after_s, unexpected_answer
+from s3_to_azure.stores.http.errors import S3, THROTTLES, network_error, redact, retry_after_s, unexpected_response
 from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
 
 _CREDENTIALS: Final = {
@@ -95,7 +95,7 @@ def s3_error(
         return errors.CredentialsRefused(service=S3, resource=resource, code=code)
     if status == 403:
         return errors.AccessDenied(service=S3, resource=resource, code=code, permission=permission)
-    return unexpected_answer(S3, resource, status, code, check="region and endpoint")
+    return unexpected_response(S3, resource, status, code, check="region and endpoint")
 
 
 def _not_found(code: str, *, bucket: str, key: str | None) -> errors.TransferError:
@@ -105,7 +105,7 @@ def _not_found(code: str, *, bucket: str, key: str | None) -> errors.TransferErr
         return errors.ObjectNotFound(bucket=bucket, key=key)
     # Anything between here and S3 can answer 404, and only S3's own document says that the object does not exist.
     detail = f"status 404 ({redact(code)}) without S3's document that says NoSuchKey; check the endpoint and any proxy"
-    return errors.UnexpectedAnswer(service=S3, resource=repr(f"s3://{bucket}/{key}"), detail=detail)
+    return errors.UnexpectedResponse(service=S3, resource=repr(f"s3://{bucket}/{key}"), detail=detail)
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str =
     except (ValueError, KeyError, TypeError) as error:
         # botocore converts numbers and dates of a response without checking them. Its text may quote the response.
         detail = f"it cannot be read ({type(error).__name__})"
-        raise errors.UnexpectedAnswer(service=S3, resource=resource, detail=detail) from None
+        raise errors.UnexpectedResponse(service=S3, resource=resource, detail=detail) from None
 
 
 def response_error(
@@ -226,7 +226,7 @@ def parse_version(
         last_modified: Its date where the response gives none: the date that another response gave for the same ETag.
 
     Raises:
-        UnexpectedAnswer: ETag, size or date is absent or not valid.
+        UnexpectedResponse: ETag, size or date is absent or not valid.
     """
     read = ResponseHeaders(repr(f"s3://{bucket}/{key}"), headers)
     etag = read.etag()
@@ -336,6 +336,6 @@ def check_body(
         size = "no Content-Length" if length is None else f"{length} bytes"
         detail = f"status {status}, {received!r}, {size} instead of {expected!r}"
         changed = read.changed_encoding()
-        raise errors.UnexpectedAnswer(
+        raise errors.UnexpectedResponse(
             service=S3, resource=read.resource, detail=f"{detail}; {changed}" if changed else detail
         )

@@ -18,7 +18,7 @@ from s3_to_azure.model.errors import (
     RequestNotSupported,
     SourceChanged,
     TransferError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     UsageError,
 )
 from s3_to_azure.model.limits import LISTING_PAGE_KEYS
@@ -115,7 +115,7 @@ class S3Source:
                 response = self._head({"Bucket": bucket, "Key": key, **self._options.reading()})
         except TransferError as error:
             # A HEAD response has no body that names the cause; the response to a GET of one byte has.
-            if isinstance(error, (ObjectNotFound, UnexpectedAnswer)) or error.attributes.get("code") in (
+            if isinstance(error, (ObjectNotFound, UnexpectedResponse)) or error.attributes.get("code") in (
                 "400",
                 "403",
                 "Bad Request",
@@ -135,7 +135,7 @@ class S3Source:
         check_key(version.key)
         try:
             found = part_sizes(self._client, version, self._options.reading(), each=each)
-        except (RequestNotSupported, UnexpectedAnswer):
+        except (RequestNotSupported, UnexpectedResponse):
             # The refusal may have another cause, such as expired credentials; then this request is refused too.
             if self.head(version.bucket, version.key).etag != version.etag:
                 raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag) from None
@@ -333,7 +333,7 @@ class S3Source:
         if self._asks_for_checksums:
             try:
                 return opened.enter_context(self._get(bucket, key, {**headers, **_CHECKSUM_MODE}, etag=etag))
-            except (RequestNotSupported, UnexpectedAnswer, CustomerKeyRequired):
+            except (RequestNotSupported, UnexpectedResponse, CustomerKeyRequired):
                 self.head(bucket, key)
                 if self._asks_for_checksums:
                     raise
@@ -384,7 +384,7 @@ class S3Source:
         """Return the object's size from the response to a GET of its first byte.
 
         Raises:
-            UnexpectedAnswer: The response does not give it either.
+            UnexpectedResponse: The response does not give it either.
         """
         etag = head.etag()
         request = {"Range": "bytes=0-0", "Accept-Encoding": "identity", "If-Match": f'"{etag}"'}
@@ -420,7 +420,7 @@ class S3Source:
                 pass
         except TransferError as explained:
             # 416 means an empty object: only the HEAD was refused.
-            return error if isinstance(explained, UnexpectedAnswer) else explained
+            return error if isinstance(explained, UnexpectedResponse) else explained
         return error
 
     def _region_of(self, bucket: str) -> str:
