@@ -135,7 +135,7 @@ wheel-check: $(UV_READY) ## Install dist's wheel beside an Airflow's lock, each 
 
 sbom: $(VENV_READY) ## Write the bill of materials of the locked packages, build/sbom.json (CycloneDX)
 	@mkdir -p build
-	@.venv/bin/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements.txt
+	@$(PYTHON_BIN) .ci/make_sbom.py requirements.txt build/sbom.json
 	@$(PYTHON_BIN) .ci/check_sbom.py build/sbom.json requirements.txt
 
 release-check: $(UV_READY) ## Check that TAG names the package's version and the changelog's first section
