@@ -18,12 +18,12 @@ def bill_of(lock: str) -> str:
     bill = Bom()
     for package, digests in sorted(locked(lock).items()):
         name, _, version = package.partition("==")
+        url = PackageURL("pypi", None, name, version)
         files = ExternalReference(
             type=ExternalReferenceType.DISTRIBUTION,
-            url=XsUri(f"https://pypi.org/simple/{name}/"),
+            url=XsUri(url.to_string()),
             hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in sorted(digests)],
         )
-        url = PackageURL("pypi", None, name, version)
         bill.components.add(
             Component(
                 name=name,
