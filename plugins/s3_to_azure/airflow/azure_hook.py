@@ -8,11 +8,11 @@ from airflow.sdk import Context
 from azure.core.exceptions import AzureError
 
 from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
-from s3_to_azure.model.errors import ConnectionMissing
+from s3_to_azure.model.errors import AZURE, ConnectionMissing
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
-from s3_to_azure.stores.http.errors import AZURE, protect_logs, redact
+from s3_to_azure.stores.http.errors import protect_logs, redact
 
 
 def azure_service(

@@ -9,7 +9,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
-from s3_to_azure.stores.http.errors import S3, protect_logs
+from s3_to_azure.model.errors import S3
+from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.responses import s3_errors
 from s3_to_azure.stores.s3.source import S3Source

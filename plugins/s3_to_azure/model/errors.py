@@ -60,9 +60,15 @@ The class decides whether a retry can help, never the text.
 
 from collections.abc import Mapping
 from string import Formatter
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from s3_to_azure.model.reasons import explained
+
+S3: Final = "S3"
+"""The source's name in errors and logs."""
+
+AZURE: Final = "Azure Blob Storage"
+"""The destination's name in errors and logs."""
 
 
 def _rebuild(cls: "type[TransferError]", attributes: Mapping[str, object]) -> "TransferError":

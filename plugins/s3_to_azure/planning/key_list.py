@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from s3_to_azure.model.errors import (
+    S3,
     AccessError,
     ConnectionFailed,
     CredentialsRefused,
@@ -137,7 +138,7 @@ def _read_range(source: ObjectSource, version: ObjectVersion, start: int, end: i
         while filled < len(data) and (count := body.readinto(view[filled:])):
             filled += count
     if filled < len(data):
-        raise ConnectionFailed(service="S3", resource=repr(version.key), detail="the answer ended early")
+        raise ConnectionFailed(service=S3, resource=repr(version.key), detail="the answer ended early")
     return bytes(data)
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 from os.path import commonprefix
 from typing import Any, Final, Literal
 
-from s3_to_azure.model.errors import Cancelled, ObjectNotFound, TransferError, TransientError, UnexpectedResponse
+from s3_to_azure.model.errors import S3, Cancelled, ObjectNotFound, TransferError, TransientError, UnexpectedResponse
 from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.objects import BlobState, Receipt
 from s3_to_azure.model.options import ALWAYS, MAP
@@ -172,7 +172,7 @@ def _deleted_since_listing(context: TransferContext, outcome: Outcome) -> Outcom
         error = not_listed
     else:
         detail = "it does not exist by the answer to its GET, and it is still listed"
-        error = UnexpectedResponse(service="S3", resource=repr(f"s3://{bucket}/{key}"), detail=detail)
+        error = UnexpectedResponse(service=S3, resource=repr(f"s3://{bucket}/{key}"), detail=detail)
     return Outcome(replace(outcome.receipt, reason=error.as_reason()), error)
 
 

@@ -14,13 +14,12 @@ from typing import Any, Final
 import certifi
 import pycurl
 
-from s3_to_azure.model.errors import ConnectionFailed, TransferError, UnexpectedResponse
+from s3_to_azure.model.errors import AZURE, S3, ConnectionFailed, TransferError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.responses import REQUEST_ID, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
-from s3_to_azure.stores.http.errors import AZURE, S3
 from s3_to_azure.stores.http.response import MIN_BYTES_PER_S
 from s3_to_azure.stores.s3.responses import by_lower_name, parse_whole_object
 from s3_to_azure.stores.s3.source import S3Source

@@ -10,10 +10,9 @@ import requests.utils
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
 
-from s3_to_azure.model.errors import ConnectionMissing, UsageError
+from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.http.errors import AZURE, S3
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.responses import s3_errors
 from s3_to_azure.stores.s3.source import S3Source

@@ -6,6 +6,7 @@ from typing import Final
 
 from s3_to_azure.model.decide import Decision, decide
 from s3_to_azure.model.errors import (
+    S3,
     Cancelled,
     ConditionNotMet,
     ObjectArchived,
@@ -269,7 +270,7 @@ def check_size(listed: ListedObject, version: ObjectVersion) -> None:
     """
     if version.etag == listed.etag and version.size_bytes != listed.size_bytes:
         detail = f"HEAD shows {version.size_bytes} bytes, and the listing {listed.size_bytes} for the same ETag"
-        raise UnexpectedResponse(service="S3", resource=repr(f"s3://{version.bucket}/{version.key}"), detail=detail)
+        raise UnexpectedResponse(service=S3, resource=repr(f"s3://{version.bucket}/{version.key}"), detail=detail)
 
 
 def _unknown_version(attempt: Attempt) -> ObjectVersion:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from s3_to_azure.model.checksums import CRC64NVME, Algorithm
-from s3_to_azure.model.errors import Cancelled, ConnectionFailed, TransientError
+from s3_to_azure.model.errors import S3, Cancelled, ConnectionFailed, TransientError
 from s3_to_azure.model.objects import Block, ObjectVersion
 from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 from s3_to_azure.model.retry import Retrier
@@ -83,7 +83,7 @@ def fill(
                         count = body.readinto(piece)
                     if not count:
                         raise ConnectionFailed(
-                            service="S3", resource=repr(version.key), detail=f"the body ended at byte {start + done}"
+                            service=S3, resource=repr(version.key), detail=f"the body ended at byte {start + done}"
                         )
                     done += count
         except TransientError as error:

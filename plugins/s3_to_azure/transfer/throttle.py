@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.model.errors import Cancelled, Throttled
+from s3_to_azure.model.errors import AZURE, S3, Cancelled, Throttled
 from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
@@ -108,9 +108,9 @@ class ServiceLimits:
     """
 
     def __init__(self, maximum: int) -> None:
-        self.s3 = RequestLimiter("S3", maximum)
-        self.azure = RequestLimiter("Azure Blob Storage", maximum)
-        self._by_service = {"S3": self.s3, "Azure Blob Storage": self.azure}
+        self.s3 = RequestLimiter(S3, maximum)
+        self.azure = RequestLimiter(AZURE, maximum)
+        self._by_service = {S3: self.s3, AZURE: self.azure}
 
     def scaled(self, count: int) -> int:
         """Return how many of ``count`` requests are allowed at present, for a client that counts its own requests."""

@@ -11,7 +11,14 @@ from azure.core.pipeline import PipelineRequest
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings, StandardBlobTier
 
 from s3_to_azure.model.checksums import to_azure
-from s3_to_azure.model.errors import ContainerNotFound, ForeignBlocks, NameRefused, PermanentError, UnexpectedResponse
+from s3_to_azure.model.errors import (
+    AZURE,
+    ContainerNotFound,
+    ForeignBlocks,
+    NameRefused,
+    PermanentError,
+    UnexpectedResponse,
+)
 from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
 from s3_to_azure.stores.azure.client import ContainerAuthorization, StreamingClient
@@ -25,7 +32,7 @@ from s3_to_azure.stores.azure.responses import (
     written_etag,
 )
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.errors import AZURE, protect_logs
+from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
 
 _CRC64: Final = "x-ms-content-crc64"

@@ -13,10 +13,9 @@ from azure.core.exceptions import DecodeError
 from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import ContainerClient
 
-from s3_to_azure.model.errors import UnexpectedResponse
+from s3_to_azure.model.errors import AZURE, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.responses import azure_errors, blob_type_of, unquoted
-from s3_to_azure.stores.http.errors import AZURE
 
 _DOCUMENT: Final = "EnumerationResults"
 _EMPTY_LISTING: Final = "<EnumerationResults><Blobs/></EnumerationResults>"

@@ -16,8 +16,9 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from azure.storage.blob import BlobProperties
 
 from s3_to_azure.model import errors
+from s3_to_azure.model.errors import AZURE
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.http.errors import AZURE, THROTTLES, network_error, redact, retry_after_s, unexpected_response
+from s3_to_azure.stores.http.errors import THROTTLES, network_error, redact, retry_after_s, unexpected_response
 
 _CREDENTIALS: Final = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
 _DENIALS: Final = {

@@ -7,9 +7,6 @@ from typing import Final
 
 from s3_to_azure.model import errors
 
-S3: Final = "S3"
-AZURE: Final = "Azure Blob Storage"
-
 THROTTLES: Final = {
     "SlowDown",
     "ServerBusy",

@@ -2,9 +2,8 @@
 
 import http.client
 
-from s3_to_azure.model.errors import UnexpectedResponse
+from s3_to_azure.model.errors import S3, UnexpectedResponse
 from s3_to_azure.model.objects import ObjectVersion
-from s3_to_azure.stores.http.errors import S3
 from s3_to_azure.stores.s3.headers import ResponseHeaders
 from s3_to_azure.stores.s3.responses import s3_errors
 

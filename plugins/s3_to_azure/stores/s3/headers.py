@@ -8,8 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from s3_to_azure.model.errors import UnexpectedResponse
-from s3_to_azure.stores.http.errors import S3
+from s3_to_azure.model.errors import S3, UnexpectedResponse
 
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
 """The ETag of most empty objects."""

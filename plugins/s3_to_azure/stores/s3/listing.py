@@ -17,12 +17,11 @@ from xml.etree import ElementTree as ET
 
 from botocore.utils import parse_timestamp
 
-from s3_to_azure.model.errors import NameRefused, UnexpectedResponse
+from s3_to_azure.model.errors import S3, NameRefused, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES
 from s3_to_azure.model.names import text_of_bytes
 from s3_to_azure.model.objects import NO_ETAG, ListedObject
 from s3_to_azure.model.reasons import explained
-from s3_to_azure.stores.http.errors import S3
 from s3_to_azure.stores.s3.headers import ETAG
 
 _DOCUMENT: Final = "ListBucketResult"

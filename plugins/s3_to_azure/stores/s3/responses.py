@@ -14,8 +14,9 @@ from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import checksums, errors
+from s3_to_azure.model.errors import S3
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
-from s3_to_azure.stores.http.errors import S3, THROTTLES, network_error, redact, retry_after_s, unexpected_response
+from s3_to_azure.stores.http.errors import THROTTLES, network_error, redact, retry_after_s, unexpected_response
 from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
 
 _CREDENTIALS: Final = {
