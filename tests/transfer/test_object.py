@@ -560,11 +560,13 @@ class NeverEnds(MemorySource):
 @pytest.mark.parametrize("size_bytes", [10, 3 * MIB])
 def test_body_without_bytes_uses_up_the_budget(destination: MemoryDestination, size_bytes: int) -> None:
     """Tries that bring no byte use up the retry budget; the error is transient."""
+    # Several blocks are read at once: the error is that of the block which gave up first.
+    starts = "|".join(str(start) for start in range(0, size_bytes, MIB))
     source = NeverEnds(BUCKET)
     source.put(BUCKET, "k", some_bytes(size_bytes))
     with (
         transfer_context(source, destination, connections=1) as context,
-        pytest.raises(ConnectionFailed, match="ended at byte 0"),
+        pytest.raises(ConnectionFailed, match=rf"ended at byte ({starts})\."),
     ):
         copy_object(context, task())
 
