@@ -7,10 +7,12 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from azure.storage.blob import ContainerClient
 
+from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure import __version__
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -54,9 +56,10 @@ class Installation:
     programs: Path
     home: Path
 
-    def run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str, **variables: str) -> str:
         """Run one of the environment's programs; return its standard output."""
         ours = {
+            **variables,
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(self.home),
             "AIRFLOW_HOME": str(self.home),
@@ -75,9 +78,9 @@ def _uv(*arguments: str | Path) -> None:
     subprocess.run([UV, "--quiet", *arguments], cwd=ROOT, env=inherited, check=True)
 
 
-def _environment(folder: Path, wheel: Path) -> Path:
+def _environment(folder: Path, wheel: Path, extra: str = "[airflow]") -> Path:
     _uv("venv", "--python", sys.executable, folder)
-    _uv("pip", "install", "--python", folder / "bin/python", "--constraint", "requirements.txt", wheel)
+    _uv("pip", "install", "--python", folder / "bin/python", "--constraint", "requirements.txt", f"{wheel}{extra}")
     return folder
 
 
@@ -91,7 +94,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an environment with the wheel and its dependencies only."""
+    """Return an environment with the wheel, Airflow and their dependencies only."""
     return _environment(tmp_path_factory.mktemp("installed") / "venv", wheel)
 
 
@@ -103,7 +106,7 @@ def installed(environment: Path, tmp_path: Path) -> Installation:
 
 @pytest.fixture
 def not_installed(wheel: Path, tmp_path: Path) -> Installation:
-    """Return an environment with the wheel's dependencies only."""
+    """Return an environment with the dependencies of the wheel and Airflow only."""
     environment = _environment(tmp_path / "venv", wheel)
     _uv("pip", "uninstall", "--python", environment / "bin/python", "s3-to-azure")
     home = tmp_path / "home"
@@ -153,6 +156,36 @@ def test_dag_file_uses_the_operator(installed: Installation) -> None:
 def test_command_line_is_installed(installed: Installation) -> None:
     """The program `s3-to-azure` is installed."""
     assert __version__ in installed.run("s3-to-azure", "--version")
+
+
+def test_command_line_copies_without_airflow(
+    wheel: Path,
+    tmp_path: Path,
+    s3_client: Any,
+    bucket: str,
+    s3_server: LocalS3,
+    azure_server: LocalAzure,
+    container: ContainerClient,
+) -> None:
+    """Without the extra the wheel installs no Airflow, takes under 120 MB, and its program copies a prefix."""
+    folder = _environment(tmp_path / "venv", wheel, extra="")
+    installation = Installation(folder / "bin", tmp_path)
+    names = {path.name for path in folder.glob("lib/*/site-packages/*")}
+    assert not {name for name in names if "airflow" in name}
+    assert sum(path.lstat().st_size for path in folder.rglob("*")) < 120_000_000
+    s3_client.put_object(Bucket=bucket, Key="in/a.txt", Body=b"some bytes")
+    installation.run(
+        "s3-to-azure",
+        "copy",
+        f"s3://{bucket}/in/",
+        f"az://{container.container_name}/out/",
+        AWS_ACCESS_KEY_ID=s3_server.access_key,
+        AWS_SECRET_ACCESS_KEY=s3_server.secret_key,
+        AWS_DEFAULT_REGION="us-east-1",
+        AWS_ENDPOINT_URL_S3=s3_server.endpoint_url,
+        AZURE_STORAGE_CONNECTION_STRING=azure_server.connection_string,
+    )
+    assert container.download_blob("out/a.txt").readall() == b"some bytes"
 
 
 def test_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation) -> None:
