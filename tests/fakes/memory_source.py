@@ -104,6 +104,11 @@ class MemorySource:
 
     # -- the port --------------------------------------------------------------------------------------------------
 
+    @property
+    def reads_named_version(self) -> bool:
+        """Return False: only current versions are read here."""
+        return False
+
     def check(self, bucket: str) -> None:
         if bucket not in self._objects:
             raise BucketNotFound(bucket=bucket)
@@ -121,8 +126,9 @@ class MemorySource:
         return {}
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """Return None: only current versions are read here."""
-        return None
+        with self._lock:
+            found = self._objects[bucket].get(key)
+        return found[0].etag if found else None
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         """Return False: no object here is archived."""

@@ -58,6 +58,10 @@ class FlippingSource:
     def check(self, bucket: str) -> None:
         self._source.check(bucket)
 
+    @property
+    def reads_named_version(self) -> bool:
+        return self._source.reads_named_version
+
     def head(self, bucket: str, key: str) -> ObjectVersion:
         return self._source.head(bucket, key)
 

@@ -48,6 +48,8 @@ class Rig:
         self.after: list[TransferError] = []
         self.conditions: list[Condition] = []
         self.restaged = 0
+        self.current: str | None = OURS.etag
+        self.asked = 0
         self.retried: list[TransientError] = []
         self.meanwhile: Callable[[], object] = lambda: None
 
@@ -66,9 +68,16 @@ class Rig:
     def _restage(self) -> None:
         self.restaged += 1
 
+    def current_etag(self) -> str | None:
+        """Return S3's current version, and count the request."""
+        self.asked += 1
+        return self.current
+
     def commit(self, condition: Condition, *, staged: bool = True, may_replace: bool = True) -> str:
         """Commit as an upload does."""
-        step = Commit(OURS, "b", self.write, self._restage if staged else None, may_replace)
+        step = Commit(
+            OURS, "b", self.write, self._restage if staged else None, self.current_etag if may_replace else None
+        )
         return commit(self.azure, step, condition, Retrier(QUICK, threading.Event(), self.retried.append))
 
     def content(self) -> bytes:
@@ -141,12 +150,40 @@ def test_lost_requests_beyond_the_budget_raise(rig: Rig) -> None:
     assert rig.azure.blobs == {}
 
 
-def test_older_copy_written_meanwhile_is_replaced_once(rig: Rig) -> None:
-    """A copy of an older version that appeared meanwhile is replaced under its own ETag."""
-    older = rig.azure.write("b", b"older", metadata=OLDER)
+@pytest.mark.parametrize("metadata", [OLDER, NEWER, SAME_SECOND], ids=["older", "newer", "same second"])
+def test_outdated_copy_written_meanwhile_is_replaced_once(rig: Rig, metadata: dict[str, str]) -> None:
+    """If ours is S3's current version, a copy of another one is replaced under its own ETag, whatever its date."""
+    outdated = rig.azure.write("b", b"outdated", metadata=metadata)
     rig.commit(ABSENT)
-    assert rig.conditions == [ABSENT, Condition(older)]
+    assert (rig.conditions, rig.asked) == ([ABSENT, Condition(outdated)], 1)
     assert rig.content() == b"ours"
+
+
+@pytest.mark.parametrize("metadata", [OLDER, NEWER, SAME_SECOND], ids=["older", "newer", "same second"])
+@pytest.mark.parametrize("current", ["another", None], ids=["changed", "deleted"])
+def test_late_commit_replaces_no_other_copy(rig: Rig, metadata: dict[str, str], current: str | None) -> None:
+    """A version that is no longer the current one replaces no copy, also if its date is later (a rollback in S3)."""
+    rig.current = current
+    rig.azure.write("b", b"theirs", metadata=metadata)
+    with pytest.raises(DestinationConflict):
+        rig.commit(ABSENT)
+    assert (rig.content(), rig.asked) == (b"theirs", 1)
+
+
+def test_version_that_becomes_current_meanwhile_is_kept(rig: Rig) -> None:
+    """A copy that is committed after S3 was asked has another ETag, so that it is not replaced."""
+    rig.azure.write("b", b"outdated", metadata=OLDER)
+    writes = iter([b"", b"rolled back"])
+
+    def other_worker() -> None:
+        if data := next(writes):
+            rig.current = "newer"
+            rig.azure.write("b", data, metadata=NEWER)
+
+    rig.meanwhile = other_worker
+    with pytest.raises(DestinationConflict):
+        rig.commit(ABSENT)
+    assert rig.content() == b"rolled back"
 
 
 def test_older_copy_written_again_is_a_conflict(rig: Rig) -> None:
@@ -163,7 +200,7 @@ def test_overwrite_never_keeps_an_older_copy(rig: Rig) -> None:
     rig.azure.write("b", b"older", metadata=OLDER)
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT, may_replace=False)
-    assert rig.content() == b"older"
+    assert (rig.content(), rig.asked) == (b"older", 0)
 
 
 @pytest.mark.parametrize("staged", [True, False])
@@ -177,7 +214,8 @@ def test_overwrite_never_keeps_an_older_copy(rig: Rig) -> None:
     ],
 )
 def test_other_blobs_are_a_conflict(rig: Rig, metadata: dict[str, str], detail: str, staged: bool) -> None:
-    """A newer copy, a copy of the same second and a foreign blob are a conflict, and stay."""
+    """Copies of other versions, while ours is no longer the current one, and foreign blobs are a conflict, and stay."""
+    rig.current = "another"
     rig.azure.write("b", b"theirs", metadata=metadata)
     with pytest.raises(DestinationConflict, match=detail) as caught:
         rig.commit(ABSENT, staged=staged)
@@ -294,7 +332,7 @@ class TestLog:
         """The line says which copy is replaced."""
         rig.azure.write("b", b"older", metadata=OLDER)
         rig.commit(ABSENT)
-        said = "Blob 'b' was written from an older version of this object meanwhile: replacing that copy"
+        said = "Blob 'b' was written from a version that is not the object's current one: replacing that copy"
         assert log.messages == [said]
 
     def test_failed_lookup(self, rig: Rig, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -450,15 +450,67 @@ class TestOverwrite:
             assert copy_object(context, task()).status == "copied"
         assert destination.blobs["k"].etag != before
 
-    def test_newer_copy_is_kept(self, source: MemorySource, destination: MemoryDestination, size_bytes: int) -> None:
-        """Invariant 4: an older source never replaces a newer one, not even with ``always``."""
-        version = source.put(BUCKET, "k", some_bytes(size_bytes))
+    @pytest.mark.parametrize("overwrite", ["if_changed", "always"])
+    @pytest.mark.parametrize("planned", [False, True])
+    def test_current_version_replaces_a_copy_of_a_later_one(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int, planned: bool, overwrite: str
+    ) -> None:
+        """Invariant 4: what S3 holds now is copied, also if it is older than the blob's version: a rollback."""
+        data = some_bytes(size_bytes)
+        version = source.put(BUCKET, "k", data)
         newer = (version.last_modified + timedelta(seconds=1)).isoformat()
-        destination.write("k", b"newer", metadata={"s3_etag": "newer", "s3_last_modified": newer})
-        with transfer_context(source, destination, overwrite="always") as context:
-            receipt = copy_object(context, task())
-        assert (receipt.status, receipt.reason) == ("skipped", "destination_newer")
-        assert destination.blobs["k"].data == b"newer"
+        etag = destination.write("k", b"newer", metadata={"s3_etag": "newer", "s3_last_modified": newer})
+        of_plan: dict[str, Any] = (
+            {"listed": source.listed(BUCKET, "k"), "condition": Condition(etag)} if planned else {}
+        )
+        with transfer_context(source, destination, overwrite=overwrite) as context:
+            assert copy_object(context, task(**of_plan)).status == "copied"
+        assert destination.blobs["k"].data == data
+        assert destination.blobs["k"].metadata["s3_etag"] == version.etag
+
+    def test_older_listing_does_not_replace_a_newer_copy(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int
+    ) -> None:
+        """Invariant 4: S3 decides when the copy is made. A copy of its current version is kept without a write."""
+        source.put(BUCKET, "k", some_bytes(size_bytes))
+        listed = source.listed(BUCKET, "k")
+        current = source.put(BUCKET, "k", some_bytes(size_bytes + 1, seed=1))
+        record = {"s3_etag": current.etag, "s3_last_modified": current.last_modified.isoformat()}
+        etag = destination.write("k", some_bytes(size_bytes + 1, seed=1), metadata=record)
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(listed=listed, condition=Condition(etag)))
+        assert (receipt.status, receipt.etag) == ("unchanged", current.etag)
+        assert destination.blobs["k"].etag == etag
+
+    @pytest.mark.parametrize("rolled_back", [False, True])
+    def test_late_copy_of_an_older_plan_does_not_replace_another(
+        self, source: MemorySource, destination: MemoryDestination, size_bytes: int, rolled_back: bool
+    ) -> None:
+        """Invariant 4: a copy that was read before S3 changed, and committed after the next run, changes nothing."""
+        size_bytes = max(size_bytes, 1)
+        first = source.put(BUCKET, "k", some_bytes(size_bytes))
+        second = source.put(BUCKET, "k", some_bytes(size_bytes, seed=1))
+        ours, theirs = (second, first) if rolled_back else (first, second)
+        record = {"s3_etag": theirs.etag, "s3_last_modified": theirs.last_modified.isoformat()}
+
+        class Late(MemorySource):
+            def head(self, bucket: str, key: str) -> ObjectVersion:
+                return ours
+
+            @contextmanager
+            def open(self, version: Any, start: int = 0, end: int | None = None) -> Iterator[MemoryBody]:
+                with super().open(version, start, end) as body:
+                    yield body
+                if end is None or end == size_bytes:
+                    destination.write("k", b"theirs", metadata=record)
+                    self.put(BUCKET, "k", b"theirs", etag=theirs.etag, last_modified=theirs.last_modified)
+
+        late = Late(BUCKET)
+        late.put(BUCKET, "k", some_bytes(size_bytes, 1 if rolled_back else 0), last_modified=ours.last_modified)
+        planned = task(listed=late.listed(BUCKET, "k"), condition=Condition(None))
+        with transfer_context(late, destination, connections=1) as context, pytest.raises(DestinationConflict):
+            copy_object(context, planned)
+        assert destination.blobs["k"].data == b"theirs"
 
     def test_append_blob_is_refused(
         self, source: MemorySource, destination: MemoryDestination, size_bytes: int

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -145,6 +147,17 @@ class TestMetadataOnly:
         progress = Progress()
         assert self.updated(holds=True, progress=progress) == ("unchanged", "metadata_updated", "crc32c", 0)
         assert progress.snapshot().bytes_total == 0
+
+    def test_equal_metadata_is_not_written(self) -> None:
+        """A store that lists another date than it answers does not cost a write in every run."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        version = source.put(BUCKET, "k", b"12345", metadata={"name": "same"})
+        with transfer_context(source, destination) as context:
+            copy_object(context, task())
+            etag = destination.blobs["k"].etag
+            listed = replace(source.listed(BUCKET, "k"), last_modified=version.last_modified + timedelta(days=1))
+            receipt = copy_object(context, task(listed=listed, condition=Condition(etag), metadata_only=True))
+        assert (receipt.status, receipt.reason, destination.blobs["k"].etag) == ("unchanged", "", etag)
 
     def test_changed_blob_is_copied_after_all(self) -> None:
         """A blob that is no longer as planned is copied, and the progress counts its bytes."""

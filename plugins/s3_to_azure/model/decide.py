@@ -7,7 +7,7 @@ from typing import Final, Literal
 from s3_to_azure.model.errors import WrongBlobType
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.model.options import ALWAYS, NEVER, Overwrite
-from s3_to_azure.model.reasons import DESTINATION_EXISTS, DESTINATION_NEWER
+from s3_to_azure.model.reasons import DESTINATION_EXISTS
 
 BLOCK_BLOB = "BlockBlob"
 _WHOLE_SECOND: Final = timedelta(seconds=1)
@@ -29,13 +29,13 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
     =============================  ==============  ===========  =====================
     does not exist                 copy            copy         copy
     is a copy of this version      unchanged       unchanged    copy
-    is a copy of an older version  copy            skip exists  copy
-    is a copy of a newer version   skip newer      skip exists  skip newer
+    is a copy of another version   copy            skip exists  copy
     has no record of a copy        copy            skip exists  copy
     is not a block blob            refuse          skip exists  refuse
     =============================  ==============  ===========  =====================
 
-    The copy later replaces only the blob that was seen here, under its ETag.
+    Dates do not decide: the version that S3 shows as current may be older than the blob's, after a rollback. The copy
+    reads its version only while S3 holds it, and replaces only the blob that was seen here, under its ETag.
     """
     if blob is None:
         return Decision("copy")
@@ -46,9 +46,12 @@ def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwri
         return Decision("skip", DESTINATION_EXISTS)
     if blob.blob_type != BLOCK_BLOB:
         return Decision("refuse", WrongBlobType.reason())
-    if not is_copy and replaces_newer(source, blob):
-        return Decision("skip", DESTINATION_NEWER)
     return Decision("copy")
+
+
+def are_different(one: datetime, other: datetime) -> bool:
+    """Return whether the dates certainly differ, at the precision that both have."""
+    return is_later(one, other) or is_later(other, one)
 
 
 def is_later(one: datetime, other: datetime) -> bool:
@@ -62,14 +65,12 @@ def is_later(one: datetime, other: datetime) -> bool:
     return one - other >= _WHOLE_SECOND
 
 
-def replaces_newer(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
-    """Return whether the blob is a copy of a newer version, which an older one must never replace."""
+def is_copy_of_another(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
+    """Return whether the blob is recorded to be a copy of another version of the object."""
+    return blob.source_etag not in (None, source.etag) and blob.source_last_modified is not None
+
+
+def is_copy_of_newer(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
+    """Return whether the blob is recorded to be a copy of a version with a later date."""
     recorded = blob.source_last_modified
     return recorded is not None and is_later(recorded, source.last_modified)
-
-
-def is_older_copy(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
-    """Return whether the blob is a copy of an older version, which this one may replace."""
-    recorded = blob.source_last_modified
-    # S3 records seconds: which of two versions of the same second is older is unknown, so neither replaces the other.
-    return recorded is not None and is_later(source.last_modified, recorded) and blob.source_etag != source.etag

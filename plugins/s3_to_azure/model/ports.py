@@ -39,6 +39,11 @@ class BodyReader(Protocol):
 class ObjectSource(Protocol):
     """Objects in S3."""
 
+    @property
+    def reads_named_version(self) -> bool:
+        """Whether the user named a version, so that what ``head`` returns need not be the current one."""
+        ...
+
     def check(self, bucket: str) -> None:
         """Raise BucketNotFound, AccessDenied or CredentialsRefused if the bucket certainly cannot be used."""
         ...
@@ -61,7 +66,7 @@ class ObjectSource(Protocol):
         ...
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """Return the current version's ETag if the source reads another version of the key; else None, unrequested."""
+        """Return the ETag of the version that is current now, also if a version is named; None if there is none."""
         ...
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from s3_to_azure.model import reasons
-from s3_to_azure.model.decide import decide, is_later
+from s3_to_azure.model.decide import are_different, decide
 from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
@@ -370,9 +370,9 @@ class PlanBuilder:
         self._leave_out(listed, status, reason)
 
     def _was_rewritten(self, listed: ListedObject, existing: BlobState) -> bool:
-        """Return whether S3 received the same bytes again after the copy, perhaps with other metadata."""
+        """Return whether S3 received the same bytes at another time, perhaps with other metadata."""
         copied = existing.source_last_modified
-        return self._settings.overwrite != NEVER and copied is not None and is_later(listed.last_modified, copied)
+        return self._settings.overwrite != NEVER and copied is not None and are_different(listed.last_modified, copied)
 
     def _count_mapped_name(self, key: str, blob: str) -> None:
         self._mapped += 1

@@ -172,6 +172,11 @@ class Attempt:
         task, source = self.task, self.context.source
         return self.retrier.call(f"look up object {task.key!r}", lambda: source.head(task.bucket, task.key))
 
+    def current_etag(self) -> str | None:
+        """Return the ETag of the object's current version, or None if it was deleted."""
+        task, source = self.task, self.context.source
+        return self.retrier.call(f"look up object {task.key!r}", lambda: source.current_etag(task.bucket, task.key))
+
     def look_up_blob(self) -> BlobState | None:
         """Return the committed blob, or None."""
         blob, destination = self.task.blob, self.context.destination

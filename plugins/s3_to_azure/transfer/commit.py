@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from s3_to_azure.model.decide import is_older_copy, replaces_newer
+from s3_to_azure.model.decide import is_copy_of_another, is_copy_of_newer
 from s3_to_azure.model.errors import BlockListRefused, ConditionNotMet, DestinationConflict, TransientError
 from s3_to_azure.model.objects import BlobState, Condition, ObjectVersion
 from s3_to_azure.model.ports import BlobDestination
@@ -25,15 +25,15 @@ class Commit:
         write: Sends the write under the given condition; returns the new ETag.
         restage: Lists the staged blocks and stages again what Azure no longer holds. None for Put Blob, which stages
             nothing.
-        may_replace: Whether the commit may replace a copy of an older version that was written meanwhile; False for
-            ``overwrite="never"``.
+        current_etag: Returns the ETag of S3's current version. The commit may replace a copy of another version that
+            was written meanwhile if its own version is that one. None for ``overwrite="never"``: no copy is replaced.
     """
 
     version: ObjectVersion
     blob: str
     write: Callable[[Condition], str]
     restage: Callable[[], None] | None
-    may_replace: bool = True
+    current_etag: Callable[[], str | None] | None = None
 
 
 def commit(destination: BlobDestination, step: Commit, condition: Condition, retrier: Retrier) -> str:
@@ -47,7 +47,7 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
         TransientError: All tries failed.
     """
     failures = rounds = 0
-    took_older = False
+    replaced_another = False
     while True:
         try:
             return step.write(condition)
@@ -74,20 +74,32 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
                 if isinstance(error, TransientError):
                     raise
                 raise _conflict(destination, step.blob, error.reason()) from error
-            if found is not None and not took_older and step.may_replace and is_older_copy(step.version, found):
-                took_older = True
+            if found is not None and not replaced_another and _is_outdated(found, step):
+                replaced_another = True
                 log.warning(
-                    "Blob %r was written from an older version of this object meanwhile: replacing that copy", step.blob
+                    "Blob %r was written from a version that is not the object's current one: replacing that copy",
+                    step.blob,
                 )
                 condition = Condition.of(found)
                 continue
             raise _conflict(destination, step.blob, _describe(step.version, found)) from error
 
 
+def _is_outdated(found: BlobState, step: Commit) -> bool:
+    """Return whether the blob is a copy of another version, and S3's current version is the one to commit.
+
+    S3 is asked after the blob was looked up: a version that becomes current later changes the blob's ETag when it is
+    copied, so that it is never replaced.
+    """
+    if step.current_etag is None or not is_copy_of_another(step.version, found):
+        return False
+    return step.current_etag() == step.version.etag
+
+
 def _describe(version: ObjectVersion, found: BlobState | None) -> str:
     if found is None:
         return "it was deleted"
-    if replaces_newer(version, found):
+    if is_copy_of_newer(version, found):
         return "it holds a newer version of the object"
     return "it holds something else now"
 

@@ -1,10 +1,11 @@
 """One object from S3 to Azure: look up both sides, decide, upload it as its size requires, return its receipt."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from s3_to_azure.model.decide import Decision, decide
+from s3_to_azure.model.decide import Decision, decide, is_copy_of_another, is_copy_of_newer
 from s3_to_azure.model.errors import (
     S3,
     Cancelled,
@@ -16,7 +17,7 @@ from s3_to_azure.model.errors import (
     WrongBlobType,
 )
 from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
-from s3_to_azure.model.objects import BlobState, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion, Receipt
 from s3_to_azure.model.options import FAIL, SKIP
 from s3_to_azure.model.reasons import (
     ARCHIVED,
@@ -149,6 +150,9 @@ class _ObjectCopy:
             raise SourceChanged(key=version.key, bucket=version.bucket, etag=listed.etag)
         if listed is not None:
             check_size(listed, version)
+        if blob is None and (listed is None or version.etag != listed.etag):
+            # The plan decided on another version, so this one may have been copied since.
+            blob = self._planned_blob(condition)
         if not self._total_counted:
             self._total_counted = True
             self._context.progress.add(bytes_total=version.size_bytes)
@@ -156,6 +160,11 @@ class _ObjectCopy:
         if decision.action != "copy":
             return self._not_copied(version, decision, blob)
         return self._upload(version, condition)
+
+    def _planned_blob(self, condition: Condition) -> BlobState | None:
+        """Return the blob that the plan saw, or None if there was none or it has changed since."""
+        blob = self._attempt.look_up_blob() if condition.etag is not None else None
+        return blob if condition.fits(blob) else None
 
     def _upload(self, version: ObjectVersion, condition: Condition) -> Receipt:
         attempt, settings = self._attempt, self._context.settings
@@ -181,13 +190,14 @@ class _ObjectCopy:
     def _decide(self, source: ObjectVersion | ListedObject, blob: BlobState | None) -> Decision:
         task = self._task
         decision = decide(source, blob, self._context.settings.overwrite)
-        if decision.action == "copy" and blob is not None and blob.source_etag not in (None, source.etag):
-            # A version that the user named may be older than another of the same second: dates count in seconds.
-            current = self._attempt.retrier.call(
-                f"look up object {task.key!r}", lambda: self._context.source.current_etag(task.bucket, task.key)
-            )
-            if current == blob.source_etag:
+        if decision.action != "copy" or blob is None or not is_copy_of_another(source, blob):
+            return decision
+        if self._context.source.reads_named_version:
+            # The date alone is not enough: it counts in seconds.
+            if is_copy_of_newer(source, blob) or self._attempt.current_etag() == blob.source_etag:
                 return Decision("skip", DESTINATION_NEWER)
+        elif is_copy_of_newer(source, blob):
+            log.info("Blob %r is a copy of a later version than S3's current one, and is replaced by that", task.blob)
         return decision
 
     # -- objects that are not copied -----------------------------------------------------------------------------
@@ -235,21 +245,28 @@ class _ObjectCopy:
         version = attempt.look_up_object()
         blob = attempt.look_up_blob()
         as_planned = blob is not None and blob.holds(version) and condition.fits(blob)
-        if blob is not None and as_planned and self._write_metadata(version, blob, condition):
-            log.info("%r has the same bytes: updated the metadata of blob %r", self._task.key, self._task.blob)
-            return attempt.unchanged(version, blob, reason=METADATA_UPDATED)
+        if blob is not None and as_planned:
+            contents = self._updated_contents(version, blob)
+            if _has_contents(blob, contents):
+                return attempt.unchanged(version, blob)
+            if self._write_metadata(version, contents, condition):
+                log.info("%r has the same bytes: updated the metadata of blob %r", self._task.key, self._task.blob)
+                return attempt.unchanged(version, blob, reason=METADATA_UPDATED)
         # The plan counted no bytes for this object.
         listed = self._task.listed
         self._context.progress.add(bytes_total=listed.size_bytes if listed else 0)
         return None
 
-    def _write_metadata(self, version: ObjectVersion, blob: BlobState, condition: Condition) -> bool:
-        """Write the metadata under the condition; return False where the blob has changed meanwhile."""
-        attempt, task, destination = self._attempt, self._task, self._context.destination
-        contents = attempt.contents(version)
+    def _updated_contents(self, version: ObjectVersion, blob: BlobState) -> BlobContents:
+        """Return the blob's new metadata and headers, with the record of its bytes."""
+        contents = self._attempt.contents(version)
         own = {name: text for name, text in contents.metadata.items() if name not in _RECORDED_WITH_BYTES}
         kept = {name: blob.metadata[name] for name in _RECORDED_WITH_BYTES if name in blob.metadata}
-        contents = replace(contents, metadata=own | kept)
+        return replace(contents, metadata=own | kept)
+
+    def _write_metadata(self, version: ObjectVersion, contents: BlobContents, condition: Condition) -> bool:
+        """Write the metadata under the condition; return False where the blob has changed meanwhile."""
+        attempt, task, destination = self._attempt, self._task, self._context.destination
         try:
             attempt.retrier.call(
                 f"update the metadata of {task.blob!r}", lambda: destination.update(task.blob, contents, condition)
@@ -257,9 +274,16 @@ class _ObjectCopy:
         except ConditionNotMet:
             # Somebody wrote the blob, or this attempt did and its answer was lost: the blob itself shows which.
             found = attempt.look_up_blob()
-            wanted = {name.lower(): text for name, text in contents.metadata.items()}
-            return found is not None and found.holds(version) and found.metadata == wanted
+            return found is not None and found.holds(version) and found.metadata == _lower_names(contents.metadata)
         return True
+
+
+def _has_contents(blob: BlobState, contents: BlobContents) -> bool:
+    return blob.metadata == _lower_names(contents.metadata) and blob.headers == contents.headers
+
+
+def _lower_names(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): text for name, text in metadata.items()}
 
 
 def check_size(listed: ListedObject, version: ObjectVersion) -> None:

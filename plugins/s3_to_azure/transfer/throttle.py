@@ -194,6 +194,10 @@ class LimitedSource:
     def check(self, bucket: str) -> None:
         self._source.check(bucket)
 
+    @property
+    def reads_named_version(self) -> bool:
+        return self._source.reads_named_version
+
     def head(self, bucket: str, key: str) -> ObjectVersion:
         with self._limiter.request(self._stopped):
             return self._source.head(bucket, key)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from s3_to_azure.model import checksums
 from s3_to_azure.model.errors import RereadDiffers
@@ -122,10 +122,15 @@ def _put_blob(attempt: Attempt, version: ObjectVersion, view: memoryview, crc64:
         blob,
         lambda condition: destination.put_blob(blob, view, crc64, contents, condition),
         restage=None,
-        may_replace=attempt.context.settings.overwrite != NEVER,
+        current_etag=_current_etag(attempt),
     )
     commit(destination, step, condition, attempt.retrier)
     attempt.stats.add_sent(version.size_bytes)
+
+
+def _current_etag(attempt: Attempt) -> Callable[[], str | None] | None:
+    """Return how a commit asks for S3's current version before it replaces another copy; None if it never does."""
+    return None if attempt.context.settings.overwrite == NEVER else attempt.current_etag
 
 
 def _read_back(attempt: Attempt, version: ObjectVersion, crc64: int) -> None:
@@ -206,8 +211,8 @@ class BlockUpload:
             self._stage(missing(self._layout, self._held))
             self._verify()
 
-        may_replace = attempt.context.settings.overwrite != NEVER
-        commit(destination, Commit(version, blob, write, restage, may_replace), condition, attempt.retrier)
+        step = Commit(version, blob, write, restage, _current_etag(attempt))
+        commit(destination, step, condition, attempt.retrier)
         attempt.integrity.read_back(self._chain() or ())
 
     def _chain(self) -> Sequence[StagedBlock] | None:

@@ -100,6 +100,11 @@ class S3Source:
         """The connections that send the GETs."""
         return self._http
 
+    @property
+    def reads_named_version(self) -> bool:
+        """Whether the user named a version."""
+        return self._options.version_id is not None
+
     def check(self, bucket: str) -> None:
         """Raise if the bucket is certainly unusable; only the first call for a bucket sends a request."""
         if self._credentials is None:
@@ -159,10 +164,8 @@ class S3Source:
         return {tag["Key"]: tag["Value"] for tag in response.get("TagSet", ())}
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """Return the current version's ETag; None if it was deleted, or (without a request) if no version is pinned."""
+        """Return the current version's ETag, or None if it was deleted."""
         check_key(key)
-        if not self._options.version_id:
-            return None
         current = replace(self._options, version_id=None)
         with s3_errors(bucket=bucket, key=key):
             try:
