@@ -54,9 +54,9 @@ class PlannedRun:
             for receipt in receipts:
                 writer.add(replace(receipt, try_number=try_number))
 
-    def results(self) -> dict[str, ObjectResult]:
+    def results(self, destination: MemoryDestination | None = None) -> dict[str, ObjectResult]:
         """Reconcile; return the results by key, in the order of the listing."""
-        found = list(reconcile(self.files, self.pointer, read_plan_index(self.files)))
+        found = list(reconcile(self.files, self.pointer, read_plan_index(self.files), destination))
         results = {listed.key: result for listed, result in found}
         assert len(results) == len(found)
         return results

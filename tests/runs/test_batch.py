@@ -21,11 +21,13 @@ from s3_to_azure.model.errors import (
     SomeObjectsFailed,
 )
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion
+from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.model.reasons import Status
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import BatchSummary, copy_batch
+from s3_to_azure.state.lines import HEADER
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
-from s3_to_azure.state.receipts import read_receipts
+from s3_to_azure.state.receipts import ReceiptWriter, folder_of, read_receipts
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
 from tests.fakes.state_memory import MemoryState, MemoryStateWriter
@@ -342,3 +344,50 @@ def test_a_deleted_plan_is_corrupt_state() -> None:
     night.files.delete(batches_name(plan.token))
     with pytest.raises(CorruptState, match="it is not there"):
         night.copy(plan, 0)
+
+
+def forged(night: Night, batch: BatchDescriptor, *receipts: Receipt) -> None:
+    """Write receipts as somebody does who can write the state container and does not know the digest."""
+    assert isinstance(night.files, MemoryState)
+    text = HEADER + b"".join(json.dumps(receipt.as_dict()).encode() + b"\n" for receipt in receipts)
+    night.files.files[f"{folder_of(batch)}001-00009.jsonl.gz"] = gzip.compress(text)
+
+
+def receipt_of(number: int, status: Status = "copied", **changes: Any) -> Receipt:
+    """Return the receipt that a copy of an object would get."""
+    return replace(
+        Receipt("bucket", f"in/{number:04}", "etag", 1_000, "container", f"out/{number:04}", status), **changes
+    )
+
+
+@pytest.mark.parametrize("status", ["copied", "unchanged", "skipped"])
+def test_a_forged_receipt_spares_no_copy(status: Status) -> None:
+    """Only receipts that are bound to the batch do."""
+    night, _, destination = night_of(3)
+    plan = night.plan(night.make_manifest())
+    forged(night, plan.batches[0], *(receipt_of(number, status) for number in range(3)))
+    summary = night.copy(plan, 0, try_number=2)
+    assert (summary.done_before, summary.copied) == (0, 3)
+    assert len(destination.blobs) == 3
+
+
+@pytest.mark.parametrize("change", [{"bucket": "other"}, {"container": "other"}, {"blob": "other"}])
+def test_a_receipt_of_another_blob_spares_no_copy(change: dict[str, Any]) -> None:
+    """The migration was changed to another destination while the run was going on, and the task cleared."""
+    night, _, destination = night_of(1)
+    plan = night.plan(night.make_manifest())
+    with ReceiptWriter(night.files, plan.batches[0], 1) as writer:
+        writer.add(receipt_of(0, **change))
+    assert night.copy(plan, 0, try_number=2).copied == 1
+    assert len(destination.blobs) == 1
+
+
+def test_receipts_of_other_keys_are_not_counted() -> None:
+    """What an earlier try finished is at most what the batch holds."""
+    night, *_ = night_of(3)
+    plan = night.plan(night.make_manifest())
+    with ReceiptWriter(night.files, plan.batches[0], 1) as writer:
+        writer.add(receipt_of(1, size_bytes=10**12))
+        writer.add(receipt_of(7, size_bytes=10**12))
+    summary = night.copy(plan, 0, try_number=2)
+    assert (summary.done_before, summary.copied, summary.bytes_resumed) == (1, 2, 0)

@@ -99,6 +99,15 @@ def test_a_slice_with_other_totals_is_corrupt_state(change: dict[str, Any]) -> N
         batch.check()
 
 
+def test_a_slice_with_far_more_lines_is_refused_at_the_first() -> None:
+    """A few bytes of gzip can hold millions of lines."""
+    files = MemoryState()
+    lines = [entry_line(listed(key), None) for key in ("in/a", "in/b", "would be refused if it were read")]
+    batch = opened(files, replace(written(files, *lines), objects=1))
+    with pytest.raises(CorruptState, match="does not match its descriptor"):
+        batch.check()
+
+
 def test_a_key_outside_the_prefix_is_corrupt_state() -> None:
     """A plan cannot make a task copy an object elsewhere."""
     files = MemoryState()

@@ -1,12 +1,19 @@
 """Reconciliation: every listed object gets one result, from the plan or from its receipts."""
 
+import gzip
+import json
+
 import pytest
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.reasons import Status, code_of
-from s3_to_azure.runs.reconcile import ObjectResult, reconcile
+from s3_to_azure.runs.reconcile import ObjectResult, _PlannedObjects, reconcile
+from s3_to_azure.state.lines import HEADER
+from s3_to_azure.state.plan import BatchDescriptor, read_plan_index
+from s3_to_azure.state.receipts import folder_of
+from tests.fakes.memory_destination import MemoryDestination
 from tests.runs.planned_run import PlannedRun
 
 
@@ -102,3 +109,80 @@ def test_an_object_left_out_in_another_version_is_corrupt_state() -> None:
     run.pointer = run.night.make_manifest()
     with pytest.raises(CorruptState, match="another ETag or size"):
         run.results()
+
+
+def forge(run: PlannedRun, batch: BatchDescriptor, *receipts: Receipt) -> None:
+    """Write receipts as somebody does who can write the state container and does not know the digest."""
+    text = HEADER + b"".join(json.dumps(receipt.as_dict()).encode() + b"\n" for receipt in receipts)
+    run.files.files[f"{folder_of(batch)}001-00009.jsonl.gz"] = gzip.compress(text)
+
+
+@pytest.mark.parametrize("status", ["copied", "unchanged", "skipped"])
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_forged_receipt_makes_no_object_succeed(status: Status, *, looks: bool) -> None:
+    """The blobs decide, if the destination can be asked; an object without one has failed."""
+    run = PlannedRun(3)
+    (batch,) = run.plan.batches
+    run.write_receipts(batch, run.receipt("0000", "failed", reason="access_denied: no"))
+    forge(run, batch, *(run.receipt(f"{number:04}", status) for number in range(3)))
+    (listed,) = (found for found in run.source.list("bucket", "0001"))
+    run.destination.write("0001", b"abc", metadata={"s3_etag": listed.etag, "s3_verified_by": "md5"})
+    run.destination.write("0002", b"abc", metadata={"s3_etag": "of another version"})
+    results = run.results(run.destination if looks else None)
+    assert [(result.receipt.status, code_of(result.receipt.reason)) for result in results.values()] == [
+        ("failed", "access_denied"),
+        ("copied", "by_earlier_try") if looks else ("failed", "no_receipt"),
+        ("failed", "no_receipt"),
+    ]
+    assert results["0001"].receipt.verified_by == ("md5" if looks else "")
+
+
+def test_a_forged_receipt_of_a_part_makes_no_object_succeed() -> None:
+    """The same for an object that several batches copy."""
+    run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    first, second = run.plan.batches
+    run.write_receipts(first, run.receipt("giant", "staged"))
+    forge(run, second, run.receipt("giant", "copied"))
+    assert run.results(run.destination)["giant"].receipt.status == "failed"
+    (listed,) = run.source.list("bucket", "giant")
+    run.destination.write("giant", bytes(4 * MIB), metadata={"s3_etag": listed.etag})
+    assert run.results(run.destination)["giant"].receipt.status == "copied"
+
+
+def test_the_blobs_of_another_container_confirm_nothing() -> None:
+    """plan.json may name a container in which such blobs exist; the task's own arguments decide where they must be."""
+    run = PlannedRun(1)
+    (batch,) = run.plan.batches
+    forge(run, batch, run.receipt("0000"))
+    (listed,) = run.source.list("bucket", "")
+    elsewhere = MemoryDestination("elsewhere")
+    elsewhere.write("0000", b"abc", metadata={"s3_etag": listed.etag})
+    assert run.results(elsewhere)["0000"].receipt.status == "failed"
+
+
+def test_a_forged_failure_hides_no_copy() -> None:
+    """Receipts that are bound to the batch count before all others."""
+    run = PlannedRun(2)
+    (batch,) = run.plan.batches
+    run.write_receipts(batch, run.receipt("0000"))
+    forged = [run.receipt(f"{number:04}", "failed", reason="because: x", bytes_sent=7) for number in range(2)]
+    forge(run, batch, *forged)
+    results = run.results()
+    assert [(result.receipt.status, result.bytes_sent) for result in results.values()] == [("copied", 0), ("failed", 7)]
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_receipts_of_other_keys_are_not_kept(*, bound: bool) -> None:
+    """Memory and counts are bounded by the number of objects that the descriptor promises."""
+    run = PlannedRun(2)
+    (batch,) = run.plan.batches
+    run.write_receipts(batch, run.receipt("0000"), run.receipt("0001"))
+    others = [run.receipt(f"other {number}", "failed", bytes_sent=7) for number in range(2_000)]
+    if bound:
+        run.write_receipts(batch, *others)
+    else:
+        forge(run, batch, *others)
+    report = run.report()
+    assert (report.total("copied").objects, report.listed.objects, report.bytes_sent) == (2, 2, 0)
+    planned = _PlannedObjects(run.files, run.pointer, read_plan_index(run.files), None)
+    assert len(planned._results(batch)) <= 2 * batch.objects

@@ -1,8 +1,10 @@
 """The report: listed = copied + unchanged + skipped + failed, by key, whatever happened to tasks and files."""
 
+import csv
 import gzip
 import json
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +18,7 @@ from s3_to_azure.model.reasons import Status
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, safe_cell
 from s3_to_azure.state.lines import lines
+from s3_to_azure.state.plan import left_out_name
 from s3_to_azure.state.receipts import folder_of
 from tests.runs.planned_run import PlannedRun
 
@@ -272,7 +275,9 @@ def test_the_summary_has_the_slowest_ten_and_the_rate() -> None:
     assert (summary["seconds"], summary["bytes_per_second"]) == (38.0, round(2_000 / 38))
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\x00=", "\u00a0@", "\ufeff+", "\uff1d", "\uff20"]
+)
 def test_no_cell_is_a_formula(start: str) -> None:
     """A key that a spreadsheet would evaluate gets an apostrophe in the CSV, and is unchanged in the receipts."""
     assert safe_cell(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
@@ -287,6 +292,19 @@ def test_no_cell_is_a_formula(start: str) -> None:
     assert tuple(row) == COLUMNS
     (line,) = lines([run.files.files["receipts.jsonl.gz"]], path="")
     assert json.loads(line)["key"] == key
+
+
+def test_every_cell_is_quoted() -> None:
+    """Programs that split lines at another separator, such as a semicolon, find one cell."""
+    run = PlannedRun(2)
+    run.source.put("bucket", 'a;=1,b\t"c"', b"abc")
+    run.night.run()
+    header, *rows = run.files.files["report.csv"].decode().split("\r\n")[:-1]
+    assert header == ",".join(f'"{column}"' for column in COLUMNS)
+    assert len(rows) == 3
+    for row in rows:
+        assert re.fullmatch(r'"(?:[^"]|"")*"(?:,"(?:[^"]|"")*")*', row)
+        assert len(next(csv.reader([row]))) == len(COLUMNS)
 
 
 @pytest.mark.parametrize("name", ["manifest", "plan.json", "batches", "left_out", "receipts/00000"])
@@ -309,6 +327,21 @@ def test_a_planned_object_that_was_not_listed_is_corrupt_state() -> None:
     header, *rows = gzip.decompress(run.files.files[name]).splitlines(keepends=True)
     run.files.files[name] = gzip.compress(b"".join([header, *rows, *rows]))
     with pytest.raises(CorruptState, match="not listed"):
+        run.report()
+
+
+def test_an_object_left_out_under_another_status_is_corrupt_state() -> None:
+    """What the plan could not copy does not become a skipped object in its file."""
+    run = PlannedRun(1)
+    run.source.put("bucket", "refused.", b"abc")
+    run.pointer = run.night.make_manifest()
+    plan, _, report = run.night.run_from(run.pointer)
+    assert report.total("failed").objects == 1
+    name = left_out_name(plan.token)
+    text = gzip.decompress(run.files.files[name])
+    assert text.count(b'"failed"') == 1
+    run.files.files[name] = gzip.compress(text.replace(b'"failed"', b'"skipped"'))
+    with pytest.raises(CorruptState, match="not the file that the plan wrote"):
         run.report()
 
 

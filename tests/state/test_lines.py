@@ -1,8 +1,10 @@
 """Lines of state files: written in UTF-8, read in every spelling of JSON, and never quoted in an error."""
 
 import gzip
+import itertools
 import json
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.limits import MAX_KEY_BYTES
+from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MIB
 from s3_to_azure.model.objects import Receipt
-from s3_to_azure.state.lines import MAX_LINE_BYTES, LinesWriter, as_json, typed_lines
+from s3_to_azure.state.lines import MAX_LINE_BYTES, LinesWriter, as_json, lines, typed_lines
 from s3_to_azure.state.manifest import ManifestLine
+from s3_to_azure.state.plan import LeftOut
 from tests.fakes.state_memory import MemoryState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -84,3 +87,36 @@ def test_half_of_a_surrogate_pair_is_refused_by_the_reader() -> None:
     assert json.loads(text)["key"] == "p/\udcff"
     with pytest.raises(CorruptState):
         list(typed_lines(ManifestLine, [gzip.compress(text + b"\n")], path="file"))
+
+
+SHORTEST = gzip.compress(as_json(LeftOut("k", "e", 0, "skipped")) + b"\n")
+NAMED = SHORTEST[:3] + b"\x08" + SHORTEST[4:10]
+
+
+def pieces(*repeated: bytes) -> Iterator[bytes]:
+    """Yield the pieces again and again, and fail if more than some megabytes of them are taken."""
+    taken = 0
+    for piece in itertools.cycle(repeated):
+        taken += len(piece)
+        assert taken < 4 * MIB, "the file is read to its end"
+        yield piece
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [pytest.param([gzip.compress(b"")], id="empty members"), pytest.param([NAMED, b"n" * KIB], id="a long header")],
+)
+def test_an_endless_file_without_lines_is_corrupt_state(chunks: list[bytes]) -> None:
+    """Gzip can hold any number of bytes that become nothing."""
+    first, *others = chunks
+    endless = itertools.chain([first], pieces(*(others or [first])))
+    with pytest.raises(CorruptState, match="longer than its lines"):
+        list(lines(endless, path="file"))
+
+
+def test_lines_that_gzip_cannot_make_shorter_are_read() -> None:
+    """A member for each short line, and lines of random text."""
+    assert len(list(lines(itertools.repeat(SHORTEST, 50_000), path="file"))) == 50_000
+    text = random.Random(1).randbytes(3 * MIB).replace(b"\n", b" ")
+    rows = b"".join(text[start : start + KIB] + b"\n" for start in range(0, len(text), KIB))
+    assert b"".join(line + b"\n" for line in lines([gzip.compress(rows)], path="file")) == rows

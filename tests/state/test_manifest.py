@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_pointer
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
@@ -252,3 +253,12 @@ def test_another_value_than_a_pointer_is_corrupt_state(values: object) -> None:
     """XCom may hold any value."""
     with pytest.raises(CorruptState):
         ManifestPointer.from_dict(values)
+
+
+def test_a_manifest_with_more_objects_than_its_pointer_is_refused_at_the_first() -> None:
+    """An exchanged file is not read to its end."""
+    files, pointer = written([one_object(key=f"p/{number:05}") for number in range(20_000)])
+    reader = read_manifest(files, replace_pointer(pointer, objects=3))
+    assert [next(reader).key for _ in range(3)] == ["p/00000", "p/00001", "p/00002"]
+    with pytest.raises(CorruptState, match="not the file that the listing wrote"):
+        next(reader)

@@ -1,6 +1,8 @@
 """The plan's files and descriptors: written, read back, and refused when they are damaged."""
 
 import json
+import tracemalloc
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,10 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject
+from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.plan import (
+    MAX_BATCH_OBJECTS,
+    MAX_MEMBER_BYTES,
     BatchDescriptor,
     EntryLine,
     LeftOut,
@@ -215,3 +220,47 @@ def test_a_plan_index_whose_batches_are_not_in_order_is_corrupt_state() -> None:
     write_plan_index(files, replace(INDEX, token="0" * 16), {})
     with pytest.raises(CorruptState, match="not numbered in order"):
         read_plan_index(files)
+
+
+def test_the_longest_plan_index_is_read() -> None:
+    """As many batches as Airflow maps, each with the largest numbers, and the longest prefixes."""
+    files = MemoryState()
+    largest = {"offset": MAX_MEMBER_BYTES * MAX_TASKS, "length": MAX_MEMBER_BYTES, "objects": MAX_BATCH_OBJECTS}
+    largest |= {"size_bytes": MAX_OBJECT_BYTES * MAX_TASKS}
+    batches = tuple(BatchDescriptor.from_dict(GOOD | largest | {"index": index}) for index in range(MAX_TASKS))
+    prefix = "\u00fc" * MAX_KEY_BYTES
+    index = replace(INDEX, batches=batches, s3_prefix=prefix, blob_prefix=prefix)
+    write_plan_index(files, index, {"warnings": ["x" * 1_000] * 10})
+    assert read_plan_index(files) == index
+
+
+def test_a_long_plan_index_is_refused_before_it_is_in_memory() -> None:
+    """Its length is bounded while it is read."""
+    taken = 0
+
+    class Endless(MemoryState):
+        def chunks(self, name: str) -> Iterator[bytes]:
+            nonlocal taken
+            while name == "plan.json":
+                taken += 1
+                yield bytes(MIB)
+
+    files = Endless()
+    files.files["plan.json"] = b""
+    with pytest.raises(CorruptState, match="too long"):
+        read_plan_index(files)
+    assert taken == 2
+
+
+@pytest.mark.parametrize("piece", ["[]", "{}", '""', "1", '"abcdefgh"', "[[[[]]]]"])
+def test_a_hostile_plan_index_takes_little_memory(piece: str) -> None:
+    """JSON of this length holds at most some hundred thousand values."""
+    files = MemoryState()
+    files.files["plan.json"] = f'{{"batches": [{",".join([piece] * (1_000_000 // (len(piece) + 1)))}]}}'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptState):
+            read_plan_index(files)
+        assert tracemalloc.get_traced_memory()[1] < 64 * MIB
+    finally:
+        tracemalloc.stop()

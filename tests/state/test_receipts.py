@@ -12,9 +12,18 @@ import pytest
 from msgspec import structs
 
 from s3_to_azure.model.errors import Cancelled, CorruptState, ServerFailed
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.objects import RECEIPT_FIELDS, Receipt
+from s3_to_azure.state.lines import HEADER, LinesWriter
 from s3_to_azure.state.plan import BatchDescriptor
-from s3_to_azure.state.receipts import CHUNK_RECEIPTS, ReceiptWriter, folder_of, read_receipts, settles, stronger
+from s3_to_azure.state.receipts import (
+    CHUNK_RECEIPTS,
+    ReceiptLine,
+    ReceiptWriter,
+    folder_of,
+    read_receipts,
+    settles,
+    stronger,
+)
 from tests.fakes.state_memory import MemoryState, MemoryStateWriter
 
 BATCH = BatchDescriptor("0123456789abcdef", 7, 0, 1, "a" * 64, 1, 1, "objects")
@@ -167,4 +176,114 @@ def test_another_file_among_receipts_is_corrupt_state() -> None:
     files = MemoryState()
     files.files[f"{folder_of(BATCH)}notes.txt"] = b""
     with pytest.raises(CorruptState):
+        list(read_receipts(files, BATCH))
+
+
+FIRST_CHUNK = "001-00001.jsonl.gz"
+
+
+def written(*receipts: Receipt, batch: BatchDescriptor = BATCH) -> list[dict[str, Any]]:
+    """Return the lines that a try of a batch writes."""
+    files = MemoryState()
+    with ReceiptWriter(files, batch, 1) as writer:
+        for receipt in receipts:
+            writer.add(receipt)
+    text = gzip.decompress(files.files[folder_of(batch) + FIRST_CHUNK])
+    return [json.loads(line) for line in text.splitlines()[1:]]
+
+
+def read_back(rows: list[dict[str, Any]]) -> tuple[list[Receipt], list[Receipt]]:
+    """Return the receipts of a chunk with these lines, and those among them that are not bound to the batch."""
+    files, unbound = MemoryState(), list[Receipt]()
+    text = HEADER + b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    files.files[folder_of(BATCH) + FIRST_CHUNK] = gzip.compress(text)
+    return list(read_receipts(files, BATCH, on_unbound=unbound.append)), unbound
+
+
+OTHERS: dict[str, Any] = {
+    "bucket": "another",
+    "key": "another",
+    "etag": "another",
+    "size_bytes": 4,
+    "container": "another",
+    "blob": "another",
+    "status": "skipped",
+    "reason": "source_deleted",
+    "verified_by": "md5",
+    "checksum": "md5:A=",
+    "blocks": 2,
+    "blocks_resumed": 1,
+    "bytes_sent": 1,
+    "retries": 1,
+    "seconds": 1.5,
+    "started_at": "2026-03-01T02:00:00Z",
+    "try_number": 2,
+}
+
+
+@pytest.mark.parametrize("name", RECEIPT_FIELDS)
+def test_a_receipt_that_was_changed_is_not_bound(name: str) -> None:
+    """A failed receipt edited into a copied one, or given to another object, proves nothing."""
+    (row,) = written(RECEIPT)
+    assert read_back([row]) == ([RECEIPT], [])
+    assert read_back([row | {name: OTHERS[name]}]) == ([], [replace(RECEIPT, **{name: OTHERS[name]})])
+
+
+@pytest.mark.parametrize("change", [{"plan": "f" * 16}, {"index": 8}, {"sha256": "b" * 64}])
+def test_a_receipt_of_another_batch_is_not_bound(change: dict[str, Any]) -> None:
+    """A batch of another plan, another batch of the same plan, or other lines under the same number."""
+    rows = written(RECEIPT, batch=structs.replace(BATCH, **change))
+    assert read_back(rows) == ([], [RECEIPT])
+
+
+@pytest.mark.parametrize("digest", [None, "", "0" * 16])
+def test_a_receipt_without_the_right_digest_is_not_bound(digest: str | None) -> None:
+    """Earlier versions wrote none."""
+    row = RECEIPT.as_dict() if digest is None else RECEIPT.as_dict() | {"digest": digest}
+    assert read_back([row]) == ([], [RECEIPT])
+
+
+def test_a_field_of_a_later_minor_version_leaves_a_receipt_bound() -> None:
+    """Workers of both versions share a run."""
+    (row,) = written(RECEIPT)
+    assert read_back([row | {"later": 1}]) == ([RECEIPT], [])
+
+
+def test_a_whole_number_of_seconds_leaves_a_receipt_bound() -> None:
+    """JSON has one kind of number, Python two."""
+    (row,) = written(replace(RECEIPT, seconds=2))
+    assert read_back([row]) == ([replace(RECEIPT, seconds=2.0)], [])
+
+
+def test_the_receipt_has_the_fields_of_the_line_before_the_digest() -> None:
+    """Lines become receipts by position."""
+    assert (*RECEIPT_FIELDS, "digest") == ReceiptLine.__struct_fields__
+
+
+def endless(rows: int) -> bytes:
+    """Return a chunk with many receipts of different keys."""
+    files = MemoryState()
+    with files.write("chunk") as out:
+        writer = LinesWriter(out)
+        for number in range(rows):
+            writer.add(replace(RECEIPT, key=str(number)))
+        writer.end_member()
+    return files.files["chunk"]
+
+
+def test_more_receipts_than_all_tries_can_have_written_are_corrupt_state() -> None:
+    """The descriptor says how many objects there are, and so bounds what is read."""
+    files, seen = MemoryState(), list[Receipt]()
+    files.files[folder_of(BATCH) + FIRST_CHUNK] = endless(10_000)
+    with pytest.raises(CorruptState, match="more receipts than all tries"):
+        list(read_receipts(files, BATCH, on_unbound=seen.append))
+    assert len(seen) == 3_000
+
+
+def test_more_chunks_than_all_tries_can_have_written_are_corrupt_state() -> None:
+    """Each costs a request, even an empty one."""
+    files = MemoryState()
+    for number in range(4_000):
+        files.files[f"{folder_of(BATCH)}001-{number:05}.jsonl.gz"] = b""
+    with pytest.raises(CorruptState, match="more receipts than all tries"):
         list(read_receipts(files, BATCH))

@@ -131,7 +131,9 @@ def report_run(
             raise AirflowSkipException(
                 "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
             )
-        report = make_report(files, manifest, keep_days=keep_state_days)
+        report = make_report(
+            files, manifest, destination=AzureContainer(service, settings.container), keep_days=keep_state_days
+        )
     summary = report.summary()
     for line in report.lines():
         log.info("%s", line)

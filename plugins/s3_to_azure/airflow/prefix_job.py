@@ -94,7 +94,8 @@ class PrefixJob:
             context, files, pointer, settings, copy_batches=copy_batches, on_plan=self._start, on_receipt=counts.add
         )
         if self._files:
-            log.info("Receipts and report: %s", make_report(files, pointer).location)
+            report = make_report(files, pointer, destination=context.destination)
+            log.info("Receipts and report: %s", report.location)
         return error
 
     def _start(self, plan: Plan) -> None:

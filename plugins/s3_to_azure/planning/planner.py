@@ -108,6 +108,7 @@ class _Planning:
         self._one_task = settings.max_tasks == 1
         self._to_copy_name = batches_name(self._token) if self._one_task else decisions_name(self._token)
         self._layout_lookups = 0
+        self._left_out_sha256 = ""
 
     def run(self) -> Plan:
         builder, to_copy = self._decide_on_all()
@@ -127,6 +128,7 @@ class _Planning:
             mapped_names=self._settings.refused_names == MAP,
             own_batches=own,
             batches=plan.batches,
+            left_out_sha256=self._left_out_sha256,
         )
         write_plan_index(self._files, index, plan.summary())
         return plan
@@ -140,13 +142,12 @@ class _Planning:
             self._files.write(self._to_copy_name) as to_copy_file,
             self._files.write(left_out_name(self._token)) as left_out_file,
         ):
-            to_copy = LinesWriter(to_copy_file)
-            builder = PlanBuilder(
-                self._settings, join, self._look_at_blob, to_copy=to_copy, left_out=LinesWriter(left_out_file)
-            )
+            to_copy, left_out = LinesWriter(to_copy_file), LinesWriter(left_out_file)
+            builder = PlanBuilder(self._settings, join, self._look_at_blob, to_copy=to_copy, left_out=left_out)
             for listed in read_manifest(self._files, self._pointer):
                 builder.add(listed)
             builder.finish()
+        self._left_out_sha256 = left_out.sha256()
         return builder, Member(0, to_copy.length, to_copy.sha256())
 
     def _look_at_blob(self, blob: str) -> BlobState | None:

@@ -5,25 +5,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
-from os.path import commonprefix
-from typing import Any, Final, Literal
+from typing import Any
 
 from s3_to_azure.model.errors import S3, Cancelled, ObjectNotFound, TransferError, TransientError, UnexpectedResponse
 from s3_to_azure.model.limits import LISTING_PAGE_KEYS
-from s3_to_azure.model.objects import BlobState, Receipt
-from s3_to_azure.model.options import ALWAYS, MAP
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.reasons import BY_EARLIER_TRY, COPIED, SKIPPED, SOURCE_DELETED, STATUSES, UNCHANGED, Status
+from s3_to_azure.model.reasons import SKIPPED, SOURCE_DELETED, STATUSES, Status
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.plan import BatchDescriptor, PlanEntry
 from s3_to_azure.state.receipts import ReceiptWriter, read_receipts, settles
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
-
-# To find finished copies, a retry lists at most this many blobs that are not the batch's own: some 200 requests.
-_MAX_OTHER_BLOBS: Final = 1_000_000
 
 log = logging.getLogger(__name__)
 
@@ -193,11 +188,15 @@ class EarlierTries:
     def __init__(self, context: TransferContext, files: StateFiles, batch: BatchSlice) -> None:
         self._context = context
         self._batch = batch
-        receipts = read_receipts(files, batch.descriptor)
-        # Only keys and sizes are kept: whole receipts would take 1 KB each.
-        settled = {receipt.key: receipt.size_bytes for receipt in receipts if settles(receipt)}
-        self.keys = set(settled)
-        self._size_bytes = sum(settled.values())
+        self.keys: set[str] = set()
+        self._size_bytes = 0
+        for receipt in read_receipts(files, batch.descriptor):
+            has_room = len(self.keys) < batch.descriptor.objects
+            if has_room and settles(receipt) and batch.is_from_here_to(context.destination.container, receipt):
+                self.keys.add(receipt.key)
+        if self.keys:
+            sizes = {entry.listed.key: entry.listed.size_bytes for entry in batch.entries() if self.finished(entry)}
+            self.keys, self._size_bytes = set(sizes), sum(sizes.values())
 
     @property
     def size_bytes(self) -> int:
@@ -214,33 +213,23 @@ class EarlierTries:
         An object that is not found here is still copied only once: its copy fails its condition, looks at the blob,
         and finds itself done.
         """
-        left = {self._batch.blob_of(entry): entry for entry in self._batch.entries() if not self.finished(entry)}
-        if not left or self._batch.descriptor.kind == "range":
+        if self._batch.descriptor.kind == "range":
             return
         destination = self._context.destination
-        first, last = min(left), max(left)
-        prefix = commonprefix((first, last))
+        found = self._batch.find_copies(
+            lambda entry: not self.finished(entry),
+            destination.list,
+            container=destination.container,
+            overwrite=self._context.settings.overwrite,
+            try_number=try_number,
+        )
         try:
-            for blob in islice(destination.list(prefix), len(left) + _MAX_OTHER_BLOBS):
-                entry = left.get(blob.name)
-                if entry is not None and (status := self._status(entry, blob)):
-                    self.keys.add(entry.listed.key)
-                    self._size_bytes += entry.listed.size_bytes
-                    yield _receipt_of(entry, blob, status, destination.container, try_number)
-                if blob.name >= last:
-                    return
+            for entry, receipt in found:
+                self.keys.add(entry.listed.key)
+                self._size_bytes += entry.listed.size_bytes
+                yield receipt
         except TransientError as error:
             log.warning("The destination could not be listed, so each copy looks up its blob itself: %s", error)
-
-    def _status(self, entry: PlanEntry, blob: BlobState) -> Literal["copied", "unchanged"] | None:
-        if not blob.holds(entry.listed):
-            return None
-        if entry.condition is not None:
-            # The blob is still as planned: with overwrite=always it is the copy that must be replaced.
-            if entry.condition.fits(blob):
-                return None
-            return UNCHANGED if entry.metadata_only else COPIED
-        return None if self._context.settings.overwrite == ALWAYS else UNCHANGED
 
 
 def _earlier_tries(
@@ -257,21 +246,3 @@ def _earlier_tries(
     context.progress.add(objects_done=len(earlier.keys), bytes_resumed=earlier.size_bytes)
     log.info("Earlier tries finished %d of %d objects", len(earlier.keys), batch.descriptor.objects)
     return earlier
-
-
-def _receipt_of(
-    entry: PlanEntry, blob: BlobState, status: Literal["copied", "unchanged"], container: str, try_number: int
-) -> Receipt:
-    return Receipt(
-        bucket=entry.listed.bucket,
-        key=entry.listed.key,
-        etag=entry.listed.etag,
-        size_bytes=entry.listed.size_bytes,
-        container=container,
-        blob=blob.name,
-        status=status,
-        reason=BY_EARLIER_TRY if status == COPIED else "",
-        verified_by=blob.metadata.get("s3_verified_by", "")[:100],
-        checksum=blob.metadata.get("s3_checksum", "")[:200],
-        try_number=try_number,
-    )

@@ -1,19 +1,26 @@
 """A batch's slice of the plan: read by offset and length, checked against its digest, then line by line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Final
+from itertools import islice
+from os.path import commonprefix
+from typing import Final, Literal
 
 from msgspec import UNSET
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import blob_name
+from s3_to_azure.model.objects import BlobState, Receipt
+from s3_to_azure.model.options import ALWAYS, Overwrite
 from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import BY_EARLIER_TRY, COPIED, UNCHANGED
 from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, batches_name, read_entries
 from s3_to_azure.transfer.context import CopyTask
 
 MAX_LABEL_CHARACTERS: Final = 250  # Airflow keeps no more of a mapped task's name
+# To find finished copies, at most this many blobs that are not the batch's own are listed: some 200 requests.
+_MAX_OTHER_BLOBS: Final = 1_000_000
 
 
 class BatchSlice:
@@ -71,7 +78,7 @@ class BatchSlice:
             CorruptState: A line is invalid, or the totals do not match the descriptor.
         """
         objects = size_bytes = parts = 0
-        for line in self._lines():
+        for line in islice(self._lines(), self.descriptor.objects + 1):
             objects += 1
             size_bytes += line.copied_bytes
             parts += line.block_bytes is not UNSET
@@ -82,9 +89,47 @@ class BatchSlice:
 
     def blob_of(self, entry: PlanEntry) -> str:
         """Return the name of an object's blob."""
-        return blob_name(
-            entry.listed.key, s3_prefix=self._s3_prefix, blob_prefix=self._blob_prefix, mapped=self._mapped_names
+        return self._blob_of_key(entry.listed.key)
+
+    def _blob_of_key(self, key: str) -> str:
+        return blob_name(key, s3_prefix=self._s3_prefix, blob_prefix=self._blob_prefix, mapped=self._mapped_names)
+
+    def is_from_here_to(self, container: str, receipt: Receipt) -> bool:
+        """Return whether a receipt is of the bucket and the blobs that this batch is about; its key may be any."""
+        return (receipt.bucket, receipt.container, receipt.blob) == (
+            self._bucket,
+            container,
+            self._blob_of_key(receipt.key),
         )
+
+    def find_copies(
+        self,
+        wanted: Callable[[PlanEntry], bool],
+        list_blobs: Callable[[str], Iterator[BlobState]],
+        *,
+        container: str,
+        overwrite: Overwrite,
+        try_number: int,
+    ) -> Iterator[tuple[PlanEntry, Receipt]]:
+        """Find the objects that an earlier try finished in one listing of the destination.
+
+        Args:
+            wanted: Whether an entry is looked for.
+            list_blobs: Lists the blobs below a prefix.
+            container: The destination, for the receipts.
+            overwrite: With ``always``, a blob that the plan did not see may be older than the run.
+            try_number: For the receipts.
+        """
+        left = {self.blob_of(entry): entry for entry in self.entries() if wanted(entry)}
+        if not left:
+            return
+        first, last = min(left), max(left)
+        for blob in islice(list_blobs(commonprefix((first, last))), len(left) + _MAX_OTHER_BLOBS):
+            entry = left.get(blob.name)
+            if entry is not None and (status := _status(entry, blob, overwrite)):
+                yield entry, _receipt_of(entry, blob, status, container, try_number)
+            if blob.name >= last:
+                return
 
     def task(self, entry: PlanEntry) -> CopyTask:
         """Return the copy task of an entry."""
@@ -106,3 +151,32 @@ class BatchSlice:
         entry = next(self.entries())
         part = f" [{size_text(entry.within.start)} to {size_text(entry.within.end)}]" if entry.within else ""
         return entry.listed.key[: MAX_LABEL_CHARACTERS - len(part)] + part
+
+
+def _status(entry: PlanEntry, blob: BlobState, overwrite: Overwrite) -> Literal["copied", "unchanged"] | None:
+    if not blob.holds(entry.listed):
+        return None
+    if entry.condition is not None:
+        # The blob is still as planned: with overwrite=always it is the copy that must be replaced.
+        if entry.condition.fits(blob):
+            return None
+        return UNCHANGED if entry.metadata_only else COPIED
+    return None if overwrite == ALWAYS else UNCHANGED
+
+
+def _receipt_of(
+    entry: PlanEntry, blob: BlobState, status: Literal["copied", "unchanged"], container: str, try_number: int
+) -> Receipt:
+    return Receipt(
+        bucket=entry.listed.bucket,
+        key=entry.listed.key,
+        etag=entry.listed.etag,
+        size_bytes=entry.listed.size_bytes,
+        container=container,
+        blob=blob.name,
+        status=status,
+        reason=BY_EARLIER_TRY if status == COPIED else "",
+        verified_by=blob.metadata.get("s3_verified_by", "")[:100],
+        checksum=blob.metadata.get("s3_checksum", "")[:200],
+        try_number=try_number,
+    )

@@ -5,22 +5,31 @@ sequence has the order of the listing. While the listing is read, its next objec
 one sequence, so a merge finds it, and only one batch's receipts are in memory at a time.
 """
 
-from collections.abc import Iterable, Iterator
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Final, Generic, TypeVar
 
 from s3_to_azure.model import reasons
 from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt
-from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.options import IF_CHANGED
+from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status, explained
+from s3_to_azure.model.retry import Retrier, with_retries
+from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.plan import BatchDescriptor, LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
 from s3_to_azure.state.receipts import read_receipts, settles, stronger
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
 NO_RECEIPT: Final = explained(reasons.NO_RECEIPT, "no task wrote a receipt for it")
 UNPLANNED: Final = explained(reasons.UNPLANNED, "the run ended before it was planned")
 _NOT_COMMITTED: Final = explained(reasons.NOT_COMMITTED, "every part is in Azure, but no task completed the blob")
@@ -58,7 +67,7 @@ class ObjectResult:
 
 
 def reconcile(
-    files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None
+    files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None, destination: BlobDestination | None = None
 ) -> Iterator[tuple[ListedObject, ObjectResult]]:
     """Yield each listed object with its result, in the order of the listing.
 
@@ -66,11 +75,13 @@ def reconcile(
         files: The run's files.
         pointer: The manifest.
         index: The plan made from the manifest, or None if there is none.
+        destination: Shows which objects are copied whose receipts are not bound to the plan, such as those of an
+            earlier version; without it these objects have failed.
 
     Raises:
         CorruptState: A file is damaged, or holds an object that was not listed.
     """
-    planned = _PlannedObjects(files, pointer, index)
+    planned = _PlannedObjects(files, pointer, index, destination)
     for listed in read_manifest(files, pointer):
         yield listed, planned.take(listed)
     planned.check_empty()
@@ -95,13 +106,16 @@ class _Peekable(Generic[T]):
 class _PlannedObjects:
     """The three sequences that together hold every planned object, in the order of the listing."""
 
-    def __init__(self, files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None) -> None:
+    def __init__(
+        self, files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None, destination: BlobDestination | None
+    ) -> None:
         self._files = files
+        self._destination = destination
         self._pointer = pointer
         self._index = index
         own = index.batches[: index.own_batches] if index else ()
         shared = index.batches[index.own_batches :] if index else ()
-        left_out = read_left_out(files, index.token) if index else iter(())
+        left_out = read_left_out(files, index.token, index.left_out_sha256) if index else iter(())
         self._left_out = _Peekable((item.key, item) for item in left_out)
         self._own = _Peekable(self._own_results(own))
         self._shared = _Peekable(chain.from_iterable(map(self._shared_results, shared)))
@@ -146,16 +160,52 @@ class _PlannedObjects:
 
     def _results(self, batch: BatchDescriptor) -> dict[str, ObjectResult]:
         results: dict[str, ObjectResult] = {}
-        for receipt in read_receipts(self._files, batch):
+        unbound: dict[str, ObjectResult] = {}
+
+        def add(receipt: Receipt, to: dict[str, ObjectResult]) -> None:
             result = ObjectResult.of(receipt, batch.index)
-            earlier = results.get(receipt.key)
-            results[receipt.key] = earlier.plus(result) if earlier else result
-        return results
+            earlier = to.get(receipt.key)
+            if earlier or len(to) < batch.objects:
+                to[receipt.key] = earlier.plus(result) if earlier else result
+
+        for receipt in read_receipts(self._files, batch, on_unbound=lambda receipt: add(receipt, unbound)):
+            add(receipt, results)
+        claimed = {key for key, result in unbound.items() if settles(result.receipt)}
+        unproven = {key for key in claimed if key not in results or not settles(results[key].receipt)}
+        if unproven:
+            results |= self._found_in_destination(batch, unproven)
+        return {key: result for key, result in unbound.items() if key not in claimed} | results
+
+    def _found_in_destination(self, batch: BatchDescriptor, keys: AbstractSet[str]) -> Mapping[str, ObjectResult]:
+        """Return the objects among these that are copied; their receipts alone do not prove it."""
+        log.warning(
+            "The receipts of %s in batch %d are not bound to its plan: the blobs decide",
+            count_text(len(keys), "object"),
+            batch.index,
+        )
+        destination, index = self._destination, self._index
+        if destination is None or index is None or index.container != destination.container:
+            return {}
+        found = self._slice(batch).find_copies(
+            lambda entry: entry.listed.key in keys,
+            lambda prefix: with_retries(
+                destination.list(prefix), Retrier(RetryBudget(), threading.Event()), f"list {destination.container}"
+            ),
+            container=destination.container,
+            overwrite=IF_CHANGED,
+            try_number=1,
+        )
+        return {entry.listed.key: ObjectResult(receipt, batch=batch.index) for entry, receipt in found}
 
     def _slice(self, batch: BatchDescriptor) -> BatchSlice:
-        prefixes = (self._index.s3_prefix, self._index.blob_prefix) if self._index else ("", "")
+        index = self._index
         return BatchSlice(
-            self._files, batch, bucket=self._pointer.bucket, s3_prefix=prefixes[0], blob_prefix=prefixes[1]
+            self._files,
+            batch,
+            bucket=self._pointer.bucket,
+            s3_prefix=index.s3_prefix if index else "",
+            blob_prefix=index.blob_prefix if index else "",
+            mapped_names=bool(index and index.mapped_names),
         )
 
     def _left_out_receipt(self, listed: ListedObject, left_out: LeftOut) -> Receipt:

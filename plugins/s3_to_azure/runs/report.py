@@ -12,7 +12,7 @@ from typing import Any, Final
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import ListedObject, Receipt
-from s3_to_azure.model.ports import StateFiles, StateWriter
+from s3_to_azure.model.ports import BlobDestination, StateFiles, StateWriter
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.reconcile import ObjectResult, reconcile
@@ -178,7 +178,12 @@ class Report:
 
 
 def make_report(
-    files: StateFiles, pointer: ManifestPointer, *, keep_days: int | None = None, now: datetime | None = None
+    files: StateFiles,
+    pointer: ManifestPointer,
+    *,
+    destination: BlobDestination | None = None,
+    keep_days: int | None = None,
+    now: datetime | None = None,
 ) -> Report:
     """Reconcile the run's receipts with its listing, and write ``report.json``, ``report.csv`` and all receipts.
 
@@ -187,6 +192,7 @@ def make_report(
     Args:
         files: The run's files.
         pointer: The manifest.
+        destination: Shows which objects are copied whose receipts are not bound to the plan.
         keep_days: Delete the state of this DAG's other runs that ended longer ago; None keeps all.
         now: The current time, for tests.
 
@@ -199,7 +205,7 @@ def make_report(
         index = None
     totals = _Totals()
     with _report_rows(files) as rows:
-        for listed, result in reconcile(files, pointer, index):
+        for listed, result in reconcile(files, pointer, index, destination):
             rows.add(result.receipt)
             totals.add(listed, result)
     if totals.listed != Amount(pointer.objects, pointer.bytes_total):
@@ -279,14 +285,20 @@ class _Totals:
 
 
 COLUMNS: Final = tuple(field.name for field in fields(Receipt))
-# A spreadsheet evaluates text that starts with one of these (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet evaluates text that starts with one of these (https://owasp.org/www-community/attacks/CSV_Injection),
+# or with its full-width form, in some settings behind white space too.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_CONTROLS: Final = ("\t", "\r", "\n")
+_WHITE_SPACE: Final = "".join(map(chr, range(33))) + "\u00a0\u3000\ufeff"
 _MEMBER_LINES: Final = 10_000
 
 
 def safe_cell(value: object) -> object:
     """Return the value so that no spreadsheet evaluates it as a formula: with an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    if not isinstance(value, str):
+        return value
+    shown = value.lstrip(_WHITE_SPACE)
+    return f"'{value}" if shown.startswith(_FORMULA_STARTS) or value.startswith(_CONTROLS) else value
 
 
 @contextmanager
@@ -302,7 +314,7 @@ class _ReportRows:
     """Writes one row per object into the CSV file and the JSON lines."""
 
     def __init__(self, table: StateWriter, receipts: StateWriter) -> None:
-        self._csv = csv.writer(_TextWriter(table), lineterminator="\r\n")
+        self._csv = csv.writer(_TextWriter(table), lineterminator="\r\n", quoting=csv.QUOTE_ALL)
         self._csv.writerow(COLUMNS)
         self._lines = LinesWriter(receipts, header=b"")
         self._rows = 0

@@ -25,6 +25,8 @@ FIELD: Final = "format"
 _UNICODE: Final = r"\A[^\ud800-\udfff]*\Z"
 Token = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+# An earlier minor version did not write it.
+OptionalSha256 = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 Text = Annotated[str, Meta(pattern=_UNICODE)]
 Prefix = Annotated[Text, Meta(max_length=MAX_KEY_BYTES)]
 

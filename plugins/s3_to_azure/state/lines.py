@@ -15,8 +15,8 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta
 
-from s3_to_azure.model.errors import CorruptState
-from s3_to_azure.model.limits import KIB, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES
+from s3_to_azure.model.errors import CorruptState, UnsupportedStateFormat
+from s3_to_azure.model.limits import KIB, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.ports import StateWriter
 from s3_to_azure.state.formats import has_version, with_version, without_values
 
@@ -27,6 +27,8 @@ ETagText = Annotated[str, Meta(min_length=1, max_length=256)]
 Size = Annotated[int, Meta(ge=0, le=MAX_OBJECT_BYTES)]
 _FED_BYTES: Final = 16 * KIB
 _PIECE_BYTES: Final = 256 * KIB
+# A file has at most twice the bytes of its lines and this: then no line is as short as the gzip member around it.
+_MAX_OVERHEAD_BYTES: Final = 1 * MIB
 _GZIP: Final = 31
 _LEVEL: Final = 3
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -135,7 +137,13 @@ def typed_lines(kind: type[Line], chunks: Iterable[bytes], *, path: str) -> Iter
     first = next(found, None)
     if first is None:
         return
-    versioned = _is_header(first, path)
+    try:
+        versioned = _is_header(first, path)
+    except UnsupportedStateFormat:
+        # A damaged file is no newer one: gzip's checksum follows the data.
+        for _ in found:
+            pass
+        raise
     read = msgspec.json.Decoder(kind if versioned else _without_unknown_fields(kind)).decode
     try:
         if not versioned:
@@ -191,13 +199,18 @@ def _in_pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _unzipped(chunks: Iterable[bytes], path: str) -> Iterator[bytes]:
     gzip = None
+    spare = _MAX_OVERHEAD_BYTES
     try:
         for piece in _in_pieces(chunks):
             left = piece
+            spare -= len(piece)
+            if spare < 0:
+                raise CorruptState(path=path, detail="it is longer than its lines")
             while left:
                 gzip = gzip or zlib.decompressobj(_GZIP)
                 unzipped = gzip.decompress(left, _PIECE_BYTES)
                 if unzipped:
+                    spare += 2 * len(unzipped)
                     yield unzipped
                 left = gzip.unused_data if gzip.eof else gzip.unconsumed_tail
                 if gzip.eof:

@@ -166,6 +166,8 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
         )
         count += 1
         size_bytes += listed.size_bytes
+        if count > pointer.objects:
+            break
         yield listed
     if (digest.hexdigest(), count, size_bytes) != (pointer.sha256, pointer.objects, pointer.bytes_total):
         raise CorruptState(path=path, detail="it is not the file that the listing wrote")

@@ -27,9 +27,19 @@ from s3_to_azure.model.names import blob_name
 from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, value
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.state.formats import FIELD, Prefix, Sha256, Text, Token, has_version, read_values, with_version
+from s3_to_azure.state.formats import (
+    FIELD,
+    OptionalSha256,
+    Prefix,
+    Sha256,
+    Text,
+    Token,
+    has_version,
+    read_values,
+    with_version,
+)
 from s3_to_azure.state.lines import ETagText, Size, typed_lines
-from s3_to_azure.state.manifest import ETAG, ObjectLine, check_line
+from s3_to_azure.state.manifest import ETAG, Digest, ObjectLine, check_line
 
 MAX_MEMBER_BYTES: Final = 512 * MIB
 MAX_BATCH_OBJECTS: Final = 50_000_000
@@ -205,7 +215,8 @@ class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
 
 
 PLAN_NAME: Final = "plan.json"
-_MAX_PLAN_BYTES: Final = 4 * MIB
+# The descriptors of 1,000 batches take some 400 KB. JSON of this size takes at most 30 MB in memory, whatever it holds.
+_MAX_PLAN_BYTES: Final = 1 * MIB
 
 
 def batches_name(token: str) -> str:
@@ -223,14 +234,23 @@ def decisions_name(token: str) -> str:
     return f"plan-{token}/decisions.jsonl.gz"
 
 
-def read_left_out(files: StateFiles, token: str) -> Iterator[LeftOut]:
-    """Yield the objects that the plan leaves out, in the order of the listing."""
+def read_left_out(files: StateFiles, token: str, digest: str = "") -> Iterator[LeftOut]:
+    """Yield the objects that the plan leaves out, in the order of the listing.
+
+    The file is compared with its SHA-256, if that is known, at its end.
+
+    Raises:
+        CorruptState: It is not the plan's file, or is invalid.
+    """
     name = left_out_name(token)
     path = f"{files.location}/{name}"
-    for left_out in typed_lines(LeftOut, files.chunks(name), path=path):
+    found = Digest(files.chunks(name))
+    for left_out in typed_lines(LeftOut, found, path=path):
         if not ETAG.fullmatch(left_out.etag):
             raise CorruptState(path=path, detail="an etag has characters that are not allowed")
         yield left_out
+    if digest and found.hexdigest() != digest:
+        raise CorruptState(path=path, detail="it is not the file that the plan wrote")
 
 
 class PlanIndex(msgspec.Struct, frozen=True, gc=False):
@@ -241,6 +261,7 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
         manifest: Token of the manifest that it was made from.
         own_batches: Number of batches at the front that hold one object each, or a part of one.
         mapped_names: Whether names that Azure refuses are mapped.
+        left_out_sha256: Digest of the file of objects left out; empty if an earlier version made the plan.
     """
 
     token: Token
@@ -251,6 +272,7 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
     own_batches: Annotated[int, Meta(ge=0, le=MAX_TASKS)]
     mapped_names: bool
     batches: Annotated[tuple[BatchDescriptor, ...], Meta(max_length=MAX_TASKS)]
+    left_out_sha256: OptionalSha256 = ""
 
     def blob_of(self, key: str) -> str:
         """Return the blob's name for a key, for display."""
@@ -274,9 +296,13 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
     if PLAN_NAME not in files.names(PLAN_NAME):
         return None
     path = f"{files.location}/{PLAN_NAME}"
-    text = files.read(PLAN_NAME)
+    text = bytearray()
+    for chunk in files.chunks(PLAN_NAME):
+        text += chunk
+        if len(text) > _MAX_PLAN_BYTES:
+            raise CorruptState(path=path, detail="it is too long")
     try:
-        values = msgspec.json.decode(text if len(text) <= _MAX_PLAN_BYTES else b"", type=dict[str, Any])
+        values = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise CorruptState(path=path, detail="it is not a JSON object") from None
     if not has_version(values.get(FIELD), path=path):

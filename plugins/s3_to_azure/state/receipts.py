@@ -1,10 +1,15 @@
-"""Receipts in state files: written in chunks while a batch runs, read by its next try and by the report."""
+"""Receipts in state files: written in chunks while a batch runs, read by its next try and by the report.
+
+Each line has a digest over the batch's descriptor and the receipt's values. A receipt without it is not of this batch
+of this plan, or an earlier version wrote it, or its values were changed: it neither spares a copy nor makes a report
+succeed. The digest is no signature, because whoever can write the files can compute it.
+"""
 
 import logging
 import re
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from types import TracebackType
 from typing import Annotated, Final, Self
 
@@ -16,14 +21,17 @@ from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BL
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status
-from s3_to_azure.state.lines import LinesWriter, Size, typed_lines
+from s3_to_azure.state.lines import LinesWriter, Size, as_json, typed_lines
 from s3_to_azure.state.plan import BatchDescriptor
 
 CHUNK_RECEIPTS: Final = 1_000
 CHUNK_SECONDS: Final = 30.0
 _MOST_TRIES: Final = 999
 _MOST_REASON: Final = 2_000
+_DIGEST_CHARACTERS: Final = 16
+_NO_DIGEST: Final = b'"}'
 _CHUNK: Final = re.compile(r"(\d{3})-(\d{5})\.jsonl\.gz")
+_TOO_MANY: Final = "it holds more receipts than all tries of the batch can have written"
 # Which receipt of an object decides: a confirmed copy stays one, whatever a later try reports.
 _STRENGTH: Final = {COPIED: 4, UNCHANGED: 3, SKIPPED: 2, STAGED: 1, FAILED: 0}
 
@@ -31,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
-    """A receipt as a line: the same fields in the same order."""
+    """A receipt as a line: the same fields in the same order, and the digest."""
 
     bucket: Annotated[str, Meta(max_length=255)]
     key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
@@ -50,6 +58,36 @@ class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
     seconds: Annotated[float, Meta(ge=0, le=1e9)]
     started_at: Annotated[str, Meta(max_length=40)]
     try_number: Annotated[int, Meta(ge=0, le=10**6)]
+    digest: Annotated[str, Meta(max_length=_DIGEST_CHARACTERS)] = ""
+
+
+class _Binding:
+    """Makes and checks the digests that bind receipts to a batch.
+
+    A later minor version that adds fields to a receipt leaves them out of the digest: this version must be able to
+    check it.
+    """
+
+    def __init__(self, batch: BatchDescriptor) -> None:
+        self._batch = sha256(f"{batch.plan} {batch.index} {batch.sha256} ".encode())
+
+    def line(self, receipt: Receipt) -> msgspec.Raw:
+        """Return the receipt as a line of this batch; a long reason is shortened."""
+        values = receipt.as_dict()
+        values["reason"] = receipt.reason[:_MOST_REASON]
+        # As it is read: a whole number would be written without a decimal point.
+        values["seconds"] = float(receipt.seconds)
+        line = as_json(ReceiptLine(**values))
+        return msgspec.Raw(line.removesuffix(_NO_DIGEST) + self._digest(line).encode() + b'"}')
+
+    def holds(self, line: ReceiptLine) -> bool:
+        """Return whether the line was made for this batch."""
+        return line.digest == self._digest(as_json(msgspec.structs.replace(line, digest="")))
+
+    def _digest(self, line: bytes) -> str:
+        digest = self._batch.copy()
+        digest.update(line)
+        return digest.hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def folder_of(batch: BatchDescriptor) -> str:
@@ -89,6 +127,7 @@ class ReceiptWriter:
         self, files: StateFiles, batch: BatchDescriptor, try_number: int, *, chunk_seconds: float = CHUNK_SECONDS
     ) -> None:
         self._files = files
+        self._binding = _Binding(batch)
         self._prefix = f"{folder_of(batch)}{min(try_number, _MOST_TRIES):03d}-"
         self._chunk_seconds = chunk_seconds
         self._waiting: list[Receipt] = []
@@ -140,23 +179,42 @@ class ReceiptWriter:
         with self._files.write(f"{self._prefix}{self._chunks + 1:05d}.jsonl.gz") as out:
             writer = LinesWriter(out)
             for receipt in self._waiting:
-                short = len(receipt.reason) <= _MOST_REASON
-                writer.add(receipt if short else replace(receipt, reason=receipt.reason[:_MOST_REASON]))
+                writer.add(self._binding.line(receipt))
             writer.end_member()
         self._chunks += 1
         self._waiting = []
 
 
-def read_receipts(files: StateFiles, batch: BatchDescriptor) -> Iterator[Receipt]:
-    """Yield all receipts of a batch, try by try; an object may have several.
+def read_receipts(
+    files: StateFiles, batch: BatchDescriptor, *, on_unbound: Callable[[Receipt], None] = lambda _: None
+) -> Iterator[Receipt]:
+    """Yield the receipts of a batch, try by try; an object may have several.
+
+    Args:
+        files: The run's files.
+        batch: The batch.
+        on_unbound: Receives the receipts that are not bound to the batch.
 
     Raises:
-        CorruptState: A chunk is invalid.
+        CorruptState: A chunk is invalid, or there are more receipts than all tries of the batch can have written.
         UnsupportedStateFormat: A chunk has another major version.
     """
-    for name in files.names(folder_of(batch)):
+    folder, binding = folder_of(batch), _Binding(batch)
+    location = f"{files.location}/{folder.rstrip('/')}"
+    most = 2 * (_MOST_TRIES + 1) * batch.objects + CHUNK_RECEIPTS
+    receipts = 0
+    for chunks, name in enumerate(files.names(folder)):
         path = f"{files.location}/{name}"
-        if not _CHUNK.fullmatch(name.removeprefix(folder_of(batch))):
+        if not _CHUNK.fullmatch(name.removeprefix(folder)):
             raise CorruptState(path=path, detail="it is not named like a chunk of receipts")
         for line in typed_lines(ReceiptLine, files.chunks(name), path=path):
-            yield Receipt(*msgspec.structs.astuple(line))
+            receipts += 1
+            if receipts > most:
+                raise CorruptState(path=location, detail=_TOO_MANY)
+            receipt = Receipt(*msgspec.structs.astuple(line)[:-1])
+            if binding.holds(line):
+                yield receipt
+            else:
+                on_unbound(receipt)
+        if chunks > most:
+            raise CorruptState(path=location, detail=_TOO_MANY)
