@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import BaseOperator, Context
 
+from s3_to_azure.airflow.arguments import FLAG, MAPPING, MAPPING_CURE, SIZE, TEXT, VERIFY, Kind, check_kinds, is_known
 from s3_to_azure.airflow.links import LINKS
+from s3_to_azure.airflow.rendering import RendersNoData
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, size_text
+from s3_to_azure.model.names import check_bucket, check_container
 from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
-from s3_to_azure.model.uris import is_template
 from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
@@ -26,12 +28,38 @@ BATCH_LABEL: Final = "batch_label"
 MAP_INDEX_TEMPLATE: Final = f"{{{{ {BATCH_LABEL} | default(task.batch_label) }}}}"
 """For ``map_index_template``. A key is never rendered, because it is the value of a variable, not a template."""
 
+_KINDS: Final[Mapping[str, Kind]] = {
+    "s3_bucket": TEXT,
+    "container_name": TEXT,
+    "blob_name": TEXT.or_none,
+    "blob_prefix": TEXT,
+    "aws_conn_id": TEXT.or_none,
+    "wasb_conn_id": TEXT,
+    "create_container": FLAG,
+    "replace": FLAG.or_none,
+    "block_size": SIZE.or_none,
+    "memory_budget": SIZE,
+    "objects_at_once": SIZE,
+    "bandwidth_limit": SIZE.or_none,
+    "s3_verify": VERIFY.or_none,
+    "s3_extra_args": MAPPING.or_none,
+    "wasb_extra_args": MAPPING.or_none,
+    "fidelity": MAPPING.or_none,
+    "state_container": TEXT.or_none,
+}
 
-class S3ToAzureBlobStreamOperator(BaseOperator):
+
+class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     """Copy objects from S3 to Azure Blob Storage: streamed through memory, verified, resumed by the next try.
 
     Exactly one of ``s3_key``, ``s3_prefix`` and ``batch`` selects the objects; with ``batch``, ``s3_prefix`` is only
     the part of the keys that the blobs' names leave out. A blob's name is ``blob_prefix`` + key without ``s3_prefix``.
+    The blob of ``s3_key`` is named as Airflow's own operator does it: ``blob_name``, or ``blob_prefix``, a slash and
+    what follows the key's last slash; without both, the key. An empty text counts as not passed, except that
+    ``s3_prefix=""`` alone selects the whole bucket.
+
+    To copy each object in a task of its own, map the operator over keys (``S3ObjectsSensor.keys``). A key that comes
+    from a task, through ``expand`` or ``expand_kwargs``, is never rendered as a template.
 
     Args:
         s3_bucket: Bucket to read. (templated)
@@ -39,9 +67,11 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         s3_key: One object. (templated)
         s3_prefix: All objects whose keys begin with it. (templated)
         batch: A batch descriptor of the plan; never templated.
-        blob_name: The name of the blob for ``s3_key``; default: ``blob_prefix`` + key. (templated)
-        blob_prefix: What the blobs' names begin with. (templated)
-        aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
+        blob_name: The name of the blob for ``s3_key``. (templated)
+        blob_prefix: What the blobs' names begin with; with ``s3_key`` it is a folder, without a slash at its end.
+            (templated)
+        aws_conn_id: Connection of type ``aws``; None: the worker's own identity, which a missing ``aws_default`` stands
+            for too.
         wasb_conn_id: Connection of type ``wasb``.
         create_container: Create a missing container.
         replace: True is ``overwrite="always"``, False is ``overwrite="never"``.
@@ -100,7 +130,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         s3_prefix: str | None = None,
         batch: Mapping[str, Any] | None = None,
         blob_name: str | None = None,
-        blob_prefix: str = "",
+        blob_prefix: str | None = "",
         aws_conn_id: str | None = defaults.AWS_CONN_ID,
         wasb_conn_id: str = defaults.WASB_CONN_ID,
         create_container: bool = False,
@@ -128,7 +158,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         self.s3_prefix = s3_prefix
         self.batch = batch
         self.blob_name = blob_name
-        self.blob_prefix = blob_prefix
+        self.blob_prefix = blob_prefix or ""
         self.aws_conn_id = aws_conn_id
         self.wasb_conn_id = wasb_conn_id
         self.create_container = create_container
@@ -151,8 +181,6 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         # Not created here, because Airflow copies operators and an event cannot be copied.
         self._cancelled: threading.Event | None = None
         self._check_arguments()
-        if not any(is_template(getattr(self, name)) for name in self.template_fields):
-            self._settings()
 
     @property
     def batch_label(self) -> str:
@@ -176,9 +204,11 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         if self._stopped:
             cancelled.set()
         try:
+            self._check_arguments()
             with open_transfer(self._endpoints(), self._settings(), cancelled) as opened:
                 self._account = str(opened.service.account_name or "")
-                return self._run(opened, cancelled, context)
+                # A unit test of a DAG may pass no context.
+                return self._run(opened, cancelled, context or cast("Context", {}))
         except TransferError as error:
             # The message says what happened and what to do; a traceback through threads and SDKs would bury it.
             raise error.with_traceback(None) from None
@@ -187,7 +217,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         """Return the datasets read and written; called by OpenLineage's provider, if it is installed."""
         from s3_to_azure.airflow.lineage import copy_lineage
 
-        if self.s3_key is not None:
+        if self.s3_key:
             read, written = self.s3_key, self.blob_of_key(self.s3_key)
         else:
             read, written = self.s3_prefix or "/", self.blob_prefix or "/"
@@ -202,16 +232,61 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             self._cancelled.set()
 
     def _check_arguments(self) -> None:
-        given = [name for name in ("s3_key", "s3_prefix", "batch") if getattr(self, name) is not None]
-        if self.batch is not None and self.s3_key is not None:
-            raise UsageError(detail=f"{self.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
-        if self.batch is None and len(given) != 1:
-            names = " and ".join(given) or "none"
-            raise UsageError(detail=f"{self.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
-        if self.blob_name is not None and (self.s3_key is None or self.blob_prefix):
-            raise UsageError(detail=f"{self.task_id}: blob_name needs s3_key, and cannot be combined with blob_prefix.")
+        """Check what is known; when the DAG is parsed this is all but the templates, when the task runs it is all.
+
+        Raises:
+            UsageError: A value is not allowed, or two cannot be used together.
+        """
+        self._check_selection()
+        check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
+        if is_known(self.s3_bucket):
+            check_bucket(self.s3_bucket)
+        if is_known(self.container_name):
+            check_container(self.container_name)
         if self.replace is not None and self.overwrite != IF_CHANGED:
             raise UsageError(detail=f"{self.task_id}: pass replace or overwrite, not both.")
+        # Of a subclass's template fields, none is set yet.
+        if all(is_known(getattr(self, name, None)) for name in self.template_fields):
+            self._settings()
+
+    def _check_selection(self) -> None:
+        """Check that the objects are selected in one way, and that their blobs have one name."""
+        for name, expected in (("s3_key", str), ("s3_prefix", str), ("batch", Mapping)):
+            value = getattr(self, name)
+            if value is not None and is_known(value) and not isinstance(value, expected):
+                raise UsageError(detail=f"{self.task_id}: {name}={value!r} selects nothing. {MAPPING_CURE}")
+        key, prefix, batch = self._is_given("s3_key"), self._is_given("s3_prefix"), self.batch is not None
+        # Passed alone, an empty prefix is the whole bucket.
+        nothing = (key, prefix, batch) == (False, False, False) and (self.s3_prefix is None or self.s3_key is not None)
+        if batch and key:
+            raise UsageError(detail=f"{self.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
+        if nothing or (key and prefix):
+            names = "none" if nothing else "s3_key and s3_prefix (Airflow's own operator ignores s3_prefix then)"
+            raise UsageError(detail=f"{self.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
+        self._check_blob(key=key)
+
+    def _check_blob(self, *, key: bool | None) -> None:
+        """Check the arguments that name the blobs; ``key`` says whether ``s3_key`` is given."""
+        name, prefix = self._is_given("blob_name"), self._is_given("blob_prefix")
+        if name and key is False:
+            raise UsageError(detail=f"{self.task_id}: blob_name needs s3_key; blob_prefix names the blobs of a prefix.")
+        if name and prefix:
+            raise UsageError(
+                detail=f"{self.task_id}: blob_name cannot be combined with blob_prefix. Leave out blob_prefix, which "
+                "Airflow's own operator ignores then."
+            )
+        is_key = self.s3_key and not self.s3_prefix
+        if is_key and isinstance(self.blob_prefix, str) and self.blob_prefix.endswith("/"):
+            raise UsageError(
+                detail=f"{self.task_id}: blob_prefix={self.blob_prefix!r} ends in a slash, and with s3_key another one "
+                f"follows, as in Airflow's own operator. Pass blob_prefix={self.blob_prefix.rstrip('/')!r}, or the "
+                "whole name as blob_name."
+            )
+
+    def _is_given(self, name: str) -> bool | None:
+        """Return whether an argument is passed and not empty; None while it has still to be rendered."""
+        value = getattr(self, name)
+        return bool(value) if is_known(value) else None
 
     def _endpoints(self) -> "Endpoints":
         from s3_to_azure.airflow.jobs import Endpoints
@@ -239,7 +314,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
             opened.context.progress,
             store=cast("TaskStateStore | None", context.get("task_state_store")),
             is_listing=lambda: job.is_listing,
-            try_number=context["ti"].try_number,
+            try_number=_try_number(context),
         )
         try:
             return run_stoppable(
@@ -257,7 +332,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
         """Return the job for ``s3_key``, ``s3_prefix`` or ``batch``; only what it needs is imported."""
         from s3_to_azure.airflow.azure_hook import run_files, task_files
 
-        try_number, endpoints = context["ti"].try_number, self._endpoints()
+        try_number, endpoints = _try_number(context), self._endpoints()
         if self.batch is not None:
             from s3_to_azure.airflow.jobs import BatchJob
             from s3_to_azure.state.plan import BatchDescriptor
@@ -273,7 +348,7 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 try_number=try_number,
                 on_label=lambda label: variables.__setitem__(BATCH_LABEL, label),
             )
-        if self.s3_key is not None:
+        if self.s3_key:
             from s3_to_azure.airflow.jobs import ObjectJob
 
             blob = self.blob_of_key(self.s3_key)
@@ -291,7 +366,9 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
 
     def blob_of_key(self, key: str) -> str:
         """Return the name of the blob for ``s3_key``."""
-        return self.blob_name if self.blob_name is not None else self.blob_prefix + key
+        if self.blob_name:
+            return self.blob_name
+        return f"{self.blob_prefix}/{key.rpartition('/')[2]}" if self.blob_prefix else key
 
     def _settings(self) -> "CopySettings":
         """Return the checked settings; the templates must be rendered.
@@ -318,3 +395,8 @@ class S3ToAzureBlobStreamOperator(BaseOperator):
                 parse_size(self.bandwidth_limit, name="bandwidth_limit") if self.bandwidth_limit else None
             ),
         )
+
+
+def _try_number(context: Context) -> int:
+    """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
+    return context["ti"].try_number if "ti" in context else 1

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.bases.sensor import PokeReturnValue
 
+from s3_to_azure.airflow.arguments import MAPPING_CURE
+from s3_to_azure.airflow.rendering import RendersNoData
 from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import TransferError, UsageError
+from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.uris import is_template, parse_key_list
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 _LOOKUPS_AT_ONCE: Final = 16
 
 
-class S3ObjectsSensor(BaseSensorOperator):
+class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
     """Wait for objects below a prefix, then write their listing to the run's state files and return a pointer to it.
 
     A poke lists no more objects than it needs to count ``min_objects``; only the last one lists all of them, once.
@@ -57,7 +59,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         kwargs: ``BaseSensorOperator``'s, such as ``poke_interval``, ``timeout`` and ``soft_fail``.
 
     Returns:
-        The pointer to the listing; nothing without ``state_container``.
+        The pointer to the listing; nothing without ``state_container``; the keys if ``keys()`` was called.
     """
 
     template_fields: Sequence[str] = ("bucket_name", "prefix", "keys_from", "include", "exclude", "state_container")
@@ -101,6 +103,7 @@ class S3ObjectsSensor(BaseSensorOperator):
         self.s3_extra_args = s3_extra_args
         self.wasb_extra_args = wasb_extra_args
         self.deferrable = deferrable
+        self._returns_keys = False
         if min_objects < 1:
             raise UsageError(
                 detail=f"{self.task_id}: min_objects={min_objects} is below 1. To wait for none, pass allow_empty=True."
@@ -114,8 +117,34 @@ class S3ObjectsSensor(BaseSensorOperator):
         if deferrable and s3_extra_args:
             raise UsageError(detail=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
 
+    def keys(self) -> Any:
+        """Return the keys of the objects that are counted, to map one task over each.
+
+        ::
+
+            sensor = S3ObjectsSensor(task_id="wait", bucket_name="exports", prefix="daily/")
+            S3ToAzureBlobStreamOperator.partial(
+                task_id="copy", s3_bucket="exports", container_name="archive"
+            ).expand(s3_key=sensor.keys())
+
+        The task fails if there are more objects than Airflow maps a task over (``[core] max_map_length``, 1,024);
+        ``migration_dag`` has no such limit. Folder markers are left out.
+
+        Raises:
+            UsageError: The sensor has a ``state_container``, and returns the pointer to the listing instead.
+        """
+        if self.state_container is not None:
+            raise UsageError(
+                detail=f"{self.task_id}: keys() cannot be combined with state_container, where the listing is kept for "
+                "s3_to_azure.dag.migration_dag."
+            )
+        self._returns_keys = True
+        return self.output
+
     def execute(self, context: Context) -> Any:
         """Wait for the objects; return the pointer to the listing, if one is made."""
+        if not self._returns_keys and self.get_dag() and next(self.iter_mapped_dependants(), None):
+            raise UsageError(detail=f"{self.task_id}: its output is not a list of keys. {MAPPING_CURE}")
         return self._poke_or_defer(context) if self.deferrable else super().execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002
@@ -179,6 +208,10 @@ class S3ObjectsSensor(BaseSensorOperator):
             else:
                 self.log.info("Waiting: %s of %s %s", f"{count:,}", count_text(self.min_objects, "object"), where)
             return False
+        if self._returns_keys:
+            keys = self._keys(source, list_key, is_there=bool(count))
+            self.log.info("Listed %s %s", count_text(len(keys), "key"), where)
+            return PokeReturnValue(is_done=True, xcom_value=keys)
         if self.state_container is None:
             self.log.info("%s or more %s", count_text(count, "object"), where)
             return True
@@ -210,6 +243,39 @@ class S3ObjectsSensor(BaseSensorOperator):
         counted = (listed for listed in listing if filters.reason_to_skip(listed) is None)
         return sum(1 for _ in islice(counted, self.min_objects))
 
+    def _listing(self, source: "S3Source", list_key: str | None, *, is_there: bool) -> "Iterator[ListedObject]":
+        """Yield all objects below the prefix, or those of the list of keys if it exists."""
+        if list_key:
+            return self._look_up(source, list_key, is_there=is_there)
+        return source.list(self.bucket_name, self.prefix)
+
+    def _keys(self, source: "S3Source", list_key: str | None, *, is_there: bool) -> list[str]:
+        """Return the keys of the objects that are counted.
+
+        Raises:
+            UsageError: There are more than Airflow maps a task over.
+            NameRefused: The text of an object's key is not the key, so no task could copy it.
+        """
+        from airflow.sdk.configuration import conf
+
+        from s3_to_azure.model.names import is_folder_marker, is_shown_only
+
+        most = conf.getint("core", "max_map_length", fallback=1_024)
+        filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
+        keys: list[str] = []
+        for listed in self._listing(source, list_key, is_there=is_there):
+            if is_folder_marker(listed) or filters.reason_to_skip(listed) is not None:
+                continue
+            if is_shown_only(listed):
+                raise NameRefused(name=listed.key, detail=listed.problem)
+            if len(keys) == most:
+                raise UsageError(
+                    detail=f"{self.task_id}: there are more objects than the {most:,} tasks that Airflow maps ([core] "
+                    "max_map_length). Use s3_to_azure.dag.migration_dag, which divides many objects into few tasks."
+                )
+            keys.append(listed.key)
+        return keys
+
     def _write_listing(
         self, source: "S3Source", list_key: str | None, context: Context, *, is_there: bool
     ) -> "tuple[ManifestPointer, str]":
@@ -222,12 +288,12 @@ class S3ObjectsSensor(BaseSensorOperator):
         service = azure_service(self.wasb_conn_id, connections=1, hook_arguments=self.wasb_extra_args)
         with closing(service):
             files = run_files(service, str(self.state_container), context, create=self.create_container)
-            if list_key:
-                listing = self._look_up(source, list_key, is_there=is_there)
-            else:
-                listing = source.list(self.bucket_name, self.prefix)
             pointer = write_manifest(
-                listing, files, bucket=self.bucket_name, prefix=self.prefix, looked_up=bool(list_key)
+                self._listing(source, list_key, is_there=is_there),
+                files,
+                bucket=self.bucket_name,
+                prefix=self.prefix,
+                looked_up=bool(list_key),
             )
         return pointer, files.location
 

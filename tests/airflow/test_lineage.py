@@ -43,7 +43,7 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "read", "written"),
     [
         ({"s3_key": "k/v"}, "k/v", "k/v"),
-        ({"s3_key": "k/v", "blob_prefix": "p/"}, "k/v", "p/k/v"),
+        ({"s3_key": "k/v", "blob_prefix": "p"}, "k/v", "p/v"),
         ({"s3_key": "k/v", "blob_name": "w"}, "k/v", "w"),
         ({"s3_prefix": "k/", "blob_prefix": "p/"}, "k/", "p/"),
         ({"s3_prefix": ""}, "/", "/"),
@@ -51,14 +51,14 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_datasets(arguments: dict[str, str], read: str, written: str) -> None:
     """An object and its blob, or the two prefixes, are named by OpenLineage's rules."""
-    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", **arguments)  # type: ignore[arg-type]
+    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **arguments)  # type: ignore[arg-type]
     operator._account = "account"
     assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage(
-        [Dataset("s3://b", read)], [Dataset("wasbs://c@account.dfs.core.windows.net", written)]
+        [Dataset("s3://bucket", read)], [Dataset("wasbs://container@account.dfs.core.windows.net", written)]
     )
 
 
 def test_no_dataset_without_an_account() -> None:
     """A copy that failed before it knew its account has no datasets."""
-    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="b", container_name="c", s3_key="k")
+    operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", s3_key="k")
     assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage()

@@ -50,26 +50,31 @@ def test_links_of_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = '{"conn_type": "wasb", "extra": {"resource_id": "' + ACCOUNT + '"}}'
     monkeypatch.setenv("AIRFLOW_CONN_WITH_ID", extra)
     one: Any = S3ToAzureBlobStreamOperator(
-        task_id="one", s3_bucket="b", s3_key="k/v", container_name="c", blob_prefix="p/", wasb_conn_id="with_id"
+        task_id="one",
+        s3_bucket="bucket",
+        s3_key="k/v",
+        container_name="container",
+        blob_name="p/k/v",
+        wasb_conn_id="with_id",
     )
     many: Any = S3ToAzureBlobStreamOperator(
-        task_id="many", s3_bucket="b", s3_prefix="k/", container_name="c", wasb_conn_id="with_id"
+        task_id="many", s3_bucket="bucket", s3_prefix="k/", container_name="container", wasb_conn_id="with_id"
     )
     assert [type(link) for link in one.operator_extra_links] == [MigrationPageLink, SourceLink, DestinationLink]
-    assert SourceLink().get_link(one, ti_key=KEY).endswith("/object/b?prefix=k%2Fv")
-    assert SourceLink().get_link(many, ti_key=KEY).endswith("/buckets/b?prefix=k%2F")
-    assert DestinationLink().get_link(one, ti_key=KEY).endswith("/path/c%2Fp%2Fk%2Fv")
-    assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/c")
+    assert SourceLink().get_link(one, ti_key=KEY).endswith("/object/bucket?prefix=k%2Fv")
+    assert SourceLink().get_link(many, ti_key=KEY).endswith("/buckets/bucket?prefix=k%2F")
+    assert DestinationLink().get_link(one, ti_key=KEY).endswith("/path/container%2Fp%2Fk%2Fv")
+    assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/container")
     # A batch of one object knows it after its copy.
     many.one_object = ("k/only", "p/only")
-    assert SourceLink().get_link(many, ti_key=KEY).endswith("/object/b?prefix=k%2Fonly")
-    assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/c%2Fp%2Fonly")
+    assert SourceLink().get_link(many, ti_key=KEY).endswith("/object/bucket?prefix=k%2Fonly")
+    assert DestinationLink().get_link(many, ti_key=KEY).endswith("/path/container%2Fp%2Fonly")
     assert "/dags/my%20dag/runs/" in MigrationPageLink().get_link(one, ti_key=KEY)
 
 
 def test_no_connection_no_link() -> None:
     """Without the connection there is no link; the task's own error names the connection already."""
     one: Any = S3ToAzureBlobStreamOperator(
-        task_id="one", s3_bucket="b", s3_key="k", container_name="c", wasb_conn_id="is_not_there"
+        task_id="one", s3_bucket="bucket", s3_key="k", container_name="container", wasb_conn_id="is_not_there"
     )
     assert DestinationLink().get_link(one, ti_key=KEY) == ""

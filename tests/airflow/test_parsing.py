@@ -87,6 +87,14 @@ def test_example_without_configuration(tmp_path: Path) -> None:
     }
 
 
+def test_further_examples(tmp_path: Path) -> None:
+    """The other examples can be parsed as they are."""
+    found = _python(tmp_path, _DAG_BAG, str(_ROOT / "examples"))
+    assert found["errors"] == {}
+    assert {dag["tasks"][-1] for dag in found["dags"].values()} == {"copy"}
+    assert len(found["dags"]) == 3
+
+
 def test_example_with_configuration(tmp_path: Path) -> None:
     """With configuration, the example runs at 02:00 UTC every night."""
     found = _python(tmp_path, _DAG_BAG, str(_ROOT / "dags"), **_ADDRESSES)

@@ -7,7 +7,7 @@ from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from airflow.sdk import Context
 from azure.core.exceptions import AzureError
 
-from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
+from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for, unknown_argument
 from s3_to_azure.model.errors import AZURE, ConnectionMissing
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -33,7 +33,11 @@ def azure_service(
         wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login"
     )
     try:
-        client = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {})).get_conn()
+        hook = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {}))
+    except TypeError as error:
+        raise unknown_argument(error, argument="wasb_extra_args", hook="WasbHook") from None
+    try:
+        client = hook.get_conn()
     except (AzureError, TypeError, ValueError) as error:
         raise ConnectionMissing(
             service=AZURE,

@@ -6,7 +6,8 @@ import requests.utils
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from s3_to_azure.model.errors import ConnectionMissing
+from s3_to_azure.model.errors import ConnectionMissing, UsageError
+from s3_to_azure.stores.http.errors import redact
 
 
 def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Connection:
@@ -21,9 +22,8 @@ def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Con
     Raises:
         ConnectionMissing: The connection does not exist.
     """
-    try:
-        return BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
+    connection = find_connection(conn_id)
+    if connection is None:
         raise ConnectionMissing(
             service=service,
             detail=f"the Airflow connection {conn_id!r} does not exist",
@@ -31,7 +31,21 @@ def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Con
                 f"Create it with type {conn_type} (Admin > Connections, or the environment variable "
                 f"AIRFLOW_CONN_{conn_id.upper()}), {hint}."
             ),
-        ) from None
+        )
+    return connection
+
+
+def find_connection(conn_id: str) -> Connection | None:
+    """Return an Airflow connection, or None if it does not exist."""
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
+def unknown_argument(error: TypeError, *, argument: str, hook: str) -> UsageError:
+    """Return the error of an extra argument that a hook does not accept."""
+    return UsageError(detail=f"{argument}: {hook} does not accept it ({redact(str(error))[:300]}).")
 
 
 def ca_bundle(*variables: str) -> bool | str:

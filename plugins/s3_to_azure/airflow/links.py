@@ -86,7 +86,7 @@ class MigrationPageLink(BaseOperatorLink):
 
 def _one_object(operator: Any) -> tuple[str | None, str | None]:  # noqa: ANN401 - importing the operator would be circular
     """Return key and blob of the only object that the task copies; a batch knows them after its copy."""
-    if operator.s3_key is not None:
+    if operator.s3_key:
         return operator.s3_key, operator.blob_of_key(operator.s3_key)
     return operator.one_object or (None, None)
 

@@ -1,5 +1,6 @@
 """The S3 store behind an Airflow connection of type ``aws``."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,12 +9,15 @@ from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
+from s3_to_azure.airflow.connections import ca_bundle, find_connection, get_connection, proxies_for, unknown_argument
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
 from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.responses import s3_errors
 from s3_to_azure.stores.s3.source import S3Source
+
+log = logging.getLogger(__name__)
 
 _DEFAULT_REGION: Final = "us-east-1"
 _CUSTOMER_KEY: Final = "sse_customer_key"
@@ -30,7 +34,8 @@ def s3_source(
     """Return the S3 store, with an HTTP session of its own; no request is sent yet.
 
     Args:
-        aws_conn_id: Id of a connection of type ``aws``; None: the worker's own identity (boto3's credential chain).
+        aws_conn_id: Id of a connection of type ``aws``; None: the worker's own identity (boto3's credential chain),
+            which is used with a warning if ``aws_default`` does not exist.
         connections: How many HTTP connections to keep open.
         verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else True.
         hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``. Of ``extra_args``,
@@ -45,6 +50,14 @@ def s3_source(
     # S3Hook accepts these two, but applies them only to its own transfers.
     extra, requester_pays = arguments.pop("extra_args", None) or {}, bool(arguments.pop("requester_pays", False))
     key = None
+    if aws_conn_id == defaults.AWS_CONN_ID and find_connection(aws_conn_id) is None:
+        # As Airflow's own hooks do it; another id that does not exist is more likely misspelt.
+        log.warning(
+            "The Airflow connection %r does not exist, so the worker's own AWS identity reads S3. Pass "
+            "aws_conn_id=None to say so, or create the connection.",
+            aws_conn_id,
+        )
+        aws_conn_id = None
     if aws_conn_id is not None:
         connection = get_connection(
             aws_conn_id, S3, "aws", "or pass aws_conn_id=None to use the worker's own AWS identity"
@@ -54,7 +67,10 @@ def s3_source(
             # Airflow masks only the fields whose names it knows as secrets.
             mask_secret(key)
     with s3_errors(bucket="", key=None):
-        hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
+        try:
+            hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
+        except TypeError as error:
+            raise unknown_argument(error, argument="s3_extra_args", hook="S3Hook") from None
         session = hook.get_session(region_name=hook.region_name)
         endpoint_url = hook.conn_config.get_service_endpoint_url("s3")
     config = _config(hook.config, connections)

@@ -1,0 +1,103 @@
+"""What a DAG's author passes, checked when the DAG is parsed: names, types, and every value that is known by then."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any, Final
+
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.uris import is_template
+
+MAPPING_CURE: Final = (
+    "To map a task over keys, pass a list of them, as in S3ToAzureBlobStreamOperator.partial(...)"
+    ".expand(s3_key=sensor.keys()); for many objects use s3_to_azure.dag.migration_dag, which divides them into tasks."
+)
+
+
+def is_known(value: object) -> bool:
+    """Return whether the value is final when the DAG is parsed: neither a template nor the output of a task."""
+    return not is_template(value) and not callable(getattr(value, "resolve", None))
+
+
+def check_names(given: Iterable[str], names: Iterable[str], *, what: str) -> None:
+    """Check that each name is one of those that exist.
+
+    Args:
+        given: The names.
+        names: Those that exist.
+        what: What is named, for the error, such as ``filter``.
+
+    Raises:
+        UsageError: One does not exist; the message has those that are most like it, or all.
+    """
+    known = sorted(names)
+    for name in given:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=2)
+            cure = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
+            raise UsageError(detail=f"There is no {what} {name!r}. {cure}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an argument must be.
+
+    Attributes:
+        expected: The kind as a part of a sentence.
+        accepts: Returns whether a value is of this kind.
+    """
+
+    expected: str
+    accepts: Callable[[Any], bool]
+
+    @property
+    def or_none(self) -> "Kind":
+        """The kind that accepts None too."""
+        return Kind(self.expected, lambda value: value is None or self.accepts(value))
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_texts(value: object) -> bool:
+    # A text is a sequence of texts too, and its characters are no patterns.
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return False
+    return all(isinstance(item, str) and item for item in value)
+
+
+TEXT: Final = Kind("a text", lambda value: isinstance(value, str))
+FLAG: Final = Kind("True or False", lambda value: isinstance(value, bool))
+VERIFY: Final = Kind("True, False or the path of a CA bundle", lambda value: isinstance(value, bool | str))
+SIZE: Final = Kind(
+    "a size such as 256MiB, or a number of bytes", lambda value: isinstance(value, str) or _is_integer(value)
+)
+COUNT: Final = Kind("a whole number of 1 or more", lambda value: _is_integer(value) and value >= 1)
+RETRIES: Final = Kind("a whole number of 0 or more", lambda value: _is_integer(value) and value >= 0)
+DURATION: Final = Kind(
+    "a timedelta, such as timedelta(minutes=5)", lambda value: isinstance(value, timedelta) and value >= timedelta(0)
+)
+MAPPING: Final = Kind(
+    "a mapping by names",
+    lambda value: isinstance(value, Mapping) and all(isinstance(name, str) for name in value),
+)
+TEXTS: Final = Kind("a list of texts, such as ['*.csv']", _is_texts)
+
+
+def check_kinds(owner: str, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+    """Check the kind of every value that is known.
+
+    Args:
+        owner: Whose arguments they are, for the error: the id of the task or the DAG.
+        values: The arguments.
+        kinds: What each of them must be.
+
+    Raises:
+        UsageError: A value is something else.
+    """
+    for name, kind in kinds.items():
+        value = values[name]
+        if is_known(value) and not kind.accepts(value):
+            raise UsageError(detail=f"{owner}: {name}={value!r} is not {kind.expected}.")
