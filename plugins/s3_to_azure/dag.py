@@ -117,7 +117,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         max_tasks: Default of the run's Param.
         objects_at_once: Default of the run's Param.
         bandwidth_limit: Default of the run's Param.
-        dag_arguments: More arguments of ``DAG``, such as ``tags`` or ``start_date``.
+        dag_arguments: More arguments of ``DAG``, such as ``start_date`` or ``tags``, to which ``s3_to_azure`` is added.
 
     Raises:
         UsageError: An argument cannot be used.
@@ -146,7 +146,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             objects_at_once=objects_at_once,
             bandwidth_limit=bandwidth_limit,
         ),
-        **(_default_dag_arguments(source, destination) | dag_arguments),
+        **_dag_arguments(source, destination, dag_arguments),
     ) as dag:
         if migration is None:
             _NotConfigured(task_id="not_configured", retries=0)
@@ -221,12 +221,14 @@ def _addresses(source: str | None, destination: str | None) -> _Addresses | None
     )
 
 
-def _default_dag_arguments(source: str | None, destination: str | None) -> dict[str, Any]:
-    """Return the arguments of ``DAG`` that the caller may override."""
+def _dag_arguments(source: str | None, destination: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return more arguments of ``DAG``: the caller's, and what they leave out. The tag is always there."""
     return {
         "start_date": _START,
         "doc_md": _DOC.format(source=source, destination=destination),
-        "tags": ["s3_to_azure"],
+        **given,
+        # The history page finds migrations by it.
+        "tags": {"s3_to_azure", *(given.get("tags") or ())},
     }
 
 

@@ -281,3 +281,11 @@ def test_wrong_destinations(wrong: str) -> None:
     """An address that nothing can be copied to is refused when the DAG is parsed."""
     with pytest.raises(UsageError):
         migration_dag("any", "s3://bucket/a/", wrong)
+
+
+def test_the_history_finds_every_migration() -> None:
+    """The tag by which the page finds migrations is there whatever tags the author passes."""
+    for tags in (None, [], ["mine"], {"mine", "s3_to_azure"}):
+        given: dict[str, Any] = {} if tags is None else {"tags": tags}
+        dag = migration_dag("tagged", "s3://bucket/p/", "az://container", **given)
+        assert dag.tags == {"s3_to_azure", *(tags or ())}

@@ -1,5 +1,6 @@
 """The pages' data on Airflow's own API server: permissions, content, and the number of queries."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,14 +9,16 @@ import pytest
 from airflow import settings
 from fastapi.routing import APIRoute
 from sqlalchemy import event
+from sqlalchemy import text as sql
 
+from s3_to_azure.web import queries
 from s3_to_azure.web.airflow_internals import requires_access_dag
 from s3_to_azure.web.api import web_app
 from tests.web.airflow_rows import GIB, RunRows, add_dag, progress_record, report_summary
+from tests.web.hostile_values import EVIL, HOSTILE
 from tests.web.one_dag_each import NO_RESULTS, READER_OF_ALL
 
 Clients = Callable[[str | None], Any]
-EVIL = "<img src=x onerror=alert(1)>"
 
 
 def migration_path(run: RunRows) -> str:
@@ -180,6 +183,68 @@ def test_the_history_costs_the_same_however_many_dags(client_of: Clients, sessio
         assert sum("xcom" in statement for statement in statements) == 1
         costs.append(len(statements))
     assert len(set(costs)) == 1
+
+
+def test_runs_that_are_not_shown_do_not_count_towards_the_limit(
+    client_of: Clients, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer runs of other DAGs, and of migrations that the user may not read, push no run out of the history."""
+    monkeypatch.setattr(queries, "MAX_RUNS", 2)
+    add_dag(session, "mine")
+    add_dag(session, "other")
+    add_dag(session, "unrelated", tags=())
+    old = RunRows(session, "mine", state="success", began=0.5)
+    old.report()
+    old.done()
+    for dag_id in ("other", "unrelated"):
+        for _ in range(5):
+            new = RunRows(session, dag_id, state="success", began=0.1)
+            new.report()
+            new.done()
+    view = client_of("reader_of_mine").get("/s3_to_azure/api/history").json()
+    assert old.run_id in [run["run_id"] for run in view["runs"]]
+    assert view["dags"] == ["mine"]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_value_breaks_a_page(client_of: Clients, session: Any, hostile: object) -> None:
+    """Whatever tasks have stored, both pages answer with JSON that browsers read."""
+    add_dag(session, "mine")
+    run = RunRows(session, "mine", state="failed", began=0.01)
+    run.copy(0, state="failed", progress={"bytes_total": 1, "throughput": hostile, "failures": hostile})
+    run.copy(1, progress={"bytes_total": hostile}, xcoms={"return_value": hostile})
+    run.task("wait_for_objects", "S3ObjectsSensor", xcoms={"return_value": hostile})
+    run.task("plan", "x", xcoms={"plan": {"copy": hostile, "warnings": hostile}, "return_value": hostile})
+    run.report(key="report", reasons=hostile, failures=hostile, slowest=hostile, proofs=hostile, files=hostile)
+    run.done()
+    client = client_of("reader_of_mine")
+    for path, params in ((migration_path(run), {"run_id": run.run_id}), ("/s3_to_azure/api/history", {})):
+        answer = client.get(path, params=params)
+        assert answer.status_code == 200
+        assert answer.content.isascii()
+        json.loads(answer.content, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 60_000, "9" * 5_000, '"' + "[" * 50_000 + '"', "{", "NaN", '"\\ud800"'],
+    ids=["deep", "long number", "deep within", "cut", "NaN", "surrogate"],
+)
+def test_no_json_breaks_a_page(client_of: Clients, session: Any, text: str) -> None:
+    """The database's driver does not parse XComs, so JSON that it would not read is no value either."""
+    add_dag(session, "mine")
+    run = RunRows(session, "mine", state="failed", began=0.01)
+    run.plan(1)
+    run.report()
+    run.copy(0, progress={}, xcoms={"return_value": 1})
+    run.done()
+    where = {"run": run.run_id, "text": text}
+    session.execute(sql("UPDATE xcom SET value = :text WHERE run_id = :run"), where)
+    session.execute(sql("UPDATE task_state_store SET value = :text WHERE run_id = :run"), where)
+    session.commit()
+    client = client_of("reader_of_mine")
+    assert client.get(migration_path(run), params={"run_id": run.run_id}).json()["report"] is None
+    assert client.get("/s3_to_azure/api/history").status_code == 200
 
 
 def test_history_is_bounded(client_of: Clients) -> None:

@@ -1,5 +1,6 @@
 """The Migration page's data in every state of a run; no database."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 
 from s3_to_azure.web.history_view import history_view
 from s3_to_azure.web.migration_view import migration_view, utc_now
-from s3_to_azure.web.queries import RunRow, TaskRow, as_report
+from s3_to_azure.web.queries import RunRow, TaskRow, as_mapping, as_report
 from tests.web.airflow_rows import GIB, progress_record, report_summary
+from tests.web.hostile_values import HOSTILE
 from tests.web.view_rows import DESCRIPTOR, NOW, planned, task
 
 
@@ -147,3 +149,40 @@ def test_other_tasks_are_listed_with_their_states() -> None:
 def test_now_has_a_time_zone() -> None:
     """Airflow's times have one, and Python compares no others with them."""
     assert utc_now().utcoffset() == timedelta(0)
+
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "progress": progress_record(),
+    "report": report_summary(),
+    "result": {"objects": 4, "size_bytes": GIB, "bytes_sent": 1, "bytes_resumed": 1, "retries": 1},
+    "descriptor": {**DESCRIPTOR},
+    "listing": {"bucket": "b", "prefix": "p"},
+    "plan": {
+        **{name: {"objects": 1, "size_bytes": 1} for name in ("listed", "copy", "unchanged")},
+        "batches": 1,
+        "skipped": {"excluded": {"objects": 1, "size_bytes": 1}},
+        "failed": {},
+        "warnings": ["w"],
+        "container": "target",
+        "blob_prefix": "",
+        "dry_run": False,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_value_in_any_place_breaks_the_pages(kind: str, hostile: object) -> None:
+    """Both pages' data are finite numbers, texts, lists and objects, whatever any field holds."""
+    for changed in (hostile, *(WHOLE[kind] | {name: hostile} for name in WHOLE[kind])):
+        found: dict[str, Any] = WHOLE | {kind: changed}
+        tasks = [
+            task(state="failed", progress=as_mapping(found["progress"]), results={"return_value": found["result"]}),
+            task("wait", operator="S3ObjectsSensor", results={"return_value": found["listing"]}),
+            task("plan", results={"plan": found["plan"], "return_value": [found["descriptor"]]}),
+            task("report", results={"report": found["report"]}),
+        ]
+        page = view(*tasks, state="failed")
+        history = history_view([RunRow("a", "1", "failed", NOW, NOW, as_report(found["report"]))], days=7)
+        json.dumps([page, history], allow_nan=False)
+        assert all(rate >= 0 for rate in page["throughput"]["bytes_per_second"])

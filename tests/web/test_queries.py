@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.web.queries import as_mapping, as_report, decoded, read_history, read_run
+from s3_to_azure.web import queries
+from s3_to_azure.web.queries import as_mapping, as_report, decoded, migrations, read_history, read_run
 from tests.web.airflow_rows import GIB, RunRows, add_dag, progress_record, report_summary
+
+IN_HISTORY = {
+    name: value
+    for name, value in report_summary().items()
+    if name not in ("bucket", "prefix", "container", "location", "files")
+    and name not in ("proofs", "seconds", "slowest", "failures", "more_failures")
+}
 
 
 def _since(hours: float) -> datetime:
@@ -50,21 +58,20 @@ def test_a_run_without_tasks_or_without_itself(session: Any) -> None:
     assert read_run(session, "queried", "none") is None
 
 
-def test_the_history_has_tagged_dags_and_runs_with_a_report(session: Any) -> None:
-    """A DAG without the tag is in it once it has a report; another task's value under these keys is not one."""
-    for dag_id, tags in (("tagged", ("s3_to_azure",)), ("reports", ()), ("foreign", ())):
+def test_the_history_has_migrations_only(session: Any) -> None:
+    """A migration has the tag; whatever another DAG stores under the same names is not read."""
+    for dag_id, tags in (("tagged", ("mine", "s3_to_azure")), ("foreign", ("s3",))):
         add_dag(session, dag_id, tags=tags)
-    RunRows(session, "tagged", began=2).done()
-    reported = RunRows(session, "reports", state="failed", began=1)
+    reported = RunRows(session, "tagged", state="failed", began=1)
     reported.report(key="report", state="failed")
     reported.done()
     foreign = RunRows(session, "foreign", state="success")
-    foreign.task("report", "BashOperator", xcoms={"return_value": "done"})
+    foreign.report()
     foreign.done()
-    runs = read_history(session, {"tagged", "reports", "foreign"}, _since(3))
-    assert runs[0].run_id == reported.run_id
-    assert {run.dag_id for run in runs} == {"tagged", "reports"}
-    assert next(run for run in runs if run.run_id == reported.run_id).report == report_summary()
+    assert migrations(session, {"tagged", "foreign", "none"}) == {"tagged"}
+    (run,) = read_history(session, migrations(session, {"tagged", "foreign"}), _since(3))
+    assert run.run_id == reported.run_id
+    assert run.report == IN_HISTORY
 
 
 def test_the_history_begins_at_a_time_and_holds_the_named_dags_only(session: Any) -> None:
@@ -84,12 +91,13 @@ def test_a_failed_report_task_has_its_summary_under_its_own_key(session: Any) ->
     run.task("report", "_PythonDecoratedOperator", xcoms={"report": report_summary(), "return_value": None})
     run.done()
     (row,) = [row for row in read_history(session, {"twice"}, _since(3)) if row.run_id == run.run_id]
-    assert row.report == report_summary()
+    assert row.report == IN_HISTORY
 
 
 def test_xcoms_are_json_in_json() -> None:
     """What cannot be read is nothing."""
     assert (decoded("{"), decoded('{"a": 1}'), decoded({"a": 1})) == (None, {"a": 1}, {"a": 1})
+    assert (decoded("[" * 100_000), decoded("9" * 10_000)) == (None, None)
     assert (as_mapping('{"a": 1}'), as_mapping("[1]"), as_mapping(None)) == ({"a": 1}, {}, {})
 
 
@@ -99,3 +107,57 @@ def test_what_is_not_a_report_is_empty(value: Any) -> None:
     assert as_report(value) == {}
     assert as_report(report_summary()) == report_summary()
     assert as_report({"dry_run": True, "x": 1}) == {"dry_run": True}
+
+
+def test_a_report_that_is_longer_than_any_report_is_not_read(session: Any) -> None:
+    """A migration's own task may store anything too: the run is shown without a report."""
+    add_dag(session, "long")
+    longest, longer = RunRows(session, "long", began=2), RunRows(session, "long", began=1)
+    longest.report(failures=["x" * 60_000])
+    longest.done()
+    longer.report(failures=["x" * 130_000])
+    longer.done()
+    runs = read_history(session, {"long"}, _since(3))
+    assert [bool(run.report) for run in runs] == [False, True]
+    tasks = [read_run(session, "long", run.run_id)[1] for run in (longer, longest)]  # type: ignore[index]
+    assert [list(report.results) for (report,) in tasks] == [[], ["return_value"]]
+
+
+def test_a_page_reads_a_bounded_number_of_characters(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it has read them, the other runs and tasks are shown without their values."""
+    add_dag(session, "many")
+    for hours in (3, 2, 1):
+        run = RunRows(session, "many", began=hours)
+        run.report()
+        for index in range(3):
+            run.copy(index, progress=progress_record(), xcoms={"return_value": {"objects": 4}})
+        run.done()
+    monkeypatch.setattr(queries, "_MAX_CHARACTERS", 3_000)
+    assert [bool(run.report) for run in read_history(session, {"many"}, _since(4))] == [True, True, False]
+    monkeypatch.setattr(queries, "_MAX_CHARACTERS", 1_000)
+    _, tasks = read_run(session, "many", run.run_id) or (None, [])
+    assert len(tasks) == 4
+    assert 0 < sum(bool(task.progress) for task in tasks) < 3
+
+
+def test_a_page_has_a_bounded_number_of_tasks(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a migration come first, in a DAG that does other things too."""
+    monkeypatch.setattr(queries, "MAX_TASKS", 4)
+    add_dag(session, "wide")
+    run = RunRows(session, "wide")
+    for index in range(9):
+        run.task("another", "BashOperator", map_index=index)
+    run.plan(1)
+    run.copy(0)
+    _, tasks = read_run(session, "wide", run.done().run_id) or (None, [])
+    assert [task.task_id for task in tasks] == ["another", "copy", "plan", "wait_for_objects"]
+
+
+def test_progress_that_is_longer_than_any_is_not_read(session: Any) -> None:
+    """Any task may use the key."""
+    add_dag(session, "noted")
+    run = RunRows(session, "noted")
+    run.copy(0, progress=progress_record(failures=["x" * 70_000]))
+    run.copy(1, progress=progress_record())
+    _, tasks = read_run(session, "noted", run.done().run_id) or (None, [])
+    assert [bool(task.progress) for task in tasks] == [False, True]

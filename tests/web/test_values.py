@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.web.values import amount, iso_time, items, mapping, number, text
+from s3_to_azure.web.values import amount, iso_time, items, mapping, names, number, text, texts
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,20 @@ def test_objects_are_objects() -> None:
     assert list(items({"l": [{"a": 1}, 2, None, {"b": 3}]}, "l")) == [{"a": 1}, {"b": 3}]
     assert list(items({"l": {"a": 1}}, "l")) == []
     assert len(list(items({"l": [{}] * 5_000}, "l"))) == 1_000
+
+
+def test_lists_of_texts_and_names_are_short() -> None:
+    """There are a few dozen reasons, levels, warnings and files."""
+    assert [texts({"l": value}, "l") for value in (["a", 1, None, "b"], "ab", 5, {"a": 1}, None)] == [
+        ["a", "b"],
+        [],
+        [],
+        [],
+        [],
+    ]
+    assert texts({"l": ["x" * 5_000] * 5_000}, "l") == ["x" * 1_024] * 100
+    assert names({"m": {str(number): 1 for number in range(5_000)}}, "m") == [str(number) for number in range(100)]
+    assert names({"m": ["a"]}, "m") == []
 
 
 def test_amounts_are_objects_and_bytes() -> None:

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 MAX_INTERVALS: Final = 48
+# The end of the year 9999; browsers know no later time.
+_MAX_S: Final = 253_402_300_800
+_MAX_BYTES: Final = 2**63
 
 
 class Interval(NamedTuple):
@@ -62,7 +65,7 @@ def read_intervals(values: object) -> list[Interval]:
     for value in values[:MAX_INTERVALS]:
         match value:
             case [int() | float() as start_s, int() | float() as end_s, int() as size_bytes]:
-                if 0 <= start_s <= end_s and size_bytes >= 0:
+                if 0 <= start_s <= end_s < _MAX_S and 0 <= size_bytes < _MAX_BYTES:
                     intervals.append(Interval(start_s, end_s, size_bytes))
     return intervals
 

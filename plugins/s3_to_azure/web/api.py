@@ -1,5 +1,6 @@
 """The pages' data and files, below ``/s3_to_azure`` of Airflow's API server; each data route checks permissions."""
 
+import json
 from datetime import timedelta
 from os import PathLike, stat_result
 from pathlib import Path
@@ -20,7 +21,7 @@ from s3_to_azure.web.airflow_internals import (
 )
 from s3_to_azure.web.history_view import history_view
 from s3_to_azure.web.migration_view import migration_view, utc_now
-from s3_to_azure.web.queries import read_history, read_run
+from s3_to_azure.web.queries import migrations, read_history, read_run
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -36,26 +37,29 @@ class _Files(StaticFiles):
         return response
 
 
+def _json(content: dict[str, Any]) -> Response:
+    """Return a response in ASCII: a text may hold half of a surrogate pair, which UTF-8 does not have."""
+    return Response(json.dumps(content, allow_nan=False, separators=(",", ":")), media_type="application/json")
+
+
 def web_app() -> FastAPI:
     """Return the application that the plugin mounts."""
     app = FastAPI(title="S3 to Azure", docs_url=None, redoc_url=None, openapi_url=None)
     may_read_dag = [Depends(requires_access_dag("GET", entity)) for entity in SHOWN_ENTITIES]
 
     @app.get("/api/dags/{dag_id}/migration", dependencies=may_read_dag)
-    def migration(dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep) -> dict[str, Any]:
+    def migration(dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep) -> Response:
         found = read_run(session, dag_id, run_id)
         if found is None:
             raise HTTPException(404, "This run does not exist.")
         run, tasks = found
-        return migration_view(run, tasks, utc_now())
+        return _json(migration_view(run, tasks, utc_now()))
 
     @app.get("/api/history")
-    def history(
-        user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30
-    ) -> dict[str, Any]:
-        runs = read_history(session, readable_dags(user, session), utc_now() - timedelta(days=days))
-        allowed = may_read_results(user, {run.dag_id for run in runs})
-        return history_view([run for run in runs if run.dag_id in allowed], days=days)
+    def history(user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:
+        # The permissions come first, so that the runs of others do not count towards the limit.
+        allowed = may_read_results(user, migrations(session, readable_dags(user, session)))
+        return _json(history_view(read_history(session, allowed, utc_now() - timedelta(days=days)), days=days))
 
     app.mount("/static", _Files(directory=_STATIC), name="static")
     return app

@@ -2,12 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
 from s3_to_azure.web.queries import MAX_RUNS, RunRow
 from s3_to_azure.web.values import amount, iso_time, items, number, text
 
+# A report has at most some 50.
+_MAX_REASONS: Final = 200
+_MAX_REASON: Final = 100
 _SUMS: Final = ("bytes_sent", "bytes_resumed", "retries")
 
 
@@ -49,8 +53,8 @@ def _run(run: RunRow) -> dict[str, Any]:
         **{name: number(report, name) for name in _SUMS},
         "bytes_per_second": number(report, "bytes_per_second"),
         "failures": [
-            {"reason": text(item, "reason"), "objects": number(item, "objects")}
-            for item in items(report, "reasons")
+            {"reason": text(item, "reason")[:_MAX_REASON], "objects": number(item, "objects")}
+            for item in islice(items(report, "reasons"), _MAX_REASONS)
             if item.get("status") == FAILED
         ],
     }

@@ -10,7 +10,7 @@ from s3_to_azure.airflow.throughput import rates
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NO_RECEIPT, SKIPPED, UNCHANGED, code_of
 from s3_to_azure.web.batch_view import Batch, FailedObject, batch_of, is_copy
 from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSOR, RunRow, TaskRow, as_mapping, as_report
-from s3_to_azure.web.values import amount, iso_time, items, mapping, number, text
+from s3_to_azure.web.values import amount, iso_time, items, mapping, names, number, text, texts
 
 _BINS: Final = 90
 _MAX_FAILURES: Final = 200
@@ -185,12 +185,10 @@ def _plan_view(plan: Mapping[str, Any]) -> dict[str, Any]:
         "batches": number(plan, "batches"),
         **{name: amount(plan, name) for name in ("listed", "copy", UNCHANGED)},
         **{
-            name: [
-                {"reason": str(reason)[:200], **amount(mapping(plan, name), reason)} for reason in mapping(plan, name)
-            ]
+            name: [{"reason": reason[:200], **amount(mapping(plan, name), reason)} for reason in names(plan, name)]
             for name in (SKIPPED, FAILED)
         },
-        "warnings": [str(line)[:500] for line in (plan.get("warnings") or ()) if isinstance(line, str)],
+        "warnings": texts(plan, "warnings"),
     }
 
 
@@ -207,8 +205,8 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
             for item in items(report, "reasons")
         ],
         "levels": [
-            {"level": str(level)[:100], "objects": number(mapping(report, "proofs"), level)}
-            for level in mapping(report, "proofs")
+            {"level": level[:100], "objects": number(mapping(report, "proofs"), level)}
+            for level in names(report, "proofs")
         ],
         "slowest": [
             {"key": text(item, "key"), "bytes": number(item, "size_bytes"), "seconds": number(item, "seconds")}
@@ -217,7 +215,7 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
         **{name: number(report, name) for name in ("bytes_sent", "bytes_resumed", "retries", "seconds")},
         "bytes_per_second": number(report, "bytes_per_second"),
         "location": text(report, "location"),
-        "files": [name for name in (report.get("files") or ()) if isinstance(name, str)][:10],
+        "files": texts(report, "files"),
     }
 
 

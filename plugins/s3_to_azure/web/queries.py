@@ -1,4 +1,8 @@
-"""Reads the pages' data from Airflow's database, with one query for each page."""
+"""Reads the pages' data from Airflow's database, with one query for each page.
+
+Any task may store anything in XCom and in its state store. So the queries leave out values that are longer than those
+of a migration, and a page reads no more than a number of characters altogether, whatever there is.
+"""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -6,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from s3_to_azure.airflow.progress import PROGRESS_KEY
-from s3_to_azure.model.reasons import COPIED, FAILED
+from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES
 from s3_to_azure.web.airflow_internals import DagRun, DagTag, TaskInstance, TaskStateStoreModel, XComModel
 
 COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
@@ -19,19 +23,31 @@ PLAN_TASK: Final = "plan"
 REPORT_TASK: Final = "report"
 DAG_TAG: Final = "s3_to_azure"
 MAX_RUNS: Final = 1_000
+MAX_TASKS: Final = 5_000
 _RESULT: Final = "return_value"
 
-_RUN_COLUMNS: Final[tuple[Any, ...]] = (
-    *(DagRun.state, DagRun.start_date, DagRun.end_date),
+# JSON within JSON doubles quotes and backslashes.
+_MAX_REPORT: Final = 2 * 64_000
+# 1,000 batch descriptors.
+_MAX_PLAN: Final = 1_000_000
+_MAX_VALUE: Final = 64_000
+_MAX_CHARACTERS: Final = 32_000_000
+_ROWS_AT_ONCE: Final = 50
+
+# XComs are JSON, which is parsed here instead of by the database's driver: it may be of any depth.
+_XCOM: Final = cast(XComModel.value, Text)
+_RUN_COLUMNS: Final[tuple[Any, ...]] = (DagRun.state, DagRun.start_date, DagRun.end_date)
+_TASK_COLUMNS: Final[tuple[Any, ...]] = (
     *(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.operator, TaskInstance.state),
     *(TaskInstance.try_number, TaskInstance.max_tries, TaskInstance.start_date, TaskInstance.end_date),
     TaskInstance.rendered_map_index,
-    *(TaskStateStoreModel.value, TaskStateStoreModel.updated_at),
-    *(XComModel.key, XComModel.value),
 )
 _HISTORY_COLUMNS: Final[tuple[Any, ...]] = (
-    *(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date),
-    XComModel.value,
+    *(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date),
+)
+_SHOWN_IN_HISTORY: Final = (
+    *("listed", *FINAL_STATUSES, "dry_run", "reasons"),
+    *("bytes_sent", "bytes_resumed", "retries", "bytes_per_second"),
 )
 
 
@@ -76,127 +92,151 @@ class RunRow:
 
 
 def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]] | None:
-    """Return a run and its task instances in order, or None if the run does not exist."""
-    same_task = (
-        TaskInstance.dag_id == XComModel.dag_id,
-        TaskInstance.task_id == XComModel.task_id,
-        TaskInstance.run_id == XComModel.run_id,
-        TaskInstance.map_index == XComModel.map_index,
+    """Return a run and its task instances in order, at most ``MAX_TASKS``; None if the run does not exist."""
+    is_ours = or_(
+        TaskInstance.operator.in_((COPY_OPERATOR, SENSOR)), TaskInstance.task_id.in_((PLAN_TASK, REPORT_TASK))
     )
-    ours = or_(
-        and_(XComModel.task_id.in_((PLAN_TASK, REPORT_TASK)), XComModel.key.in_((PLAN_TASK, REPORT_TASK, _RESULT))),
-        and_(TaskInstance.operator.in_((COPY_OPERATOR, SENSOR)), XComModel.key == _RESULT),
+    tasks = (
+        select(*_TASK_COLUMNS)
+        .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+        .order_by(case((is_ours, 0), else_=1), TaskInstance.task_id, TaskInstance.map_index)
+        .limit(MAX_TASKS)
+        .subquery()
     )
+    stored, xcom = TaskStateStoreModel, XComModel
     rows = session.execute(
-        select(*_RUN_COLUMNS)
+        select(*_RUN_COLUMNS, tasks, stored.value, stored.updated_at, xcom.key, _XCOM.label("xcom"))
         .select_from(DagRun)
-        .outerjoin(TaskInstance, and_(TaskInstance.dag_id == DagRun.dag_id, TaskInstance.run_id == DagRun.run_id))
+        .outerjoin(tasks, DagRun.dag_id == dag_id)
         .outerjoin(
-            TaskStateStoreModel,
+            stored,
             and_(
-                TaskStateStoreModel.dag_run_id == DagRun.id,
-                TaskStateStoreModel.task_id == TaskInstance.task_id,
-                TaskStateStoreModel.map_index == TaskInstance.map_index,
-                TaskStateStoreModel.key == PROGRESS_KEY,
+                stored.dag_run_id == DagRun.id,
+                stored.task_id == tasks.c.task_id,
+                stored.map_index == tasks.c.map_index,
+                stored.key == PROGRESS_KEY,
+                func.length(stored.value) <= _MAX_VALUE,
             ),
         )
-        .outerjoin(XComModel, and_(*same_task, ours))
+        .outerjoin(
+            xcom,
+            and_(
+                xcom.dag_run_id == DagRun.id,
+                xcom.task_id == tasks.c.task_id,
+                xcom.map_index == tasks.c.map_index,
+                or_(
+                    and_(xcom.task_id == PLAN_TASK, xcom.key.in_((PLAN_TASK, _RESULT)), _is_at_most(_MAX_PLAN)),
+                    and_(xcom.task_id == REPORT_TASK, xcom.key.in_((REPORT_TASK, _RESULT)), _is_at_most(_MAX_REPORT)),
+                    and_(tasks.c.operator.in_((COPY_OPERATOR, SENSOR)), xcom.key == _RESULT, _is_at_most(_MAX_VALUE)),
+                ),
+            ),
+        )
         .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-        .order_by(TaskInstance.task_id, TaskInstance.map_index)
-    ).all()
-    if not rows:
-        return None
-    state, start, end = rows[0][:3]
-    return RunRow(dag_id, run_id, str(state), start, end), _task_rows(rows)
-
-
-def _task_rows(rows: Sequence[Any]) -> list[TaskRow]:
-    """Return the task instances; the query has one row for each XCom of a task instance, or one without XCom."""
-    tasks: dict[tuple[str, int], TaskRow] = {}
-    for (
-        *_,
-        task_id,
-        map_index,
-        operator,
-        state,
-        try_number,
-        max_tries,
-        start,
-        end,
-        label,
-        progress,
-        at,
-        key,
-        xcom,
-    ) in rows:
+        .order_by(tasks.c.task_id, tasks.c.map_index),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
+    )
+    run: RunRow | None = None
+    found: dict[tuple[str, int], TaskRow] = {}
+    reader = _Reader()
+    for state, start, end, task_id, map_index, *columns, progress, at, key, value in rows:
+        run = run or RunRow(dag_id, run_id, str(state), start, end)
         if task_id is None:
             continue
-        task = tasks.get((task_id, map_index))
+        task = found.get((task_id, map_index))
         if task is None:
-            task = tasks[task_id, map_index] = TaskRow(
-                task_id=task_id,
-                map_index=map_index,
-                operator=operator or "",
-                state=state,
-                try_number=try_number,
-                max_tries=max_tries,
-                started_at=start,
-                ended_at=end,
-                label=label,
-                progress=as_mapping(progress),
-                progress_at=at,
-            )
+            task = found[task_id, map_index] = _task_row(task_id, map_index, columns, reader.read(progress), at)
         if key is not None:
-            task.results[key] = decoded(xcom)
-    return list(tasks.values())
+            task.results[key] = reader.read(value)
+    return (run, list(found.values())) if run else None
+
+
+def _is_at_most(characters: int) -> ColumnElement[bool]:
+    return func.length(_XCOM) <= characters
+
+
+def _task_row(task_id: str, map_index: int, columns: Sequence[Any], progress: object, at: datetime | None) -> TaskRow:
+    operator, state, try_number, max_tries, start, end, label = columns
+    return TaskRow(
+        task_id=task_id,
+        map_index=map_index,
+        operator=operator or "",
+        state=state,
+        try_number=try_number,
+        max_tries=max_tries,
+        started_at=start,
+        ended_at=end,
+        label=label,
+        progress=as_mapping(progress),
+        progress_at=at,
+    )
+
+
+def migrations(session: Session, dag_ids: Collection[str]) -> set[str]:
+    """Return which of the DAGs are migrations, by their tag."""
+    return set(session.scalars(select(DagTag.dag_id).where(DagTag.name == DAG_TAG))) & set(dag_ids)
 
 
 def read_history(session: Session, dag_ids: Collection[str], since: datetime) -> list[RunRow]:
-    """Return the migrations' runs that began since then, the newest first, at most ``MAX_RUNS``.
+    """Return the runs that began since then, the newest first, at most ``MAX_RUNS``.
 
     Args:
         session: A session of Airflow's database.
-        dag_ids: The DAGs to look at; a run of theirs is a migration's if the DAG has the tag or the run has a report.
+        dag_ids: The migrations to look at, from ``migrations``.
         since: The time.
     """
-    tagged = select(DagTag.dag_id).where(DagTag.name == DAG_TAG)
+    runs = (
+        select(*_HISTORY_COLUMNS)
+        .where(DagRun.dag_id.in_(dag_ids), DagRun.start_date >= since)
+        .order_by(DagRun.start_date.desc(), DagRun.id.desc())
+        .limit(MAX_RUNS)
+        .subquery()
+    )
     rows = session.execute(
-        select(*_HISTORY_COLUMNS, DagRun.dag_id.in_(tagged))
-        .select_from(DagRun)
+        select(runs, _XCOM.label("xcom"))
+        .select_from(runs)
         .outerjoin(
             XComModel,
             and_(
-                XComModel.dag_run_id == DagRun.id,
+                XComModel.dag_run_id == runs.c.id,
                 XComModel.task_id == REPORT_TASK,
                 XComModel.map_index == -1,
                 XComModel.key.in_((REPORT_TASK, _RESULT)),
+                _is_at_most(_MAX_REPORT),
             ),
         )
-        .where(
-            DagRun.dag_id.in_(dag_ids),
-            DagRun.start_date >= since,
-            or_(DagRun.dag_id.in_(tagged), XComModel.key.is_not(None)),
-        )
-        .order_by(DagRun.start_date.desc(), DagRun.id.desc())
-        # A run may have a report under both keys.
-        .limit(2 * MAX_RUNS)
-    ).all()
-    runs: dict[tuple[str, str], RunRow] = {}
-    for dag_id, run_id, state, start, end, value, is_tagged in rows:
-        report = as_report(decoded(value))
-        # Any DAG may have a task of that name, and a run of ours may have two values, one of them the report.
-        if report or (is_tagged and (dag_id, run_id) not in runs):
-            runs[dag_id, run_id] = RunRow(dag_id, run_id, str(state), start, end, report)
-    return list(runs.values())[:MAX_RUNS]
+        .order_by(runs.c.start_date.desc(), runs.c.id.desc()),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
+    )
+    reader = _Reader()
+    found: dict[int, RunRow] = {}
+    for number, dag_id, run_id, state, start, end, value in rows:
+        report = as_report(reader.read(value))
+        # A run may have values under both keys, one of them the report.
+        if report or number not in found:
+            shown = {name: report[name] for name in _SHOWN_IN_HISTORY if name in report}
+            found[number] = RunRow(dag_id, run_id, str(state), start, end, shown)
+    return list(found.values())
+
+
+class _Reader:
+    """Parses the values of one page, until they are too long altogether; all after that are None."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_CHARACTERS
+
+    def read(self, text: str | None) -> object:
+        self._left -= len(text or "")
+        # Airflow stores JSON as text in a JSON column.
+        return decoded(decoded(text)) if self._left >= 0 else None
 
 
 def decoded(value: object) -> object:
-    """Return the value of an XCom, which Airflow stores as JSON text in a JSON column; None if it is not JSON."""
+    """Return the value of JSON text; None if it is not JSON; any other value as it is."""
     if not isinstance(value, str):
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 _MAX_TEXT: Final = 1_024
 _MAX_NUMBER: Final = 2**63
 _MAX_ITEMS: Final = 1_000
+# Of a few dozen reasons, levels, warnings or files.
+_MAX_TEXTS: Final = 100
 
 
 def number(values: Mapping[str, Any], name: str) -> int | float:
@@ -35,6 +38,17 @@ def items(values: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
     for item in value[:_MAX_ITEMS] if isinstance(value, list) else ():
         if isinstance(item, dict):
             yield item
+
+
+def texts(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return the texts in a list, each cut to its maximum length."""
+    value = values.get(name)
+    return [item[:_MAX_TEXT] for item in value[:_MAX_TEXTS] if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def names(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return the names in a JSON object."""
+    return list(islice(mapping(values, name), _MAX_TEXTS))
 
 
 def amount(values: Mapping[str, Any], name: str) -> dict[str, int | float]:
