@@ -11,10 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from airflow.sdk import DAG, Asset, BaseOperator, Context, get_current_context, task
-
+from s3_to_azure.airflow.compat import (
+    DAG,
+    RETRY_BACKOFF,
+    Asset,
+    BaseOperator,
+    Context,
+    get_current_context,
+    retry_arguments,
+    task,
+)
 from s3_to_azure.airflow.params import migration_params
-from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.options import Overwrite
@@ -236,9 +243,9 @@ def _retry_arguments(retries: int, retry_delay: timedelta, max_retry_delay: time
     return {
         "retries": retries,
         "retry_delay": retry_delay,
-        "retry_exponential_backoff": 2,
+        "retry_exponential_backoff": RETRY_BACKOFF,
         "max_retry_delay": max_retry_delay,
-        "retry_policy": RETRY_POLICY,
+        **retry_arguments(),
     }
 
 

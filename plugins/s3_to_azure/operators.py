@@ -5,12 +5,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from airflow.sdk import BaseOperator, Context
-
 from s3_to_azure.airflow.arguments import FLAG, MAPPING, MAPPING_CURE, SIZE, TEXT, VERIFY, Kind, check_kinds, is_known
+from s3_to_azure.airflow.compat import BaseOperator, Context, retry_arguments, task_error
 from s3_to_azure.airflow.links import LINKS
 from s3_to_azure.airflow.rendering import RendersNoData
-from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, size_text
@@ -150,7 +148,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         **kwargs: Any,
     ) -> None:
         # A mapped operator passes the None of its partial.
-        kwargs["retry_policy"] = kwargs.get("retry_policy") or RETRY_POLICY
+        kwargs |= retry_arguments(kwargs.pop("retry_policy", None))
         super().__init__(**kwargs)
         self.s3_bucket = s3_bucket
         self.container_name = container_name
@@ -210,8 +208,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
                 # A unit test of a DAG may pass no context.
                 return self._run(opened, cancelled, context or cast("Context", {}))
         except TransferError as error:
-            # The message says what happened and what to do; a traceback through threads and SDKs would bury it.
-            raise error.with_traceback(None) from None
+            raise task_error(error) from None
 
     def get_openlineage_facets_on_complete(self, _task_instance: object) -> object:
         """Return the datasets read and written; called by OpenLineage's provider, if it is installed."""

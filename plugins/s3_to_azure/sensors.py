@@ -9,12 +9,9 @@ from glob import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import BaseSensorOperator, Context
-from airflow.sdk.bases.sensor import PokeReturnValue
-
 from s3_to_azure.airflow.arguments import MAPPING_CURE
+from s3_to_azure.airflow.compat import BaseSensorOperator, Context, PokeReturnValue, retry_arguments, task_error
 from s3_to_azure.airflow.rendering import RendersNoData
-from s3_to_azure.airflow.retry_policy import RETRY_POLICY
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
@@ -86,7 +83,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         mode: str = "reschedule",
         **kwargs: Any,
     ) -> None:
-        kwargs["retry_policy"] = kwargs.get("retry_policy") or RETRY_POLICY
+        kwargs |= retry_arguments(kwargs.pop("retry_policy", None))
         super().__init__(mode=mode, **kwargs)
         self.bucket_name = bucket_name
         self.prefix = prefix
@@ -197,7 +194,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             with closing(source):
                 return self._poke(source, list_key, context)
         except TransferError as error:
-            raise error.with_traceback(None) from None
+            raise task_error(error) from None
 
     def _poke(self, source: "S3Source", list_key: str | None, context: Context) -> bool | PokeReturnValue:
         count = self._count(source, list_key)
@@ -256,8 +253,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             UsageError: There are more than Airflow maps a task over.
             NameRefused: The text of an object's key is not the key, so no task could copy it.
         """
-        from airflow.sdk.configuration import conf
-
+        from s3_to_azure.airflow.compat import conf
         from s3_to_azure.model.names import is_folder_marker, is_shown_only
 
         most = conf.getint("core", "max_map_length", fallback=1_024)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
-from airflow.sdk import Context
 from azure.core.exceptions import AzureError
 
+from s3_to_azure.airflow.compat import Context
 from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for, unknown_argument
 from s3_to_azure.model.errors import AZURE, ConnectionMissing
 from s3_to_azure.stores.azure.client import StreamingClient, service_client

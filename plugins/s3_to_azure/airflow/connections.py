@@ -3,9 +3,8 @@
 import os
 
 import requests.utils
-from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 
+from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, Connection
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
 from s3_to_azure.stores.http.errors import redact
 

@@ -10,10 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
-
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
+from s3_to_azure.airflow.compat import AirflowSkipException, Context
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.retry import Retrier

@@ -4,10 +4,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import attrs
-from airflow.sdk import BaseHook, BaseOperatorLink
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowNotFoundException
-from airflow.sdk.types import TaskInstanceKey
+
+from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, BaseOperatorLink, TaskInstanceKey, conf
 
 RESOURCE_ID: Final = "resource_id"
 """Extra field of the ``wasb`` connection: the storage account's Azure resource id, which links to the portal need."""

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from airflow.sdk import Param
-
+from s3_to_azure.airflow.compat import Param
 from s3_to_azure.model.options import (
     INTEGRITY,
     MAX_OBJECTS_AT_ONCE,

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from airflow.sdk.log import mask_secret
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from s3_to_azure.airflow.compat import mask_secret
 from s3_to_azure.airflow.connections import ca_bundle, find_connection, get_connection, proxies_for, unknown_argument
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3

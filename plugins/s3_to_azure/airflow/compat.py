@@ -1,0 +1,136 @@
+"""What differs between Airflow 2.10 and 3.3: each fallback names the versions that need it."""
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
+
+if TYPE_CHECKING:
+    from airflow.sdk import (
+        DAG,
+        Asset,
+        BaseHook,
+        BaseOperator,
+        BaseOperatorLink,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        Param,
+        get_current_context,
+        task,
+    )
+    from airflow.sdk.bases.sensor import PokeReturnValue
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.log import mask_secret
+    from airflow.sdk.types import TaskInstanceKey
+else:
+    try:
+        from airflow.sdk import (
+            DAG,
+            Asset,
+            BaseOperator,
+            BaseOperatorLink,
+            BaseSensorOperator,
+            Connection,
+            Context,
+            Param,
+            get_current_context,
+            task,
+        )
+        from airflow.sdk.bases.sensor import PokeReturnValue
+        from airflow.sdk.log import mask_secret
+    except ImportError:  # 2.10, 2.11
+        from airflow import DAG
+        from airflow.datasets import Dataset as Asset
+        from airflow.decorators import task
+        from airflow.models import BaseOperator, BaseOperatorLink, Connection, Param
+        from airflow.operators.python import get_current_context
+        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+        from airflow.utils.context import Context
+        from airflow.utils.log.secrets_masker import mask_secret
+    try:
+        from airflow.sdk import BaseHook
+    except ImportError:  # 2.10 to 3.0
+        from airflow.hooks.base import BaseHook
+    try:
+        from airflow.sdk.configuration import conf
+        from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+        from airflow.sdk.types import TaskInstanceKey
+    except ImportError:  # 2.10 to 3.1
+        from airflow.configuration import conf
+        from airflow.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+        from airflow.models.taskinstancekey import TaskInstanceKey
+
+__all__ = [
+    "DAG",
+    "RETRY_BACKOFF",
+    "RETRY_POLICY",
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSkipException",
+    "Asset",
+    "BaseHook",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "BaseSensorOperator",
+    "Connection",
+    "Context",
+    "Param",
+    "PokeReturnValue",
+    "TaskInstanceKey",
+    "conf",
+    "get_current_context",
+    "mask_secret",
+    "retry_arguments",
+    "task",
+    "task_error",
+]
+
+try:
+    from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+except ImportError:  # 2.10 to 3.2: `task_error` ends the retries
+    RETRY_POLICY: Any = None
+    """Permanent errors fail the task at once, transient ones use its ``retries``; Airflow decides about all others."""
+else:
+    RETRY_POLICY = ExceptionRetryPolicy(
+        rules=[
+            RetryRule(
+                exception=PermanentError,
+                action=RetryAction.FAIL,
+                reason="A retry cannot help; the error message says what to do",
+            ),
+            RetryRule(
+                exception=TransientError,
+                action=RetryAction.RETRY,
+                reason="The failure may be temporary; the next try sends only what Azure does not hold yet",
+            ),
+            RetryRule(
+                exception=Cancelled,
+                action=RetryAction.RETRY,
+                reason="Stopped from outside; the next try sends only what Azure does not hold yet",
+            ),
+        ],
+    )
+
+RETRY_BACKOFF: Final[Any] = (
+    True  # 2.10 to 3.1: whether the wait doubles
+    if inspect.signature(BaseOperator.__init__).parameters["retry_exponential_backoff"].annotation in {bool, "bool"}
+    else 2
+)
+"""``retry_exponential_backoff`` that doubles the wait before each retry."""
+
+
+def retry_arguments(given: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a policy of any kind
+    """Return the keyword for the retry policy: the given one, or ours; none where Airflow has no policies."""
+    return {"retry_policy": given or RETRY_POLICY} if RETRY_POLICY is not None else {}
+
+
+def task_error(error: TransferError) -> Exception:
+    """Return what a task raises for the error, without the traceback through threads and SDKs.
+
+    Without retry policies a permanent error is Airflow's own exception for a failure that no retry can help.
+    """
+    if RETRY_POLICY is None and isinstance(error, PermanentError):
+        return AirflowFailException(f"{type(error).__name__}: {error}")
+    return error.with_traceback(None)
