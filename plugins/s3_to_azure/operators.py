@@ -197,8 +197,9 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         """
         with gc_paused():
             from s3_to_azure.airflow.jobs import open_transfer
+            from s3_to_azure.transfer.watchdog import StopEvent
 
-        cancelled = self._cancelled = threading.Event()
+        cancelled = self._cancelled = StopEvent()
         if self._stopped:
             cancelled.set()
         try:
@@ -223,7 +224,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         )
 
     def on_kill(self) -> None:
-        """Stop the copy. It runs in a signal handler, so it only sets the event."""
+        """Stop the copy. It runs in a signal handler, so it only sets the event, which takes no lock."""
         self._stopped = True
         if self._cancelled is not None:
             self._cancelled.set()
@@ -303,7 +304,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
 
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
-        from s3_to_azure.airflow.progress import POLL_S, ProgressReporter, TaskStateStore
+        from s3_to_azure.airflow.progress import ProgressReporter, TaskStateStore
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         job = self._job(opened, context)
@@ -318,7 +319,6 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
                 job.run,
                 cancelled,
                 grace_s=TASK_GRACE_S,
-                poll_s=POLL_S,
                 on_poll=reporter.report,
                 on_end=reporter.close,
             )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import ERASE_LINE, FAILED, OK, USAGE_ERROR
 from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
+from s3_to_azure.transfer.watchdog import StopEvent
 
 _PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 _SDKS = {"aiohttp", "airflow", "azure", "boto3", "botocore", "requests", "rich", "urllib3"}
@@ -115,13 +117,32 @@ def test_signal_stops_the_command(monkeypatch: pytest.MonkeyPatch, number: signa
     assert run(monkeypatch, command) == status
 
 
+def test_signal_ends_a_credential_program(tmp_path: Path) -> None:
+    """The command is stopped while it waits for credentials, which may take any time."""
+    began = tmp_path / "began"
+    (tmp_path / "config").write_text(
+        f'[default]\ncredential_process = {sys.executable} -c "import pathlib, time; '
+        f"pathlib.Path('{began}').touch(); time.sleep(60)\"\n"
+    )
+    command = [sys.executable, "-m", "s3_to_azure", "copy", "s3://bucket/key", "az://container/blob"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS), "AWS_CONFIG_FILE": str(tmp_path / "config")}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not began.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        told = process.stderr.read()
+    assert (process.returncode, told) == (143, f"s3-to-azure: {Cancelled.now()}\n")
+
+
 def test_second_signal_ends_the_process_at_once() -> None:
     """A command that does not stop can be ended with a second Ctrl-C."""
     program = """
 import os, signal, time
 from s3_to_azure.cli.main import _stop_on_signals
-import threading
-stop = threading.Event()
+from s3_to_azure.transfer.watchdog import StopEvent
+stop = StopEvent()
 _stop_on_signals(stop)
 os.kill(os.getpid(), signal.SIGINT)
 assert stop.wait(60)
@@ -139,7 +160,7 @@ def test_other_threads_leave_signals_alone() -> None:
     """Python allows handlers in the main thread only; a caller in another thread still gets a list."""
     found: list[list[int]] = []
     before = signal.getsignal(signal.SIGINT)
-    thread = threading.Thread(target=lambda: found.append(main_module._stop_on_signals(threading.Event())))
+    thread = threading.Thread(target=lambda: found.append(main_module._stop_on_signals(StopEvent())))
     thread.start()
     thread.join()
     assert found == [[]]
@@ -199,6 +220,37 @@ def test_unreachable_service_fails_the_process() -> None:
     assert done.returncode == FAILED
     assert done.stderr.startswith("s3-to-azure: The connection to ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_full_disk_below_stdout_fails_with_a_sentence() -> None:
+    """Nothing that a command prints is lost without a word."""
+    command = [sys.executable, "-m", "s3_to_azure", "key", "a~2E"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS)}
+    with Path("/dev/full").open("w", encoding="utf-8") as out:
+        done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        FAILED,
+        "s3-to-azure: The output cannot be written: No space left on device.\n",
+    )
+
+
+@pytest.mark.parametrize(("encoding", "printed"), [("ascii", '"\\u65e5"'), ("utf-8", "\u65e5")])
+def test_key_that_stdout_cannot_encode_is_printed_as_json(encoding: str, printed: str) -> None:
+    """Whoever reads the keys gets each of them, whatever the encoding."""
+    done = _process("key", "\u65e5", PYTHONIOENCODING=encoding, PYTHONUTF8="1")
+    assert (done.returncode, done.stdout) == (OK, f"{printed}\n")
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_closed_streams_are_no_fault(closed: str) -> None:
+    """The command ends with its usual status, whichever streams its caller has closed."""
+    closing = "; ".join(f"os.close({number})" for number in closed.split())
+    program = f"import os, sys; {closing}; os.execv(sys.executable, [sys.executable, '-m', 's3_to_azure', 'key', 'a'])"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert done.stdout == ("" if "1" in closed.split() else "a\n")
 
 
 def test_closed_stdout_fails_without_a_traceback() -> None:

@@ -4,13 +4,24 @@ import io
 import json
 import os
 import select
+import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
 
 import pytest
 
-from s3_to_azure.cli.output import ERASE_LINE, ResultPrinter, print_copy_summary, print_message, print_verify_summary
+from s3_to_azure.cli.output import (
+    ERASE_LINE,
+    ResultPrinter,
+    open_closed_streams,
+    print_copy_summary,
+    print_message,
+    print_verify_summary,
+)
+from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
 
@@ -134,6 +145,107 @@ def test_missing_reader_found_by_the_timer_is_an_error(monkeypatch: pytest.Monke
     monkeypatch.setattr("s3_to_azure.cli.output._FLUSH_EVERY_S", 0.01)
     with pytest.raises(BrokenPipeError):
         print_without_reader(count, wait_for_timer=True)
+
+
+def print_with_spare(count: int, out: TextIO) -> tuple[ResultPrinter, str]:
+    """Print ``count`` receipts into a stream, with a spare one; return the printer, and what the spare one got."""
+    spare = io.StringIO()
+    with ResultPrinter(json=True, out=out, spare=spare) as printer:
+        for number in range(count):
+            printer.print(replace(RECEIPT, key=str(number)))
+    return printer, spare.getvalue()
+
+
+@pytest.mark.parametrize("count", [1, 3, 10_000])
+def test_receipts_are_not_lost_with_the_pipe(capsys: pytest.CaptureFixture[str], count: int) -> None:
+    """Where the reader has gone, a sentence says so, and every receipt goes to the spare stream."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        printer, spared = print_with_spare(count, out)
+    assert printer.has_failed
+    assert [json.loads(line)["key"] for line in spared.splitlines()] == [str(number) for number in range(count)]
+    assert capsys.readouterr().err == (
+        "s3-to-azure: The output cannot be written: Broken pipe. "
+        "The results follow on standard error, some perhaps twice.\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_full_disk_below_stdout_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """The receipts go to the spare stream, and nothing is raised when the stream is closed."""
+    with Path("/dev/full").open("w", encoding="utf-8") as out:
+        printer, spared = print_with_spare(2, out)
+    assert printer.has_failed
+    assert len(spared.splitlines()) == 2
+    assert "The output cannot be written: No space left on device." in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_full_disk_is_an_error_without_a_spare_stream() -> None:
+    """A command that only prints ends with it."""
+    out = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - closed below
+    full = pytest.raises(TransferError, match=r"cannot be written: No space left on device\.")
+    with out, full, ResultPrinter(json=True, out=out) as printer:
+        printer.print(RECEIPT)
+
+
+def test_results_after_a_failure_of_both_streams_are_no_error() -> None:
+    """The copy goes on, and its exit status tells."""
+    streams = []
+    for _ in range(2):
+        reading, writing = os.pipe()
+        os.close(reading)
+        streams.append(os.fdopen(writing, "w"))
+    with streams[0], streams[1], ResultPrinter(json=True, out=streams[0], spare=streams[1]) as printer:
+        printer.print(RECEIPT)
+    assert printer.has_failed
+
+
+def test_slow_reader_does_not_hold_a_command_that_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The printer is closed although another thread is still writing."""
+    monkeypatch.setattr("s3_to_azure.cli.output._LAST_FLUSH_S", 0.01)
+    out = Output()
+    printer = ResultPrinter(json=True, out=out)
+    printer.print(RECEIPT)
+    with printer._lock:
+        printer.__exit__(None, None, None)
+    assert out.writes == []
+
+
+ENCODINGS = ["ascii", "latin-1", "utf-8", "utf-16"]
+ODD_KEYS = ["k/\u65e5\u672c", "k/\U0001f600", "k/\u00fc", "k/\n", 'k/"\\', "half a pair: \udcff"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_any_key_can_be_printed_in_any_encoding(encoding: str, as_json: bool) -> None:
+    """A character that the encoding does not have is escaped; a JSON document stays the same document."""
+    written = io.BytesIO()
+    out = io.TextIOWrapper(written, encoding=encoding)
+    receipts = [replace(RECEIPT, key=key) for key in ODD_KEYS]
+    with ResultPrinter(json=as_json, out=out) as printer:
+        for receipt in receipts:
+            printer.print(receipt)
+    lines = written.getvalue().decode(encoding).splitlines()
+    assert len(lines) == len(receipts)
+    if as_json:
+        assert [json.loads(line) for line in lines] == [receipt.as_dict() for receipt in receipts]
+    else:
+        assert all(line.startswith("copied ") for line in lines)
+
+
+def test_closed_streams_are_opened_onto_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was started with closed streams runs, and prints nowhere."""
+    names = ("stdin", "stdout", "stderr")
+    for name in names:
+        monkeypatch.setattr(sys, name, None)
+    open_closed_streams()
+    opened = [getattr(sys, name) for name in names]
+    assert opened[1].write("nowhere")
+    assert opened[0].read() == ""
+    for stream in opened:
+        stream.close()
 
 
 @pytest.mark.parametrize(("terminal", "beside_bar", "erased"), [(True, True, 1), (True, False, 0), (False, True, 0)])

@@ -1,11 +1,11 @@
-"""The plan of ``s3-to-azure plan``: made from both listings, printed, and gone."""
+"""The plan of ``s3-to-azure plan``: made from both listings, put into words, and gone."""
 
 import json
 
 import pytest
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, print_plan
+from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, plan_text
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.uris import AzureUri, S3Uri
@@ -68,17 +68,15 @@ def test_plan_changes_nothing(plan: Plan, destination: MemoryDestination) -> Non
     assert list(destination.list("")) == []
 
 
-def test_json_is_the_preview(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_the_preview(plan: Plan) -> None:
     """One document on one line."""
-    print_plan(plan, rate_bytes_s=1e6, as_json=True)
-    out = capsys.readouterr().out
+    out = plan_text(plan, rate_bytes_s=1e6, as_json=True)
     assert out.count("\n") == 1
     assert json.loads(out) == json.loads(json.dumps(preview(plan, rate_bytes_s=1e6)))
 
 
-def test_lines_for_people(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_for_people(plan: Plan) -> None:
     """The same lines as in a task's log, with warnings and the estimate."""
-    print_plan(plan, rate_bytes_s=1e6, as_json=False)
-    out = capsys.readouterr().out
+    out = plan_text(plan, rate_bytes_s=1e6, as_json=False)
     assert "To copy:   1 object (1 byte) in 1 task\n" in out
     assert "warning: 1 object with a name that Azure refuses" in out

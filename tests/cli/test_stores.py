@@ -14,17 +14,19 @@ from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.model.uris import parse_destination, parse_source
 from s3_to_azure.stores import curl, from_environment
+from s3_to_azure.transfer.watchdog import StopEvent
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 
 SETTINGS = CopySettings(connections=3, objects_at_once=2)
 
 
-def opened(*arguments: str, destination: str = "az://container/path") -> Any:
+def opened(*arguments: str, destination: str = "az://container/path", stop: StopEvent | None = None) -> Any:
     """Open the stores of a copy with these arguments."""
     source = arguments[0] if arguments else "s3://bucket/prefix/"
     options = command_line().parse_args(["copy", source, destination, *arguments[1:]])
-    return open_stores(options, parse_source(source, name="SRC"), parse_destination(destination, name="DST"), SETTINGS)
+    addresses = parse_source(source, name="SRC"), parse_destination(destination, name="DST")
+    return open_stores(options, *addresses, SETTINGS, stop or StopEvent())
 
 
 class Closable:
@@ -89,6 +91,22 @@ def test_source_is_closed_where_the_destination_cannot_be_opened(monkeypatch: py
     with pytest.raises(ConnectionMissing, match="Set AZURE_STORAGE_CONNECTION_STRING"), opened():
         pass
     assert source.closed
+
+
+def test_stop_interrupts_only_the_lookup_of_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential program may take any time; afterwards the command looks at the event itself."""
+    stop, interrupts = StopEvent(), list[bool]()
+
+    def s3_source(_variables: object, **_options: object) -> Closable:
+        interrupts.append(stop.interrupts)
+        return Closable()
+
+    monkeypatch.setattr(from_environment, "s3_source", s3_source)
+    monkeypatch.setattr(from_environment, "azure_container", lambda *_, **_options: Closable())
+    monkeypatch.setattr(curl, "small_object_client", lambda *_: None)
+    with opened(stop=stop):
+        interrupts.append(stop.interrupts)
+    assert interrupts == [True, False]
 
 
 @pytest.mark.usefixtures("environment")

@@ -122,9 +122,11 @@ class CommandLine:
     def _command(self) -> list[str]:
         return ["copy", *self.arguments, "--json", "--quiet", "--verbose"]
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start a copy."""
+    def start(self, *, open_files: int | None = None) -> subprocess.Popen[str]:
+        """Start a copy, which may open this many files."""
         command = [sys.executable, "-m", "s3_to_azure", *self._command()]
+        if open_files is not None:
+            command = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh", *command]
         with self._log.open("w") as log:
             process = subprocess.Popen(
                 command, env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True

@@ -101,6 +101,34 @@ def test_promise_1_disk_full_and_read_only(clouds: Clouds, command_line: Command
     assert clouds.blob() == data
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_few_open_files_slow_the_copy_down(clouds: Clouds, command_line: CommandLine, processes: int) -> None:
+    """Where the process may open fewer files than it is told to copy objects at once, all objects are copied."""
+    count = 200
+    for number in range(count):
+        clouds.put(b"x", f"d/{number:03}")
+    clouds.put(some_bytes(5 * MIB), "d/large")
+    command_line.arguments = [f"s3://{clouds.bucket}/d/", f"az://{clouds.container.container_name}/"]
+    command_line.arguments += ["--objects-at-once", "500", "--processes", str(processes)]
+    process = command_line.start(open_files=64)
+    output, _ = process.communicate()
+    receipts = [json.loads(line) for line in output.splitlines()]
+    assert process.returncode == 0, command_line.log()
+    assert [receipt["status"] for receipt in receipts] == ["copied"] * (count + 1)
+    assert sum(receipt["retries"] for receipt in receipts) == 0
+    assert "This process may open so few files (ulimit -n)" in command_line.log()
+
+
+def test_too_few_open_files_are_a_sentence(clouds: Clouds, command_line: CommandLine, data: bytes) -> None:
+    """The command says which limit to raise."""
+    process = command_line.start(open_files=28)
+    process.communicate()
+    assert process.returncode == 2
+    assert "Raise it (ulimit -n)." in command_line.log()
+    assert "Traceback" not in command_line.log()
+
+
 def settled(clouds: Clouds) -> int:
     """Return the number of staged blocks once all that arrived are listed."""
     wanted = len(set(blocks_arrived(clouds.azure)))

@@ -1,11 +1,13 @@
 """Temporary state files: where their bytes are, and when they end. test_state.py tests the contract of all stores."""
 
+import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.stores.temporary_state import _MEMORY_BYTES, TemporaryState
 
@@ -64,3 +66,28 @@ def test_names_are_sorted() -> None:
             with state.write(name) as out:
                 out.write(b"x")
         assert list(state.names()) == ["a/1", "a/2", "b"]
+
+
+def no_space(*_: object, **__: object) -> None:
+    """Fail as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write_manifest(state: TemporaryState, size_bytes: int) -> None:
+    """Write a file of this size in pieces."""
+    with state.write("manifest") as out:
+        for start in range(0, size_bytes, MIB):
+            out.write(bytes(min(MIB, size_bytes - start)))
+
+
+# A buffered file finds a full disk when it is flushed, at the latest when its writing ends.
+@pytest.mark.parametrize("failing", ["tempfile.TemporaryFile", "tempfile.SpooledTemporaryFile.flush"])
+def test_full_temporary_directory_is_a_sentence(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """It names the directory's variable, and the file that was being written never appears."""
+    before = open_files()
+    monkeypatch.setattr(failing, no_space)
+    with TemporaryState() as state:
+        with pytest.raises(UsageError, match=r"No space left on device.*TMPDIR"):
+            write_manifest(state, _MEMORY_BYTES + 1)
+        assert list(state.names()) == []
+    assert open_files() == before

@@ -1,12 +1,21 @@
 """``run_stoppable``: the work's outcome, and what a stop or an interruption does to it."""
 
+import sys
 import threading
 import time
 
 import pytest
 
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound
-from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S, OBJECT_GRACE_S, TASK_GRACE_S, run_stoppable
+from s3_to_azure.transfer.watchdog import (
+    BATCH_GRACE_S,
+    BLOCKS_GRACE_S,
+    OBJECT_GRACE_S,
+    PROCESS_GRACE_S,
+    TASK_GRACE_S,
+    StopEvent,
+    run_stoppable,
+)
 
 GRACE_S = 0.2
 POLL_S = 0.01
@@ -132,5 +141,42 @@ def test_callbacks_run_in_the_waiting_thread(*, fails: bool) -> None:
 
 
 def test_grace_periods_nest() -> None:
-    """Each layer waits longer than the one below it, and all end before Airflow sends SIGKILL."""
-    assert BLOCKS_GRACE_S < OBJECT_GRACE_S < TASK_GRACE_S < 5
+    """Each layer waits longer than the one below it, and all end within three seconds."""
+    assert BLOCKS_GRACE_S < OBJECT_GRACE_S < BATCH_GRACE_S < PROCESS_GRACE_S < TASK_GRACE_S < 3
+
+
+@pytest.mark.parametrize("timeout_s", [60.0, None])
+def test_signal_handler_may_set_the_event_that_its_thread_waits_on(timeout_s: float | None) -> None:
+    """The handler runs inside of ``wait``, at each of its steps, and neither waits for the other."""
+    stop = StopEvent()
+    steps = iter(range(3))
+
+    def handler(_frame: object, event: str, _argument: object) -> None:
+        # A profiler is called between the steps of this thread, as a signal handler is.
+        if event == "c_call" and next(steps, None) == 1:
+            stop.set()
+
+    sys.setprofile(handler)
+    try:
+        assert stop.wait(timeout_s)
+    finally:
+        sys.setprofile(None)
+
+
+def test_stop_event_needs_no_lock() -> None:
+    """It is set although the lock of ``threading.Event`` is taken, as it may be where a signal interrupts a wait."""
+    stop = StopEvent()
+    with stop._cond:  # type: ignore[attr-defined]
+        stop.set()
+    assert stop.is_set()
+
+
+def test_stop_event_wakes_a_waiting_thread() -> None:
+    """A wait ends soon after the event is set, and at its timeout otherwise."""
+    stop, ended = StopEvent(), list[bool]()
+    assert not stop.wait(0.001)
+    thread = threading.Thread(target=lambda: ended.append(stop.wait()))
+    thread.start()
+    stop.set()
+    thread.join(60)
+    assert ended == [True]

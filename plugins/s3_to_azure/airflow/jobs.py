@@ -20,6 +20,7 @@ from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.stores.open_files import within_open_files
 from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
 from s3_to_azure.transfer.object import copy_object
 
@@ -66,6 +67,7 @@ def open_transfer(endpoints: Endpoints, settings: CopySettings, cancelled: threa
         ConnectionMissing: An Airflow connection does not exist or names no account.
     """
     check_bucket(endpoints.bucket)
+    settings = within_open_files(settings)
     connections = settings.connections + settings.objects_at_once
     source = s3_source(endpoints.aws_conn_id, connections=connections, **endpoints.s3_arguments)
     service = azure_service(endpoints.wasb_conn_id, connections=connections, hook_arguments=endpoints.wasb_arguments)

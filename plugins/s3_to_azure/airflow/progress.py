@@ -15,9 +15,6 @@ from s3_to_azure.model.progress import Progress, Totals
 PROGRESS_KEY: Final = "progress"
 """Key in Airflow's ``task_state_store``; its value is what ``progress_record`` returns."""
 
-POLL_S: Final = 0.5
-"""How often a task checks whether progress is due to be reported."""
-
 _WRITE_EVERY_S: Final = 5.0
 _FIRST_LINE_S: Final = 5.0
 _MAX_LINE_INTERVAL_S: Final = 60.0

@@ -1,13 +1,13 @@
 """The argument parser of all commands; ``--help`` and the documentation show its texts."""
 
 import argparse
-import threading
 from collections.abc import Callable
 from typing import Final
 
 from s3_to_azure import __version__
 from s3_to_azure.cli.commands import copy, plan, print_keys, verify
 from s3_to_azure.model import defaults, options
+from s3_to_azure.transfer.watchdog import StopEvent
 
 # Help is wrapped by argparse, but descriptions are printed as they are: at most 79 columns.
 _DESCRIPTION: Final = """\
@@ -40,7 +40,7 @@ _SRC: Final = "s3://bucket/key for one object, s3://bucket/prefix/ for all objec
 _DST: Final = "az://container/path or https://ACCOUNT.blob.core.windows.net/container/path"
 _TIME: Final = "such as 2026-01-31T00:00:00+00:00"
 
-_Command = Callable[[argparse.Namespace, threading.Event], int]
+_Command = Callable[[argparse.Namespace, StopEvent], int]
 _Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives this class no public name
 _Group = argparse._ArgumentGroup  # noqa: SLF001
 

@@ -2,26 +2,28 @@
 
 import argparse
 import json
-import threading
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from s3_to_azure.cli.output import (
     FAILED,
     OK,
     USAGE_ERROR,
     ResultPrinter,
+    can_encode,
     print_copy_summary,
     print_message,
+    print_text,
     print_verify_summary,
 )
 from s3_to_azure.cli.progress_bar import has_bar, show_progress
 from s3_to_azure.cli.settings import copy_settings, filters_from
 from s3_to_azure.cli.stores import open_stores
-from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import unmap_blob
 from s3_to_azure.model.objects import ListedObject, Receipt
@@ -33,11 +35,15 @@ from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_sou
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
+
+if TYPE_CHECKING:
+    from s3_to_azure.planning.plan import Plan
 
 _Result = TypeVar("_Result")
 
 
-def copy(options: argparse.Namespace, stop: threading.Event) -> int:
+def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     """Copy one object or many, and print the receipts."""
     # One object needs no plan, and pays for the import of planning only here.
     from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
@@ -58,55 +64,60 @@ def copy(options: argparse.Namespace, stop: threading.Event) -> int:
     progress = Progress()
     counts = Counter[str]()
     with (
-        open_stores(options, source, destination, settings) as stores,
+        open_stores(options, source, destination, settings, stop) as stores,
         worker_processes(options.processes, stores, settings) as workers,
-        stores.transfer_context(settings, progress, stop) as context,
-        show_progress(progress, quiet=options.quiet),
-        ResultPrinter(json=options.json, beside_bar=has_bar(quiet=options.quiet)) as printer,
+        ResultPrinter(json=options.json, beside_bar=has_bar(quiet=options.quiet), spare=sys.stderr) as printer,
     ):
-        context.check_access(source.bucket, create_container=options.create_container)
         started = time.monotonic()
+        usage_error = False
 
         def on_receipt(receipt: Receipt) -> None:
             counts[receipt.status] += 1
             printer.print(receipt)
 
-        usage_error = False
-        if whole_prefix:
-            error = copy_prefix(context, source, destination, filters, on_receipt, workers)
-        else:
-            tally = Tally()
-            for outcome in copy_many(context, copy_tasks(context, options, source, destination)):
-                tally.add(outcome.receipt, outcome.error)
-                usage_error |= isinstance(outcome.error, UsageError)
-                on_receipt(outcome.receipt)
-            error = tally.error()
+        def copy_all() -> TransferError | None:
+            nonlocal usage_error
+            with stores.transfer_context(settings, progress, stop) as context:
+                context.check_access(source.bucket, create_container=options.create_container)
+                if whole_prefix:
+                    return copy_prefix(context, source, destination, filters, on_receipt, workers)
+                tally = Tally()
+                for outcome in copy_many(context, copy_tasks(context, options, source, destination)):
+                    tally.add(outcome.receipt, outcome.error)
+                    usage_error |= isinstance(outcome.error, UsageError)
+                    on_receipt(outcome.receipt)
+                return tally.error()
+
+        with show_progress(progress, quiet=options.quiet):
+            error = run_stoppable(copy_all, stop, grace_s=TASK_GRACE_S)
     print_copy_summary(counts, progress.snapshot(), time.monotonic() - started)
     if error:
         print_message(str(error))
-    return USAGE_ERROR if usage_error else FAILED if error else OK
+    return USAGE_ERROR if usage_error else FAILED if error or printer.has_failed else OK
 
 
-def plan(options: argparse.Namespace, stop: threading.Event) -> int:
+def plan(options: argparse.Namespace, stop: StopEvent) -> int:
     """Print what a copy would do; nothing is copied."""
     # The other commands of one object pay for the import of planning only here.
-    from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, print_plan  # noqa: PLC0415
+    from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, plan_text  # noqa: PLC0415
 
     source, destination = _addresses(options)
     planning = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
     settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
-    with (
-        open_stores(options, source, destination, settings) as stores,
-        stores.transfer_context(settings, Progress(), stop) as context,
-    ):
-        context.check_access(source.bucket)
-        made = make_temporary_plan(context, source, planning, keys_from=options.keys_from)
-    print_plan(made, rate_bytes_s=rate, as_json=options.json)
+    with open_stores(options, source, destination, settings, stop) as stores:
+
+        def make() -> "Plan":
+            with stores.transfer_context(settings, Progress(), stop) as context:
+                context.check_access(source.bucket)
+                return make_temporary_plan(context, source, planning, keys_from=options.keys_from)
+
+        made = run_stoppable(make, stop, grace_s=TASK_GRACE_S)
+    print_text(plan_text(made, rate_bytes_s=rate, as_json=options.json), json=options.json)
     return OK
 
 
-def verify(options: argparse.Namespace, stop: threading.Event) -> int:
+def verify(options: argparse.Namespace, stop: StopEvent) -> int:
     """Read blobs back, compare them with their objects, and print the results."""
     source, destination = _addresses(options)
     settings = CopySettings(
@@ -117,28 +128,38 @@ def verify(options: argparse.Namespace, stop: threading.Event) -> int:
     )
     counts = Counter[str]()
     with (
-        open_stores(options, source, destination, settings) as stores,
-        stores.transfer_context(settings, Progress(), stop) as context,
+        open_stores(options, source, destination, settings, stop) as stores,
         ResultPrinter(json=options.json) as printer,
     ):
-        context.check_access(source.bucket)
-        with ThreadPoolExecutor(settings.objects_at_once) as pool:
-            tasks = copy_tasks(context, options, source, destination)
-            for result in _map_in_order(
-                pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
+
+        def verify_all() -> None:
+            with (
+                stores.transfer_context(settings, Progress(), stop) as context,
+                ThreadPoolExecutor(settings.objects_at_once) as pool,
             ):
-                counts[result.status] += 1
-                printer.print(result)
+                context.check_access(source.bucket)
+                tasks = copy_tasks(context, options, source, destination)
+                for result in _map_in_order(
+                    pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
+                ):
+                    counts[result.status] += 1
+                    printer.print(result)
+
+        run_stoppable(verify_all, stop, grace_s=TASK_GRACE_S)
     print_verify_summary(counts)
     return OK if counts.keys() <= {"equal", "skipped"} else FAILED
 
 
-def print_keys(options: argparse.Namespace, _stop: threading.Event) -> int:
-    """Print the key of each blob name, one per line, as a JSON string where it has unprintable characters."""
-    for blob in options.blobs:
-        key = unmap_blob(blob)
-        print(key if key.isprintable() else json.dumps(key, ensure_ascii=False))
+def print_keys(options: argparse.Namespace, _stop: StopEvent) -> int:
+    """Print the key of each blob name, one per line, as a JSON string where its characters cannot be printed."""
+    print_text("".join(f"{_key_text(unmap_blob(blob))}\n" for blob in options.blobs))
     return OK
+
+
+def _key_text(key: str) -> str:
+    if not can_encode(key):
+        return json.dumps(key)
+    return key if key.isprintable() else json.dumps(key, ensure_ascii=False)
 
 
 def copy_tasks(

@@ -8,15 +8,30 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Final, NoReturn
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.output import ERASE_LINE, FAILED, USAGE_ERROR, print_message
+from s3_to_azure.cli.output import ERASE_LINE, FAILED, USAGE_ERROR, open_closed_streams, print_message
 from s3_to_azure.cli.progress_bar import has_bar
 from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
+from s3_to_azure.transfer.watchdog import StopEvent
+
+_BY_SIGNAL: Final = 128
+"""A process that a signal has ended has this exit status plus the signal's number."""
+
+
+def run() -> NoReturn:
+    """Run one command as the process, and end the process with its exit status."""
+    status = main()
+    if status > _BY_SIGNAL:
+        # A request that hangs may still hold a thread, for which Python would wait.
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
+    open_closed_streams()
     options = command_line().parse_args(arguments)
     before = ERASE_LINE if has_bar(quiet=options.quiet) else ""
     logging.basicConfig(
@@ -24,36 +39,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format=f"{before}%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
-    stop = threading.Event()
+    stop = StopEvent()
     caught = _stop_on_signals(stop)
-    command: Callable[[argparse.Namespace, threading.Event], int] = options.command
+    command: Callable[[argparse.Namespace, StopEvent], int] = options.command
     try:
         return command(options, stop)
     except UsageError as error:
         print_message(str(error))
         return USAGE_ERROR
-    except Cancelled as error:
-        print_message(str(error))
-        return 128 + (caught[0] if caught else signal.SIGINT)
+    except (Cancelled, KeyboardInterrupt):
+        print_message(str(Cancelled.now()))
+        return _BY_SIGNAL + (caught[0] if caught else signal.SIGINT)
     except TransferError as error:
         print_message(str(error))
         return FAILED
     except BrokenPipeError:
-        # The reader of stdout has gone. Python flushes stdout at exit, which must not raise this error again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of stdout has gone, such as head.
         return FAILED
 
 
-def _stop_on_signals(stop: threading.Event) -> list[int]:
+def _stop_on_signals(stop: StopEvent) -> list[int]:
     """Set ``stop`` on SIGINT and SIGTERM; return the list that the caught signal is added to."""
     caught: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             # A second Ctrl-C ends the process at once.
-            os._exit(128 + number)
+            os._exit(_BY_SIGNAL + number)
         caught.append(number)
         stop.set()
+        if stop.interrupts:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, handle)

@@ -30,12 +30,13 @@ from s3_to_azure.runs.prefix import copy_in_this_process
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
+from s3_to_azure.transfer.watchdog import BATCH_GRACE_S, PROCESS_GRACE_S, StopEvent, run_stoppable
 
 # With one batch per worker the copy lasts as long as the slowest; with many, starting and ending them costs time.
 _BATCHES_PER_WORKER: Final = 2
 _POLL_S: Final = 0.1
-# A worker stops within three seconds.
-_STOP_GRACE_S: Final = 5.0
+# An idle worker ends at once.
+_END_GRACE_S: Final = 0.5
 _UPDATE_EVERY_S: Final = 0.2
 _UPDATE_RECEIPTS: Final = 200
 # The parent counts the totals before it hands out the first batch.
@@ -142,7 +143,7 @@ class WorkerProcesses:
             # A worker that is sending must not wait for a reader.
             worker.pipe.close()
             worker.process.terminate()
-        deadline = time.monotonic() + _STOP_GRACE_S
+        deadline = time.monotonic() + _END_GRACE_S
         for worker in self._workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.exitcode is None:
@@ -182,7 +183,7 @@ class WorkerProcesses:
                     failure = failure or worker.finish(result, stopping=stopping)
             if deadline is None and (failure or context.cancelled.is_set()):
                 messages.close()
-                deadline = time.monotonic() + _STOP_GRACE_S
+                deadline = time.monotonic() + PROCESS_GRACE_S
                 for worker in busy:
                     worker.process.terminate()
             if deadline is not None and time.monotonic() > deadline:
@@ -261,7 +262,7 @@ class _WorkerProcess:
         try:
             update: BatchUpdate = self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join(_STOP_GRACE_S)
+            self.process.join(_END_GRACE_S)
             error = ProcessEnded(name=self.process.name, how=_exit_text(self.process.exitcode))
             return BatchUpdate(result=BatchResult(error=error))
         return update
@@ -307,11 +308,10 @@ def run_worker(
     """
     for other in parent_ends:
         other.close()
-    stop = threading.Event()
+    stop = StopEvent()
     # A terminal sends Ctrl-C to all processes; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The handler may interrupt this thread while it holds the event's lock; another thread can wait for that lock.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: threading.Thread(target=stop.set, daemon=True).start())
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     with stores.transfer_context(settings, Progress(), stop) as context:
         while not stop.is_set():
             if pipe.poll(_UPDATE_EVERY_S):
@@ -329,10 +329,14 @@ def _copy(context: TransferContext, message: BatchMessage, on_receipt: Callable[
     with TemporaryState() as files:
         with files.write(batches_name(message.batch.plan)) as out:
             out.write(message.data)
-        try:
-            retryable = copy_in_this_process(
+
+        def copy() -> int:
+            return copy_in_this_process(
                 context, files, message.bucket, message.settings, [message.batch], on_receipt, keep_receipts=False
             )
+
+        try:
+            retryable = run_stoppable(copy, context.cancelled, grace_s=BATCH_GRACE_S)
         except TransferError as error:
             return BatchResult(error=error)
         return BatchResult(retryable)

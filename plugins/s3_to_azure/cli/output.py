@@ -1,11 +1,16 @@
 """The output of a command: one line or JSON document per object on stdout, a summary on stderr."""
 
+import os
+import re
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
+from json import dumps
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
 from s3_to_azure.state.lines import as_json
@@ -20,6 +25,8 @@ ERASE_LINE: Final = "\r\x1b[2K"
 
 _FLUSH_EVERY_S: Final = 0.5
 _MAX_BUFFERED_BYTES: Final = 64 * 1024
+_LAST_FLUSH_S: Final = 0.2
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 
 
 class ResultPrinter:
@@ -31,18 +38,27 @@ class ResultPrinter:
         json: Print JSON documents instead of lines for people.
         beside_bar: A progress bar is on the same terminal.
         out: The stream; None for stdout.
+        spare: Takes over when ``out`` cannot be written, so that no result is lost; None: that is an error.
     """
 
-    def __init__(self, *, json: bool, beside_bar: bool = False, out: TextIO | None = None) -> None:
-        self._text_of = _json_line if json else _line
+    def __init__(
+        self, *, json: bool, beside_bar: bool = False, out: TextIO | None = None, spare: TextIO | None = None
+    ) -> None:
+        self._json = json
         self._out = out or sys.stdout
+        self._spare = spare
         self._unbuffered = self._out.isatty()
         self._before = ERASE_LINE if beside_bar and self._unbuffered else ""
         self._buffer = bytearray()
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._failure: OSError | ValueError | None = None
+        self._failure: OSError | TransferError | None = None
         self._timer = threading.Thread(target=self._run_timer, name="output", daemon=True)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether results could not be written to ``out``."""
+        return self._failure is not None
 
     def __enter__(self) -> Self:
         """Start the timer."""
@@ -54,11 +70,12 @@ class ResultPrinter:
         """Print the result of one object.
 
         Raises:
-            BrokenPipeError: The reader of the lines has gone.
+            BrokenPipeError: The reader of the lines has gone, and there is no spare stream.
+            TransferError: The lines cannot be written for another reason, and there is no spare stream.
         """
-        text = self._text_of(result)
+        text = _json_line(result) if self._json else _line(result)
         with self._lock:
-            if self._failure:
+            if self._failure and not self._spare:
                 raise self._failure
             self._buffer += text
             if self._unbuffered or len(self._buffer) >= _MAX_BUFFERED_BYTES:
@@ -69,29 +86,111 @@ class ResultPrinter:
     ) -> None:
         """Print the buffered lines, also after an error."""
         self._closed.set()
-        with self._lock:
-            if not self._failure:
+        # After a stop another thread may still be writing, to a reader that does not read.
+        if self._lock.acquire(timeout=_LAST_FLUSH_S):
+            try:
                 self._flush()
-            elif error is None:
-                raise self._failure
+            finally:
+                self._lock.release()
+        if self._failure and not self._spare and error is None:
+            raise self._failure
 
     def _run_timer(self) -> None:
         while not self._closed.wait(_FLUSH_EVERY_S):
             with self._lock:
-                try:
-                    self._flush()
-                except (OSError, ValueError) as error:
-                    # Raised to the caller who prints the next line: nothing catches it in this thread.
-                    self._failure = error
+                self._flush()
+                if self._failure and not self._spare:
                     return
 
     def _flush(self) -> None:
-        if self._buffer:
-            text = self._before + self._buffer.decode()
-            # Cleared before the write, so that a write that fails halfway is not repeated.
-            self._buffer.clear()
-            self._out.write(text)
-            self._out.flush()
+        """Write the buffered lines; a failure is kept for the caller who prints the next line."""
+        text = self._buffer.decode()
+        self._buffer.clear()
+        if not text:
+            return
+        if not self._failure:
+            try:
+                write_text(self._out, self._before + text, json=self._json)
+            except (OSError, TransferError) as error:
+                self._failure = error
+                if self._spare:
+                    print_message(f"{output_error(error)} The results follow on standard error, some perhaps twice.")
+            else:
+                return
+        if self._spare:
+            with suppress(OSError, TransferError):
+                write_text(self._spare, text, json=self._json)
+
+
+def write_text(out: TextIO, text: str, *, json: bool = False) -> None:
+    """Write a text, with escapes for the characters that the stream's encoding does not have, and flush it.
+
+    Args:
+        out: The stream.
+        text: Whole lines.
+        json: They are JSON, in which the escapes are JSON's own.
+
+    Raises:
+        BrokenPipeError: The reader has gone.
+        TransferError: The text cannot be written for another reason, such as a full disk.
+    """
+    try:
+        try:
+            out.write(text)
+        except UnicodeEncodeError:
+            out.write(_ascii_json(text) if json else text.encode(out.encoding, "backslashreplace").decode(out.encoding))
+        out.flush()
+    except (OSError, ValueError) as error:
+        _discard(out)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise output_error(error) from None
+
+
+def output_error(error: Exception) -> TransferError:
+    """Return the error of a stream that cannot be written, as a sentence."""
+    if isinstance(error, TransferError):
+        return error
+    return TransferError(detail=f"The output cannot be written: {getattr(error, 'strerror', None) or error}.")
+
+
+def print_text(text: str, *, json: bool = False) -> None:
+    """Write lines to stdout as ``write_text`` does."""
+    write_text(sys.stdout, text, json=json)
+
+
+def can_encode(text: str) -> bool:
+    """Return whether the encoding of stdout has all characters of the text."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def open_closed_streams() -> None:
+    """Open standard streams that the caller has closed, onto nothing.
+
+    Otherwise a connection could get the number of a closed one, and Python has None in its place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open to the end
+
+
+def _discard(out: TextIO) -> None:
+    """Send what is left in the stream's buffers nowhere: at its end Python flushes them, and would fail again."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, out.fileno())
+        finally:
+            os.close(nowhere)
+
+
+def _ascii_json(text: str) -> str:
+    """Return JSON lines in ASCII; outside of strings they are."""
+    return _NOT_ASCII.sub(lambda found: dumps(found[0])[1:-1], text)
 
 
 def _json_line(result: Receipt | Verification) -> bytes:
@@ -106,8 +205,9 @@ def _line(result: Receipt | Verification) -> bytes:
 
 
 def print_message(text: str) -> None:
-    """Print a sentence to the user on stderr."""
-    print(f"s3-to-azure: {text}", file=sys.stderr)
+    """Print a sentence to the user on stderr; where nobody reads it, it is lost."""
+    with suppress(OSError, TransferError):
+        write_text(sys.stderr, f"s3-to-azure: {text}\n")
 
 
 def print_copy_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:

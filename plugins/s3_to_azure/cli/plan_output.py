@@ -1,4 +1,4 @@
-"""Make the plan of ``s3-to-azure plan`` in temporary state files, and print it."""
+"""Make the plan of ``s3-to-azure plan`` in temporary state files, and put it into words."""
 
 import argparse
 import json
@@ -42,9 +42,8 @@ def make_temporary_plan(
         return make_plan(files, pointer, context.destination, settings, retrier=context.retrier)
 
 
-def print_plan(plan: Plan, *, rate_bytes_s: float, as_json: bool) -> None:
-    """Print the plan with its estimates, as lines for people or as one JSON document."""
+def plan_text(plan: Plan, *, rate_bytes_s: float, as_json: bool) -> str:
+    """Return the plan with its estimates, as lines for people or as one JSON document."""
     if as_json:
-        print(json.dumps(preview(plan, rate_bytes_s=rate_bytes_s), ensure_ascii=False))
-    else:
-        print("\n".join(preview_lines(plan, rate_bytes_s=rate_bytes_s)))
+        return json.dumps(preview(plan, rate_bytes_s=rate_bytes_s), ensure_ascii=False) + "\n"
+    return "".join(f"{line}\n" for line in preview_lines(plan, rate_bytes_s=rate_bytes_s))

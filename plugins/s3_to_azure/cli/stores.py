@@ -3,7 +3,7 @@
 import argparse
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from s3_to_azure.model.errors import UsageError
@@ -12,7 +12,9 @@ from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.startup import gc_paused
+from s3_to_azure.stores.open_files import within_open_files
 from s3_to_azure.transfer.context import TransferContext, open_context
+from s3_to_azure.transfer.watchdog import StopEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Stores:
         return open_context(
             self.source,
             self.destination,
-            settings,
+            within_open_files(settings),
             cancelled=stop,
             progress=progress,
             small_object_client=self.small_object_client,
@@ -39,12 +41,13 @@ class Stores:
 
 @contextmanager
 def open_stores(
-    options: argparse.Namespace, source: S3Uri, destination: AzureUri, settings: CopySettings
+    options: argparse.Namespace, source: S3Uri, destination: AzureUri, settings: CopySettings, stop: StopEvent
 ) -> Iterator[Stores]:
     """Yield both stores, and close them after the block.
 
     Raises:
         UsageError: The options contradict each other, or the environment holds no credentials.
+        KeyboardInterrupt: Stopped while the credentials were looked up.
     """
     if options.keys_from and not source.is_prefix:
         raise UsageError(
@@ -58,20 +61,25 @@ def open_stores(
     connections = settings.connections + settings.objects_at_once
     verify_tls = not options.no_verify_tls
     variables = from_environment.current()
-    bucket = from_environment.s3_source(
-        variables,
-        connections=connections,
-        verify=verify_tls,
-        requester_pays=options.request_payer,
-        version_id=options.version_id,
-    )
-    with closing(bucket):
-        container = from_environment.azure_container(
-            variables,
-            destination.container,
-            account_url=destination.account_url,
-            connections=connections,
-            verify=verify_tls,
-        )
-        with closing(container):
-            yield Stores(bucket, container, small_object_client(bucket, container))
+
+    with ExitStack() as opened:
+        # A credential program, or a metadata service, may take any time. It is not run in another thread: worker
+        # processes are forked next, and a lock that OpenSSL holds while that thread ends would stay held in them.
+        with stop.interrupting():
+            bucket = from_environment.s3_source(
+                variables,
+                connections=connections,
+                verify=verify_tls,
+                requester_pays=options.request_payer,
+                version_id=options.version_id,
+            )
+            opened.enter_context(closing(bucket))
+            container = from_environment.azure_container(
+                variables,
+                destination.container,
+                account_url=destination.account_url,
+                connections=connections,
+                verify=verify_tls,
+            )
+            opened.enter_context(closing(container))
+        yield Stores(bucket, container, small_object_client(bucket, container))

@@ -66,9 +66,13 @@ class Retrier:
             before_sleep=lambda state: self._log_retry(action, state),
             reraise=True,
         )
+        self.check_stop()
+        return retrying(function)
+
+    def check_stop(self) -> None:
+        """Raise Cancelled if stopped from outside."""
         if self._cancelled.is_set():
             raise Cancelled.now()
-        return retrying(function)
 
     def pause(self, failures: int, error: TransientError) -> None:
         """Wait as before try ``failures + 1``, in a loop that cannot be one repeated function.
@@ -118,21 +122,25 @@ def with_retries(items: Iterable[T], retrier: Retrier, action: str) -> Iterator[
         items: A listing of a store, which continues after an error. A generator cannot: its error is raised.
         retrier: Tries and waits.
         action: What the listing does, for the log: "list 'a/b'".
+
+    Raises:
+        Cancelled: Stopped from outside.
     """
     listing = iter(items)
-    if isinstance(listing, Generator):
-        yield from listing
-        return
+    can_continue = not isinstance(listing, Generator)
     end = object()
 
     def take_next() -> T | object:
         return next(listing, end)
 
     while True:
+        retrier.check_stop()
         try:
             # The retry loop costs as much time as an item, so only a failed item goes through it.
             item = next(listing, end)
         except TransientError as error:
+            if not can_continue:
+                raise
             retrier.pause(1, error)
             item = retrier.call(action, take_next)
         if item is end:

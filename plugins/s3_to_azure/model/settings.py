@@ -15,7 +15,7 @@ retries are off, so they do not multiply this number. Above, a changed source st
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -159,6 +159,9 @@ class RetryBudget:
         return tries_of_a_read * (1 + self.source_changes) * (1 + self.commit_rounds) * (1 + airflow_retries)
 
 
+_SMALL_FOR_EACH_OBJECT: Final = 32
+
+
 @dataclass(frozen=True, slots=True)
 class CopySettings:
     """The settings of one task's copies.
@@ -176,6 +179,8 @@ class CopySettings:
         refused_names: What to do with an object whose name Azure refuses: ``skip`` it, ``fail`` it, or copy it to a
             blob with a ``map``ped name (``names.map_blob``). An object whose name cannot be mapped fails.
         fidelity: What to do with tags, tiers, archived objects and oversized metadata.
+        small_objects_at_once: Small objects in flight, each with a connection to either service; None: 32 for each of
+            ``objects_at_once``.
     """
 
     overwrite: Overwrite = defaults.OVERWRITE
@@ -188,6 +193,35 @@ class CopySettings:
     refused_names: RefusedNames = defaults.REFUSED_NAMES
     retry: RetryBudget = RetryBudget()
     fidelity: Fidelity = field(default_factory=Fidelity)
+    small_objects_at_once: int | None = None
+
+    @property
+    def most_small_objects(self) -> int:
+        """The most small objects in flight."""
+        return self.small_objects_at_once or _SMALL_FOR_EACH_OBJECT * self.objects_at_once
+
+    def within(self, sockets: int) -> "CopySettings":
+        """Return settings that keep at most this many connections open.
+
+        One half of them is for small objects. Of the other half, each of ``objects_at_once`` takes four (data and
+        metadata, S3 and Azure), and each of ``connections`` two.
+
+        Raises:
+            UsageError: Not even one object at a time fits.
+        """
+        most = sockets // 12
+        if not most:
+            raise UsageError(
+                detail=f"The limit of open files leaves {sockets} for connections, and a copy needs 12. Raise it "
+                "(ulimit -n)."
+            )
+        fitting = replace(
+            self, objects_at_once=min(self.objects_at_once, most), connections=min(self.connections, most)
+        )
+        most_small = sockets // 4
+        return (
+            fitting if fitting.most_small_objects <= most_small else replace(fitting, small_objects_at_once=most_small)
+        )
 
     def __post_init__(self) -> None:
         """Check every value.

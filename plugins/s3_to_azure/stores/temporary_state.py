@@ -8,7 +8,7 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Final, Self
 
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.limits import MIB
 
 _CHUNK_BYTES: Final = 1 * MIB
@@ -41,6 +41,8 @@ class TemporaryState:
         out = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - kept until the file is deleted
         try:
             yield TemporaryStateWriter(out)
+            with _disk_errors():
+                out.flush()
         except BaseException:
             out.close()
             raise
@@ -95,5 +97,22 @@ class TemporaryStateWriter:
         self._out = out
 
     def write(self, data: bytes) -> None:
-        """Append the bytes."""
-        self._out.write(data)
+        """Append the bytes.
+
+        Raises:
+            UsageError: The temporary directory cannot hold them.
+        """
+        with _disk_errors():
+            self._out.write(data)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            detail=f"The listing is too long for memory, and temporary files cannot hold it: {error.strerror}. "
+            "They take some 50 bytes for each object, in the directory that TMPDIR names, or else in /tmp or /var/tmp. "
+            "Free space there, or set TMPDIR to a directory that is writable and has the space."
+        ) from None

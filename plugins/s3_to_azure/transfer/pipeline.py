@@ -16,7 +16,7 @@ from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.buffers import BufferPool
 from s3_to_azure.transfer.concurrency import ConcurrencyController, ConnectionSlots
-from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S
+from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S, StopEvent
 
 _POLL_S: Final = 0.1
 # One read asks for this many bytes: few enough that a stop is noticed at once, and that an HTTP client's own copy of
@@ -248,7 +248,7 @@ class _BlocksInFlight:
             raise Cancelled.now()
 
 
-class _EitherEvent(threading.Event):
+class _EitherEvent(StopEvent):
     """The stop of one ``move``: set by its own first error, or while the whole task's event is set.
 
     An error of one object must stop its own blocks only, but a stop of the task must stop the blocks of all objects.
@@ -260,15 +260,6 @@ class _EitherEvent(threading.Event):
 
     def is_set(self) -> bool:
         return super().is_set() or self._outer.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.is_set():
-            left = _POLL_S if deadline is None else deadline - time.monotonic()
-            if left <= 0:
-                return False
-            super().wait(min(left, _POLL_S))
-        return True
 
 
 def damaged_blocks(

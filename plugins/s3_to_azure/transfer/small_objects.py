@@ -38,7 +38,6 @@ from s3_to_azure.transfer.integrity import IntegrityCheck, matches
 SMALL_BYTES: Final = 1 * MIB
 # Small objects take this fraction of the budget, and this many of them are in flight at most per ``objects_at_once``.
 _BUDGET_FRACTION: Final = 4
-_IN_FLIGHT: Final = 32
 _FIRST_IN_FLIGHT: Final = 16
 # This many consecutive objects handed back mean that something between us and the services refuses these requests.
 _MAX_HANDED_BACK: Final = 64
@@ -91,7 +90,7 @@ class SmallObjects:
         self._most_bytes = settings.memory_budget_bytes // _BUDGET_FRACTION
         self._bytes = 0
         self._in_flight = 0
-        self._controller = ConcurrencyController(_IN_FLIGHT * settings.objects_at_once, first=_FIRST_IN_FLIGHT)
+        self._controller = ConcurrencyController(settings.most_small_objects, first=_FIRST_IN_FLIGHT)
         self._allowed = self._controller.limit
         self._room = ExitStack()
         self._pause_until = 0.0

@@ -2,8 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 from s3_to_azure.model.errors import Cancelled
@@ -11,16 +12,69 @@ from s3_to_azure.model.errors import Cancelled
 T = TypeVar("T")
 
 # The grace periods nest: each layer waits a little longer for the layer below it than that one waits itself, so that
-# the innermost layer that can end in time reports why, and only a layer that hangs is abandoned. The outermost stays
-# below the 5 seconds after which Airflow sends SIGKILL to a task that it has sent SIGTERM.
-BLOCKS_GRACE_S: Final = 2.0
+# the innermost layer that can end in time reports why, and only a layer that hangs is abandoned. With the outermost the
+# process has ended within three seconds, and Airflow sends SIGKILL five seconds after SIGTERM.
+BLOCKS_GRACE_S: Final = 1.5
 """How long an object waits for its blocks in flight after a stop."""
 
-OBJECT_GRACE_S: Final = 2.5
+OBJECT_GRACE_S: Final = 2.0
 """How long a task waits for its objects after a stop."""
 
-TASK_GRACE_S: Final = 3.0
-"""How long the main thread of a task waits for the transfer after a stop."""
+BATCH_GRACE_S: Final = 2.15
+"""How long one of several processes waits for its batch after a stop."""
+
+PROCESS_GRACE_S: Final = 2.35
+"""How long the parent waits for these processes after a stop."""
+
+TASK_GRACE_S: Final = 2.6
+"""How long the main thread waits for its task, or for its command, after a stop."""
+
+_POLL_S: Final = 0.1
+
+
+class StopEvent(threading.Event):
+    """An event that a signal handler may set.
+
+    ``threading.Event.set`` takes a lock. A handler runs in the main thread, between any two of its steps: if that
+    thread is in the middle of ``wait``, it holds this lock, and the handler would wait for it for ever. Here ``set``
+    takes none, and waiting threads notice it within 0.1 s.
+
+    Attributes:
+        interrupts: The main thread is in code that cannot look at the event, such as an SDK's, so the handler raises
+            KeyboardInterrupt too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_stopped = False
+        self.interrupts = False
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Let a stop interrupt the block."""
+        self.interrupts = True
+        try:
+            yield
+        finally:
+            self.interrupts = False
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._is_stopped
+
+    def set(self) -> None:
+        """Set it, without a lock."""
+        self._is_stopped = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most ``timeout`` seconds; return whether it is."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left_s = _POLL_S if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            time.sleep(min(left_s, _POLL_S))
+        return True
 
 
 def run_stoppable(
@@ -28,7 +82,7 @@ def run_stoppable(
     cancelled: threading.Event,
     *,
     grace_s: float = OBJECT_GRACE_S,
-    poll_s: float = 0.1,
+    poll_s: float = _POLL_S,
     on_poll: Callable[[], None] = lambda: None,
     on_end: Callable[[], None] = lambda: None,
 ) -> T:
@@ -36,7 +90,8 @@ def run_stoppable(
 
     Args:
         work: It should end soon after ``cancelled`` is set.
-        cancelled: Set from outside, which a signal handler may do, or here when the calling thread is interrupted.
+        cancelled: Set from outside, or here when the calling thread is interrupted. If a signal handler sets it, it is
+            a ``StopEvent``.
         grace_s: How long to wait for the work after a stop; its thread is abandoned afterwards.
         poll_s: How often to look for a stop.
         on_poll: Called in the calling thread at each of these times.

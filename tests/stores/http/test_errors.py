@@ -1,7 +1,9 @@
 """Redaction in every form in which the libraries log secrets, and translation of network errors for both services."""
 
+import errno
 import http.client
 import logging
+import os
 import ssl
 
 import pytest
@@ -10,7 +12,7 @@ import urllib3
 
 from s3_to_azure.model import errors
 from s3_to_azure.stores.azure.responses import azure_error, azure_errors
-from s3_to_azure.stores.http.errors import protect_logs, redact
+from s3_to_azure.stores.http.errors import network_error, protect_logs, redact
 from s3_to_azure.stores.s3.responses import s3_error, s3_errors
 
 SECRET = "SeCrEt0123456789abcdefSeCrEt0123456789abcdefSeCrEt0123456789abcd"
@@ -149,3 +151,15 @@ def test_our_own_errors_are_not_translated() -> None:
     for edge in (s3_errors(bucket="b", key="k"), azure_errors(container="c", blob="b")):
         with pytest.raises(errors.BlobLeased), edge:
             raise errors.BlobLeased(blob="b", container="c", code="x")
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_too_many_open_files_are_named(number: int) -> None:
+    """The error says which limit to raise, however deep a library has wrapped it, and a retry may help."""
+    cause = OSError(number, os.strerror(number))
+    wrapped = requests.ConnectionError(urllib3.exceptions.NewConnectionError(None, "failed"))  # type: ignore[arg-type]
+    wrapped.__cause__ = cause
+    for error in (cause, wrapped):
+        found = network_error("S3", "'k'", error)
+        assert isinstance(found, errors.ConnectionFailed)
+        assert "too many open files; raise the limit (ulimit -n), or lower objects_at_once" in str(found)

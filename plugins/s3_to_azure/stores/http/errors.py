@@ -1,5 +1,6 @@
 """Translation of network failures and unexpected responses, and redaction of secrets in error texts and logs."""
 
+import errno
 import logging
 import re
 import ssl
@@ -17,6 +18,7 @@ THROTTLES: Final = {
 }
 """Error codes of either service that ask the client to slow down."""
 
+_TOO_MANY_FILES: Final = (errno.EMFILE, errno.ENFILE)
 _MASK: Final = "***"
 # Names under which STS, Entra ID, botocore and the SDKs send, receive and log secrets.
 _MASKED_NAMES: Final = (
@@ -94,6 +96,9 @@ def network_error(service: str, resource: str, error: BaseException) -> errors.T
         if isinstance(cause, ssl.SSLCertVerificationError):
             detail = getattr(cause, "verify_message", "") or str(cause)
             return errors.CertificateRefused(service=service, detail=redact(detail))
+        if isinstance(cause, OSError) and cause.errno in _TOO_MANY_FILES:
+            detail = "too many open files; raise the limit (ulimit -n), or lower objects_at_once"
+            return errors.ConnectionFailed(service=service, resource=resource, detail=detail)
         inner = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else None
         reason = getattr(cause, "reason", None)
         cause = cause.__cause__ or cause.__context__ or inner or (reason if isinstance(reason, BaseException) else None)
