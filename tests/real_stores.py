@@ -20,6 +20,13 @@ def _parsed_models() -> Any:
     return botocore.session.Session().get_component("data_loader")
 
 
+def s3_session(access_key: str | None = None, secret_key: str | None = None, region: str | None = None) -> Any:
+    """Return a boto3 session that is made in a fraction of the time."""
+    core = botocore.session.Session()
+    core.register_component("data_loader", _parsed_models())
+    return boto3.Session(access_key, secret_key, region_name=region, botocore_session=core)
+
+
 def s3_source(
     server: LocalS3,
     *,
@@ -31,14 +38,7 @@ def s3_source(
     reading: ReadOptions | None = None,
 ) -> S3Source:
     """Return S3 at the server, or at a proxy before it."""
-    core = botocore.session.Session()
-    core.register_component("data_loader", _parsed_models())
-    session = boto3.Session(
-        access_key or server.access_key,
-        secret_key or server.secret_key,
-        region_name=server.region,
-        botocore_session=core,
-    )
+    session = s3_session(access_key or server.access_key, secret_key or server.secret_key, server.region)
     options: dict[str, Any] = {
         "endpoint_url": endpoint_url or server.endpoint_url,
         "config": botocore_config(connections),

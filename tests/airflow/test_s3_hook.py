@@ -88,7 +88,7 @@ def test_without_a_connection_the_workers_own_identity_signs(monkeypatch: pytest
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "worker")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     source = s3_source(None, connections=1)
-    assert source._credentials.access_key == "worker"
+    assert source._addresses._credentials.access_key == "worker"
     assert source._client.meta.region_name == "us-east-1"
 
 

@@ -52,14 +52,20 @@ def test_options_reach_both_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_environment, "azure_container", azure_container)
     monkeypatch.setattr(curl, "small_object_client", lambda *stores: stores)
     url = "https://account.blob.core.windows.net"
-    options = ("--no-verify-tls", "--request-payer", "--version-id", "v1")
+    options = ("--no-verify-tls", "--no-sign-request", "--request-payer", "--version-id", "v1")
     with opened("s3://bucket/key", *options, destination=f"{url}/container/path") as stores:
         assert stores == Stores(source, destination, (source, destination))  # type: ignore[arg-type]
         assert not source.closed
         assert not destination.closed
     assert source.closed
     assert destination.closed
-    assert given["s3"] == {"connections": 5, "verify": False, "requester_pays": True, "version_id": "v1"}
+    assert given["s3"] == {
+        "connections": 5,
+        "verify": False,
+        "sign": False,
+        "requester_pays": True,
+        "version_id": "v1",
+    }
     assert given["azure"] == {"account_url": url, "connections": 5, "verify": False}
     assert given["container"] == "container"
 

@@ -55,7 +55,7 @@ def _signs_in(conn_type: str) -> Any:
     if conn_type == "aws":
         source = s3_source("of_the_page", connections=1)
         try:
-            return source._credentials.method
+            return source._addresses._credentials.method
         finally:
             source.close()
     service = azure_service("of_the_page", connections=1)

@@ -69,7 +69,7 @@ def test_self_signed_s3_is_refused(s3_server: LocalS3, s3_over_tls: FaultyProxy)
     """No request is sent over a connection that is not trusted, and the error says what to do."""
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
     version = ObjectVersion("some-bucket", "k", "etag", 10, EPOCH)
-    source._regions["some-bucket"] = "us-east-1"
+    source._addresses._regions["some-bucket"] = "us-east-1"
     with pytest.raises(CertificateRefused, match="verify"):
         source.head("some-bucket", "k")
     with pytest.raises(CertificateRefused), source.open(version, 0, 5):
@@ -144,7 +144,7 @@ def test_small_objects_are_not_sent_without_trust(
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.setenv(name, str(certificate))
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
-    source._regions["some-bucket"] = "us-east-1"
+    source._addresses._regions["some-bucket"] = "us-east-1"
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
     client = small_object_client(source, destination)()
     acts: list[Callable[[], None]] = [lambda: client.fetch("t", LISTED), lambda: store_one(client)]
@@ -167,7 +167,7 @@ def test_small_objects_use_configured_trust(
     verify: bool | str = str(certificate) if told == "bundle" else False
     clouds.put(b"0123456789")
     source = s3_source(clouds.s3_server, endpoint_url=s3_over_tls.url, verify=verify)
-    source._regions[clouds.bucket] = "us-east-1"
+    source._addresses._regions[clouds.bucket] = "us-east-1"
     name = str(clouds.container.container_name)
     destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
     client = small_object_client(source, destination)()
@@ -194,7 +194,7 @@ def test_trust_is_not_taken_from_the_environment(
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(certificate))
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
-    source._regions["some-bucket"] = "us-east-1"
+    source._addresses._regions["some-bucket"] = "us-east-1"
     with pytest.raises(CertificateRefused), source.open(ObjectVersion("some-bucket", "k", "e", 10, EPOCH), 0, 5):
         pytest.fail("opened")
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)

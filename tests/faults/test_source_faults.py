@@ -257,7 +257,7 @@ class Renewing:
 def test_promise_2_credentials_change_every_request(clouds: Clouds, data: bytes) -> None:
     """Each block is signed with the credentials of the time at which it is sent."""
     renewing = Renewing()
-    clouds.source._credentials = renewing
+    clouds.source._addresses._credentials = renewing
     clouds.copy()
     assert clouds.blob() == data
     tokens = {r.headers["x-amz-security-token"] for r in clouds.s3.seen if r.is_("get range")}

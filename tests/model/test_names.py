@@ -120,17 +120,42 @@ def test_a_key_outside_the_prefix_is_refused() -> None:
         blob_name("a/b", s3_prefix="b/")
 
 
-@pytest.mark.parametrize("name", ["abc", "a" * 63, "my-bucket", "my.bucket", "Old_Bucket", "123"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("abc", "a" * 63, "my-bucket", "my.bucket", "Old_Bucket", "123", "logs--usw2-az1--x-s3", "point-abc-s3alias"),
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint/my-point",
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint:my-point",
+        "arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
+        "arn:aws-cn:s3-object-lambda:cn-north-1:123456789012:accesspoint/my-point",
+        "arn:aws:s3-outposts:us-west-2:123456789012:outpost:op-01ac:accesspoint:my-point",
+    ],
+)
 def test_bucket_names(name: str) -> None:
-    """Valid names, and old names that S3 no longer gives out."""
+    """Valid names, old names that S3 no longer gives out, and ARNs of access points."""
     assert check_bucket(name) == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", "ab", "s3://a", "a/b", "a..b", "-ab", "ab-", "a b", "a?b", "arn:aws:s3:::x", "abc\n"]
+    "name",
+    [
+        "",
+        "ab",
+        "s3://a",
+        "a/b",
+        "a..b",
+        "-ab",
+        "ab-",
+        "a b",
+        "a?b",
+        "arn:aws:s3:::x",
+        "abc\n",
+        "arn:aws:s3:eu-west-1:12:accesspoint/my-point",
+        "arn:aws:s3:eu-west-1:123456789012:accesspoint/my-point/key",
+    ],
 )
 def test_other_bucket_names_are_refused(name: str) -> None:
-    """Paths, URLs and ARNs are refused with nothing sent."""
+    """Paths, URLs and other ARNs are refused with nothing sent."""
     with pytest.raises(UsageError):
         check_bucket(name)
 

@@ -21,6 +21,8 @@ from s3_to_azure.model.uris import (
 )
 
 ACCOUNT = "https://account.blob.core.windows.net"
+POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/my-point"
+OUTPOST = "arn:aws-us-gov:s3-outposts:us-gov-west-1:123456789012:outpost/op-01ac/accesspoint/my-point"
 ODD = ("", "?sig=secret", "#", "%2F", "%ff", "[::1]", "[bad", "h:99", "u:p@h", "{{ x }}", "\t", "\n", "\udcff")
 USUAL = ("bucket", "container", "a/b/", "127.0.0.1:10000", "localhost", "account.blob.core.windows.net", "$root")
 PIECES = st.one_of(st.text(max_size=12), st.sampled_from(ODD + USUAL))
@@ -39,6 +41,11 @@ TEXTS = st.one_of(
         ("s3://bucket/a/b/", S3Uri("bucket", "a/b/"), True),
         ("s3://bucket/a/b c?d#e", S3Uri("bucket", "a/b c?d#e"), False),
         ("s3://bucket//a://b", S3Uri("bucket", "/a://b"), False),
+        (f"s3://{POINT}", S3Uri(POINT, ""), True),
+        (f"s3://{POINT}/", S3Uri(POINT, ""), True),
+        (f"s3://{POINT}/a/b/", S3Uri(POINT, "a/b/"), True),
+        (f"s3://{POINT}//a", S3Uri(POINT, "/a"), False),
+        (f"s3://{OUTPOST}/a/b", S3Uri(OUTPOST, "a/b"), False),
     ],
 )
 def test_source(text: str, uri: S3Uri, is_prefix: bool) -> None:

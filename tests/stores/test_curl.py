@@ -278,7 +278,7 @@ def test_missing_credentials_are_handed_back(between: Between) -> None:
             raise CredentialRetrievalError(provider="iam-role", error_msg="the metadata service is away")
 
     listed = between.put("k", b"x")
-    between.source._credentials = Gone()
+    between.source._addresses._credentials = Gone()
     between.client.fetch("k", listed)
     assert isinstance(refused(between.client), ConnectionMissing)
 
@@ -307,7 +307,7 @@ def test_signatures_are_accepted_by_a_server_that_checks_them(rclone_server: Loc
         source = s3_source(
             rclone_server, secret_key=secret, endpoint_url=endpoint, reading=ReadOptions(requester_pays=True)
         )
-        source._regions[bucket] = rclone_server.region
+        source._addresses._regions[bucket] = rclone_server.region
         client = CurlSmallObjectClient(source, destination)
         for key in keys:
             etag = next(item for item in s3_source(rclone_server).list(bucket, key) if item.key == key).etag
@@ -385,7 +385,7 @@ def against(
     raw = RawServer(answer, hang_up=hang_up)
     nowhere = LocalS3(raw.url, "access", "secret", "us-east-1")
     source = s3_source(nowhere)
-    source._regions["bucket"] = "us-east-1"
+    source._addresses._regions["bucket"] = "us-east-1"
     destination = azure_container(server, "container", account_url=f"{raw.url}/account")
     client = CurlSmallObjectClient(source, destination)
     try:
@@ -574,7 +574,7 @@ def test_refused_connection_is_reported_without_its_url(azure_server: LocalAzure
     nowhere = replace(azure_server, account_url="http://127.0.0.1:1/account")
     destination = azure_container(nowhere, "container", credential=AzureSasCredential("sv=1&sig=verysecret"))
     source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
-    source._regions["bucket"] = "us-east-1"
+    source._addresses._regions["bucket"] = "us-east-1"
     client = CurlSmallObjectClient(source, destination)
     client.fetch("t", WANTED)
     client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
@@ -616,7 +616,7 @@ def behind_proxies(
     session = boto3.Session("access", "secret", region_name="us-east-1")
     options = {"endpoint_url": server.url, "config": botocore_config(1)}
     source = S3Source(session, options, verify=verify, proxies=proxies)
-    source._regions["bucket"] = "us-east-1"
+    source._addresses._regions["bucket"] = "us-east-1"
     account = BlobServiceClient(f"{server.url}/account", credential=AzureSasCredential("sig=x"))
     service = service_client(account, connections=1, verify=verify, proxies=proxies)
     destination = AzureContainer(service, "container")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 from azure.core.credentials import AzureSasCredential
+from botocore import UNSIGNED
 
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -56,6 +57,32 @@ def test_s3_without_credentials_says_how_to_provide_them() -> None:
     """The three usual ways."""
     with pytest.raises(ConnectionMissing, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach"):
         s3()
+
+
+@pytest.mark.parametrize(
+    ("variables", "sign", "is_signed"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"AWS_NO_SIGN_REQUEST": "true"}, True, False),
+        ({"AWS_NO_SIGN_REQUEST": "YES"}, True, False),
+        ({"AWS_NO_SIGN_REQUEST": "false"}, True, True),
+    ],
+)
+@pytest.mark.usefixtures("_credentials")
+def test_s3_without_a_signature(variables: dict[str, str], *, sign: bool, is_signed: bool) -> None:
+    """Asked for, credentials that are there are not used: neither by boto3 nor by our own requests."""
+    source = s3_source({**current(), **variables}, connections=1, verify=True, sign=sign)
+    source._addresses._regions["bucket"] = None
+    address = source._address_of("bucket")
+    assert (address.signer() is not None) == is_signed
+    assert (source._client.meta.config.signature_version is not UNSIGNED) == is_signed
+    source.close()
+
+
+def test_s3_without_a_signature_needs_no_credentials() -> None:
+    """A public bucket can be read by anyone."""
+    s3_source(current(), connections=1, verify=True, sign=False).close()
 
 
 @pytest.mark.usefixtures("_credentials")

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-from botocore import UNSIGNED
-from botocore.config import Config
 
 from s3_to_azure.airflow.compat import mask_secret
 from s3_to_azure.airflow.connections import ca_bundle, find_connection, get_connection, proxies_for, unknown_argument
@@ -73,7 +71,7 @@ def s3_source(
             raise unknown_argument(error, argument="s3_extra_args", hook="S3Hook") from None
         session = hook.get_session(region_name=hook.region_name)
         endpoint_url = hook.conn_config.get_service_endpoint_url("s3")
-    config = _config(hook.config, connections)
+    config = botocore_config(connections, hook.config)
     trust = hook.verify if hook.verify is not None else ca_bundle("AWS_CA_BUNDLE")
     return S3Source(
         session,
@@ -87,11 +85,3 @@ def s3_source(
         proxies=config.proxies or proxies_for(endpoint_url or "https://s3.amazonaws.com"),
         options=ReadOptions.of(extra, requester_pays=requester_pays, key=key),
     )
-
-
-def _config(given: Config, connections: int) -> Config:
-    """Return the connection's botocore settings, overridden by ours; requests to a public bucket stay unsigned."""
-    config = botocore_config(connections, given)
-    if given.signature_version is UNSIGNED:
-        return config.merge(Config(signature_version=UNSIGNED))
-    return config

@@ -26,6 +26,7 @@ DST          az://container/path     a blob's name, or a prefix
 Credentials  S3: boto3's usual chain, such as AWS_PROFILE. AWS_ENDPOINT_URL
              selects another S3 service. S3_SSE_CUSTOMER_KEY (base64) is the
              key of objects that are encrypted with a customer key.
+             AWS_NO_SIGN_REQUEST=true is --no-sign-request.
              Azure: AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT
              with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN; without a key
              or token, DefaultAzureCredential, such as after "az login".
@@ -305,6 +306,7 @@ def _add_objects_at_once(group: _Group) -> None:
 
 
 def _add_access(group: _Group) -> None:
+    group.add_argument("--no-sign-request", action="store_true", help="read a public bucket without credentials")
     group.add_argument("--request-payer", action="store_true", help="pay for the requests to a requester-pays bucket")
     group.add_argument("--no-verify-tls", action="store_true", help="accept any TLS certificate (for tests only)")
 

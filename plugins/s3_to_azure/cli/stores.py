@@ -70,6 +70,7 @@ def open_stores(
                 variables,
                 connections=connections,
                 verify=verify_tls,
+                sign=not options.no_sign_request,
                 requester_pays=options.request_payer,
                 version_id=options.version_id,
             )

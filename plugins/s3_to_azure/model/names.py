@@ -12,6 +12,13 @@ STATE_FOLDER: Final = "_s3_to_azure"
 """Where runs keep their state in any container. No object is copied below it, and listings leave it out."""
 
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html, also of Outposts and Object Lambda
+_ACCESS_POINT: Final = re.compile(
+    r"arn:aws[a-z-]{0,10}:(?:"
+    r"(?:s3|s3-object-lambda):[a-z0-9-]{0,30}:[0-9]{12}:accesspoint[:/][A-Za-z0-9.-]{3,63}"
+    r"|s3-outposts:[a-z0-9-]{1,30}:[0-9]{12}:outpost[:/]op-[a-z0-9]{1,32}[:/]accesspoint[:/][A-Za-z0-9-]{3,50})"
+    r"(?=/|\Z)"
+)
 _CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|\$web|\$logs")
 _MAPPED_CHARACTERS: Final = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f]"  # what Azure changes or refuses
@@ -34,9 +41,21 @@ def check_bucket(name: str) -> str:
     Raises:
         UsageError: It is not valid; nothing was sent.
     """
-    if not _BUCKET.fullmatch(name):
-        raise UsageError(detail=f"{name!r} is not a bucket name. Give the name alone: no s3://, no path, no ARN.")
+    if not _BUCKET.fullmatch(name) and not _ACCESS_POINT.fullmatch(name):
+        raise UsageError(
+            detail=f"{name!r} is not a bucket name. Give the name alone, or the ARN of an access point: no s3://, no "
+            "path, no other ARN."
+        )
     return name
+
+
+def split_bucket(text: str) -> tuple[str, str]:
+    """Return the bucket and the key of ``bucket/key``; the ARN of an access point, instead, may hold a slash."""
+    access_point = _ACCESS_POINT.match(text)
+    if access_point:
+        return access_point[0], text[access_point.end() + 1 :]
+    bucket, _, key = text.partition("/")
+    return bucket, key
 
 
 def check_container(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.names import blob_name, check_bucket, check_container
+from s3_to_azure.model.names import blob_name, check_bucket, check_container, split_bucket
 
 _TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 _BLOB_FORMS: Final = "az://container/path or the blob's https URL"
@@ -141,7 +141,7 @@ def _split_azure(text: str, name: str, form: str) -> tuple[str, str]:
 
 def _split(text: str, scheme: str, otherwise: str) -> tuple[str, str]:
     found, separator, rest = text.partition("://")
-    root, _, path = rest.partition("/")
+    root, path = split_bucket(rest)
     if found != scheme or not separator or not root:
         raise UsageError(detail=otherwise)
     return root, path

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import boto3
 import requests.utils
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
+from botocore import UNSIGNED
+from botocore.config import Config
 
 from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.client import service_client
@@ -17,7 +19,8 @@ from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.responses import s3_errors
 from s3_to_azure.stores.s3.source import S3Source
 
-_CURE = (
+_TRUE: Final = ("1", "true", "yes", "on")
+_CURE: Final = (
     "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "
     "or sign in for DefaultAzureCredential."
 )
@@ -28,6 +31,7 @@ def s3_source(
     *,
     connections: int,
     verify: bool,
+    sign: bool = True,
     requester_pays: bool = False,
     version_id: str | None = None,
 ) -> S3Source:
@@ -37,6 +41,7 @@ def s3_source(
         environment: Environment variables; ``S3_SSE_CUSTOMER_KEY`` is the base64 of the key that decrypts the objects.
         connections: Connections that boto3 keeps.
         verify: False to accept any certificate.
+        sign: False to read without credentials, as ``AWS_NO_SIGN_REQUEST=true`` does.
         requester_pays: The bucket charges the reader.
         version_id: The version to read instead of the current one.
 
@@ -45,17 +50,19 @@ def s3_source(
     """
     with s3_errors(bucket="", key=None):
         session = boto3.Session()
-        credentials = session.get_credentials()
-    if credentials is None:
+        signed = sign and environment.get("AWS_NO_SIGN_REQUEST", "").lower() not in _TRUE
+        credentials = session.get_credentials() if signed else None
+    if signed and credentials is None:
         raise ConnectionMissing(
             service=S3,
             detail="boto3 finds no credentials in environment, files, or instance metadata",
-            cure="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach a role.",
+            cure="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach a role; for a public bucket "
+            "use --no-sign-request.",
         )
     bundle = environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE") or True
     verify_or_bundle = bundle if verify else False
     options = {
-        "config": botocore_config(connections),
+        "config": botocore_config(connections, None if signed else Config(signature_version=UNSIGNED)),
         "verify": verify_or_bundle,
         "region_name": session.region_name or "us-east-1",
     }

@@ -90,7 +90,7 @@ def test_botocore_neither_retries_nor_signs_otherwise() -> None:
         retries={"max_attempts": 9}, signature_version="s3", s3={"addressing_style": "path"}, proxies={"https": "p"}
     )
     config: Any = botocore_config(7, given)
-    assert config.signature_version == "s3v4"
+    assert config.signature_version is None
     assert config.retries["total_max_attempts"] == 1
     assert config.max_pool_connections == 7
     assert (config.s3, config.proxies) == ({"addressing_style": "path"}, {"https": "p"})

@@ -1,17 +1,23 @@
-"""The fast signature equals botocore's."""
+"""The signatures are those that botocore would make."""
 
+import hashlib
+import hmac
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3ExpressAuth, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import NoCredentialsError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.stores.s3.signing import SigV4
+from s3_to_azure.stores.s3.signing import SigV4, signer_for
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
 VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80)
@@ -140,3 +146,65 @@ def test_get_is_signed_as_botocore_signs_it() -> None:
         assert ours.pop("accept-encoding") == "identity"
         assert ours == by_botocore(credentials, "us-east-1", url, covered, moment)
         assert not signer.is_outdated()
+
+
+def test_sessions_of_directory_buckets_are_signed_as_botocore_signs_them() -> None:
+    """With the session's own header, and for the service's own name."""
+    credentials = Credentials("SESSION", "secret", "token")
+    url, moment = "http://127.0.0.1:9000/b/k", datetime(2026, 1, 1, tzinfo=UTC)
+    for covered in ({"If-Match": '"e"', "x-amz-checksum-mode": "ENABLED"}, {"Range": "bytes=0-1"}):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("s3_to_azure.stores.s3.signing.time.time", moment.timestamp)
+            patch.setattr("botocore.auth.get_current_datetime", lambda: moment.replace(tzinfo=None))
+            signer = signer_for("v4-s3express", credentials, region="us-west-2", service="s3express")
+            ours = signer.sign_get(url, covered)
+            request = AWSRequest(method="GET", url=url, headers=covered)
+            frozen = credentials.get_frozen_credentials()
+            S3ExpressAuth(frozen, "s3express", "us-west-2", identity_cache=None).add_auth(request)
+        assert {n.lower(): v for n, v in ours.items()} == {n.lower(): v for n, v in request.headers.items()}
+        assert ours["x-amz-s3session-token"] == "token"
+
+
+def asymmetric_key(credentials: Credentials) -> ec.EllipticCurvePublicKey:
+    """Derive the public key of a secret key: a counter-mode KDF (NIST SP 800-108), until the result is a scalar.
+
+    See https://github.com/awslabs/aws-c-auth/blob/main/source/key_derivation.c.
+    """
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for counter in range(1, 255):
+        context = credentials.access_key.encode() + bytes([counter])
+        message = (1).to_bytes(4, "big") + b"AWS4-ECDSA-P256-SHA256" + b"\0" + context + (256).to_bytes(4, "big")
+        candidate = int.from_bytes(hmac.digest(f"AWS4A{credentials.secret_key}".encode(), message, "sha256"), "big")
+        if candidate <= order - 2:
+            return ec.derive_private_key(candidate + 1, ec.SECP256R1()).public_key()
+    raise AssertionError("no key")
+
+
+def test_multi_region_access_points_are_signed_for_all_regions() -> None:
+    """The asymmetric signature over the headers that are sent verifies with the key that belongs to the secret."""
+    credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "token")
+    signer = signer_for("s3v4a", credentials, region="*", service="s3")
+    shared = {"x-amz-checksum-mode": "ENABLED"}
+    sent = signer.sign_pinned_get("https://alias.mrap/a%20b", if_match='"e"', shared=shared, byte_range="bytes=0-1")
+    assert not signer.is_outdated()
+    headers = {name.lower(): value for name, value in sent.items()}
+    assert (headers["x-amz-region-set"], headers["if-match"], headers["range"]) == ("*", '"e"', "bytes=0-1")
+    # HTTP clients add the host themselves.
+    assert "host" not in headers
+    scope, names, signature = re.fullmatch(
+        r"AWS4-ECDSA-P256-SHA256 Credential=AKIDEXAMPLE/(\S+), SignedHeaders=(\S+), Signature=([0-9a-f]+)",
+        headers["authorization"],
+    ).groups()  # type: ignore[union-attr]  # an AttributeError fails the test as well
+    assert {"if-match", "range", "x-amz-checksum-mode", "x-amz-security-token"} <= set(names.split(";"))
+    lines = [f"{name}:{headers.get(name, 'alias.mrap')}" for name in names.split(";")]
+    canonical = "\n".join(["GET", "/a%20b", "", *lines, "", names, headers["x-amz-content-sha256"]])
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = "\n".join(["AWS4-ECDSA-P256-SHA256", headers["x-amz-date"], scope, digest])
+    asymmetric_key(credentials).verify(bytes.fromhex(signature), text.encode(), ec.ECDSA(hashes.SHA256()))
+
+
+@pytest.mark.parametrize("scheme", ["s3v4", "s3v4a"])
+def test_missing_credentials_sign_nothing(scheme: str) -> None:
+    """Botocore's own error is raised, which ``s3_errors`` translates."""
+    with pytest.raises(NoCredentialsError):
+        signer_for(scheme, None, region="us-east-1", service="s3").sign_get("http://host/b/k", {"If-Match": '"e"'})

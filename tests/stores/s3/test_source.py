@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -124,9 +125,13 @@ def test_credentials_replaced_after_signing(signed_bucket: tuple[LocalS3, str]) 
     server, bucket = signed_bucket
     source = s3_source(server)
     item = listed(source, bucket, "k")
-    source._credentials = Rotating(("AKOLD", "expired"), (server.access_key, server.secret_key))
+
+    def sign_with(*pairs: tuple[str, str]) -> None:
+        source._addresses._found[bucket] = replace(source._address_of(bucket), credentials=Rotating(*pairs))
+
+    sign_with(("AKOLD", "expired"), (server.access_key, server.secret_key))
     assert read(source, item, 0, 3) == b"012"
-    source._credentials = Rotating(("AKOLD", "expired"))
+    sign_with(("AKOLD", "expired"))
     with pytest.raises(CredentialsRefused):
         read(source, item, 0, 3)
     source.close()
@@ -136,9 +141,11 @@ def test_headers_that_a_proxy_may_change_are_not_signed() -> None:
     """Connection, Accept and Accept-Encoding are sent, but not covered by the signature."""
     url = "http://host/bucket/key"
     headers = {"Range": "bytes=0-1", "If-Match": '"e"', "Accept-Encoding": "identity", "Connection": "keep-alive"}
-    sent = SigV4(Credentials("AK", "secret", "session"), "eu-west-1").sign("GET", url, headers)
-    assert headers.items() <= sent.items()
-    authorization = sent["Authorization"]
+    sent = SigV4(Credentials("AK", "secret", "session"), "eu-west-1").sign_get(url, headers)
+    assert {name.lower(): value for name, value in headers.items()}.items() <= {
+        name.lower(): value for name, value in sent.items()
+    }.items()
+    authorization = sent["authorization"]
     signed = authorization.split("SignedHeaders=")[1].split(",", maxsplit=1)[0].split(";")
     assert set(signed) == {"host", "if-match", "range", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"}
     assert "eu-west-1/s3/aws4_request" in authorization
@@ -151,7 +158,7 @@ def test_region_of_the_bucket(s3_server: LocalS3, s3_client: Any) -> None:
     s3_client.put_object(Bucket=name, Key="k", Body=b"x")
     source = s3_source(s3_server)
     assert read(source, source.head(name, "k")) == b"x"
-    assert source._region_of(name) == "eu-central-1"
+    assert source._address_of(name).region == "eu-central-1"
     source.close()
 
 
@@ -172,7 +179,7 @@ def test_addresses(options: dict[str, str], bucket: str, region: str, url: str) 
     """Virtual hosts at AWS; paths elsewhere, and for names that AWS's certificate does not cover."""
     given = {"region_name": "us-east-1", "config": botocore_config(1), **options}
     source = S3Source(boto3.Session("AK", "secret"), given)
-    source._regions[bucket] = region
+    source._addresses._regions[bucket] = region
     assert source._url(bucket, "a b/c") == f"{url}/a%20b/c"
     source.close()
 

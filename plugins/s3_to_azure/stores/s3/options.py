@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from botocore import UNSIGNED
 from botocore.awsrequest import (
     AWSHTTPConnection,
     AWSHTTPConnectionPool,
@@ -135,15 +136,17 @@ def read_responses_strictly(client: Any) -> None:
 
 
 def botocore_config(connections: int, given: Config | None = None) -> Config:
-    """Return the botocore settings of an S3 client: SigV4, and no retries of its own.
+    """Return the botocore settings of an S3 client: requests are signed as each bucket needs it, and never repeated.
 
     Args:
         connections: Connections that the client keeps.
-        given: The connection's settings, which are kept except for these.
+        given: The connection's settings, which are kept except for these. Requests stay unsigned if they say so.
     """
+    given = given or Config()
     ours = Config(
-        signature_version="s3v4",
+        # A named signature is used for every bucket, also for directory buckets and access points that need another.
+        signature_version=UNSIGNED if given.signature_version is UNSIGNED else None,
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=connections,
     )
-    return (given or Config()).merge(ours)
+    return given.merge(ours)

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 in a request's headers, made with the credentials that are valid now."""
+"""AWS signatures in a request's headers, made with the credentials that are valid now."""
 
 import hashlib
 import hmac
@@ -6,62 +6,38 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from botocore.auth import S3SigV4Auth
+from botocore.auth import AUTH_TYPE_MAPS
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import NoCredentialsError
 
 _NO_BODY: Final = hashlib.sha256(b"").hexdigest()
+_SIGV4: Final = ("v4", "s3v4")
+_EXPRESS_SESSION: Final = "v4-s3express"
+_EXPRESS_HEADER: Final = "x-amz-s3session-token"
+_SESSION_HEADER: Final = "x-amz-security-token"
+# Headers that differ from request to request, in the order of the signature.
+_OWN: Final = ("if-match", "range")
 
 
-class SigV4:
-    """Signs requests for one region.
-
-    Args:
-        credentials: botocore's credentials, which may be refreshable.
-        region: The bucket's region.
-    """
-
-    def __init__(self, credentials: Any, region: str) -> None:
-        self._credentials = credentials
-        self._region = region
-        self._used_key: str | None = None
-        self._prepared: _Prepared | None = None
-
-    def sign(self, method: str, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the headers with a signature made by botocore.
-
-        Args:
-            method: HTTP method.
-            url: Percent-encoded.
-            headers: All headers. Those that a proxy may change (Connection, Accept, Accept-Encoding) are not signed.
-        """
-        frozen = self._credentials.get_frozen_credentials()
-        self._used_key = frozen.access_key
-        signed = {name: value for name, value in headers.items() if _is_signed(name.lower())}
-        request = AWSRequest(method=method, url=url, headers=signed)
-        S3SigV4Auth(frozen, "s3", self._region).add_auth(request)
-        return {**headers, **dict(request.headers.items())}
+class Signer(Protocol):
+    """Signs requests of one bucket."""
 
     def sign_get(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """Return a GET's headers with a signature, made by ``sign_pinned_get`` if they contain If-Match.
+        """Return a GET's headers with a signature.
 
         Args:
             url: Percent-encoded, with at most one query parameter.
-            headers: All headers; the same ones are signed as in ``sign``.
+            headers: All headers. Those that a proxy may change (Connection, Accept, Accept-Encoding) are not signed.
         """
-        signed = {name.lower(): value for name, value in headers.items() if _is_signed(name.lower())}
-        if "if-match" not in signed:
-            return self.sign("GET", url, headers)
-        if_match, byte_range = signed.pop("if-match"), signed.pop("range", None)
-        unsigned = {name: value for name, value in headers.items() if not _is_signed(name.lower())}
-        return unsigned | self.sign_pinned_get(url, if_match=if_match, shared=signed, byte_range=byte_range)
+        ...
 
     def sign_pinned_get(
         self, url: str, *, if_match: str, shared: Mapping[str, str], byte_range: str | None = None
     ) -> dict[str, str]:
-        """Return the headers of a GET with the signature that ``sign`` would make, in a fraction of its time.
+        """Return the headers of a GET with a signature.
 
         Args:
             url: Percent-encoded, with at most one query parameter.
@@ -69,13 +45,99 @@ class SigV4:
             shared: Headers that all requests have in common, by lower-case name; each name begins with ``x-amz-``.
             byte_range: Value of the Range header.
         """
-        stamp = _stamp(int(time.time()))
-        frozen = self._credentials.get_frozen_credentials()
+        ...
+
+    def is_outdated(self) -> bool:
+        """Say whether the credentials have changed since the last signature."""
+        ...
+
+
+def signer_for(scheme: str, credentials: Any, *, region: str, service: str) -> Signer:
+    """Return a signer.
+
+    Args:
+        scheme: botocore's name of the signature.
+        credentials: botocore's credentials, which may be refreshable.
+        region: The region, or the regions, that the signature is made for.
+        service: The service's name in the signature.
+    """
+    if scheme in _SIGV4:
+        return SigV4(credentials, region, service)
+    if scheme == _EXPRESS_SESSION:
+        return SigV4(credentials, region, service, express_session=True)
+    return _BotocoreSigner(scheme, credentials, region, service)
+
+
+class _BotocoreSigner(Signer):
+    """Signs with botocore, such as the asymmetric signatures of multi-region access points."""
+
+    def __init__(self, scheme: str, credentials: Any, region: str, service: str) -> None:
+        self._scheme = scheme
+        self._credentials = credentials
+        self._region = region
+        self._service = service
+        self._used_key: str | None = None
+
+    def sign_get(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        frozen = _frozen(self._credentials)
         self._used_key = frozen.access_key
+        covered = {name: value for name, value in headers.items() if _is_signed(name.lower())}
+        request = AWSRequest(method="GET", url=url, headers=covered)
+        AUTH_TYPE_MAPS[self._scheme](frozen, self._service, self._region).add_auth(request)
+        # The HTTP client adds the host.
+        return {**headers, **{name: value for name, value in request.headers.items() if name.lower() != "host"}}
+
+    def sign_pinned_get(
+        self, url: str, *, if_match: str, shared: Mapping[str, str], byte_range: str | None = None
+    ) -> dict[str, str]:
         own = {"if-match": if_match} if byte_range is None else {"if-match": if_match, "range": byte_range}
+        return dict(self.sign_get(url, {**own, **shared}))
+
+    def is_outdated(self) -> bool:
+        return bool(self._credentials.get_frozen_credentials().access_key != self._used_key)
+
+
+class SigV4(Signer):
+    """Signs with AWS Signature Version 4 for one region, faster than botocore does.
+
+    Args:
+        credentials: botocore's credentials, which may be refreshable.
+        region: The bucket's region.
+        service: The service's name in the signature.
+        express_session: The credentials are those of a directory bucket's session.
+    """
+
+    def __init__(self, credentials: Any, region: str, service: str = "s3", *, express_session: bool = False) -> None:
+        self._credentials = credentials
+        self._region = region
+        self._service = service
+        self._session_header = _EXPRESS_HEADER if express_session else _SESSION_HEADER
+        self._used_key: str | None = None
+        self._prepared: _Prepared | None = None
+
+    def sign_get(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return a GET's headers with a signature."""
+        signed = {name.lower(): value for name, value in headers.items() if _is_signed(name.lower())}
+        own: dict[str, str] = {name: signed.pop(name) for name in _OWN if name in signed}
+        unsigned = {name: value for name, value in headers.items() if not _is_signed(name.lower())}
+        return unsigned | self._signed(url, own, signed)
+
+    def sign_pinned_get(
+        self, url: str, *, if_match: str, shared: Mapping[str, str], byte_range: str | None = None
+    ) -> dict[str, str]:
+        """Return the headers of a GET with a signature."""
+        own = {"if-match": if_match} if byte_range is None else {"if-match": if_match, "range": byte_range}
+        return self._signed(url, own, shared)
+
+    def _signed(self, url: str, own: Mapping[str, str], shared: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a GET with the signature that botocore would make, in a fraction of its time."""
+        stamp = _stamp(int(time.time()))
+        frozen = _frozen(self._credentials)
+        self._used_key = frozen.access_key
         prepared = self._prepared
         if prepared is None or prepared.inputs != (stamp, frozen, shared, tuple(own)):
-            prepared = self._prepared = _Prepared.of(stamp, frozen, self._region, shared, tuple(own))
+            scope = _Scope(self._region, self._service, self._session_header)
+            prepared = self._prepared = _Prepared.of(stamp, frozen, scope, shared, tuple(own))
         start = url.index("/", url.index("//") + 2)
         path, _, query = url[start:].partition("?")
         own_lines = "".join(f"{name}:{_trimmed(value)}\n" for name, value in own.items())
@@ -87,6 +149,13 @@ class SigV4:
     def is_outdated(self) -> bool:
         """Say whether the credentials have changed since the last signature."""
         return bool(self._credentials.get_frozen_credentials().access_key != self._used_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    region: str
+    service: str
+    session_header: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +180,22 @@ class _Prepared:
 
     @classmethod
     def of(
-        cls, stamp: str, credentials: Any, region: str, shared: Mapping[str, str], own: tuple[str, ...]
+        cls, stamp: str, credentials: Any, scope: "_Scope", shared: Mapping[str, str], own: tuple[str, ...]
     ) -> "_Prepared":
         headers = {**shared, "x-amz-content-sha256": _NO_BODY, "x-amz-date": stamp}
         if credentials.token:
-            headers["x-amz-security-token"] = credentials.token
+            headers[scope.session_header] = credentials.token
         names = ";".join(("host", *own, *sorted(headers)))
-        scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+        name = f"{stamp[:8]}/{scope.region}/{scope.service}/aws4_request"
         return cls(
             (stamp, credentials, shared, own),
             headers,
-            key=_signing_key(credentials.secret_key, stamp[:8], region),
+            key=_signing_key(credentials.secret_key, stamp[:8], scope.region, scope.service),
             canonical_end="".join(f"{name}:{_trimmed(headers[name])}\n" for name in sorted(headers))
             + f"\n{names}\n{_NO_BODY}",
-            before_digest=f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n",
+            before_digest=f"AWS4-HMAC-SHA256\n{stamp}\n{name}\n",
             before_signature=(
-                f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature="
+                f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{name}, SignedHeaders={names}, Signature="
             ),
         )
 
@@ -137,10 +206,10 @@ def _stamp(second: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _signing_key(secret: str, day: str, region: str) -> bytes:
+def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
     """Derive a day's signing key; https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html."""
     key = f"AWS4{secret}".encode()
-    for part in (day, region, "s3", "aws4_request"):
+    for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
@@ -158,4 +227,15 @@ def _host(base: str) -> str:
 
 
 def _is_signed(name: str) -> bool:
-    return name in ("range", "if-match") or name.startswith("x-amz-")
+    return name in _OWN or name.startswith("x-amz-")
+
+
+def _frozen(credentials: Any) -> Any:
+    """Return the credentials that are valid now.
+
+    Raises:
+        NoCredentialsError: There are none.
+    """
+    if credentials is None:
+        raise NoCredentialsError
+    return credentials.get_frozen_credentials()

@@ -27,7 +27,7 @@ from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
-from s3_to_azure.stores.s3.addresses import base_url, look_up_region
+from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
 from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ContentRange, ResponseHeaders, keep_raw_headers
 from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, probe_plus, take_over_parsing
@@ -42,7 +42,7 @@ from s3_to_azure.stores.s3.responses import (
     response_error,
     s3_errors,
 )
-from s3_to_azure.stores.s3.signing import SigV4
+from s3_to_azure.stores.s3.signing import Signer
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _CHECKSUM_MODE: Final = {"x-amz-checksum-mode": "ENABLED"}
@@ -81,11 +81,9 @@ class S3Source:
         read_responses_strictly(self._client)
         take_over_parsing(self._client)
         keep_raw_headers(self._client)
-        self._credentials = session.get_credentials()
+        self._addresses = Addresses(self._client, session.get_credentials())
         self._http = HttpConnections(verify=verify, proxies=proxies)
-        self._regions: dict[str, str] = {}
-        self._base_urls: dict[str, str] = {}
-        self._signers: dict[str, SigV4] = {}
+        self._signers: dict[str, Signer | None] = {}
         self._lock = threading.Lock()
         self._plus_meanings: dict[str, bool] = {}
         self._logged: set[str] = set()
@@ -107,14 +105,12 @@ class S3Source:
 
     def check(self, bucket: str) -> None:
         """Raise if the bucket is certainly unusable; only the first call for a bucket sends a request."""
-        if self._credentials is None:
-            with s3_errors(bucket=bucket, key=None):
-                self._client.head_bucket(Bucket=bucket)
-        self._region_of(bucket)
+        self._address_of(bucket)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """Return the object's current version with every checksum that S3 provides."""
         check_key(key)
+        self._address_of(bucket)
         try:
             with s3_errors(bucket=bucket, key=key):
                 response = self._head({"Bucket": bucket, "Key": key, **self._options.reading()})
@@ -208,11 +204,11 @@ class S3Source:
         """Return the URL and the signed headers of a GET of the whole object that another client sends."""
         url = self._url(listed.bucket, check_key(listed.key))
         if_match = f'"{listed.etag}"'
-        if not self._credentials:
-            return url, {"if-match": if_match, "Accept-Encoding": "identity", **self._whole_object_headers}
-        signer = self._signers.get(listed.bucket)
+        if listed.bucket not in self._signers:
+            self._signers[listed.bucket] = self._address_of(listed.bucket).signer()
+        signer = self._signers[listed.bucket]
         if signer is None:
-            signer = self._signers[listed.bucket] = SigV4(self._credentials, self._region_of(listed.bucket))
+            return url, {"if-match": if_match, "Accept-Encoding": "identity", **self._whole_object_headers}
         try:
             headers = signer.sign_pinned_get(url, if_match=if_match, shared=self._whole_object_headers)
         except Exception:
@@ -365,7 +361,7 @@ class S3Source:
         """
         url = self._url(bucket, key)
         unsigned = {**headers, **self._options.headers()}
-        signer = SigV4(self._credentials, self._region_of(bucket)) if self._credentials else None
+        signer = self._address_of(bucket).signer()
         for is_last in (False, True):
             with ExitStack() as opened:
                 with s3_errors(bucket=bucket, key=key, etag=etag):
@@ -414,11 +410,9 @@ class S3Source:
 
     def _explained(self, bucket: str, key: str, error: TransferError) -> TransferError:
         """Return the error that a GET of one byte gives instead of a HEAD's, and forget the bucket's region."""
-        self._regions.pop(bucket, None)
-        self._base_urls.pop(bucket, None)
+        self._addresses.forget(bucket)
         self._signers.pop(bucket, None)
         try:
-            self._region_of(bucket)
             with self._get(bucket, key, {"Range": "bytes=0-0", "Accept-Encoding": "identity"}, etag=""):
                 pass
         except TransferError as explained:
@@ -426,20 +420,14 @@ class S3Source:
             return error if isinstance(explained, UnexpectedResponse) else explained
         return error
 
-    def _region_of(self, bucket: str) -> str:
-        """Return the bucket's own region: S3 accepts no signature for another one."""
-        with self._lock:
-            if bucket not in self._regions:
-                self._regions[bucket] = look_up_region(self._client, bucket)
-            return self._regions[bucket]
+    def _address_of(self, bucket: str) -> BucketAddress:
+        return self._addresses.of(bucket, payer=self._options.payer())
 
     def _url(self, bucket: str, key: str) -> str:
-        """Return the object's URL in the client's addressing style, with the key percent-encoded once."""
+        """Return the object's URL, with the key percent-encoded once."""
         version = self._options.version_id
         query = f"?versionId={quote(version, safe='~')}" if version else ""
-        if bucket not in self._base_urls:
-            self._base_urls[bucket] = base_url(self._client, bucket, self._region_of(bucket))
-        return f"{self._base_urls[bucket]}/{quote(key, safe='/~')}{query}"
+        return f"{self._address_of(bucket).base_url}/{quote(key, safe='/~')}{query}"
 
 
 def _uri(bucket: str, key: str) -> str:
