@@ -97,7 +97,7 @@ def prepare_container(container: ContainerClient, objects: int = OBJECTS) -> Non
         client = container.get_blob_client(oddity.blob_name)
         if oddity.reason == "wrong_blob_type":
             client.create_append_blob()
-        elif oddity.reason == "destination_newer":
+        elif oddity.kind == "copy of a later version":
             client.upload_blob(b"newer", metadata={"s3_etag": "newer", "s3_last_modified": "2999-01-01T00:00:00+00:00"})
         elif oddity.reason == "blob_leased":
             client.upload_blob(b"leased")
@@ -214,7 +214,7 @@ _PROPERTIES: Final = (
 )
 _PLACES: Final = (
     _named("append blob at the destination", "places/{n}/append", status="failed", reason="wrong_blob_type"),
-    _named("newer copy at the destination", "places/{n}/newer", status="skipped", reason="destination_newer"),
+    _named("copy of a later version", "places/{n}/rolled back"),
     _named("leased blob at the destination", "places/{n}/leased", status="failed", reason="blob_leased"),
     _named("leftover blocks", "places/{n}/blocks"),
     _named("unrelated blob", "places/{n}/stranger"),
