@@ -82,7 +82,10 @@ def test_s3_without_a_signature(variables: dict[str, str], *, sign: bool, is_sig
 
 def test_s3_without_a_signature_needs_no_credentials() -> None:
     """A public bucket can be read by anyone."""
-    s3_source(current(), connections=1, verify=True, sign=False).close()
+    source = s3_source(current(), connections=1, verify=True, sign=False)
+    source._addresses._regions["bucket"] = None
+    assert source._address_of("bucket").credentials is None
+    source.close()
 
 
 @pytest.mark.usefixtures("_credentials")
