@@ -1,13 +1,16 @@
 """Which errors fail a task at once and which are retried, with Airflow's retry policies and without."""
 
+import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
 from s3_to_azure.airflow import compat
-from s3_to_azure.airflow.compat import RETRY_POLICY, retry_arguments, task_error
+from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, RETRY_POLICY, raises_task_errors, retry_arguments, task_error
+from s3_to_azure.airflow.dag_tasks import plan_run, report_run
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
 
 
@@ -63,3 +66,45 @@ def test_a_given_policy_is_kept() -> None:
     given = object()
     assert retry_arguments(given) == {"retry_policy": given}
     assert retry_arguments() == {"retry_policy": RETRY_POLICY}
+
+
+def test_expected_errors_lose_their_frames_and_their_context() -> None:
+    """Airflow logs the traceback of a failed task: the message must not be buried in it."""
+
+    def deep(depth: int) -> int:
+        if depth:
+            return deep(depth - 1)
+        try:
+            raise KeyError("a detail of an SDK")
+        except KeyError:
+            raise TransientError(detail="A sentence.")  # noqa: B904 - the context is what must not be shown
+
+    with pytest.raises(TransientError) as caught:
+        raises_task_errors(deep)(20)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "in deep" not in shown
+    assert "KeyError" not in shown
+    assert shown.endswith("TransientError: A sentence.\n")
+
+
+def test_other_errors_keep_their_frames() -> None:
+    """They are faults of this program, and the frames are needed to find them."""
+
+    def fail() -> None:
+        raise ZeroDivisionError("x")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        raises_task_errors(fail)()
+    assert "in fail" in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("function", [plan_run, report_run])
+def test_the_tasks_around_the_copies_end_so_too(function: Any) -> None:
+    """With retry policies and without them."""
+    assert function.__code__.co_name == "raising"
+
+
+def test_failures_of_airflow_itself_say_nothing_about_a_connection() -> None:
+    """A hook reads the connection from Airflow, which may be away for a moment: the task is retried."""
+    assert AIRFLOW_FAILURES
+    assert not any(issubclass(kind, (ValueError, LookupError, TypeError)) for kind in AIRFLOW_FAILURES)

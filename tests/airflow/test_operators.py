@@ -206,7 +206,7 @@ def _broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"s3_key": "no/such/key"}, "ObjectNotFound", "S3 object 'no/such/key' does not exist in bucket"),
         ({"aws_conn_id": "not_there"}, "ConnectionMissing", "Airflow connection 'not_there' does not exist"),
         ({"wasb_conn_id": "not_there"}, "ConnectionMissing", "Airflow connection 'not_there' does not exist"),
-        ({"wasb_conn_id": "broken"}, "AccessDenied", "Azure Blob Storage denied access to"),
+        ({"wasb_conn_id": "broken"}, "CredentialsRefused", "Azure Blob Storage refused the credentials for"),
     ],
 )
 def test_permanent_failures(

@@ -176,7 +176,7 @@ def test_each_retry_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
 
 
 FAILED = ServerFailed(service="S3", status=500, code="InternalError", resource="a page")
-DENIED = AccessDenied(service="S3", resource="a page", code="AccessDenied", permission="s3:ListBucket")
+DENIED = AccessDenied(service="S3", resource="a page", code="AccessDenied", cure="Grant s3:ListBucket.")
 
 
 def retrier() -> Retrier:

@@ -217,7 +217,7 @@ def source() -> Bucket:
 
 def test_each_key_is_looked_up_once(source: Bucket) -> None:
     """A HEAD gives what a listing would; a missing or unreadable object is yielded with its problem."""
-    denied: dict[str, Any] = {"service": "S3", "resource": "x", "code": "403", "permission": "s3:GetObject"}
+    denied: dict[str, Any] = {"service": "S3", "resource": "x", "code": "403", "cure": "Grant it."}
     source.errors["in/secret"] = AccessDenied(**denied)
     keys = iter(["in/../x", "in/a", "in/gone", "in/secret"])
     found = list(look_up(keys, source, RETRIER, bucket="bucket", at_once=2))
@@ -234,7 +234,7 @@ def test_each_key_is_looked_up_once(source: Bucket) -> None:
 
 def test_wrong_credentials_end_the_lookup(source: Bucket) -> None:
     """An error that would hit every key is raised once, instead of one problem per key."""
-    source.errors["in/a"] = CredentialsRefused(service="S3", resource="x", code="403")
+    source.errors["in/a"] = CredentialsRefused(service="S3", resource="x", code="403", cure="Renew them.")
     with pytest.raises(CredentialsRefused):
         list(look_up(["in/a", "in/b"], source, RETRIER, bucket="bucket", at_once=2))
 

@@ -76,7 +76,7 @@ class FlakySource(MemorySource):
     ) -> Iterator[MemoryBody]:
         """Fail, or open."""
         if version.key in self.refused:
-            raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", permission="s3:GetObject")
+            raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", cure="Grant s3:GetObject.")
         if version.key in self.failing:
             raise ServerFailed(service="S3", status=500, code="InternalError", resource=version.key)
         with super().open(version, start, end) as body:

@@ -24,9 +24,9 @@ from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
     ConditionNotMet,
     ConnectionFailed,
-    ConnectionMissing,
     CorruptedInTransit,
     CredentialsRefused,
+    CredentialsUnavailable,
     NameRefused,
     ServerFailed,
     SourceChanged,
@@ -280,7 +280,7 @@ def test_missing_credentials_are_handed_back(between: Between) -> None:
     listed = between.put("k", b"x")
     between.source._addresses._credentials = Gone()
     between.client.fetch("k", listed)
-    assert isinstance(refused(between.client), ConnectionMissing)
+    assert isinstance(refused(between.client), CredentialsUnavailable)
 
 
 # -- header signatures -------------------------------------------------------------------------------------------------

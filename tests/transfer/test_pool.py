@@ -37,7 +37,7 @@ class Failing(MemorySource):
     ) -> Iterator[MemoryBody]:
         """Fail for these two keys."""
         if version.key == KEYS[3]:
-            raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", permission="s3:GetObject")
+            raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", cure="Grant s3:GetObject.")
         if version.key == KEYS[5]:
             raise ConnectionFailed(service="S3", resource=version.key, detail="reset")
         with super().open(version, start, end) as body:

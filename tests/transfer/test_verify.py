@@ -145,7 +145,7 @@ def test_missing_blob(source: InParts, destination: Reads) -> None:
 
 def test_folder_marker_is_skipped_without_a_request(source: InParts, destination: Reads) -> None:
     """A folder marker of the listing has no blob; it is neither looked up nor missing."""
-    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
+    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", cure="Grant read.")]
     marker = ListedObject(BUCKET, "folder/", "e", 0, EPOCH)
     result = verified(source, destination, "folder/", listed=marker)
     assert result == Verification(
@@ -170,7 +170,7 @@ def test_refused_name_is_skipped_where_the_user_said_so(source: InParts, destina
 @pytest.mark.parametrize(("key", "blob"), [("a/../b", "fine"), ("fine", "a/../b")])
 def test_refused_name_fails_without_a_request(source: InParts, destination: Reads, key: str, blob: str) -> None:
     """Invariant 8: neither an object's nor a blob's name with a dot segment is sent; the reason names the rule."""
-    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
+    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", cure="Grant read.")]
     result = verified(source, destination, key, blob=blob)
     assert result.status == "failed"
     assert result.reason.startswith("name_refused: ")
@@ -188,7 +188,7 @@ def test_refused_name_fails_by_policy(source: InParts, destination: Reads) -> No
 
 def test_object_with_a_problem_in_the_listing_fails(source: InParts, destination: Reads) -> None:
     """An object whose entry in the listing cannot be used is ``failed`` with that problem, without a request."""
-    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", permission="read")]
+    destination.failures = [AccessDenied(service="Azure", resource="b", code="c", cure="Grant read.")]
     listed = ListedObject(BUCKET, "k", "e", 7, EPOCH, problem="its size is negative")
     result = verified(source, destination, listed=listed)
     assert (result.status, result.reason, result.size_bytes) == ("failed", "its size is negative", 7)
@@ -341,7 +341,7 @@ def test_transient_errors_are_repeated(
 def test_refused_access_fails_at_once(source: InParts, destination: Reads) -> None:
     """A permanent error is not repeated."""
     source.put(BUCKET, "k", DATA)
-    denied = AccessDenied(service="Azure", resource="k", code="AuthorizationFailure", permission="read")
+    denied = AccessDenied(service="Azure", resource="k", code="AuthorizationFailure", cure="Grant read.")
     destination.failures = [denied, denied]
     result = verified(source, destination)
     assert result.status == "failed"

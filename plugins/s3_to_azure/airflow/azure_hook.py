@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
-from azure.core.exceptions import AzureError
 
-from s3_to_azure.airflow.compat import Context
+from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, Context
 from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for, unknown_argument
-from s3_to_azure.model.errors import AZURE, ConnectionMissing
+from s3_to_azure.model.errors import AZURE
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.errors import azure_settings_errors
 from s3_to_azure.stores.azure.state import AzureState
-from s3_to_azure.stores.http.errors import protect_logs, redact
+from s3_to_azure.stores.http.errors import protect_logs
 
 
 def azure_service(
@@ -32,26 +32,21 @@ def azure_service(
     connection = get_connection(
         wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login"
     )
-    try:
-        hook = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {}))
-    except TypeError as error:
-        raise unknown_argument(error, argument="wasb_extra_args", hook="WasbHook") from None
-    try:
+    cure = "Correct its login, password, host or extra fields."
+    with azure_settings_errors(f"the Airflow connection {wasb_conn_id!r}", cure, *AIRFLOW_FAILURES):
+        try:
+            hook = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {}))
+        except TypeError as error:
+            raise unknown_argument(error, argument="wasb_extra_args", hook="WasbHook") from None
         client = hook.get_conn()
-    except (AzureError, TypeError, ValueError) as error:
-        raise ConnectionMissing(
-            service=AZURE,
-            detail=f"the Airflow connection {wasb_conn_id!r} cannot be used ({redact(str(error))[:300]})",
-            cure="Correct its login, password, host or extra fields.",
-        ) from None
-    extra = connection.extra_dejson
-    verify = extra.get("connection_verify", True)
-    return service_client(
-        client,
-        connections=connections,
-        verify=ca_bundle() if verify is True else verify,
-        proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
-    )
+        extra = connection.extra_dejson
+        verify = extra.get("connection_verify", True)
+        return service_client(
+            client,
+            connections=connections,
+            verify=ca_bundle() if verify is True else verify,
+            proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
+        )
 
 
 def run_files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:

@@ -1,7 +1,9 @@
 """What differs between Airflow 2.10 and 3.3: each fallback names the versions that need it."""
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
 
@@ -63,6 +65,7 @@ else:
         from airflow.models.taskinstancekey import TaskInstanceKey
 
 __all__ = [
+    "AIRFLOW_FAILURES",
     "DAG",
     "RETRY_BACKOFF",
     "RETRY_POLICY",
@@ -82,6 +85,7 @@ __all__ = [
     "conf",
     "get_current_context",
     "mask_secret",
+    "raises_task_errors",
     "retry_arguments",
     "task",
     "task_error",
@@ -113,6 +117,20 @@ else:
         ],
     )
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+AIRFLOW_FAILURES: tuple[type[Exception], ...]
+try:
+    from airflow.sdk.exceptions import AirflowRuntimeError
+except ImportError:  # 2.10, 2.11: tasks read the database
+    from sqlalchemy.exc import SQLAlchemyError
+
+    AIRFLOW_FAILURES = (SQLAlchemyError,)
+else:
+    AIRFLOW_FAILURES = (AirflowRuntimeError,)
+"""What a hook raises if Airflow itself fails, which says nothing about the connection."""
+
 RETRY_BACKOFF: Final[Any] = (
     True  # 2.10 to 3.1: whether the wait doubles
     if inspect.signature(BaseOperator.__init__).parameters["retry_exponential_backoff"].annotation in {bool, "bool"}
@@ -134,3 +152,16 @@ def task_error(error: TransferError) -> Exception:
     if RETRY_POLICY is None and isinstance(error, PermanentError):
         return AirflowFailException(f"{type(error).__name__}: {error}")
     return error.with_traceback(None)
+
+
+def raises_task_errors(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Make a function that a task calls raise our own errors as ``task_error`` returns them."""
+
+    @wraps(function)
+    def raising(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return function(*args, **kwargs)
+        except TransferError as error:
+            raise task_error(error) from None
+
+    return raising

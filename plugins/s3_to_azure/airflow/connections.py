@@ -35,11 +35,22 @@ def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Con
 
 
 def find_connection(conn_id: str) -> Connection | None:
-    """Return an Airflow connection, or None if it does not exist."""
+    """Return an Airflow connection, or None if it does not exist.
+
+    Raises:
+        ConnectionMissing: The secrets backend does not let this task read it.
+    """
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         return None
+    except PermissionError as error:
+        text = redact(str(error))[:300]
+        raise ConnectionMissing(
+            service="this task",
+            detail=f"the secrets backend denies access to the Airflow connection {conn_id!r} ({text})",
+            cure="Let the workers read it.",
+        ) from None
 
 
 def unknown_argument(error: TypeError, *, argument: str, hook: str) -> UsageError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
-from s3_to_azure.airflow.compat import AirflowSkipException, Context
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.retry import Retrier
@@ -59,6 +59,7 @@ class RunSettings:
         return run_files(service, self.state_container or self.container, context)
 
 
+@raises_task_errors
 def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: Context) -> list[dict[str, Any]]:
     """Plan the run; return the batches to map over, none for a dry run or if there is nothing to copy.
 
@@ -104,6 +105,7 @@ def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSetti
     )
 
 
+@raises_task_errors
 def report_run(
     pointer: Mapping[str, Any] | None, settings: RunSettings, context: Context, *, keep_state_days: int | None
 ) -> dict[str, Any]:

@@ -8,6 +8,8 @@
     │   ├── Throttled                  503 SlowDown, 503 ServerBusy, 429
     │   ├── ServerFailed               any other 5xx
     │   ├── ConnectionFailed           refused, reset, timed out, ended early
+    │   ├── CredentialsUnavailable     the source of credentials did not answer
+    │   ├── NotReady                   a container being deleted, an account being created
     │   ├── CorruptedInTransit         Azure refused a block: its CRC64 does not match
     │   ├── ProcessEnded               one of several processes of a copy ended early
     │   └── RetryableObjectsFailed     a batch in which a retry may help
@@ -23,6 +25,7 @@
         │   ├── KeyManagementDenied    the object's KMS key
         │   ├── CustomerKeyRequired    the object is encrypted with a key of its owner (SSE-C)
         │   ├── CertificateRefused     TLS
+        │   ├── ProxyRefused           407, 403 of a proxy in between
         │   └── ClockSkewed
         ├── SourceError
         │   ├── BucketNotFound
@@ -39,6 +42,7 @@
         │   ├── WrittenThroughDatalakeApi    a file of the Data Lake API, which takes no blocks
         │   ├── EncryptionRefused      a customer-provided key or an encryption scope is required
         │   ├── TierRefused
+        │   ├── AccountNotSuitable     an account for page blobs only
         │   ├── ForeignBlocks
         │   ├── TooManyStagedBlocks
         │   ├── BlockListRefused       (internal: ends as DestinationConflict)
@@ -129,20 +133,18 @@ class Cancelled(TransferError):
 class TransientError(TransferError):
     """The failure may pass by itself."""
 
+    @property
+    def retry_after_s(self) -> float | None:
+        """The wait in seconds before the next try, or None if it is not known."""
+        value = self.attributes.get("retry_after_s")
+        return value if isinstance(value, (int, float)) else None
+
 
 class Throttled(TransientError):
     """The service asks for fewer requests; ``retry_after_s`` is the wait in seconds that it asks for, or None."""
 
-    template = (
-        "{service} asked for fewer requests ({code}). If this lasts, lower the parallelism or set a bandwidth_limit."
-    )
+    template = "{service} asked this program to slow down ({code}). If this lasts, lower the parallelism or set a bandwidth_limit."
     extra = frozenset({"retry_after_s"})
-
-    @property
-    def retry_after_s(self) -> float | None:
-        """The wait in seconds that the service asked for, or None."""
-        value = self.attributes["retry_after_s"]
-        return value if isinstance(value, (int, float)) else None
 
 
 class ServerFailed(TransientError):
@@ -155,6 +157,19 @@ class ConnectionFailed(TransientError):
     """The connection was refused, reset, timed out or ended early."""
 
     template = "The connection to {service} failed on {resource}: {detail}. The request is retried; if this lasts, check the network, the proxy and the endpoint."
+
+
+class CredentialsUnavailable(TransientError):
+    """The metadata service, STS, Entra ID or a program did not give the credentials that are due."""
+
+    template = "The credentials for {service} could not be obtained: {detail}. The request is retried; if this lasts, check the role, identity or profile of this connection, and the network to the service that issues its credentials."
+
+
+class NotReady(TransientError):
+    """The service is still creating or deleting what the request needs; ``retry_after_s`` is a wait in seconds."""
+
+    template = "{service} is not ready for {resource}: {detail} ({code}). The request is retried; if this lasts, run again in some minutes."
+    extra = frozenset({"retry_after_s"})
 
 
 class CorruptedInTransit(TransientError):
@@ -214,19 +229,19 @@ class AccessError(PermanentError):
 class AccessDenied(AccessError):
     """The identity is known and lacks a permission."""
 
-    template = "{service} denied access to {resource} ({code}). Grant the identity of this connection {permission}."
+    template = "{service} denied access to {resource} ({code}). {cure}"
 
 
 class CredentialsRefused(AccessError):
     """The service does not accept the key, token or signature."""
 
-    template = "{service} refused the credentials for {resource} ({code}). Check the key or token of this connection; if it has expired, renew it."
+    template = "{service} refused the credentials for {resource} ({code}). {cure}"
 
 
 class KeyManagementDenied(AccessError):
     """The identity may not use the object's KMS key."""
 
-    template = "S3 could not decrypt {resource} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled."
+    template = "S3 could not decrypt {resource} ({code}). Grant the identity of this connection kms:Decrypt on the object's KMS key, and check that the key is enabled and not scheduled for deletion."
 
 
 class CustomerKeyRequired(AccessError):
@@ -239,6 +254,12 @@ class CertificateRefused(AccessError):
     """The server's TLS certificate is not trusted."""
 
     template = "The TLS certificate of {service} is not trusted ({detail}). Set the connection's verify setting to the right CA bundle."
+
+
+class ProxyRefused(AccessError):
+    """A proxy between this machine and the service refused to forward requests."""
+
+    template = "The proxy refused the connection to {service} for {resource}: {detail}. Check the proxy's address and credentials, and whether it allows this host."
 
 
 class ClockSkewed(AccessError):
@@ -260,13 +281,13 @@ class BucketNotFound(SourceError):
 class ObjectNotFound(SourceError):
     """The object does not exist."""
 
-    template = "S3 object {key!r} does not exist in bucket {bucket!r}. It may have been deleted since it was listed; check the key."
+    template = "S3 object {key!r} does not exist in bucket {bucket!r}. It may have been deleted since it was listed, or a delete marker hides it; check the key."
 
 
 class ObjectArchived(SourceError):
     """The object is in an archive tier and cannot be read."""
 
-    template = "S3 object {key!r} in bucket {bucket!r} is archived and cannot be read ({code}). Restore it first (S3 RestoreObject), then run again."
+    template = "S3 object {key!r} in bucket {bucket!r} is archived and cannot be read ({code}). Restore it first (S3 RestoreObject), or wait until a restore in progress has ended; then run again."
 
 
 class SourceChanged(SourceError):
@@ -331,6 +352,12 @@ class TierRefused(DestinationError):
     """The account does not support the access tier."""
 
     template = "The storage account of container {container!r} does not support the access tier chosen for blob {blob!r} ({code}). Remove the storage class from tiers."
+
+
+class AccountNotSuitable(DestinationError):
+    """The storage account cannot hold block blobs."""
+
+    template = "The storage account of container {container!r} cannot hold block blobs ({code}). Copy to a general-purpose v2 account or a premium account for block blobs."
 
 
 class ForeignBlocks(DestinationError):

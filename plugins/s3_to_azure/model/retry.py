@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import tenacity
 
-from s3_to_azure.model.errors import Cancelled, Throttled, TransientError
+from s3_to_azure.model.errors import Cancelled, TransientError
 from s3_to_azure.model.settings import RetryBudget
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Retrier:
         return self._seconds_before_retry(state.attempt_number, state.outcome.exception() if state.outcome else None)
 
     def _seconds_before_retry(self, failures: int, error: BaseException | None) -> float:
-        if isinstance(error, Throttled) and error.retry_after_s is not None:
+        if isinstance(error, TransientError) and error.retry_after_s is not None:
             return min(error.retry_after_s, _MAX_RETRY_AFTER_S)
         bound = min(self._budget.first_wait_s * 2 ** (failures - 1), self._budget.longest_wait_s)
         # Random, so that many workers do not retry at the same moment.

@@ -17,6 +17,7 @@ import pycurl
 from s3_to_azure.model.errors import AZURE, S3, ConnectionFailed, TransferError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
+from s3_to_azure.stores.azure.client import Response
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.responses import REQUEST_ID, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
@@ -183,7 +184,7 @@ class CurlSmallObjectClient:
         if headers.get(REQUEST_ID, transfer.request_id) != transfer.request_id:
             detail = "the response belongs to another request"
             raise ConnectionFailed(service=AZURE, resource="a small object", detail=detail)
-        self._container.created_etag(transfer.status, headers, blob)
+        self._container.created_etag(Response(transfer.status, headers), blob)
         return Stored(transfer.tag)
 
 

@@ -15,8 +15,9 @@ from botocore.config import Config
 from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.azure.errors import azure_settings_errors
+from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
-from s3_to_azure.stores.s3.responses import s3_errors
 from s3_to_azure.stores.s3.source import S3Source
 
 _TRUE: Final = ("1", "true", "yes", "on")
@@ -48,7 +49,7 @@ def s3_source(
     Raises:
         ConnectionMissing: boto3 finds no credentials.
     """
-    with s3_errors(bucket="", key=None):
+    with s3_settings_errors():
         session = boto3.Session()
         signed = sign and environment.get("AWS_NO_SIGN_REQUEST", "").lower() not in _TRUE
         credentials = session.get_credentials() if signed else None
@@ -106,7 +107,7 @@ def azure_container(
 
 def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServiceClient:
     connection_string = environment.get("AZURE_STORAGE_CONNECTION_STRING")
-    try:
+    with azure_settings_errors("the credentials in the environment", _CURE):
         if connection_string:
             return BlobServiceClient.from_connection_string(connection_string)
         account = environment.get("AZURE_STORAGE_ACCOUNT")
@@ -114,9 +115,6 @@ def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServ
             raise ConnectionMissing(service=AZURE, detail="no variable names the account", cure=_CURE)
         url = account_url or f"https://{account}.blob.core.windows.net"
         return BlobServiceClient(url, credential=_credential(environment))
-    except ValueError:
-        # The SDK's text may quote the connection string, and with it the key.
-        raise UsageError(detail=f"The Azure credentials in the environment are invalid. {_CURE}") from None
 
 
 def _credential(environment: Mapping[str, str]) -> Any:

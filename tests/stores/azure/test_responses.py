@@ -1,53 +1,51 @@
-"""Every error code that Azure is known to return, and the SDK's exceptions, as our errors."""
+"""Azure's responses as our values: ETags, request ids, block ids and types."""
 
 import pytest
-from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+import requests
 
-from s3_to_azure.model import errors
-from s3_to_azure.stores.azure.responses import azure_error, azure_errors
+from s3_to_azure.model.errors import ConnectionFailed
+from s3_to_azure.stores.azure.responses import (
+    blob_type_of,
+    check_request_id,
+    decoded_block_id,
+    new_request_id,
+    written_etag,
+)
 
-CODES: list[tuple[int, str, type[errors.TransferError]]] = [
-    (503, "ServerBusy", errors.Throttled),
-    (503, "Service Unavailable", errors.Throttled),
-    (429, "TooManyRequests", errors.Throttled),
-    (500, "InternalError", errors.ServerFailed),
-    (500, "OperationTimedOut", errors.ServerFailed),
-    (408, "", errors.ServerFailed),
-    (502, "", errors.ServerFailed),
-    (404, "ContainerNotFound", errors.ContainerNotFound),
-    (409, "ContainerBeingDeleted", errors.ContainerNotFound),
-    (400, "InvalidBlockList", errors.BlockListRefused),
-    (400, "InvalidBlobOrBlock", errors.ForeignBlocks),
-    (400, "InvalidBlockId", errors.ForeignBlocks),
-    (409, "BlockCountExceedsLimit", errors.TooManyStagedBlocks),
-    (400, "Crc64Mismatch", errors.CorruptedInTransit),
-    (400, "Md5Mismatch", errors.CorruptedInTransit),
-    (409, "InvalidBlobType", errors.WrongBlobType),
-    (400, "InvalidResourceName", errors.NameRefused),
-    (412, "LeaseIdMissing", errors.BlobLeased),
-    (412, "LeaseIdMismatchWithBlobOperation", errors.BlobLeased),
-    (409, "BlobImmutableDueToPolicy", errors.BlobImmutable),
-    (403, "AuthenticationFailed", errors.CredentialsRefused),
-    (401, "InvalidAuthenticationInfo", errors.CredentialsRefused),
-    (403, "AuthorizationPermissionMismatch", errors.AccessDenied),
-    (403, "AuthorizationFailure", errors.AccessDenied),
-    (403, "", errors.AccessDenied),
-    (409, "BlobAlreadyExists", errors.ConditionNotMet),
-    (412, "ConditionNotMet", errors.ConditionNotMet),
-    (412, "TargetConditionNotMet", errors.ConditionNotMet),
-    (307, "", errors.UnexpectedResponse),
-    (418, "Teapot", errors.UnexpectedResponse),
-]
+DATE = "Mon, 01 Jun 2026 00:00:00 GMT"
 
 
-@pytest.mark.parametrize(("status", "code", "kind"), CODES)
-def test_codes(status: int, code: str, kind: type[errors.TransferError]) -> None:
-    """The error's class decides whether a retry can help."""
-    assert type(azure_error(status, code, container="c", blob="b")) is kind
+def test_a_write_is_confirmed_by_its_etag() -> None:
+    """Without quotes, as it is recorded and compared."""
+    assert written_etag('"0x8D"', DATE, container="c", blob="b") == "0x8D"
 
 
-@pytest.mark.parametrize("raised", [ServiceRequestError("x"), ServiceResponseError("x"), AzureError("x")])
-def test_azure_core_errors_are_transient(raised: Exception) -> None:
-    """An error without a response may be gone with the next try."""
-    with pytest.raises(errors.ConnectionFailed), azure_errors(container="c", blob="b"):
-        raise raised
+@pytest.mark.parametrize(
+    ("etag", "modified"), [(None, DATE), ("", DATE), ('"0x8D"', None), ("two words", DATE), ("x" * 300, DATE)]
+)
+def test_a_write_without_etag_and_date_is_not_confirmed(etag: str | None, modified: str | None) -> None:
+    """Something else than Azure answered 201: the blob has to be looked up."""
+    with pytest.raises(ConnectionFailed, match="something else than Azure"):
+        written_etag(etag, modified, container="c", blob="b")
+
+
+def test_request_ids_are_unique_and_compared() -> None:
+    """A response without one is accepted, because a gateway may have removed it."""
+    sent = new_request_id()
+    assert sent != new_request_id()
+    check_request_id(sent, sent)
+    check_request_id(sent, None)
+    with pytest.raises(requests.ConnectionError, match="another request"):
+        check_request_id(sent, new_request_id())
+
+
+@pytest.mark.parametrize(("listed", "expected"), [("YWJj", b"abc"), (b"YWJj", b"abc"), ("YWJ", b"YWJ"), (None, b"")])
+def test_block_ids_of_other_tools_may_be_any_bytes(listed: str | bytes | None, expected: bytes) -> None:
+    """One that is not base64 is kept as it is."""
+    assert decoded_block_id(listed) == expected
+
+
+def test_a_directory_is_an_empty_block_blob_with_a_mark() -> None:
+    """In a hierarchical namespace."""
+    assert blob_type_of("BlockBlob", {"hdi_isfolder": "true"}) == "directory"
+    assert blob_type_of("BlockBlob", {}) == "BlockBlob"

@@ -2,18 +2,25 @@
 
 import errno
 import http.client
+import json
 import logging
 import os
+import socket
 import ssl
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
 import requests
 import urllib3
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.azure.responses import azure_error, azure_errors
+from s3_to_azure.stores.azure.errors import azure_errors
 from s3_to_azure.stores.http.errors import network_error, protect_logs, redact
-from s3_to_azure.stores.s3.responses import s3_error, s3_errors
+from s3_to_azure.stores.s3.errors import s3_errors
+from s3_to_azure.stores.s3.options import botocore_config
 
 SECRET = "SeCrEt0123456789abcdefSeCrEt0123456789abcdefSeCrEt0123456789abcd"
 HEX = "0123456789abcdef" * 4
@@ -92,19 +99,7 @@ def test_loggers_of_the_libraries_are_protected(caplog: pytest.LogCaptureFixture
     assert "ValueError: failed" in text
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), (None, None)]
-)
-def test_retry_after_is_a_number_of_seconds(text: str | None, expected: float | None) -> None:
-    """A date, or no number, is ignored."""
-    for error in (
-        s3_error(503, "SlowDown", bucket="b", key="k", retry_after=text),
-        azure_error(503, "ServerBusy", container="c", blob="b", retry_after=text),
-    ):
-        assert isinstance(error, errors.Throttled)
-        assert error.retry_after_s == expected
-
-
+KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "config": botocore_config(1)}
 SECRET_TEXT = "http://h/c/b?comp=block&sig=SECRET_TEXT%2Bsig"
 
 
@@ -134,6 +129,21 @@ def test_network_errors_are_transient_and_redacted(raised: Exception) -> None:
         assert caught.value.__suppress_context__
 
 
+def test_a_failed_connection_is_told_by_its_cause_and_its_host() -> None:
+    """What the libraries wrap around it names their classes, and hides both."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/c?sig=SECRET_TEXT"
+    raised = _raised(lambda: requests.get(url, timeout=5))
+    with pytest.raises(errors.ConnectionFailed) as caught, azure_errors(container="c", blob="b"):
+        raise raised
+    assert f"ConnectionRefusedError: [Errno 111] Connection refused (127.0.0.1:{port})." in str(caught.value)
+    client = boto3.client("s3", "us-east-1", endpoint_url=url.partition("/c")[0], **KEYS)
+    with pytest.raises(errors.ConnectionFailed) as caught, s3_errors(bucket="b", key=None):
+        client.list_buckets()
+    assert f"ConnectionRefusedError: [Errno 111] Connection refused (127.0.0.1:{port})." in str(caught.value)
+
+
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_refused_certificate_is_found_below_other_errors(depth: int) -> None:
     """It is permanent, however deeply the libraries have wrapped it."""
@@ -144,6 +154,115 @@ def test_refused_certificate_is_found_below_other_errors(depth: int) -> None:
         error = wrapped
     with pytest.raises(errors.CertificateRefused), s3_errors(bucket="b", key="k"):
         raise error
+
+
+def _raised(function: Callable[[], object]) -> Exception:
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - whatever the library raises is what the test needs
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        requests.exceptions.InvalidURL("http://[broken SECRET_TEXT"),
+        requests.exceptions.InvalidHeader("SECRET_TEXT\n"),
+        requests.exceptions.InvalidProxyURL("SECRET_TEXT"),
+        requests.exceptions.MissingSchema("SECRET_TEXT"),
+        urllib3.exceptions.LocationParseError("SECRET_TEXT"),
+        http.client.InvalidURL("SECRET_TEXT\n"),
+        _raised(lambda: socket.create_connection(("SECRET_TEXT" + "x" * 70, 80))),
+        _raised(lambda: urlsplit("http://h:SECRET_TEXT/").port),
+    ],
+    ids=repr,
+)
+def test_what_can_never_be_sent_is_a_usage_error_that_quotes_nothing(raised: Exception) -> None:
+    """A retry cannot help, and the value may be a credential with a line end."""
+    for edge in (s3_errors(bucket="b", key="k"), azure_errors(container="c", blob="b")):
+        with pytest.raises(errors.UsageError, match="line ends") as caught, edge:
+            raise raised
+        assert "SECRET_TEXT" not in str(caught.value)
+
+
+def _unreadable_bundle(tmp_path: Path, text: str | None) -> Path:
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"]
+)
+def test_a_ca_bundle_that_cannot_be_used_is_a_usage_error(tmp_path: Path, text: str | None) -> None:
+    """It is missing, empty, or something else: for our own connections and for those of the SDKs."""
+    path = _unreadable_bundle(tmp_path, text)
+    by_ssl = _raised(lambda: ssl.create_default_context(cafile=str(path)))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        by_requests = _raised(lambda: requests.get(url, verify=str(path), timeout=5))
+    for raised in (by_ssl, by_requests):
+        for edge in (s3_errors(bucket="b", key="k"), azure_errors(container="c", blob="b")):
+            with pytest.raises(errors.UsageError), edge:
+                raise raised
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Tunnel connection failed: 407 Proxy Authentication Required", "the proxy answered CONNECT with status 403"],
+)
+def test_a_proxys_refusal_is_permanent(text: str) -> None:
+    """Credentials or rules of the proxy are wrong, which no retry changes."""
+    for edge in (s3_errors(bucket="b", key="k"), azure_errors(container="c", blob="b")):
+        with pytest.raises(errors.ProxyRefused, match=r"40[37]"), edge:
+            raise OSError(text)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_proxy_is_transient(status: int) -> None:
+    """It may forward the next request."""
+    with pytest.raises(errors.ConnectionFailed), s3_errors(bucket="b", key="k"):
+        raise OSError(f"the proxy answered CONNECT with status {status}")
+
+
+def test_a_broken_chunk_is_transient_although_a_value_error_is_below_it() -> None:
+    """http.client raises IncompleteRead while it handles the ValueError of a chunk's length."""
+    broken = http.client.IncompleteRead(b"")
+    broken.__context__ = ValueError("invalid literal for int() with base 16: b'x'")
+    with pytest.raises(errors.ConnectionFailed), s3_errors(bucket="b", key="k"):
+        raise broken
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        KeyError("ETag"),
+        ValueError("SECRET_TEXT"),
+        TypeError("x"),
+        AttributeError("x"),
+        IndexError("x"),
+        RecursionError("x"),
+        json.JSONDecodeError("x", "SECRET_TEXT", 0),
+        OverflowError("date value out of range"),
+        StopIteration(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_other_exception_about_a_response_becomes_an_error(raised: Exception) -> None:
+    """Neither SDK checks all that it reads: nothing leaves the stores as a traceback."""
+    for edge in (s3_errors(bucket="b", key="k"), azure_errors(container="c", blob="b")):
+        with pytest.raises(errors.UnexpectedResponse, match=type(raised).__name__) as caught, edge:
+            raise raised
+        assert "SECRET_TEXT" not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+
+def test_a_question_that_nobody_answers_is_a_usage_error() -> None:
+    """getpass() raises EOFError where a profile asks for an MFA code."""
+    with pytest.raises(errors.UsageError, match="MFA"), s3_errors(bucket="b", key="k"):
+        raise EOFError
 
 
 def test_our_own_errors_are_not_translated() -> None:

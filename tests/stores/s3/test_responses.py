@@ -1,101 +1,74 @@
-"""Every error code that S3 is known to return, and the SDK's exceptions, as our errors."""
+"""An object's version from the headers of a GET or HEAD, and whether a body is the requested one."""
 
-import botocore.exceptions
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
 import pytest
-from botocore.parsers import ResponseParserError
 
-from s3_to_azure.model import errors
-from s3_to_azure.stores.s3.responses import response_error, s3_error, s3_errors
+from s3_to_azure.model.errors import SourceChanged, UnexpectedResponse
+from s3_to_azure.model.objects import ContentHeaders, ObjectVersion
+from s3_to_azure.stores.s3.responses import check_body, parse_version
 
-CODES: list[tuple[int, str, type[errors.TransferError]]] = [
-    (503, "SlowDown", errors.Throttled),
-    (503, "503", errors.Throttled),
-    (503, "ServiceUnavailable", errors.Throttled),
-    (429, "429", errors.Throttled),
-    (400, "RequestLimitExceeded", errors.Throttled),
-    (500, "InternalError", errors.ServerFailed),
-    (502, "502", errors.ServerFailed),
-    (504, "504", errors.ServerFailed),
-    (501, "NotImplemented", errors.RequestNotSupported),
-    (405, "MethodNotAllowed", errors.RequestNotSupported),
-    (400, "RequestTimeout", errors.ServerFailed),
-    (404, "NoSuchBucket", errors.BucketNotFound),
-    (404, "NoSuchKey", errors.ObjectNotFound),
-    (404, "404", errors.UnexpectedResponse),
-    (404, "NotFound", errors.UnexpectedResponse),
-    (404, "NoSuchVersion", errors.ObjectNotFound),
-    (412, "PreconditionFailed", errors.SourceChanged),
-    (403, "InvalidObjectState", errors.ObjectArchived),
-    (400, "KMS.DisabledException", errors.KeyManagementDenied),
-    (403, "RequestTimeTooSkewed", errors.ClockSkewed),
-    (403, "InvalidAccessKeyId", errors.CredentialsRefused),
-    (403, "SignatureDoesNotMatch", errors.CredentialsRefused),
-    (400, "ExpiredToken", errors.CredentialsRefused),
-    (400, "InvalidToken", errors.CredentialsRefused),
-    (401, "401", errors.CredentialsRefused),
-    (403, "AccessDenied", errors.AccessDenied),
-    (403, "403", errors.AccessDenied),
-    (403, "AllAccessDisabled", errors.AccessDenied),
-    (301, "PermanentRedirect", errors.UnexpectedResponse),
-    (307, "TemporaryRedirect", errors.UnexpectedResponse),
-    (416, "InvalidRange", errors.UnexpectedResponse),
-    (418, "Teapot", errors.UnexpectedResponse),
-    (0, "", errors.UnexpectedResponse),
-]
+HEADERS: Mapping[str, str] = {
+    "etag": '"abc"',
+    "content-length": "10",
+    "last-modified": "Fri, 02 Jan 2026 03:04:05 GMT",
+}
+VERSION = ObjectVersion("b", "k", "abc", 10, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
-@pytest.mark.parametrize(("status", "code", "kind"), CODES)
-def test_codes(status: int, code: str, kind: type[errors.TransferError]) -> None:
-    """The error's class decides whether a retry can help."""
-    assert type(s3_error(status, code, bucket="b", key="k")) is kind
+def test_a_version_has_what_the_headers_say() -> None:
+    """And nothing else: what is absent has no value."""
+    assert parse_version("b", "k", HEADERS) == VERSION
+    more = {"content-encoding": "gzip,aws-chunked", "cache-control": "no-cache", "x-amz-storage-class": "GLACIER"}
+    found = parse_version("b", "k", {**HEADERS, **more, "x-amz-meta-a": "1"})
+    assert found.headers == ContentHeaders(content_encoding="gzip", cache_control="no-cache")
+    assert (found.metadata, found.storage_class) == ({"a": "1"}, "GLACIER")
 
 
-def test_missing_bucket_without_a_code() -> None:
-    """A 404 on the bucket itself needs no code."""
-    assert isinstance(s3_error(404, "404", bucket="b", key=None), errors.BucketNotFound)
+@pytest.mark.parametrize("name", ["ETag", "Content-Length", "Last-Modified"])
+def test_what_a_version_needs_is_never_guessed(name: str) -> None:
+    """The error names the header that is absent."""
+    headers = {key: text for key, text in HEADERS.items() if key != name.lower()}
+    with pytest.raises(UnexpectedResponse, match=f"has no {name}"):
+        parse_version("b", "k", headers)
 
 
 @pytest.mark.parametrize(
-    "raised",
+    ("status", "headers", "end"),
     [
-        botocore.exceptions.EndpointConnectionError(endpoint_url="http://h"),
-        botocore.exceptions.ReadTimeoutError(endpoint_url="http://h"),
-        botocore.exceptions.ConnectionClosedError(endpoint_url="http://h"),
-        botocore.exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2),
-        ResponseParserError("<Secret>"),
+        (206, {"content-range": "bytes 0-3/10", "content-length": "4"}, 4),
+        (200, {"content-range": "bytes 0-3/10"}, 4),
+        (200, {"content-length": "10"}, None),
+        (200, {"content-range": "bytes 0-9/10"}, None),
     ],
-    ids=lambda error: type(error).__name__,
 )
-def test_botocore_network_errors_are_transient(raised: Exception) -> None:
-    """Botocore's exceptions have several base classes."""
-    with pytest.raises(errors.TransientError) as caught, s3_errors(bucket="b", key="k"):
-        raise raised
-    assert "<Secret>" not in str(caught.value)
-
-
-def test_missing_credentials() -> None:
-    """The error says what to set."""
-    with pytest.raises(errors.ConnectionMissing), s3_errors(bucket="b", key="k"):
-        raise botocore.exceptions.NoCredentialsError
+def test_the_requested_body_does_not_raise(status: int, headers: Mapping[str, str], end: int | None) -> None:
+    """With a length or without one, and with both statuses that stores use."""
+    check_body(status, headers, VERSION, VERSION, start=0, end=end)
 
 
 @pytest.mark.parametrize(
-    ("document", "kind"),
+    ("status", "headers", "end"),
     [
-        (b"<Error><Code>NoSuchKey</Code></Error>", errors.ObjectNotFound),
-        (b'<?xml version="1.0"?><Error xmlns="urn:x"><Code>NoSuchVersion</Code></Error>', errors.ObjectNotFound),
-        (b"", errors.UnexpectedResponse),
-        (b"404 page not found\n", errors.UnexpectedResponse),
-        (b"<html><h1>Not Found</h1></html>", errors.UnexpectedResponse),
-        (b"<html><Code>NoSuchKey</Code></html>", errors.UnexpectedResponse),
-        (b"<Error><Code>NoSuchKey</Code>", errors.UnexpectedResponse),
-        (b"<!DOCTYPE x><Error><Code>NoSuchKey</Code></Error>", errors.UnexpectedResponse),
-        (b"<Error><Code>NoSuchUpload</Code></Error>", errors.UnexpectedResponse),
+        (206, {"content-range": "bytes 0-4/10", "content-length": "5"}, 4),
+        (206, {"content-range": "bytes 0-3/11", "content-length": "4"}, 4),
+        (206, {"content-range": "bytes 1-4/10", "content-length": "4"}, 4),
+        (206, {"content-range": "bytes 0-3/10", "content-length": "5"}, 4),
+        (206, {"content-length": "4"}, 4),
+        (200, {"content-length": "10"}, 4),
+        (200, {"content-length": "9"}, None),
+        (206, {"content-range": "bytes 0-9/10"}, None),
     ],
 )
-def test_only_s3s_own_document_says_that_an_object_does_not_exist(
-    document: bytes, kind: type[errors.TransferError]
-) -> None:
-    """Every balancer answers 404 for a backend that it does not know."""
-    error = response_error(404, document, bucket="b", key="k", etag="e", retry_after=None)
-    assert type(error) is kind
+def test_a_body_that_is_another_range_is_refused(status: int, headers: Mapping[str, str], end: int | None) -> None:
+    """Whatever the status says: an ignored range, another size, another place."""
+    with pytest.raises(UnexpectedResponse, match="instead of"):
+        check_body(status, headers, VERSION, VERSION, start=0, end=end)
+
+
+def test_a_body_of_another_version_is_refused() -> None:
+    """If-Match was ignored."""
+    other = parse_version("b", "k", {**HEADERS, "etag": '"other"'})
+    with pytest.raises(SourceChanged):
+        check_body(200, {"content-length": "10"}, VERSION, other, start=0, end=None)

@@ -20,12 +20,14 @@ from requests.adapters import HTTPAdapter
 
 from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
+from s3_to_azure.stores.azure.errors import sas_permissions
 from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
 from s3_to_azure.stores.http.response import STRICT_POOLS
 
 SCOPE: Final = "https://storage.azure.com/.default"
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
+_MIN_ERROR_STATUS: Final = 400
 _SAS_LIFETIME_S: Final = 3600
 # A SAS is renewed this long before it expires, so that no request arrives after it.
 _RENEW_SAS_BEFORE_S: Final = 900
@@ -159,11 +161,13 @@ class Response:
     Attributes:
         headers: By lower-case name.
         body: Its first 64 KiB.
+        sas_permissions: Those of the SAS that the request carried, if it carried one.
     """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
+    sas_permissions: str | None = None
 
 
 class BlockWriter:
@@ -195,7 +199,9 @@ class BlockWriter:
         with self.http_connections.request("PUT", signed_url, signed, body) as response:
             received = {name.lower(): value for name, value in response.getheaders()}
             check_request_id(request_id, received.get(REQUEST_ID))
-            return Response(response.status, received, response.read(_MAX_RESPONSE_BYTES))
+            document = response.read(_MAX_RESPONSE_BYTES)
+            granted = sas_permissions(signed_url) if response.status >= _MIN_ERROR_STATUS else None
+            return Response(response.status, received, document, granted)
 
     def close(self) -> None:
         """Close the idle connections."""

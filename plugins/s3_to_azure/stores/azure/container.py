@@ -21,16 +21,10 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
-from s3_to_azure.stores.azure.client import ContainerAuthorization, StreamingClient
+from s3_to_azure.stores.azure.client import ContainerAuthorization, Response, StreamingClient
+from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of
 from s3_to_azure.stores.azure.listing import list_page
-from s3_to_azure.stores.azure.responses import (
-    azure_error,
-    azure_errors,
-    blob_state,
-    decoded_block_id,
-    unquoted,
-    written_etag,
-)
+from s3_to_azure.stores.azure.responses import blob_state, decoded_block_id, unquoted, written_etag
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
@@ -133,7 +127,7 @@ class AzureContainer:
         try:
             with azure_errors(container=self.container, blob=blob):
                 response = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
-            self.raise_unless_created(response.status, response.headers, blob)
+            self._raise_unless_created(response, blob)
         except UnexpectedResponse as error:
             # For an id of another length, emulators and older clusters answer only "invalid query parameter".
             if any(len(block.block_id) != _BLOCK_ID_CHARACTERS for block in self.list_staged(blob)):
@@ -146,25 +140,25 @@ class AzureContainer:
         query = "&".join(filter(None, (query, sas)))
         return f"{base}/{quote(blob, safe='/~')}?{query}"
 
-    def raise_unless_created(self, status: int, headers: Mapping[str, str], blob: str) -> None:
-        """Raise the error that a write's response means unless it is 201; header names are in lower case."""
-        if status != _CREATED:
+    def _raise_unless_created(self, response: Response, blob: str) -> None:
+        """Raise the error that a write's response means unless it is 201."""
+        if response.status != _CREATED:
             raise azure_error(
-                status,
-                headers.get("x-ms-error-code", str(status)),
+                refusal_of(response.status, response.headers, response.body),
                 container=self.container,
                 blob=blob,
-                retry_after=headers.get("retry-after"),
+                sas_permissions=response.sas_permissions,
             )
 
-    def created_etag(self, status: int, headers: Mapping[str, str], blob: str) -> str:
-        """Return the new ETag of a blob that Put Blob wrote; header names are in lower case.
+    def created_etag(self, response: Response, blob: str) -> str:
+        """Return the new ETag of a blob that Put Blob wrote.
 
         Raises:
             TransferError: The response says, or leaves open, that nothing was written.
         """
-        self.raise_unless_created(status, headers, blob)
-        return written_etag(headers.get("etag"), headers.get("last-modified"), container=self.container, blob=blob)
+        self._raise_unless_created(response, blob)
+        etag, modified = response.headers.get("etag"), response.headers.get("last-modified")
+        return written_etag(etag, modified, container=self.container, blob=blob)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         """Put Block List under the condition, and return the new ETag."""
@@ -186,7 +180,7 @@ class AzureContainer:
         headers = _put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
             response = self._writer.put(self._url(blob, ""), headers, data)
-        return self.created_etag(response.status, response.headers, blob)
+        return self.created_etag(response, blob)
 
     def authorised_put_blob(
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition

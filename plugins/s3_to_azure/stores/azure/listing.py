@@ -15,7 +15,8 @@ from azure.storage.blob import ContainerClient
 
 from s3_to_azure.model.errors import AZURE, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.azure.responses import azure_errors, blob_type_of, unquoted
+from s3_to_azure.stores.azure.errors import azure_errors
+from s3_to_azure.stores.azure.responses import blob_type_of, unquoted
 
 _DOCUMENT: Final = "EnumerationResults"
 _EMPTY_LISTING: Final = "<EnumerationResults><Blobs/></EnumerationResults>"

@@ -1,160 +1,19 @@
-"""Translation of Azure's responses: error codes and SDK exceptions to our errors, SDK models to our values."""
+"""Azure's responses as our values: the SDK's models, ETags, request ids and block ids."""
 
 import base64
 import binascii
-import http.client
 import itertools
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import requests
-import urllib3
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from azure.storage.blob import BlobProperties
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import AZURE
 from s3_to_azure.model.objects import BlobState, ContentHeaders
-from s3_to_azure.stores.http.errors import THROTTLES, network_error, redact, retry_after_s, unexpected_response
-
-_CREDENTIALS: Final = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"}
-_DENIALS: Final = {
-    "AuthorizationFailure",
-    "AuthorizationPermissionMismatch",
-    "AuthorizationProtocolMismatch",
-    "AuthorizationServiceMismatch",
-    "AuthorizationResourceTypeMismatch",
-    "AuthorizationSourceIPMismatch",
-    "InsufficientAccountPermissions",
-    "AccountIsDisabled",
-    "PublicAccessNotPermitted",
-    "KeyBasedAuthenticationNotPermitted",
-}
-_IMMUTABLE: Final = {
-    "BlobImmutableDueToPolicy",
-    "BlobImmutableDueToLegalHold",
-    "ContainerImmutabilityPolicyLocked",
-    "ContainerHasLegalHold",
-    "UnauthorizedBlobOverwrite",
-}
-# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes; codes that the page leaves out are from
-# responses recorded in other clients' tests.
-_BLOB_STATES: Final[Mapping[str, type[errors.DestinationError]]] = {
-    "BlobArchived": errors.BlobArchived,
-    "BlobBeingRehydrated": errors.BlobArchived,
-    "BlobOperationNotSupported": errors.WrittenThroughDatalakeApi,
-    "BlobUsesCustomerSpecifiedEncryption": errors.EncryptionRefused,
-    "BlobDoesNotUseCustomerSpecifiedEncryption": errors.EncryptionRefused,
-    "BlobCustomerSpecifiedEncryptionMismatch": errors.EncryptionRefused,
-    "RequestForbiddenByContainerEncryptionPolicy": errors.EncryptionRefused,
-    "RequestForbiddenByAccountEncryptionPolicy": errors.EncryptionRefused,
-    "BlobAccessTierNotSupportedForAccountType": errors.TierRefused,
-    "AccessTierNotSupportedForBlobType": errors.TierRefused,
-    "InvalidBlobTier": errors.TierRefused,
-    "BlobTierInadequateForContentLength": errors.TierRefused,
-}
-WRITE_PERMISSION: Final = (
-    "the role Storage Blob Data Contributor (or a SAS with read, write, create, list; with tags, Storage Blob Data "
-    "Owner, or t in the SAS) on this container"
-)
-
-
-def azure_error(
-    status: int, code: str, *, container: str, blob: str, retry_after: str | None = None
-) -> errors.TransferError:
-    """Return the error that a response of Azure Blob Storage means.
-
-    Args:
-        status: HTTP status.
-        code: The response's ``x-ms-error-code``.
-        container: The requested container.
-        blob: The requested blob; empty for a request on the container.
-        retry_after: The response's Retry-After header.
-    """
-    resource = repr(f"{container}/{blob}" if blob else container)
-    location: Mapping[str, object] = {"blob": blob, "container": container}
-    by_code: dict[str, Callable[[], errors.TransferError]] = {
-        "ContainerNotFound": lambda: errors.ContainerNotFound(container=container),
-        "ContainerBeingDeleted": lambda: errors.ContainerNotFound(container=container),
-        "InvalidBlockList": lambda: errors.BlockListRefused(**location),
-        "InvalidBlobOrBlock": lambda: errors.ForeignBlocks(**location),
-        "InvalidBlockId": lambda: errors.ForeignBlocks(**location),
-        "BlockCountExceedsLimit": lambda: errors.TooManyStagedBlocks(**location),
-        "RequestEntityTooLargeBlockCountExceedsLimit": lambda: errors.TooManyStagedBlocks(**location),
-        "Crc64Mismatch": lambda: errors.CorruptedInTransit(blob=blob),
-        "Md5Mismatch": lambda: errors.CorruptedInTransit(blob=blob),
-        "InvalidBlobType": lambda: errors.WrongBlobType(**location, blob_type="another type of blob"),
-        "ResourceTypeMismatch": lambda: errors.WrongBlobType(**location, blob_type="a directory, or lies below a file"),
-        "PathConflict": lambda: errors.WrongBlobType(**location, blob_type="a directory, or lies below a file"),
-        "FeatureNotYetSupportedForHierarchicalNamespaceAccounts": lambda: errors.TagsRefused(
-            key=blob, detail="an account with a hierarchical namespace has none"
-        ),
-        "InvalidResourceName": lambda: errors.NameRefused(name=blob, detail=f"Azure answered {code}"),
-        "RequestTimeTooSkewed": lambda: errors.ClockSkewed(service=AZURE, resource=resource, code=code),
-    }
-    if code in by_code:
-        return by_code[code]()
-    if code in _BLOB_STATES:
-        return _BLOB_STATES[code](**location, code=code)
-    # A proxy may have dropped the code: 503 then means ServerBusy.
-    if code in THROTTLES or status in (429, 503):
-        return errors.Throttled(service=AZURE, code=code, retry_after_s=retry_after_s(retry_after))
-    if status in (405, 501):
-        return errors.RequestNotSupported(service=AZURE, resource=resource, code=code)
-    if status >= 500 or status == 408:
-        return errors.ServerFailed(service=AZURE, status=status, code=code, resource=resource)
-    if code.startswith("LeaseId"):
-        return errors.BlobLeased(**location, code=code)
-    if code in _IMMUTABLE:
-        return errors.BlobImmutable(**location, code=code)
-    if code in _CREDENTIALS or status == 401:
-        return errors.CredentialsRefused(service=AZURE, resource=resource, code=code)
-    if code in _DENIALS or status == 403:
-        return errors.AccessDenied(service=AZURE, resource=resource, code=code, permission=WRITE_PERMISSION)
-    if status in (409, 412):
-        return errors.ConditionNotMet(**location, code=code)
-    return unexpected_response(AZURE, resource, status, code, check="the endpoint")
-
-
-@contextmanager
-def azure_errors(*, container: str, blob: str) -> Iterator[None]:
-    """Translate the SDK's exceptions; the original is not chained, since it may contain a secret."""
-    resource = repr(f"{container}/{blob}" if blob else container)
-    try:
-        yield
-    except HttpResponseError as error:
-        response: Any = error.response
-        if response is None:
-            raise _without_response(resource, error) from None
-        if int(error.status_code or 0) < 300:
-            # The status says success, but the body is incomplete or unreadable.
-            raise network_error(AZURE, resource, ValueError("the answer cannot be read")) from None
-        code = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code") or error.reason or ""
-        raise azure_error(
-            int(error.status_code or 0),
-            str(getattr(code, "value", code)),
-            container=container,
-            blob=blob,
-            retry_after=response.headers.get("Retry-After"),
-        ) from None
-    except AzureError as error:
-        raise _without_response(resource, error) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-        raise network_error(AZURE, resource, error) from None
-    except UnicodeDecodeError:
-        raise network_error(AZURE, resource, ValueError("the answer cannot be read")) from None
-
-
-def _without_response(resource: str, error: AzureError) -> errors.TransferError:
-    """Return the error for a request that got no response."""
-    if isinstance(error, ClientAuthenticationError):
-        return errors.CredentialsRefused(service=AZURE, resource=resource, code=redact(str(error.message))[:300])
-    if isinstance(error, ServiceRequestError) or error.inner_exception is not None:
-        return network_error(AZURE, resource, error.inner_exception or error)
-    return network_error(AZURE, resource, error)
 
 
 def blob_state(properties: BlobProperties) -> BlobState:

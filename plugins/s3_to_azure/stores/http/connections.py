@@ -166,16 +166,24 @@ class HttpConnections:
 
 
 def tls_context(verify: bool | str) -> ssl.SSLContext:
-    """Return TLS settings that trust certifi's CA bundle, or the bundle or directory named by ``verify``."""
+    """Return TLS settings that trust certifi's CA bundle, or the bundle or directory named by ``verify``.
+
+    Raises:
+        UsageError: The bundle cannot be used.
+    """
     if verify is False:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
     trusted = verify if isinstance(verify, str) else certifi.where()
-    if Path(trusted).is_dir():
-        return ssl.create_default_context(capath=trusted)
-    return ssl.create_default_context(cafile=trusted)
+    try:
+        if Path(trusted).is_dir():
+            return ssl.create_default_context(capath=trusted)
+        return ssl.create_default_context(cafile=trusted)
+    except (OSError, ValueError) as error:
+        # An SSLError is an OSError too. Not all of them name the file.
+        raise UsageError(detail=f"The CA bundle {trusted!r} cannot be used: {error}.") from None
 
 
 class _Connection(http.client.HTTPConnection):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
-from s3_to_azure.stores.s3.responses import s3_errors
+from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.signing import Signer, signer_for
 
 _KEY: Final = "k"

@@ -4,8 +4,8 @@ import http.client
 
 from s3_to_azure.model.errors import S3, UnexpectedResponse
 from s3_to_azure.model.objects import ObjectVersion
+from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.headers import ResponseHeaders
-from s3_to_azure.stores.s3.responses import s3_errors
 
 
 class S3Body:

@@ -6,8 +6,9 @@ from typing import Any, Final
 from s3_to_azure.model.errors import PermanentError, SourceChanged
 from s3_to_azure.model.limits import MAX_PARTS
 from s3_to_azure.model.objects import ObjectVersion, PartSizes
+from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.headers import RAW_HEADERS, ResponseHeaders
-from s3_to_azure.stores.s3.responses import by_lower_name, s3_errors
+from s3_to_azure.stores.s3.responses import by_lower_name
 
 _PAGE_PARTS: Final = 1_000
 

@@ -1,37 +1,17 @@
-"""Translation of S3's responses: errors and SDK exceptions to our errors, headers to an object's version."""
+"""An object's version from the headers of S3's responses."""
 
-import http.client
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
-from xml.etree import ElementTree as ET
-
-import urllib3
-from botocore import exceptions as botocore
-from botocore.parsers import ResponseParserError
+from typing import Final
 
 from s3_to_azure.model import checksums, errors
 from s3_to_azure.model.errors import S3
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
-from s3_to_azure.stores.http.errors import THROTTLES, network_error, redact, retry_after_s, unexpected_response
+from s3_to_azure.stores.s3.errors import response_error
 from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
 
-_CREDENTIALS: Final = {
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "InvalidSecurity",
-    "NotSignedUp",
-    "AuthorizationHeaderMalformed",
-}
 _MAX_SHOWN_CHARACTERS: Final = 80
-_MISSING: Final = {"NoSuchKey", "NoSuchVersion"}
-_CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 _CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.FOLDABLE}
 # Objects whose ETag is not an MD5: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
 _ENCRYPTION: Final = "x-amz-server-side-encryption"
@@ -47,136 +27,6 @@ _CONTENT_HEADERS: Final = (
     "content-disposition",
     "cache-control",
 )
-NOT_SUPPORTED: Final = (405, 501)
-"""Statuses of a store that does not know this kind of request."""
-READ_PERMISSION: Final = "s3:GetObject and s3:ListBucket on this bucket"
-
-
-def s3_error(
-    status: int,
-    code: str,
-    *,
-    bucket: str,
-    key: str | None,
-    etag: str = "",
-    retry_after: str | None = None,
-    permission: str = READ_PERMISSION,
-) -> errors.TransferError:
-    """Return the error that a response of S3 means.
-
-    Args:
-        status: HTTP status.
-        code: The ``Code`` of S3's error document, or the status if it has none.
-        bucket: The requested bucket.
-        key: The requested key, or None for a request on the bucket.
-        etag: The ETag that was required.
-        retry_after: The response's Retry-After header.
-        permission: The permission that the request needs, for the message.
-    """
-    resource = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
-    if code in THROTTLES or status == 429 or (status == 503 and code in ("503", "ServiceUnavailable")):
-        return errors.Throttled(service=S3, code=code, retry_after_s=retry_after_s(retry_after))
-    if status in NOT_SUPPORTED:
-        return errors.RequestNotSupported(service=S3, resource=resource, code=code)
-    if status >= 500 or code in ("RequestTimeout", "InternalError"):
-        return errors.ServerFailed(service=S3, status=status, code=code, resource=resource)
-    if status == 404 or code == "NoSuchBucket":
-        return _not_found(code, bucket=bucket, key=key)
-    if status == 412:
-        return errors.SourceChanged(bucket=bucket, key=key, etag=etag)
-    if code == "InvalidObjectState":
-        return errors.ObjectArchived(bucket=bucket, key=key, code=code)
-    if code.startswith("KMS"):
-        return errors.KeyManagementDenied(resource=resource, code=code)
-    if code == "InvalidRequest" and status == 400 and key is not None:
-        return errors.CustomerKeyRequired(resource=resource, code=code)
-    if code == "RequestTimeTooSkewed":
-        return errors.ClockSkewed(service=S3, resource=resource, code=code)
-    if code in _CREDENTIALS or status == 401:
-        return errors.CredentialsRefused(service=S3, resource=resource, code=code)
-    if status == 403:
-        return errors.AccessDenied(service=S3, resource=resource, code=code, permission=permission)
-    return unexpected_response(S3, resource, status, code, check="region and endpoint")
-
-
-def _not_found(code: str, *, bucket: str, key: str | None) -> errors.TransferError:
-    if code == "NoSuchBucket" or key is None:
-        return errors.BucketNotFound(bucket=bucket)
-    if code in _MISSING:
-        return errors.ObjectNotFound(bucket=bucket, key=key)
-    # Anything between here and S3 can answer 404, and only S3's own document says that the object does not exist.
-    detail = f"status 404 ({redact(code)}) without S3's document that says NoSuchKey; check the endpoint and any proxy"
-    return errors.UnexpectedResponse(service=S3, resource=repr(f"s3://{bucket}/{key}"), detail=detail)
-
-
-@contextmanager
-def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str = READ_PERMISSION) -> Iterator[None]:
-    """Translate the SDK's and the HTTP client's exceptions; the original is not chained: it may contain a secret."""
-    resource = f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
-    try:
-        yield
-    except botocore.ClientError as error:
-        response: Mapping[str, Any] = error.response
-        meta = response.get("ResponseMetadata", {})
-        raise s3_error(
-            int(meta.get("HTTPStatusCode", 0)),
-            str(response.get("Error", {}).get("Code", "")),
-            bucket=bucket,
-            key=key,
-            etag=etag,
-            retry_after=meta.get("HTTPHeaders", {}).get("retry-after"),
-            permission=permission,
-        ) from None
-    except (botocore.NoCredentialsError, botocore.PartialCredentialsError, botocore.CredentialRetrievalError) as error:
-        raise errors.ConnectionMissing(
-            service=S3, detail=redact(str(error)), cure="Set the AWS connection's login and password, role or profile."
-        ) from None
-    except (
-        urllib3.exceptions.HTTPError,
-        botocore.ConnectionError,
-        botocore.HTTPClientError,
-        botocore.IncompleteReadError,
-        http.client.HTTPException,
-        OSError,
-    ) as error:
-        raise network_error(S3, resource, error) from None
-    except ResponseParserError:
-        # Its text quotes the whole response. It is not a BotoCoreError.
-        raise network_error(S3, resource, ValueError("the response is incomplete, or not from S3")) from None
-    except botocore.BotoCoreError as error:
-        raise errors.UsageError(detail=f"S3 cannot be used with this connection: {redact(str(error))}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        # botocore converts numbers and dates of a response without checking them. Its text may quote the response.
-        detail = f"it cannot be read ({type(error).__name__})"
-        raise errors.UnexpectedResponse(service=S3, resource=resource, detail=detail) from None
-
-
-def response_error(
-    status: int, document: bytes, *, bucket: str, key: str, etag: str, retry_after: str | None
-) -> errors.TransferError:
-    """Return the error that an unsuccessful response means, by the code in its document."""
-    match = _CODE.search(document) if status != 404 or is_error_document(document) else None
-    return s3_error(
-        status,
-        match[1].decode("ascii") if match else str(status),
-        bucket=bucket,
-        key=key,
-        etag=etag,
-        retry_after=retry_after,
-    )
-
-
-def is_error_document(document: bytes) -> bool:
-    """Return whether the document is S3's own: complete XML whose root is ``Error``. One with a DTD is not."""
-    if b"<!DOCTYPE" in document:
-        return False
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
-    try:
-        parser.feed(document)
-        root = parser.close()
-    except ET.ParseError:
-        return False
-    return root.tag.rpartition("}")[2] == "Error"
 
 
 def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, str], body: bytes) -> ObjectVersion:
@@ -192,9 +42,7 @@ def parse_whole_object(wanted: ListedObject, status: int, headers: Mapping[str, 
         TransferError: The response is an error, another version, or incomplete.
     """
     if status != 200:
-        raise response_error(
-            status, body, bucket=wanted.bucket, key=wanted.key, etag=wanted.etag, retry_after=headers.get("retry-after")
-        )
+        raise response_error(status, body, headers, bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
     found = parse_version(
         wanted.bucket, wanted.key, headers, size_bytes=wanted.size_bytes, last_modified=wanted.last_modified
     )

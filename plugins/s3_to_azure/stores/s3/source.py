@@ -29,19 +29,18 @@ from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
 from s3_to_azure.stores.s3.body import S3Body
+from s3_to_azure.stores.s3.errors import (
+    REFUSES_REQUEST,
+    is_error_document,
+    response_error,
+    s3_errors,
+    s3_settings_errors,
+)
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ContentRange, ResponseHeaders, keep_raw_headers
 from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, probe_plus, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
-from s3_to_azure.stores.s3.responses import (
-    NOT_SUPPORTED,
-    by_lower_name,
-    check_body,
-    is_error_document,
-    parse_version,
-    response_error,
-    s3_errors,
-)
+from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
 from s3_to_azure.stores.s3.signing import Signer
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
@@ -50,7 +49,7 @@ _SUCCESS: Final = (200, 206)
 _UNSATISFIABLE: Final = 416
 _WHEN_REQUIRED: Final = "when_required"
 # How stores refuse a header or a query that they do not know.
-_REFUSALS: Final = (400, *NOT_SUPPORTED)
+_REFUSALS: Final = (400, *REFUSES_REQUEST)
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +75,13 @@ class S3Source:
         options: ReadOptions | None = None,
     ) -> None:
         self._options = options or ReadOptions()
-        with s3_errors(bucket="", key=None):
+        with s3_settings_errors():
             self._client = session.client("s3", **client_options)
+            credentials = session.get_credentials()
         read_responses_strictly(self._client)
         take_over_parsing(self._client)
         keep_raw_headers(self._client)
-        self._addresses = Addresses(self._client, session.get_credentials())
+        self._addresses = Addresses(self._client, credentials)
         self._http = HttpConnections(verify=verify, proxies=proxies)
         self._signers: dict[str, Signer | None] = {}
         self._lock = threading.Lock()
@@ -359,7 +359,8 @@ class S3Source:
 
         Every status but those in ``statuses`` is an error.
         """
-        url = self._url(bucket, key)
+        with s3_errors(bucket=bucket, key=key):
+            url = self._url(bucket, key)
         unsigned = {**headers, **self._options.headers()}
         signer = self._address_of(bucket).signer()
         for is_last in (False, True):
@@ -372,10 +373,8 @@ class S3Source:
                     return
                 with s3_errors(bucket=bucket, key=key, etag=etag):
                     document = response.read(_MAX_ERROR_BYTES)
-                retry_after = response.headers.get("Retry-After")
-                error = response_error(
-                    response.status, document, bucket=bucket, key=key, etag=etag, retry_after=retry_after
-                )
+                received = by_lower_name(response.headers.items())
+                error = response_error(response.status, document, received, bucket=bucket, key=key, etag=etag)
             if is_last or not (isinstance(error, CredentialsRefused) and signer and signer.is_outdated()):
                 raise error
 
