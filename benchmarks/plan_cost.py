@@ -33,6 +33,7 @@ from requests.adapters import BaseAdapter  # noqa: E402
 from urllib3 import HTTPResponse  # noqa: E402
 
 from s3_to_azure.cli.output import ResultPrinter  # noqa: E402
+from s3_to_azure.model.names import check_blob  # noqa: E402
 from s3_to_azure.model.objects import ListedObject, Receipt  # noqa: E402
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.planning.planner import make_plan  # noqa: E402
@@ -151,6 +152,7 @@ class EmptyDestination:
     """A destination without blobs; a plan of small objects needs only the listing."""
 
     container = "benchmark"
+    check_name = staticmethod(check_blob)
 
     def list(self, _prefix: str) -> Iterator[Any]:
         """Yield nothing."""

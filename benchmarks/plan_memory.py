@@ -27,6 +27,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "plugins"), str(ROOT)]
 
 from benchmarks.local_state import LocalState
+from s3_to_azure.model.names import check_blob
 from s3_to_azure.model.objects import BlobState, ListedObject, Receipt
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
@@ -67,6 +68,7 @@ class HalfFilledDestination:
     """A destination that lists a copy of every second object."""
 
     container = "benchmark"
+    check_name = staticmethod(check_blob)
 
     def __init__(self, count: int) -> None:
         self._count = count

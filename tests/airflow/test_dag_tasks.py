@@ -27,6 +27,7 @@ from s3_to_azure.state.manifest import write_manifest
 
 PARAMS: dict[str, Any] = {
     "overwrite": "if_changed",
+    "integrity": "auto",
     "include": None,
     "exclude": None,
     "refused_names": "fail",
@@ -160,8 +161,11 @@ def test_the_plans_settings_are_the_migrations_and_the_runs() -> None:
         fidelity={"archived": "restore"},
         filters={"min_size": "3"},
     )
-    plan = plan_settings(run, PARAMS | {"overwrite": "never", "include": ["*.csv"], "refused_names": "map"})
+    plan = plan_settings(
+        run, PARAMS | {"overwrite": "never", "include": ["*.csv"], "refused_names": "map", "integrity": "md5"}
+    )
     assert (plan.s3_prefix, plan.blob_prefix, plan.overwrite, plan.refused_names) == ("in/", "out/", "never", "map")
+    assert plan.integrity == "md5"
     assert (plan.memory_budget_bytes, plan.block_bytes) == (64 * MIB, 8 * MIB)
     assert (plan.split_bytes, plan.batch_bytes, plan.max_tasks) == (1024 * MIB, 2 * MIB, 7)
     assert (plan.archived, plan.filters.include, plan.filters.min_size_bytes) == ("restore", ("*.csv",), 3)

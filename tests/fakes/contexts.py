@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from s3_to_azure.model.checksums import ALGORITHMS
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
+from s3_to_azure.model.record import source_id
 from s3_to_azure.model.settings import CopySettings, RetryBudget
 from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
 
@@ -31,6 +33,17 @@ def transfer_context(
 def task(key: str = "k", bucket: str = BUCKET, **changes: Any) -> CopyTask:
     """Return the task that copies an object to the blob of the same name."""
     return CopyTask(**({"bucket": bucket, "key": key, "blob": key} | changes))
+
+
+def record_of(version: ObjectVersion | ListedObject, **changes: str) -> dict[str, str]:
+    """Return the metadata of a finished copy, as a copy records it."""
+    record = {
+        "s3_etag": version.etag,
+        "s3_last_modified": version.last_modified.isoformat(),
+        "s3_verified_by": "transport",
+        "s3_source": source_id(version.bucket, version.key),
+    }
+    return record | changes
 
 
 def some_bytes(size_bytes: int, seed: int = 0) -> bytes:

@@ -13,6 +13,7 @@ from s3_to_azure.model.errors import (
     ContainerNotFound,
     CorruptedInTransit,
     ForeignBlocks,
+    NameRefused,
     TooManyStagedBlocks,
     WrongBlobType,
 )
@@ -44,6 +45,8 @@ class MemoryDestination:
     def __init__(self, container: str = "container", *, exists: bool = True) -> None:
         self.container = container
         self.exists = exists
+        self.hierarchical = False
+        """Whether the account drops empty path segments."""
         self.blobs: dict[str, MemoryBlob] = {}
         self.staged: dict[str, dict[bytes, bytes]] = {}
         """Uncommitted blocks by blob and id, in staging order."""
@@ -71,12 +74,17 @@ class MemoryDestination:
 
     # -- the port --------------------------------------------------------------------------------------------------
 
+    def check_name(self, blob: str) -> str:
+        if self.hierarchical and "" in blob.split("/"):
+            raise NameRefused(name=blob, detail="the account's hierarchical namespace drops its empty path segments")
+        return check_blob(blob)
+
     def check(self, *, create: bool = False) -> None:
         self.exists = self.exists or create
         self._require_container()
 
     def head(self, blob: str) -> BlobState | None:
-        check_blob(blob)
+        self.check_name(blob)
         with self._lock:
             self._require_container()
             return self._state(blob) if blob in self.blobs else None
@@ -88,13 +96,13 @@ class MemoryDestination:
         yield from found
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
-        check_blob(blob)
+        self.check_name(blob)
         with self._lock:
             self._require_container()
             return [ListedBlock(name, len(data)) for name, data in self.staged.get(blob, {}).items()]
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
-        check_blob(blob)
+        self.check_name(blob)
         received, name = bytes(data), block_id.encode("ascii")
         with self._lock:
             self._require_container()
@@ -112,7 +120,7 @@ class MemoryDestination:
             self.bytes_staged += len(received)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
-        check_blob(blob)
+        self.check_name(blob)
         with self._lock:
             self._require_container()
             self._require_writable(blob)
@@ -126,7 +134,7 @@ class MemoryDestination:
             return self._replace(blob, data, contents, {name: latest[name] for name in names})
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
-        check_blob(blob)
+        self.check_name(blob)
         received = bytes(data)
         with self._lock:
             self._require_container()
@@ -140,7 +148,7 @@ class MemoryDestination:
             return self._replace(blob, received, contents, {})
 
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
-        check_blob(blob)
+        self.check_name(blob)
         with self._lock:
             self._require_container()
             self._require_writable(blob)
@@ -151,7 +159,7 @@ class MemoryDestination:
             return held.etag
 
     def read(self, blob: str, start: int, end: int) -> bytes:
-        check_blob(blob)
+        self.check_name(blob)
         with self._lock:
             self._require_container()
             return self.blobs[blob].data[start:end]

@@ -24,7 +24,7 @@ NO_BLOCKS = b"<?xml version='1.0'?><BlockList><CommittedBlocks /><UncommittedBlo
 XML: Mapping[str, str] = {"Content-Type": "application/xml"}
 
 USUAL: Mapping[str, Answer] = {
-    "account": Answer(200, headers={"x-ms-sku-name": "Standard_LRS", "x-ms-account-kind": "StorageV2"}),
+    "account": Answer(200, headers={"x-ms-is-hns-enabled": "false", "x-ms-sku-name": "Standard_LRS"}),
     "list": Answer(200, headers=XML, body=EMPTY_LISTING),
     "head": Answer(404, "BlobNotFound"),
     "block list": Answer(404, "BlobNotFound"),
@@ -82,7 +82,7 @@ def documented_azure(answers: Mapping[str, Answer]) -> Iterator[tuple[str, list[
     asked: list[str] = []
     handler = type("Handler", (_Handler,), {"answers": {**USUAL, **answers}, "asked": asked})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/devstoreaccount1", asked
         finally:

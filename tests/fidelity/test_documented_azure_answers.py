@@ -138,6 +138,26 @@ class TestHierarchicalNamespace:
             outcome, _ = copied({}, size_bytes=5, key=key)
             assert outcome.error is None
 
+    @EITHER_WAY
+    @pytest.mark.parametrize(("resource_type", "refused"), [("directory", True), ("file", False), (None, False)])
+    def test_only_azure_makes_a_directory(self, resource_type: str | None, refused: bool, size_bytes: int) -> None:
+        """Azure's own word counts: metadata that anyone can set on a blob with bytes makes no directory of it."""
+        metadata = {} if refused else {"x-ms-meta-hdi_isfolder": "true", "x-ms-meta-s3_etag": "older"}
+        kind = {"x-ms-resource-type": resource_type} if resource_type else {}
+        existing = {"head": Answer(200, headers={**EXISTING, **metadata, **kind})}
+        outcome, _ = copied(existing, size_bytes=size_bytes)
+        assert (type(outcome.error) is WrongBlobType) is refused
+
+    @pytest.mark.parametrize(
+        "answer", [Answer(403, "AuthorizationPermissionMismatch"), Answer(200, headers={"x-ms-sku-name": "x"})]
+    )
+    def test_unknown_is_not_flat(self, answer: Answer) -> None:
+        """An identity that may not ask, or an answer that does not tell, leaves open what becomes of ``a//b``."""
+        outcome, asked = copied({"account": answer}, size_bytes=5, key="a//b")
+        assert type(outcome.error) is NameRefused
+        assert "may not ask" in str(outcome.error)
+        assert "put blob" not in asked
+
     def test_account_lookup_may_be_refused(self) -> None:
         """An identity that may not look up the account's kind can copy."""
         denied = Answer(403, "AuthorizationPermissionMismatch")

@@ -133,4 +133,4 @@ class TestOversizedMetadata:
         receipt = copied(oversized_metadata="drop")
         assert (receipt.status, receipt.reason) == ("copied", "metadata_dropped")
         metadata = container.get_blob_client(KEY).get_blob_properties().metadata
-        assert set(metadata) == {"s3_etag", "s3_last_modified", "s3_checksum", "s3_verified_by"}
+        assert set(metadata) == {"s3_etag", "s3_last_modified", "s3_checksum", "s3_verified_by", "s3_source"}

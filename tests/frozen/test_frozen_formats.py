@@ -69,7 +69,7 @@ def test_crc64_is_the_services_own() -> None:
 
 
 def test_metadata_of_a_blob_is_frozen() -> None:
-    """A later run recognises a blob by these four names and values."""
+    """A later run recognises a blob by these names and values."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
     version = source.put(
         BUCKET, "k", some_bytes(3 * MIB), etag="0123abcd", last_modified=datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,6 +82,7 @@ def test_metadata_of_a_blob_is_frozen() -> None:
         "s3_last_modified": "2026-01-01T00:00:00+00:00",
         "s3_checksum": "crc64nvme:/yfikpaCHTs=",
         "s3_verified_by": "crc64nvme",
+        "s3_source": "c8764b011d2de4813860362da365d58e",
     }
 
 

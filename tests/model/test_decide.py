@@ -15,15 +15,24 @@ from s3_to_azure.model.decide import (
     is_copy_of_another,
     is_copy_of_newer,
     is_later,
+    is_proven,
 )
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.model.options import Overwrite
+from s3_to_azure.model.record import source_id
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SOURCE = ObjectVersion("bucket", "key", "etag", 100, NOW)
 COPY, UNCHANGED = Decision("copy"), Decision("unchanged")
 EXISTS = Decision("skip", "destination_exists")
 WRONG_TYPE = Decision("refuse", "wrong_blob_type")
+OURS = source_id("bucket", "key")
+PENDING = {"s3_source": OURS, "s3_verified_by": "readback_pending"}
+OTHER = Decision(
+    "refuse",
+    "blob_of_another_object: the blob is a copy of another S3 object; give each migration its own blob_prefix, or "
+    "replace that copy with overwrite=always",
+)
 
 
 def blob(**changes: Any) -> BlobState:
@@ -53,6 +62,14 @@ STATES: dict[str, BlobState | None] = {
     "other of the same second": blob(metadata=copy_of("other", NOW)),
     "same ETag, other size": blob(size_bytes=99),
     "silent": blob(metadata={}),
+    "of another object": blob(metadata={**blob().metadata, "s3_source": source_id("bucket", "other")}),
+    "of another object's version": blob(metadata={"s3_etag": "x", "s3_source": source_id("other", "key")}),
+    "of this object by its source": blob(metadata={**blob().metadata, "s3_source": OURS}),
+    "source edited": blob(metadata={**blob().metadata, "s3_source": "me"}),
+    "this version, to be read back": blob(metadata={**blob().metadata, **PENDING}),
+    "older, found damaged": blob(metadata={**copy_of("old", NOW), "s3_source": OURS, "s3_verified_by": "damaged"}),
+    "of another object, found damaged": blob(metadata={**blob().metadata, **PENDING, "s3_source": "0" * 32}),
+    "damaged, as anybody may say": blob(metadata={"s3_verified_by": "damaged"}),
     "unreadable time": blob(metadata={"s3_etag": "other", "s3_last_modified": "yesterday"}),
     "time without zone": blob(metadata={"s3_etag": "other", "s3_last_modified": "2999-01-01T00:00:00"}),
     "append blob": blob(blob_type="AppendBlob", metadata={}),
@@ -68,12 +85,76 @@ TABLE: dict[str, tuple[Decision, Decision, Decision]] = {
     "other of the same second": (COPY, EXISTS, COPY),
     "same ETag, other size": (COPY, EXISTS, COPY),
     "silent": (COPY, EXISTS, COPY),
+    "of another object": (OTHER, EXISTS, COPY),
+    "of another object's version": (OTHER, EXISTS, COPY),
+    "of this object by its source": (UNCHANGED, UNCHANGED, COPY),
+    "source edited": (UNCHANGED, UNCHANGED, COPY),
+    "this version, to be read back": (COPY, COPY, COPY),
+    "older, found damaged": (COPY, COPY, COPY),
+    "of another object, found damaged": (OTHER, EXISTS, COPY),
+    "damaged, as anybody may say": (COPY, EXISTS, COPY),
     "unreadable time": (COPY, EXISTS, COPY),
     "time without zone": (COPY, EXISTS, COPY),
     "append blob": (WRONG_TYPE, EXISTS, WRONG_TYPE),
     "page blob of a newer copy": (WRONG_TYPE, EXISTS, WRONG_TYPE),
     "append blob, this version": (UNCHANGED, UNCHANGED, WRONG_TYPE),
 }
+
+
+def proven(level: str, checksum: str = "", **more: str) -> BlobState:
+    """Return a copy of the source with this proof."""
+    return blob(metadata={**blob().metadata, "s3_verified_by": level, "s3_checksum": checksum, **more})
+
+
+@pytest.mark.parametrize(
+    ("there", "integrity", "enough"),
+    [
+        (proven("crc32c", "crc32c:yZRlqg=="), "auto", True),
+        (proven("crc32c", "crc32c:yZRlqg=="), "readback", True),
+        (proven("crc32c", "crc32c:yZRlqg=="), "crc32c", True),
+        (proven("crc32c", "crc32c:yZRlqg=="), "md5", True),
+        (proven("crc32c", "crc32c:yZRlqg=="), "crc64nvme", False),
+        (proven("transport"), "transport", True),
+        (proven("transport"), "reread", False),
+        (proven("reread"), "reread", True),
+        (proven("crc64nvme"), "crc32c", False),
+        (proven("checked by me"), "transport", False),
+        (proven("checked by me"), "auto", True),
+        (blob(), "auto", True),
+        (blob(), "transport", False),
+    ],
+)
+def test_a_required_level_holds_for_what_is_unchanged(there: BlobState, integrity: str, *, enough: bool) -> None:
+    """A copy whose record proves less is copied again, or left where nothing may be replaced."""
+    assert decide(SOURCE, there, "if_changed", integrity) == (UNCHANGED if enough else COPY)
+    assert decide(SOURCE, there, "never", integrity) == (UNCHANGED if enough else EXISTS)
+    assert decide(SOURCE, there, "always", integrity) == COPY
+
+
+CRC32C = "crc32c:yZRlqg=="
+
+
+@pytest.mark.parametrize(
+    ("there", "is_it"),
+    [
+        (proven("crc32c", CRC32C), True),
+        (proven("crc32c", CRC32C, s3_source=OURS), True),
+        (proven("crc32c", CRC32C, s3_source="0" * 32), False),
+        (proven("crc32c", "crc32c:AAAAAA=="), False),
+        (proven("transport"), False),
+        (proven("crc32c", CRC32C, s3_etag="other"), False),
+        (proven("crc32c", CRC32C, s3_last_modified=(NOW - SECOND).isoformat()), False),
+        (proven("crc32c", CRC32C, s3_last_modified=(NOW + SECOND).isoformat()), False),
+        (proven("crc32c", CRC32C, s3_last_modified=""), False),
+        (proven("readback_pending", CRC32C, s3_source=OURS), False),
+        (blob(), False),
+    ],
+)
+def test_a_blob_is_a_copys_work_by_its_whole_record(there: BlobState, *, is_it: bool) -> None:
+    """Object, version, time, level and checksum are those that the copy would have written itself."""
+    assert is_proven(SOURCE, there, level="crc32c", checksum=CRC32C) is is_it
+
+
 OVERWRITES: tuple[Overwrite, ...] = ("if_changed", "never", "always")
 
 

@@ -1,6 +1,7 @@
 """User metadata and tags: whatever S3 holds, Azure accepts it, and it comes back unchanged."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, given
@@ -15,10 +16,11 @@ from s3_to_azure.model.metadata import (
     tags_from_azure,
     tags_to_azure,
 )
+from s3_to_azure.model.record import RESERVED_NAMES
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Characters of escapes, so that hypothesis finds names that look like one.
-tricky_names = st.text(alphabet="_x04f-.A1", min_size=1, max_size=24)
+tricky_names = st.text(alphabet="_x04f-.A1", min_size=1, max_size=24) | st.sampled_from(sorted(RESERVED_NAMES))
 header_names = st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
 
 
@@ -101,10 +103,15 @@ def test_metadata_is_kept_up_to_azures_limit(over: int, dropped: bool) -> None:
     assert metadata == ({"own": "value"} if dropped else {**user, "own": "value"})
 
 
-def test_the_record_of_the_copy_wins() -> None:
-    """User metadata cannot replace the record, whatever its case."""
-    metadata, _ = joined_metadata({"s3_etag": "e"}, {"S3_ETAG": "forged"}, key="k", oversized="fail")
-    assert metadata == {"s3_etag": "e"}
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
+def test_no_object_can_write_a_name_with_a_meaning(name: str, case: Callable[[str], str]) -> None:
+    """An object's own metadata of such a name gets another one, also where the record lacks it, and is not lost."""
+    user = {case(name): "forged"}
+    metadata, _ = joined_metadata({"s3_etag": "e"}, user, key="k", oversized="fail")
+    assert metadata.pop("s3_etag") == "e"
+    assert not {each.lower() for each in metadata} & RESERVED_NAMES
+    assert metadata_from_azure(metadata) == user
 
 
 def test_oversized_metadata_is_refused_unless_it_may_be_dropped() -> None:

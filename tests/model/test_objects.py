@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.model.record import UNPROVEN, source_id
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LISTED = ListedObject("bucket", "a/b", "etag", 3, NOON, "STANDARD_IA")
@@ -29,6 +30,42 @@ def test_a_copy_has_etag_and_size_of_the_version(change: dict[str, Any]) -> None
     assert BLOB.holds(LISTED)
     assert BLOB.holds(ObjectVersion.of(LISTED))
     assert not replace(BLOB, **change).holds(LISTED)
+
+
+@pytest.mark.parametrize(
+    ("record", "of_another", "holds"),
+    [
+        ({}, False, True),
+        ({"s3_source": source_id("bucket", "a/b")}, False, True),
+        ({"s3_source": source_id("bucket", "a//b")}, True, False),
+        ({"s3_source": source_id("other", "a/b")}, True, False),
+        ({"s3_source": "edited by somebody"}, False, True),
+    ],
+)
+def test_a_copy_knows_its_object(record: dict[str, str], *, of_another: bool, holds: bool) -> None:
+    """A blob of before, without a source, is taken as it was; the ETag of another object is no version of this one."""
+    blob = replace(BLOB, metadata={**BLOB.metadata, **record})
+    assert blob.is_of_another(LISTED) is of_another
+    assert blob.holds(LISTED) is blob.is_copy_of(LISTED) is holds
+
+
+@pytest.mark.parametrize("level", UNPROVEN)
+@pytest.mark.parametrize("source", ["", source_id("bucket", "a/b"), source_id("bucket", "x")])
+def test_an_unproven_blob_is_no_finished_copy(level: str, source: str) -> None:
+    """Whose it is decides the object that its record names; one without a name is nobody's."""
+    blob = replace(BLOB, metadata={**BLOB.metadata, "s3_verified_by": level, "s3_source": source})
+    assert not blob.holds(LISTED)
+    assert blob.is_unproven
+    assert blob.is_unproven_copy_of(LISTED) is (source == source_id("bucket", "a/b"))
+    assert (blob.verified_by, blob.checksum) == ("", "")
+
+
+def test_the_proof_of_a_blob_is_the_recorded_one() -> None:
+    """Both halves of it, and neither where the other does not fit."""
+    proven = {"s3_verified_by": "crc32c", "s3_checksum": "crc32c:yZRlqg=="}
+    blob = replace(BLOB, metadata={**BLOB.metadata, **proven})
+    assert (blob.verified_by, blob.checksum) == ("crc32c", "crc32c:yZRlqg==")
+    assert replace(BLOB, metadata={**proven, "s3_verified_by": "crc64nvme"}).checksum == ""
 
 
 @pytest.mark.parametrize(

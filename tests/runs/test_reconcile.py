@@ -13,6 +13,7 @@ from s3_to_azure.runs.reconcile import ObjectResult, _PlannedObjects, reconcile
 from s3_to_azure.state.lines import HEADER
 from s3_to_azure.state.plan import BatchDescriptor, read_plan_index
 from s3_to_azure.state.receipts import folder_of
+from tests.fakes.contexts import record_of
 from tests.fakes.memory_destination import MemoryDestination
 from tests.runs.planned_run import PlannedRun
 
@@ -126,7 +127,7 @@ def test_a_forged_receipt_makes_no_object_succeed(status: Status, *, looks: bool
     run.write_receipts(batch, run.receipt("0000", "failed", reason="access_denied: no"))
     forge(run, batch, *(run.receipt(f"{number:04}", status) for number in range(3)))
     (listed,) = (found for found in run.source.list("bucket", "0001"))
-    run.destination.write("0001", b"abc", metadata={"s3_etag": listed.etag, "s3_verified_by": "md5"})
+    run.destination.write("0001", b"abc", metadata=record_of(listed))
     run.destination.write("0002", b"abc", metadata={"s3_etag": "of another version"})
     results = run.results(run.destination if looks else None)
     assert [(result.receipt.status, code_of(result.receipt.reason)) for result in results.values()] == [
@@ -134,7 +135,7 @@ def test_a_forged_receipt_makes_no_object_succeed(status: Status, *, looks: bool
         ("copied", "by_earlier_try") if looks else ("failed", "no_receipt"),
         ("failed", "no_receipt"),
     ]
-    assert results["0001"].receipt.verified_by == ("md5" if looks else "")
+    assert results["0001"].receipt.verified_by == ("transport" if looks else "")
 
 
 def test_a_forged_receipt_of_a_part_makes_no_object_succeed() -> None:
@@ -145,7 +146,7 @@ def test_a_forged_receipt_of_a_part_makes_no_object_succeed() -> None:
     forge(run, second, run.receipt("giant", "copied"))
     assert run.results(run.destination)["giant"].receipt.status == "failed"
     (listed,) = run.source.list("bucket", "giant")
-    run.destination.write("giant", bytes(4 * MIB), metadata={"s3_etag": listed.etag})
+    run.destination.write("giant", bytes(4 * MIB), metadata=record_of(listed))
     assert run.results(run.destination)["giant"].receipt.status == "copied"
 
 
@@ -156,7 +157,7 @@ def test_the_blobs_of_another_container_confirm_nothing() -> None:
     forge(run, batch, run.receipt("0000"))
     (listed,) = run.source.list("bucket", "")
     elsewhere = MemoryDestination("elsewhere")
-    elsewhere.write("0000", b"abc", metadata={"s3_etag": listed.etag})
+    elsewhere.write("0000", b"abc", metadata=record_of(listed))
     assert run.results(elsewhere)["0000"].receipt.status == "failed"
 
 

@@ -166,7 +166,8 @@ def test_bytes_headers_and_metadata_arrive_under_any_key(between: Between) -> No
     assert between.s3.count("get whole") == between.azure.count("put blob") == len(objects)
     paths = {unquote(request.path).partition("/")[2] for request in between.s3.seen if request.is_("get whole")}
     assert paths == {f"{between.bucket}/{key}" for key in objects}
-    assert len(between.azure.seen) == len(objects)
+    # One name has empty segments, which asks once for the kind of the account.
+    assert len(between.azure.seen) == len(objects) + 1
 
 
 def test_invariant_1_object_that_changed_is_handed_back(between: Between) -> None:

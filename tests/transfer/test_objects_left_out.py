@@ -5,18 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from s3_to_azure.model.errors import ObjectArchived, ObjectNotFound, WrongBlobType
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.names import STATE_FOLDER
 from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.options import Archived
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.transfer.object import copy_object, try_copy
+from s3_to_azure.transfer.pool import copy_many
+from s3_to_azure.transfer.verify import verify_object
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_small_object_client import MemorySmallObjectClient
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
 
 
@@ -125,6 +130,26 @@ def test_progress_excludes_objects_left_out(size_bytes: int, blob_type: str) -> 
                 copy_object(context, task())
             assert caught.value.attributes == {"blob": "k", "container": "container", "blob_type": "AppendBlob"}
     assert progress.snapshot().bytes_total == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("small", [False, True])
+def test_no_copy_is_made_into_the_state_folder(*, listed: bool, small: bool) -> None:
+    """Without a plan too, as from a list of keys: whoever can write there can change what the next task copies."""
+    source, destination, progress = MemorySource(BUCKET), MemoryDestination(), Progress()
+    source.put(BUCKET, "plan.json", b"{}")
+    blob = f"{STATE_FOLDER}/dag/run/plan.json"
+    todo = task("plan.json", blob=blob, listed=source.listed(BUCKET, "plan.json") if listed else None)
+    if small:
+        todo = replace(todo, condition=Condition(None))
+    client = partial(MemorySmallObjectClient, source, destination)
+    with transfer_context(source, destination, progress=progress, small_object_client=client) as context:
+        progress.add(bytes_total=2 if listed else 0)
+        (outcome,) = copy_many(context, [todo])
+        assert verify_object(context, todo).reason == "reserved_name"
+    assert (outcome.receipt.status, outcome.receipt.reason) == ("skipped", "reserved_name")
+    assert progress.snapshot().bytes_total == 0
+    assert destination.blobs == {}
 
 
 class TestMetadataOnly:

@@ -94,6 +94,7 @@ def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSetti
         s3_prefix=settings.s3_prefix,
         blob_prefix=settings.blob_prefix,
         overwrite=params["overwrite"],
+        integrity=params["integrity"],
         filters=read_filters(settings.filters or {}, include=params["include"], exclude=params["exclude"]),
         refused_names=params["refused_names"],
         archived=Fidelity.of(settings.fidelity).archived,

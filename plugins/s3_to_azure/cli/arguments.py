@@ -67,14 +67,7 @@ def _add_copy(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _add_filters(selection)
     copying = parser.add_argument_group("copying")
     _add_overwrite(copying)
-    copying.add_argument(
-        "--integrity",
-        metavar="LEVEL",
-        choices=options.INTEGRITY,
-        default=defaults.INTEGRITY,
-        help="the weakest verification level to accept: one of %(choices)s (default: %(default)s, the "
-        "strongest that S3's checksums allow)",
-    )
+    _add_integrity(copying)
     _add_refused_names(copying)
     _add_archived(copying)
     _add_fidelity(copying)
@@ -93,6 +86,7 @@ def _add_plan(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _add_filters(selection)
     copying = parser.add_argument_group("copying")
     _add_overwrite(copying)
+    _add_integrity(copying)
     _add_refused_names(copying)
     _add_archived(copying)
     copying.add_argument(
@@ -199,6 +193,17 @@ def _add_overwrite(group: _Group) -> None:
         default=defaults.OVERWRITE,
         help="whether to replace a blob that exists (default: %(default)s, unless it is a copy of this version of the "
         "object)",
+    )
+
+
+def _add_integrity(group: _Group) -> None:
+    group.add_argument(
+        "--integrity",
+        metavar="LEVEL",
+        choices=options.INTEGRITY,
+        default=defaults.INTEGRITY,
+        help="the weakest verification level to accept: one of %(choices)s (default: %(default)s, the "
+        "strongest that S3's checksums allow)",
     )
 
 

@@ -26,6 +26,7 @@ def plan_settings(options: argparse.Namespace, source: S3Uri, destination: Azure
         s3_prefix=source.key,
         blob_prefix=destination.prefix,
         overwrite=options.overwrite,
+        integrity=options.integrity,
         filters=filters_from(options),
         refused_names=options.refused_names,
         archived=options.archived,

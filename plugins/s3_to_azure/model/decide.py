@@ -4,13 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from s3_to_azure.model.errors import WrongBlobType
+from s3_to_azure.model.errors import BlobOfAnotherObject, WrongBlobType
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
-from s3_to_azure.model.options import ALWAYS, NEVER, Overwrite
-from s3_to_azure.model.reasons import DESTINATION_EXISTS
+from s3_to_azure.model.options import ALWAYS, AUTO, NEVER, Overwrite, is_as_strong
+from s3_to_azure.model.reasons import DESTINATION_EXISTS, explained
 
 BLOCK_BLOB = "BlockBlob"
 _WHOLE_SECOND: Final = timedelta(seconds=1)
+_OF_ANOTHER_OBJECT: Final = explained(
+    BlobOfAnotherObject.reason(),
+    "the blob is a copy of another S3 object; give each migration its own blob_prefix, or replace that copy with "
+    "overwrite=always",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +26,56 @@ class Decision:
     reason: str = ""
 
 
-def decide(source: ObjectVersion | ListedObject, blob: BlobState | None, overwrite: Overwrite) -> Decision:
+def decide(
+    source: ObjectVersion | ListedObject, blob: BlobState | None, overwrite: Overwrite, integrity: str = AUTO
+) -> Decision:
     """Decide on one object.
 
-    =============================  ==============  ===========  =====================
-    the blob                       if_changed      never        always
-    =============================  ==============  ===========  =====================
-    does not exist                 copy            copy         copy
-    is a copy of this version      unchanged       unchanged    copy
-    is a copy of another version   copy            skip exists  copy
-    has no record of a copy        copy            skip exists  copy
-    is not a block blob            refuse          skip exists  refuse
-    =============================  ==============  ===========  =====================
+    ====================================  ==============  ===========  =====================
+    the blob                              if_changed      never        always
+    ====================================  ==============  ===========  =====================
+    does not exist                        copy            copy         copy
+    is a copy of this version             unchanged       unchanged    copy
+    the same, below the required level    copy            skip exists  copy
+    is a copy whose proof is not done     copy            copy         copy
+    is a copy of another version          copy            skip exists  copy
+    is a copy of another object           refuse          skip exists  copy
+    has no record of a copy               copy            skip exists  copy
+    is not a block blob                   refuse          skip exists  refuse
+    ====================================  ==============  ===========  =====================
 
     Dates do not decide: the version that S3 shows as current may be older than the blob's, after a rollback. The copy
     reads its version only while S3 holds it, and replaces only the blob that was seen here, under its ETag.
     """
     if blob is None:
         return Decision("copy")
-    is_copy = blob.holds(source)
-    if is_copy and overwrite != ALWAYS:
+    if overwrite != ALWAYS and blob.holds(source) and is_as_strong(blob.verified_by, integrity):
         return Decision("unchanged")
-    if overwrite == NEVER:
+    if overwrite == NEVER and not blob.is_unproven_copy_of(source):
         return Decision("skip", DESTINATION_EXISTS)
     if blob.blob_type != BLOCK_BLOB:
         return Decision("refuse", WrongBlobType.reason())
+    if overwrite != ALWAYS and blob.is_of_another(source):
+        return Decision("refuse", _OF_ANOTHER_OBJECT)
     return Decision("copy")
+
+
+def is_proven(
+    source: ObjectVersion | ListedObject, blob: BlobState, *, level: str, checksum: str | None = None
+) -> bool:
+    """Return whether the blob is a finished copy of this version, and its record holds at least this proof.
+
+    Args:
+        source: The version, with the time that it was last modified: the same bytes of another time may have other
+            metadata.
+        blob: The blob.
+        level: The verification level that the copy needs, or one of ``options.INTEGRITY``.
+        checksum: The checksum that the copy is verified by, as the record writes it; None: any.
+    """
+    recorded = blob.source_last_modified
+    if not blob.holds(source) or recorded is None or are_different(recorded, source.last_modified):
+        return False
+    return bool(blob.verified_by) and is_as_strong(blob.verified_by, level) and checksum in (None, blob.checksum)
 
 
 def are_different(one: datetime, other: datetime) -> bool:

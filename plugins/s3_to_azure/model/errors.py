@@ -35,6 +35,7 @@
         ├── DestinationError
         │   ├── ContainerNotFound
         │   ├── DestinationConflict
+        │   ├── BlobOfAnotherObject
         │   ├── WrongBlobType
         │   ├── BlobLeased
         │   ├── BlobImmutable
@@ -63,6 +64,7 @@ The class decides whether a retry can help, never the text.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from string import Formatter
 from typing import ClassVar, Final, Self
 
@@ -73,10 +75,6 @@ S3: Final = "S3"
 
 AZURE: Final = "Azure Blob Storage"
 """The destination's name in errors and logs."""
-
-
-def _rebuild(cls: "type[TransferError]", attributes: Mapping[str, object]) -> "TransferError":
-    return cls(**attributes)
 
 
 class TransferError(Exception):
@@ -106,7 +104,7 @@ class TransferError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by the attributes, so that an error can pass between processes."""
-        return _rebuild, (type(self), dict(self.attributes))
+        return partial(type(self), **self.attributes), ()
 
     @classmethod
     def reason(cls) -> str:
@@ -310,6 +308,12 @@ class DestinationConflict(DestinationError):
     """Another writer changed the blob since the plan."""
 
     template = "Blob {blob!r} in container {container!r} was written by another program during this copy ({detail}). The blob was left unchanged; run again to decide anew."
+
+
+class BlobOfAnotherObject(DestinationError):
+    """The blob is a copy of another S3 object, as when two migrations write to the same names."""
+
+    template = "Blob {blob!r} in container {container!r} is a copy of another S3 object, so it was left unchanged. If two migrations write to the same names, give each its own blob_prefix. If the object has moved, or that copy is not needed, copy once with overwrite=always."
 
 
 class WrongBlobType(DestinationError):

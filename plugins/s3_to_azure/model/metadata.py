@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 from s3_to_azure.model.errors import MetadataTooLarge, TagsRefused
 from s3_to_azure.model.limits import MAX_METADATA_BYTES, MAX_TAG_KEY, MAX_TAG_VALUE, MAX_TAGS
 from s3_to_azure.model.options import FAIL, OversizedMetadata
+from s3_to_azure.model.record import RESERVED_NAMES
 
 _METADATA_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,5}|10[0-9a-f]{4})_", re.IGNORECASE)
 # The closing ``_`` of a text that looks like an escape may come from the next character's own escape.
@@ -23,8 +24,9 @@ _TAG_ESCAPE: Final = re.compile(r"_x([0-9a-f]{4,6})_")
 def metadata_to_azure(metadata: Mapping[str, str]) -> dict[str, str]:
     """Map S3 user metadata to Azure's: names to C# identifiers, values to ASCII, both reversibly.
 
-    A character that is not allowed in an identifier becomes ``_xHHHH_``, as .NET's XmlConvert writes names. In a
-    value, control characters, ``%``, outer spaces and everything beyond ASCII are percent-encoded as UTF-8.
+    A character that is not allowed in an identifier becomes ``_xHHHH_``, as .NET's XmlConvert writes names; so does
+    the first character of a name that has a meaning in Azure or in the record of a copy. In a value, control
+    characters, ``%``, outer spaces and everything beyond ASCII are percent-encoded as UTF-8.
     """
     return {_name_to_azure(name): _value_to_azure(value) for name, value in metadata.items()} if metadata else {}
 
@@ -39,10 +41,11 @@ def metadata_from_azure(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _name_to_azure(name: str) -> str:
     escaped: list[str] = []
+    is_reserved = name.lower() in RESERVED_NAMES
     for index, character in enumerate(name):
-        first_digit = index == 0 and character.isdigit()
+        not_first = index == 0 and (is_reserved or character.isdigit())
         starts_escape = _LOOKS_LIKE_METADATA_ESCAPE.match(name, index) is not None
-        if _IDENTIFIER_CHARACTER.fullmatch(character) and not first_digit and not starts_escape:
+        if _IDENTIFIER_CHARACTER.fullmatch(character) and not not_first and not starts_escape:
             escaped.append(character)
         else:
             escaped.append(f"_x{ord(character):04x}_")
@@ -59,7 +62,7 @@ def _value_to_azure(value: str) -> str:
 def joined_metadata(
     own: Mapping[str, str], user: Mapping[str, str], *, key: str, oversized: OversizedMetadata
 ) -> tuple[dict[str, str], bool]:
-    """Join the object's metadata, as Azure spells it, with the record of its copy, which wins over equal names.
+    """Join the object's metadata, as Azure spells it, with the record of its copy, whose names it cannot have.
 
     Args:
         own: The record.
@@ -75,9 +78,7 @@ def joined_metadata(
     """
     if not user:
         return dict(own), False
-    taken = {name.lower() for name in own}
-    kept = {name: value for name, value in metadata_to_azure(user).items() if name.lower() not in taken}
-    both = {**kept, **own}
+    both = {**metadata_to_azure(user), **own}
     size = sum(len(name) + len(value) for name, value in both.items())
     if size <= MAX_METADATA_BYTES:
         return both, False

@@ -11,6 +11,7 @@ from s3_to_azure.model.reasons import code_of
 STATE_FOLDER: Final = "_s3_to_azure"
 """Where runs keep their state in any container. No object is copied below it, and listings leave it out."""
 
+_STATE_PREFIX: Final = f"{STATE_FOLDER}/"
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html, also of Outposts and Object Lambda
 _ACCESS_POINT: Final = re.compile(
@@ -87,6 +88,11 @@ def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "", mapped: b
         raise UsageError(detail=f"The key {key!r} is not below the prefix {s3_prefix!r}.")
     name = blob_prefix + key[len(s3_prefix) :]
     return map_blob(name) if mapped else name
+
+
+def is_reserved(blob: str) -> bool:
+    """Return whether a blob of this name would lie where runs keep their state."""
+    return blob.startswith(_STATE_PREFIX)
 
 
 def is_folder_marker(listed: ListedObject) -> bool:

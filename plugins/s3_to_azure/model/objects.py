@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, TypeVar, dataclass_transform
 
+from s3_to_azure.model import record
 from s3_to_azure.model.reasons import Status
 
 T = TypeVar("T")
@@ -128,21 +129,48 @@ class BlobState:
     @property
     def source_etag(self) -> str | None:
         """ETag of the object version that this blob is recorded to be a copy of, or None."""
-        return self.metadata.get("s3_etag")
+        return self.metadata.get(record.ETAG)
 
     @property
     def source_last_modified(self) -> datetime | None:
         """When that version was last modified; None if it is not recorded with its time zone."""
-        text = self.metadata.get("s3_last_modified")
-        try:
-            recorded = datetime.fromisoformat(text) if text else None
-        except ValueError:
-            return None
-        return recorded if recorded and recorded.tzinfo else None
+        return record.recorded_last_modified(self.metadata)
+
+    @property
+    def verified_by(self) -> str:
+        """The verification level of the copy; empty if none is recorded that a copy could have written."""
+        return record.recorded_proof(self.metadata)[0]
+
+    @property
+    def checksum(self) -> str:
+        """The checksum that the copy was verified by; empty if none is recorded that a copy could have written."""
+        return record.recorded_proof(self.metadata)[1]
+
+    def is_of_another(self, source: ObjectVersion | ListedObject) -> bool:
+        """Return whether this blob is recorded to be a copy of another object, whatever the version."""
+        recorded = record.recorded_source(self.metadata)
+        return recorded is not None and recorded != record.source_id(source.bucket, source.key)
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a copy wrote this blob and did not finish its read-back, or found it damaged."""
+        return self.metadata.get(record.VERIFIED_BY) in record.UNPROVEN
+
+    def is_unproven_copy_of(self, source: ObjectVersion | ListedObject) -> bool:
+        """Return whether a copy of this object, whatever the version, left the blob unproven."""
+        if not self.is_unproven:
+            return False
+        return record.recorded_source(self.metadata) == record.source_id(source.bucket, source.key)
+
+    def is_copy_of(self, version: ObjectVersion | ListedObject) -> bool:
+        """Return whether this blob is recorded to be a copy of exactly that version, proven or not."""
+        if self.source_etag != version.etag or self.size_bytes != version.size_bytes:
+            return False
+        return not self.is_of_another(version)
 
     def holds(self, version: ObjectVersion | ListedObject) -> bool:
-        """Return whether this blob is recorded to be a copy of exactly that version."""
-        return self.source_etag == version.etag and self.size_bytes == version.size_bytes
+        """Return whether this blob is recorded to be a finished copy of exactly that version."""
+        return self.is_copy_of(version) and not self.is_unproven
 
 
 @value

@@ -51,6 +51,17 @@ VERIFICATION_LEVELS: Final = (
 INTEGRITY: Final = (AUTO, *VERIFICATION_LEVELS, READBACK)
 """What a user can require: a level is the weakest to accept; ``readback`` is ``auto``, and the blob is read back."""
 
+
+def is_as_strong(level: str, minimum: str) -> bool:
+    """Return whether a recorded verification level, or an empty text, is at least the required one.
+
+    ``readback`` is required of what a run copies, and cannot be seen in a record.
+    """
+    if minimum in (AUTO, READBACK):
+        return True
+    return level in VERIFICATION_LEVELS and VERIFICATION_LEVELS.index(level) <= VERIFICATION_LEVELS.index(minimum)
+
+
 MAX_TASKS: Final = 1_000  # Airflow maps 1,024 at most by default ([core] max_map_length)
 MAX_OBJECTS_AT_ONCE: Final = 1_000
 MAX_CONNECTIONS: Final = 1_000

@@ -93,6 +93,14 @@ class BlobDestination(Protocol):
 
     container: str
 
+    def check_name(self, blob: str) -> str:
+        """Return the name if the container can hold a blob of it; this may take one request in a container's life.
+
+        Raises:
+            NameRefused: It cannot; nothing was written.
+        """
+        ...
+
     def check(self, *, create: bool = False) -> None:
         """Raise ContainerNotFound, AccessDenied or CredentialsRefused; ``create`` creates a missing container."""
         ...

@@ -4,10 +4,9 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
-from s3_to_azure.model.names import STATE_FOLDER
+from s3_to_azure.model.names import is_reserved
 from s3_to_azure.model.objects import BlobState
 
-_STATE_PREFIX: Final = f"{STATE_FOLDER}/"
 # An account with a hierarchical namespace lists directories too, which nobody copied from S3.
 _DIRECTORY: Final = "directory"
 
@@ -69,7 +68,7 @@ class Join:
             return
         for blob in self._blobs:
             self.seen += 1
-            if blob.name.startswith(_STATE_PREFIX):
+            if is_reserved(blob.name):
                 continue
             if blob.name <= self._last:
                 self.in_order = False

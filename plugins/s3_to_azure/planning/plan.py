@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import NameRefused, UsageError
+from s3_to_azure.model.errors import BlobOfAnotherObject, NameRefused, TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.options import FAIL, RESTORE, SKIP, Archived
 from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED
@@ -125,6 +125,10 @@ METADATA_UPDATE_REQUESTS: Final = Requests(s3_get=1, azure_read=2, azure_write=2
 """The requests that update one blob's metadata and headers."""
 
 _REFUSED_NAMES: Final = "{count} with a name that Azure refuses. Rename them, or exclude them by a filter."
+_OF_OTHER_OBJECTS: Final = (
+    "{count} whose blob is a copy of another S3 object: two migrations write to the same names. Give each its own "
+    "blob_prefix, or replace those copies with overwrite=always."
+)
 _MAPPED_NAMES: Final = (
     "{count} with a name that Azure refuses, copied under a mapped name. 's3-to-azure key' prints the key of a blob."
 )
@@ -187,16 +191,19 @@ class Plan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know before the first byte is copied."""
-        code = NameRefused.reason()
-        refused = sum(counts[code].objects for counts in (self.skipped, self.failed) if code in counts)
         by_count = (
-            (refused, _REFUSED_NAMES),
+            (self._left_out_for(NameRefused), _REFUSED_NAMES),
+            (self._left_out_for(BlobOfAnotherObject), _OF_OTHER_OBJECTS),
             (self.mapped, _MAPPED_NAMES),
             (self.archived, _ARCHIVED[self.on_archived]),
             (self.rewritten, _REWRITTEN),
         )
         counted = tuple(text.format(count=count_text(count, "object")) for count, text in by_count if count)
         return counted if self.joined else (*counted, _NOT_JOINED)
+
+    def _left_out_for(self, error: type[TransferError]) -> int:
+        code = error.reason()
+        return sum(counts[code].objects for counts in (self.skipped, self.failed) if code in counts)
 
     def lines(self) -> Iterator[str]:
         """Yield the plan for a person: what is copied, what is left out and why, and the requests."""

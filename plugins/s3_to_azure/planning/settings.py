@@ -8,12 +8,20 @@ from typing import Any, Final
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.names import STATE_FOLDER, blob_name
-from s3_to_azure.model.options import MAP, OVERWRITE, REFUSED_NAMES, Archived, Overwrite, RefusedNames, check_choice
+from s3_to_azure.model.names import STATE_FOLDER, blob_name, is_reserved
+from s3_to_azure.model.options import (
+    INTEGRITY,
+    MAP,
+    OVERWRITE,
+    REFUSED_NAMES,
+    Archived,
+    Overwrite,
+    RefusedNames,
+    check_choice,
+)
 from s3_to_azure.model.settings import parse_size
 from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, BatchPolicy
 
-_STATE_PREFIX: Final = f"{STATE_FOLDER}/"
 _FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")
 
 
@@ -68,6 +76,7 @@ class PlanSettings:
         s3_prefix: The prefix that all keys have and that the blobs' names leave out.
         blob_prefix: The prefix that the blobs' names have instead.
         overwrite: What to do with a blob that exists, as ``model.decide`` defines it.
+        integrity: The weakest verification level to accept, also of a blob that is unchanged.
         filters: Which objects to skip.
         refused_names: What to do with an object whose blob name Azure would refuse. ``fail`` fails the run in its
             report, after all other objects were copied; ``skip`` skips it; ``map`` copies it under another blob name,
@@ -83,6 +92,7 @@ class PlanSettings:
     s3_prefix: str
     blob_prefix: str
     overwrite: Overwrite = defaults.OVERWRITE
+    integrity: str = defaults.INTEGRITY
     filters: Filters = field(default_factory=Filters)
     refused_names: RefusedNames = defaults.REFUSED_NAMES
     archived: Archived = defaults.ARCHIVED
@@ -99,10 +109,11 @@ class PlanSettings:
             UsageError: A value is not allowed.
         """
         check_choice(self.overwrite, OVERWRITE, name="overwrite")
+        check_choice(self.integrity, INTEGRITY, name="integrity")
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
-        if f"{self.blob_prefix}/".startswith(_STATE_PREFIX):
+        if is_reserved(f"{self.blob_prefix}/"):
             raise UsageError(
-                detail=f"blob_prefix={self.blob_prefix!r} is below {_STATE_PREFIX}, where runs keep their state."
+                detail=f"blob_prefix={self.blob_prefix!r} is below {STATE_FOLDER}/, where runs keep their state."
             )
         # Checks its part of the values.
         self.batch_policy(1)

@@ -176,7 +176,7 @@ def _receipt_of(
         blob=blob.name,
         status=status,
         reason=BY_EARLIER_TRY if status == COPIED else "",
-        verified_by=blob.metadata.get("s3_verified_by", "")[:100],
-        checksum=blob.metadata.get("s3_checksum", "")[:200],
+        verified_by=blob.verified_by,
+        checksum=blob.checksum,
         try_number=try_number,
     )

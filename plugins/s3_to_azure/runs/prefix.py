@@ -53,6 +53,7 @@ def prefix_plan_settings(
         s3_prefix=s3_prefix,
         blob_prefix=blob_prefix,
         overwrite=settings.overwrite,
+        integrity=settings.integrity,
         filters=filters or Filters(),
         refused_names=settings.refused_names,
         archived=settings.fidelity.archived,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from s3_to_azure.model import record
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
@@ -115,15 +116,16 @@ class BlobProperties:
         Raises:
             PermanentError: Azure cannot hold it, and the user did not say what to drop.
         """
-        record = {
-            "s3_etag": version.etag,
-            "s3_last_modified": version.last_modified.astimezone(UTC).isoformat(),
-            "s3_checksum": checksum_text(version),
-            "s3_verified_by": self._integrity.level_name(version),
+        own = {
+            record.ETAG: version.etag,
+            record.LAST_MODIFIED: version.last_modified.astimezone(UTC).isoformat(),
+            record.CHECKSUM: checksum_text(version),
+            record.VERIFIED_BY: self._integrity.level_name(version),
+            record.SOURCE: record.source_id(version.bucket, version.key),
         }
         chosen = self._context.settings.fidelity
         metadata, dropped = joined_metadata(
-            {name: text for name, text in record.items() if text},
+            {name: text for name, text in own.items() if text},
             version.metadata,
             key=version.key,
             oversized=chosen.oversized_metadata,
@@ -167,6 +169,11 @@ class Attempt:
         self._properties = BlobProperties(context, self.integrity, self.retrier)
         self._metadata_dropped = False
 
+    def check_name(self) -> None:
+        """Raise NameRefused if the container cannot hold a blob of this name."""
+        blob, destination = self.task.blob, self.context.destination
+        self.retrier.call(f"check the name {blob!r}", lambda: destination.check_name(blob))
+
     def look_up_object(self) -> ObjectVersion:
         """Return the object's current version, or the version that the user named."""
         task, source = self.task, self.context.source
@@ -204,9 +211,5 @@ class Attempt:
 
     def unchanged(self, version: ObjectVersion, blob: BlobState | None, *, reason: str = "") -> Receipt:
         """Return the receipt of a version that the blob holds already, with the verification that the blob records."""
-        recorded = blob.metadata if blob else {}
-        return replace(
-            self.stats.receipt(version, UNCHANGED, reason=reason),
-            verified_by=recorded.get("s3_verified_by", ""),
-            checksum=recorded.get("s3_checksum", ""),
-        )
+        receipt = self.stats.receipt(version, UNCHANGED, reason=reason)
+        return replace(receipt, verified_by=blob.verified_by, checksum=blob.checksum) if blob else receipt

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
+from s3_to_azure.model import record
 from s3_to_azure.model.decide import Decision, decide, is_copy_of_another, is_copy_of_newer
 from s3_to_azure.model.errors import (
     S3,
+    BlobOfAnotherObject,
     Cancelled,
     ConditionNotMet,
     ObjectArchived,
@@ -16,7 +17,7 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
     WrongBlobType,
 )
-from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
+from s3_to_azure.model.names import check_key, is_folder_marker, is_reserved
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion, Receipt
 from s3_to_azure.model.options import FAIL, SKIP
 from s3_to_azure.model.reasons import (
@@ -25,18 +26,17 @@ from s3_to_azure.model.reasons import (
     FAILED,
     FOLDER_MARKER,
     METADATA_UPDATED,
+    RESERVED_NAME,
     SKIPPED,
     UNCHANGED,
     WAITING_FOR_RESTORE,
+    code_of,
 )
 from s3_to_azure.transfer.attempt import Attempt
 from s3_to_azure.transfer.blocks import block_bytes_for
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.upload import BlockUpload, PartsLookedUp, upload_empty, upload_whole
 from s3_to_azure.transfer.watchdog import run_stoppable
-
-# The copy of the bytes recorded these, and a metadata update does not verify the bytes again.
-_RECORDED_WITH_BYTES: Final = ("s3_checksum", "s3_verified_by")
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,11 @@ class _ObjectCopy:
         attempt, task = self._attempt, self._task
         if task.listed is not None and is_folder_marker(task.listed):
             return attempt.stats.receipt(ObjectVersion.of(task.listed), SKIPPED, reason=FOLDER_MARKER)
+        if is_reserved(task.blob):
+            version = ObjectVersion.of(task.listed) if task.listed else _unknown_version(attempt)
+            return self._not_copied(version, Decision("skip", RESERVED_NAME), None)
         check_key(task.key)
-        check_blob(task.blob)
+        attempt.check_name()
         condition, blob = self._first_condition()
         if task.metadata_only and (receipt := self._update_metadata(condition)):
             return receipt
@@ -189,7 +192,7 @@ class _ObjectCopy:
 
     def _decide(self, source: ObjectVersion | ListedObject, blob: BlobState | None) -> Decision:
         task = self._task
-        decision = decide(source, blob, self._context.settings.overwrite)
+        decision = decide(source, blob, self._context.settings.overwrite, self._context.settings.integrity)
         if decision.action != "copy" or blob is None or not is_copy_of_another(source, blob):
             return decision
         if self._context.source.reads_named_version:
@@ -206,11 +209,10 @@ class _ObjectCopy:
         attempt = self._attempt
         self._context.progress.add(bytes_total=-version.size_bytes)
         if decision.action == "refuse":
-            raise WrongBlobType(
-                blob=self._task.blob,
-                container=self._context.destination.container,
-                blob_type=blob.blob_type if blob else "unknown",
-            )
+            where = {"blob": self._task.blob, "container": self._context.destination.container}
+            if code_of(decision.reason) == BlobOfAnotherObject.reason():
+                raise BlobOfAnotherObject(**where)
+            raise WrongBlobType(**where, blob_type=blob.blob_type if blob else "unknown")
         if decision.action == UNCHANGED:
             return attempt.unchanged(version, blob)
         return attempt.stats.receipt(version, SKIPPED, reason=decision.reason)
@@ -258,11 +260,11 @@ class _ObjectCopy:
         return None
 
     def _updated_contents(self, version: ObjectVersion, blob: BlobState) -> BlobContents:
-        """Return the blob's new metadata and headers, with the record of its bytes."""
+        """Return the blob's new metadata and headers, with the recorded proof: the bytes are not verified again."""
         contents = self._attempt.contents(version)
-        own = {name: text for name, text in contents.metadata.items() if name not in _RECORDED_WITH_BYTES}
-        kept = {name: blob.metadata[name] for name in _RECORDED_WITH_BYTES if name in blob.metadata}
-        return replace(contents, metadata=own | kept)
+        proof = {record.VERIFIED_BY: blob.verified_by, record.CHECKSUM: blob.checksum}
+        own = {name: text for name, text in contents.metadata.items() if name not in proof}
+        return replace(contents, metadata=own | {name: text for name, text in proof.items() if text})
 
     def _write_metadata(self, version: ObjectVersion, contents: BlobContents, condition: Condition) -> bool:
         """Write the metadata under the condition; return False where the blob has changed meanwhile."""

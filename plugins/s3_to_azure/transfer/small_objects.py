@@ -24,7 +24,7 @@ from s3_to_azure.model.errors import (
     TransferError,
 )
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.names import is_folder_marker
+from s3_to_azure.model.names import is_folder_marker, is_reserved
 from s3_to_azure.model.objects import ObjectVersion, Receipt
 from s3_to_azure.model.options import READBACK, REREAD
 from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
@@ -116,6 +116,7 @@ class SmallObjects:
             and not task.metadata_only
             and 0 < listed.size_bytes <= min(SMALL_BYTES, self._most_bytes)
             and not is_folder_marker(listed)
+            and not is_reserved(task.blob)
             and self._handed_back_in_a_row < _MAX_HANDED_BACK
         )
 

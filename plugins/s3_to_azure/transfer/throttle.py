@@ -241,6 +241,9 @@ class LimitedDestination:
     def check(self, *, create: bool = False) -> None:
         self._destination.check(create=create)
 
+    def check_name(self, blob: str) -> str:
+        return self._destination.check_name(blob)
+
     def head(self, blob: str) -> BlobState | None:
         with self._limiter.request(self._stopped):
             return self._destination.head(blob)

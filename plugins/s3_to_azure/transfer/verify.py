@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from s3_to_azure.model import checksums
 from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.names import check_blob, check_key, is_folder_marker
+from s3_to_azure.model.names import check_key, is_folder_marker, is_reserved
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.options import NO, REREAD, SKIP
-from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, SKIPPED
+from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, RESERVED_NAME, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose_level, digest_stream
 from s3_to_azure.transfer.object import check_size
@@ -51,13 +51,12 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
     Raises:
         Cancelled: Stopped from outside.
     """
-    if task.listed is not None and is_folder_marker(task.listed):
-        return _not_compared(context, task, SKIPPED, FOLDER_MARKER)
-    if task.listed is not None and task.listed.problem:
-        return _not_compared(context, task, FAILED, task.listed.problem)
+    left_out = _left_out(task)
+    if left_out:
+        return _not_compared(context, task, *left_out)
     try:
         check_key(task.key)
-        check_blob(task.blob)
+        context.retrier.call(f"check the name {task.blob!r}", lambda: context.destination.check_name(task.blob))
         version = context.retrier.call(
             f"look up object {task.key!r}", lambda: context.source.head(task.bucket, task.key)
         )
@@ -76,6 +75,17 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
         may_skip = isinstance(error, NameRefused) and context.settings.refused_names == SKIP
         status: Outcome = SKIPPED if may_skip else FAILED
         return _not_compared(context, task, status, error.as_reason())
+
+
+def _left_out(task: CopyTask) -> tuple[Outcome, str] | None:
+    """Return result and reason of an object that no copy takes and that needs no request; None for all others."""
+    if task.listed is not None and is_folder_marker(task.listed):
+        return SKIPPED, FOLDER_MARKER
+    if is_reserved(task.blob):
+        return SKIPPED, RESERVED_NAME
+    if task.listed is not None and task.listed.problem:
+        return FAILED, task.listed.problem
+    return None
 
 
 def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:

@@ -93,6 +93,25 @@ def test_headers_are_signed_as_they_are_sent(store: AzureContainer, disposition:
     assert state.headers.content_disposition == disposition
 
 
+@pytest.mark.parametrize("write", ["put blob", "put block list", "update"])
+def test_headers_beyond_ascii_are_signed_as_they_are_sent(store: AzureContainer, write: str) -> None:
+    """S3 returns a header that was uploaded as UTF-8 byte by byte; the shared key signs these bytes."""
+    name = "attachment; filename=voilà"
+    contents = BlobContents({}, ContentHeaders("text/plain", content_disposition=name.encode().decode("latin-1")))
+    if write == "put block list":
+        store.stage_block("b", BLOCK_ID, DATA, CRC)
+        store.commit("b", [BLOCK_ID], contents, Condition(None))
+    else:
+        first = contents if write == "put blob" else BlobContents({}, ContentHeaders())
+        etag = store.put_blob("b", DATA, CRC, first, Condition(None))
+        if write == "update":
+            store.update("b", contents, Condition(etag))
+    state = store.head("b")
+    assert state is not None
+    # The emulator decodes what it stores.
+    assert state.headers.content_disposition == name
+
+
 @pytest.mark.parametrize("name", ["UPPER", "a", "with/slash", "..", "$other"])
 def test_container_names_are_checked(azure_server: LocalAzure, name: str) -> None:
     """An invalid name is refused before any connection."""

@@ -118,9 +118,20 @@ def test_optional_elements() -> None:
 
 
 def test_directory() -> None:
-    """In a hierarchical namespace its metadata marks it; it is not a block blob."""
-    directory = BLOB.format(name="d").replace("<mtime />", "<hdi_isfolder>true</hdi_isfolder>")
-    assert [each.blob_type for each in read(listing(directory))[0]] == ["directory"]
+    """In a hierarchical namespace it is an empty block blob that Azure calls so, or whose metadata marks it."""
+    named = BLOB.format(name="d").replace("<BlobType>", "<ResourceType>directory</ResourceType><BlobType>")
+    empty = BLOB.format(name="d").replace(">3<", ">0<").replace("<S3_etag>e-1</S3_etag>", "")
+    marked = empty.replace("<mtime />", "<hdi_isfolder>true</hdi_isfolder>")
+    assert [each.blob_type for each in read(listing(named + marked))[0]] == ["directory"] * 2
+
+
+def test_metadata_makes_no_directory_of_a_blob() -> None:
+    """Anyone can set it: a blob with bytes, a copy of an object and what Azure calls a file stay what they are."""
+    marked = BLOB.format(name="d").replace("<mtime />", "<hdi_isfolder>true</hdi_isfolder>")
+    of_bytes = marked.replace("<S3_etag>e-1</S3_etag>", "")
+    of_object = marked.replace(">3<", ">0<")
+    a_file = of_bytes.replace(">3<", ">0<").replace("<BlobType>", "<ResourceType>file</ResourceType><BlobType>")
+    assert [each.blob_type for each in read(listing(of_bytes + of_object + a_file))[0]] == ["BlockBlob"] * 3
 
 
 def test_name_with_characters_that_xml_does_not_allow() -> None:

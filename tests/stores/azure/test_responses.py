@@ -45,7 +45,22 @@ def test_block_ids_of_other_tools_may_be_any_bytes(listed: str | bytes | None, e
     assert decoded_block_id(listed) == expected
 
 
-def test_a_directory_is_an_empty_block_blob_with_a_mark() -> None:
-    """In a hierarchical namespace."""
-    assert blob_type_of("BlockBlob", {"hdi_isfolder": "true"}) == "directory"
-    assert blob_type_of("BlockBlob", {}) == "BlockBlob"
+@pytest.mark.parametrize(
+    ("metadata", "size_bytes", "resource_type", "is_directory"),
+    [
+        ({}, 0, None, False),
+        ({"hdi_isfolder": "true"}, 0, None, True),
+        ({"hdi_isfolder": "true"}, 1, None, False),
+        ({"hdi_isfolder": "true", "s3_etag": "e"}, 0, None, False),
+        ({"hdi_isfolder": "false"}, 0, None, False),
+        ({"hdi_isfolder": "true"}, 0, "file", False),
+        ({}, 0, "directory", True),
+        ({"s3_etag": "e"}, 5, "Directory", True),
+    ],
+)
+def test_a_directory_is_what_azure_calls_so(
+    metadata: dict[str, str], size_bytes: int, resource_type: str | None, *, is_directory: bool
+) -> None:
+    """Where Azure does not say, only an empty blob that is no copy of an object can be one."""
+    found = blob_type_of("BlockBlob", metadata, size_bytes=size_bytes, resource_type=resource_type)
+    assert found == ("directory" if is_directory else "BlockBlob")

@@ -1,13 +1,14 @@
 """An Azure container as a ``BlobDestination``."""
 
 import base64
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
-from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings, StandardBlobTier
 
 from s3_to_azure.model.checksums import to_azure
@@ -35,6 +36,17 @@ _CREATED: Final = 201
 # The document's first element begins within these bytes, after its declaration.
 _ROOT_WITHIN_BYTES: Final = 500
 
+_Namespace = Literal["flat", "hierarchical", "unknown"]
+_EMPTY_SEGMENTS: Final[Mapping[_Namespace, str]] = {
+    "flat": "",
+    "hierarchical": "the account's hierarchical namespace drops its empty path segments",
+    "unknown": (
+        "it has an empty path segment, which an account with a hierarchical namespace drops, and this identity may not "
+        "ask whether the account has one (grant it Microsoft.Storage/storageAccounts/blobServices/getInfo/action, or "
+        "use an account key or a SAS)"
+    ),
+}
+
 
 class AzureContainer:
     """One container of a storage account.
@@ -46,7 +58,8 @@ class AzureContainer:
 
     def __init__(self, client: StreamingClient, container: str) -> None:
         self.container = check_container(container)
-        self._hierarchical = False
+        self._namespace: _Namespace | None = None
+        self._namespace_lock = threading.Lock()
         self._service = client
         self._client = client.get_container_client(container)
         self._writer = client.writer
@@ -62,7 +75,6 @@ class AzureContainer:
 
     def check(self, *, create: bool = False) -> None:
         """Check that the container can be used; with ``create``, create it if it is missing."""
-        self._hierarchical = self._has_hierarchical_namespace()
         try:
             with azure_errors(container=self.container, blob=""):
                 # Listing needs no permission that a copy does not need; container properties would.
@@ -79,9 +91,15 @@ class AzureContainer:
     def head(self, blob: str) -> BlobState | None:
         """Return the committed blob, or None if there is none."""
         client = self._blob(blob)
+        resource_types: list[str | None] = []
+
+        def keep(response: PipelineResponse[Any, Any]) -> None:
+            resource_types.append(response.http_response.headers.get("x-ms-resource-type"))
+
         with azure_errors(container=self.container, blob=blob):
             try:
-                return blob_state(client.get_blob_properties(**self._guard(blob)))
+                properties = client.get_blob_properties(raw_response_hook=keep, **self._guard(blob))
+                return blob_state(properties, resource_type=resource_types[-1])
             except HttpResponseError as error:
                 # A HEAD response may lack the code; every other request reports a missing container.
                 code = getattr(error, "error_code", None)
@@ -121,7 +139,7 @@ class AzureContainer:
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """Put Block with the block's CRC64."""
-        self._check_name(blob)
+        self.check_name(blob)
         name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
         url = self._url(blob, f"comp=block&blockid={quote(name, safe='')}")
         try:
@@ -176,7 +194,7 @@ class AzureContainer:
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob with its CRC64 under the condition, and return the new ETag."""
-        self._check_name(blob)
+        self.check_name(blob)
         headers = _put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
             response = self._writer.put(self._url(blob, ""), headers, data)
@@ -186,7 +204,7 @@ class AzureContainer:
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition
     ) -> tuple[str, Mapping[str, str]]:
         """Return the URL and all headers except Content-Length of a Put Blob that another client sends."""
-        self._check_name(blob)
+        self.check_name(blob)
         try:
             query, authorised = self._authorization.current()
         except Exception:
@@ -230,22 +248,41 @@ class AzureContainer:
         """Close all connections."""
         self._service.close()
 
-    def _has_hierarchical_namespace(self) -> bool:
-        """Say whether the account has a hierarchical namespace; False if this identity may not ask."""
-        try:
-            with azure_errors(container=self.container, blob=""):
-                return bool(self._service.get_account_information().get("is_hns_enabled"))
-        except PermanentError:
-            return False
+    def check_name(self, blob: str) -> str:
+        """Return the name if this container can hold a blob of it; ask for the account's namespace where that decides.
+
+        Raises:
+            NameRefused: It cannot, or this identity may not ask.
+        """
+        check_blob(blob)
+        if "//" in blob or blob.startswith("/"):
+            # A hierarchical namespace stores "a//b" as "a/b", which is another key's blob.
+            problem = _EMPTY_SEGMENTS[self._namespace_of_account()]
+            if problem:
+                raise NameRefused(name=blob, detail=problem)
+        return blob
+
+    def _namespace_of_account(self) -> "_Namespace":
+        """Return the account's kind of namespace, which is looked up once."""
+        with self._namespace_lock:
+            if self._namespace is None:
+                self._namespace = self._look_up_namespace()
+            return self._namespace
+
+    def _look_up_namespace(self) -> "_Namespace":
+        # A SAS of the container authorises no request to the account; emulators answer only those.
+        for client in (self._service, self._client):
+            try:
+                with azure_errors(container=self.container, blob=""):
+                    hierarchical = client.get_account_information().get("is_hns_enabled")
+            except PermanentError:
+                continue
+            if hierarchical is not None:
+                return "hierarchical" if hierarchical else "flat"
+        return "unknown"
 
     def _blob(self, blob: str) -> BlobClient:
-        return self._client.get_blob_client(self._check_name(blob))
-
-    def _check_name(self, blob: str) -> str:
-        if self._hierarchical and "" in blob.split("/"):
-            # "a//b" would be stored as "a/b", which is another key's blob.
-            raise NameRefused(name=blob, detail="the account's hierarchical namespace drops empty path segments")
-        return check_blob(blob)
+        return self._client.get_blob_client(self.check_name(blob))
 
     def _guard(self, blob: str) -> Mapping[str, Any]:
         """Return the SDK option that refuses to send a request with another path than this blob's."""

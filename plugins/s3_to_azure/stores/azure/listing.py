@@ -116,7 +116,9 @@ def _state(item: ET.Element) -> BlobState:
         name=unquote(name.text) if name.get("Encoded", "").lower() in _TRUE else name.text,
         etag=etag,
         size_bytes=int(size),
-        blob_type=blob_type_of(blob_type, metadata_of_blob),
+        blob_type=blob_type_of(
+            blob_type, metadata_of_blob, size_bytes=int(size), resource_type=text_of("ResourceType")
+        ),
         metadata=metadata_of_blob,
         headers=_headers(*map(text_of, _HEADERS)),
     )

@@ -11,21 +11,22 @@ from typing import Final
 import requests
 from azure.storage.blob import BlobProperties
 
-from s3_to_azure.model import errors
+from s3_to_azure.model import errors, record
 from s3_to_azure.model.errors import AZURE
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 
 
-def blob_state(properties: BlobProperties) -> BlobState:
-    """Return a blob's state from the SDK's model."""
+def blob_state(properties: BlobProperties, *, resource_type: str | None = None) -> BlobState:
+    """Return a blob's state from the SDK's model and the response's ``x-ms-resource-type``."""
     settings = properties.content_settings
     metadata = {name.lower(): value for name, value in (properties.metadata or {}).items()}
     blob_type = str(getattr(properties.blob_type, "value", properties.blob_type) or "")
+    size_bytes = int(properties.size or 0)
     return BlobState(
         name=properties.name or "",
         etag=unquoted(properties.etag),
-        size_bytes=int(properties.size or 0),
-        blob_type=blob_type_of(blob_type, metadata),
+        size_bytes=size_bytes,
+        blob_type=blob_type_of(blob_type, metadata, size_bytes=size_bytes, resource_type=resource_type),
         metadata=metadata,
         headers=ContentHeaders(
             content_type=settings.content_type,
@@ -37,9 +38,19 @@ def blob_state(properties: BlobProperties) -> BlobState:
     )
 
 
-def blob_type_of(blob_type: str, metadata: Mapping[str, str]) -> str:
-    """Return a blob's type; in a hierarchical namespace a directory is listed as an empty block blob."""
-    return "directory" if metadata.get("hdi_isfolder") == "true" else blob_type
+_DIRECTORY: Final = "directory"
+
+
+def blob_type_of(blob_type: str, metadata: Mapping[str, str], *, size_bytes: int, resource_type: str | None) -> str:
+    """Return a blob's type; in a hierarchical namespace a directory is shown as an empty block blob.
+
+    Azure says which it is; where it does not, ``hdi_isfolder`` marks one. Anyone can set that on a blob, so a
+    blob that has bytes, or is a copy of an object, is none.
+    """
+    if resource_type:
+        return _DIRECTORY if resource_type.lower() == _DIRECTORY else blob_type
+    is_marked = metadata.get(record.DIRECTORY_MARK) == "true" and not size_bytes and record.ETAG not in metadata
+    return _DIRECTORY if is_marked else blob_type
 
 
 REQUEST_ID: Final = "x-ms-client-request-id"
