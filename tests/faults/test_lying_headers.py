@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from s3_to_azure.model.errors import UnexpectedResponse
+from s3_to_azure.model.metadata import metadata_from_azure
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.verify import verify_object
 from tests.fakes.contexts import some_bytes, task, transfer_context
@@ -133,6 +134,28 @@ def test_compressed_response_is_refused_in_words(data: bytes) -> None:
 
     with pytest.raises(UnexpectedResponse, match="a gateway compresses or decompresses responses"):
         copied(OddS3({b"k": data}, {b"k": ETAG}, only("get", compress)))
+
+
+TITLE = "Größe 日本 Å…"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_metadata_beyond_ascii_arrives_and_what_is_missing_is_told(size: int) -> None:
+    """Raw UTF-8 in a header is not read as Latin-1, and the receipt says what S3 could not send."""
+
+    def odd(call: Call, reply: Reply) -> Reply:
+        return reply.with_headers(x_amz_meta_title=TITLE, x_amz_missing_meta="2") if call.key else reply
+
+    destination = MemoryDestination()
+    with (
+        served(OddS3({b"k": some_bytes(size)}, {b"k": ETAG}, odd)) as source,
+        transfer_context(source, destination) as context,
+    ):
+        receipt = copy_object(context, task("k"))
+    blob = destination.head("k")
+    assert blob is not None
+    assert metadata_from_azure(blob.metadata)["title"] == TITLE
+    assert receipt.reason == "metadata_incomplete: S3 holds 2 entries of its metadata that no header can carry"
 
 
 def test_object_that_is_stored_compressed_is_copied_as_it_is() -> None:

@@ -26,6 +26,7 @@ XML: Mapping[str, str] = {"Content-Type": "application/xml"}
 USUAL: Mapping[str, Answer] = {
     "account": Answer(200, headers={"x-ms-is-hns-enabled": "false", "x-ms-sku-name": "Standard_LRS"}),
     "list": Answer(200, headers=XML, body=EMPTY_LISTING),
+    "create container": Answer(201),
     "head": Answer(404, "BlobNotFound"),
     "block list": Answer(404, "BlobNotFound"),
     "put block": Answer(201),
@@ -67,6 +68,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def _kind(method: str, query: Mapping[str, str]) -> str:
     if query.get("comp") == "properties":
         return "account"
+    if query.get("restype") == "container" and method == "PUT":
+        return "create container"
     if query.get("comp") == "list":
         return "list"
     if query.get("comp") == "blocklist":

@@ -4,16 +4,19 @@ These tests do not run against a real Azure account; docs/fidelity.md says so.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from local_cloud.servers import AZURITE_ACCOUNT, AZURITE_KEY, LocalAzure
 from s3_to_azure.model.errors import (
+    AccountNotSuitable,
     BlobArchived,
     BlobImmutable,
     EncryptionRefused,
     NameRefused,
+    NotReady,
     TagsRefused,
     TierRefused,
     TransferError,
@@ -60,6 +63,44 @@ def copied(
             outcome = try_copy(context, CopyTask("b", key, key, listed=source.listed("b", key)))
         destination.close()
     return outcome, asked
+
+
+def checked(answers: Mapping[str, Answer], *, create: bool = False) -> list[str]:
+    """Look at the container of an account with these answers; return the kinds of requests."""
+    with documented_azure(answers) as (url, asked):
+        destination = azure_container(LocalAzure("", url, AZURITE_ACCOUNT, AZURITE_KEY), "container")
+        with closing(destination):
+            destination.check(create=create)
+    return asked
+
+
+PAGE_BLOBS = {"x-ms-sku-name": "Premium_LRS", "x-ms-account-kind": "StorageV2", "x-ms-is-hns-enabled": "false"}
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "refusal"),
+    [(5, Answer(400, "BlobTypeNotSupported")), (2 * MIB, Answer(400, "InvalidQueryParameterValue"))],
+    ids=["one request", "blocks"],
+)
+def test_an_account_for_page_blobs_is_named(size_bytes: int, refusal: Answer) -> None:
+    """Azure refuses a block with a code that says nothing of the account."""
+    refusals = {"put blob": refusal, "put block": refusal, "account": Answer(200, headers=PAGE_BLOBS)}
+    outcome, _ = copied(refusals, size_bytes=size_bytes)
+    assert type(outcome.error) is AccountNotSuitable
+
+
+def test_a_container_whose_name_is_still_taken_is_not_ready() -> None:
+    """Just after its deletion a listing says that it does not exist, and creating it that it is being deleted."""
+    answers = {"list": Answer(404, "ContainerNotFound"), "create container": Answer(409, "ContainerBeingDeleted")}
+    with pytest.raises(NotReady, match="being deleted"):
+        checked(answers, create=True)
+    assert checked(answers | {"create container": Answer(201)}, create=True)[-1] == "create container"
+
+
+def test_a_container_that_another_task_has_just_created_is_used() -> None:
+    """Many tasks of a run may begin at once."""
+    answers = {"list": Answer(404, "ContainerNotFound"), "create container": Answer(409, "ContainerAlreadyExists")}
+    assert checked(answers, create=True)[-1] == "create container"
 
 
 EITHER_WAY = pytest.mark.parametrize("size_bytes", [5, 2 * MIB], ids=["one request", "blocks"])

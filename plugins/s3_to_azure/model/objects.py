@@ -75,6 +75,7 @@ class ObjectVersion:
     Attributes:
         checksum: The checksum that verifies the copy. A store sets it to the strongest one over the object's bytes.
         weaker: S3's other checksums, strongest first: those over parts, and the ETag if it is an MD5.
+        metadata_missing: How many entries of the object's metadata S3 holds and cannot send as headers.
     """
 
     bucket: str
@@ -87,6 +88,7 @@ class ObjectVersion:
     headers: ContentHeaders = field(default_factory=ContentHeaders)
     storage_class: str = "STANDARD"
     weaker: tuple[SourceChecksum, ...] = ()
+    metadata_missing: int = 0
 
     @classmethod
     def of(cls, listed: ListedObject) -> "ObjectVersion":

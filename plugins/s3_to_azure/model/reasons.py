@@ -19,6 +19,7 @@ FINAL_STATUSES: Final[tuple[Status, ...]] = (COPIED, UNCHANGED, SKIPPED, FAILED)
 """What an object has at the end of a run; a task that sent a part of a giant object says ``staged`` until then."""
 
 METADATA_DROPPED: Final = "metadata_dropped"
+METADATA_INCOMPLETE: Final = "metadata_incomplete"
 BY_EARLIER_TRY: Final = "by_earlier_try"
 
 METADATA_UPDATED: Final = "metadata_updated"
@@ -44,7 +45,7 @@ UNPLANNED: Final = "unplanned"
 NOT_COMMITTED: Final = "not_committed"
 
 REASONS: Final[Mapping[Status, tuple[str, ...]]] = {
-    COPIED: (METADATA_DROPPED, BY_EARLIER_TRY),
+    COPIED: (METADATA_DROPPED, METADATA_INCOMPLETE, BY_EARLIER_TRY),
     UNCHANGED: (METADATA_UPDATED,),
     SKIPPED: (
         FOLDER_MARKER,

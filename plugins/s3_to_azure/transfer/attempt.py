@@ -10,7 +10,7 @@ from s3_to_azure.model import record
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
-from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED, UNCHANGED, Status
+from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED, METADATA_INCOMPLETE, UNCHANGED, Status, explained
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import IntegrityCheck, checksum_text, content_md5
@@ -87,11 +87,11 @@ class PreparedContents:
     """What a commit gives a blob beside its bytes.
 
     Attributes:
-        metadata_dropped: Some of the object's metadata did not fit, and the user allowed to drop it.
+        reason: The receipt's: what became of metadata that the blob does not get; empty if it gets all.
     """
 
     contents: BlobContents
-    metadata_dropped: bool
+    reason: str
 
 
 class BlobProperties:
@@ -137,7 +137,7 @@ class BlobProperties:
             tags=self._blob_tags(version) if chosen.tags else None,
             tier=chosen.tiers.get(version.storage_class, ""),
         )
-        return PreparedContents(contents, dropped)
+        return PreparedContents(contents, METADATA_DROPPED if dropped else _incomplete(version))
 
     def _blob_tags(self, version: ObjectVersion) -> Mapping[str, str]:
         if self._tags is None or self._tags[0] != version.etag:
@@ -146,6 +146,15 @@ class BlobProperties:
             )
             self._tags = (version.etag, tags_to_azure(found, key=version.key))
         return self._tags[1]
+
+
+def _incomplete(version: ObjectVersion) -> str:
+    """Return the receipt's reason for metadata that S3 did not send; nothing if it sent all."""
+    missing = version.metadata_missing
+    if not missing:
+        return ""
+    entries = "1 entry" if missing == 1 else f"{missing:,} entries"
+    return explained(METADATA_INCOMPLETE, f"S3 holds {entries} of its metadata that no header can carry")
 
 
 class Attempt:
@@ -167,7 +176,7 @@ class Attempt:
         self.retrier = context.retrier.counting(self.stats.add_retry)
         self.integrity = IntegrityCheck(context, task.blob, self.retrier)
         self._properties = BlobProperties(context, self.integrity, self.retrier)
-        self._metadata_dropped = False
+        self._reason = ""
 
     def check_name(self) -> None:
         """Raise NameRefused if the container cannot hold a blob of this name."""
@@ -190,13 +199,13 @@ class Attempt:
         return self.retrier.call(f"look up blob {blob!r}", lambda: destination.head(blob))
 
     def contents(self, version: ObjectVersion) -> BlobContents:
-        """Return what the commit gives the blob beside its bytes, and note for the receipt what had to be dropped.
+        """Return what the commit gives the blob beside its bytes, and note for the receipt what it does not get.
 
         Raises:
             PermanentError: Azure cannot hold it, and the user did not say what to drop.
         """
         prepared = self._properties.prepare(version)
-        self._metadata_dropped = prepared.metadata_dropped
+        self._reason = prepared.reason
         return prepared.contents
 
     def copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
@@ -205,7 +214,7 @@ class Attempt:
             version,
             COPIED,
             blocks=blocks,
-            reason=METADATA_DROPPED if self._metadata_dropped else "",
+            reason=self._reason,
             verified_by=self.integrity.verified_by(version),
         )
 

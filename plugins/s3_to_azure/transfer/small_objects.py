@@ -28,7 +28,7 @@ from s3_to_azure.model.names import is_folder_marker, is_reserved
 from s3_to_azure.model.objects import ObjectVersion, Receipt
 from s3_to_azure.model.options import READBACK, REREAD
 from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
-from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED
+from s3_to_azure.model.reasons import COPIED
 from s3_to_azure.transfer.attempt import BlobProperties, CopyStats
 from s3_to_azure.transfer.concurrency import ConcurrencyController
 from s3_to_azure.transfer.context import CopyTask, TransferContext
@@ -63,10 +63,10 @@ class _InFlight:
     version: ObjectVersion | None = None
     reason: str = ""
 
-    def verified(self, version: ObjectVersion, *, metadata_dropped: bool) -> None:
-        """Record the version whose bytes match its checksum."""
+    def verified(self, version: ObjectVersion, reason: str) -> None:
+        """Record the version whose bytes match its checksum, and the receipt's reason."""
         self.version = version
-        self.reason = METADATA_DROPPED if metadata_dropped else ""
+        self.reason = reason
 
     def receipt(self, version: ObjectVersion) -> Receipt:
         verified_by = checksums.proven_by(version.checksum)
@@ -207,7 +207,7 @@ class SmallObjects:
             return False
         if task.condition is None:
             raise AssertionError("only objects with a planned condition are copied here")
-        in_flight.verified(version, metadata_dropped=prepared.metadata_dropped)
+        in_flight.verified(version, prepared.reason)
         self._client.store(
             in_flight, task.blob, body, crc64=crc64, contents=prepared.contents, condition=task.condition
         )

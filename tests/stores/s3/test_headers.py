@@ -61,14 +61,33 @@ def test_etag_that_cannot_pin_a_version_is_named(text: str | None) -> None:
         (headers() if text is None else headers(etag=text)).etag()
 
 
-@pytest.mark.parametrize("text", ["Fri, 02 Jan 2026 03:04:05 GMT", "Fri, 02 Jan 2026 03:04:05 +0000"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fri, 02 Jan 2026 03:04:05 GMT",
+        "Fri, 02 Jan 2026 03:04:05 +0000",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05",
+        "2026-01-02T04:04:05+01:00",
+    ],
+)
 def test_last_modified(text: str) -> None:
-    """The form of HTTP, and one of mail that some servers send."""
+    """The form of HTTP, one of mail, and that of listings: some servers send these."""
     assert headers(last_modified=text).last_modified() == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "yesterday", "Mon, 01 Jan 0001 00:00:00 GMT", "Fri, 32 Jan 2026 03:04:05 GMT", "1767323045"]
+    "text",
+    [
+        "",
+        "0",
+        "yesterday",
+        "Mon, 01 Jan 0001 00:00:00 GMT",
+        "Fri, 32 Jan 2026 03:04:05 GMT",
+        "1767323045",
+        "0001-01-01T00:00:00Z",
+        "2026-13-02T03:04:05Z",
+    ],
 )
 def test_last_modified_that_is_not_a_date_is_named(text: str) -> None:
     """The year 1 is Go's zero, which a library reads as 2001."""

@@ -19,7 +19,8 @@ from s3_to_azure.model.limits import MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.reasons import code_of
 from s3_to_azure.stores.s3.errors import s3_errors
-from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, parse_time, take_over_parsing
+from s3_to_azure.stores.s3.headers import parse_time
+from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, take_over_parsing
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

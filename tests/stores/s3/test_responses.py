@@ -7,7 +7,7 @@ import pytest
 
 from s3_to_azure.model.errors import SourceChanged, UnexpectedResponse
 from s3_to_azure.model.objects import ContentHeaders, ObjectVersion
-from s3_to_azure.stores.s3.responses import check_body, parse_version
+from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
 
 HEADERS: Mapping[str, str] = {
     "etag": '"abc"',
@@ -72,3 +72,60 @@ def test_a_body_of_another_version_is_refused() -> None:
     other = parse_version("b", "k", {**HEADERS, "etag": '"other"'})
     with pytest.raises(SourceChanged):
         check_body(200, {"content-length": "10"}, VERSION, other, start=0, end=None)
+
+
+def _latin1(text: str) -> str:
+    """Return a text as HTTP clients show its UTF-8 bytes."""
+    return text.encode().decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "given"),
+    [
+        ("plain", "plain"),
+        (_latin1("Größe 日本 Å…"), "Größe 日本 Å…"),
+        # Latin-1 itself, which no UTF-8 text looks like.
+        ("Gr\xf6\xdfe", "Größe"),
+        ("=?UTF-8?Q?Gr=C3=B6=C3=9Fe?=", "Größe"),
+        ("=?utf-8?b?5pel5pys?= =?UTF-8?B?5pel5pys?=", "日本日本"),
+        # One character divided between two words.
+        ("=?UTF-8?B?5pc=?= =?UTF-8?B?pQ==?=", "日"),
+        # The example of S3's documentation: UTF-8 that S3 has read as Latin-1.
+        ("=?UTF-8?B?w4PChE3Dg8KEWsODwpXDg8KRIFMz?=", "ÄMÄZÕÑ S3"),
+        ("=?ISO-8859-1?Q?caf=E9?=", "café"),
+        ("=?X-NONSENSE?Q?caf=E9?=", "=?X-NONSENSE?Q?caf=E9?="),
+        ("=?UTF-8?Q?caf=E9?=", "=?UTF-8?Q?caf=E9?="),
+        ("=?UTF-8?B?5?=", "=?UTF-8?B?5?="),
+        ("see =?UTF-8?Q?Gr=C3=B6=C3=9Fe?=", "see =?UTF-8?Q?Gr=C3=B6=C3=9Fe?="),
+        ("=?a?b=?c", "=?a?b=?c"),
+    ],
+)
+def test_metadata_is_what_was_given_to_the_store(sent: str, given: str) -> None:
+    """Stores send raw UTF-8 or encoded words; what is neither is kept as it came."""
+    assert parse_version("b", "k", {**HEADERS, "x-amz-meta-title": sent}).metadata == {"title": given}
+
+
+def test_metadata_that_s3_cannot_send_is_counted() -> None:
+    """Absent is none; a value that is no number is not taken for none."""
+    assert parse_version("b", "k", HEADERS).metadata_missing == 0
+    assert parse_version("b", "k", {**HEADERS, "x-amz-missing-meta": "2"}).metadata_missing == 2
+    with pytest.raises(UnexpectedResponse, match="x-amz-missing-meta"):
+        parse_version("b", "k", {**HEADERS, "x-amz-missing-meta": "some"})
+
+
+def test_repeated_headers_lose_no_value() -> None:
+    """They are one list; of a header that has one value only, a list is not valid."""
+    twice = [*HEADERS.items(), ("X-Amz-Meta-List", "one"), ("x-amz-meta-list", "two"), ("Cache-Control", "no-cache")]
+    found = parse_version("b", "k", by_lower_name([*twice, ("cache-control", "private")]))
+    assert found.metadata == {"list": "one, two"}
+    assert found.headers.cache_control == "no-cache, private"
+    assert parse_version("b", "k", by_lower_name([*HEADERS.items(), *HEADERS.items()])) == VERSION
+
+
+@pytest.mark.parametrize("name", ["ETag", "Content-Length", "Last-Modified"])
+def test_a_header_that_says_two_things_is_refused(name: str) -> None:
+    """Which of them is true cannot be known."""
+    other = {"ETag": '"other"', "Content-Length": "11", "Last-Modified": "Sat, 03 Jan 2026 03:04:05 GMT"}
+    headers = [*HEADERS.items(), (name, other[name])]
+    with pytest.raises(UnexpectedResponse, match=name):
+        parse_version("b", "k", by_lower_name(headers))

@@ -14,6 +14,7 @@ from azure.storage.blob import BlobBlock, BlobClient, ContentSettings, StandardB
 from s3_to_azure.model.checksums import to_azure
 from s3_to_azure.model.errors import (
     AZURE,
+    AccountNotSuitable,
     ContainerNotFound,
     ForeignBlocks,
     NameRefused,
@@ -33,6 +34,10 @@ from s3_to_azure.stores.http.pages import Pages
 _CRC64: Final = "x-ms-content-crc64"
 _BLOCK_ID_CHARACTERS: Final = 52
 _CREATED: Final = 201
+# https://learn.microsoft.com/azure/storage/common/storage-account-overview: premium accounts of these kinds hold page
+# blobs only; those for block blobs are of the kind BlockBlobStorage.
+_PREMIUM_FOR_PAGE_BLOBS: Final = ("Storage", "StorageV2")
+_EXISTS: Final = ("ContainerAlreadyExists", "ResourceAlreadyExists")
 # The document's first element begins within these bytes, after its declaration.
 _ROOT_WITHIN_BYTES: Final = 500
 
@@ -85,8 +90,10 @@ class AzureContainer:
             with azure_errors(container=self.container, blob=""):
                 try:
                     self._client.create_container()
-                except ResourceExistsError:
-                    pass
+                except ResourceExistsError as error:
+                    # The SDK raises this also while a container that was deleted still holds the name.
+                    if getattr(error, "error_code", None) not in _EXISTS:
+                        raise
 
     def head(self, blob: str) -> BlobState | None:
         """Return the committed blob, or None if there is none."""
@@ -150,7 +157,7 @@ class AzureContainer:
             # For an id of another length, emulators and older clusters answer only "invalid query parameter".
             if any(len(block.block_id) != _BLOCK_ID_CHARACTERS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
-            raise error from None
+            raise self._refused_by_account() or error from None
 
     def _url(self, blob: str, query: str) -> str:
         """Return the URL of a blob, with the SAS of the account's URL if there is one."""
@@ -270,16 +277,31 @@ class AzureContainer:
             return self._namespace
 
     def _look_up_namespace(self) -> "_Namespace":
+        hierarchical = self._look_up_account().get("is_hns_enabled")
+        if hierarchical is None:
+            return "unknown"
+        return "hierarchical" if hierarchical else "flat"
+
+    def _look_up_account(self) -> Mapping[str, Any]:
+        """Return what Azure says of the account; nothing if this identity may not ask."""
         # A SAS of the container authorises no request to the account; emulators answer only those.
         for client in (self._service, self._client):
             try:
                 with azure_errors(container=self.container, blob=""):
-                    hierarchical = client.get_account_information().get("is_hns_enabled")
+                    found: Mapping[str, Any] = client.get_account_information()
             except PermanentError:
                 continue
-            if hierarchical is not None:
-                return "hierarchical" if hierarchical else "flat"
-        return "unknown"
+            if found.get("is_hns_enabled") is not None:
+                return found
+        return {}
+
+    def _refused_by_account(self) -> AccountNotSuitable | None:
+        """Return the error of an account that can hold no block blobs; its refusal of a block does not say so."""
+        account = self._look_up_account()
+        kind, sku = account.get("account_kind"), str(account.get("sku_name") or "")
+        if kind in _PREMIUM_FOR_PAGE_BLOBS and sku.startswith("Premium"):
+            return AccountNotSuitable(container=self.container, code=f"{sku}, {kind}")
+        return None
 
     def _blob(self, blob: str) -> BlobClient:
         return self._client.get_blob_client(self.check_name(blob))

@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, Final
 
+from botocore.utils import parse_timestamp
+
 from s3_to_azure.model.errors import S3, UnexpectedResponse
 
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
@@ -21,6 +23,8 @@ ETAG: Final = re.compile(r"(?!W/)[!#-~]{1,256}")
 _DIGITS: Final = re.compile(r"[0-9]{1,19}")
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)|\*/([0-9]{1,19}))")
 _HTTP_DATE: Final = re.compile(r"(?:[A-Za-z]{3}, ?)?[0-9]{1,2}[ -][A-Za-z]{3}[ -][1-9][0-9]{3} .{1,40}")
+# Some stores answer with the date of their listings.
+_ISO_DATE: Final = re.compile(r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(?:Z|[+-][0-9:]{4,5})?")
 # Those that botocore converts, and fails at if a value is odd.
 _CONVERTED: Final = {
     "content-length",
@@ -159,11 +163,30 @@ def _keep(response_dict: dict[str, Any], customized_response_dict: dict[str, Any
 
 @lru_cache(maxsize=4096)
 def _time(text: str) -> datetime | None:
-    # The year must have four digits: the library would read 0001 as 2001.
-    if not _HTTP_DATE.fullmatch(text):
-        return None
     try:
+        if _ISO_DATE.fullmatch(text):
+            return parse_time(text)
+        # The year must have four digits: the library would read 0001 as 2001.
+        if not _HTTP_DATE.fullmatch(text):
+            return None
         time = parsedate_to_datetime(text)
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def parse_time(text: str) -> datetime:
+    """Parse a timestamp of a document: S3's own format fast, all others with botocore.
+
+    Raises:
+        ValueError: The text is not a timestamp.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            time = parse_timestamp(text)
+        except RuntimeError:
+            # A number of seconds that no date can express.
+            raise ValueError(f"{text!r} is not a timestamp") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

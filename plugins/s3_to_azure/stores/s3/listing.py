@@ -15,14 +15,12 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree as ET
 
-from botocore.utils import parse_timestamp
-
 from s3_to_azure.model.errors import S3, NameRefused, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEY_CHARACTERS, MAX_OBJECT_BYTES
 from s3_to_azure.model.names import text_of_bytes
 from s3_to_azure.model.objects import NO_ETAG, ListedObject
 from s3_to_azure.model.reasons import explained
-from s3_to_azure.stores.s3.headers import ETAG
+from s3_to_azure.stores.s3.headers import ETAG, parse_time
 
 _DOCUMENT: Final = "ListBucketResult"
 _PARSED: Final = "S3ToAzureListing"
@@ -349,20 +347,3 @@ def _problem_of_values(
     )
     shown = "no" if text is None else f"an unusable value ({text[:_MAX_SHOWN_CHARACTERS]!r}) as"
     return explained(UnexpectedResponse.reason(), f"the listing shows {shown} {name} of this object")
-
-
-def parse_time(text: str) -> datetime:
-    """Parse a timestamp of a document: S3's own format fast, all others with botocore.
-
-    Raises:
-        ValueError: The text is not a timestamp.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            time = parse_timestamp(text)
-        except RuntimeError:
-            # A number of seconds that no date can express.
-            raise ValueError(f"{text!r} is not a timestamp") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,7 +1,10 @@
 """An object's version from the headers of S3's responses."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from email.errors import HeaderParseError
+from email.header import decode_header
 from functools import lru_cache
 from typing import Final
 
@@ -20,6 +23,8 @@ _CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
 _GOOGLE_HASHES: Final = "x-goog-hash"
 _DIRECTORY_BUCKET_CLASS: Final = "EXPRESS_ONEZONE"
 _METADATA: Final = "x-amz-meta-"
+# RFC 2047; only a value that consists of nothing else is decoded.
+_ENCODED_WORDS: Final = re.compile(r"=\?[!->@-~]+\?[BbQq]\?[!->@-~]*\?=(?: +=\?[!->@-~]+\?[BbQq]\?[!->@-~]*\?=)*")
 _CONTENT_HEADERS: Final = (
     "content-type",
     "content-encoding",
@@ -97,19 +102,54 @@ def parse_version(
         last_modified=last_modified,
         checksum=checksums.strongest(stored) if is_full_object else None,
         weaker=(*checksums.partwise(stored), *_etag_md5(headers)),
-        metadata={name[len(_METADATA) :]: value for name, value in headers.items() if name.startswith(_METADATA)},
+        metadata={
+            utf8_text(name[len(_METADATA) :]): _metadata_text(value)
+            for name, value in headers.items()
+            if name.startswith(_METADATA)
+        },
         headers=_content_headers(*[headers.get(name) for name in _CONTENT_HEADERS]),
         storage_class=headers.get("x-amz-storage-class", "STANDARD"),
+        metadata_missing=read.count("x-amz-missing-meta") or 0,
     )
 
 
 def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return headers by lower-case name; of those that Google repeats, the values are joined by commas."""
+    """Return headers by lower-case name.
+
+    The values of a repeated header are joined by commas (RFC 9110, 5.3), so that none is lost, and that one which may
+    have a single value only, such as ETag, is not valid any more.
+    """
     found: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()
-        found[lower] = f"{found[lower]},{value}" if lower == _GOOGLE_HASHES and lower in found else value
+        # A gateway may repeat what the store has said.
+        found[lower] = f"{found[lower]}, {value}" if found.get(lower, value) != value else value
     return found
+
+
+def utf8_text(text: str) -> str:
+    """Return the text of UTF-8 bytes that an HTTP client has decoded as Latin-1, as HTTP once defined it."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
+def _metadata_text(value: str) -> str:
+    """Return a metadata value as it was given to the store, which may send UTF-8, or encoded words as S3 does."""
+    if _ENCODED_WORDS.fullmatch(value):
+        try:
+            words = decode_header(value)
+            # S3 itself encodes the Latin-1 reading of UTF-8 bytes:
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+            value = "".join(
+                word if isinstance(word, str) else word.decode(charset or "ascii") for word, charset in words
+            )
+        except (LookupError, ValueError, HeaderParseError):
+            return value
+    return utf8_text(value)
 
 
 def _google_crc32c(text: str) -> dict[str, str]:
