@@ -42,7 +42,12 @@ class Task:
     def __init__(self, **params: Any) -> None:
         self.xcoms: dict[str, Any] = {}
         instance = SimpleNamespace(
-            dag_id="dag", run_id="manual__1", task_id="plan", map_index=-1, xcom_push=self.xcoms.__setitem__
+            dag_id="dag",
+            run_id="manual__1",
+            task_id="plan",
+            map_index=-1,
+            try_number=1,
+            xcom_push=self.xcoms.__setitem__,
         )
         self.context = cast("Context", {"ti": instance, "params": PARAMS | params})
 

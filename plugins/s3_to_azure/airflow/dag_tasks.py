@@ -54,6 +54,10 @@ class RunSettings:
     fidelity: Mapping[str, Any] | None = None
     filters: Mapping[str, Any] | None = None
 
+    def service(self, context: Context) -> StreamingClient:
+        """Return a client of the storage account."""
+        return azure_service(self.wasb_conn_id, connections=1, worked_before=context["ti"].try_number > 1)
+
     def files(self, service: StreamingClient, context: Context) -> AzureState:
         """Return the run's state files."""
         return run_files(service, self.state_container or self.container, context)
@@ -71,7 +75,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     Raises:
         CorruptState: There is no listing, or it does not match its pointer.
     """
-    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+    with closing(settings.service(context)) as service:
         how = plan_settings(settings, context["params"])
         destination = AzureContainer(service, settings.container)
         retrier = Retrier(RetryBudget(), threading.Event())
@@ -123,7 +127,7 @@ def report_run(
         AirflowSkipException: The run is a dry run.
         CorruptState: The run has no listing.
     """
-    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+    with closing(settings.service(context)) as service:
         files = settings.files(service, context)
         manifest = _manifest_pointer(pointer, files)
         if context["params"]["dry_run"]:
