@@ -78,7 +78,7 @@ def test_the_release_is_checked_before_it_is_published() -> None:
 
 
 def test_python_versions_are_the_package_s() -> None:
-    """Classifiers and requires-python name the same Pythons; each is CI's, or that of an Airflow which is run with it."""
+    """Classifiers and requires-python name the same Pythons; each is run by CI or by the matrix."""
     jobs = _jobs(ROOT / ".github/workflows/ci.yml")
     developed = set(re.findall(r"python(3\.\d+)", re.findall(r"for python in (.*);", MAKEFILE)[0]))
     assert set(jobs["test"]["strategy"]["matrix"]["python"]) == developed
