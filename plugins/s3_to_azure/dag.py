@@ -1,8 +1,12 @@
-"""``migration_dag``: one migration as a DAG of four tasks; a DAG file needs a few lines for each.
+"""``migration_dag``: one migration as a DAG of five tasks; a DAG file needs a few lines for each.
 
 ::
 
-    wait_for_objects >> plan >> copy (mapped over the plan's batches) >> report
+    wait_for_objects >> plan >> copy (mapped over the plan's batches) >> report >> check_report
+
+Airflow decides by ``copy`` and ``check_report`` whether the run succeeded. ``report`` and ``check_report`` are
+teardowns, which Airflow runs even after somebody has marked the run. So no order of marking and clearing hides a failed
+copy, and none makes a run succeed whose objects nothing accounts for.
 """
 # ruff: noqa: ANN401, PLC0415 - DAG's keywords are Any; the SDKs are imported when a task runs, never at parse
 
@@ -13,17 +17,29 @@ from typing import Any, Final
 
 from s3_to_azure.airflow.compat import (
     DAG,
-    RETRY_BACKOFF,
+    START_IS_OPTIONAL,
     Asset,
     BaseOperator,
     Context,
     get_current_context,
-    retry_arguments,
     task,
+)
+from s3_to_azure.airflow.dag_arguments import (
+    CHECK,
+    COPY,
+    PLAN,
+    REPORT,
+    RETRIES_BY_DEFAULT,
+    TASKS,
+    WAIT,
+    check_migration,
+    merged_params,
+    task_defaults,
 )
 from s3_to_azure.airflow.params import migration_params
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.names import check_blob_prefix
 from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.uris import AzureUri, S3Uri, is_template, parse_destination_prefix, parse_source_prefix
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
@@ -50,7 +66,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     state_container: str | None = None,
     create_container: bool = False,
     keys_from: str | None = None,
-    pool: str = "default_pool",
+    pool: str | None = None,
     max_active_tis_per_dagrun: int | None = None,
     memory_budget: str | int = defaults.MEMORY_BUDGET,
     block_size: str | int | None = None,
@@ -63,9 +79,10 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     deferrable: bool = False,
     poke_interval: timedelta = timedelta(minutes=5),
     wait_timeout: timedelta = timedelta(hours=12),
-    retries: int = 5,
-    retry_delay: timedelta = timedelta(minutes=1),
-    max_retry_delay: timedelta = timedelta(minutes=30),
+    dagrun_timeout: timedelta | None = None,
+    retries: int = RETRIES_BY_DEFAULT["retries"],
+    retry_delay: timedelta = RETRIES_BY_DEFAULT["retry_delay"],
+    max_retry_delay: timedelta = RETRIES_BY_DEFAULT["max_retry_delay"],
     keep_state_days: int | None = defaults.KEEP_STATE_DAYS,
     overwrite: Overwrite = defaults.OVERWRITE,
     integrity: str = defaults.INTEGRITY,
@@ -77,6 +94,11 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     max_tasks: int = defaults.MAX_TASKS,
     objects_at_once: int = defaults.OBJECTS_AT_ONCE,
     bandwidth_limit: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    default_args: Mapping[str, Any] | None = None,
+    task_arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    catchup: bool = False,
+    max_active_runs: int = 1,
     **dag_arguments: Any,
 ) -> DAG:
     """Return the DAG of one migration. Call it at the top level of a DAG file; no connection is opened there.
@@ -95,7 +117,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         create_container: Create missing containers.
         keys_from: ``s3://bucket/key`` of a list of keys in the source's bucket; only these are copied (see
             ``S3ObjectsSensor``). It may hold templates, such as ``{{ ds }}``.
-        pool: Limits the copies of all migrations that share it; it must exist.
+        pool: Limits the copies of all migrations that share it; it must exist. None: that of ``default_args``, else
+            ``default_pool``.
         max_active_tis_per_dagrun: Maximum number of copy tasks of one run that run at once.
         memory_budget: Maximum size of object data in one task's memory.
         block_size: Size such as ``32MiB``; None: chosen by the object's size.
@@ -108,7 +131,10 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         deferrable: Wait in the triggerer, which must be running; not possible with ``s3_extra_args``.
         poke_interval: Time between two checks for objects.
         wait_timeout: How long a run waits before it fails.
-        retries: How often Airflow retries a task after a failure that may be temporary.
+        dagrun_timeout: A run that is older copies no further and fails, with a report. Airflow's own timeout of this
+            name is not set, because it would skip the report.
+        retries: How often Airflow retries a task after a failure that may be temporary. ``default_args`` may have
+            another default for this and for both delays.
         retry_delay: Wait before the first retry; it doubles each time.
         max_retry_delay: Longest wait between retries.
         keep_state_days: The state files of runs that ended longer ago are deleted; None: never.
@@ -120,16 +146,26 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         include: Default of the run's Param.
         exclude: Default of the run's Param.
         filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (ISO 8601
-            with a time zone; may hold templates, such as ``{{ data_interval_start }}``), ``storage_classes``.
+            with a time zone; may hold templates, such as ``{{ prev_start_date_success or '' }}``), ``storage_classes``.
         max_tasks: Default of the run's Param.
         objects_at_once: Default of the run's Param.
         bandwidth_limit: Default of the run's Param.
-        dag_arguments: More arguments of ``DAG``, such as ``start_date`` or ``tags``, to which ``s3_to_azure`` is added.
+        params: More run Params, and other defaults for the migration's own, such as ``{"dry_run": True}``.
+        default_args: Arguments of all five tasks, such as ``owner``, ``queue`` or ``on_failure_callback``.
+        task_arguments: Arguments of single tasks by their id, such as
+            ``{"copy": {"queue": "large", "executor_config": {...}, "execution_timeout": timedelta(hours=6)}}``.
+        catchup: Make up for missed intervals, one run for each.
+        max_active_runs: How many runs may be active at once; backfills have a limit of their own.
+        dag_arguments: More arguments of ``DAG``, such as ``start_date``, ``fail_fast`` or ``tags``, to which
+            ``s3_to_azure`` is added.
 
     Raises:
         UsageError: An argument cannot be used.
     """
+    arguments = dict(locals())
+    check_migration(arguments)
     migration = _addresses(source, destination)
+    tasks = {task_id: dict((task_arguments or {}).get(task_id, {})) for task_id in TASKS}
     stores = {
         "aws_conn_id": aws_conn_id,
         "wasb_conn_id": wasb_conn_id,
@@ -140,35 +176,41 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     with DAG(
         dag_id,
         schedule=schedule if migration else None,
-        catchup=False,
-        max_active_runs=1,
-        default_args=_retry_arguments(retries, retry_delay, max_retry_delay),
-        params=migration_params(
-            overwrite=overwrite,
-            integrity=integrity,
-            refused_names=refused_names,
-            include=include,
-            exclude=exclude,
-            max_tasks=max_tasks,
-            objects_at_once=objects_at_once,
-            bandwidth_limit=bandwidth_limit,
+        catchup=catchup,
+        max_active_runs=max_active_runs,
+        default_args=task_defaults(arguments),
+        params=merged_params(
+            migration_params(
+                overwrite=overwrite,
+                integrity=integrity,
+                refused_names=refused_names,
+                include=include,
+                exclude=exclude,
+                max_tasks=max_tasks,
+                objects_at_once=objects_at_once,
+                bandwidth_limit=bandwidth_limit,
+            ),
+            params,
         ),
-        **_dag_arguments(source, destination, dag_arguments),
+        **_dag_arguments(source, destination, dag_arguments, catchup=catchup),
     ) as dag:
         if migration is None:
             _NotConfigured(task_id="not_configured", retries=0)
             return dag
         wait = _wait_task(
             migration,
-            keys_from=keys_from,
-            min_objects=min_objects,
-            allow_empty=allow_empty,
-            deferrable=deferrable,
-            state_container=state_container or migration.destination.container,
-            create_container=create_container,
-            poke_interval=poke_interval,
-            timeout=wait_timeout,
-            **stores,
+            **stores
+            | {
+                "keys_from": keys_from,
+                "min_objects": min_objects,
+                "allow_empty": allow_empty,
+                "deferrable": deferrable,
+                "state_container": state_container or migration.destination.container,
+                "create_container": create_container,
+                "poke_interval": poke_interval,
+                "timeout": min(wait_timeout, dagrun_timeout) if dagrun_timeout else wait_timeout,
+            }
+            | tasks[WAIT],
         )
         # Airflow replaces it by the value that the sensor returned.
         pointer: Any = wait.output
@@ -179,19 +221,25 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "split_size": split_size,
             "task_size": task_size,
             "fidelity": fidelity,
+            "run_timeout": dagrun_timeout,
             **memory,
         }
         copies = _copy_tasks(
             migration,
-            _plan_task(migration, pointer, settings, filters or {}),
-            state_container=state_container,
-            fidelity=fidelity,
-            pool=pool,
-            max_active_tis_per_dagrun=max_active_tis_per_dagrun,
-            **stores,
-            **memory,
+            _plan_task(migration, pointer, settings, filters or {}, tasks[PLAN]),
+            **stores
+            | memory
+            | ({"pool": pool} if pool else {})
+            | {
+                "state_container": state_container,
+                "fidelity": fidelity,
+                "max_active_tis_per_dagrun": max_active_tis_per_dagrun,
+                "run_timeout": dagrun_timeout,
+            }
+            | tasks[COPY],
         )
-        copies >> _report_task(migration, pointer, settings, keep_state_days)
+        report = _report_task(migration, pointer, settings, keep_state_days, tasks[REPORT])
+        copies >> report >> _check_task(tasks[CHECK])
     return dag
 
 
@@ -223,47 +271,46 @@ def _addresses(source: str | None, destination: str | None) -> _Addresses | None
     """Return the parsed addresses, or None if one is missing."""
     if not source or not destination:
         return None
-    return _Addresses(
-        parse_source_prefix(source, name="source"), parse_destination_prefix(destination, name="destination")
-    )
+    written = parse_destination_prefix(destination, name="destination")
+    check_blob_prefix(written.path)
+    return _Addresses(parse_source_prefix(source, name="source"), written)
 
 
-def _dag_arguments(source: str | None, destination: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _dag_arguments(
+    source: str | None, destination: str | None, given: Mapping[str, Any], *, catchup: bool
+) -> dict[str, Any]:
     """Return more arguments of ``DAG``: the caller's, and what they leave out. The tag is always there."""
     return {
-        "start_date": _START,
+        # Without a start, Airflow makes up for no interval when a new DAG is unpaused, for example for a dry run.
+        "start_date": _START if catchup or not START_IS_OPTIONAL else None,
         "doc_md": _DOC.format(source=source, destination=destination),
         **given,
         # The history page finds migrations by it.
-        # A list: Airflow 2.10 takes no set.
-        "tags": sorted({"s3_to_azure", *(given.get("tags") or ())}),
-    }
-
-
-def _retry_arguments(retries: int, retry_delay: timedelta, max_retry_delay: timedelta) -> dict[str, Any]:
-    return {
-        "retries": retries,
-        "retry_delay": retry_delay,
-        "retry_exponential_backoff": RETRY_BACKOFF,
-        "max_retry_delay": max_retry_delay,
-        **retry_arguments(),
+        "tags": {"s3_to_azure", *(given.get("tags") or ())},
     }
 
 
 def _wait_task(migration: _Addresses, **arguments: Any) -> S3ObjectsSensor:
     """Return the task that waits for objects and lists them."""
     return S3ObjectsSensor(
-        task_id="wait_for_objects",
+        task_id=WAIT,
         bucket_name=migration.source.bucket,
         prefix=migration.source.key + "{{ params.prefix or '' }}",
+        manual_runs_wait="{{ params.wait }}",
         **arguments,
     )
 
 
-def _plan_task(migration: _Addresses, pointer: Any, settings: Mapping[str, Any], filters: Mapping[str, Any]) -> Any:
+def _plan_task(
+    migration: _Addresses,
+    pointer: Any,
+    settings: Mapping[str, Any],
+    filters: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> Any:
     """Return the task that plans; its output is the list of batches."""
 
-    @task(task_id="plan", show_return_value_in_logs=False)
+    @task(task_id=PLAN, **({"show_return_value_in_logs": False} | dict(arguments)))
     def plan(pointer: dict[str, Any] | None, names: dict[str, Any], filters: dict[str, Any]) -> list[dict[str, Any]]:
         with gc_paused():
             from s3_to_azure.airflow.dag_tasks import RunSettings, plan_run
@@ -276,7 +323,7 @@ def _plan_task(migration: _Addresses, pointer: Any, settings: Mapping[str, Any],
 def _copy_tasks(migration: _Addresses, batches: Any, **arguments: Any) -> Any:
     """Return the copy tasks, one for each batch."""
     return S3ToAzureBlobStreamOperator.partial(
-        task_id="copy",
+        task_id=COPY,
         s3_bucket=migration.source.bucket,
         s3_prefix=migration.source.key,
         container_name=migration.destination.container,
@@ -286,16 +333,22 @@ def _copy_tasks(migration: _Addresses, batches: Any, **arguments: Any) -> Any:
         objects_at_once="{{ params.objects_at_once }}",
         bandwidth_limit="{{ params.bandwidth_limit or '' }}",
         refused_names="{{ params.refused_names }}",
-        map_index_template=MAP_INDEX_TEMPLATE,
-        **arguments,
+        **({"map_index_template": MAP_INDEX_TEMPLATE} | arguments),
     ).expand(batch=batches)
 
 
-def _report_task(migration: _Addresses, pointer: Any, settings: Mapping[str, Any], keep_state_days: int | None) -> Any:
+def _report_task(
+    migration: _Addresses,
+    pointer: Any,
+    settings: Mapping[str, Any],
+    keep_state_days: int | None,
+    arguments: Mapping[str, Any],
+) -> Any:
     """Return the task that reports; its success updates the destination's asset."""
-
     # The asset belongs to this task: a DAG that waits for the data must start when all of it is verified.
-    @task(task_id="report", trigger_rule="all_done", show_return_value_in_logs=False, outlets=migration.assets)
+    outlets = [*migration.assets, *arguments.get("outlets", ())]
+
+    @task(task_id=REPORT, **({"show_return_value_in_logs": False} | dict(arguments) | {"outlets": outlets}))
     def report(pointer: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any]:
         with gc_paused():
             from s3_to_azure.airflow.dag_tasks import RunSettings, report_run
@@ -304,7 +357,21 @@ def _report_task(migration: _Addresses, pointer: Any, settings: Mapping[str, Any
             pointer, RunSettings(**names, **settings), get_current_context(), keep_state_days=keep_state_days
         )
 
-    return report(pointer, migration.names)
+    # A teardown that does not fail the run by itself: so Airflow looks at the copies before it too.
+    return report(pointer, migration.names).as_teardown()
+
+
+def _check_task(arguments: Mapping[str, Any]) -> Any:
+    """Return the task that fails the run unless its report accounts for every object."""
+
+    @task(task_id=CHECK, **arguments)
+    def check_report() -> None:
+        with gc_paused():
+            from s3_to_azure.airflow.run_state import check_run
+
+        check_run(get_current_context())
+
+    return check_report().as_teardown(on_failure_fail_dagrun=True)
 
 
 class _NotConfigured(BaseOperator):

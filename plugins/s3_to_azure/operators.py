@@ -3,9 +3,21 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from s3_to_azure.airflow.arguments import FLAG, MAPPING, MAPPING_CURE, SIZE, TEXT, VERIFY, Kind, check_kinds, is_known
+from s3_to_azure.airflow.arguments import (
+    DURATION,
+    FLAG,
+    MAPPING,
+    MAPPING_CURE,
+    SIZE,
+    TEXT,
+    VERIFY,
+    Kind,
+    check_kinds,
+    is_known,
+)
 from s3_to_azure.airflow.compat import BaseOperator, Context, retry_arguments, task_error
 from s3_to_azure.airflow.links import LINKS
 from s3_to_azure.airflow.rendering import RendersNoData
@@ -44,6 +56,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "wasb_extra_args": MAPPING.or_none,
     "fidelity": MAPPING.or_none,
     "state_container": TEXT.or_none,
+    "run_timeout": DURATION.or_none,
 }
 
 
@@ -92,6 +105,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         state_container: Container of the run's state files. With ``batch`` the plan is read from it; default:
             ``container_name``. With ``s3_prefix`` it keeps listing, receipts and report; without it, nothing but the
             blobs is written. (templated)
+        run_timeout: A task of a run that is older stops, and is not retried; None: no limit.
         kwargs: ``BaseOperator``'s. The default ``retry_policy`` does not retry permanent errors.
 
     Returns:
@@ -145,6 +159,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         refused_names: str = defaults.REFUSED_NAMES,
         fidelity: Mapping[str, Any] | None = None,
         state_container: str | None = None,
+        run_timeout: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         # A mapped operator passes the None of its partial.
@@ -173,6 +188,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         self.refused_names = refused_names
         self.fidelity = fidelity
         self.state_container = state_container
+        self.run_timeout = run_timeout
         self._stopped = False
         self._account = ""
         self.one_object: tuple[str, str] | None = None
@@ -204,8 +220,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             cancelled.set()
         try:
             self._check_arguments()
-            is_retry = _try_number(context or cast("Context", {})) > 1
-            with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=is_retry) as opened:
+            with open_transfer(self._endpoints(), self._settings(), cancelled) as opened:
                 self._account = str(opened.service.account_name or "")
                 # A unit test of a DAG may pass no context.
                 return self._run(opened, cancelled, context or cast("Context", {}))
@@ -306,8 +321,10 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
         from s3_to_azure.airflow.progress import ProgressReporter, TaskStateStore
+        from s3_to_azure.airflow.run_state import check_deadline
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
+        check_deadline(context, self.run_timeout)
         job = self._job(opened, context)
         reporter = ProgressReporter(
             opened.context.progress,
@@ -315,14 +332,13 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             is_listing=lambda: job.is_listing,
             try_number=_try_number(context),
         )
+
+        def on_poll() -> None:
+            reporter.report()
+            check_deadline(context, self.run_timeout)
+
         try:
-            return run_stoppable(
-                job.run,
-                cancelled,
-                grace_s=TASK_GRACE_S,
-                on_poll=reporter.report,
-                on_end=reporter.close,
-            )
+            return run_stoppable(job.run, cancelled, grace_s=TASK_GRACE_S, on_poll=on_poll, on_end=reporter.close)
         finally:
             self.one_object = job.one_object
 

@@ -4,19 +4,38 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from glob import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from s3_to_azure.airflow.arguments import MAPPING_CURE
-from s3_to_azure.airflow.compat import BaseSensorOperator, Context, PokeReturnValue, retry_arguments, task_error
+from s3_to_azure.airflow.arguments import (
+    FLAG,
+    INTEGER,
+    MAPPING,
+    MAPPING_CURE,
+    TEXT,
+    TEXTS,
+    VERIFY,
+    Kind,
+    check_kinds,
+    is_known,
+)
+from s3_to_azure.airflow.compat import (
+    BaseSensorOperator,
+    Context,
+    PokeReturnValue,
+    conf,
+    retry_arguments,
+    task_error,
+)
 from s3_to_azure.airflow.rendering import RendersNoData
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
-from s3_to_azure.model.uris import is_template, parse_key_list
+from s3_to_azure.model.names import check_bucket, check_container
+from s3_to_azure.model.uris import parse_key_list
 from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
@@ -26,6 +45,27 @@ if TYPE_CHECKING:
 
 # HEAD requests at once while the keys of a list are looked up.
 _LOOKUPS_AT_ONCE: Final = 16
+
+
+_MANUAL: Final = "manual"
+_KINDS: Final[Mapping[str, Kind]] = {
+    "bucket_name": TEXT,
+    "prefix": TEXT,
+    "keys_from": TEXT.or_none,
+    "min_objects": INTEGER,
+    "allow_empty": FLAG,
+    "manual_runs_wait": FLAG,
+    "include": TEXTS,
+    "exclude": TEXTS,
+    "aws_conn_id": TEXT.or_none,
+    "wasb_conn_id": TEXT,
+    "state_container": TEXT.or_none,
+    "create_container": FLAG,
+    "s3_verify": VERIFY.or_none,
+    "s3_extra_args": MAPPING.or_none,
+    "wasb_extra_args": MAPPING.or_none,
+    "deferrable": FLAG,
+}
 
 
 class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
@@ -42,6 +82,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             of the run. Set it in DAG code only, because the list decides what is copied. (templated)
         min_objects: How many objects to wait for; not used with ``keys_from``.
         allow_empty: Do not wait, however few objects exist; a list that does not exist counts as empty.
+        manual_runs_wait: Whether a run that was started by hand waits too; otherwise it looks once, and fails if there
+            are too few objects. (templated)
         include: Only keys that match one of these patterns are counted; the listing holds all keys. (templated)
         exclude: Keys that match one of these patterns are not counted. (templated)
         aws_conn_id: Connection of type ``aws``; None: the worker's own identity.
@@ -59,7 +101,15 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         The pointer to the listing; nothing without ``state_container``; the keys if ``keys()`` was called.
     """
 
-    template_fields: Sequence[str] = ("bucket_name", "prefix", "keys_from", "include", "exclude", "state_container")
+    template_fields: Sequence[str] = (
+        "bucket_name",
+        "prefix",
+        "keys_from",
+        "manual_runs_wait",
+        "include",
+        "exclude",
+        "state_container",
+    )
     ui_color = "#e6f1f2"
 
     def __init__(  # noqa: PLR0913 - the arguments of Airflow's own sensors, and those of the listing
@@ -70,6 +120,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         keys_from: str | None = None,
         min_objects: int = defaults.MIN_OBJECTS,
         allow_empty: bool = False,
+        manual_runs_wait: bool | str = True,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         aws_conn_id: str | None = defaults.AWS_CONN_ID,
@@ -90,6 +141,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self.keys_from = keys_from
         self.min_objects = min_objects
         self.allow_empty = allow_empty
+        self.manual_runs_wait = manual_runs_wait
         self.include = include
         self.exclude = exclude
         self.aws_conn_id = aws_conn_id
@@ -101,6 +153,11 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self.wasb_extra_args = wasb_extra_args
         self.deferrable = deferrable
         self._returns_keys = False
+        check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
+        if is_known(bucket_name):
+            check_bucket(bucket_name)
+        if state_container is not None and is_known(state_container):
+            check_container(state_container)
         if min_objects < 1:
             raise UsageError(
                 detail=f"{self.task_id}: min_objects={min_objects} is below 1. To wait for none, pass allow_empty=True."
@@ -109,7 +166,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             raise UsageError(
                 detail=f"{self.task_id}: keys_from cannot be combined with min_objects, include or exclude."
             )
-        if keys_from is not None and not is_template(keys_from) and not is_template(bucket_name):
+        if keys_from is not None and is_known(keys_from) and is_known(bucket_name):
             parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
         if deferrable and s3_extra_args:
             raise UsageError(detail=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
@@ -141,7 +198,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait for the objects; return the pointer to the listing, if one is made."""
         if not self._returns_keys and self.get_dag() and next(self.iter_mapped_dependants(), None):
-            raise UsageError(detail=f"{self.task_id}: its output is not a list of keys. {MAPPING_CURE}")
+            raise task_error(UsageError(detail=f"{self.task_id}: its output is not a list of keys. {MAPPING_CURE}"))
         return self._poke_or_defer(context) if self.deferrable else super().execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002
@@ -182,7 +239,6 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         """
         with gc_paused():
             from s3_to_azure.airflow.s3_hook import s3_source
-            from s3_to_azure.model.names import check_bucket
 
         try:
             check_bucket(self.bucket_name)
@@ -200,10 +256,12 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         count = self._count(source, list_key)
         where = f"named by {self.keys_from}" if list_key else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
         if count < self.min_objects and not self.allow_empty:
+            self._check_may_wait(context, count, where)
             if list_key:
                 self.log.info("Waiting for the list %s", self.keys_from)
             else:
                 self.log.info("Waiting: %s of %s %s", f"{count:,}", count_text(self.min_objects, "object"), where)
+            self._show_waiting(context)
             return False
         if self._returns_keys:
             keys = self._keys(source, list_key, is_there=bool(count))
@@ -222,6 +280,30 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             pointer.name,
         )
         return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
+
+    def _check_may_wait(self, context: Context, count: int, where: str) -> None:
+        """Fail instead of waiting if the run was started by hand and is not to wait.
+
+        Raises:
+            UsageError: It is not.
+        """
+        waits = str(self.manual_runs_wait).strip().lower() == "true"
+        if not waits and context["dag_run"].run_type == _MANUAL:
+            wanted = "list of keys" if self.keys_from else count_text(self.min_objects, "object")
+            raise UsageError(
+                detail=f"{self.task_id}: {count:,} of {wanted} {where}. A run that is started by hand looks once: "
+                "correct the prefix, or tick Wait in the trigger form."
+            )
+
+    def _show_waiting(self, context: Context) -> None:
+        """Leave for the Migration page what the sensor waits for, and how long."""
+        from s3_to_azure.airflow.progress import WAITING_KEY
+
+        instance = context["ti"]
+        since = instance.get_first_reschedule_date(context) or datetime.now(UTC)
+        until = since + timedelta(seconds=self.timeout)
+        source = self.keys_from or f"s3://{self.bucket_name}/{self.prefix}"
+        instance.xcom_push(WAITING_KEY, {"source": source[:1_000], "until": until.isoformat()})
 
     def _list_key(self) -> str | None:
         """Return the key of the list of keys, or None without ``keys_from``."""
@@ -253,7 +335,6 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             UsageError: There are more than Airflow maps a task over.
             NameRefused: The text of an object's key is not the key, so no task could copy it.
         """
-        from s3_to_azure.airflow.compat import conf
         from s3_to_azure.model.names import is_folder_marker, is_shown_only
 
         most = conf.getint("core", "max_map_length", fallback=1_024)

@@ -51,6 +51,13 @@ def asset_events(run: Run) -> list[str]:
         return [str(event.uri) for event in events]
 
 
+def asset_counts(run: Run) -> list[dict[str, Any]]:
+    """Return what the events of the assets say that the run updated."""
+    with create_session() as session:
+        events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id))
+        return [dict(event.extra) for event in events]
+
+
 def link_of(run: Run, task_id: str, link: BaseOperatorLink) -> str:
     """Return the address of a link of a finished task's first instance."""
     with create_session() as session:

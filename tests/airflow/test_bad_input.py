@@ -60,4 +60,4 @@ def test_addresses_are_accepted_or_refused(side: str, text: str) -> None:
     except UsageError:
         return
     tasks = {task.task_id for task in dag.tasks}
-    assert tasks in ({"wait_for_objects", "plan", "copy", "report"}, {"not_configured"})
+    assert tasks in ({"wait_for_objects", "plan", "copy", "report", "check_report"}, {"not_configured"})

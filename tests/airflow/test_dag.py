@@ -19,7 +19,7 @@ from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.metadata import metadata_from_azure
-from tests.airflow.airflow_runs import Run, asset_events, link_of, run_dag
+from tests.airflow.airflow_runs import Run, asset_counts, asset_events, link_of, run_dag
 
 _PAGE = Path(__file__).parents[2] / "docs/ui.md"
 _STATUSES = ("listed", "copied", "unchanged", "skipped", "failed")
@@ -73,6 +73,8 @@ def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None
     assert first.only("copy").label == "3 objects, 3 bytes"
     # This event starts the DAGs that wait for the data.
     assert asset_events(first) == [f"x-az://{container.container_name}/out"]
+    (counts,) = asset_counts(first)
+    assert {name: counts[name] for name in _STATUSES} == _counts(first.only("report").xcom)
     second = migrate({"refused_names": "skip"})
     assert (second.state, second.only("copy").state) == ("success", "skipped")
     report = second.only("report").xcom
@@ -112,7 +114,7 @@ def test_a_failed_object_fails_the_run(
     with caplog.at_level(logging.INFO):
         ran = migrate()
     assert ran.state == "failed"
-    assert ran.only("report").state == "failed"
+    assert (ran.only("report").state, ran.only("check_report").state) == ("failed", "failed")
     assert asset_events(ran) == []
     assert _blobs(container) == {"out/fine", "out/taken"}
     assert any("Failed:    'in/taken'" in line for line in caplog.messages)
@@ -248,6 +250,19 @@ def test_a_separate_state_container(migrate: Any, fill: Any, container: Containe
     assert any(name.endswith("/report.json") for name in names)
 
 
+def test_a_run_that_is_started_by_hand_looks_once(migrate: Any, fill: Any) -> None:
+    """A prefix typed wrong ends the run at once; with *Wait* it waits."""
+    fill(**{"in/a": b"1"})
+    patient = {"wait_timeout": timedelta(hours=12), "retries": 3}
+    ran = migrate({"prefix": "typo/"}, **patient)
+    assert (ran.state, ran.only("wait_for_objects").state, ran.only("wait_for_objects").try_number) == (
+        *("failed", "failed"),
+        1,
+    )
+    waited = migrate({"prefix": "typo/", "wait": True}, wait_timeout=timedelta(0), poke_interval=timedelta(0))
+    assert waited.state == "failed"
+
+
 def test_without_source_it_says_what_is_missing(connections: dict[str, Any]) -> None:
     """A migration without addresses has no schedule, and one task that fails."""
     dag = migration_dag(f"migration-{uuid4().hex}", None, "az://container", "0 2 * * *", **connections)
@@ -259,10 +274,14 @@ def test_wiring_and_defaults() -> None:
     """Runs do not overlap, missed ones are not made up for, and retries back off."""
     dag = migration_dag("migration", "s3://bucket/a/", "az://container/b", "0 2 * * *", pool="transfers")
     assert (str(dag.schedule), dag.catchup, dag.max_active_runs) == ("0 2 * * *", False, 1)
-    assert dag.task_ids == ["wait_for_objects", "plan", "copy", "report"]
+    assert dag.task_ids == ["wait_for_objects", "plan", "copy", "report", "check_report"]
     copy = dag.get_task("copy")
     assert (copy.pool, copy.retries, copy.retry_exponential_backoff) == ("transfers", 5, 2)
     assert all(dag.get_task(task_id).retry_policy for task_id in dag.task_ids)
+    # Airflow decides by the copies and by the last task, and runs the last two whatever became of the others.
+    assert [task_id for task_id in dag.task_ids if dag.get_task(task_id).is_teardown] == ["report", "check_report"]
+    assert [task_id for task_id in dag.task_ids if dag.get_task(task_id).on_failure_fail_dagrun] == ["check_report"]
+    assert copy.downstream_task_ids == {"report"}
     (asset,) = dag.get_task("report").outlets
     assert asset.uri == "x-az://container/b"
     assert f'Asset("{asset.uri.removesuffix("b")}prefix")' in _PAGE.read_text()

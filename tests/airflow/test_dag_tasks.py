@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,14 +13,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.airflow.azure_hook import azure_service
-from s3_to_azure.airflow.dag_tasks import (
-    PLAN_KEY,
-    REPORT_KEY,
-    RunSettings,
-    plan_run,
-    plan_settings,
-    report_run,
-)
+from s3_to_azure.airflow.dag_tasks import RunSettings, plan_run, plan_settings, report_run
+from s3_to_azure.airflow.run_state import PLAN_KEY, REPORT_KEY
 from s3_to_azure.model.errors import ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject
@@ -39,15 +34,15 @@ PARAMS: dict[str, Any] = {
 class Task:
     """A task's context, and the XComs that it leaves."""
 
-    def __init__(self, **params: Any) -> None:
+    def __init__(self, report: str | None = None, **params: Any) -> None:
         self.xcoms: dict[str, Any] = {}
         instance = SimpleNamespace(
             dag_id="dag",
             run_id="manual__1",
             task_id="plan",
             map_index=-1,
-            try_number=1,
             xcom_push=self.xcoms.__setitem__,
+            get_task_states=lambda **_: {"manual__1": {"report": report}},
         )
         self.context = cast("Context", {"ti": instance, "params": PARAMS | params})
 
@@ -83,6 +78,34 @@ def test_the_plan_is_returned_as_batches_and_left_as_a_summary(settings: RunSett
     assert (summary["listed"]["objects"], summary["copy"]["objects"], summary["batches"]) == (3, 2, 1)
     assert (summary["container"], summary["blob_prefix"]) == (settings.container, "out/")
     assert summary["dry_run"] is False
+
+
+def test_a_plan_stands_once_the_report_is_final(
+    settings: RunSettings, pointer: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plan task that alone is cleared would plan objects that no task copies and no report mentions."""
+    first, again, cleared = Task(), Task(report="success"), Task(report=None, exclude=["*.tmp"])
+    batches = plan_run(pointer, settings, first.context)
+    assert plan_run(None, settings, again.context) == batches
+    assert again.xcoms == first.xcoms
+    assert "To plan again, clear report too" in caplog.text
+    assert plan_run(pointer, settings, cleared.context) != batches
+    assert cleared.xcoms[PLAN_KEY]["plan"] != first.xcoms[PLAN_KEY]["plan"]
+
+
+def test_without_a_plan_the_first_one_is_made_whatever_became_of_the_report(
+    settings: RunSettings, pointer: dict[str, Any]
+) -> None:
+    """The report of a run whose plan failed is final too."""
+    assert plan_run(pointer, settings, Task(report="failed").context)
+
+
+def test_a_run_that_is_too_old_is_not_planned(settings: RunSettings, pointer: dict[str, Any]) -> None:
+    """What its copies would do would end at once."""
+    task = Task()
+    task.context["dag_run"] = cast("Any", SimpleNamespace(start_date=datetime(2026, 1, 1, tzinfo=UTC)))
+    with pytest.raises(UsageError, match="dagrun_timeout"):
+        plan_run(pointer, replace(settings, run_timeout=timedelta(days=1)), task.context)
 
 
 def test_a_dry_run_returns_no_batch(

@@ -157,12 +157,24 @@ def test_creates_a_missing_container(arguments: dict[str, Any], put: Any, blob_s
         ({"s3_key": "k", "bandwidth_limit": "fast"}, "bandwidth_limit='fast' is not a size"),
         ({"s3_key": "k", "objects_at_once": 0}, "objects_at_once=0"),
         ({"s3_key": "k", "objects_at_once": "many"}, "objects_at_once='many'"),
+        ({"s3_key": "k", "s3_bucket": "s3://bucket/x"}, "'s3://bucket/x' is not a bucket name"),
+        ({"s3_key": "k", "s3_bucket": "arn:aws:s3:::bucket"}, "is not a bucket name"),
+        ({"s3_key": "k", "s3_bucket": None}, "s3_bucket=None is not a text"),
+        ({"s3_key": "k", "container_name": "https://a.blob.core.windows.net/c"}, "is not a container name"),
+        ({"s3_key": "k", "container_name": "container/path"}, "'container/path' is not a container name"),
+        ({"s3_key": "k", "create_container": "yes"}, "create_container='yes' is not True or False"),
+        ({"s3_key": "k", "replace": "yes"}, "replace='yes' is not True or False"),
+        ({"s3_key": "k", "s3_extra_args": ["x"]}, "s3_extra_args=['x'] is not a mapping"),
+        ({"s3_key": "k", "fidelity": "tags"}, "fidelity='tags' is not a mapping"),
+        ({"s3_key": "k", "run_timeout": 60}, "run_timeout=60 is not a timedelta"),
     ],
 )
 def test_usage_error_shows_when_the_dag_is_parsed(wrong: dict[str, Any], says: str) -> None:
     """Arguments that cannot be used raise an error before any task runs."""
     with pytest.raises(UsageError, match=re.escape(says)):
-        S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", **wrong)
+        S3ToAzureBlobStreamOperator(
+            **({"task_id": "copy", "s3_bucket": "bucket", "container_name": "container"} | wrong)
+        )
 
 
 def test_templates_are_checked_when_they_are_rendered(arguments: dict[str, Any], failure: list[TransferError]) -> None:
@@ -290,6 +302,21 @@ def test_sigterm_keeps_staged_blocks(
     resumed = run_operator(arguments, s3_key="big", block_size="1MiB").only("copy").xcom
     assert (resumed["status"], resumed["blocks_resumed"]) == ("copied", held)
     assert resumed["bytes_sent"] == (24 - held) * MIB
+
+
+@pytest.mark.slow
+def test_the_age_of_the_run_stops_the_transfer(
+    arguments: dict[str, Any], put: Any, container: ContainerClient, failure: list[TransferError]
+) -> None:
+    """A run that becomes too old copies no further, is not retried, and leaves its blocks in Azure."""
+    put("big", os.urandom(24 * MIB))
+    limits = {"bandwidth_limit": "1MiB", "run_timeout": timedelta(seconds=8), "retries": 3}
+    ran = run_operator(arguments | limits, s3_key="big", block_size="1MiB")
+    task = ran.only("copy")
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert "older than its dagrun_timeout" in str(failure[0])
+    assert container.get_blob_client("big").get_block_list("uncommitted")[1]
+    assert not container.get_blob_client("big").exists()
 
 
 def test_execution_timeout_stops_the_transfer(

@@ -36,7 +36,7 @@ def test_every_param_has_a_title_a_description_and_a_valid_default() -> None:
     """The form shows all of them, and can be sent unchanged."""
     params = _params()
     assert list(params) == [
-        *("prefix", "include", "exclude", "dry_run"),
+        *("prefix", "include", "exclude", "wait", "dry_run"),
         *("overwrite", "integrity", "refused_names"),
         *("max_tasks", "objects_at_once", "bandwidth_limit"),
     ]

@@ -100,7 +100,10 @@ def test_example_with_configuration(tmp_path: Path) -> None:
     found = _python(tmp_path, _DAG_BAG, str(_ROOT / "dags"), **_ADDRESSES)
     assert found["errors"] == {}
     dag = found["dags"]["s3_to_azure_migration"]
-    assert (dag["schedule"], dag["tasks"]) == ("0 2 * * *", ["wait_for_objects", "plan", "copy", "report"])
+    assert (dag["schedule"], dag["tasks"]) == (
+        "0 2 * * *",
+        ["wait_for_objects", "plan", "copy", "report", "check_report"],
+    )
 
 
 def test_example_wrongly_configured(tmp_path: Path) -> None:

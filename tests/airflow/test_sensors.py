@@ -1,8 +1,10 @@
 """The sensor in real Airflow."""
 
 import logging
+import re
 import threading
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ import pytest
 from airflow.sdk import DAG
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from s3_to_azure.airflow.progress import WAITING_KEY
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
@@ -128,6 +131,77 @@ def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:
     """The list must be an object in the bucket that is copied from."""
     with pytest.raises(UsageError, match=says):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
+
+
+@pytest.mark.parametrize("waits", ["{{ 1 == 2 }}", False])
+def test_a_run_that_is_started_by_hand_can_look_once(waits: Any, sense: Any, fill: Any) -> None:
+    """A prefix typed wrong fails at once instead of waiting, and is not retried; a right one is listed."""
+    fill("in/a")
+    patient = {"timeout": 3_600, "poke_interval": 600, "retries": 3, "manual_runs_wait": waits}
+    task = sense(prefix="typo/", **patient).only("wait")
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert sense(prefix="typo/", deferrable=True, **patient).only("wait").state == "failed"
+    assert sense(min_objects=2, **patient).only("wait").state == "failed"
+    assert sense(**patient).only("wait").state == "success"
+    assert sense(prefix="typo/", allow_empty=True, **patient).only("wait").state == "success"
+
+
+def test_looking_once_names_the_prefix_and_how_to_wait(connections: dict[str, Any], bucket: str) -> None:
+    """Only a run that was started by hand looks once."""
+    sensor = S3ObjectsSensor(
+        task_id="wait", bucket_name=bucket, prefix="typo/", manual_runs_wait=False, mode="poke", **connections
+    )
+    context: Any = {"ti": _Instance(), "dag_run": SimpleNamespace(run_type="manual")}
+    with pytest.raises(UsageError, match=rf"0 of 1 object below 'typo/' in S3 bucket {bucket}.*tick Wait"):
+        sensor.poke(context)
+    context["dag_run"].run_type = "scheduled"
+    assert sensor.poke(context) is False
+
+
+def test_a_waiting_sensor_shows_what_for_and_until_when(connections: dict[str, Any], bucket: str) -> None:
+    """The Migration page has it from there: the rendered address, and the time at which the sensor gives up."""
+    sensor = S3ObjectsSensor(task_id="wait", bucket_name=bucket, prefix="in/", timeout=60, **connections)
+    instance = _Instance(since=datetime(2026, 1, 1, tzinfo=UTC))
+    context: Any = {"ti": instance, "dag_run": SimpleNamespace(run_type="scheduled")}
+    assert sensor.poke(context) is False
+    assert instance.xcoms == {
+        WAITING_KEY: {"source": f"s3://{bucket}/in/", "until": "2026-01-01T00:01:00+00:00"},
+    }
+
+
+class _Instance:
+    """A task instance of the sensor, and what it leaves."""
+
+    def __init__(self, since: datetime | None = None) -> None:
+        self.xcoms: dict[str, Any] = {}
+        self._since = since
+
+    def get_first_reschedule_date(self, _context: Any) -> datetime | None:
+        """Return when the first poke was."""
+        return self._since
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep the value."""
+        self.xcoms[key] = value
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"bucket_name": "s3://bucket"}, "'s3://bucket' is not a bucket name"),
+        ({"bucket_name": 7}, "bucket_name=7 is not a text"),
+        ({"state_container": "az://c"}, "'az://c' is not a container name"),
+        ({"include": "*.csv"}, "include='*.csv' is not a list of texts"),
+        ({"prefix": None}, "prefix=None is not a text"),
+        ({"allow_empty": "yes"}, "allow_empty='yes' is not True or False"),
+        ({"min_objects": "2"}, "min_objects='2' is not a whole number"),
+        ({"deferrable": 1}, "deferrable=1 is not True or False"),
+    ],
+)
+def test_a_wrong_argument_shows_when_the_dag_is_parsed(wrong: dict[str, Any], says: str) -> None:
+    """No run has to start first."""
+    with pytest.raises(UsageError, match=re.escape(says)):
+        S3ObjectsSensor(**({"task_id": "wait", "bucket_name": "bucket"} | wrong))
 
 
 def test_soft_fail_skips_at_the_timeout(sense: Any) -> None:

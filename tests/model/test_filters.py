@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.filters import Filters, read_filters
 from s3_to_azure.model.objects import ListedObject
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -69,3 +69,33 @@ def test_invalid_rules_are_refused(rule: dict[str, Any]) -> None:
     """A text instead of a list, a negative size or a time without a time zone."""
     with pytest.raises(UsageError):
         Filters(**rule)
+
+
+def test_filters_are_read_from_texts() -> None:
+    """Sizes have units and timestamps a time zone; empty texts, as a template may leave them, do not filter."""
+    texts = {"min_size": "1KiB", "max_size": 2048, "modified_after": "2026-03-01T13:00:00+01:00", "modified_before": ""}
+    assert read_filters(texts | {"storage_classes": ["STANDARD"]}, include=["*.gz"], exclude=None) == Filters(
+        include=("*.gz",),
+        min_size_bytes=1_024,
+        max_size_bytes=2_048,
+        modified_after=NOON,
+        storage_classes=("STANDARD",),
+    )
+    assert read_filters({}) == Filters()
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        ({"min_size": "big"}, "min_size='big' is not a size"),
+        ({"modified_after": "yesterday"}, "modified_after='yesterday' is not an ISO 8601 timestamp"),
+        ({"modified_before": "2026-03-01"}, "no time zone"),
+        ({"storage_classes": "STANDARD"}, "not a list"),
+        ({"smallest": 1}, "not among min_size"),
+        ({"min_siz": 1}, "Did you mean min_size or max_size"),
+    ],
+)
+def test_a_wrong_filter_is_named_in_the_error(texts: dict[str, Any], says: str) -> None:
+    """A text that cannot be parsed, and a filter that does not exist, are usage errors that name the filter."""
+    with pytest.raises(UsageError, match=says):
+        read_filters(texts)

@@ -1,46 +1,13 @@
-"""The settings of a plan, and filters as a user writes them."""
+"""The settings of a plan."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.planning.batching import BatchPolicy
-from s3_to_azure.planning.settings import PlanSettings, read_filters
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def test_filters_are_read_from_texts() -> None:
-    """Sizes have units and timestamps a time zone; empty texts, as a template may leave them, do not filter."""
-    texts = {"min_size": "1KiB", "max_size": 2048, "modified_after": "2026-03-01T13:00:00+01:00", "modified_before": ""}
-    assert read_filters(texts | {"storage_classes": ["STANDARD"]}, include=["*.gz"], exclude=None) == Filters(
-        include=("*.gz",),
-        min_size_bytes=1_024,
-        max_size_bytes=2_048,
-        modified_after=NOON,
-        storage_classes=("STANDARD",),
-    )
-    assert read_filters({}) == Filters()
-
-
-@pytest.mark.parametrize(
-    ("texts", "says"),
-    [
-        ({"min_size": "big"}, "min_size='big' is not a size"),
-        ({"modified_after": "yesterday"}, "modified_after='yesterday' is not an ISO 8601 timestamp"),
-        ({"modified_before": "2026-03-01"}, "no time zone"),
-        ({"storage_classes": "STANDARD"}, "not a list"),
-        ({"smallest": 1}, "not among min_size"),
-    ],
-)
-def test_a_wrong_filter_is_named_in_the_error(texts: dict[str, Any], says: str) -> None:
-    """A text that cannot be parsed, and a filter that does not exist, are usage errors that name the filter."""
-    with pytest.raises(UsageError, match=says):
-        read_filters(texts)
+from s3_to_azure.planning.settings import PlanSettings
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
@@ -215,6 +216,34 @@ def test_a_plan_of_an_earlier_listing_does_not_count() -> None:
     """A sensor that ran again with a plan task that did not is no finished run."""
     run = PlannedRun(3)
     run.pointer = run.night.make_manifest()
+    assert run.report().total("failed").objects == 3
+
+
+def test_a_sensor_that_ran_again_alone_changes_nothing_that_is_planned() -> None:
+    """The plan's own listing counts; only what came later, or changed, is unplanned."""
+    run = PlannedRun(3)
+    (batch,) = run.plan.batches
+    run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(3)))
+    planned = run.pointer
+    run.pointer = run.night.make_manifest()
+    report = run.report()
+    assert (report.total("copied").objects, report.total("failed").objects, report.plan) == (3, 0, run.plan.token)
+    for key in ("0001", "0002a", "0009"):
+        run.source.put("bucket", key, b"later")
+    run.source.delete("bucket", "0002")
+    run.pointer = run.night.make_manifest()
+    report = run.report()
+    assert (report.total("copied").objects, report.total("failed").objects) == (3, 3)
+    assert [(failure.key, failure.reason.partition(":")[0]) for failure in report.failures] == [
+        (key, "unplanned") for key in ("0001", "0002a", "0009")
+    ]
+    assert len(run.rows()) == planned.objects + 3
+
+
+def test_without_order_two_listings_cannot_be_compared() -> None:
+    """So every object of the later one is unplanned."""
+    run = PlannedRun(3)
+    run.pointer = structs.replace(run.night.make_manifest(), ordered=False)
     assert run.report().total("failed").objects == 3
 
 

@@ -46,6 +46,25 @@ def test_phases(tasks: tuple[TaskRow, ...], state: str, phase: str) -> None:
     assert view(*tasks, state=state)["phase"] == phase
 
 
+def test_a_waiting_run_says_what_for_and_until_when() -> None:
+    """The address is the rendered one; nothing is said once the sensor or the run has ended."""
+    waiting = {"source": "s3://bucket/typo/", "until": "2026-11-23T18:00:00+00:00"}
+    sensor: dict[str, Any] = {"operator": "S3ObjectsSensor", "results": {"waiting": waiting}}
+    rescheduled = task("wait_for_objects", state="up_for_reschedule", **sensor)
+    assert view(rescheduled)["waiting"] == waiting
+    assert view(rescheduled, state="failed")["waiting"] is None
+    assert view(task("wait_for_objects", state="success", **sensor))["waiting"] is None
+    assert view(task("wait_for_objects", operator="S3ObjectsSensor"))["waiting"] is None
+
+
+def test_a_pool_that_does_not_exist_is_named() -> None:
+    """Airflow never starts its tasks, and says so in the scheduler's log alone."""
+    copies = [task(state="scheduled", map_index=number, missing_pool="transfers") for number in range(2)]
+    assert view(*copies)["missing_pools"] == ["transfers"]
+    assert view(*copies, state="failed")["missing_pools"] == []
+    assert view(task())["missing_pools"] == []
+
+
 def test_the_operator_alone() -> None:
     """A DAG that uses the operator without plan and report has a page too."""
     page = view(task("to_azure", operator="MyStreamOperator", progress=progress_record()))

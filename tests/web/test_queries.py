@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.models.taskinstance import TaskInstance
+from sqlalchemy import select
 
 from s3_to_azure.web import queries
 from s3_to_azure.web.queries import as_mapping, as_report, decoded, migrations, read_history, read_run
@@ -48,19 +50,18 @@ def test_a_run_has_its_tasks_with_progress_and_results(session: Any) -> None:
     assert wait.results["return_value"]["bucket"] == "source"
 
 
-def test_a_run_has_its_results_where_airflow_has_no_task_state_store(
-    session: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Airflow 3.1 and 3.2 store no progress: the tasks and their results are shown without."""
-    monkeypatch.setattr(queries, "TaskStateStoreModel", None)
+def test_a_task_whose_pool_does_not_exist_names_it(session: Any) -> None:
+    """A pool that exists is not mentioned."""
     add_dag(session, "queried")
     run = RunRows(session, "queried")
-    run.copy(0, xcoms={"return_value": {"objects": 4}}, progress=progress_record())
+    run.copy(0, state="scheduled")
+    run.copy(1, state="scheduled")
+    instance = session.scalars(select(TaskInstance).where(TaskInstance.run_id == run.run_id)).first()
+    instance.pool = "is_not_there"
+    session.commit()
     found = read_run(session, "queried", run.done().run_id)
     assert found is not None
-    (copy,) = (task for task in found[1] if task.task_id == "copy")
-    assert copy.results == {"return_value": {"objects": 4}}
-    assert (copy.progress, copy.progress_at) == ({}, None)
+    assert sorted(task.missing_pool for task in found[1]) == ["", "is_not_there"]
 
 
 def test_a_run_without_tasks_or_without_itself(session: Any) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, Final
 
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.options import did_you_mean
 from s3_to_azure.model.uris import is_template
 
 MAPPING_CURE: Final = (
@@ -34,9 +34,8 @@ def check_names(given: Iterable[str], names: Iterable[str], *, what: str) -> Non
     known = sorted(names)
     for name in given:
         if name not in known:
-            near = get_close_matches(str(name), known, n=2)
-            cure = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
-            raise UsageError(detail=f"There is no {what} {name!r}. {cure}")
+            cure = did_you_mean(str(name), known) or f" There are {', '.join(known)}."
+            raise UsageError(detail=f"There is no {what} {name!r}.{cure}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,7 @@ VERIFY: Final = Kind("True, False or the path of a CA bundle", lambda value: isi
 SIZE: Final = Kind(
     "a size such as 256MiB, or a number of bytes", lambda value: isinstance(value, str) or _is_integer(value)
 )
+INTEGER: Final = Kind("a whole number", _is_integer)
 COUNT: Final = Kind("a whole number of 1 or more", lambda value: _is_integer(value) and value >= 1)
 RETRIES: Final = Kind("a whole number of 0 or more", lambda value: _is_integer(value) and value >= 0)
 DURATION: Final = Kind(

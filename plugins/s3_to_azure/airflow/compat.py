@@ -69,6 +69,7 @@ __all__ = [
     "DAG",
     "RETRY_BACKOFF",
     "RETRY_POLICY",
+    "START_IS_OPTIONAL",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
@@ -137,6 +138,9 @@ RETRY_BACKOFF: Final[Any] = (
     else 2
 )
 """``retry_exponential_backoff`` that doubles the wait before each retry."""
+
+START_IS_OPTIONAL: Final = DAG.__module__.startswith("airflow.sdk")
+"""Whether a DAG needs no ``start_date``; in 2.10 and 2.11 it does."""
 
 
 def retry_arguments(given: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a policy of any kind

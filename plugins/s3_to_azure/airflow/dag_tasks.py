@@ -8,27 +8,33 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
+from s3_to_azure.airflow.dag_arguments import REPORT
+from s3_to_azure.airflow.run_state import (
+    PLAN_KEY,
+    REPORT_KEY,
+    WHICH_PLAN,
+    check_deadline,
+    note_counts,
+    report_is_final,
+)
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.planner import make_plan
-from s3_to_azure.planning.settings import PlanSettings, read_filters
+from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import ManifestPointer
+from s3_to_azure.state.plan import read_plan_index, read_plan_summary
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
-
-PLAN_KEY: Final = "plan"
-"""XCom key of the plan's summary, which the Migration page shows."""
-
-REPORT_KEY: Final = "report"
-"""XCom key of the report's summary if the report task fails or is skipped; otherwise the task returns it."""
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ class RunSettings:
 
     Attributes:
         state_container: Container of the run's state files; empty: the destination's container.
+        run_timeout: A run that is older is not planned; None: no limit.
     """
 
     s3_prefix: str
@@ -53,10 +60,7 @@ class RunSettings:
     task_size: str | int = defaults.TASK_SIZE
     fidelity: Mapping[str, Any] | None = None
     filters: Mapping[str, Any] | None = None
-
-    def service(self, context: Context) -> StreamingClient:
-        """Return a client of the storage account."""
-        return azure_service(self.wasb_conn_id, connections=1, worked_before=context["ti"].try_number > 1)
+    run_timeout: timedelta | None = None
 
     def files(self, service: StreamingClient, context: Context) -> AzureState:
         """Return the run's state files."""
@@ -67,6 +71,9 @@ class RunSettings:
 def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: Context) -> list[dict[str, Any]]:
     """Plan the run; return the batches to map over, none for a dry run or if there is nothing to copy.
 
+    Once the run's report is final, its plan stands: objects of another plan would be copied, or not, and no report
+    would say so.
+
     Args:
         pointer: The sensor's XCom, which points to the listing.
         settings: The migration's.
@@ -74,22 +81,29 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
 
     Raises:
         CorruptState: There is no listing, or it does not match its pointer.
+        UsageError: The run is too old.
     """
-    with closing(settings.service(context)) as service:
+    check_deadline(context, settings.run_timeout)
+    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
         how = plan_settings(settings, context["params"])
-        destination = AzureContainer(service, settings.container)
-        retrier = Retrier(RetryBudget(), threading.Event())
-        retrier.call("look at the container", lambda: destination.check(create=settings.create_container))
         files = settings.files(service, context)
-        plan = make_plan(files, _manifest_pointer(pointer, files), destination, how, retrier=retrier)
-    summary = plan.summary()
+        stands = read_plan_index(files) if report_is_final(context) else None
+        if stands is not None:
+            log.warning("The run's report is final, so its plan stands. To plan again, clear %s too", REPORT)
+            summary, token, batches = read_plan_summary(files), stands.token, stands.batches
+        else:
+            destination = AzureContainer(service, settings.container)
+            retrier = Retrier(RetryBudget(), threading.Event())
+            retrier.call("look at the container", lambda: destination.check(create=settings.create_container))
+            plan = make_plan(files, _manifest_pointer(pointer, files), destination, how, retrier=retrier)
+            summary, token, batches = plan.summary(), plan.token, plan.batches
     is_dry_run = bool(context["params"]["dry_run"])
-    destination_names = {"container": settings.container, "blob_prefix": settings.blob_prefix}
-    context["ti"].xcom_push(PLAN_KEY, summary | destination_names | {"dry_run": is_dry_run})
+    names = {"container": settings.container, "blob_prefix": settings.blob_prefix, WHICH_PLAN: token}
+    context["ti"].xcom_push(PLAN_KEY, summary | names | {"dry_run": is_dry_run})
     if is_dry_run:
         log.info("Dry run: nothing is copied")
         return []
-    return [batch.as_dict() for batch in plan.batches]
+    return [batch.as_dict() for batch in batches]
 
 
 def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSettings:
@@ -127,7 +141,7 @@ def report_run(
         AirflowSkipException: The run is a dry run.
         CorruptState: The run has no listing.
     """
-    with closing(settings.service(context)) as service:
+    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
         files = settings.files(service, context)
         manifest = _manifest_pointer(pointer, files)
         if context["params"]["dry_run"]:
@@ -140,6 +154,7 @@ def report_run(
             files, manifest, destination=AzureContainer(service, settings.container), keep_days=keep_state_days
         )
     summary = report.summary()
+    note_counts(context, summary)
     for line in report.lines():
         log.info("%s", line)
     error = report.error()

@@ -69,6 +69,13 @@ def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Para
             description="Leave out keys that match one of these patterns, one per line; takes precedence over Include.",
             section=_WHAT_TO_COPY,
         ),
+        "wait": Param(
+            False,  # noqa: FBT003 - a Param's default
+            type="boolean",
+            title="Wait",
+            description="Wait for objects as a scheduled run does; otherwise a run that is started by hand looks once.",
+            section=_WHAT_TO_COPY,
+        ),
         "dry_run": Param(
             False,  # noqa: FBT003 - a Param's default
             type="boolean",

@@ -15,6 +15,9 @@ from s3_to_azure.model.progress import Progress, Totals
 PROGRESS_KEY: Final = "progress"
 """Key in Airflow's ``task_state_store``; its value is what ``progress_record`` returns."""
 
+WAITING_KEY: Final = "waiting"
+"""XCom key under which a waiting sensor says what for, and until when; the Migration page shows it."""
+
 _WRITE_EVERY_S: Final = 5.0
 _FIRST_LINE_S: Final = 5.0
 _MAX_LINE_INTERVAL_S: Final = 60.0

@@ -4,10 +4,9 @@ import argparse
 from dataclasses import replace
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.filters import Filters, read_filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
-from s3_to_azure.planning.settings import read_filters
 
 
 def copy_settings(options: argparse.Namespace) -> CopySettings:

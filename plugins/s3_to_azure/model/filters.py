@@ -1,15 +1,21 @@
 """Filters: which listed objects a migration leaves out."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import translate
 from functools import cached_property
+from typing import Any, Final
 
 from s3_to_azure.model import reasons
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.options import did_you_mean
+from s3_to_azure.model.settings import parse_size
+
+FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")
+"""The filters that a user writes as texts."""
 
 
 @dataclass(frozen=True)
@@ -99,3 +105,47 @@ class Filters:
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
     parts = [translate(pattern) for pattern in patterns]
     return re.compile("|".join(parts)) if parts else None
+
+
+def read_filters(
+    texts: Mapping[str, Any], *, include: Sequence[str] | None = (), exclude: Sequence[str] | None = ()
+) -> Filters:
+    """Return the filters that a user wrote as texts.
+
+    Args:
+        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (ISO 8601 with a
+            time zone), ``storage_classes`` (a list). A text that is empty or missing does not filter.
+        include: Patterns of keys to copy.
+        exclude: Patterns of keys to skip.
+
+    Raises:
+        UsageError: A name is not the name of a filter, or its text cannot be parsed.
+    """
+    unknown = sorted(set(texts) - set(FILTERS))
+    if unknown:
+        near = did_you_mean(unknown[0], FILTERS)
+        raise UsageError(detail=f"The filters {unknown} are not among {', '.join(FILTERS)}.{near}")
+    return Filters(
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        min_size_bytes=_size(texts, "min_size"),
+        max_size_bytes=_size(texts, "max_size"),
+        modified_after=_timestamp(texts, "modified_after"),
+        modified_before=_timestamp(texts, "modified_before"),
+        storage_classes=texts.get("storage_classes") or (),
+    )
+
+
+def _size(texts: Mapping[str, Any], name: str) -> int | None:
+    text = texts.get(name)
+    return None if text in (None, "") else parse_size(text, name=name)
+
+
+def _timestamp(texts: Mapping[str, Any], name: str) -> datetime | None:
+    text = str(texts.get(name) or "")
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(
+            detail=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00."
+        ) from None

@@ -72,6 +72,17 @@ def check_container(name: str) -> str:
     return name
 
 
+def check_blob_prefix(prefix: str) -> str:
+    """Return the prefix of the blobs' names if it is not among the runs' state.
+
+    Raises:
+        UsageError: It is.
+    """
+    if is_reserved(f"{prefix}/"):
+        raise UsageError(detail=f"blob_prefix={prefix!r} is below {STATE_FOLDER}/, where runs keep their state.")
+    return prefix
+
+
 def blob_name(key: str, *, s3_prefix: str = "", blob_prefix: str = "", mapped: bool = False) -> str:
     """Return the blob's name for a key: ``blob_prefix`` and the key without ``s3_prefix``.
 

@@ -1,6 +1,7 @@
 """The values that each option accepts. Importing this module costs nothing, so a DAG file may do it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Final, Literal, get_args
 
 from s3_to_azure.model.errors import UsageError
@@ -76,3 +77,15 @@ def check_choice(value: object, allowed: Sequence[str], *, name: str) -> None:
     """
     if value not in allowed:
         raise UsageError(detail=f"{name}={value!r} is not one of {', '.join(allowed)}.")
+
+
+def did_you_mean(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return a sentence with the names that are most like a misspelt one, a space before it; empty if none is.
+
+    Args:
+        name: The misspelt one.
+        names: Those that exist.
+        cutoff: How like it they must be, from 0 to 1.
+    """
+    near = get_close_matches(name, sorted(names), n=2, cutoff=cutoff)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

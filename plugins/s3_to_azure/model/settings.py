@@ -30,6 +30,7 @@ from s3_to_azure.model.options import (
     MAX_CONNECTIONS,
     MAX_OBJECTS_AT_ONCE,
     MAX_RESTORE_DAYS,
+    MAX_TASKS,
     OVERSIZED_METADATA,
     OVERWRITE,
     REFUSED_NAMES,
@@ -41,6 +42,7 @@ from s3_to_azure.model.options import (
     RefusedNames,
     RestoreTier,
     check_choice,
+    did_you_mean,
 )
 
 _SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
@@ -68,6 +70,20 @@ def parse_size(text: str | int, *, name: str) -> int:
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
     return int(Decimal(match[1]) * factor)
+
+
+def check_batching(*, max_tasks: int, split_bytes: int, batch_bytes: int) -> None:
+    """Check the settings by which a plan divides its objects into batches.
+
+    Raises:
+        UsageError: One is out of its bounds.
+    """
+    if not 1 <= max_tasks <= MAX_TASKS:
+        raise UsageError(detail=f"max_tasks={max_tasks} is not between 1 and {MAX_TASKS:,}.")
+    if split_bytes < MIB:
+        raise UsageError(detail=f"split_size={split_bytes} bytes is below 1 MiB.")
+    if batch_bytes < 1:
+        raise UsageError(detail=f"task_size={batch_bytes} is not at least 1 byte.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +143,9 @@ class Fidelity:
         known = {each.name for each in fields(cls)}
         unknown = sorted(set(given) - known)
         if unknown:
+            near = did_you_mean(str(unknown[0]), known)
             raise UsageError(
-                detail=f"The fidelity choices {unknown} do not exist. The choices are {', '.join(sorted(known))}."
+                detail=f"The fidelity choices {unknown} do not exist. The choices are {', '.join(sorted(known))}.{near}"
             )
         return cls(**given)
 

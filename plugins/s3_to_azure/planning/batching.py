@@ -21,10 +21,9 @@ from msgspec.structs import replace
 
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.limits import KIB, MAX_OBJECT_BYTES, MIB
+from s3_to_azure.model.limits import KIB, MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import Block
-from s3_to_azure.model.options import MAX_TASKS
-from s3_to_azure.model.settings import parse_size
+from s3_to_azure.model.settings import check_batching, parse_size
 from s3_to_azure.state.lines import LinesWriter, Member
 from s3_to_azure.state.plan import ABSENT, MAX_MEMBER_BYTES, BatchDescriptor, BatchKind, EntryLine
 from s3_to_azure.transfer.blocks import Layout
@@ -64,10 +63,7 @@ class BatchPolicy:
         Raises:
             UsageError: A value is out of its bounds.
         """
-        if not 1 <= self.max_tasks <= MAX_TASKS:
-            raise UsageError(detail=f"max_tasks={self.max_tasks} is not between 1 and {MAX_TASKS:,}.")
-        if self.split_bytes < MIB or self.batch_bytes < 1:
-            raise UsageError(detail=f"split_bytes={self.split_bytes} is below 1 MiB, or batch_bytes is below 1.")
+        check_batching(max_tasks=self.max_tasks, split_bytes=self.split_bytes, batch_bytes=self.batch_bytes)
 
     def own_batches(self, size_bytes: int) -> int:
         """Return how many batches an object gets for itself; 0 means that it shares one with others."""

@@ -112,6 +112,7 @@ class _Planning:
             own_batches=own,
             batches=plan.batches,
             left_out_sha256=self._left_out_sha256,
+            pointer=self._pointer,
         )
         write_plan_index(self._files, index, plan.summary())
         return plan

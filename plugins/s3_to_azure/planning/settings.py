@@ -1,14 +1,10 @@
-"""The settings of a plan, and the filters as a user writes them."""
+"""The settings of a plan."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
 
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.names import STATE_FOLDER, blob_name, is_reserved
+from s3_to_azure.model.names import blob_name, check_blob_prefix
 from s3_to_azure.model.options import (
     INTEGRITY,
     MAP,
@@ -21,51 +17,6 @@ from s3_to_azure.model.options import (
 )
 from s3_to_azure.model.settings import parse_size
 from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, BatchPolicy
-
-_FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")
-
-
-def read_filters(
-    texts: Mapping[str, Any], *, include: Sequence[str] | None = (), exclude: Sequence[str] | None = ()
-) -> Filters:
-    """Return the filters that a user wrote as texts.
-
-    Args:
-        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (ISO 8601 with a
-            time zone), ``storage_classes`` (a list). A text that is empty or missing does not filter.
-        include: Patterns of keys to copy.
-        exclude: Patterns of keys to skip.
-
-    Raises:
-        UsageError: A name is not the name of a filter, or its text cannot be parsed.
-    """
-    unknown = sorted(set(texts) - set(_FILTERS))
-    if unknown:
-        raise UsageError(detail=f"The filters {unknown} are not among {', '.join(_FILTERS)}.")
-    return Filters(
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        min_size_bytes=_size(texts, "min_size"),
-        max_size_bytes=_size(texts, "max_size"),
-        modified_after=_timestamp(texts, "modified_after"),
-        modified_before=_timestamp(texts, "modified_before"),
-        storage_classes=texts.get("storage_classes") or (),
-    )
-
-
-def _size(texts: Mapping[str, Any], name: str) -> int | None:
-    text = texts.get(name)
-    return None if text in (None, "") else parse_size(text, name=name)
-
-
-def _timestamp(texts: Mapping[str, Any], name: str) -> datetime | None:
-    text = str(texts.get(name) or "")
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        raise UsageError(
-            detail=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00."
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +62,7 @@ class PlanSettings:
         check_choice(self.overwrite, OVERWRITE, name="overwrite")
         check_choice(self.integrity, INTEGRITY, name="integrity")
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
-        if is_reserved(f"{self.blob_prefix}/"):
-            raise UsageError(
-                detail=f"blob_prefix={self.blob_prefix!r} is below {STATE_FOLDER}/, where runs keep their state."
-            )
+        check_blob_prefix(self.blob_prefix)
         # Checks its part of the values.
         self.batch_policy(1)
 

@@ -16,6 +16,7 @@ from typing import Final, Generic, TypeVar
 from s3_to_azure.model import reasons
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text
+from s3_to_azure.model.names import is_shown_only
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt
 from s3_to_azure.model.options import IF_CHANGED
 from s3_to_azure.model.ports import BlobDestination, StateFiles
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 NO_RECEIPT: Final = explained(reasons.NO_RECEIPT, "no task wrote a receipt for it")
 UNPLANNED: Final = explained(reasons.UNPLANNED, "the run ended before it was planned")
+_LISTED_LATER: Final = explained(reasons.UNPLANNED, "it was listed after the plan was made")
 _NOT_COMMITTED: Final = explained(reasons.NOT_COMMITTED, "every part is in Azure, but no task completed the blob")
 
 
@@ -66,10 +68,41 @@ class ObjectResult:
         )
 
 
-def reconcile(
+def reconcile_run(
     files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None, destination: BlobDestination | None = None
 ) -> Iterator[tuple[ListedObject, ObjectResult]]:
     """Yield each listed object with its result, in the order of the listing.
+
+    If the sensor was cleared and listed again, but the plan was not made again, the plan's own listing counts; what
+    only the later one holds comes last, as ``unplanned``.
+
+    Args:
+        files: The run's files.
+        pointer: The latest manifest.
+        index: The run's plan, or None if there is none.
+        destination: As for ``reconcile``.
+
+    Raises:
+        CorruptState: A file is damaged, or holds an object that was not listed.
+    """
+    if index is None or index.manifest == pointer.token:
+        yield from reconcile(files, pointer, index, destination)
+        return
+    of_plan = index.pointer
+    if of_plan is None or not (of_plan.ordered and pointer.ordered):
+        # The plan of an earlier version does not say where its listing is; without order, two cannot be compared.
+        yield from reconcile(files, pointer, None, destination)
+        return
+    yield from reconcile(files, of_plan, index, destination)
+    nothing = _PlannedObjects(files, pointer, None, destination)
+    for listed in _only_later(read_manifest(files, of_plan), read_manifest(files, pointer)):
+        yield listed, nothing.unplanned(listed, _LISTED_LATER)
+
+
+def reconcile(
+    files: StateFiles, pointer: ManifestPointer, index: PlanIndex | None, destination: BlobDestination | None = None
+) -> Iterator[tuple[ListedObject, ObjectResult]]:
+    """Yield each object of a listing with its result, in the order of the listing.
 
     Args:
         files: The run's files.
@@ -85,6 +118,20 @@ def reconcile(
     for listed in read_manifest(files, pointer):
         yield listed, planned.take(listed)
     planned.check_empty()
+
+
+def _only_later(first: Iterable[ListedObject], later: Iterable[ListedObject]) -> Iterator[ListedObject]:
+    """Yield the objects of the later listing that the first one does not hold in this version; both are in order."""
+    # A name that is only shown has no place in the order; the plan has left it out already.
+    known = (listed for listed in first if not is_shown_only(listed))
+    candidate = next(known, None)
+    for listed in later:
+        if is_shown_only(listed):
+            continue
+        while candidate is not None and candidate.key < listed.key:
+            candidate = next(known, None)
+        if candidate is None or (candidate.key, candidate.etag) != (listed.key, listed.etag):
+            yield listed
 
 
 class _Peekable(Generic[T]):
@@ -125,7 +172,10 @@ class _PlannedObjects:
         if left_out is not None:
             return ObjectResult(self._left_out_receipt(listed, left_out))
         result = self._own.take(listed.key) or self._shared.take(listed.key)
-        return result or ObjectResult(self._receipt(listed, FAILED, UNPLANNED))
+        return result or self.unplanned(listed, UNPLANNED)
+
+    def unplanned(self, listed: ListedObject, reason: str) -> ObjectResult:
+        return ObjectResult(self._receipt(listed, FAILED, reason))
 
     def check_empty(self) -> None:
         for objects in (self._left_out, self._own, self._shared):

@@ -15,7 +15,7 @@ from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import BlobDestination, StateFiles, StateWriter
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Amount
-from s3_to_azure.runs.reconcile import ObjectResult, reconcile
+from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, read_plan_index
@@ -138,6 +138,7 @@ class Report:
     def summary(self) -> dict[str, Any]:
         """Return the report as at most 64 KB of JSON: the failures that fit, and the number of the others."""
         values: dict[str, Any] = {
+            "plan": self.plan,
             "bucket": self.bucket,
             "prefix": self.prefix,
             "container": self.container,
@@ -200,15 +201,13 @@ def make_report(
         CorruptState: A state file is damaged.
     """
     index = read_plan_index(files)
-    if index is not None and index.manifest != pointer.token:
-        # The plan belongs to an earlier listing: the sensor was cleared and ran again, but the plan task did not.
-        index = None
     totals = _Totals()
     with _report_rows(files) as rows:
-        for listed, result in reconcile(files, pointer, index, destination):
+        for listed, result in reconcile_run(files, pointer, index, destination):
             rows.add(result.receipt)
             totals.add(listed, result)
-    if totals.listed != Amount(pointer.objects, pointer.bytes_total):
+    is_planned = index is None or index.manifest == pointer.token
+    if is_planned and totals.listed != Amount(pointer.objects, pointer.bytes_total):
         raise CorruptState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")
     report = totals.report(pointer, index, files.location)
     with files.write(REPORT_NAME) as out:

@@ -39,7 +39,7 @@ from s3_to_azure.state.formats import (
     with_version,
 )
 from s3_to_azure.state.lines import ETagText, Size, typed_lines
-from s3_to_azure.state.manifest import ETAG, Digest, ObjectLine, check_line
+from s3_to_azure.state.manifest import ETAG, Digest, ManifestPointer, ObjectLine, check_line
 
 MAX_MEMBER_BYTES: Final = 512 * MIB
 MAX_BATCH_OBJECTS: Final = 50_000_000
@@ -262,6 +262,7 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
         own_batches: Number of batches at the front that hold one object each, or a part of one.
         mapped_names: Whether names that Azure refuses are mapped.
         left_out_sha256: Digest of the file of objects left out; empty if an earlier version made the plan.
+        pointer: The manifest that it was made from; None if an earlier version made the plan.
     """
 
     token: Token
@@ -273,6 +274,7 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
     mapped_names: bool
     batches: Annotated[tuple[BatchDescriptor, ...], Meta(max_length=MAX_TASKS)]
     left_out_sha256: OptionalSha256 = ""
+    pointer: ManifestPointer | None = None
 
     def blob_of(self, key: str) -> str:
         """Return the blob's name for a key, for display."""
@@ -281,7 +283,11 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
 
 def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, Any]) -> None:
     """Make this plan the current one of the run."""
-    values = structs.asdict(index) | {"batches": [batch.as_dict() for batch in index.batches], "summary": summary}
+    values = structs.asdict(index) | {
+        "batches": [batch.as_dict() for batch in index.batches],
+        "pointer": index.pointer.as_dict() if index.pointer else None,
+        "summary": summary,
+    }
     with files.write(PLAN_NAME) as out:
         out.write(json.dumps(with_version(values), indent=1).encode("ascii"))
 
@@ -293,29 +299,48 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
         CorruptState: It is invalid.
         UnsupportedStateFormat: It has another major version.
     """
-    if PLAN_NAME not in files.names(PLAN_NAME):
-        return None
     path = f"{files.location}/{PLAN_NAME}"
-    text = bytearray()
-    for chunk in files.chunks(PLAN_NAME):
-        text += chunk
-        if len(text) > _MAX_PLAN_BYTES:
-            raise CorruptState(path=path, detail="it is too long")
-    try:
-        values = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        raise CorruptState(path=path, detail="it is not a JSON object") from None
+    values = _read_plan(files, path)
+    if values is None:
+        return None
     if not has_version(values.get(FIELD), path=path):
         values = _from_version_0(values)
     batches = values.get("batches")
     if isinstance(batches, list):
         values["batches"] = tuple(BatchDescriptor.from_dict(batch, path=path) for batch in batches[: MAX_TASKS + 1])
+    if values.get("pointer") is not None:
+        values["pointer"] = ManifestPointer.from_dict(values["pointer"])
     index = read_values(PlanIndex, values, path=path)
     if [(batch.plan, batch.index) for batch in index.batches] != [
         (index.token, number) for number in range(len(index.batches))
     ]:
         raise CorruptState(path=path, detail="its batches are not numbered in order")
     return index
+
+
+def read_plan_summary(files: StateFiles) -> dict[str, Any]:
+    """Return the summary of the run's current plan, which is for display only; empty without a plan.
+
+    Raises:
+        CorruptState: The plan is invalid.
+    """
+    summary = (_read_plan(files, f"{files.location}/{PLAN_NAME}") or {}).get("summary")
+    return summary if isinstance(summary, dict) else {}
+
+
+def _read_plan(files: StateFiles, path: str) -> dict[str, Any] | None:
+    """Return the fields of the run's current plan, which are still to be checked; None without a plan."""
+    if PLAN_NAME not in files.names(PLAN_NAME):
+        return None
+    text = bytearray()
+    for chunk in files.chunks(PLAN_NAME):
+        text += chunk
+        if len(text) > _MAX_PLAN_BYTES:
+            raise CorruptState(path=path, detail="it is too long")
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise CorruptState(path=path, detail="it is not a JSON object") from None
 
 
 def _from_version_0(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from s3_to_azure.airflow.progress import WAITING_KEY
 from s3_to_azure.airflow.throughput import rates
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NO_RECEIPT, SKIPPED, UNCHANGED, code_of
 from s3_to_azure.web.batch_view import Batch, FailedObject, batch_of, is_copy
@@ -25,7 +26,8 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
     plan = as_mapping(plan_task.results.get(PLAN_TASK)) if plan_task else {}
     report = _report(report_task)
     batches = _batches(tasks, plan_task, now)
-    listing = next((as_mapping(task.results.get(_RESULT)) for task in tasks if task.operator == SENSOR), {})
+    sensor = next((task for task in tasks if task.operator == SENSOR), None)
+    listing = as_mapping(sensor.results.get(_RESULT)) if sensor else {}
     totals = _totals(batches, plan)
     # Airflow has a placeholder for a mapped task until it is expanded.
     shown = [batch for batch in batches if batch.task.map_index >= 0 or batch.task.state]
@@ -46,6 +48,8 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
         },
         "now": iso_time(now),
         "phase": _phase(run, tasks, batches),
+        "waiting": _waiting(run, sensor),
+        "missing_pools": sorted({task.missing_pool[:250] for task in tasks if task.missing_pool and not ended}),
         "is_migration": bool(batches or plan or listing or any(task.operator == SENSOR for task in tasks)),
         "source": {"bucket": text(listing, "bucket"), "prefix": text(listing, "prefix")},
         "destination": {"container": text(plan, "container"), "prefix": text(plan, "blob_prefix")},
@@ -139,6 +143,14 @@ def _phase(run: RunRow, tasks: Sequence[TaskRow], batches: Sequence[Batch]) -> s
     if states.get(PLAN_TASK) == "success" or any(batch.task.state in _STARTED for batch in batches):
         return "copying"
     return "planning" if states.get(PLAN_TASK) in _STARTED else "waiting"
+
+
+def _waiting(run: RunRow, sensor: TaskRow | None) -> dict[str, str] | None:
+    """Return what the run's sensor waits for, and until when; None if it does not wait."""
+    waiting = as_mapping(sensor.results.get(WAITING_KEY)) if sensor else {}
+    if run.state in _ENDED or not waiting or not sensor or sensor.state in _ENDED:
+        return None
+    return {"source": text(waiting, "source"), "until": text(waiting, "until")}
 
 
 def _other_task(task: TaskRow) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Subquery, Text, and_, case, cast, false, func, null, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
-from s3_to_azure.airflow.progress import PROGRESS_KEY
+from s3_to_azure.airflow.progress import PROGRESS_KEY, WAITING_KEY
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES
-from s3_to_azure.web.airflow_internals import DagRun, DagTag, TaskInstance, TaskStateStoreModel, XComModel
+from s3_to_azure.web.airflow_internals import DagRun, DagTag, Pool, TaskInstance, TaskStateStoreModel, XComModel
 
 COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
 SENSOR: Final = "S3ObjectsSensor"
@@ -41,6 +41,7 @@ _TASK_COLUMNS: Final[tuple[Any, ...]] = (
     *(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.operator, TaskInstance.state),
     *(TaskInstance.try_number, TaskInstance.max_tries, TaskInstance.start_date, TaskInstance.end_date),
     TaskInstance.rendered_map_index,
+    case((Pool.pool.is_(None), TaskInstance.pool), else_="").label("missing_pool"),
 )
 _HISTORY_COLUMNS: Final[tuple[Any, ...]] = (
     *(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date),
@@ -59,6 +60,7 @@ class TaskRow:
         progress: The last ``airflow.progress.progress_record``, possibly of an earlier try; empty without one.
         progress_at: When the API server stored it.
         results: XComs by key.
+        missing_pool: The task's pool if it does not exist, so that Airflow never starts the task.
     """
 
     task_id: str
@@ -70,6 +72,7 @@ class TaskRow:
     started_at: datetime | None
     ended_at: datetime | None
     label: str | None
+    missing_pool: str = ""
     progress: Mapping[str, Any] = field(default_factory=dict)
     progress_at: datetime | None = None
     results: dict[str, Any] = field(default_factory=dict)
@@ -98,22 +101,25 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
     )
     tasks = (
         select(*_TASK_COLUMNS)
+        .outerjoin(Pool, Pool.pool == TaskInstance.pool)
         .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
         .order_by(case((is_ours, 0), else_=1), TaskInstance.task_id, TaskInstance.map_index)
         .limit(MAX_TASKS)
         .subquery()
     )
-    stored, xcom = _stored_progress(), XComModel
+    stored, xcom = TaskStateStoreModel, XComModel
     rows = session.execute(
-        select(*_RUN_COLUMNS, tasks, stored.c.value, stored.c.updated_at, xcom.key, _XCOM.label("xcom"))
+        select(*_RUN_COLUMNS, tasks, stored.value, stored.updated_at, xcom.key, _XCOM.label("xcom"))
         .select_from(DagRun)
         .outerjoin(tasks, DagRun.dag_id == dag_id)
         .outerjoin(
             stored,
             and_(
-                stored.c.dag_run_id == DagRun.id,
-                stored.c.task_id == tasks.c.task_id,
-                stored.c.map_index == tasks.c.map_index,
+                stored.dag_run_id == DagRun.id,
+                stored.task_id == tasks.c.task_id,
+                stored.map_index == tasks.c.map_index,
+                stored.key == PROGRESS_KEY,
+                func.length(stored.value) <= _MAX_VALUE,
             ),
         )
         .outerjoin(
@@ -125,7 +131,11 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
                 or_(
                     and_(xcom.task_id == PLAN_TASK, xcom.key.in_((PLAN_TASK, _RESULT)), _is_at_most(_MAX_PLAN)),
                     and_(xcom.task_id == REPORT_TASK, xcom.key.in_((REPORT_TASK, _RESULT)), _is_at_most(_MAX_REPORT)),
-                    and_(tasks.c.operator.in_((COPY_OPERATOR, SENSOR)), xcom.key == _RESULT, _is_at_most(_MAX_VALUE)),
+                    and_(
+                        tasks.c.operator.in_((COPY_OPERATOR, SENSOR)),
+                        xcom.key.in_((_RESULT, WAITING_KEY)),
+                        _is_at_most(_MAX_VALUE),
+                    ),
                 ),
             ),
         )
@@ -148,25 +158,12 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
     return (run, list(found.values())) if run else None
 
 
-def _stored_progress() -> Subquery:
-    """Return the tasks' progress; none where Airflow has no task state store (3.1, 3.2)."""
-    if TaskStateStoreModel is None:
-        names = ("dag_run_id", "task_id", "map_index", "value", "updated_at")
-        return select(*(null().label(name) for name in names)).where(false()).subquery()
-    stored = TaskStateStoreModel
-    return (
-        select(stored.dag_run_id, stored.task_id, stored.map_index, stored.value, stored.updated_at)
-        .where(stored.key == PROGRESS_KEY, func.length(stored.value) <= _MAX_VALUE)
-        .subquery()
-    )
-
-
 def _is_at_most(characters: int) -> ColumnElement[bool]:
     return func.length(_XCOM) <= characters
 
 
 def _task_row(task_id: str, map_index: int, columns: Sequence[Any], progress: object, at: datetime | None) -> TaskRow:
-    operator, state, try_number, max_tries, start, end, label = columns
+    operator, state, try_number, max_tries, start, end, label, missing_pool = columns
     return TaskRow(
         task_id=task_id,
         map_index=map_index,
@@ -177,6 +174,7 @@ def _task_row(task_id: str, map_index: int, columns: Sequence[Any], progress: ob
         started_at=start,
         ended_at=end,
         label=label,
+        missing_pool=missing_pool or "",
         progress=as_mapping(progress),
         progress_at=at,
     )

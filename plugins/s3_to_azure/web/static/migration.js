@@ -2,10 +2,10 @@
 
 import { ThroughputChart } from "./chart.js";
 import { usePolled } from "./data.js";
-import { duration, percent, rate, timeOfDay } from "./format.js";
+import { dateTime, duration, percent, rate, timeOfDay } from "./format.js";
 import { migrationApi } from "./links.js";
 import { Failures, OtherTasks, Overview, phaseText, Plan, Report, Tasks } from "./migration_parts.js";
-import { h, loadStyles, useMemo } from "./react.js";
+import { h, Fragment, loadStyles, useMemo } from "./react.js";
 import { Card, Notice } from "./widgets.js";
 
 // Tasks record their progress every 5 seconds.
@@ -31,6 +31,7 @@ function Migration({ dagId, runId }) {
     { className: "s3az" },
     h(Announcement, { view }),
     h(Freshness, { view, error }),
+    h(Obstacles, { view }),
     h(OtherTasks, { view }),
     h(Overview, { view }),
     h(Throughput, { view }),
@@ -56,6 +57,18 @@ function Freshness({ view, error }) {
     "p",
     { className: "s3az-fresh" },
     view.phase === "ended" ? `As of ${timeOfDay(view.now)}` : h("span", null, h("span", { className: "s3az-live", "aria-hidden": true }), `Live, updated ${timeOfDay(view.now)}`),
+  );
+}
+
+/** What the run waits for: objects, until when; or a pool that does not exist, for ever. */
+function Obstacles({ view }) {
+  return h(
+    Fragment,
+    null,
+    view.waiting && h(Notice, null, `Waiting for objects in ${view.waiting.source} until ${dateTime(view.waiting.until)}. Then the run fails.`),
+    ...view.missing_pools.map((pool) =>
+      h(Notice, { key: pool, tone: "bad", role: "alert" }, `The pool ${pool} does not exist, so its tasks never start. Create it: airflow pools set ${pool} 8 "copies to Azure"`),
+    ),
   );
 }
 

@@ -1,0 +1,93 @@
+"""What the tasks of a run leave for each other in Airflow, and what they ask it about each other."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
+from s3_to_azure.airflow.dag_arguments import PLAN, REPORT
+from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
+
+PLAN_KEY: Final = "plan"
+"""XCom key of the plan's summary, which the Migration page shows."""
+
+REPORT_KEY: Final = "report"
+"""XCom key of the report's summary if the report task fails or is skipped; otherwise the task returns it."""
+
+WHICH_PLAN: Final = "plan"
+"""Name in both summaries: which plan of the run it is."""
+
+_FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+log = logging.getLogger(__name__)
+
+
+def report_is_final(context: Context) -> bool:
+    """Return whether the run's report has ended, and nobody has cleared it: it will not look at this task's work."""
+    instance = context["ti"]
+    ask = getattr(instance, "get_task_states", None)
+    if ask is None:
+        return False
+    states = ask(dag_id=instance.dag_id, task_ids=[REPORT], run_ids=[instance.run_id])
+    return states.get(instance.run_id, {}).get(REPORT) in _FINAL_STATES
+
+
+def check_deadline(context: Context, run_timeout: timedelta | None) -> float | None:
+    """Return how many seconds the run has left; None without a limit.
+
+    Raises:
+        UsageError: It has none left.
+    """
+    started = context["dag_run"].start_date if run_timeout is not None else None
+    if run_timeout is None or started is None:
+        return None
+    left_s = (started + run_timeout - datetime.now(UTC)).total_seconds()
+    if left_s <= 0:
+        raise UsageError(
+            detail=f"The run is older than its dagrun_timeout of {run_timeout}. What was copied stays, and so do the "
+            "staged blocks: the next run sends only what is missing."
+        )
+    return left_s
+
+
+@raises_task_errors
+def check_run(context: Context) -> None:
+    """Fail the run unless its report accounts for every object of its plan.
+
+    A report that was marked by hand, or skipped by Airflow, has left nothing; one of an earlier plan names that plan.
+
+    Raises:
+        AirflowSkipException: The run is a dry run.
+        CorruptState: There is no report of the run's current plan.
+        SomeObjectsFailed: An object failed, or is not accounted for.
+    """
+    if context["params"]["dry_run"]:
+        raise AirflowSkipException("Dry run: nothing was copied, so there is no report to check")
+    instance = context["ti"]
+    report = instance.xcom_pull(task_ids=REPORT) or instance.xcom_pull(task_ids=REPORT, key=REPORT_KEY)
+    plan = instance.xcom_pull(task_ids=PLAN, key=PLAN_KEY)
+    if (
+        not isinstance(report, Mapping)
+        or not isinstance(plan, Mapping)
+        or report.get(WHICH_PLAN) != plan.get(WHICH_PLAN)
+    ):
+        raise CorruptState(
+            path=f"{instance.dag_id}/{instance.run_id}",
+            detail="the run has no report of its plan: the task report was skipped, was marked by hand, or ran for an "
+            "earlier plan. Clear it together with its downstream task",
+        )
+    failed, listed = report[FAILED]["objects"], report["listed"]["objects"]
+    if failed:
+        first = next(iter(report["failures"]), {"key": "", "reason": ""})
+        raise SomeObjectsFailed(failed=failed, total=listed, first=f"{first['key']!r}: {first['reason']}")
+    log.info("The report accounts for all %s objects", f"{listed:,}")
+
+
+def note_counts(context: Context, report: Mapping[str, Any]) -> None:
+    """Put the report's counts into the events of the assets that this task's success updates."""
+    counts = {status: report[status]["objects"] for status in ("listed", *FINAL_STATUSES)}
+    extra = counts | {"bytes_sent": report["bytes_sent"], "location": report["location"]}
+    for outlet in getattr(context.get("task"), "outlets", ()):
+        context["outlet_events"][outlet].extra = dict(extra)

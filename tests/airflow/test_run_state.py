@@ -1,0 +1,114 @@
+"""What the tasks of a run ask about each other, and what the last one lets pass."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import Asset, Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from s3_to_azure.airflow.run_state import (
+    PLAN_KEY,
+    REPORT_KEY,
+    check_deadline,
+    check_run,
+    note_counts,
+    report_is_final,
+)
+from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
+
+PLAN = {"plan": "1" * 16}
+
+
+def _report(failed: int = 0, **values: Any) -> dict[str, Any]:
+    counts = {status: {"objects": 0} for status in ("copied", "unchanged", "skipped")}
+    failures = [{"key": f"k{number}", "reason": "name_refused: it is empty"} for number in range(failed)]
+    totals = {"listed": {"objects": 7}, "failed": {"objects": failed}, "failures": failures}
+    return PLAN | counts | totals | {"bytes_sent": 5, "location": "state/x"} | values
+
+
+def _context(xcoms: dict[tuple[str, str], Any], *, states: Any = None, **more: Any) -> Context:
+    def pull(*, task_ids: str, key: str = "return_value") -> Any:
+        return xcoms.get((task_ids, key))
+
+    instance = SimpleNamespace(dag_id="dag", run_id="run", xcom_pull=pull)
+    if states is not None:
+        instance.get_task_states = lambda **_: states
+    return cast("Context", {"ti": instance, "params": {"dry_run": False}} | more)
+
+
+def test_a_run_whose_report_accounts_for_all_passes(caplog: pytest.LogCaptureFixture) -> None:
+    """The report is of the current plan, and nothing failed."""
+    with caplog.at_level(logging.INFO):
+        check_run(_context({("report", "return_value"): _report(), ("plan", PLAN_KEY): PLAN}))
+    assert caplog.messages == ["The report accounts for all 7 objects"]
+
+
+@pytest.mark.parametrize(
+    "xcoms",
+    [
+        {},
+        {("plan", PLAN_KEY): PLAN},
+        {("report", "return_value"): _report()},
+        {("report", "return_value"): _report(plan="2" * 16), ("plan", PLAN_KEY): PLAN},
+        {("report", "return_value"): "text", ("plan", PLAN_KEY): PLAN},
+        {("report", REPORT_KEY): {"dry_run": True}, ("plan", PLAN_KEY): PLAN},
+        {("report", "return_value"): {}, ("plan", PLAN_KEY): {}},
+    ],
+    ids=["nothing", "no report", "no plan", "of another plan", "no mapping", "of a dry run", "empty"],
+)
+def test_a_run_without_a_report_of_its_plan_fails(xcoms: dict[tuple[str, str], Any]) -> None:
+    """So it ends if somebody marks the report, or Airflow skips it."""
+    with pytest.raises(CorruptState, match=r"no report of its plan.*Clear it"):
+        check_run(_context(xcoms))
+
+
+def test_a_run_with_failed_objects_fails_with_the_first() -> None:
+    """The report that failed has left its summary under a key of its own."""
+    with pytest.raises(SomeObjectsFailed, match="2 of 7 objects failed; first: 'k0': name_refused"):
+        check_run(_context({("report", REPORT_KEY): _report(2), ("plan", PLAN_KEY): PLAN}))
+
+
+def test_a_dry_run_has_no_report_to_check() -> None:
+    """It is skipped, as its report is."""
+    with pytest.raises(AirflowSkipException):
+        check_run(_context({}, params={"dry_run": True}))
+
+
+@pytest.mark.parametrize(
+    ("state", "is_final"),
+    [(None, False), ("running", False), ("up_for_retry", False), ("scheduled", False)]
+    + [(state, True) for state in ("success", "failed", "skipped", "upstream_failed", "removed")],
+)
+def test_a_report_is_final_until_it_is_cleared(state: str | None, is_final: bool) -> None:
+    """While it is still to come, it accounts for what a task does now."""
+    assert report_is_final(_context({}, states={"run": {"report": state}})) is is_final
+
+
+def test_a_report_that_was_deleted_is_not_final() -> None:
+    """Nor is that of a context without a run."""
+    assert report_is_final(_context({}, states={})) is False
+    assert report_is_final(_context({})) is False
+
+
+def test_the_deadline_of_a_run() -> None:
+    """It counts from the run's start, which Airflow sets anew when an ended run is cleared."""
+    started = datetime.now(UTC) - timedelta(hours=2)
+    context = _context({}, dag_run=SimpleNamespace(start_date=started))
+    assert check_deadline(context, None) is None
+    left_s = check_deadline(context, timedelta(hours=3))
+    assert left_s is not None
+    assert 0 < left_s <= 3_600
+    with pytest.raises(UsageError, match="older than its dagrun_timeout of 2:00:00"):
+        check_deadline(context, timedelta(hours=2))
+
+
+def test_the_counts_are_in_the_assets_events() -> None:
+    """Whoever waits for the data sees how much there is."""
+    asset = Asset("x-az://container/out")
+    events = {asset: SimpleNamespace(extra={})}
+    note_counts(_context({}, task=SimpleNamespace(outlets=[asset]), outlet_events=events), _report())
+    counts = {"listed": 7, "copied": 0, "unchanged": 0, "skipped": 0, "failed": 0}
+    assert events[asset].extra == counts | {"bytes_sent": 5, "location": "state/x"}
