@@ -62,8 +62,10 @@ class S3ObjectsTrigger(BaseTrigger):
         """Check until enough objects exist; yield one event."""
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        from s3_to_azure.stores.http.errors import protect_logs, redact
+        from s3_to_azure.stores.http.redaction import protect_logs, redact
 
+        # Before the first request, which may be to STS; and again for the loggers that it makes.
+        protect_logs()
         hook = S3Hook(aws_conn_id=self.aws_conn_id, verify=self.s3_verify)
         try:
             async with await hook.get_async_conn() as client:  # type: ignore[no-untyped-call]

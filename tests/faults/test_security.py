@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -334,8 +335,10 @@ def test_invariant_9_no_secret_in_any_log_or_error(clouds: Clouds, everything: E
 
 def test_leaked_secrets_are_found(everything: Everything) -> None:
     """A secret that is logged is found, so the test of invariant 9 can fail."""
-    logging.getLogger("careless").debug("Authorization: %s", SECRET_KEY)
-    assert leaks("\n".join(everything.lines), {SECRET_KEY, "not there"}) == [SECRET_KEY]
+    # No store has held it, and no name beside it tells what it is.
+    unknown = f"s3cr3t/Key+{uuid4().hex}"
+    logging.getLogger("careless").debug("it is %s", unknown)
+    assert leaks("\n".join(everything.lines), {unknown, "not there"}) == [unknown]
 
 
 def test_refused_connection_shows_no_signature(clouds: Clouds, everything: Everything) -> None:

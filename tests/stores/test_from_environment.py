@@ -10,6 +10,7 @@ from botocore import UNSIGNED
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.from_environment import azure_container, current, s3_source
+from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.source import S3Source
 
@@ -222,3 +223,28 @@ def test_azure_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch
     container = azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING})
     assert container.http_connections.proxy_for("https") == "http://p:1"
     assert container._service.http.proxies["https"] == "http://p:1"
+
+
+# -- Secrets -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "S3_SSE_CUSTOMER_KEY"),
+        *("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_CLIENT_SECRET"),
+    ],
+)
+def test_a_secret_with_a_line_end_is_refused_by_its_name(name: str) -> None:
+    """As ``$(cat file)`` in a manifest leaves it; a library that meets it quotes it."""
+    for open_store in (lambda: s3({name: "VALUE\n"}), lambda: azure({name: "VALUE\n"})):
+        with pytest.raises(UsageError, match=f"^{name} has a line end") as caught:
+            open_store()
+        assert "VALUE" not in str(caught.value)
+
+
+def test_secrets_of_the_environment_are_masked() -> None:
+    """In every log and error of the process, also where no name beside them tells what they are."""
+    azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING, "https_proxy": "http://u:proxy-password@proxy:1"})
+    azure({"AZURE_STORAGE_SAS_TOKEN": "?sv=1&sig=SIG-SIG-SIG"}, "https://acc.blob.core.windows.net")
+    assert redact(f"{KEY} proxy-password SIG-SIG-SIG 'acc' {KEY[:5]}") == f"*** *** *** 'acc' {KEY[:5]}"

@@ -12,7 +12,7 @@ from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
 from s3_to_azure.stores.azure.state import AzureState
-from s3_to_azure.stores.http.errors import protect_logs
+from s3_to_azure.stores.http.redaction import protect_logs
 
 
 def azure_service(

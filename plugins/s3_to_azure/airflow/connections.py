@@ -4,9 +4,9 @@ import os
 
 import requests.utils
 
-from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, Connection
+from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, Connection, mask_secret
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
-from s3_to_azure.stores.http.errors import redact
+from s3_to_azure.stores.http.redaction import hide_setting, redact
 
 
 def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Connection:
@@ -39,9 +39,10 @@ def find_connection(conn_id: str) -> Connection | None:
 
     Raises:
         ConnectionMissing: The secrets backend does not let this task read it.
+        UsageError: A secret in it has a control character.
     """
     try:
-        return BaseHook.get_connection(conn_id)
+        connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         return None
     except PermissionError as error:
@@ -51,6 +52,18 @@ def find_connection(conn_id: str) -> Connection | None:
             detail=f"the secrets backend denies access to the Airflow connection {conn_id!r} ({text})",
             cure="Let the workers read it.",
         ) from None
+    _hide_secrets(connection)
+    return connection
+
+
+def _hide_secrets(connection: Connection) -> None:
+    """Mask in logs and errors what is secret in a connection; refuse what no request can carry.
+
+    Airflow masks the password, and fields whose names it knows as secrets; not the keys in a connection string.
+    """
+    settings = {"password": connection.password, "host": connection.host, "extra": connection.extra_dejson}
+    for secret in hide_setting("", settings, owner=f"The Airflow connection {connection.conn_id!r}: "):
+        mask_secret(secret)
 
 
 def unknown_argument(error: TypeError, *, argument: str, hook: str) -> UsageError:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, mask_secret
+from s3_to_azure.airflow.compat import AIRFLOW_FAILURES
 from s3_to_azure.airflow.connections import ca_bundle, find_connection, get_connection, proxies_for, unknown_argument
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
-from s3_to_azure.stores.http.errors import protect_logs
+from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
@@ -61,9 +61,6 @@ def s3_source(
             aws_conn_id, S3, "aws", "or pass aws_conn_id=None to use the worker's own AWS identity"
         )
         key = connection.extra_dejson.get(_CUSTOMER_KEY)
-        if key:
-            # Airflow masks only the fields whose names it knows as secrets.
-            mask_secret(key)
     with s3_settings_errors(*AIRFLOW_FAILURES):
         try:
             hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)

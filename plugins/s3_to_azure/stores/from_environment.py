@@ -16,10 +16,12 @@ from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
+from s3_to_azure.stores.http.redaction import hide_setting, protect_logs
 from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 
+_OURS: Final = ("AWS_", "AZURE_", "S3_")
 _TRUE: Final = ("1", "true", "yes", "on")
 _CURE: Final = (
     "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "
@@ -48,7 +50,9 @@ def s3_source(
 
     Raises:
         ConnectionMissing: boto3 finds no credentials.
+        UsageError: A variable has a control character.
     """
+    _hide_secrets(environment)
     with s3_settings_errors():
         session = boto3.Session()
         signed = sign and environment.get("AWS_NO_SIGN_REQUEST", "").lower() not in _TRUE
@@ -93,6 +97,7 @@ def azure_container(
         ConnectionMissing: No variable names the account.
         UsageError: The credentials are invalid, or belong to another account.
     """
+    _hide_secrets(environment)
     client = _client(environment, account_url)
     if account_url and urlsplit(client.url)[:2] != urlsplit(account_url)[:2]:
         raise UsageError(
@@ -128,6 +133,14 @@ def _credential(environment: Mapping[str, str]) -> Any:
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
     return DefaultAzureCredential()
+
+
+def _hide_secrets(environment: Mapping[str, str]) -> None:
+    """Mask in logs and errors what the SDKs read as secret; refuse what no request can carry."""
+    protect_logs()
+    for name, value in environment.items():
+        if name.startswith(_OURS) or name.upper().endswith("_PROXY"):
+            hide_setting(name, value)
 
 
 def current() -> Mapping[str, str]:

@@ -1,9 +1,8 @@
-"""Redaction in every form in which the libraries log secrets, and translation of network errors for both services."""
+"""Translation of network errors for both services."""
 
 import errno
 import http.client
 import json
-import logging
 import os
 import socket
 import ssl
@@ -18,86 +17,9 @@ import urllib3
 
 from s3_to_azure.model import errors
 from s3_to_azure.stores.azure.errors import azure_errors
-from s3_to_azure.stores.http.errors import network_error, protect_logs, redact
+from s3_to_azure.stores.http.errors import network_error
 from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.options import botocore_config
-
-SECRET = "SeCrEt0123456789abcdefSeCrEt0123456789abcdefSeCrEt0123456789abcd"
-HEX = "0123456789abcdef" * 4
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"https://a.blob.core.windows.net/c/b?sv=2025&sig={SECRET}&se=x",
-        f"?sig={SECRET}",
-        f"sig={SECRET}",
-        f"/k?X-Amz-Signature={HEX}&X-Amz-Credential=x",
-        f"GET /k?X-Amz-Security-Token={SECRET} HTTP/1.1",
-        f"AWS4-HMAC-SHA256 Credential=AK/2026, SignedHeaders=host, Signature={HEX}",
-        f"Calculated signature: Signature:\n{HEX}",
-        f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET}==;EndpointSuffix=x",
-        f"BlobEndpoint=x;SharedAccessSignature=sv=1&sig={SECRET}",
-        f"{{'Authorization': 'SharedKey account:{SECRET}='}}",
-        f"{{'Authorization': b'AWS4-HMAC-SHA256 Credential=x, Signature={HEX}'}}",
-        f"Authorization: Bearer {SECRET}",
-        f"header: SharedKey account:{SECRET}=",
-        f"{{'X-Amz-Security-Token': '{SECRET}'}}",
-        f"x-amz-security-token:{SECRET}\n",
-        f"aws_secret_access_key={SECRET}",
-        f"<AssumeRoleResult><Credentials><SecretAccessKey>{SECRET}</SecretAccessKey><Expiration>2030</Expiration>",
-        f"b'<sts:SessionToken>{SECRET}//==</sts:SessionToken>'",
-        f"body={{'Action': 'AssumeRole', 'ExternalId': '{SECRET}', 'Version': '2011-06-15'}}",
-        f"Action=AssumeRoleWithWebIdentity&WebIdentityToken={SECRET}&Version=2011-06-15",
-        f'{{"access_token":"{SECRET}","expires_in":3599}}',
-        f"{{'client_secret': '{SECRET}', 'grant_type': 'client_credentials'}}",
-        f"aws_session_token = {SECRET}",
-        f"Connecting to proxy http://user:{SECRET}@proxy.example:3128",
-        f"https://user:pa#{SECRET}@store.example:9000/bucket",
-    ],
-)
-def test_secrets_are_masked(text: str) -> None:
-    """The secret is removed, and the rest of the line is kept."""
-    clean = redact(text)
-    assert SECRET not in clean
-    assert HEX not in clean
-    assert "***" in clean
-    assert redact(clean) == clean
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "'a/b': 9,812 of 25,600 blocks (76.6 GiB) are already in Azure; 123.4 GiB to send",
-        "PUT /container/blob?comp=block&blockid=QWZEdzhQRHc%3D HTTP/1.1 201 0",
-        "signature does not match",
-        "design=1&assign=2",
-        "GET http://127.0.0.1:9000/bucket/user@example.com HTTP/1.1",
-        "token bucket: passwords are not shown, secret keys neither",
-    ],
-)
-def test_other_text_is_unchanged(text: str) -> None:
-    """Text that only resembles a secret stays readable."""
-    assert redact(text) == text
-
-
-def test_loggers_of_the_libraries_are_protected(caplog: pytest.LogCaptureFixture) -> None:
-    """Message, arguments and traceback, on existing loggers and on their children."""
-    child = logging.getLogger("urllib3.connectionpool")
-    protect_logs()
-    protect_logs()
-    assert sum("Redacting" in type(item).__name__ for item in child.filters) == 1
-    with caplog.at_level(logging.DEBUG):
-        child.debug('%s "%s %s HTTP/1.1" %s', "http://h", "GET", f"/k?sig={SECRET}", 200)
-        try:
-            raise ValueError(f"failed: ?sig={SECRET}")
-        except ValueError:
-            child.exception("it failed")
-    text = caplog.text
-    assert SECRET not in text
-    assert '"GET /k?sig=*** HTTP/1.1" 200' in text
-    assert "ValueError: failed" in text
-
 
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "config": botocore_config(1)}
 SECRET_TEXT = "http://h/c/b?comp=block&sig=SECRET_TEXT%2Bsig"

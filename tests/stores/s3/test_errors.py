@@ -375,3 +375,11 @@ def test_a_role_that_cannot_be_assumed_is_not_blamed_on_the_bucket(
         fetcher.fetch_credentials()
     assert type(caught.value) is kind
     assert "s3:GetObject" not in str(caught.value)
+
+
+def test_what_a_program_wrote_to_stderr_is_not_quoted() -> None:
+    """It may have written the credentials there."""
+    error = botocore.exceptions.CredentialRetrievalError(provider="custom-process", error_msg="SECRET-SECRET is wrong")
+    with pytest.raises(errors.CredentialsUnavailable, match="run it by hand") as caught, s3_errors(bucket="b", key="k"):
+        raise error
+    assert "SECRET-SECRET" not in str(caught.value)

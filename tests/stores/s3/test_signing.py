@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from boto3 import Session
 from botocore.auth import S3ExpressAuth, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -17,7 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.stores.s3.signing import SigV4, signer_for
+from s3_to_azure.stores.s3.source import S3Source
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=80)
 VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80)
@@ -208,3 +212,32 @@ def test_missing_credentials_sign_nothing(scheme: str) -> None:
     """Botocore's own error is raised, which ``s3_errors`` translates."""
     with pytest.raises(NoCredentialsError):
         signer_for(scheme, None, region="us-east-1", service="s3").sign_get("http://host/b/k", {"If-Match": '"e"'})
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_credentials_with_a_line_end_sign_nothing(which: int) -> None:
+    """A program or a profile may issue them; a library that meets them quotes them."""
+    values = ["AKID", "secret-of-a-program", "token-of-a-program"]
+    values[which] += "\n"
+    name = ("access key", "secret key", "session token")[which]
+    signer = SigV4(Credentials(*values), "us-east-1")
+    with pytest.raises(UsageError, match=f"The {name} for S3 has a line end") as caught:
+        signer.sign_pinned_get("https://h/b/k", if_match='"e"', shared={})
+    assert "of-a-program" not in str(caught.value)
+
+
+def test_new_credentials_are_masked_as_soon_as_they_are_used() -> None:
+    """Those of a role change every hour."""
+    credentials = Credentials("AKID", "first-secret-key", "first-session-token")
+    SigV4(credentials, "us-east-1").sign_pinned_get("https://h/b/k", if_match='"e"', shared={})
+    assert redact("first-secret-key first-session-token") == "*** ***"
+
+
+def test_boto3s_own_requests_look_at_the_credentials_too() -> None:
+    """A listing is signed by botocore: nothing is sent with a token that has a line end."""
+    session = Session("AKID", "a-secret-key", "a-session-token\r\n", region_name="us-east-1")
+    source = S3Source(session, {"endpoint_url": "http://127.0.0.1:1"})
+    with pytest.raises(UsageError, match="session token for S3 has a line end"):
+        list(source.list("bucket", ""))
+    source.close()
+    assert redact("a-session-token") == "***"

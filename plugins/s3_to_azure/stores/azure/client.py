@@ -23,6 +23,7 @@ from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.azure.errors import sas_permissions
 from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
+from s3_to_azure.stores.http.redaction import hide, hide_in
 from s3_to_azure.stores.http.response import STRICT_POOLS
 
 SCOPE: Final = "https://storage.azure.com/.default"
@@ -59,6 +60,8 @@ def service_client(
         verify: True, False, or the path of a CA bundle.
         proxies: Proxy URLs by the scheme of the request.
     """
+    hide_in(client.url, getattr(client.credential, "signature", None), *(proxies or {}).values())
+    hide(getattr(client.credential, "account_key", None))
     session = GuardedSession(pool=connections, verify=verify, proxies=proxies)
     transport = RequestsTransport(
         session=session,

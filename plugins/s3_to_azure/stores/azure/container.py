@@ -28,8 +28,8 @@ from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_o
 from s3_to_azure.stores.azure.listing import list_page
 from s3_to_azure.stores.azure.responses import blob_state, decoded_block_id, unquoted, written_etag
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.http.redaction import protect_logs
 
 _CRC64: Final = "x-ms-content-crc64"
 _BLOCK_ID_CHARACTERS: Final = 52

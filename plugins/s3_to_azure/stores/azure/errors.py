@@ -19,7 +19,8 @@ from azure.core.exceptions import (
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import AZURE
-from s3_to_azure.stores.http.errors import network_error, redact, translated, unreadable, was_raised_in
+from s3_to_azure.stores.http.errors import network_error, translated, unreadable, was_raised_in
+from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.stores.http.refusals import (
     NOT_SUPPORTED,
     SERVER_FAILED,

@@ -19,8 +19,8 @@ from s3_to_azure.model.names import STATE_FOLDER, check_blob, check_container
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.azure.errors import azure_errors
-from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.http.redaction import protect_logs
 
 T = TypeVar("T")
 _CHUNK_BYTES: Final = 4 * MIB

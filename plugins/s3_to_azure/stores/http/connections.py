@@ -20,6 +20,7 @@ import certifi
 from urllib3.util.ssltransport import SSLTransport
 
 from s3_to_azure.model.errors import UnexpectedResponse, UsageError
+from s3_to_azure.stores.http.redaction import hide_in
 from s3_to_azure.stores.http.response import StrictResponse
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -52,6 +53,7 @@ class HttpConnections:
     def __init__(self, *, verify: bool | str, proxies: Mapping[str, str] | None = None) -> None:
         self.verify = verify
         self._proxies = dict(proxies or {})
+        hide_in(*self._proxies.values())
         self._tls_context: ssl.SSLContext | None = None
         self._idle: dict[_Host, list[_Connection]] = {}
         self._closed = False

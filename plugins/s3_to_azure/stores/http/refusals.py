@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from s3_to_azure.model.errors import AccessError, RequestNotSupported, TransferError, UnexpectedResponse
-from s3_to_azure.stores.http.errors import redact
+from s3_to_azure.stores.http.redaction import redact
 
 THROTTLED: Final = re.compile(
     r"429 |\d+ (?:[\w.]*Throttl\w*|SlowDown|ServerBusy|TooManyRequests|RequestLimitExceeded):"

@@ -11,7 +11,8 @@ from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import S3
-from s3_to_azure.stores.http.errors import network_error, redact, translated, unreadable, was_raised_in
+from s3_to_azure.stores.http.errors import network_error, translated, unreadable, was_raised_in
+from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.stores.http.refusals import (
     NOT_SUPPORTED,
     SERVER_FAILED,
@@ -30,6 +31,8 @@ REFUSES_REQUEST: Final = (405, 501)
 
 _MISSING: Final = {"NoSuchKey", "NoSuchVersion"}
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
+# botocore's name of a program that issues credentials.
+_PROGRAM: Final = "custom-process"
 _CREDENTIALS_SERVICE: Final = "AWS's credential service"
 # The modules that call STS, SSO, the metadata service or a program.
 _CREDENTIAL_MODULES: Final = ("botocore.credentials", "botocore.tokens")
@@ -260,6 +263,13 @@ def _signed_out(error: Exception, _resource: str) -> errors.TransferError:
     return errors.ConnectionMissing(service=S3, detail=_line(error), cure=cure)
 
 
+def _unavailable(error: Exception) -> str:
+    if getattr(error, "kwargs", {}).get("provider") == _PROGRAM:
+        # botocore quotes all that it wrote to stderr, which may be what it should have written to stdout.
+        return "the program of the profile's credential_process failed (run it by hand to see why)"
+    return _line(error)
+
+
 # The first kind that matches counts. A ResponseParserError is not a BotoCoreError; its text quotes the whole response.
 _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception, str], errors.TransferError]], ...]] = (
     (
@@ -269,7 +279,7 @@ _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception,
     ((botocore.SSOError, botocore.LoginError, botocore.TokenRetrievalError), _signed_out),
     (
         (botocore.CredentialRetrievalError, botocore.MetadataRetrievalError),
-        lambda error, _: errors.CredentialsUnavailable(service=S3, detail=_line(error)),
+        lambda error, _: errors.CredentialsUnavailable(service=S3, detail=_unavailable(error)),
     ),
     (
         (ResponseParserError, botocore.ChecksumError, botocore.FlexibleChecksumError),

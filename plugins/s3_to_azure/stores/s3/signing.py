@@ -13,10 +13,13 @@ from botocore.auth import AUTH_TYPE_MAPS
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import NoCredentialsError
 
+from s3_to_azure.stores.http.redaction import check_printable, hide
+
 _NO_BODY: Final = hashlib.sha256(b"").hexdigest()
 _SIGV4: Final = ("v4", "s3v4")
 _EXPRESS_SESSION: Final = "v4-s3express"
 _EXPRESS_HEADER: Final = "x-amz-s3session-token"
+
 _SESSION_HEADER: Final = "x-amz-security-token"
 # Headers that differ from request to request, in the order of the signature.
 _OWN: Final = ("if-match", "range")
@@ -235,7 +238,25 @@ def _frozen(credentials: Any) -> Any:
 
     Raises:
         NoCredentialsError: There are none.
+        UsageError: They have a control character.
     """
     if credentials is None:
         raise NoCredentialsError
-    return credentials.get_frozen_credentials()
+    frozen = credentials.get_frozen_credentials()
+    _look_at(frozen.access_key, frozen.secret_key, frozen.token)
+    return frozen
+
+
+@lru_cache(maxsize=8)
+def _look_at(access_key: str, secret_key: str, token: str | None) -> None:
+    """Mask new credentials in logs, and refuse those that no request can carry."""
+    hide(secret_key, token)
+    for name, value in (("access key", access_key), ("secret key", secret_key), ("session token", token)):
+        check_printable(f"The {name} for S3", value or "")
+
+
+def look_at_credentials(request_signer: Any, **_: Any) -> None:
+    """Look at the credentials with which botocore signs a request; for its event ``before-sign``."""
+    credentials = request_signer._credentials  # noqa: SLF001 - botocore's event has no other way to them
+    if credentials is not None:
+        _frozen(credentials)

@@ -25,8 +25,8 @@ from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.errors import protect_logs
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.http.redaction import hide, hide_in, protect_logs
 from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
 from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.errors import (
@@ -41,7 +41,7 @@ from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_p
 from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
-from s3_to_azure.stores.s3.signing import Signer
+from s3_to_azure.stores.s3.signing import Signer, look_at_credentials
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _CHECKSUM_MODE: Final = {"x-amz-checksum-mode": "ENABLED"}
@@ -91,6 +91,9 @@ class S3Source:
         self._asks_for_checksums = self._client.meta.config.response_checksum_validation != _WHEN_REQUIRED
         asking = _CHECKSUM_MODE if self._asks_for_checksums else {}
         self._whole_object_headers = {**asking, **self._options.headers()}
+        self._client.meta.events.register_first("before-sign.s3", look_at_credentials)
+        hide_in(self._client.meta.endpoint_url)
+        hide(*self._options.headers().values())
         protect_logs()
 
     @property
