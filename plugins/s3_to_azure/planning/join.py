@@ -1,7 +1,7 @@
 """The merge join of two listings: find the blob of each key while both sides come in the same order."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from s3_to_azure.model.names import is_reserved
@@ -24,17 +24,21 @@ class Join:
     Args:
         blobs: The destination's listing; it is not read if ``ordered`` is False.
         ordered: The names to find come in ascending order.
+        is_counted: Whether a blob that no name asks for is one of ``only_there``.
 
     Attributes:
         in_order: Both sides have come in ascending order so far.
         seen: Blobs read.
-        only_there: Blobs passed that no name asked for.
+        only_there: Blobs passed that no name asked for, and that are counted.
     """
 
-    def __init__(self, blobs: Iterable[BlobState], *, ordered: bool) -> None:
+    def __init__(
+        self, blobs: Iterable[BlobState], *, ordered: bool, is_counted: Callable[[BlobState], bool] = lambda _: True
+    ) -> None:
         self.in_order = ordered
         self.seen = 0
         self.only_there = 0
+        self._is_counted = is_counted
         self._blobs = iter(blobs)
         self._head: BlobState | None = None
         self._last = ""
@@ -59,7 +63,8 @@ class Join:
 
     def _pass_head(self) -> None:
         """Count the current blob as one that no name asked for, and go on."""
-        self.only_there += self._head is not None and self._head.blob_type != _DIRECTORY
+        blob = self._head
+        self.only_there += blob is not None and blob.blob_type != _DIRECTORY and self._is_counted(blob)
         self._advance()
 
     def _advance(self) -> None:

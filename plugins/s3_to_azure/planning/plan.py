@@ -158,7 +158,9 @@ class Plan:
         copy: What the batches hold; an object of which only metadata is updated counts with 0 bytes.
         skipped: Skipped objects by reason.
         failed: Objects that cannot be copied, as the plan already knows, by reason.
-        only_in_destination: Blobs without an object; they are left alone. None: the listings could not be joined.
+        only_in_destination: Blobs whose objects are gone from S3, of those that the run's prefix and filters cover.
+            They are left alone. None: this is not known, because the listings could not be joined, or because the
+            objects were chosen by a list of keys or by storage class.
         joined: Both listings came in the same order, so the destination's state is known for every object.
         rewritten: Objects to copy that S3 received again with the same bytes: only metadata and headers are updated.
         archived: Objects to copy that are in an archive storage class.

@@ -13,6 +13,7 @@ from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NEVER, SKIP
 from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, code_of, explained
 from s3_to_azure.planning.batching import weight_of
+from s3_to_azure.planning.coverage import Coverage
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     ARCHIVE_CLASSES,
@@ -43,6 +44,7 @@ class PlanBuilder:
     Args:
         settings: The plan's settings.
         join: Finds blobs in the destination's listing.
+        coverage: Which part of that listing the run is about.
         look_at_blob: Returns a blob's state by a request of its own.
         check_name: Raises NameRefused if the container cannot hold a blob of that name.
         to_copy: Receives the objects to copy, with the destination's state.
@@ -59,6 +61,7 @@ class PlanBuilder:
         self,
         settings: PlanSettings,
         join: Join,
+        coverage: Coverage,
         look_at_blob: Callable[[str], BlobState | None],
         check_name: Callable[[str], object],
         *,
@@ -70,6 +73,7 @@ class PlanBuilder:
         self.weight = 0
         self.largest_bytes = 0
         self.blob_lookups = 0
+        self._coverage = coverage
         self._settings = settings
         self._look_at_blob = look_at_blob
         self._check_name = check_name
@@ -113,7 +117,7 @@ class PlanBuilder:
             # The parts of a split object must commit under one condition, so the plan must know the blob's state.
             self.blob_lookups += 1
             existing = self._look_at_blob(blob)
-        self._mapped_existing += mapped and existing is not None
+        self._mapped_existing += mapped and existing is not None and blob.startswith(self._coverage.prefix)
         decision = decide(listed, existing, settings.overwrite, settings.integrity)
         if decision.action == "copy":
             if mapped:
@@ -150,7 +154,9 @@ class PlanBuilder:
             unchanged=self._unchanged.amount(),
             skipped={reason: count.amount() for reason, count in self._skipped.items()},
             failed={reason: count.amount() for reason, count in self._failed.items()},
-            only_in_destination=self.join.only_there - self._mapped_existing if in_order else None,
+            only_in_destination=(
+                self.join.only_there - self._mapped_existing if in_order and self._coverage.is_known else None
+            ),
             joined=in_order,
             rewritten=self._rewritten,
             archived=self._archived,

@@ -18,6 +18,7 @@ from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.planning.batching import batch_descriptor, without_uncertain_absence, write_batches
+from s3_to_azure.planning.coverage import Coverage
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     Plan,
@@ -120,15 +121,22 @@ class _Planning:
     def _decide_on_all(self) -> tuple[PlanBuilder, Member]:
         """Make the first pass; return its counts, and the whole file of objects to copy as one member."""
         container = self._destination.container
-        listing = self._destination.list(self._settings.blob_prefix)
-        join = Join(with_retries(listing, self._retrier, f"list {container}"), ordered=self._pointer.ordered)
+        coverage = Coverage(self._pointer, self._settings)
+        listing = with_retries(self._destination.list(coverage.prefix), self._retrier, f"list {container}")
+        join = Join(listing, ordered=self._pointer.ordered, is_counted=coverage.includes)
         with (
             self._files.write(self._to_copy_name) as to_copy_file,
             self._files.write(left_out_name(self._token)) as left_out_file,
         ):
             to_copy, left_out = LinesWriter(to_copy_file), LinesWriter(left_out_file)
             builder = PlanBuilder(
-                self._settings, join, self._look_at_blob, self._check_name, to_copy=to_copy, left_out=left_out
+                self._settings,
+                join,
+                coverage,
+                self._look_at_blob,
+                self._check_name,
+                to_copy=to_copy,
+                left_out=left_out,
             )
             for listed in read_manifest(self._files, self._pointer):
                 builder.add(listed)
