@@ -17,6 +17,8 @@ MUTANTS_ARGS ?=
 BENCH_ARGS ?=
 # make structure STRUCTURE_ARGS=--write
 STRUCTURE_ARGS ?=
+# make airflow-matrix AIRFLOW_MATRIX_ARGS="--short", or --help
+AIRFLOW_MATRIX_ARGS ?=
 # make wheel-check AIRFLOW=3.3: one of those that have a lock below.
 AIRFLOW ?= 3.3
 AIRFLOW_LOCK_3.3 := requirements.txt
@@ -56,7 +58,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test coverage test-all test-tools faults soak mutants bench check docs structure compose-check wheel wheel-check sbom release-check format lock clean
+.PHONY: help setup demo up down test coverage test-all test-tools faults soak mutants bench airflow-matrix check docs structure compose-check wheel wheel-check sbom release-check format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -104,6 +106,9 @@ mutants: $(VENV_READY) ## Change the decisions of the transfer, the plan and the
 
 bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")
 	@$(PYTHON_BIN) -m benchmarks.run $(BENCH_ARGS)
+
+airflow-matrix: $(SETUP) ## Install and run the wheel with each supported Airflow, 2.10 to 3.3 (20 minutes; AIRFLOW_MATRIX_ARGS=--help)
+	@$(PYTHON_BIN) -m tests.airflow_matrix.run $(AIRFLOW_MATRIX_ARGS)
 
 docs: $(VENV_READY) ## Build the documentation's site into build/docs; a warning or a dead link is an error
 	@rm -rf build/docs

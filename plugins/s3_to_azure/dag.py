@@ -286,7 +286,8 @@ def _dag_arguments(
         "doc_md": _DOC.format(source=source, destination=destination),
         **given,
         # The history page finds migrations by it.
-        "tags": {"s3_to_azure", *(given.get("tags") or ())},
+        # A list: Airflow 2.10 takes no set.
+        "tags": sorted({"s3_to_azure", *(given.get("tags") or ())}),
     }
 
 

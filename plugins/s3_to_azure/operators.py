@@ -220,7 +220,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             cancelled.set()
         try:
             self._check_arguments()
-            with open_transfer(self._endpoints(), self._settings(), cancelled) as opened:
+            is_retry = _try_number(context or cast("Context", {})) > 1
+            with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=is_retry) as opened:
                 self._account = str(opened.service.account_name or "")
                 # A unit test of a DAG may pass no context.
                 return self._run(opened, cancelled, context or cast("Context", {}))

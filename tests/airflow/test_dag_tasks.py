@@ -41,6 +41,7 @@ class Task:
             run_id="manual__1",
             task_id="plan",
             map_index=-1,
+            try_number=1,
             xcom_push=self.xcoms.__setitem__,
             get_task_states=lambda **_: {"manual__1": {"report": report}},
         )

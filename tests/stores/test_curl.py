@@ -271,7 +271,7 @@ def test_body_is_released_when_it_was_sent(between: Between) -> None:
     assert sys.getrefcount(data) == before
 
 
-def test_missing_credentials_are_handed_back(between: Between) -> None:
+def test_credentials_that_cannot_be_renewed_are_handed_back(between: Between) -> None:
     """As an error of the object, not of the whole batch."""
 
     class Gone:

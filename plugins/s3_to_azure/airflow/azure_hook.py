@@ -16,7 +16,11 @@ from s3_to_azure.stores.http.redaction import protect_logs
 
 
 def azure_service(
-    wasb_conn_id: str, *, connections: int, hook_arguments: Mapping[str, Any] | None = None
+    wasb_conn_id: str,
+    *,
+    connections: int,
+    hook_arguments: Mapping[str, Any] | None = None,
+    worked_before: bool = False,
 ) -> StreamingClient:
     """Return a client of the storage account, with an HTTP session of its own; no request is sent yet.
 
@@ -24,6 +28,7 @@ def azure_service(
         wasb_conn_id: Id of a connection of type ``wasb``.
         connections: How many HTTP connections to keep open.
         hook_arguments: More keyword arguments of ``WasbHook``.
+        worked_before: The credentials worked in an earlier try of this task: a failure to obtain them may pass.
 
     Raises:
         ConnectionMissing: The Airflow connection does not exist, or cannot be used.
@@ -46,6 +51,7 @@ def azure_service(
             connections=connections,
             verify=ca_bundle() if verify is True else verify,
             proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
+            credentials_worked_before=worked_before,
         )
 
 

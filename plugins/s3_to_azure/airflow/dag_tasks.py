@@ -62,6 +62,10 @@ class RunSettings:
     filters: Mapping[str, Any] | None = None
     run_timeout: timedelta | None = None
 
+    def service(self, context: Context) -> StreamingClient:
+        """Return a client of the storage account."""
+        return azure_service(self.wasb_conn_id, connections=1, worked_before=context["ti"].try_number > 1)
+
     def files(self, service: StreamingClient, context: Context) -> AzureState:
         """Return the run's state files."""
         return run_files(service, self.state_container or self.container, context)
@@ -84,7 +88,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
         UsageError: The run is too old.
     """
     check_deadline(context, settings.run_timeout)
-    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+    with closing(settings.service(context)) as service:
         how = plan_settings(settings, context["params"])
         files = settings.files(service, context)
         stands = read_plan_index(files) if report_is_final(context) else None
@@ -141,7 +145,7 @@ def report_run(
         AirflowSkipException: The run is a dry run.
         CorruptState: The run has no listing.
     """
-    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+    with closing(settings.service(context)) as service:
         files = settings.files(service, context)
         manifest = _manifest_pointer(pointer, files)
         if context["params"]["dry_run"]:

@@ -60,8 +60,16 @@ class OpenTransfer:
 
 
 @contextmanager
-def open_transfer(endpoints: Endpoints, settings: CopySettings, cancelled: threading.Event) -> Iterator[OpenTransfer]:
+def open_transfer(
+    endpoints: Endpoints, settings: CopySettings, cancelled: threading.Event, *, worked_before: bool = False
+) -> Iterator[OpenTransfer]:
     """Open the stores from their Airflow connections; no request is sent yet.
+
+    Args:
+        endpoints: Both sides.
+        settings: How to copy.
+        cancelled: Set it to stop every copy within three seconds.
+        worked_before: The credentials worked in an earlier try of this task: a failure to obtain them may pass.
 
     Raises:
         ConnectionMissing: An Airflow connection does not exist or names no account.
@@ -69,8 +77,15 @@ def open_transfer(endpoints: Endpoints, settings: CopySettings, cancelled: threa
     check_bucket(endpoints.bucket)
     settings = within_open_files(settings)
     connections = settings.connections + settings.objects_at_once
-    source = s3_source(endpoints.aws_conn_id, connections=connections, **endpoints.s3_arguments)
-    service = azure_service(endpoints.wasb_conn_id, connections=connections, hook_arguments=endpoints.wasb_arguments)
+    source = s3_source(
+        endpoints.aws_conn_id, connections=connections, worked_before=worked_before, **endpoints.s3_arguments
+    )
+    service = azure_service(
+        endpoints.wasb_conn_id,
+        connections=connections,
+        worked_before=worked_before,
+        hook_arguments=endpoints.wasb_arguments,
+    )
     with closing(source), closing(service):
         destination = AzureContainer(service, endpoints.container)
         client = small_object_client(source, destination)

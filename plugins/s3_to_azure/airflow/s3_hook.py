@@ -10,6 +10,7 @@ from s3_to_azure.airflow.compat import AIRFLOW_FAILURES
 from s3_to_azure.airflow.connections import ca_bundle, find_connection, get_connection, proxies_for, unknown_argument
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
+from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
@@ -28,6 +29,7 @@ def s3_source(
     connections: int,
     verify: bool | str | None = None,
     hook_arguments: Mapping[str, Any] | None = None,
+    worked_before: bool = False,
 ) -> S3Source:
     """Return the S3 store, with an HTTP session of its own; no request is sent yet.
 
@@ -38,6 +40,8 @@ def s3_source(
         verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else True.
         hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``. Of ``extra_args``,
             RequestPayer, SSECustomerKey and VersionId apply to every read (``ReadOptions``), as ``requester_pays``.
+        worked_before: The credentials worked earlier in this task, in an earlier try or poke: a failure to obtain them
+            may pass.
 
     Raises:
         ConnectionMissing: The Airflow connection does not exist.
@@ -66,7 +70,9 @@ def s3_source(
             hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
         except TypeError as error:
             raise unknown_argument(error, argument="s3_extra_args", hook="S3Hook") from None
-        session = hook.get_session(region_name=hook.region_name)
+        provider = CredentialsProvider(S3, worked_before=worked_before)
+        # A role is assumed here.
+        session = provider.obtain(lambda: hook.get_session(region_name=hook.region_name), is_proof=False)
         endpoint_url = hook.conn_config.get_service_endpoint_url("s3")
     config = botocore_config(connections, hook.config)
     trust = hook.verify if hook.verify is not None else ca_bundle("AWS_CA_BUNDLE")
@@ -81,4 +87,5 @@ def s3_source(
         verify=trust,
         proxies=config.proxies or proxies_for(endpoint_url or "https://s3.amazonaws.com"),
         options=ReadOptions.of(extra, requester_pays=requester_pays, key=key),
+        provider=provider,
     )

@@ -16,6 +16,7 @@ from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
+from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.redaction import hide_setting, protect_logs
 from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
@@ -53,10 +54,11 @@ def s3_source(
         UsageError: A variable has a control character.
     """
     _hide_secrets(environment)
+    provider = CredentialsProvider(S3)
     with s3_settings_errors():
         session = boto3.Session()
         signed = sign and environment.get("AWS_NO_SIGN_REQUEST", "").lower() not in _TRUE
-        credentials = session.get_credentials() if signed else None
+        credentials = provider.obtain(session.get_credentials, is_proof=False) if signed else None
     if signed and credentials is None:
         raise ConnectionMissing(
             service=S3,
@@ -78,7 +80,7 @@ def s3_source(
         requester_pays=requester_pays,
         key=environment.get("S3_SSE_CUSTOMER_KEY"),
     )
-    return S3Source(session, options, verify=verify_or_bundle, proxies=proxies, options=reading)
+    return S3Source(session, options, verify=verify_or_bundle, proxies=proxies, options=reading, provider=provider)
 
 
 def azure_container(

@@ -4,6 +4,7 @@ Any release of Airflow may move these names; ``tests/web/test_airflow_internals.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -13,10 +14,17 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
-from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy.orm import Session
+
+if TYPE_CHECKING:
+    from airflow.models.task_state_store import TaskStateStoreModel
+else:
+    try:
+        from airflow.models.task_state_store import TaskStateStoreModel
+    except ImportError:  # 3.1, 3.2: tasks store no progress there
+        TaskStateStoreModel = None
 
 __all__ = [
     "DagAccessEntity",
@@ -46,8 +54,7 @@ def may_read_results(user: BaseUser, dag_ids: Iterable[str]) -> set[str]:
     """Return the ids of those DAGs whose task instances and XComs the user may read."""
     manager = get_auth_manager()
     wanted = sorted(set(dag_ids))
-    # All in one query: one per DAG would make the history slower with each DAG.
-    teams = DagModel.get_dag_id_to_team_name_mapping(wanted)
+    teams = _teams(wanted)
     return {
         dag_id
         for dag_id in wanted
@@ -55,9 +62,18 @@ def may_read_results(user: BaseUser, dag_ids: Iterable[str]) -> set[str]:
             manager.is_authorized_dag(
                 method="GET",
                 access_entity=entity,
-                details=DagDetails(id=dag_id, team_name=teams.get(dag_id)),
+                details=DagDetails(id=dag_id, **teams.get(dag_id, {})),
                 user=user,
             )
             for entity in SHOWN_ENTITIES
         )
     }
+
+
+def _teams(dag_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the fields of ``DagDetails`` that say which team a DAG belongs to, for each DAG that has one."""
+    # All in one query: one per DAG would make the history slower with each DAG.
+    teams = getattr(DagModel, "get_dag_id_to_team_name_mapping", None)
+    if teams is None:  # 3.1: there are no teams
+        return {}
+    return {dag_id: {"team_name": name} for dag_id, name in teams(dag_ids).items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Subquery, Text, and_, case, cast, false, func, null, or_, select
 from sqlalchemy.orm import Session
 
 from s3_to_azure.airflow.progress import PROGRESS_KEY, WAITING_KEY
@@ -107,19 +107,17 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
         .limit(MAX_TASKS)
         .subquery()
     )
-    stored, xcom = TaskStateStoreModel, XComModel
+    stored, xcom = _stored_progress(), XComModel
     rows = session.execute(
-        select(*_RUN_COLUMNS, tasks, stored.value, stored.updated_at, xcom.key, _XCOM.label("xcom"))
+        select(*_RUN_COLUMNS, tasks, stored.c.value, stored.c.updated_at, xcom.key, _XCOM.label("xcom"))
         .select_from(DagRun)
         .outerjoin(tasks, DagRun.dag_id == dag_id)
         .outerjoin(
             stored,
             and_(
-                stored.dag_run_id == DagRun.id,
-                stored.task_id == tasks.c.task_id,
-                stored.map_index == tasks.c.map_index,
-                stored.key == PROGRESS_KEY,
-                func.length(stored.value) <= _MAX_VALUE,
+                stored.c.dag_run_id == DagRun.id,
+                stored.c.task_id == tasks.c.task_id,
+                stored.c.map_index == tasks.c.map_index,
             ),
         )
         .outerjoin(
@@ -156,6 +154,19 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
         if key is not None:
             task.results[key] = reader.read(value)
     return (run, list(found.values())) if run else None
+
+
+def _stored_progress() -> Subquery:
+    """Return the tasks' progress; none where Airflow has no task state store (3.1, 3.2)."""
+    if TaskStateStoreModel is None:
+        names = ("dag_run_id", "task_id", "map_index", "value", "updated_at")
+        return select(*(null().label(name) for name in names)).where(false()).subquery()
+    stored = TaskStateStoreModel
+    return (
+        select(stored.dag_run_id, stored.task_id, stored.map_index, stored.value, stored.updated_at)
+        .where(stored.key == PROGRESS_KEY, func.length(stored.value) <= _MAX_VALUE)
+        .subquery()
+    )
 
 
 def _is_at_most(characters: int) -> ColumnElement[bool]:

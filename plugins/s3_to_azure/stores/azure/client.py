@@ -20,6 +20,7 @@ from requests.adapters import HTTPAdapter
 
 from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
+from s3_to_azure.stores.azure.credentials import watch_credential
 from s3_to_azure.stores.azure.errors import sas_permissions
 from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
 from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
@@ -50,7 +51,12 @@ class StreamingClient(BlobServiceClient):
 
 
 def service_client(
-    client: BlobServiceClient, *, connections: int, verify: bool | str = True, proxies: dict[str, str] | None = None
+    client: BlobServiceClient,
+    *,
+    connections: int,
+    verify: bool | str = True,
+    proxies: dict[str, str] | None = None,
+    credentials_worked_before: bool = False,
 ) -> StreamingClient:
     """Return a client for the same account and credential, with our own HTTP session and without retries.
 
@@ -59,9 +65,11 @@ def service_client(
         connections: Connections that the SDK keeps; its default of 10 makes more threads reconnect.
         verify: True, False, or the path of a CA bundle.
         proxies: Proxy URLs by the scheme of the request.
+        credentials_worked_before: Failures to obtain a token may pass from the beginning (``CredentialsProvider``).
     """
     hide_in(client.url, getattr(client.credential, "signature", None), *(proxies or {}).values())
     hide(getattr(client.credential, "account_key", None))
+    watch_credential(client.credential, worked_before=credentials_worked_before)
     session = GuardedSession(pool=connections, verify=verify, proxies=proxies)
     transport = RequestsTransport(
         session=session,

@@ -276,7 +276,7 @@ def azure_settings_errors(subject: str, cure: str, *untouched: type[Exception]) 
         if isinstance(error, (errors.TransferError, *untouched)):
             raise
         if was_raised_in(error, *_CREDENTIAL_MODULES):
-            raise _credentials_error(error, "the account") from None
+            raise credentials_error(error, "the account") from None
         text = " ".join(redact(str(error)).split())[:300]
         raise errors.ConnectionMissing(
             service=AZURE, detail=f"{subject} cannot be used ({type(error).__name__}: {text})", cure=cure
@@ -315,7 +315,7 @@ def _translated(error: Exception, container: str, blob: str) -> errors.TransferE
     if was_raised_in(error, *_CREDENTIAL_MODULES) or (
         isinstance(error, ClientAuthenticationError) and not from_storage
     ):
-        return _credentials_error(error, resource)
+        return credentials_error(error, resource)
     response: Any = getattr(error, "response", None) if isinstance(error, HttpResponseError) else None
     if response is not None and int(response.status_code or 0) >= 300:
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -331,7 +331,7 @@ def _translated(error: Exception, container: str, blob: str) -> errors.TransferE
     return translated(AZURE, resource, error)
 
 
-def _credentials_error(error: Exception, resource: str) -> errors.TransferError:
+def credentials_error(error: Exception, resource: str) -> errors.TransferError:
     """Return the error of a token that could not be obtained."""
     text = " ".join(redact(str(getattr(error, "message", error))).split())[:500]
     response: Any = getattr(error, "response", None)

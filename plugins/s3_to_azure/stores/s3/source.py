@@ -12,6 +12,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from s3_to_azure.model.errors import (
+    S3,
     CredentialsRefused,
     CustomerKeyRequired,
     ObjectNotFound,
@@ -25,10 +26,12 @@ from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
+from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import hide, hide_in, protect_logs
 from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
 from s3_to_azure.stores.s3.body import S3Body
+from s3_to_azure.stores.s3.credentials import obtained_credentials
 from s3_to_azure.stores.s3.errors import (
     REFUSES_REQUEST,
     is_error_document,
@@ -63,6 +66,7 @@ class S3Source:
         verify: True, False, or the path of a CA bundle, for the connections that read objects.
         proxies: Proxy URLs by the scheme of the request, for the same connections.
         options: How objects are read: requester pays, customer key, version.
+        provider: Remembers whether the session's credentials were ever obtained; None: they were not.
     """
 
     def __init__(
@@ -73,11 +77,12 @@ class S3Source:
         verify: bool | str = True,
         proxies: Mapping[str, str] | None = None,
         options: ReadOptions | None = None,
+        provider: CredentialsProvider | None = None,
     ) -> None:
         self._options = options or ReadOptions()
         with s3_settings_errors():
             self._client = session.client("s3", **client_options)
-            credentials = session.get_credentials()
+            credentials = obtained_credentials(session, self._client, provider or CredentialsProvider(S3))
         read_responses_strictly(self._client)
         take_over_parsing(self._client)
         keep_raw_headers(self._client)

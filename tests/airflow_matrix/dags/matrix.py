@@ -1,0 +1,54 @@
+"""The airflow dags that each version of the matrix runs, as users write them: one bucket, one container."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from s3_to_azure.dag import migration_dag
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
+from s3_to_azure.sensors import S3ObjectsSensor
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # 2.10, 2.11
+    from airflow import DAG
+
+NAME = os.environ["MATRIX_NAME"]
+ENDPOINTS: dict[str, Any] = {"s3_bucket": NAME, "container_name": NAME}
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def once(dag_id: str) -> DAG:
+    """Return a DAG that runs once where a scheduler runs, and when asked to elsewhere."""
+    return DAG(dag_id, start_date=START, schedule=os.environ.get("MATRIX_ONCE"), catchup=False)
+
+
+with once("one_key"):
+    S3ToAzureBlobStreamOperator(task_id="copy", s3_key="in/a.txt", blob_name="one_key.txt", **ENDPOINTS)
+
+with once("prefix"):
+    S3ToAzureBlobStreamOperator(task_id="copy", s3_prefix="in/", blob_prefix="prefix/", **ENDPOINTS)
+
+with once("mapped"):
+    S3ToAzureBlobStreamOperator.partial(task_id="copy", blob_prefix="mapped", **ENDPOINTS).expand(
+        s3_key=["in/a.txt", "in/b.txt"]
+    )
+
+with once("missing_key"):
+    S3ToAzureBlobStreamOperator(
+        task_id="copy", s3_key="in/missing.txt", retries=2, retry_delay=timedelta(seconds=1), **ENDPOINTS
+    )
+
+with once("sensor"):
+    S3ObjectsSensor(task_id="wait", bucket_name=NAME, prefix="late/", poke_interval=2, timeout=120)
+
+with once("sensor_deferrable"):
+    S3ObjectsSensor(task_id="wait", bucket_name=NAME, prefix="late/", poke_interval=2, timeout=120, deferrable=True)
+
+nights = migration_dag(
+    "nights",
+    f"s3://{NAME}/in/",
+    f"az://{NAME}/nights",
+    schedule=os.environ.get("MATRIX_NIGHTS"),
+    poke_interval=timedelta(seconds=2),
+)

@@ -1,0 +1,261 @@
+"""Runs in an environment of the matrix: uses the installed package as its users do; prints each check's result as JSON.
+
+`exercise.py EXAMPLE [--scheduler]`. It knows no version of Airflow: everything goes through the command line and the
+database's two tables that every version has.
+"""
+
+# ruff: noqa: T201 - a script, which prints what it found
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+from azure.storage.blob import BlobServiceClient
+
+HOME = Path(os.environ["AIRFLOW_HOME"])
+NAME = os.environ["MATRIX_NAME"]
+DEADLINE_S = 240
+IMPORT = """
+import warnings
+try:  # Airflow and its dependencies may warn about themselves
+    import airflow.sdk, airflow.sdk.bases.sensor
+except ImportError:
+    import airflow.datasets, airflow.decorators, airflow.models, airflow.operators.python, airflow.sensors.base
+    import airflow.utils.log.secrets_masker, airflow.configuration, airflow.models.taskinstancekey
+import airflow.triggers.base
+warnings.simplefilter("error")
+import s3_to_azure.dag, s3_to_azure.operators, s3_to_azure.sensors, s3_to_azure.triggers
+"""
+OBJECTS = {"in/a.txt": b"a" * 1000, "in/b.txt": b"b" * 2000}
+
+
+class Copies:
+    """The DAGs' copies between one bucket and one container."""
+
+    def __init__(self) -> None:
+        blobs = BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"])
+        self.container = blobs.create_container(NAME)
+        self.s3 = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        self.s3.create_bucket(Bucket=NAME)
+        for key, body in OBJECTS.items():
+            self.s3.put_object(Bucket=NAME, Key=key, Body=body)
+
+    def one_key(self) -> None:
+        """Copy one object."""
+        run_dag("one_key", {"copy": "success"})
+        self._check("one_key.txt", "in/a.txt")
+
+    def prefix(self) -> None:
+        """Copy a prefix in one task."""
+        run_dag("prefix", {"copy": "success"})
+        self._check_both("prefix/")
+
+    def mapped(self) -> None:
+        """Copy one object in each mapped task."""
+        run_dag("mapped", {"copy": "success"}, copies=2)
+        self._check_both("mapped/")
+
+    def missing_key(self) -> None:
+        """Fail at once, although the task may be retried."""
+        run_dag("missing_key", {"copy": "failed"})
+        check_one_try()
+
+    def two_nights(self) -> None:
+        """Copy in the first night, and write nothing in the second."""
+        tasks_of_a_night = {"wait_for_objects": "success", "plan": "success", "report": "success"}
+        run_dag("nights", tasks_of_a_night | {"copy": "success"})
+        self._check_both("nights/")
+        written = self._last_modified("nights/")
+        run_dag("nights", tasks_of_a_night | {"copy": "skipped"})
+        assert self._last_modified("nights/") == written
+
+    def sensors(self) -> None:
+        """Find an object that is there."""
+        self.make_late_object()
+        run_dag("sensor", {"wait": "success"})
+        run_dag("sensor_deferrable", {"wait": "success"})
+
+    def scheduler(self) -> None:
+        """Run everything by a real scheduler."""
+        self.s3.delete_object(Bucket=NAME, Key="late/object")
+        run_scheduler(self.make_late_object)
+
+    def make_late_object(self) -> None:
+        """Make the object that the sensors wait for."""
+        self.s3.put_object(Bucket=NAME, Key="late/object", Body=b"late")
+
+    def _check(self, blob: str, key: str) -> None:
+        assert self.container.download_blob(blob).readall() == OBJECTS[key], f"the blob {blob} is not its object"
+
+    def _check_both(self, prefix: str) -> None:
+        for name in ("a.txt", "b.txt"):
+            self._check(prefix + name, f"in/{name}")
+
+    def _last_modified(self, prefix: str) -> dict[str, Any]:
+        return {blob.name: blob.last_modified for blob in self.container.list_blobs(prefix)}
+
+
+def main() -> int:
+    """Run all checks; return the exit status."""
+    example, with_scheduler = sys.argv[1], "--scheduler" in sys.argv[2:]
+    copies = Copies()
+    airflow("db", "migrate")
+    checks: dict[str, Callable[[], Any]] = {
+        "import": lambda: run("python", "-c", IMPORT),
+        "example": lambda: parse_example(example),
+        "plugin": list_plugin,
+        "one key": copies.one_key,
+        "prefix": copies.prefix,
+        "mapped": copies.mapped,
+        "missing key": copies.missing_key,
+        "two nights": copies.two_nights,
+        "sensors": copies.sensors,
+    }
+    if with_scheduler:
+        checks["scheduler"] = copies.scheduler
+    results = {name: result_of(check) for name, check in checks.items()}
+    print(json.dumps(results))
+    return 0 if set(results.values()) == {"ok"} else 1
+
+
+def result_of(check: Callable[[], Any]) -> str:
+    """Return ``ok``, or what went wrong."""
+    try:
+        check()
+    except Exception as error:  # noqa: BLE001 - the other checks still run
+        return f"{type(error).__name__}: {error}"[-1500:]
+    return "ok"
+
+
+def run(program: str, *arguments: str) -> str:
+    """Run a program of this environment; return its standard output."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / program, *arguments], capture_output=True, text=True, check=False, cwd=HOME
+    )
+    (HOME / f"{program}-{'-'.join(arguments[:3])[:40]}.log".replace("/", "_")).write_text(done.stdout + done.stderr)
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"{program} {arguments[:3]} ended with {done.returncode}: {(done.stderr or done.stdout)[-800:]}"
+        )
+    return done.stdout
+
+
+def airflow(*arguments: str) -> str:
+    """Run Airflow's command line."""
+    return run("airflow", *arguments)
+
+
+def parse_example(example: str) -> None:
+    """Parse the example DAG as the DAG processor does, and all others into the database."""
+    (HOME / "dags" / "example.py").write_bytes(Path(example).read_bytes())
+    airflow("dags", "reserialize")
+    errors = json.loads(airflow("dags", "list-import-errors", "--output", "json") or "[]")
+    assert not errors, errors
+    listed = {row["dag_id"] for row in json.loads(airflow("dags", "list", "--output", "json"))}
+    assert "s3_to_azure_migration" in listed, listed
+
+
+def list_plugin() -> None:
+    """Find the wheel's plugin among those that Airflow has loaded."""
+    listed = json.loads(airflow("plugins", "--output", "json"))
+    assert [row["name"] for row in listed if "s3-to-azure" in str(row["source"])] == ["s3_to_azure"], listed
+
+
+def tasks(dag_id: str, run_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the task instances of the DAG's last run, or of the named one."""
+    with sqlite3.connect(HOME / "airflow.db") as database:
+        database.row_factory = sqlite3.Row
+        if run_id is None:
+            found = database.execute(
+                "select run_id from dag_run where dag_id = ? order by id desc", (dag_id,)
+            ).fetchone()
+            assert found, f"{dag_id} has not run"
+            run_id = found["run_id"]
+        rows = database.execute("select * from task_instance where dag_id = ? and run_id = ?", (dag_id, run_id))
+        return [dict(row) for row in rows]
+
+
+def run_dag(dag_id: str, expected: dict[str, str], copies: int = 1) -> None:
+    """Run the DAG in one process; check the states of its tasks."""
+    try:
+        airflow("dags", "test", dag_id)
+    except RuntimeError as error:
+        if "failed" not in expected.values():
+            raise RuntimeError(f"{error}; {tasks_text(dag_id)}") from None
+    found = Counter((row["task_id"], row["state"]) for row in tasks(dag_id))
+    wanted = Counter({(task, state): copies if task == "copy" else 1 for task, state in expected.items()})
+    assert found == wanted, found
+
+
+def check_one_try() -> None:
+    """Check that a retry that cannot help was not made."""
+    tries = [row["try_number"] for row in tasks("missing_key")]
+    assert tries == [1], f"a retry that cannot help was made: {tries}"
+
+
+def tasks_text(dag_id: str) -> str:
+    """Return the states of the tasks of the last run."""
+    return ", ".join(f"{row['task_id']} {row['state']}" for row in tasks(dag_id))
+
+
+def run_scheduler(make_late_object: Callable[[], Any]) -> None:
+    """Run all DAGs by a real scheduler: two nights, each other DAG once, sensors that have to wait."""
+    (HOME / "airflow.db").unlink()
+    more = {"MATRIX_ONCE": "@once", "MATRIX_NIGHTS": "@continuous"}
+    program = Path(sys.executable).parent / "airflow"
+    with (HOME / "standalone.log").open("w") as log:
+        standalone = subprocess.Popen(
+            [program, "standalone"], env=os.environ | more, cwd=HOME, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait_for_runs(make_late_object)
+        finally:
+            os.killpg(standalone.pid, 15)
+            try:
+                standalone.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(standalone.pid, 9)
+
+
+def _wait_for_runs(make_late_object: Callable[[], Any]) -> None:
+    once = {"one_key": "success", "prefix": "success", "mapped": "success", "missing_key": "failed"}
+    waiting = {"sensor": "success", "sensor_deferrable": "success"}
+    is_late_made = False
+    end = time.monotonic() + DEADLINE_S
+    found: dict[str, list[str]] = {}
+    while time.monotonic() < end:
+        time.sleep(2)
+        found, waits = _runs_and_waits()
+        if not is_late_made and {"up_for_reschedule", "deferred"} <= waits:
+            make_late_object()
+            is_late_made = True
+        ended = all(found.get(dag_id, [""])[0] == state for dag_id, state in (once | waiting).items())
+        if is_late_made and ended and found.get("nights", []).count("success") >= 2:
+            check_one_try()
+            return
+    raise RuntimeError(f"after {DEADLINE_S} s: {found}; see standalone.log")
+
+
+def _runs_and_waits() -> tuple[dict[str, list[str]], set[str]]:
+    """Return the states of each DAG's runs, and the states of the waiting sensors."""
+    runs: dict[str, list[str]] = {}
+    try:
+        with sqlite3.connect(HOME / "airflow.db") as database:
+            for dag_id, state in database.execute("select dag_id, state from dag_run order by id"):
+                runs.setdefault(dag_id, []).append(state)
+            waits = database.execute("select state from task_instance where task_id = 'wait'").fetchall()
+    except sqlite3.OperationalError:  # the tables are being made
+        return {}, set()
+    return runs, {state for (state,) in waits}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
