@@ -66,14 +66,15 @@ class S3ObjectsTrigger(BaseTrigger):
 
         # Before the first request, which may be to STS; and again for the loggers that it makes.
         protect_logs()
-        hook = S3Hook(aws_conn_id=self.aws_conn_id, verify=self.s3_verify)
         try:
+            hook = S3Hook(aws_conn_id=self.aws_conn_id, verify=self.s3_verify)
             async with await hook.get_async_conn() as client:  # type: ignore[no-untyped-call]
                 protect_logs()
                 while not await self._enough(client):
                     await asyncio.sleep(self.poke_interval)
         except Exception as error:  # noqa: BLE001 - the task meets any of these errors too, and reports it better
-            self.log.warning("The triggerer cannot read from S3, so the task tries: %s", redact(str(error)))
+            text = " ".join(f"{type(error).__name__}: {redact(str(error))}".split())
+            self.log.warning("The triggerer cannot read from S3, so the task tries: %s", text)
             # Not at once: a task that finds too few objects would come straight back.
             await asyncio.sleep(self.poke_interval)
         yield TriggerEvent({})  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 """The sensor's trigger, as the triggerer runs it."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -76,6 +77,26 @@ def test_it_fires_too_where_s3_cannot_be_read(connections: dict[str, Any], capsy
     trigger = _trigger("no-such-bucket-here", aws_conn_id=connections["aws_conn_id"])
     assert asyncio.run(_first_event(trigger)).payload == {}
     assert "The triggerer cannot read from S3, so the task tries: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        {"conn_type": "aws", "extra": {"profile_name": "nosuch"}},
+        {"conn_type": "aws", "login": "a", "password": "b", "extra": {"region_name": "us east"}},
+        {"conn_type": "aws", "login": "a", "password": "b", "extra": {"config_kwargs": {"nonsense": 1}}},
+    ],
+    ids=["profile", "region", "config"],
+)
+def test_an_unusable_connection_is_a_line_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], connection: dict[str, Any]
+) -> None:
+    """Not a traceback: the task reports the error."""
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", json.dumps(connection))
+    assert asyncio.run(_first_event(_trigger("bucket", aws_conn_id="odd"))).payload == {}
+    shown = capsys.readouterr().out
+    assert "The triggerer cannot read from S3, so the task tries: " in shown
+    assert "Traceback" not in shown
 
 
 def test_the_triggerer_recreates_it_from_its_serialised_form() -> None:

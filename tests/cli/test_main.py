@@ -1,5 +1,6 @@
 """The command as a process: its exit status, its signals, and what it imports before the first request."""
 
+import errno
 import json
 import logging
 import os
@@ -102,6 +103,42 @@ def test_error_is_a_sentence_and_an_exit_status(
 
     assert run(monkeypatch, command) == status
     assert capsys.readouterr() == ("", f"s3-to-azure: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "The operating system refused: [Errno 28] No space left"),
+        (KeyError("surprise"), "An error that this program does not expect (KeyError: 'surprise')"),
+    ],
+)
+@pytest.mark.usefixtures("signals")
+def test_any_other_error_is_a_sentence_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, says: str
+) -> None:
+    """Its traceback is for those who ask for it."""
+
+    def command(_options: object, _stop: object) -> int:
+        raise error
+
+    assert run(monkeypatch, command) == FAILED
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"s3-to-azure: {says}")
+    assert "Traceback" not in shown
+
+
+@pytest.mark.usefixtures("signals")
+def test_an_unexpected_error_has_its_traceback_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reports the error can add it."""
+
+    def command(_options: object, _stop: object) -> int:
+        raise KeyError("surprise")
+
+    with caplog.at_level(logging.INFO):
+        assert run(monkeypatch, command, "--verbose") == FAILED
+    assert "Traceback" in caplog.text
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

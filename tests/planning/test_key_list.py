@@ -1,5 +1,7 @@
 """Key lists: their formats, their order, and the lookup of each key in S3."""
 
+import codecs
+import gzip
 import json
 import os
 import random
@@ -15,7 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import AccessDenied, CredentialsRefused, ObjectNotFound, SourceChanged, UsageError
+from s3_to_azure.model.errors import (
+    AccessDenied,
+    BucketNotFound,
+    ClockSkewed,
+    CredentialsRefused,
+    ObjectNotFound,
+    PermanentError,
+    SourceChanged,
+    UnexpectedResponse,
+    UsageError,
+)
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.retry import Retrier
@@ -40,6 +52,46 @@ def test_a_list_has_one_key_per_line() -> None:
     """Order, duplicates, empty lines, CRLF line ends and a missing last line end do not matter."""
     assert read("b\r\na/ö 1\n\nb\na".encode()) == ["a", "a/ö 1", "b"]
     assert read(b"") == []
+
+
+@pytest.mark.parametrize("name", ["keys.txt", "keys.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_first_key(name: str) -> None:
+    """Editors and spreadsheets write one; in another line it is a character of the key."""
+    mark = "\ufeff"
+    lines = ["a", f"{mark}b"] if name.endswith("txt") else ['"a"', f'"{mark}b"']
+    assert read((mark + "\n".join(lines)).encode(), name=name) == ["a", f"{mark}b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a\nb\n".encode("utf-16"), "Line 1 of keys.txt is not a key: .* The list is UTF-16"),
+        (codecs.BOM_UTF16_BE + "a\n".encode("utf-16-be"), "The list is UTF-16"),
+        (gzip.compress(b"a\n"), "The list is compressed"),
+        (b'"bucket","a%20b"\r\n', "The list is CSV"),
+        (b"a\ns3://bucket/b\n", "Line 2 of keys.txt is not a key: 's3://bucket/b'. It is an address"),
+        (b'{"key": "a"}\n', "The list is JSON"),
+        (b'["a", "b"]\n', "The list is JSON"),
+    ],
+)
+def test_a_list_in_another_form_is_refused_in_words(text: bytes, says: str) -> None:
+    """Its lines would be taken for keys of objects that do not exist."""
+    with pytest.raises(UsageError, match=says):
+        read(text, piece=1_000)
+
+
+@pytest.mark.parametrize(
+    "key", ['"a"', "[2021] report.pdf", "{draft}", "[1]", "{", "{}", "[]", 'say "hi","there"', "a,b"]
+)
+def test_keys_that_resemble_another_form_are_keys(key: str) -> None:
+    """Only what can hardly be a key is refused."""
+    assert read(key.encode(), piece=1_000) == [key]
+
+
+def test_what_looks_like_another_form_can_be_given_as_json() -> None:
+    """No key is impossible to list."""
+    keys = ['"bucket","a"', "s3://bucket/b", '{"key": "a"}', "a\0b"]
+    assert read("\n".join(map(json.dumps, keys)).encode(), name="keys.jsonl") == sorted(keys)
 
 
 def test_keys_are_sorted_by_their_utf8_bytes() -> None:
@@ -232,10 +284,28 @@ def test_each_key_is_looked_up_once(source: Bucket) -> None:
     assert sorted(source.heads) == ["in/../x", "in/a", "in/gone", "in/secret"]
 
 
-def test_wrong_credentials_end_the_lookup(source: Bucket) -> None:
+def test_an_odd_answer_to_one_key_is_its_own_problem(source: Bucket) -> None:
+    """A weak ETag, for example: the other objects are copied."""
+    source.errors["in/a"] = UnexpectedResponse(service="S3", resource="in/a", detail="the response has no ETag")
+    found = list(look_up(["in/a", "in/b"], source, RETRIER, bucket="bucket", at_once=2))
+    assert found[0].problem.startswith("unexpected_response: ")
+    assert found[1].key == "in/b"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CredentialsRefused(service="S3", resource="x", code="403", cure="Renew them."),
+        ClockSkewed(service="S3", resource="x", code="RequestTimeTooSkewed"),
+        BucketNotFound(bucket="bucket"),
+        UsageError(detail="The endpoint is not a URL."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_every_key_ends_the_lookup(source: Bucket, error: PermanentError) -> None:
     """An error that would hit every key is raised once, instead of one problem per key."""
-    source.errors["in/a"] = CredentialsRefused(service="S3", resource="x", code="403", cure="Renew them.")
-    with pytest.raises(CredentialsRefused):
+    source.errors["in/a"] = error
+    with pytest.raises(type(error)):
         list(look_up(["in/a", "in/b"], source, RETRIER, bucket="bucket", at_once=2))
 
 

@@ -182,6 +182,18 @@ def test_azure_without_key_or_sas_signs_in() -> None:
     assert type(credential).__name__ == "DefaultAzureCredential"
 
 
+@pytest.mark.parametrize(
+    "sas",
+    ['"sv=1&sig=SECRET"', "sv=1&sig=SECRET ", "https://a.blob.core.windows.net/c?sv=1&sig=SECRET"],
+    ids=["quotes", "space", "url"],
+)
+def test_azure_sas_that_was_not_copied_alone_is_refused_unquoted(sas: str) -> None:
+    """Azure would only say that it cannot authenticate the request."""
+    with pytest.raises(UsageError, match="pass only what follows the question mark") as refused:
+        azure({"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_SAS_TOKEN": sas})
+    assert "SECRET" not in str(refused.value)
+
+
 def test_azure_without_an_account_says_how_to_name_it() -> None:
     """The variables that can."""
     with pytest.raises(ConnectionMissing, match="AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with"):

@@ -14,7 +14,10 @@ from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.output import ERASE_LINE, FAILED, USAGE_ERROR, open_closed_streams, print_message
 from s3_to_azure.cli.progress_bar import has_bar
 from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
+from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.transfer.watchdog import StopEvent
+
+log = logging.getLogger(__name__)
 
 _BY_SIGNAL: Final = 128
 """A process that a signal has ended has this exit status plus the signal's number."""
@@ -44,18 +47,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace, StopEvent], int] = options.command
     try:
         return command(options, stop)
-    except UsageError as error:
-        print_message(str(error))
-        return USAGE_ERROR
     except (Cancelled, KeyboardInterrupt):
         print_message(str(Cancelled.now()))
         return _BY_SIGNAL + (caught[0] if caught else signal.SIGINT)
-    except TransferError as error:
-        print_message(str(error))
-        return FAILED
     except BrokenPipeError:
         # The reader of stdout has gone, such as head.
         return FAILED
+    except Exception as error:  # noqa: BLE001 - the person at the terminal gets a sentence whatever happens
+        print_message(_sentence(error))
+        return USAGE_ERROR if isinstance(error, UsageError) else FAILED
+
+
+def _sentence(error: Exception) -> str:
+    """Return what the user reads about an error."""
+    if isinstance(error, TransferError):
+        return str(error)
+    if isinstance(error, OSError):
+        # Standard output or a temporary file, for example, is on a full disk.
+        return f"The operating system refused: {error}."
+    log.info("The traceback of the error", exc_info=error)
+    text = redact(str(error))
+    return (
+        f"An error that this program does not expect ({type(error).__name__}: {text}). Please report it, with the "
+        "traceback that --verbose shows."
+    )
 
 
 def _stop_on_signals(stop: StopEvent) -> list[int]:

@@ -1,10 +1,12 @@
 """Key lists in place of a bucket's listing: read, validated, sorted and looked up in bounded memory.
 
-A key list is UTF-8 text with one key per line. If its name ends in ``.jsonl``, each line is a JSON string, or a JSON
-object whose ``key`` is one, so that a key may contain line breaks.
+A key list is UTF-8 text, with or without a byte order mark, that has one key per line. If its name ends in ``.jsonl``,
+each line is a JSON string, or a JSON object whose ``key`` is one, so that a key may contain line breaks.
 """
 
+import codecs
 import json
+import re
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,11 +17,15 @@ from typing import Final
 
 from s3_to_azure.model.errors import (
     S3,
-    AccessError,
+    BucketNotFound,
+    CertificateRefused,
+    ClockSkewed,
     ConnectionFailed,
     CredentialsRefused,
     NameRefused,
     ObjectNotFound,
+    PermanentError,
+    ProxyRefused,
     UsageError,
 )
 from s3_to_azure.model.limits import KIB, MAX_KEY_BYTES, MIB
@@ -34,7 +40,11 @@ _PIECE_BYTES: Final = 1 * MIB
 _MAX_LINE_BYTES: Final = 16 * KIB
 # SQLite takes this much for the keys that it stores, and as much again to sort them.
 _CACHE_BYTES: Final = 8 * MIB
+_GZIP: Final = b"\x1f\x8b"
+_QUOTED_VALUES: Final = re.compile(r'"[^"]*","')
 _MAX_PROBLEM_CHARACTERS: Final = 900
+# Errors that every key would meet.
+_OF_ALL_KEYS: Final = (BucketNotFound, CertificateRefused, ClockSkewed, CredentialsRefused, ProxyRefused, UsageError)
 _UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -122,9 +132,10 @@ def _head(source: ObjectSource, bucket: str, key: str) -> ListedObject:
         pass
     except ObjectNotFound:
         problem = MISSING
-    except CredentialsRefused:
+    except _OF_ALL_KEYS:
         raise
-    except AccessError as error:
+    except PermanentError as error:
+        # One odd answer does not keep the other objects from being copied.
         problem = error.as_reason()[:_MAX_PROBLEM_CHARACTERS]
     else:
         return ListedObject(bucket, key, found.etag, found.size_bytes, found.last_modified, found.storage_class)
@@ -174,12 +185,21 @@ def _split_lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
 def _parse_line(line: bytes, number: int, name: str, prefix: str) -> bytes:
     """Return the line's key in UTF-8; empty for an empty line."""
     where = f"Line {number:,} of {name}"
+    is_json = name.endswith(JSON_LINES)
+    if number == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)
     try:
         text = line.removesuffix(b"\r").decode()
-        key = _parse_json(text) if text and name.endswith(JSON_LINES) else text
+        key = _parse_json(text) if text and is_json else text
         encoded = key.encode()
     except (ValueError, RecursionError):
-        raise UsageError(detail=f"{where} is not a key: {line[:80]!r}.") from None
+        raise UsageError(detail=f"{where} is not a key: {line[:80]!r}.{_encoding_of(line)}") from None
+    problem = "" if is_json else _other_format(text, is_first=number == 1)
+    if problem:
+        raise UsageError(
+            detail=f"{where} is not a key: {text[:80]!r}.{problem} A key that does look so can be given in JSON lines, "
+            f"in a list whose name ends in {JSON_LINES}."
+        )
     if len(encoded) > MAX_KEY_BYTES:
         raise UsageError(detail=f"{where} is not a key: it has more than {MAX_KEY_BYTES:,} bytes.")
     if key and not key.startswith(prefix):
@@ -188,6 +208,34 @@ def _parse_line(line: bytes, number: int, name: str, prefix: str) -> bytes:
             "copied; take that line out, or name a source that holds it."
         )
     return encoded
+
+
+def _encoding_of(line: bytes) -> str:
+    """Return what the list is instead of UTF-8, as a sentence after a space; nothing if that is not known."""
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return " The list is UTF-16, as some versions of PowerShell write it: save it as UTF-8."
+    if line.startswith(_GZIP):
+        return " The list is compressed: unpack it."
+    return ""
+
+
+def _other_format(text: str, *, is_first: bool) -> str:
+    """Return what a text line shows the list to be instead of one key per line; nothing if it shows nothing."""
+    if text.startswith("s3://"):
+        return " It is an address: write the key alone, without s3:// and the bucket."
+    if not is_first:
+        return ""
+    if _QUOTED_VALUES.match(text):
+        return " The list is CSV, as S3 Inventory writes it: write the column of the keys alone, decoded."
+    if text.startswith(("{", "[")):
+        try:
+            found: object = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        is_list = isinstance(found, list) and all(isinstance(item, str) for item in found)
+        if found and (isinstance(found, dict) or is_list):
+            return " The list is JSON: write one JSON string per line."
+    return ""
 
 
 def _parse_json(text: str) -> str:

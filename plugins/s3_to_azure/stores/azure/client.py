@@ -1,5 +1,6 @@
 """Clients of one storage account: the Azure SDK with our own HTTP session, and PUTs that bypass the SDK's pipeline."""
 
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from azure.core.pipeline.transport import HttpRequest, RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
 from requests.adapters import HTTPAdapter
 
-from s3_to_azure.model.errors import UnexpectedResponse
+from s3_to_azure.model.errors import UnexpectedResponse, UsageError
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.azure.credentials import watch_credential
 from s3_to_azure.stores.azure.errors import sas_permissions
@@ -29,6 +30,7 @@ from s3_to_azure.stores.http.response import STRICT_POOLS
 
 SCOPE: Final = "https://storage.azure.com/.default"
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
+_NOT_IN_SAS: Final = re.compile(r"[\s\"']|://")
 _MIN_ERROR_STATUS: Final = 400
 _SAS_LIFETIME_S: Final = 3600
 # A SAS is renewed this long before it expires, so that no request arrives after it.
@@ -66,7 +68,11 @@ def service_client(
         verify: True, False, or the path of a CA bundle.
         proxies: Proxy URLs by the scheme of the request.
         credentials_worked_before: Failures to obtain a token may pass from the beginning (``CredentialsProvider``).
+
+    Raises:
+        UsageError: The SAS is not one.
     """
+    _check_sas(client.credential)
     hide_in(client.url, getattr(client.credential, "signature", None), *(proxies or {}).values())
     hide(getattr(client.credential, "account_key", None))
     watch_credential(client.credential, worked_before=credentials_worked_before)
@@ -97,6 +103,15 @@ def service_client(
     made.http = session
     made.writer = BlockWriter(made, verify=verify, proxies=proxies)
     return made
+
+
+def _check_sas(credential: Any) -> None:
+    """Refuse a SAS that was not copied alone: Azure would only say that it cannot authenticate the request."""
+    if isinstance(credential, AzureSasCredential) and _NOT_IN_SAS.search(credential.signature):
+        raise UsageError(
+            detail="The SAS has a space, a quotation mark or the beginning of a URL: pass only what follows the "
+            "question mark of the URL, as it is."
+        )
 
 
 class _StrictAdapter(HTTPAdapter):

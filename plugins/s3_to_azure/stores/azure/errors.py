@@ -42,9 +42,6 @@ ENTRA: Final = "Microsoft Entra ID"
 _CREDENTIAL_MODULES: Final = ("azure.identity", "msal")
 # https://learn.microsoft.com/rest/api/storageservices/create-container: the name is free after 30 seconds or more.
 _CONTAINER_RETRY_S: Final = 10.0
-_NOT_READY: Final = re.compile(
-    r"\d+ (?:ContainerBeingDeleted|AccountBeingCreated|StorageAccount\w*(?:Created|InProgress)):"
-)
 # What Entra ID and the metadata service say of a failure that may pass.
 _MAY_PASS: Final = re.compile(r"(?i)AADSTS900(?:24|33)\b|temporar|transient|try again|timed? ?out|too many requests")
 _NO_CREDENTIAL_FOUND: Final = "failed to retrieve a token from the included credentials"
