@@ -72,6 +72,8 @@ def test_source(text: str, uri: S3Uri, is_prefix: bool) -> None:
         ("http://127.0.0.1:10000/acc/container/b", AzureUri("container", "b", "http://127.0.0.1:10000/acc")),
         ("http://localhost/acc/container", AzureUri("container", "", "http://localhost/acc")),
         ("http://[::1]:10000/acc/container/b", AzureUri("container", "b", "http://[::1]:10000/acc")),
+        ("http://azurite:10000/acc/container/b", AzureUri("container", "b", "http://azurite:10000/acc")),
+        ("http://azurite/acc/container", AzureUri("container", "", "http://azurite/acc")),
     ],
 )
 def test_destination(text: str, uri: AzureUri) -> None:

@@ -206,6 +206,44 @@ def test_azure_of_another_account_is_refused() -> None:
         azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING}, "https://other.blob.core.windows.net")
 
 
+EMULATOR = "http://emulator.example:10000/acc"
+
+
+@pytest.mark.parametrize(
+    ("account_url", "is_same"),
+    [(EMULATOR, True), ("http://EMULATOR.example:10000/acc/", True), ("http://emulator.example:10000", False)],
+)
+def test_azure_account_in_the_path_is_a_part_of_the_address(account_url: str, *, is_same: bool) -> None:
+    """Else the first segment of an emulator's URL, its account, would be taken for a container and created."""
+    text = f"DefaultEndpointsProtocol=http;AccountName=acc;AccountKey=a2V5;BlobEndpoint={EMULATOR};"
+    environment = {"AZURE_STORAGE_CONNECTION_STRING": text}
+    if is_same:
+        assert azure(environment, account_url)._service.url.rstrip("/") == EMULATOR
+    else:
+        with pytest.raises(UsageError, match=EMULATOR):
+            azure(environment, account_url)
+
+
+@pytest.mark.parametrize(
+    ("account_url", "account"),
+    [
+        ("https://other.blob.core.windows.net", "other"),
+        ("http://[::1]:10000/devstoreaccount1", "devstoreaccount1"),
+        ("http://azurite:10000/devstoreaccount1", "devstoreaccount1"),
+    ],
+)
+def test_azure_key_belongs_to_the_account_of_the_url(account_url: str, account: str) -> None:
+    """The SDK finds the name only in some hosts."""
+    credential = azure({"AZURE_STORAGE_KEY": "a2V5"}, account_url)._service.credential
+    assert credential.account_name == account
+
+
+def test_azure_key_belongs_to_the_account_that_is_named() -> None:
+    """A host of its own says nothing of the account."""
+    environment = {"AZURE_STORAGE_KEY": "a2V5", "AZURE_STORAGE_ACCOUNT": "acc"}
+    assert azure(environment, "https://files.example.com")._service.credential.account_name == "acc"
+
+
 def test_azure_invalid_connection_string_is_not_quoted() -> None:
     """It may contain the key."""
     with pytest.raises(UsageError, match="credentials in the environment") as refused:

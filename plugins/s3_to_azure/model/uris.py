@@ -11,8 +11,9 @@ from s3_to_azure.model.names import blob_name, check_bucket, check_container, sp
 _TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 _BLOB_FORMS: Final = "az://container/path or the blob's https URL"
 _HOST: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-# These hosts name no account, so the first path segment does: Azurite, or a storage service at an IP address.
-_HOST_WITHOUT_ACCOUNT: Final = re.compile(r"localhost|[0-9.]+|\[.*")
+# These hosts name no account, so the first path segment does: emulators in the same network, by a name without a domain
+# or by an address.
+_HOST_WITHOUT_ACCOUNT: Final = re.compile(r"[^.]+|[0-9.]+|\[.*")
 
 
 @dataclass(frozen=True, slots=True)

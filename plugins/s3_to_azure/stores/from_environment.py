@@ -101,9 +101,11 @@ def azure_container(
     """
     _hide_secrets(environment)
     client = _client(environment, account_url)
-    if account_url and urlsplit(client.url)[:2] != urlsplit(account_url)[:2]:
+    own_url = client.url.partition("?")[0]
+    if account_url and _endpoint(own_url) != _endpoint(account_url):
         raise UsageError(
-            detail=f"The destination's account {account_url!r} is not the account of AZURE_STORAGE_CONNECTION_STRING."
+            detail=f"The destination's account {account_url!r} is not the account of AZURE_STORAGE_CONNECTION_STRING, "
+            f"which is {own_url!r}. With a connection string, write the destination as az://container/path."
         )
     bundle: bool | str = environment.get("REQUESTS_CA_BUNDLE") or True
     proxies = requests.utils.get_environ_proxies(client.url.partition("?")[0])
@@ -121,13 +123,26 @@ def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServ
         if not account and not account_url:
             raise ConnectionMissing(service=AZURE, detail="no variable names the account", cure=_CURE)
         url = account_url or f"https://{account}.blob.core.windows.net"
-        return BlobServiceClient(url, credential=_credential(environment))
+        return BlobServiceClient(url, credential=_credential(environment, account or _account_of(url)))
 
 
-def _credential(environment: Mapping[str, str]) -> Any:
+def _endpoint(url: str) -> tuple[str, str, str]:
+    """Return what two addresses of one account have in common."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower(), parts.path.strip("/")
+
+
+def _account_of(url: str) -> str:
+    """Return the account that a URL names: by its path at an emulator, else by the first label of its host."""
+    parts = urlsplit(url)
+    return parts.path.strip("/") or str(parts.hostname).partition(".")[0]
+
+
+def _credential(environment: Mapping[str, str], account: str) -> Any:
     key = environment.get("AZURE_STORAGE_KEY")
     if key:
-        return key
+        # With the key alone, the SDK would look for the account's name in the host.
+        return {"account_name": account, "account_key": key}
     token = environment.get("AZURE_STORAGE_SAS_TOKEN")
     if token:
         return AzureSasCredential(token.lstrip("?"))
