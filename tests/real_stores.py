@@ -10,6 +10,7 @@ from azure.storage.blob import BlobServiceClient
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.http.settings import HttpSettings
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 
@@ -45,7 +46,7 @@ def s3_source(
         "verify": verify,
         "region_name": server.region,
     }
-    return S3Source(session, options, verify=verify, options=reading)
+    return S3Source(session, options, options=reading)
 
 
 def azure_container(
@@ -61,4 +62,6 @@ def azure_container(
     url = account_url or server.account_url
     named = {"account_name": server.account_name, "account_key": server.account_key}
     client = BlobServiceClient(url, credential=credential or named)
-    return AzureContainer(service_client(client, connections=connections, verify=verify), container)
+    return AzureContainer(
+        service_client(client, connections=connections, settings=HttpSettings(verify=verify)), container
+    )

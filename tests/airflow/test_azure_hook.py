@@ -104,7 +104,7 @@ def test_ca_bundle_of_the_environment(
     """The bundle is used unless the connection says otherwise."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/bundle.pem")
     conn_id = set_connection("wasb", extra={"connection_string": azure_server.connection_string, **verify})
-    assert azure_service(conn_id, connections=1).http.verify == expected
+    assert azure_service(conn_id, connections=1).http.settings.verify == expected
 
 
 def _context(map_index: int | None = None) -> Context:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for
+from s3_to_azure.airflow.connections import environment, get_connection
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
 from s3_to_azure.stores.http.redaction import redact
 
@@ -56,20 +56,7 @@ def test_a_connection_with_a_line_end_is_refused(set_connection: Callable[..., s
     assert "VALUE" not in str(caught.value)
 
 
-def test_the_first_variable_names_the_ca_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service's own variable is stronger than the common one; without any the default bundle is used."""
-    for name in ("OWN_BUNDLE", "REQUESTS_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    assert ca_bundle("OWN_BUNDLE") is True
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/common.pem")
-    assert (ca_bundle(), ca_bundle("OWN_BUNDLE")) == ("/common.pem", "/common.pem")
-    monkeypatch.setenv("OWN_BUNDLE", "/own.pem")
-    assert (ca_bundle(), ca_bundle("OWN_BUNDLE")) == ("/common.pem", "/own.pem")
-
-
-def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host in NO_PROXY is reached without one."""
+def test_the_environment_is_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entry points read it; what is below them gets values."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
-    monkeypatch.setenv("NO_PROXY", "inside.example")
-    assert proxies_for("https://outside.example/x")["https"] == "http://proxy:1"
-    assert proxies_for("https://inside.example/x") == {}
+    assert environment()["HTTPS_PROXY"] == "http://proxy:1"

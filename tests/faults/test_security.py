@@ -147,7 +147,7 @@ def test_small_objects_are_not_sent_without_trust(
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
     source._addresses._regions["some-bucket"] = "us-east-1"
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
-    client = small_object_client(source, destination)()
+    client = CurlSmallObjectClient(source, destination)
     acts: list[Callable[[], None]] = [lambda: client.fetch("t", LISTED), lambda: store_one(client)]
     for act in acts:
         act()
@@ -171,7 +171,7 @@ def test_small_objects_use_configured_trust(
     source._addresses._regions[clouds.bucket] = "us-east-1"
     name = str(clouds.container.container_name)
     destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
-    client = small_object_client(source, destination)()
+    client = CurlSmallObjectClient(source, destination)
     client.fetch("t", next(iter(clouds.source.list(clouds.bucket, "k"))))
     (event,) = ends(client)
     assert isinstance(event, Fetched)

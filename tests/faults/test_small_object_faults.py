@@ -152,7 +152,8 @@ def test_promise_2_stalled_socket_is_given_up(
     clouds: Clouds, monkeypatch: pytest.MonkeyPatch, kind: str, fault: Fault
 ) -> None:
     """A connection without an answer ends at the read timeout, and all objects are copied."""
-    monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
+    for store in (clouds.source, clouds.destination):
+        monkeypatch.setattr(store.http_connections.settings, "read_timeout_s", SHORT_TIMEOUT_S)
     tasks = planned(clouds, 4)
     side = clouds.s3 if kind == "get whole" else clouds.azure
     side.fail(kind, fault)

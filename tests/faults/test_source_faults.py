@@ -75,7 +75,7 @@ def test_promise_2_stalled_socket_is_given_up(
     clouds: Clouds, data: bytes, after_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection without an answer ends at the read timeout, and its block is resumed."""
-    monkeypatch.setattr("s3_to_azure.stores.http.connections.READ_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr(clouds.source.http_connections.settings, "read_timeout_s", SHORT_TIMEOUT_S)
     clouds.s3.fail("get range", Stall(after_bytes))
     receipt = clouds.copy(connections=2)
     assert clouds.blob() == data

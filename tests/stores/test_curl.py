@@ -39,7 +39,8 @@ from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, L
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
+from s3_to_azure.stores.curl import CurlSmallObjectClient
+from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from tests.certificates import certified
@@ -117,7 +118,7 @@ def between(
     with FaultyProxy(s3_server.endpoint_url) as s3, FaultyProxy(azure_server.account_url) as azure:
         source = s3_source(s3_server, endpoint_url=s3.url)
         destination = azure_container(azure_server, str(container.container_name), account_url=azure.url)
-        client = small_object_client(source, destination)()
+        client = CurlSmallObjectClient(source, destination)
         yield Between(s3, azure, source, destination, client, s3_client, bucket, container)
         client.close()
         source.close()
@@ -592,7 +593,7 @@ def test_refused_connection_is_reported_without_its_url(azure_server: LocalAzure
 
 def test_silent_server_times_out(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the read timeout, as in the other clients."""
-    monkeypatch.setattr("s3_to_azure.stores.curl.READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("s3_to_azure.stores.s3.options.READ_TIMEOUT_S", 1.0)
     with against(azure_server, b"") as (_, client):
         client.fetch("t", WANTED)
         error = refused(client)
@@ -616,12 +617,12 @@ def behind_proxies(
     """Return a client that reaches both services, which are the same server, through proxies."""
     session = boto3.Session("access", "secret", region_name="us-east-1")
     options = {"endpoint_url": server.url, "config": botocore_config(1)}
-    source = S3Source(session, options, verify=verify, proxies=proxies)
+    source = S3Source(session, options | {"verify": verify}, proxies=Proxies(proxies))
     source._addresses._regions["bucket"] = "us-east-1"
     account = BlobServiceClient(f"{server.url}/account", credential=AzureSasCredential("sig=x"))
-    service = service_client(account, connections=1, verify=verify, proxies=proxies)
+    service = service_client(account, connections=1, settings=HttpSettings(verify=verify, proxies=Proxies(proxies)))
     destination = AzureContainer(service, "container")
-    client = small_object_client(source, destination)()
+    client = CurlSmallObjectClient(source, destination)
     try:
         yield source, destination, client
     finally:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from azure.core.credentials import AzureSasCredential
@@ -13,6 +14,7 @@ from s3_to_azure.stores.from_environment import azure_container, current, s3_sou
 from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.source import S3Source
+from tests.certificates import certified
 
 KEY = base64.b64encode(b"k" * 64).decode()
 CONNECTION_STRING = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY};EndpointSuffix=core.windows.net"
@@ -22,7 +24,7 @@ NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let boto3 and requests find nothing of this machine."""
-    for name in [name for name in current() if name.startswith(("AWS_", "AZURE_"))]:
+    for name in [name for name in current() if name.startswith(("AWS_", "AZURE_", "REQUESTS_", "CURL_"))]:
         monkeypatch.delenv(name)
     for name in (*NAMES, *map(str.lower, NAMES)):
         monkeypatch.delenv(name, raising=False)
@@ -35,6 +37,15 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture
+def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with two CA bundles."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.pem", "b.pem"):
+        certified(tmp_path / name)
+    return tmp_path
 
 
 def s3(environment: Mapping[str, str] | None = None, *, verify: bool = True) -> S3Source:
@@ -94,16 +105,24 @@ def test_s3_without_a_signature_needs_no_credentials() -> None:
     ("variables", "verify", "expected"),
     [
         ({}, True, True),
-        ({"AWS_CA_BUNDLE": "/a.pem", "REQUESTS_CA_BUNDLE": "/b.pem"}, True, "/a.pem"),
-        ({"REQUESTS_CA_BUNDLE": "/b.pem"}, True, "/b.pem"),
-        ({"AWS_CA_BUNDLE": "/a.pem"}, False, False),
+        ({"AWS_CA_BUNDLE": "a.pem", "REQUESTS_CA_BUNDLE": "b.pem"}, True, "a.pem"),
+        ({"REQUESTS_CA_BUNDLE": "b.pem"}, True, "b.pem"),
+        ({"AWS_PROFILE": "with-bundle"}, True, "b.pem"),
+        ({"AWS_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": ""}, True, True),
+        ({"AWS_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": "b.pem"}, True, "b.pem"),
+        ({"AWS_CA_BUNDLE": "a.pem", "REQUESTS_CA_BUNDLE": ""}, True, "a.pem"),
+        ({"AWS_CA_BUNDLE": "a.pem"}, False, False),
     ],
 )
 def test_s3_trusts_the_bundle_of_the_environment(
-    variables: dict[str, str], *, verify: bool, expected: bool | str
+    monkeypatch: pytest.MonkeyPatch, bundles: Path, variables: dict[str, str], *, verify: bool, expected: bool | str
 ) -> None:
-    """For the bytes; boto3's client gets the same."""
-    assert s3(variables, verify=verify).http_connections.verify == expected
+    """For boto3 and for our own requests; an empty variable does not switch the verification off."""
+    (bundles / "config").write_text("[profile with-bundle]\nca_bundle = b.pem\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(bundles / "config"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert s3(verify=verify).http_connections.settings.verify == expected
 
 
 @pytest.mark.usefixtures("_credentials")
@@ -121,7 +140,7 @@ def test_s3_uses_the_proxy_of_the_environment(
     """Unless NO_PROXY excludes S3."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert s3().http_connections.proxy_for("https") == expected
+    assert s3().http_connections.settings.proxies.for_url("https://b.s3.amazonaws.com/k") == expected
 
 
 @pytest.mark.usefixtures("_credentials")
@@ -255,24 +274,26 @@ def test_azure_invalid_connection_string_is_not_quoted() -> None:
     ("variables", "verify", "expected"),
     [
         ({}, True, True),
-        ({"REQUESTS_CA_BUNDLE": "/b.pem"}, True, "/b.pem"),
-        ({"REQUESTS_CA_BUNDLE": "/b.pem"}, False, False),
+        ({"REQUESTS_CA_BUNDLE": "b.pem"}, True, "b.pem"),
+        ({"CURL_CA_BUNDLE": "b.pem"}, True, "b.pem"),
+        ({"REQUESTS_CA_BUNDLE": "b.pem"}, False, False),
     ],
 )
+@pytest.mark.usefixtures("bundles")
 def test_azure_trusts_the_bundle_of_the_environment(
     variables: dict[str, str], *, verify: bool, expected: bool | str
 ) -> None:
     """For the blocks and for the SDK."""
     container = azure(variables | {"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING}, verify=verify)
-    assert container.http_connections.verify == container._service.http.verify == expected
+    assert container.http_connections.settings is container._service.http.settings
+    assert container._service.http.settings.verify == expected
 
 
-def test_azure_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_azure_uses_the_proxy_of_the_environment() -> None:
     """For the blocks and for the SDK."""
-    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
-    container = azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING})
-    assert container.http_connections.proxy_for("https") == "http://p:1"
-    assert container._service.http.proxies["https"] == "http://p:1"
+    container = azure({"AZURE_STORAGE_CONNECTION_STRING": CONNECTION_STRING, "HTTPS_PROXY": "http://p:1"})
+    assert container.http_connections.settings is container._service.http.settings
+    assert container._service.http.settings.proxies.for_url(container._client.url) == "http://p:1"
 
 
 # -- Secrets -----------------------------------------------------------------------------------------------------------

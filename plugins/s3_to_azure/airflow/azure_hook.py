@@ -6,13 +6,14 @@ from typing import Any
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, Context
-from s3_to_azure.airflow.connections import ca_bundle, get_connection, proxies_for, unknown_argument
+from s3_to_azure.airflow.connections import environment, get_connection, unknown_argument
 from s3_to_azure.model.errors import AZURE
-from s3_to_azure.stores.azure.client import StreamingClient, service_client
+from s3_to_azure.stores.azure.client import AUDIENCE, StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
 from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.stores.http.redaction import protect_logs
+from s3_to_azure.stores.http.settings import HttpSettings, Proxies, ca_bundle
 
 
 def azure_service(
@@ -45,14 +46,25 @@ def azure_service(
             raise unknown_argument(error, argument="wasb_extra_args", hook="WasbHook") from None
         client = hook.get_conn()
         extra = connection.extra_dejson
-        verify = extra.get("connection_verify", True)
         return service_client(
             client,
             connections=connections,
-            verify=ca_bundle() if verify is True else verify,
-            proxies=extra.get("proxies") or proxies_for(client.url.partition("?")[0]),
+            settings=_http_settings(extra),
+            audience=str(extra.get("audience") or AUDIENCE),
             credentials_worked_before=worked_before,
         )
+
+
+def _http_settings(extra: Mapping[str, Any]) -> HttpSettings:
+    """Return the settings that the connection gives the SDK, and those of the environment for the rest."""
+    verify, certificate, proxies = extra.get("connection_verify"), extra.get("connection_cert"), extra.get("proxies")
+    return HttpSettings(
+        verify=ca_bundle(environment()) if verify in (None, True) else verify,
+        client_certificate=tuple(certificate) if isinstance(certificate, list) else certificate,
+        proxies=Proxies.of_environment(environment()) if proxies is None else Proxies.of_mapping(proxies),
+        connect_timeout_s=extra.get("connection_timeout"),
+        read_timeout_s=extra.get("read_timeout"),
+    )
 
 
 def run_files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:

@@ -1,8 +1,7 @@
-"""Airflow connections, CA bundles and proxies, for the hooks of both stores."""
+"""Airflow connections and the worker's environment, for the hooks of both stores."""
 
 import os
-
-import requests.utils
+from collections.abc import Mapping
 
 from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, Connection, mask_secret
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
@@ -71,17 +70,6 @@ def unknown_argument(error: TypeError, *, argument: str, hook: str) -> UsageErro
     return UsageError(detail=f"{argument}: {hook} does not accept it ({redact(str(error))[:300]}).")
 
 
-def ca_bundle(*variables: str) -> bool | str:
-    """Return the CA bundle that the first set one of these environment variables or REQUESTS_CA_BUNDLE names.
-
-    Returns True, the default bundle, if none of them is set.
-    """
-    for variable in (*variables, "REQUESTS_CA_BUNDLE"):
-        if os.environ.get(variable):
-            return os.environ[variable]
-    return True
-
-
-def proxies_for(url: str) -> dict[str, str]:
-    """Return the proxies that the environment defines for the URL."""
-    return dict(requests.utils.get_environ_proxies(url))
+def environment() -> Mapping[str, str]:
+    """Return the worker's environment variables."""
+    return os.environ

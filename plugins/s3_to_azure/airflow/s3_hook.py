@@ -7,11 +7,12 @@ from typing import Any, Final
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES
-from s3_to_azure.airflow.connections import ca_bundle, find_connection, get_connection, proxies_for, unknown_argument
+from s3_to_azure.airflow.connections import environment, find_connection, get_connection, unknown_argument
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.redaction import protect_logs
+from s3_to_azure.stores.http.settings import Proxies, aws_ca_bundle
 from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
@@ -75,17 +76,15 @@ def s3_source(
         session = provider.obtain(lambda: hook.get_session(region_name=hook.region_name), is_proof=False)
         endpoint_url = hook.conn_config.get_service_endpoint_url("s3")
     config = botocore_config(connections, hook.config)
-    trust = hook.verify if hook.verify is not None else ca_bundle("AWS_CA_BUNDLE")
     return S3Source(
         session,
         {
             "config": config,
             "endpoint_url": endpoint_url,
             "region_name": hook.region_name or session.region_name or _DEFAULT_REGION,
-            "verify": trust,
+            "verify": hook.verify if hook.verify is not None else aws_ca_bundle(environment()),
         },
-        verify=trust,
-        proxies=config.proxies or proxies_for(endpoint_url or "https://s3.amazonaws.com"),
+        proxies=Proxies.of_environment(environment()),
         options=ReadOptions.of(extra, requester_pays=requester_pays, key=key),
         provider=provider,
     )

@@ -4,6 +4,7 @@ The same requests through requests and the Azure SDK cost ten times the CPU (doc
 responses are handled here. After any other response the object is handed back, and the general path copies it.
 """
 
+import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import certifi
 import pycurl
 
 from s3_to_azure.model.errors import AZURE, S3, ConnectionFailed, TransferError, UnexpectedResponse
@@ -20,8 +20,8 @@ from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.client import Response
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.responses import REQUEST_ID, new_request_id
-from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
 from s3_to_azure.stores.http.response import MIN_BYTES_PER_S
+from s3_to_azure.stores.http.settings import ClientCertificate, HttpSettings, ca_path
 from s3_to_azure.stores.s3.responses import by_lower_name, parse_whole_object
 from s3_to_azure.stores.s3.source import S3Source
 
@@ -35,11 +35,31 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _MAX_KNOWN_NAMES: Final = 1_000
 _CREATED: Final = 201
+# libcurl's name, from OpenSSL.
+_ALTERNATIVE_NAMES: Final = "X509v3 Subject Alternative Name"
+
+log = logging.getLogger(__name__)
 
 
-def small_object_client(source: S3Source, container: AzureContainer) -> "Callable[[], CurlSmallObjectClient]":
-    """Return a function that makes a client for copies between the two."""
+def small_object_client(source: S3Source, container: AzureContainer) -> "Callable[[], CurlSmallObjectClient] | None":
+    """Return a function that makes a client for copies between the two; None if libcurl cannot keep their settings."""
+    obstacle = _obstacle(source, container)
+    if obstacle:
+        log.info("Small objects are copied one by one, because %s", obstacle)
+        return None
     return partial(CurlSmallObjectClient, source, container)
+
+
+def _obstacle(source: S3Source, container: AzureContainer) -> str:
+    """Return why small objects have to be copied by the other clients; nothing if they have not."""
+    both = (source.http_connections.settings, container.http_connections.settings)
+    if any(settings.forwards_https and settings.proxies for settings in both):
+        return "the proxy gets requests over TLS without a tunnel (proxy_use_forwarding_for_https)"
+    if not hasattr(pycurl, "PREREQFUNCTION") and any(settings.verify is not False for settings in both):
+        return "this libcurl is older than 7.80, and cannot be kept from matching certificates by their common name"
+    if not container.may_authorise:
+        return "the account's service version (api_version) is older than the SAS that the SDK makes"
+    return ""
 
 
 class CurlSmallObjectClient:
@@ -54,7 +74,7 @@ class CurlSmallObjectClient:
         self._source = source
         self._container = container
         self._multi = pycurl.CurlMulti()
-        self._connections = {S3: source.http_connections, AZURE: container.http_connections}
+        self._settings = {S3: source.http_connections.settings, AZURE: container.http_connections.settings}
         self._idle: dict[str, list[_Transfer]] = {S3: [], AZURE: []}
         self._in_flight: dict[Any, _Transfer] = {}
         self._known_names: set[str] = set()
@@ -119,7 +139,7 @@ class CurlSmallObjectClient:
     ) -> None:
         lines = self._lines(headers)
         idle = self._idle[service]
-        transfer = idle.pop() if idle else _Transfer(service, self._connections[service], url)
+        transfer = idle.pop() if idle else _Transfer(service, self._settings[service])
         transfer.prepare(tag, target, url, lines, max_bytes, body, request_id)
         self._in_flight[transfer.handle] = transfer
         self._multi.add_handle(transfer.handle)
@@ -193,15 +213,16 @@ class _Transfer:
 
     Args:
         service: ``S3`` or ``AZURE``.
-        connections: Provide the CA bundle and the proxy.
-        url: Of the first request; its scheme selects the proxy.
+        settings: What the service's other clients follow too.
 
     Attributes:
         target: The object that is read, or the blob that is written.
     """
 
-    def __init__(self, service: str, connections: HttpConnections, url: str) -> None:
+    def __init__(self, service: str, settings: HttpSettings) -> None:
         self.service = service
+        self._proxies = settings.proxies
+        self._proxy: str | None = None
         self.handle = handle = pycurl.Curl()
         self.tag: Any = None
         self.request_id = ""
@@ -214,30 +235,57 @@ class _Transfer:
         handle.setopt(pycurl.PATH_AS_IS, 1)
         handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         handle.setopt(pycurl.FOLLOWLOCATION, 0)
-        handle.setopt(pycurl.PROXY, connections.proxy_for(url.partition(":")[0]) or "")
+        handle.setopt(pycurl.PROXY, "")
         handle.setopt(pycurl.NOPROXY, "")
         handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        handle.setopt(pycurl.CONNECTTIMEOUT, int(CONNECT_TIMEOUT_S))
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(settings.connect_timeout_s * 1000))
         handle.setopt(pycurl.LOW_SPEED_LIMIT, MIN_BYTES_PER_S)
-        handle.setopt(pycurl.LOW_SPEED_TIME, int(READ_TIMEOUT_S))
+        handle.setopt(pycurl.LOW_SPEED_TIME, max(1, int(settings.read_timeout_s)))
         handle.setopt(pycurl.BUFFERSIZE, _BUFFER_BYTES)
         handle.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER_BYTES)
         handle.setopt(pycurl.WRITEFUNCTION, self._receive)
         handle.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        verify = connections.verify
-        if verify is False:
-            for option in (
-                pycurl.SSL_VERIFYPEER,
-                pycurl.SSL_VERIFYHOST,
-                pycurl.PROXY_SSL_VERIFYPEER,
-                pycurl.PROXY_SSL_VERIFYHOST,
-            ):
-                handle.setopt(option, 0)
+        self._set_tls(settings)
+
+    def _set_tls(self, settings: HttpSettings) -> None:
+        handle = self.handle
+        handle.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        handle.setopt(pycurl.PROXY_SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        if settings.verify is False:
+            handle.setopt(pycurl.SSL_VERIFYPEER, 0)
+            handle.setopt(pycurl.SSL_VERIFYHOST, 0)
         else:
-            trusted = verify if isinstance(verify, str) else certifi.where()
-            is_directory = Path(trusted).is_dir()
-            handle.setopt(pycurl.CAPATH if is_directory else pycurl.CAINFO, trusted)
-            handle.setopt(pycurl.PROXY_CAPATH if is_directory else pycurl.PROXY_CAINFO, trusted)
+            trusted = ca_path(settings.verify)
+            handle.setopt(pycurl.CAPATH if Path(trusted).is_dir() else pycurl.CAINFO, trusted)
+            # libcurl would also match the common name of a certificate without alternative names.
+            handle.setopt(pycurl.OPT_CERTINFO, 1)
+            handle.setopt(pycurl.PREREQFUNCTION, self._check_certificate)
+        if settings.proxy_verify is False:
+            handle.setopt(pycurl.PROXY_SSL_VERIFYPEER, 0)
+            handle.setopt(pycurl.PROXY_SSL_VERIFYHOST, 0)
+        else:
+            trusted = ca_path(settings.proxy_verify)
+            handle.setopt(pycurl.PROXY_CAPATH if Path(trusted).is_dir() else pycurl.PROXY_CAINFO, trusted)
+        self._show(settings.client_certificate, pycurl.SSLCERT, pycurl.SSLKEY, pycurl.KEYPASSWD)
+        self._show(settings.proxy_client_certificate, pycurl.PROXY_SSLCERT, pycurl.PROXY_SSLKEY, pycurl.PROXY_KEYPASSWD)
+
+    def _show(self, certificate: ClientCertificate | None, cert_option: int, key_option: int, password: int) -> None:
+        """Set a client certificate and its key."""
+        if certificate is None:
+            return
+        cert, key = (certificate, certificate) if isinstance(certificate, str) else certificate
+        self.handle.setopt(cert_option, cert)
+        self.handle.setopt(key_option, key)
+        # Otherwise OpenSSL would ask for it on a terminal.
+        self.handle.setopt(password, "")
+
+    def _check_certificate(self, *_: Any) -> int:
+        """Allow a request, unless the connection is new and its certificate has no alternative names."""
+        chain = self.handle.getinfo(pycurl.INFO_CERTINFO)
+        # A connection that an earlier request has opened was checked then.
+        if not chain or any(name == _ALTERNATIVE_NAMES for name, _ in chain[0]):
+            return int(pycurl.PREREQFUNC_OK)
+        return int(pycurl.PREREQFUNC_ABORT)
 
     def prepare(
         self,
@@ -254,6 +302,10 @@ class _Transfer:
         self.target = target
         self._bytes_left = max_bytes
         handle = self.handle
+        proxy = self._proxies.for_url(url)
+        if proxy != self._proxy:
+            handle.setopt(pycurl.PROXY, proxy or "")
+            self._proxy = proxy
         handle.setopt(pycurl.URL, url)
         handle.setopt(pycurl.HTTPHEADER, lines)
         if body is not None:

@@ -6,7 +6,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import boto3
-import requests.utils
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient
 from botocore import UNSIGNED
@@ -18,6 +17,7 @@ from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.redaction import hide_setting, protect_logs
+from s3_to_azure.stores.http.settings import HttpSettings, Proxies, aws_ca_bundle, ca_bundle
 from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
@@ -66,21 +66,18 @@ def s3_source(
             cure="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach a role; for a public bucket "
             "use --no-sign-request.",
         )
-    bundle = environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE") or True
-    verify_or_bundle = bundle if verify else False
     options = {
         "config": botocore_config(connections, None if signed else Config(signature_version=UNSIGNED)),
-        "verify": verify_or_bundle,
+        "verify": aws_ca_bundle(environment) if verify else False,
         "region_name": session.region_name or "us-east-1",
     }
-    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
-    proxies = requests.utils.get_environ_proxies(endpoint or "https://s3.amazonaws.com")
     reading = ReadOptions.of(
         {"VersionId": version_id} if version_id else {},
         requester_pays=requester_pays,
         key=environment.get("S3_SSE_CUSTOMER_KEY"),
     )
-    return S3Source(session, options, verify=verify_or_bundle, proxies=proxies, options=reading, provider=provider)
+    proxies = Proxies.of_environment(environment)
+    return S3Source(session, options, proxies=proxies, options=reading, provider=provider)
 
 
 def azure_container(
@@ -107,11 +104,10 @@ def azure_container(
             detail=f"The destination's account {account_url!r} is not the account of AZURE_STORAGE_CONNECTION_STRING, "
             f"which is {own_url!r}. With a connection string, write the destination as az://container/path."
         )
-    bundle: bool | str = environment.get("REQUESTS_CA_BUNDLE") or True
-    proxies = requests.utils.get_environ_proxies(client.url.partition("?")[0])
-    return AzureContainer(
-        service_client(client, connections=connections, verify=bundle if verify else False, proxies=proxies), container
+    settings = HttpSettings(
+        verify=ca_bundle(environment) if verify else False, proxies=Proxies.of_environment(environment)
     )
+    return AzureContainer(service_client(client, connections=connections, settings=settings), container)
 
 
 def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServiceClient:

@@ -18,6 +18,7 @@ from s3_to_azure.model.errors import CredentialsRefused, UnexpectedResponse
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders
 from s3_to_azure.stores.azure.client import ContainerAuthorization, GuardedSession, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from tests.certificates import certified
 from tests.real_stores import azure_container
 from tests.stores.http.forward_proxy import ForwardProxy
@@ -185,7 +186,7 @@ def server() -> Iterator[RecordingServer]:
 @pytest.fixture
 def session() -> Iterator[GuardedSession]:
     """Return a session."""
-    with GuardedSession(pool=2) as made:
+    with GuardedSession(pool=2, settings=HttpSettings()) as made:
         yield made
 
 
@@ -230,7 +231,10 @@ def test_session_does_not_read_the_environment(
 
 def test_session_uses_its_proxy(server: RecordingServer) -> None:
     """The request goes to the proxy, with the whole URL in its first line."""
-    with ForwardProxy() as proxy, GuardedSession(pool=1, proxies={"http": proxy.url}) as session:
+    with (
+        ForwardProxy() as proxy,
+        GuardedSession(pool=1, settings=HttpSettings(proxies=Proxies({"http": proxy.url}))) as session,
+    ):
         with session.request("GET", f"{server.url}/c/k", stream=True) as response:
             assert response.status_code == 200
         assert proxy.lines == [f"GET {server.url}/c/k"]
@@ -255,7 +259,9 @@ def test_put_is_authorised_by_the_sdks_policies(credential: Any, authorised: str
     context.load_cert_chain(certificate)
     with serving(context) as server:
         client = service_client(
-            BlobServiceClient(server.url, credential=credential), connections=1, verify=str(certificate)
+            BlobServiceClient(server.url, credential=credential),
+            connections=1,
+            settings=HttpSettings(verify=str(certificate)),
         )
         url = f"{server.url}/c/b?comp=block&blockid=QQ%3D%3D"
         response = client.writer.put(url, {"x-ms-content-crc64": "AA=="}, memoryview(b"0123456789"))

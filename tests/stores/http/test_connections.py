@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from s3_to_azure.model.errors import UnexpectedResponse, UsageError
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.stores.http import connections as module
 from s3_to_azure.stores.http.connections import HttpConnections
+from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from tests.certificates import HOST, certified
 from tests.fakes.contexts import some_bytes
 from tests.stores.http.forward_proxy import ForwardProxy
@@ -30,9 +30,13 @@ def server() -> Iterator[RecordingServer]:
 
 
 @contextmanager
-def connected(verify: bool | str = "", proxies: dict[str, str] | None = None) -> Iterator[HttpConnections]:
+def connected(
+    verify: bool | str = True,  # noqa: FBT002 - as the setting itself
+    proxies: dict[str, str] | None = None,
+    **more: Any,
+) -> Iterator[HttpConnections]:
     """Make connections, and close them at the end."""
-    made = HttpConnections(verify=True if verify == "" else verify, proxies=proxies)
+    made = HttpConnections(HttpSettings(verify=verify, proxies=Proxies(proxies), **more))
     try:
         yield made
     finally:
@@ -310,23 +314,21 @@ def test_damaged_record_is_refused(certificate: Path) -> None:
         response.readinto(bytearray(1))
 
 
-def test_silent_peer_times_out_after_the_handshake(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_peer_times_out_after_the_handshake(certificate: Path) -> None:
     """The read timeout ends the wait for a response."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.1)
     done = threading.Event()
 
     def wait(_tls: ssl.SSLSocket) -> None:
         assert done.wait(20)
 
-    with peer(over_tls(certificate, wait)) as url, connected(str(certificate)) as connections:
+    with peer(over_tls(certificate, wait)) as url, connected(str(certificate), read_timeout_s=0.1) as connections:
         with pytest.raises(TimeoutError), connections.request("GET", url, {}):
             pytest.fail("answered")
         done.set()
 
 
-def test_peer_times_out_in_the_handshake(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peer_times_out_in_the_handshake(certificate: Path) -> None:
     """A peer that sends single bytes gets no more time than a silent one."""
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 0.2)
 
     def say_nothing(plain: socket.socket) -> None:
         with suppress(ConnectionResetError):
@@ -341,7 +343,7 @@ def test_peer_times_out_in_the_handshake(certificate: Path, monkeypatch: pytest.
                 time.sleep(0.02)
 
     for slow in (say_nothing, drip):
-        with peer(slow) as url, connected(str(certificate)) as connections:
+        with peer(slow) as url, connected(str(certificate), connect_timeout_s=0.2) as connections:
             began = time.monotonic()
             with pytest.raises(TimeoutError), connections.request("GET", url, {}):
                 pytest.fail("answered")
@@ -434,26 +436,3 @@ def test_proxy_that_refuses_the_tunnel_is_an_oserror(certificate: Path) -> None:
         connections.request("GET", "https://127.0.0.1:1/k", {}),
     ):
         pytest.fail("answered")
-
-
-@pytest.mark.parametrize(
-    ("proxies", "expected"),
-    [
-        ({}, None),
-        ({"http": "http://p:1"}, None),
-        ({"https": "http://p:1"}, "http://p:1"),
-        ({"https": "p:1"}, "http://p:1"),
-        ({"all": "https://p:1"}, "https://p:1"),
-        ({"https": "http://p:1", "all": "http://q:1"}, "http://p:1"),
-    ],
-)
-def test_proxy_is_chosen_by_scheme(proxies: dict[str, str], expected: str | None) -> None:
-    """A URL without a scheme is an HTTP proxy, and ``all`` is used for every scheme without a proxy of its own."""
-    assert HttpConnections(verify=True, proxies=proxies).proxy_for("https") == expected
-
-
-def test_proxy_of_another_kind_is_a_usage_error() -> None:
-    """The message names the scheme, not the URL, which may contain a password."""
-    with pytest.raises(UsageError, match="not socks5://") as refused:
-        HttpConnections(verify=True, proxies={"all": "socks5://user:secret@p:1"}).proxy_for("https")
-    assert "secret" not in str(refused.value)

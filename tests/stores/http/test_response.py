@@ -15,7 +15,8 @@ from botocore.config import Config
 from s3_to_azure.stores.azure.client import GuardedSession
 from s3_to_azure.stores.http import connections as module
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.s3.options import read_responses_strictly
+from s3_to_azure.stores.http.settings import HttpSettings, Proxies
+from s3_to_azure.stores.s3.transport import settings_of, use_settings
 from tests.fakes.scripted_server import CLOSE, RESET, Script, ScriptedServer, Step, scripted_server
 
 OK = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
@@ -30,10 +31,12 @@ INTERIM = [
 
 
 @contextmanager
-def connected(script: Script, *, read_body: bool = True) -> Iterator[tuple[ScriptedServer, HttpConnections]]:
+def connected(
+    script: Script, *, read_body: bool = True, read_timeout_s: float | None = None
+) -> Iterator[tuple[ScriptedServer, HttpConnections]]:
     """Run a scripted server and our own client of it."""
     with scripted_server(script, read_body=read_body) as server:
-        connections = HttpConnections(verify=True)
+        connections = HttpConnections(HttpSettings(read_timeout_s=read_timeout_s))
         try:
             yield server, connections
         finally:
@@ -76,7 +79,7 @@ def test_interim_response_is_not_the_final_one_for_the_sdks(interim: bytes) -> N
     listing = b'<?xml version="1.0"?><ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>'
     final = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(listing), listing)
     with scripted_server(lambda number: [interim, final] if number % 2 == 0 else [REFUSED]) as server:
-        session = GuardedSession(pool=1)
+        session = GuardedSession(pool=1, settings=HttpSettings())
         assert [session.get(f"{server.url}/x").status_code for _ in range(3)] == [200, 500, 200]
         session.close()
     with scripted_server(lambda _: [interim, final]) as server:
@@ -88,7 +91,7 @@ def test_interim_response_is_not_the_final_one_for_the_sdks(interim: bytes) -> N
             aws_secret_access_key="b",
             config=Config(retries={"total_max_attempts": 1}),
         )
-        read_responses_strictly(client)
+        use_settings(client, settings_of(client, Proxies()))
         answers = [client.list_buckets()["ResponseMetadata"]["HTTPStatusCode"] for _ in range(2)]
         client.close()
     assert answers == [200, 200]
@@ -141,7 +144,7 @@ def test_response_to_another_request_is_refused_by_the_sdks_session() -> None:
     """Azure repeats a request's id: another one is another request's response."""
     reply = b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: theirs\r\nContent-Length: 0\r\n\r\n"
     with scripted_server(lambda _: [reply]) as server:
-        session = GuardedSession(pool=1)
+        session = GuardedSession(pool=1, settings=HttpSettings())
         assert session.get(server.url, headers={"x-ms-client-request-id": "theirs"}).status_code == 201
         with pytest.raises(requests.ConnectionError, match="another request"):
             session.get(server.url, headers={"x-ms-client-request-id": "ours"})
@@ -171,23 +174,25 @@ def test_early_success_is_no_success() -> None:
 # -- the rate --------------------------------------------------------------------------------------------------------
 
 
-def test_trickle_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trickle_comes_to_an_end() -> None:
     """A byte now and then, each before the timeout, is given up."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 1.0)
 
     def trickle(_: int) -> Iterator[Step]:
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
         while True:
             yield from (b"x", 0.3)
 
-    with connected(trickle) as (server, connections), pytest.raises(TimeoutError, match=r"only \d+ bytes"):
+    with (
+        connected(trickle, read_timeout_s=1.0) as (server, connections),
+        pytest.raises(TimeoutError, match=r"only \d+ bytes"),
+    ):
         put(connections, server)
 
 
-def test_slow_reader_is_not_a_slow_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_reader_is_not_a_slow_sender() -> None:
     """A bandwidth limit of ours does not count as a slow service."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.2)
-    with connected(lambda _: [b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + bytes(900)]) as (server, connections):
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + bytes(900)
+    with connected(lambda _: [reply], read_timeout_s=0.2) as (server, connections):
         with connections.request("GET", f"{server.url}/x", {}) as response:
             received = 0
             for _ in range(9):
@@ -198,7 +203,6 @@ def test_slow_reader_is_not_a_slow_sender(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_steady_slow_upload_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that takes several timeouts arrives, as long as it moves."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 1.0)
     monkeypatch.setattr(module, "_SEND_BYTES", 64 * 1024)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -217,7 +221,7 @@ def test_steady_slow_upload_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> 
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    connections = HttpConnections(verify=True)
+    connections = HttpConnections(HttpSettings(read_timeout_s=1.0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
     with connections.request("PUT", url, {"Content-Length": str(size)}, memoryview(bytes(size))) as response:
         assert response.status == 201

@@ -11,7 +11,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.checksums import CRC32C, to_s3
 from s3_to_azure.model.objects import ListedObject, SourceChecksum
 from s3_to_azure.model.ports import Fetched
-from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.stores.curl import CurlSmallObjectClient
 from s3_to_azure.stores.s3.responses import by_lower_name, parse_version
 from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
@@ -70,7 +70,7 @@ def test_head_and_get(store: S3Source) -> None:
 def test_small_objects(store: S3Source, azure_server: LocalAzure) -> None:
     """The client of small objects reads it too."""
     destination = azure_container(azure_server, "container")
-    client = small_object_client(store, destination)()
+    client = CurlSmallObjectClient(store, destination)
     client.fetch("tag", ListedObject("bucket", "k", ETAG, len(DATA), EPOCH))
     events: list[Any] = []
     while not events:

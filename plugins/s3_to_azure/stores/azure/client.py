@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 from azure.core.credentials import AzureSasCredential
@@ -24,11 +24,13 @@ from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.azure.credentials import watch_credential
 from s3_to_azure.stores.azure.errors import sas_permissions
 from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
-from s3_to_azure.stores.http.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpConnections
+from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.redaction import hide, hide_in
 from s3_to_azure.stores.http.response import STRICT_POOLS
+from s3_to_azure.stores.http.settings import HttpSettings
 
-SCOPE: Final = "https://storage.azure.com/.default"
+AUDIENCE: Final = "https://storage.azure.com"
+_ANY_KEY: Final = "AA=="
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
 _NOT_IN_SAS: Final = re.compile(r"[\s\"']|://")
 _MIN_ERROR_STATUS: Final = 400
@@ -39,11 +41,16 @@ _RENEW_SAS_BEFORE_S: Final = 900
 _RENEW_TOKEN_BEFORE_S: Final = 300
 
 
+def _scope(audience: str) -> str:
+    return f"{audience.rstrip('/')}/.default"
+
+
 class StreamingClient(BlobServiceClient):
     """An account's SDK client with a ``BlockWriter`` beside it. Made by ``service_client``."""
 
     http: "GuardedSession"
     writer: "BlockWriter"
+    scope: str
 
     def close(self) -> None:
         """Close all connections; the SDK does not close a session that it was given."""
@@ -56,42 +63,41 @@ def service_client(
     client: BlobServiceClient,
     *,
     connections: int,
-    verify: bool | str = True,
-    proxies: dict[str, str] | None = None,
+    settings: HttpSettings | None = None,
+    audience: str = AUDIENCE,
     credentials_worked_before: bool = False,
 ) -> StreamingClient:
     """Return a client for the same account and credential, with our own HTTP session and without retries.
 
     Args:
-        client: Made from the credentials by an Airflow hook or the command line.
+        client: Made from the credentials by an Airflow hook or the command line. Its service version is kept.
         connections: Connections that the SDK keeps; its default of 10 makes more threads reconnect.
-        verify: True, False, or the path of a CA bundle.
-        proxies: Proxy URLs by the scheme of the request.
+        settings: What all requests to the account have in common.
+        audience: What a credential's tokens are requested for.
         credentials_worked_before: Failures to obtain a token may pass from the beginning (``CredentialsProvider``).
 
     Raises:
-        UsageError: The SAS is not one.
+        UsageError: The SAS is not one, or every request would fail with these settings.
     """
     _check_sas(client.credential)
-    hide_in(client.url, getattr(client.credential, "signature", None), *(proxies or {}).values())
+    hide_in(client.url, getattr(client.credential, "signature", None))
     hide(getattr(client.credential, "account_key", None))
     watch_credential(client.credential, worked_before=credentials_worked_before)
-    session = GuardedSession(pool=connections, verify=verify, proxies=proxies)
-    transport = RequestsTransport(
-        session=session,
-        session_owner=False,
-        use_env_settings=False,
-        connection_verify=verify,
-        connection_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-    )
+    settings = settings or HttpSettings()
+    settings.check(client.url)
+    session = GuardedSession(pool=connections, settings=settings)
+    timeouts: dict[str, Any] = {
+        "connection_timeout": settings.connect_timeout_s,
+        "read_timeout": settings.read_timeout_s,
+    }
+    transport = RequestsTransport(session=session, session_owner=False, use_env_settings=False, **timeouts)
     made = StreamingClient(
         client.url,
         credential=client.credential,
         transport=transport,
-        connection_verify=verify,
-        connection_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
+        api_version=client.api_version,
+        audience=audience,
+        **timeouts,
         # A redirect could send data and signature to another host.
         permit_redirects=False,
         retry_total=0,
@@ -101,7 +107,8 @@ def service_client(
         max_single_put_size=MAX_BLOCK_BYTES,
     )
     made.http = session
-    made.writer = BlockWriter(made, verify=verify, proxies=proxies)
+    made.scope = _scope(audience)
+    made.writer = BlockWriter(made, settings)
     return made
 
 
@@ -115,16 +122,30 @@ def _check_sas(credential: Any) -> None:
 
 
 class _StrictAdapter(HTTPAdapter):
-    """Reads responses as ``HttpConnections`` does."""
+    """Connects and reads responses as ``HttpConnections`` does."""
+
+    def __init__(self, settings: HttpSettings, *, pool: int, tls: bool) -> None:
+        self._settings = settings
+        self._tls: dict[str, Any] = {"ssl_context": settings.tls_context()} if tls else {}
+        super().__init__(pool_connections=4, pool_maxsize=pool, max_retries=0, pool_block=False)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **(kwargs | self._tls))
         self.poolmanager.pool_classes_by_scheme = STRICT_POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
+        if proxy.startswith("https:"):
+            kwargs["proxy_ssl_context"] = self._settings.proxy_tls_context()
+        manager = super().proxy_manager_for(proxy, **(kwargs | self._tls))
         manager.pool_classes_by_scheme = STRICT_POOLS
         return manager
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Leave the connections as the TLS settings make them."""
 
 
 class GuardedSession(requests.Session):
@@ -134,18 +155,24 @@ class GuardedSession(requests.Session):
 
     Args:
         pool: Connections kept for each host; as many as there are threads.
-        verify: True, False, or the path of a CA bundle.
-        proxies: Proxy URLs by the scheme of the request; the environment is not read.
+        settings: What the service's other clients follow too; the environment is not read.
     """
 
-    def __init__(self, *, pool: int, verify: bool | str = True, proxies: dict[str, str] | None = None) -> None:
+    def __init__(self, *, pool: int, settings: HttpSettings) -> None:
         super().__init__()
         self.trust_env = False
-        self.verify = verify
-        self.proxies = dict(proxies or {})
-        adapter = _StrictAdapter(pool_connections=4, pool_maxsize=pool, max_retries=0, pool_block=False)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._pool = pool
+        self.mount("http://", _StrictAdapter(settings, pool=pool, tls=False))
+
+    def get_adapter(self, url: str) -> Any:
+        """Return the adapter for a URL; the first URL over TLS loads the CA bundle."""
+        with self._lock:
+            # The adapter that every session of requests begins with.
+            if type(super().get_adapter(url)) is HTTPAdapter:
+                self.mount("https://", _StrictAdapter(self.settings, pool=self._pool, tls=True))
+            return super().get_adapter(url)
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Prepare the request, and compare its path with the intended one.
@@ -170,7 +197,9 @@ class GuardedSession(requests.Session):
         return super().request(method, url, *args, **kwargs)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a prepared request, and check that the response belongs to it."""
+        """Send a prepared request through its proxy, and check that the response belongs to it."""
+        proxy = self.settings.proxies.for_url(str(request.url))
+        kwargs["proxies"] = {urlsplit(str(request.url)).scheme: proxy} if proxy else {}
         response = super().send(request, **kwargs)
         try:
             check_request_id(request.headers.get(REQUEST_ID), response.headers.get(REQUEST_ID))
@@ -200,17 +229,14 @@ class BlockWriter:
     """Sends Put Block and Put Blob to one account, signed by the SDK's policies but without its pipeline.
 
     Args:
-        client: Provides account, credential and service version.
-        verify: True, False, or the path of a CA bundle.
-        proxies: Proxy URLs by the scheme of the request.
+        client: Provides account, credential, scope and service version.
+        settings: What the SDK's requests follow too.
     """
 
-    def __init__(
-        self, client: BlobServiceClient, *, verify: bool | str, proxies: Mapping[str, str] | None = None
-    ) -> None:
-        self.http_connections = HttpConnections(verify=verify, proxies=proxies)
+    def __init__(self, client: StreamingClient, settings: HttpSettings) -> None:
+        self.http_connections = HttpConnections(settings)
         self._version = client.api_version
-        self._signer = _signer(client.credential)
+        self._signer = _signer(client.credential, client.scope)
 
     def put(self, url: str, headers: Mapping[str, str], body: memoryview) -> Response:
         """PUT the body to a percent-encoded URL and return the response, whatever its status.
@@ -251,12 +277,12 @@ class BlockWriter:
         return request.url, dict(request.headers)
 
 
-def _signer(credential: Any) -> Any:
+def _signer(credential: Any, scope: str) -> Any:
     """Return the SDK's signing policy for this credential; None if the account's URL contains a SAS."""
     if credential is None:
         return None
     if hasattr(credential, "get_token"):
-        return BearerTokenCredentialPolicy(credential, SCOPE)
+        return BearerTokenCredentialPolicy(credential, scope)
     if isinstance(credential, AzureSasCredential):
         return AzureSasCredentialPolicy(credential)
     # For a shared key the client has replaced the credential with its signing policy.
@@ -271,10 +297,12 @@ class ContainerAuthorization:
     Args:
         client: Provides account, credential and service version.
         container: The only container that a SAS made here may write to.
+        scope: What a credential's tokens are requested for.
     """
 
-    def __init__(self, client: BlobServiceClient, container: str) -> None:
+    def __init__(self, client: BlobServiceClient, container: str, *, scope: str = _scope(AUDIENCE)) -> None:
         self._credential: Any = client.credential
+        self._scope = scope
         self._container = container
         self._fixed = {"x-ms-version": client.api_version, "Content-Type": "application/octet-stream"}
         self._current = ("", "", 0.0)
@@ -302,19 +330,29 @@ class ContainerAuthorization:
             # The account's URL contains a SAS.
             return "", "", now + _SAS_LIFETIME_S
         if hasattr(credential, "get_token"):
-            token = credential.get_token(SCOPE)
+            token = credential.get_token(self._scope)
             return "", f"Bearer {token.token}", float(token.expires_on) - _RENEW_TOKEN_BEFORE_S
         if isinstance(credential, AzureSasCredential):
             # Its owner may replace the SAS at any time, so it is read for each request.
             return credential.signature.lstrip("?"), "", 0.0
-        sas = generate_container_sas(
-            account_name=credential.account_name,
+        return self._sas(now, credential.account_key), "", now + _SAS_LIFETIME_S - _RENEW_SAS_BEFORE_S
+
+    def is_understood(self) -> bool:
+        """Return whether the service version in use knows the SAS that the SDK would make from a shared key."""
+        credential = self._credential
+        if credential is None or hasattr(credential, "get_token") or isinstance(credential, AzureSasCredential):
+            return True
+        # The key of the connection may not be valid, which the first request reports.
+        return bool(parse_qs(self._sas(time.time(), _ANY_KEY))["sv"][0] <= self._fixed["x-ms-version"])
+
+    def _sas(self, now: float, account_key: str) -> str:
+        return generate_container_sas(
+            account_name=self._credential.account_name,
             container_name=self._container,
-            account_key=credential.account_key,
+            account_key=account_key,
             permission=ContainerSasPermissions(write=True, create=True),
             expiry=datetime.fromtimestamp(now + _SAS_LIFETIME_S, UTC),
         )
-        return sas, "", now + _SAS_LIFETIME_S - _RENEW_SAS_BEFORE_S
 
 
 @lru_cache(maxsize=2)

@@ -68,7 +68,7 @@ class AzureContainer:
         self._service = client
         self._client = client.get_container_client(container)
         self._writer = client.writer
-        self._authorization = ContainerAuthorization(client, container)
+        self._authorization = ContainerAuthorization(client, container, scope=client.scope)
         parts = urlsplit(self._client.url)
         self._base = (f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", parts.query)
         protect_logs()
@@ -77,6 +77,11 @@ class AzureContainer:
     def http_connections(self) -> HttpConnections:
         """The connections that send the blocks."""
         return self._writer.http_connections
+
+    @property
+    def may_authorise(self) -> bool:
+        """Whether ``authorised_put_blob`` can be used."""
+        return self._authorization.is_understood()
 
     def check(self, *, create: bool = False) -> None:
         """Check that the container can be used; with ``create``, create it if it is missing."""

@@ -12,19 +12,15 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import certifi
 from urllib3.util.ssltransport import SSLTransport
 
-from s3_to_azure.model.errors import UnexpectedResponse, UsageError
-from s3_to_azure.stores.http.redaction import hide_in
+from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.stores.http.response import StrictResponse
+from s3_to_azure.stores.http.settings import HttpSettings
 
-CONNECT_TIMEOUT_S: Final = 10.0
-READ_TIMEOUT_S: Final = 60.0
 # A body is sent in pieces: each has its own timeout, so a slow but steady connection is not given up.
 _SEND_BYTES: Final = 256 * 1024
 # How long a response may take that a server sends instead of reading the body.
@@ -46,33 +42,14 @@ class HttpConnections:
     """A pool of connections to any hosts, each kept for the next request to the same host.
 
     Args:
-        verify: True, False, or the path of a CA bundle.
-        proxies: Proxy URLs by the scheme of the request, or for ``all``; the environment is not read.
+        settings: What the service's other clients follow too.
     """
 
-    def __init__(self, *, verify: bool | str, proxies: Mapping[str, str] | None = None) -> None:
-        self.verify = verify
-        self._proxies = dict(proxies or {})
-        hide_in(*self._proxies.values())
-        self._tls_context: ssl.SSLContext | None = None
+    def __init__(self, settings: HttpSettings) -> None:
+        self.settings = settings
         self._idle: dict[_Host, list[_Connection]] = {}
         self._closed = False
         self._lock = threading.Lock()
-
-    def proxy_for(self, scheme: str) -> str | None:
-        """Return the URL of the proxy for requests with this scheme.
-
-        Raises:
-            UsageError: The proxy is not an HTTP proxy.
-        """
-        proxy = self._proxies.get(scheme) or self._proxies.get("all")
-        if not proxy:
-            return None
-        url = proxy if "://" in proxy else f"http://{proxy}"
-        proxy_scheme = urlsplit(url).scheme
-        if proxy_scheme not in ("http", "https"):
-            raise UsageError(detail=f"A proxy must be an http:// or https:// URL, not {proxy_scheme}://.")
-        return url
 
     @contextmanager
     def request(
@@ -147,45 +124,15 @@ class HttpConnections:
             return not self._closed
 
     def _connect(self, url: SplitResult) -> "_Connection":
-        proxy_url = self.proxy_for(url.scheme)
-        proxy = urlsplit(proxy_url) if proxy_url else None
-        uses_tls = "https" in (url.scheme, proxy.scheme if proxy else "")
-        connection = _Connection(url, proxy, self._context() if uses_tls else None)
+        proxy_url = self.settings.proxies.for_url(url.geturl())
+        connection = _Connection(url, urlsplit(proxy_url) if proxy_url else None, self.settings)
         try:
             connection.connect()
-            connection.sock.settimeout(READ_TIMEOUT_S)
+            connection.sock.settimeout(self.settings.read_timeout_s)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        """Return the TLS settings, made once: loading a CA bundle takes milliseconds."""
-        with self._lock:
-            if self._tls_context is None:
-                self._tls_context = tls_context(self.verify)
-            return self._tls_context
-
-
-def tls_context(verify: bool | str) -> ssl.SSLContext:
-    """Return TLS settings that trust certifi's CA bundle, or the bundle or directory named by ``verify``.
-
-    Raises:
-        UsageError: The bundle cannot be used.
-    """
-    if verify is False:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    trusted = verify if isinstance(verify, str) else certifi.where()
-    try:
-        if Path(trusted).is_dir():
-            return ssl.create_default_context(capath=trusted)
-        return ssl.create_default_context(cafile=trusted)
-    except (OSError, ValueError) as error:
-        # An SSLError is an OSError too. Not all of them name the file.
-        raise UsageError(detail=f"The CA bundle {trusted!r} cannot be used: {error}.") from None
 
 
 class _Connection(http.client.HTTPConnection):
@@ -197,13 +144,14 @@ class _Connection(http.client.HTTPConnection):
 
     response_class = StrictResponse
 
-    def __init__(self, url: SplitResult, proxy: SplitResult | None, context: ssl.SSLContext | None) -> None:
-        self._is_https = url.scheme == "https"
+    def __init__(self, url: SplitResult, proxy: SplitResult | None, settings: HttpSettings) -> None:
+        is_forwarded = proxy is not None and proxy.scheme == "https" and settings.forwards_https
+        self._is_https = url.scheme == "https" and not is_forwarded
         self.default_port = _default_port(url)
-        super().__init__(str(url.hostname), url.port or self.default_port, timeout=CONNECT_TIMEOUT_S)
+        super().__init__(str(url.hostname), url.port or self.default_port, timeout=settings.connect_timeout_s)
         self.sock: Any = None
         self._proxy = proxy
-        self._tls_context = context
+        self._settings = settings
         self.to_proxy = _proxy_authorization(proxy) if proxy and not self._is_https else None
 
     def connect(self) -> None:
@@ -212,14 +160,14 @@ class _Connection(http.client.HTTPConnection):
         else:
             super().connect()
         if self._is_https:
-            self._start_tls(self.host)
+            self._start_tls(self.host, self._settings.tls_context())
 
     def _connect_to_proxy(self, proxy: SplitResult) -> None:
         address = (str(proxy.hostname), proxy.port or _default_port(proxy))
         self.sock = socket.create_connection(address, self.timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxy.scheme == "https":
-            self._start_tls(address[0])
+            self._start_tls(address[0], self._settings.proxy_tls_context())
         if self._is_https:
             self._open_tunnel(proxy)
 
@@ -235,13 +183,12 @@ class _Connection(http.client.HTTPConnection):
         if not 200 <= response.status < 300:
             raise OSError(f"the proxy answered CONNECT with status {response.status}")
 
-    def _start_tls(self, host: str) -> None:
-        assert self._tls_context is not None
+    def _start_tls(self, host: str, context: ssl.SSLContext) -> None:
         if isinstance(self.sock, ssl.SSLSocket):
             # TLS to the service inside TLS to the proxy: ssl.SSLSocket cannot wrap another one.
-            self.sock = SSLTransport(self.sock, self._tls_context, host)
+            self.sock = SSLTransport(self.sock, context, host)
         else:
-            self.sock = self._tls_context.wrap_socket(self.sock, server_hostname=host)
+            self.sock = context.wrap_socket(self.sock, server_hostname=host)
 
 
 def _default_port(url: SplitResult) -> int:

@@ -22,9 +22,11 @@ def obtained_credentials(session: Any, client: Any, provider: CredentialsProvide
     Raises:
         CredentialsUnavailable: There are none at present, but there were.
     """
+    if client.meta.config.signature_version is UNSIGNED:
+        return None
     credentials = provider.obtain(session.get_credentials, is_proof=False)
     if credentials is None:
-        if provider.has_worked and client.meta.config.signature_version is not UNSIGNED:
+        if provider.has_worked:
             # The metadata service did not answer, so the session found no provider at all.
             raise provider.unavailable("boto3 finds none in environment, files, or instance metadata")
         return None

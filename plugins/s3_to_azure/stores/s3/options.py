@@ -8,16 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from botocore import UNSIGNED
-from botocore.awsrequest import (
-    AWSHTTPConnection,
-    AWSHTTPConnectionPool,
-    AWSHTTPSConnection,
-    AWSHTTPSConnectionPool,
-)
 from botocore.config import Config
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.stores.http.response import StrictResponse
+from s3_to_azure.stores.http.settings import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 
 _CUSTOMER: Final = "x-amz-server-side-encryption-customer"
 _KEY_BYTES: Final = 32
@@ -109,40 +103,15 @@ def _key(value: object) -> bytes | None:
         raise UsageError(detail="The customer key (SSE-C) is not base64.") from None
 
 
-class _StrictAWSHTTPConnection(AWSHTTPConnection):  # type: ignore[misc]  # botocore has no types
-    response_class = StrictResponse
-
-
-class _StrictAWSHTTPSConnection(AWSHTTPSConnection):  # type: ignore[misc]  # botocore has no types
-    response_class = StrictResponse
-
-
-class _StrictAWSHTTPPool(AWSHTTPConnectionPool):  # type: ignore[misc]  # botocore has no types
-    ConnectionCls = _StrictAWSHTTPConnection
-
-
-class _StrictAWSHTTPSPool(AWSHTTPSConnectionPool):  # type: ignore[misc]  # botocore has no types
-    ConnectionCls = _StrictAWSHTTPSConnection
-
-
-def read_responses_strictly(client: Any) -> None:
-    """Let a boto3 client read responses as our own connections do.
-
-    botocore has no public setting for this: it gives its connection pools to urllib3 when the client is made.
-    """
-    session = client._endpoint.http_session  # noqa: SLF001
-    session._pool_classes_by_scheme = {"http": _StrictAWSHTTPPool, "https": _StrictAWSHTTPSPool}  # noqa: SLF001
-    session._manager.pool_classes_by_scheme = session._pool_classes_by_scheme  # noqa: SLF001
-
-
 def botocore_config(connections: int, given: Config | None = None) -> Config:
     """Return the botocore settings of an S3 client: requests are signed as each bucket needs it, and never repeated.
 
     Args:
         connections: Connections that the client keeps.
-        given: The connection's settings, which are kept except for these. Requests stay unsigned if they say so.
+        given: The connection's settings, which are kept except for these. Requests stay unsigned if they say so, and
+            timeouts are the general ones if they say nothing.
     """
-    given = given or Config()
+    given = Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S).merge(given or Config())
     ours = Config(
         # A named signature is used for every bucket, also for directory buckets and access points that need another.
         signature_version=UNSIGNED if given.signature_version is UNSIGNED else None,

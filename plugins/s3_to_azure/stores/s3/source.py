@@ -29,6 +29,7 @@ from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import hide, hide_in, protect_logs
+from s3_to_azure.stores.http.settings import Proxies
 from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
 from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.credentials import obtained_credentials
@@ -41,10 +42,11 @@ from s3_to_azure.stores.s3.errors import (
 )
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ContentRange, ResponseHeaders, keep_raw_headers
 from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, probe_plus, take_over_parsing
-from s3_to_azure.stores.s3.options import ReadOptions, read_responses_strictly
+from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
 from s3_to_azure.stores.s3.signing import Signer, look_at_credentials
+from s3_to_azure.stores.s3.transport import settings_of, use_settings
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _CHECKSUM_MODE: Final = {"x-amz-checksum-mode": "ENABLED"}
@@ -63,8 +65,8 @@ class S3Source:
     Args:
         session: A boto3 session, for its credentials and clients.
         client_options: Keyword arguments of ``session.client("s3", …)``: endpoint_url, config, verify, region_name.
-        verify: True, False, or the path of a CA bundle, for the connections that read objects.
-        proxies: Proxy URLs by the scheme of the request, for the same connections.
+            Trust, certificates, proxies and timeouts apply to the connections that read objects, too.
+        proxies: Those of the environment, used unless ``config`` names others.
         options: How objects are read: requester pays, customer key, version.
         provider: Remembers whether the session's credentials were ever obtained; None: they were not.
     """
@@ -74,8 +76,7 @@ class S3Source:
         session: Any,
         client_options: Mapping[str, Any],
         *,
-        verify: bool | str = True,
-        proxies: Mapping[str, str] | None = None,
+        proxies: Proxies | None = None,
         options: ReadOptions | None = None,
         provider: CredentialsProvider | None = None,
     ) -> None:
@@ -83,11 +84,12 @@ class S3Source:
         with s3_settings_errors():
             self._client = session.client("s3", **client_options)
             credentials = obtained_credentials(session, self._client, provider or CredentialsProvider(S3))
-        read_responses_strictly(self._client)
+        settings = settings_of(self._client, proxies or Proxies())
+        use_settings(self._client, settings)
         take_over_parsing(self._client)
         keep_raw_headers(self._client)
         self._addresses = Addresses(self._client, credentials)
-        self._http = HttpConnections(verify=verify, proxies=proxies)
+        self._http = HttpConnections(settings)
         self._signers: dict[str, Signer | None] = {}
         self._lock = threading.Lock()
         self._plus_meanings: dict[str, bool] = {}
