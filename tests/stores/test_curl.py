@@ -462,7 +462,7 @@ def test_header_values_and_body_are_kept_byte_for_byte(azure_server: LocalAzure)
         client.fetch("t", WANTED)
         (event,) = until(client)
     assert isinstance(event, Fetched)
-    assert event.version.metadata == {"a": value.decode("latin-1"), "b": ""}
+    assert event.version.metadata == {"a": value.decode(), "b": ""}
     assert event.version.headers.content_encoding == "gzip"
     assert event.body == BODY
 
