@@ -21,7 +21,9 @@ from s3_to_azure.airflow.compat import (
     Asset,
     BaseOperator,
     Context,
+    Param,
     get_current_context,
+    raises_task_errors,
     task,
 )
 from s3_to_azure.airflow.dag_arguments import (
@@ -36,7 +38,7 @@ from s3_to_azure.airflow.dag_arguments import (
     merged_params,
     task_defaults,
 )
-from s3_to_azure.airflow.params import migration_params
+from s3_to_azure.airflow.params import RunLimits, limit_params, migration_params
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.names import check_blob_prefix
@@ -95,6 +97,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     objects_at_once: int = defaults.OBJECTS_AT_ONCE,
     bandwidth_limit: str | None = None,
     params: Mapping[str, Any] | None = None,
+    pinned: Sequence[str] = (),
     default_args: Mapping[str, Any] | None = None,
     task_arguments: Mapping[str, Mapping[str, Any]] | None = None,
     catchup: bool = False,
@@ -139,18 +142,19 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         max_retry_delay: Longest wait between retries.
         keep_state_days: The state files of runs that ended longer ago are deleted; None: never.
         overwrite: Default of the run's Param.
-        integrity: Default of the run's Param.
+        integrity: Default of the run's Param; a run may only ask for a stronger verification.
         refused_names: Default of the run's Param.
         fidelity: What to do with tags, tiers, archived objects, oversized metadata, and ETags that are not MD5s
             (docs/fidelity.md).
-        include: Default of the run's Param.
-        exclude: Default of the run's Param.
+        include: Only keys that match one of these patterns are copied; a run may narrow it by its Param.
+        exclude: Keys that match one of these patterns are left out; a run may add more by its Param.
         filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (ISO 8601
             with a time zone; may hold templates, such as ``{{ prev_start_date_success or '' }}``), ``storage_classes``.
-        max_tasks: Default of the run's Param.
-        objects_at_once: Default of the run's Param.
-        bandwidth_limit: Default of the run's Param.
+        max_tasks: Default of the run's Param, and its maximum if it is not 500.
+        objects_at_once: Default of the run's Param, and its maximum if it is not 8.
+        bandwidth_limit: Default of the run's Param, and its maximum.
         params: More run Params, and other defaults for the migration's own, such as ``{"dry_run": True}``.
+        pinned: Names of run Params that no run may change, such as ``["overwrite", "dry_run"]``.
         default_args: Arguments of all five tasks, such as ``owner``, ``queue`` or ``on_failure_callback``.
         task_arguments: Arguments of single tasks by their id, such as
             ``{"copy": {"queue": "large", "executor_config": {...}, "execution_timeout": timedelta(hours=6)}}``.
@@ -173,25 +177,27 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         "s3_extra_args": s3_extra_args,
     }
     memory = {"memory_budget": memory_budget, "block_size": block_size}
+    own_params = migration_params(
+        overwrite=overwrite,
+        integrity=integrity,
+        refused_names=refused_names,
+        include=include,
+        exclude=exclude,
+        max_tasks=max_tasks,
+        objects_at_once=objects_at_once,
+        bandwidth_limit=bandwidth_limit,
+    )
+    own = [name for name in own_params if not isinstance((params or {}).get(name), Param)]
+    run_params = limit_params(merged_params(own_params, params), own=own, pinned=pinned)
+    # Now, because Airflow changes the Params' own values to those of a run.
+    limits = RunLimits.of(run_params)
     with DAG(
         dag_id,
         schedule=schedule if migration else None,
         catchup=catchup,
         max_active_runs=max_active_runs,
         default_args=task_defaults(arguments),
-        params=merged_params(
-            migration_params(
-                overwrite=overwrite,
-                integrity=integrity,
-                refused_names=refused_names,
-                include=include,
-                exclude=exclude,
-                max_tasks=max_tasks,
-                objects_at_once=objects_at_once,
-                bandwidth_limit=bandwidth_limit,
-            ),
-            params,
-        ),
+        params=run_params,
         **_dag_arguments(source, destination, dag_arguments, catchup=catchup),
     ) as dag:
         if migration is None:
@@ -209,6 +215,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
                 "create_container": create_container,
                 "poke_interval": poke_interval,
                 "timeout": min(wait_timeout, dagrun_timeout) if dagrun_timeout else wait_timeout,
+                # Before it waits, perhaps for hours.
+                "pre_execute": raises_task_errors(limits.check),
             }
             | tasks[WAIT],
         )
@@ -222,6 +230,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "task_size": task_size,
             "fidelity": fidelity,
             "run_timeout": dagrun_timeout,
+            "limits": limits,
             **memory,
         }
         copies = _copy_tasks(
@@ -331,7 +340,7 @@ def _copy_tasks(migration: _Addresses, batches: Any, **arguments: Any) -> Any:
         blob_prefix=migration.destination.prefix,
         overwrite="{{ params.overwrite }}",
         integrity="{{ params.integrity }}",
-        objects_at_once="{{ params.objects_at_once }}",
+        objects_at_once="{{ params.objects_at_once | int }}",
         bandwidth_limit="{{ params.bandwidth_limit or '' }}",
         refused_names="{{ params.refused_names }}",
         **({"map_index_template": MAP_INDEX_TEMPLATE} | arguments),

@@ -216,6 +216,26 @@ def test_a_wrong_param_fails_at_once(migrate: Any, fill: Any, container: Contain
     assert _blobs(container) == set()
 
 
+def test_a_run_copies_nothing_that_the_author_has_excluded(migrate: Any, fill: Any, container: ContainerClient) -> None:
+    """The patterns of a run narrow those of the migration, whatever they are."""
+    fill(**{f"in/{name}": b"x" for name in ("a.txt", "b.txt", "c.key", "secrets/d.txt", "e.csv")})
+    author = {"include": ["*.txt", "*.key"], "exclude": ["*.key", "in/secrets/*"]}
+    ran = migrate({"include": ["*"], "exclude": ["*b.txt"]}, **author)
+    assert ran.state == "success"
+    assert _blobs(container) == {"out/a.txt"}
+
+
+def test_an_unknown_name_in_the_configuration_fails_the_run_at_once(
+    migrate: Any, fill: Any, container: ContainerClient
+) -> None:
+    """Before it waits, lists or copies: a run with a misspelt dry_run would copy."""
+    fill(**{"in/a.txt": b"a"})
+    ran = migrate({"dryrun": True})
+    assert (ran.state, ran.only("wait_for_objects").state) == ("failed", "failed")
+    assert ran.only("plan").state == "upstream_failed"
+    assert _blobs(container) == set()
+
+
 def test_addresses_may_hold_templates(migrate: Any, fill: Any, bucket: str, container: ContainerClient) -> None:
     """Source and destination may hold templates, for example the folder of the day."""
     fill(**{"in/day-1/a": b"1", "in/day-2/b": b"2"})

@@ -99,3 +99,10 @@ def test_a_wrong_filter_is_named_in_the_error(texts: dict[str, Any], says: str) 
     """A text that cannot be parsed, and a filter that does not exist, are usage errors that name the filter."""
     with pytest.raises(UsageError, match=says):
         read_filters(texts)
+
+
+def test_a_key_must_match_both_lists_of_patterns() -> None:
+    """Those of a run narrow those of the migration."""
+    filters = Filters(include=("2026/*",), within=("*.csv", "*.tsv"))
+    keys = ("2026/a.csv", "2025/a.csv", "2026/a.key", "2026/a.tsv")
+    assert [filters.reason_to_skip_key(key) for key in keys] == [None, "not_included", "not_included", None]

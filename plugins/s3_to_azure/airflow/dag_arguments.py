@@ -86,6 +86,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "objects_at_once": COUNT,
     "bandwidth_limit": SIZE.or_none,
     "params": MAPPING.or_none,
+    "pinned": TEXTS,
     "default_args": MAPPING.or_none,
     "task_arguments": MAPPING.or_none,
     "catchup": FLAG,

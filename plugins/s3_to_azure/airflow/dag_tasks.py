@@ -7,13 +7,14 @@ import logging
 import threading
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
 from s3_to_azure.airflow.dag_arguments import REPORT
+from s3_to_azure.airflow.params import RunLimits
 from s3_to_azure.airflow.run_state import (
     PLAN_KEY,
     REPORT_KEY,
@@ -46,6 +47,7 @@ class RunSettings:
     Attributes:
         state_container: Container of the run's state files; empty: the destination's container.
         run_timeout: A run that is older is not planned; None: no limit.
+        limits: What a run cannot loosen.
     """
 
     s3_prefix: str
@@ -61,6 +63,7 @@ class RunSettings:
     fidelity: Mapping[str, Any] | None = None
     filters: Mapping[str, Any] | None = None
     run_timeout: timedelta | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
 
     def service(self, context: Context) -> StreamingClient:
         """Return a client of the storage account."""
@@ -85,9 +88,10 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
 
     Raises:
         CorruptState: There is no listing, or it does not match its pointer.
-        UsageError: The run is too old.
+        UsageError: The run is too old, or is asked for something that the migration does not allow.
     """
     check_deadline(context, settings.run_timeout)
+    settings.limits.check(context)
     with closing(settings.service(context)) as service:
         how = plan_settings(settings, context["params"])
         files = settings.files(service, context)
@@ -117,10 +121,14 @@ def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSetti
         blob_prefix=settings.blob_prefix,
         overwrite=params["overwrite"],
         integrity=params["integrity"],
-        filters=read_filters(settings.filters or {}, include=params["include"], exclude=params["exclude"]),
+        filters=replace(
+            read_filters(settings.filters or {}, include=params["include"]),
+            within=settings.limits.include,
+            exclude=(*settings.limits.exclude, *(params["exclude"] or ())),
+        ),
         refused_names=params["refused_names"],
         archived=Fidelity.of(settings.fidelity).archived,
-        max_tasks=params["max_tasks"],
+        max_tasks=int(params["max_tasks"]),
         split_bytes=parse_size(settings.split_size, name="split_size"),
         batch_bytes=parse_size(settings.task_size, name="task_size"),
         memory_budget_bytes=parse_size(settings.memory_budget, name="memory_budget"),

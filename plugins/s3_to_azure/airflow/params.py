@@ -1,9 +1,18 @@
-"""The run Params of a migration: what a user may change for one run, in Airflow's trigger form."""
+"""The run Params of a migration: what a user may change for one run in Airflow's trigger form, and within which limits.
 
-from collections.abc import Sequence
+What the DAG's author has set is never loosened by a run. Airflow checks a run's values against the Params' schemas when
+it is created and again in each task; ``RunLimits`` is the rest, which no schema can say.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from s3_to_azure.airflow.compat import Param
+from s3_to_azure.airflow.arguments import check_names
+from s3_to_azure.airflow.compat import Context, Param
+from s3_to_azure.model import defaults
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.limits import MAX_KEY_BYTES
 from s3_to_azure.model.options import (
     INTEGRITY,
     MAX_OBJECTS_AT_ONCE,
@@ -11,11 +20,21 @@ from s3_to_azure.model.options import (
     OVERWRITE,
     REFUSED_NAMES,
     Overwrite,
+    at_least,
 )
+from s3_to_azure.model.settings import parse_size
 
 # What model.settings.parse_size accepts: one byte or more, fractions only with a unit. The form shows the pattern to
 # a user whose value it refuses, so it is kept short.
 _SIZE: Final = "^(?=0*[1-9]|0+[.]0{0,2}[1-9])[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]?$"
+
+# A default that is not the usual one is the author's limit.
+_MAXIMUMS: Final = {"max_tasks": defaults.MAX_TASKS, "objects_at_once": defaults.OBJECTS_AT_ONCE}
+_NULLABLE: Final = {"include": "array", "exclude": "array", "bandwidth_limit": "string"}
+_MAX_PATTERNS: Final = 1_000
+
+# No name with such a segment is ever sent (model.names.check_key), so a run would copy nothing.
+_NO_DOTS: Final = r"^(?!(.*/)?[.]{1,2}(/|$))"
 
 _WHAT_TO_COPY: Final = "What to copy"
 _HOW_TO_COPY: Final = "How to copy"
@@ -41,13 +60,122 @@ def migration_params(
     }
 
 
+def limit_params(params: Mapping[str, Any], *, own: Collection[str], pinned: Collection[str] = ()) -> dict[str, Any]:
+    """Return the Params with schemas that accept nothing looser than their defaults, the migration's own values.
+
+    Args:
+        params: From ``migration_params``, perhaps with other defaults, and further ones.
+        own: The names of those whose schema is from ``migration_params``.
+        pinned: The names of those that no run may change; Airflow's form does not show them.
+
+    Raises:
+        UsageError: A name does not exist, or has no default to which it could be pinned.
+    """
+    check_names(pinned, params, what="run parameter")
+    limited = dict(params)
+    for name, param in params.items():
+        value = _default_of(param)
+        if name in pinned:
+            if not _is_json(value):
+                raise UsageError(detail=f"The run parameter {name!r} has no default to which it could be pinned.")
+            limited[name] = _with_schema(param, value, {"const": value})
+        elif name in own:
+            limited[name] = _with_schema(param, value, _limits_of(name, value))
+    return limited
+
+
+def _limits_of(name: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Return what to add to the schema of one of the migration's own Params."""
+    if name == "integrity":
+        return {"enum": list(at_least(value))}
+    if name in _MAXIMUMS and value != _MAXIMUMS[name]:
+        return {"maximum": value}
+    if name in _NULLABLE and value:
+        # To leave it empty would be to do without what the migration has set.
+        return {"type": _NULLABLE[name]}
+    return {}
+
+
+def _with_schema(param: Any, value: Any, more: Mapping[str, Any]) -> Param:  # noqa: ANN401 - a Param or any JSON
+    if not isinstance(param, Param):
+        return Param(value, **more)
+    return Param(value, description=param.description, schema={**param.schema, **more})
+
+
+def _default_of(param: Any) -> Any:  # noqa: ANN401 - a Param or any JSON
+    return param.value if isinstance(param, Param) else param
+
+
+def _is_json(value: object) -> bool:
+    # Airflow's value for no default is of a class of its own.
+    return value is None or isinstance(value, bool | int | float | str | list | dict)
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What the migration's author has set and a run cannot loosen, beyond what the Params' schemas say.
+
+    Attributes:
+        names: The run Params that exist; empty: any.
+        include: A key must match one of these patterns, whatever the run includes; empty: any key.
+        exclude: Keys that match one of these patterns are left out, whatever the run excludes.
+        bandwidth_limit: The highest limit of a run; None: a run need not have one.
+    """
+
+    names: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    bandwidth_limit: str | None = None
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> "RunLimits":
+        """Return the limits that the defaults of the Params are."""
+        values = {name: _default_of(param) for name, param in params.items()}
+        most = values["bandwidth_limit"]
+        return cls(
+            names=tuple(values),
+            include=_patterns(values["include"]),
+            exclude=_patterns(values["exclude"]),
+            bandwidth_limit=most if isinstance(most, str) else None,
+        )
+
+    def check(self, context: Context) -> None:
+        """Check the configuration with which a run was started.
+
+        Raises:
+            UsageError: A name does not exist: what it asks for would not be done. Or a value is above its limit.
+        """
+        given: Mapping[str, Any] = getattr(context.get("dag_run"), "conf", None) or {}
+        if self.names:
+            check_names(given, self.names, what="run parameter")
+        wanted = context["params"].get("bandwidth_limit")
+        if self.bandwidth_limit and wanted:
+            most = parse_size(self.bandwidth_limit, name="bandwidth_limit")
+            if parse_size(wanted, name="bandwidth_limit") > most:
+                raise UsageError(
+                    detail=f"bandwidth_limit={wanted!r} is above {self.bandwidth_limit}, the limit of this migration. "
+                    "Start the run with a lower one, or change the migration."
+                )
+
+
 def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Param]:
     # Airflow's form sends null for an empty text, and does not accept an empty text where null is not allowed.
-    patterns: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string", "minLength": 1}}
+    patterns: dict[str, Any] = {
+        "type": ["null", "array"],
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES},
+        "maxItems": _MAX_PATTERNS,
+    }
     return {
         "prefix": Param(
             None,
             type=["null", "string"],
+            maxLength=MAX_KEY_BYTES,
+            pattern=_NO_DOTS,
+            cure="Write the beginning of keys as S3 has them; . and .. are no folders there.",
             title="Prefix",
             description="Copy only objects below this prefix, which is relative to the source's prefix. "
             "The names of the blobs do not change.",
@@ -59,14 +187,15 @@ def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Para
             **patterns,
             title="Include",
             description="Copy only keys that match one of these patterns, one per line, such as *.parquet; "
-            "* also matches /.",
+            "* also matches /. The migration's own patterns apply as well.",
             section=_WHAT_TO_COPY,
         ),
         "exclude": Param(
             list(exclude) or None,
             **patterns,
             title="Exclude",
-            description="Leave out keys that match one of these patterns, one per line; takes precedence over Include.",
+            description="Leave out keys that match one of these patterns, one per line; takes precedence over Include. "
+            "The migration's own patterns apply as well.",
             section=_WHAT_TO_COPY,
         ),
         "wait": Param(
@@ -148,7 +277,7 @@ def _speed(max_tasks: int, objects_at_once: int, bandwidth_limit: str | None) ->
             section=_SPEED,
         ),
         "bandwidth_limit": Param(
-            bandwidth_limit,
+            None if bandwidth_limit is None else str(bandwidth_limit),
             # The form shows the schema of a value that it refuses, so this sentence reaches the user.
             cure="Write a size such as 50MiB, or leave it empty.",
             type=["null", "string"],

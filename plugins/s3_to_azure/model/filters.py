@@ -28,6 +28,7 @@ class Filters:
     Attributes:
         include: A key must match one of these patterns.
         exclude: A key must match none of these patterns, whatever ``include`` says.
+        within: A key must match one of these patterns as well: those of a migration, which a run cannot widen.
         min_size_bytes: Smaller objects are left out.
         max_size_bytes: Larger objects are left out.
         modified_after: Objects last modified at this time or earlier are left out.
@@ -37,6 +38,7 @@ class Filters:
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
     min_size_bytes: int | None = None
     max_size_bytes: int | None = None
     modified_after: datetime | None = None
@@ -49,7 +51,7 @@ class Filters:
         Raises:
             UsageError: A value is not allowed.
         """
-        for name in ("include", "exclude", "storage_classes"):
+        for name in ("include", "exclude", "within", "storage_classes"):
             value: object = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, (list, tuple)):
                 raise UsageError(detail=f"{name}={value!r} is not a list of texts.")
@@ -80,6 +82,8 @@ class Filters:
         """Return the reason of the receipt if the key alone decides that the object is left out."""
         if self._included and not self._included.match(key):
             return reasons.NOT_INCLUDED
+        if self._within and not self._within.match(key):
+            return reasons.NOT_INCLUDED
         if self._excluded and self._excluded.match(key):
             return reasons.EXCLUDED
         return None
@@ -96,6 +100,10 @@ class Filters:
     @cached_property
     def _included(self) -> re.Pattern[str] | None:
         return _any_of(self.include)
+
+    @cached_property
+    def _within(self) -> re.Pattern[str] | None:
+        return _any_of(self.within)
 
     @cached_property
     def _excluded(self) -> re.Pattern[str] | None:

@@ -79,6 +79,14 @@ def check_choice(value: object, allowed: Sequence[str], *, name: str) -> None:
         raise UsageError(detail=f"{name}={value!r} is not one of {', '.join(allowed)}.")
 
 
+def at_least(integrity: str) -> tuple[str, ...]:
+    """Return the values of ``integrity`` that accept no weaker verification than this one."""
+    if integrity in VERIFICATION_LEVELS and integrity != TRANSPORT:
+        return VERIFICATION_LEVELS[: VERIFICATION_LEVELS.index(integrity) + 1]
+    # The levels are not read back, and ``transport`` is what ``auto`` accepts too.
+    return (READBACK,) if integrity == READBACK else INTEGRITY
+
+
 def did_you_mean(name: str, names: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Return a sentence with the names that are most like a misspelt one, a space before it; empty if none is.
 
