@@ -12,7 +12,7 @@ from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.verify import verify_object
 from tests.fakes.contexts import some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
-from tests.fakes.odd_s3 import Call, OddS3, Reply, served
+from tests.fakes.odd_s3 import BUCKET, Call, OddS3, Reply, served, xml
 from tests.fakes.state_memory import MemoryState
 from tests.runs.nights import Night
 
@@ -156,6 +156,32 @@ def test_metadata_beyond_ascii_arrives_and_what_is_missing_is_told(size: int) ->
     assert blob is not None
     assert metadata_from_azure(blob.metadata)["title"] == TITLE
     assert receipt.reason == "metadata_incomplete: S3 holds 2 entries of its metadata that no header can carry"
+
+
+def test_decompressed_response_is_refused_in_words() -> None:
+    """A gateway decompresses what HEAD shows as stored with gzip."""
+    data = some_bytes(5_000)
+
+    def decompress(call: Call, reply: Reply) -> Reply:
+        if call.name == "head":
+            return reply.with_headers(Content_Encoding="gzip")
+        return replace(reply.without("content-length"), body=data).with_headers(Transfer_Encoding="chunked")
+
+    with pytest.raises(UnexpectedResponse, match="a gateway decompresses responses"):
+        copied(OddS3({b"k": gzip.compress(data)}, {b"k": ETAG}, decompress))
+
+
+@pytest.mark.parametrize("document", ["<Tagging/>", "<Tagging><Other/></Tagging>"])
+def test_tags_that_are_not_said_are_not_taken_for_none(document: str) -> None:
+    """A response without the set of tags says nothing about them."""
+
+    def odd(call: Call, reply: Reply) -> Reply:
+        return xml(200, document) if call.name == "tags" else reply
+
+    with served(OddS3({b"k": b"data"}, change=odd)) as source, pytest.raises(UnexpectedResponse):
+        source.tags(BUCKET, "k")
+    with served(OddS3({b"k": b"data"})) as source:
+        assert source.tags(BUCKET, "k") == {}
 
 
 def test_object_that_is_stored_compressed_is_copied_as_it_is() -> None:

@@ -20,6 +20,7 @@ from s3_to_azure.model.errors import (
     TagsRefused,
     TierRefused,
     TransferError,
+    UnexpectedResponse,
     WrittenThroughDatalakeApi,
     WrongBlobType,
 )
@@ -155,6 +156,15 @@ def test_append_and_page_blobs_are_refused(blob_type: str, size_bytes: int) -> N
     assert not {"put blob", "put block"} & set(asked)
     outcome, _ = copied(existing, size_bytes=size_bytes, overwrite="never")
     assert (outcome.receipt.status, outcome.receipt.reason) == ("skipped", "destination_exists")
+
+
+@pytest.mark.parametrize("name", ["ETag", "x-ms-blob-type"])
+def test_a_look_up_without_a_header_that_is_needed_is_refused(name: str) -> None:
+    """Absent is no default: no blob is replaced under a condition that nobody stated."""
+    headers = {key: text for key, text in EXISTING.items() if key != name}
+    outcome, asked = copied({"head": Answer(200, headers=headers)}, size_bytes=5)
+    assert type(outcome.error) is UnexpectedResponse
+    assert not {"put blob", "put block"} & set(asked)
 
 
 class TestHierarchicalNamespace:

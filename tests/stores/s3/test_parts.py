@@ -119,6 +119,28 @@ def test_listed_parts_of_another_version_are_refused() -> None:
         part_sizes(client, version(5, 2, checksum=WITH_CRC), {}, each=False)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"ObjectParts": {"Parts": [{"Size": 7}]}},
+        {"ETag": '"e"', "ObjectParts": {"Parts": [{}]}},
+        {"ETag": '"e"', "ObjectParts": {"Parts": [{"Size": 7}], "IsTruncated": True}},
+        {"ETag": '"e"', "ObjectParts": {"Parts": [], "IsTruncated": True, "NextPartNumberMarker": 0}},
+    ],
+    ids=["no ETag", "no size", "no marker", "the same marker"],
+)
+def test_odd_lists_of_parts_are_done_without(odd: dict[str, Any]) -> None:
+    """A list that lacks what it must say, or never ends, reveals nothing; the parts are looked up one by one."""
+
+    class Odd(Client):
+        def get_object_attributes(self, **_: Any) -> dict[str, Any]:
+            return odd
+
+    client = Odd(5, 2)
+    assert part_sizes(client, version(5, 2, checksum=WITH_CRC), {}, each=False) == PartSizes((5, 2), certain=True)
+    assert client.calls == ["part 1", "part 2"]
+
+
 def test_server_that_does_not_know_parts_reveals_none() -> None:
     """Without PartsCount there is no answer."""
 

@@ -26,7 +26,7 @@ from s3_to_azure.model.objects import BlobContents, BlobState, Condition, Listed
 from s3_to_azure.stores.azure.client import ContainerAuthorization, Response, StreamingClient
 from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of
 from s3_to_azure.stores.azure.listing import list_page
-from s3_to_azure.stores.azure.responses import blob_state, decoded_block_id, unquoted, written_etag
+from s3_to_azure.stores.azure.responses import blob_state, decoded_block_id, written_etag
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import protect_logs
@@ -202,7 +202,7 @@ class AzureContainer:
                 **_match_conditions(condition),
                 **self._guard(blob),
             )
-        return written_etag(response.get("etag"), response.get("last_modified"), container=self.container, blob=blob)
+        return self._written_etag(response, blob)
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob with its CRC64 under the condition, and return the new ETag."""
@@ -238,11 +238,14 @@ class AzureContainer:
             # A header that is not named is removed, and the bytes' MD5 is still valid.
             settings.content_md5 = current.content_settings.content_md5
             response = client.set_http_headers(settings, **_match_conditions(condition), **self._guard(blob))
-            unchanged = Condition(unquoted(response["etag"]))
+            unchanged = Condition(self._written_etag(response, blob))
             response = client.set_blob_metadata(
                 dict(contents.metadata), **_match_conditions(unchanged), **self._guard(blob)
             )
-        return unquoted(response["etag"])
+        return self._written_etag(response, blob)
+
+    def _written_etag(self, response: Mapping[str, Any], blob: str) -> str:
+        return written_etag(response.get("etag"), response.get("last_modified"), container=self.container, blob=blob)
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""

@@ -17,11 +17,19 @@ from s3_to_azure.model.objects import BlobState, ContentHeaders
 
 
 def blob_state(properties: BlobProperties, *, resource_type: str | None = None) -> BlobState:
-    """Return a blob's state from the SDK's model and the response's ``x-ms-resource-type``."""
+    """Return a blob's state from the SDK's model and the response's ``x-ms-resource-type``.
+
+    Raises:
+        UnexpectedResponse: The response has no ETag, type or length: an absent one is no default.
+    """
+    if not properties.etag or not properties.blob_type or properties.size is None:
+        raise errors.UnexpectedResponse(
+            service=AZURE, resource=repr(properties.name), detail="the response has no ETag, type or length of the blob"
+        )
     settings = properties.content_settings
     metadata = {name.lower(): value for name, value in (properties.metadata or {}).items()}
     blob_type = str(getattr(properties.blob_type, "value", properties.blob_type) or "")
-    size_bytes = int(properties.size or 0)
+    size_bytes = int(properties.size)
     return BlobState(
         name=properties.name or "",
         etag=unquoted(properties.etag),

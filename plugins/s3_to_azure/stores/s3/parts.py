@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from s3_to_azure.model.errors import PermanentError, SourceChanged
+from s3_to_azure.model.errors import S3, PermanentError, SourceChanged, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_PARTS
 from s3_to_azure.model.objects import ObjectVersion, PartSizes
 from s3_to_azure.stores.s3.errors import s3_errors
@@ -82,10 +82,16 @@ def _list_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any])
                 PartNumberMarker=marker,
                 **options,
             )
-        if response["ETag"].strip('"') != version.etag:
+            etag = response["ETag"].strip('"')
+            page = response.get("ObjectParts", {})
+            sizes = [int(part["Size"]) for part in page.get("Parts", ())]
+            following = int(page["NextPartNumberMarker"]) if page.get("IsTruncated") else None
+        if etag != version.etag:
             raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
-        page = response.get("ObjectParts", {})
-        yield from (int(part["Size"]) for part in page.get("Parts", ()))
-        if not page.get("IsTruncated"):
+        yield from sizes
+        if following is None:
             return
-        marker = page["NextPartNumberMarker"]
+        if following <= marker:
+            detail = "its list of parts repeats itself, so it would never end"
+            raise UnexpectedResponse(service=S3, resource=repr(version.key), detail=detail)
+        marker = following

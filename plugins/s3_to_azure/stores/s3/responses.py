@@ -208,6 +208,12 @@ def check_body(
     if found.etag != wanted.etag:
         raise errors.SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
     read.refuse_decompressed()
+    if isinstance(wanted, ObjectVersion) and wanted.headers.content_encoding and not found.headers.content_encoding:
+        detail = (
+            f"the object has Content-Encoding {wanted.headers.content_encoding}, and this response has none: a gateway "
+            "decompresses responses, although identity was asked for; switch that off for this endpoint"
+        )
+        raise errors.UnexpectedResponse(service=S3, resource=read.resource, detail=detail)
     length = read.content_length()
     content_range = read.content_range()
     if end is None:

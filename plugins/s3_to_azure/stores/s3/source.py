@@ -164,10 +164,11 @@ class S3Source:
         try:
             with s3_errors(bucket=bucket, key=key, permission="s3:GetObjectTagging on this bucket"):
                 response = self._client.get_object_tagging(Bucket=bucket, Key=key, **self._options.version())
+                # A response without the set is not one that says that there are none.
+                return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
         except RequestNotSupported:
             self._log_once("The store does not support tags: objects are copied without them")
             return {}
-        return {tag["Key"]: tag["Value"] for tag in response.get("TagSet", ())}
 
     def current_etag(self, bucket: str, key: str) -> str | None:
         """Return the current version's ETag, or None if it was deleted."""
