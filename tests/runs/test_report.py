@@ -420,3 +420,16 @@ def test_the_lines_name_the_first_failures_and_count_the_others() -> None:
     printed = [line for line in run.report().lines() if "no_receipt: " in line]
     assert len(printed) == 20
     assert "           and 5 more" in list(run.report().lines())
+
+
+def test_no_reason_adds_a_line_to_the_log_or_outgrows_the_summary() -> None:
+    """A state file may hold any text."""
+    run = PlannedRun(100)
+    (batch,) = run.plan.batches
+    evil = "x" * 1_900 + "\nFailed:    0 objects\r\u2028y"
+    forged = (run.receipt(f"{n:04}", "failed", reason=f"{n}{evil}") for n in range(50))
+    proofs = (run.receipt(f"{n:04}") for n in range(50, 100))
+    run.write_receipts(batch, *forged, *(replace(receipt, verified_by=f"a\nb{receipt.key}") for receipt in proofs))
+    report = run.report()
+    assert all(len(line.splitlines()) == 1 for line in report.lines())
+    assert len(json.dumps(report.summary())) < MAX_SUMMARY_BYTES

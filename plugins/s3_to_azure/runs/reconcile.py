@@ -95,7 +95,7 @@ def reconcile_run(
         return
     yield from reconcile(files, of_plan, index, destination)
     nothing = _PlannedObjects(files, pointer, None, destination)
-    for listed in _only_later(read_manifest(files, of_plan), read_manifest(files, pointer)):
+    for listed in _only_later(reconcile(files, of_plan, index, destination), read_manifest(files, pointer)):
         yield listed, nothing.unplanned(listed, _LISTED_LATER)
 
 
@@ -120,18 +120,27 @@ def reconcile(
     planned.check_empty()
 
 
-def _only_later(first: Iterable[ListedObject], later: Iterable[ListedObject]) -> Iterator[ListedObject]:
-    """Yield the objects of the later listing that the first one does not hold in this version; both are in order."""
+def _only_later(
+    first: Iterable[tuple[ListedObject, ObjectResult]], later: Iterable[ListedObject]
+) -> Iterator[ListedObject]:
+    """Yield the objects of the later listing in versions that the first one does not hold; both are in order.
+
+    A copy may have taken a version that is newer than the first listing: its receipt accounts for that one too.
+    """
     # A name that is only shown has no place in the order; the plan has left it out already.
-    known = (listed for listed in first if not is_shown_only(listed))
+    known = ((listed, result.receipt) for listed, result in first if not is_shown_only(listed))
     candidate = next(known, None)
     for listed in later:
         if is_shown_only(listed):
             continue
-        while candidate is not None and candidate.key < listed.key:
+        while candidate is not None and candidate[0].key < listed.key:
             candidate = next(known, None)
-        if candidate is None or (candidate.key, candidate.etag) != (listed.key, listed.etag):
+        if candidate is None or candidate[0].key != listed.key or listed.etag not in _etags(*candidate):
             yield listed
+
+
+def _etags(listed: ListedObject, receipt: Receipt) -> tuple[str, str]:
+    return listed.etag, receipt.etag if settles(receipt) else listed.etag
 
 
 class _Peekable(Generic[T]):
