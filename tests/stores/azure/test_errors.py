@@ -170,6 +170,13 @@ def test_a_sas_that_lacks_a_permission_is_told_with_its_letters() -> None:
     assert "The SAS has the permissions 'rcl', and a copy needs r, w, c and l" in str(error)
 
 
+def test_a_sas_that_may_not_create_the_container_is_not_blamed_on_the_firewall_alone() -> None:
+    """Azure has one code for both."""
+    error = azure_error(Refusal(403, "AuthorizationFailure"), container="c", blob="", sas_permissions="rcwl")
+    assert "The SAS does not cover this request" in str(error)
+    assert "firewall" in str(error)
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

@@ -48,6 +48,16 @@ _NO_CREDENTIAL_FOUND: Final = "failed to retrieve a token from the included cred
 _CREDENTIALS_CURE: Final = "Check the key or token of this connection; if it has expired, renew it."
 
 
+_FIREWALL_CURE: Final = (
+    "Most likely the storage account's firewall does not allow this machine's network: allow its address, subnet or "
+    "private endpoint there (Networking)."
+)
+_SAS_CURE: Final = (
+    "The SAS does not cover this request (one of a container cannot create it, for example), or the storage account's "
+    "firewall does not allow this machine's network."
+)
+
+
 def _time_frame_cure(match: re.Match[str]) -> str:
     """Return what to do about a SAS outside of its time frame."""
     start, expiry, now = (_time(match[name]) for name in ("start", "expiry", "now"))
@@ -192,11 +202,7 @@ _CAUSES: Final = (
         words(r"^\d+ AuthenticationFailed:|server failed to authenticate"),
         "Check the account's name and its key, which may have been replaced, or that the SAS is complete.",
     ),
-    _denied(
-        codes("AuthorizationFailure"),
-        "Most likely the storage account's firewall does not allow this machine's network: allow its address, subnet "
-        "or private endpoint there (Networking).",
-    ),
+    _denied(codes("AuthorizationFailure"), _FIREWALL_CURE),
     _refused_credentials(re.compile(r"401 |\d+ InvalidAuthenticationInfo:"), _CREDENTIALS_CURE),
     _denied(
         re.compile(r"403 :"),
@@ -239,6 +245,8 @@ def azure_error(
     if refusal.code == "ContainerBeingDeleted" and refusal.retry_after_s is None:
         request["retry_after_s"] = _CONTAINER_RETRY_S
     found = error_of(refusal, _CAUSES, request)
+    if isinstance(found, errors.AccessDenied) and found.attributes["cure"] == _FIREWALL_CURE and sas_permissions:
+        return errors.AccessDenied(**{**found.attributes, "cure": _SAS_CURE})
     if found is not None:
         return found
     hint = "; this endpoint may know only older versions of the API (x-ms-version)"
