@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -18,9 +19,10 @@ from azure.storage.blob import (
 
 from local_cloud.servers import LocalAzure
 from s3_to_azure.airflow.azure_hook import azure_service, run_files, task_files
-from s3_to_azure.model.errors import AccessError, ConnectionMissing
+from s3_to_azure.model.errors import AccessError, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import id_of
+from tests.certificates import certified
 
 
 def _sas(server: LocalAzure) -> str:
@@ -83,6 +85,46 @@ def test_azure_settings_that_cannot_be_used(set_connection: Callable[..., str]) 
     with pytest.raises(ConnectionMissing, match="'defined' cannot be used") as caught:
         azure_service(conn_id, connections=2)
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_url_as_login_is_refused_in_words(set_connection: Callable[..., str]) -> None:
+    """The hook would make ``https://https:`` of it, and wait for a host that does not exist."""
+    conn_id = set_connection("wasb", login="https://acc.blob.core.windows.net", extra={"sas_token": "sv=1&sig=x"})
+    with pytest.raises(ConnectionMissing, match=r"is a URL.*into the host"):
+        azure_service(conn_id, connections=1)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"sas_token": 5}, {"read_timeout": "soon"}, {"proxies": "http://p:1"}, {"api_version": "1999"}]
+)
+def test_odd_extra_fields_are_an_error_of_ours(set_connection: Callable[..., str], extra: dict[str, Any]) -> None:
+    """No traceback of a library."""
+    conn_id = set_connection("wasb", login="acc", password="QUJD", extra=extra)
+    with pytest.raises((ConnectionMissing, UsageError)):
+        azure_service(conn_id, connections=1)
+
+
+def test_settings_of_the_connection_reach_all_clients(
+    set_connection: Callable[..., str], azure_server: LocalAzure, tmp_path: Path
+) -> None:
+    """Certificate, proxies, timeouts, service version and audience."""
+    certificate = str(certified(tmp_path / "client.pem"))
+    extra = {
+        "connection_string": azure_server.connection_string,
+        "connection_cert": [certificate, certificate],
+        "proxies": {"https": "http://p:1", "no_proxy": "inside"},
+        "connection_timeout": 3,
+        "read_timeout": 4,
+        "api_version": "2021-12-02",
+        "audience": "https://other.example/",
+    }
+    service = azure_service(set_connection("wasb", extra=extra), connections=1)
+    settings = service.http.settings
+    assert service.writer.http_connections.settings is settings
+    assert settings.client_certificate == (certificate, certificate)
+    assert (settings.proxies.for_url("https://a/"), settings.proxies.for_url("https://inside/")) == ("http://p:1", None)
+    assert (settings.connect_timeout_s, settings.read_timeout_s) == (3, 4)
+    assert (service.api_version, service.scope) == ("2021-12-02", "https://other.example/.default")
 
 
 def test_missing_wasb_connection() -> None:

@@ -49,7 +49,13 @@ class Proxies:
 
     @classmethod
     def of_mapping(cls, given: Mapping[str, str]) -> "Proxies":
-        """Return the proxies of a connection, which may hold exceptions as ``no_proxy``."""
+        """Return the proxies of a connection, which may hold exceptions as ``no_proxy``.
+
+        Raises:
+            UsageError: They are not given by scheme.
+        """
+        if not isinstance(given, Mapping):
+            raise UsageError(detail='Proxies must be given by scheme, such as {"https": "http://proxy:3128"}.')
         exceptions = ",".join(str(given[name]) for name in _EXCEPTIONS if given.get(name))
         return cls({name: str(url) for name, url in given.items() if name not in _EXCEPTIONS and url}, exceptions)
 
