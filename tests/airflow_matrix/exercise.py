@@ -137,9 +137,8 @@ def result_of(check: Callable[[], Any]) -> str:
 
 def run(program: str, *arguments: str) -> str:
     """Run a program of this environment; return its standard output."""
-    done = subprocess.run(
-        [Path(sys.executable).parent / program, *arguments], capture_output=True, text=True, check=False, cwd=HOME
-    )
+    command = [Path(sys.executable).parent / program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HOME, timeout=DEADLINE_S)
     (HOME / f"{program}-{'-'.join(arguments[:3])[:40]}.log".replace("/", "_")).write_text(done.stdout + done.stderr)
     if done.returncode != 0:
         raise RuntimeError(

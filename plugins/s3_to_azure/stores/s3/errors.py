@@ -270,13 +270,16 @@ def _unavailable(error: Exception) -> str:
     return _line(error)
 
 
+# Older botocores know no `aws login`, and none of its errors.
+_LOGIN_ERROR: Final[type[Exception]] = getattr(botocore, "LoginError", botocore.SSOError)
+
 # The first kind that matches counts. A ResponseParserError is not a BotoCoreError; its text quotes the whole response.
 _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception, str], errors.TransferError]], ...]] = (
     (
         (botocore.NoCredentialsError, botocore.PartialCredentialsError, botocore.NoAuthTokenError),
         _no_credentials,
     ),
-    ((botocore.SSOError, botocore.LoginError, botocore.TokenRetrievalError), _signed_out),
+    ((botocore.SSOError, _LOGIN_ERROR, botocore.TokenRetrievalError), _signed_out),
     (
         (botocore.CredentialRetrievalError, botocore.MetadataRetrievalError),
         lambda error, _: errors.CredentialsUnavailable(service=S3, detail=_unavailable(error)),
