@@ -190,7 +190,7 @@ def run_dag(dag_id: str, expected: dict[str, str], copies: int = 1) -> None:
             raise RuntimeError(f"{error}; {tasks_text(dag_id)}") from None
     found = Counter((row["task_id"], row["state"]) for row in tasks(dag_id))
     others = {task_id for task_id, _ in found} - set(expected)
-    wanted = Counter({(task_id, state): copies for task_id, state in expected.items()})
+    wanted = Counter(dict.fromkeys(expected.items(), copies))
     wanted.update((task_id, "success") for task_id in others)
     assert found == wanted, found
 
