@@ -2,12 +2,12 @@
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from glob import escape
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from s3_to_azure.airflow.arguments import (
     FLAG,
@@ -22,6 +22,8 @@ from s3_to_azure.airflow.arguments import (
     is_known,
 )
 from s3_to_azure.airflow.compat import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
     BaseSensorOperator,
     Context,
     PokeReturnValue,
@@ -30,6 +32,7 @@ from s3_to_azure.airflow.compat import (
     task_error,
 )
 from s3_to_azure.airflow.rendering import RendersNoData
+from s3_to_azure.airflow.waiting import first_deadline, has_poked, show_waiting, triggerer_error, try_number_of
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 
 # HEAD requests at once while the keys of a list are looked up.
 _LOOKUPS_AT_ONCE: Final = 16
-
+_T = TypeVar("_T")
 
 _MANUAL: Final = "manual"
 _KINDS: Final[Mapping[str, Kind]] = {
@@ -153,6 +156,11 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self.wasb_extra_args = wasb_extra_args
         self.deferrable = deferrable
         self._returns_keys = False
+        self._deadline: datetime | None = None
+        self._has_poked = self._is_resumed = False
+        self._stopped = False
+        # Not created here, because Airflow copies operators and an event cannot be copied.
+        self._cancelled: threading.Event | None = None
         check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
         if is_known(bucket_name):
             check_bucket(bucket_name)
@@ -199,23 +207,51 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         """Wait for the objects; return the pointer to the listing, if one is made."""
         if not self._returns_keys and self.get_dag() and next(self.iter_mapped_dependants(), None):
             raise task_error(UsageError(detail=f"{self.task_id}: its output is not a list of keys. {MAPPING_CURE}"))
-        return self._poke_or_defer(context) if self.deferrable else super().execute(context)
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:  # noqa: ARG002
-        """Check again after the trigger has fired, because the task makes the listing and reports errors."""
+        if not self.deferrable:
+            return super().execute(context)
+        self._deadline = first_deadline(context, timeout_s=self.timeout, retries=self.retries)
         return self._poke_or_defer(context)
 
-    def _poke_or_defer(self, context: Context) -> Any:
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, deadline: str | None = None
+    ) -> Any:
+        """Check again after the trigger has fired, because the task makes the listing and reports errors.
+
+        Args:
+            context: The task's.
+            event: The trigger's, which tells if the triggerer cannot wait.
+            deadline: When the wait of the first try ends.
+        """
+        self._has_poked = self._is_resumed = True
+        if deadline is not None:
+            self._deadline = datetime.fromisoformat(deadline)
+        return self._poke_or_defer(context, event or {})
+
+    def on_kill(self) -> None:
+        """Stop a poke. It runs in a signal handler, so it only sets the event, which takes no lock."""
+        self._stopped = True
+        if self._cancelled is not None:
+            self._cancelled.set()
+
+    def _poke_or_defer(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
         result = self.poke(context)
         if isinstance(result, PokeReturnValue):
             return result.xcom_value
         if not result:
+            if event and event.get("problem"):
+                raise task_error(triggerer_error(self.task_id, event))
             self._defer()
         return None
 
     def _defer(self) -> None:
         from s3_to_azure.triggers import S3ObjectsTrigger
 
+        deadline = self._deadline or datetime.now(UTC) + timedelta(seconds=self.timeout)
+        left = deadline - datetime.now(UTC)
+        if left <= timedelta():
+            message = f"There were too few objects until {deadline.isoformat(timespec='seconds')}, when the wait ended."
+            is_skipped = self.soft_fail or getattr(self, "never_fail", False)  # 2.10 has no never_fail
+            raise AirflowSkipException(message) if is_skipped else AirflowSensorTimeout(message)
         list_key = self._list_key()
         trigger = S3ObjectsTrigger(
             bucket_name=self.bucket_name,
@@ -227,8 +263,15 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             aws_conn_id=self.aws_conn_id,
             s3_verify=self.s3_verify,
             poke_interval=self.poke_interval,
+            # The trigger saw enough objects, and the task does not: both asking at once again would never end.
+            waits_first=self._is_resumed,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"deadline": deadline.isoformat()},
+            timeout=left,
+        )
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Check once whether the objects exist; make the listing if they do.
@@ -239,32 +282,60 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         """
         with gc_paused():
             from s3_to_azure.airflow.s3_hook import s3_source
+            from s3_to_azure.transfer.watchdog import StopEvent
 
+        self._cancelled = StopEvent()
+        if self._stopped:
+            self._cancelled.set()
         try:
             check_bucket(self.bucket_name)
             list_key = self._list_key()
             connections = _LOOKUPS_AT_ONCE if list_key else 1
             source = s3_source(
-                self.aws_conn_id, connections=connections, verify=self.s3_verify, hook_arguments=self.s3_extra_args
+                self.aws_conn_id,
+                connections=connections,
+                verify=self.s3_verify,
+                hook_arguments=self.s3_extra_args,
+                worked_before=self._has_poked or has_poked(context),
             )
             with closing(source):
-                return self._poke(source, list_key, context)
+                result = self._poke(source, list_key, context)
         except TransferError as error:
             raise task_error(error) from None
+        self._has_poked = True
+        return result
+
+    def _may_wait(self, context: Context) -> bool:
+        waits = str(self.manual_runs_wait).strip().lower() == "true"
+        return waits or context["dag_run"].run_type != _MANUAL
+
+    def _stoppable(self, work: Callable[[], _T]) -> _T:
+        """Run a part of a poke that sends requests, so that ``on_kill`` ends it whatever its sockets do."""
+        from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
+
+        return run_stoppable(work, self._cancelled or threading.Event(), grace_s=TASK_GRACE_S)
 
     def _poke(self, source: "S3Source", list_key: str | None, context: Context) -> bool | PokeReturnValue:
-        count = self._count(source, list_key)
+        count = self._stoppable(lambda: self._count(source, list_key))
         where = f"named by {self.keys_from}" if list_key else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
         if count < self.min_objects and not self.allow_empty:
-            self._check_may_wait(context, count, where)
+            waits = str(self.manual_runs_wait).strip().lower() == "true"
+            if not waits and context["dag_run"].run_type == _MANUAL:
+                wanted = "list of keys" if list_key else count_text(self.min_objects, "object")
+                raise UsageError(
+                    detail=f"{self.task_id}: {count:,} of {wanted} {where}. A run that is started by hand looks once: "
+                    "correct the prefix, or tick Wait in the trigger form."
+                )
             if list_key:
                 self.log.info("Waiting for the list %s", self.keys_from)
             else:
                 self.log.info("Waiting: %s of %s %s", f"{count:,}", count_text(self.min_objects, "object"), where)
-            self._show_waiting(context)
+            show_waiting(
+                context, self.keys_from or f"s3://{self.bucket_name}/{self.prefix}", self.timeout, self._deadline
+            )
             return False
         if self._returns_keys:
-            keys = self._keys(source, list_key, is_there=bool(count))
+            keys = self._stoppable(lambda: self._keys(source, list_key, is_there=bool(count)))
             self.log.info("Listed %s %s", count_text(len(keys), "key"), where)
             return PokeReturnValue(is_done=True, xcom_value=keys)
         if self.state_container is None:
@@ -280,30 +351,6 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             pointer.name,
         )
         return PokeReturnValue(is_done=True, xcom_value=pointer.as_dict())
-
-    def _check_may_wait(self, context: Context, count: int, where: str) -> None:
-        """Fail instead of waiting if the run was started by hand and is not to wait.
-
-        Raises:
-            UsageError: It is not.
-        """
-        waits = str(self.manual_runs_wait).strip().lower() == "true"
-        if not waits and context["dag_run"].run_type == _MANUAL:
-            wanted = "list of keys" if self.keys_from else count_text(self.min_objects, "object")
-            raise UsageError(
-                detail=f"{self.task_id}: {count:,} of {wanted} {where}. A run that is started by hand looks once: "
-                "correct the prefix, or tick Wait in the trigger form."
-            )
-
-    def _show_waiting(self, context: Context) -> None:
-        """Leave for the Migration page what the sensor waits for, and how long."""
-        from s3_to_azure.airflow.progress import WAITING_KEY
-
-        instance = context["ti"]
-        since = instance.get_first_reschedule_date(context) or datetime.now(UTC)
-        until = since + timedelta(seconds=self.timeout)
-        source = self.keys_from or f"s3://{self.bucket_name}/{self.prefix}"
-        instance.xcom_push(WAITING_KEY, {"source": source[:1_000], "until": until.isoformat()})
 
     def _list_key(self) -> str | None:
         """Return the key of the list of keys, or None without ``keys_from``."""
@@ -360,19 +407,31 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         # Imported only here: a poke that finds too few objects, in a process of its own, needs no Azure SDK.
         with gc_paused():
             from s3_to_azure.airflow.azure_hook import azure_service, run_files
+            from s3_to_azure.model.retry import Retrier
+            from s3_to_azure.model.settings import RetryBudget
             from s3_to_azure.state.manifest import write_manifest
 
-        service = azure_service(self.wasb_conn_id, connections=1, hook_arguments=self.wasb_extra_args)
-        with closing(service):
+        service = azure_service(
+            self.wasb_conn_id,
+            connections=1,
+            hook_arguments=self.wasb_extra_args,
+            worked_before=try_number_of(context) > 1,
+        )
+
+        def write() -> "tuple[ManifestPointer, str]":
             files = run_files(service, str(self.state_container), context, create=self.create_container)
             pointer = write_manifest(
                 self._listing(source, list_key, is_there=is_there),
                 files,
                 bucket=self.bucket_name,
                 prefix=self.prefix,
+                retrier=Retrier(RetryBudget(), self._cancelled or threading.Event()),
                 looked_up=bool(list_key),
             )
-        return pointer, files.location
+            return pointer, files.location
+
+        with closing(service):
+            return self._stoppable(write)
 
     def _look_up(self, source: "S3Source", list_key: str, *, is_there: bool) -> "Iterator[ListedObject]":
         """Yield the objects that the list of keys names; none if the list does not exist."""
@@ -380,7 +439,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         from s3_to_azure.model.settings import RetryBudget
         from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
 
-        retrier = Retrier(RetryBudget(), threading.Event())
+        retrier = Retrier(RetryBudget(), self._cancelled or threading.Event())
         pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=list_key) if is_there else ()
         keys = keys_of(pieces, name=str(self.keys_from), prefix=self.prefix)
         return look_up(keys, source, retrier, bucket=self.bucket_name, at_once=_LOOKUPS_AT_ONCE)

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -11,12 +11,16 @@ from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.objects import ListedObject
 
+# botocore's name of the request.
+_LIST: Final = "ListObjectsV2"
+_MAX_PROBLEM: Final = 500
+
 
 class S3ObjectsTrigger(BaseTrigger):
-    """Fires once enough objects exist, or one ``poke_interval`` after the triggerer could not read S3.
+    """Fires once enough objects exist, or as soon as it turns out that the triggerer cannot wait for them.
 
-    In the second case the resumed task reads S3 itself, with the worker's credentials, and reports its error if it
-    meets one.
+    In the second case the event says why: the triggerer has no credentials, no route to S3, or not the package for
+    asynchronous requests. A failure after S3 was read once may pass, and the trigger goes on.
 
     Args:
         bucket_name: Bucket to watch.
@@ -27,9 +31,10 @@ class S3ObjectsTrigger(BaseTrigger):
         aws_conn_id: Connection of type ``aws``; None: the triggerer's own identity.
         s3_verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting.
         poke_interval: Seconds between two checks.
+        waits_first: Whether the first check comes after ``poke_interval`` too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the arguments of the sensor
         self,
         *,
         bucket_name: str,
@@ -40,6 +45,7 @@ class S3ObjectsTrigger(BaseTrigger):
         aws_conn_id: str | None,
         s3_verify: bool | str | None,
         poke_interval: float,
+        waits_first: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bucket_name = bucket_name
@@ -50,34 +56,53 @@ class S3ObjectsTrigger(BaseTrigger):
         self.aws_conn_id = aws_conn_id
         self.s3_verify = s3_verify
         self.poke_interval = poke_interval
+        self.waits_first = waits_first
+        self._has_read = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments from which the triggerer recreates the trigger."""
         names = ("bucket_name", "prefix", "min_objects", "aws_conn_id", "s3_verify", "poke_interval")
         arguments = {name: getattr(self, name) for name in names}
-        patterns = {"include": list(self.include), "exclude": list(self.exclude)}
-        return "s3_to_azure.triggers.S3ObjectsTrigger", arguments | patterns
+        arguments |= {"include": list(self.include), "exclude": list(self.exclude)}
+        if self.waits_first:
+            # A triggerer of an earlier version does not know it.
+            arguments["waits_first"] = True
+        return "s3_to_azure.triggers.S3ObjectsTrigger", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Check until enough objects exist; yield one event."""
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        from s3_to_azure.stores.http.redaction import protect_logs, redact
+        """Check until enough objects exist; yield one event, which is empty, or says why the triggerer cannot wait."""
+        from s3_to_azure.stores.http.redaction import protect_logs
 
         # Before the first request, which may be to STS; and again for the loggers that it makes.
         protect_logs()
+        event: dict[str, Any] = {}
         try:
+            from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
             hook = S3Hook(aws_conn_id=self.aws_conn_id, verify=self.s3_verify)
             async with await hook.get_async_conn() as client:  # type: ignore[no-untyped-call]
                 protect_logs()
-                while not await self._enough(client):
+                if self.waits_first:
                     await asyncio.sleep(self.poke_interval)
-        except Exception as error:  # noqa: BLE001 - the task meets any of these errors too, and reports it better
-            text = " ".join(f"{type(error).__name__}: {redact(str(error))}".split())
-            self.log.warning("The triggerer cannot read from S3, so the task tries: %s", text)
-            # Not at once: a task that finds too few objects would come straight back.
-            await asyncio.sleep(self.poke_interval)
-        yield TriggerEvent({})  # type: ignore[no-untyped-call]
+                while not await self._enough_by_now(client):
+                    await asyncio.sleep(self.poke_interval)
+        except Exception as error:  # noqa: BLE001 - the resumed task reports it
+            event = _event_of(error)
+            self.log.warning("The triggerer cannot read from S3, so the task tries: %s", event["problem"])
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _enough_by_now(self, client: Any) -> bool:  # noqa: ANN401 - aiobotocore has no types
+        """Return whether enough objects exist; not if that cannot be seen at present."""
+        try:
+            is_enough = await self._enough(client)
+        except Exception as error:
+            refused = getattr(error, "operation_name", None) == _LIST and not _event_of(error)["may_pass"]
+            if refused or not self._has_read:
+                raise
+            self.log.warning("S3 cannot be read at present: %s", _event_of(error)["problem"])
+            return False
+        self._has_read = True
+        return is_enough
 
     async def _enough(self, client: Any) -> bool:  # noqa: ANN401 - aiobotocore has no types
         """Return whether ``min_objects`` objects exist; no page is requested after that is known."""
@@ -93,3 +118,19 @@ class S3ObjectsTrigger(BaseTrigger):
             if found >= self.min_objects or not page.get("IsTruncated"):
                 return found >= self.min_objects
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _event_of(error: Exception) -> dict[str, Any]:
+    """Return why the triggerer cannot read S3, and whether that may pass."""
+    from s3_to_azure.model.errors import TransferError, TransientError
+    from s3_to_azure.stores.http.redaction import redact
+    from s3_to_azure.stores.s3.errors import s3_errors
+
+    may_pass = False
+    try:
+        with s3_errors(bucket="", key=None):
+            raise error
+    except TransferError as translated:
+        may_pass = isinstance(translated, TransientError)
+    text = " ".join(redact(str(error)).split())[:_MAX_PROBLEM]
+    return {"problem": f"{type(error).__name__}: {text}", "may_pass": may_pass}

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     )
     from airflow.sdk.bases.sensor import PokeReturnValue
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
     from airflow.sdk.log import mask_secret
     from airflow.sdk.types import TaskInstanceKey
 else:
@@ -57,11 +62,21 @@ else:
         from airflow.hooks.base import BaseHook
     try:
         from airflow.sdk.configuration import conf
-        from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+        from airflow.sdk.exceptions import (
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+        )
         from airflow.sdk.types import TaskInstanceKey
     except ImportError:  # 2.10 to 3.1
         from airflow.configuration import conf
-        from airflow.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+        from airflow.exceptions import (
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSensorTimeout,
+            AirflowSkipException,
+        )
         from airflow.models.taskinstancekey import TaskInstanceKey
 
 __all__ = [
@@ -72,6 +87,7 @@ __all__ = [
     "START_IS_OPTIONAL",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "Asset",
     "BaseHook",

@@ -1,0 +1,82 @@
+"""What a waiting sensor notes in Airflow, and reads there: when its wait ends, and what it has seen before."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+from s3_to_azure.airflow.compat import Context
+from s3_to_azure.airflow.progress import WAITING_KEY
+from s3_to_azure.model.errors import S3, CredentialsUnavailable, TransferError, UsageError
+
+DEADLINE_KEY: Final = "deadline"
+"""Key in Airflow's ``task_state_store``: when the wait ends that the first try began."""
+
+_MAX_SOURCE: Final = 1_000
+
+log = logging.getLogger(__name__)
+
+
+def try_number_of(context: Context) -> int:
+    """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
+    return int(getattr(context.get("ti"), "try_number", 1))
+
+
+def has_poked(context: Context) -> bool:
+    """Return whether an earlier process of this task has read S3: a poke that cannot is not followed by another one."""
+    return try_number_of(context) > 1 or bool(context.get("task_reschedule_count"))
+
+
+def first_deadline(context: Context, *, timeout_s: float, retries: int | None) -> datetime:
+    """Return when the wait ends that this task's first try began; clearing the task begins another wait.
+
+    Airflow keeps it for sensors that reschedule themselves, but not for those that are deferred.
+
+    Args:
+        context: The task's.
+        timeout_s: How long the wait takes.
+        retries: The task's own.
+    """
+    deadline = datetime.now(UTC) + timedelta(seconds=timeout_s)
+    # Before 3.3 Airflow has no such store, and each try waits for the whole time.
+    instance, store = context.get("ti"), cast("Any", context.get("task_state_store"))
+    if instance is None or store is None:
+        return deadline
+    first_try = int(getattr(instance, "max_tries", 0) or 0) - int(retries or 0) + 1
+    try:
+        noted = store.get(DEADLINE_KEY) if instance.try_number > first_try else None
+        if isinstance(noted, Mapping) and noted.get("first_try") == first_try:
+            return datetime.fromisoformat(noted["until"])
+        store.set(DEADLINE_KEY, {"first_try": first_try, "until": deadline.isoformat()})
+    except Exception as error:  # noqa: BLE001 - a note that is lost or damaged only lengthens the wait
+        log.warning("A retry will wait for the whole time again, because its end could not be noted (%.120s)", error)
+    return deadline
+
+
+def triggerer_error(task_id: str, event: Mapping[str, Any]) -> TransferError:
+    """Return the error of a triggerer that cannot wait for objects, as the trigger's event tells."""
+    told = f"the triggerer cannot read S3 ({event['problem']})"
+    if event.get("may_pass"):
+        return CredentialsUnavailable(service=S3, detail=told)
+    return UsageError(
+        detail=f"{task_id}: {told}, so nobody would wait for the objects. Give it the connection, the identity and the "
+        "network of the workers, and the package apache-airflow-providers-amazon[aiobotocore]; or pass "
+        "deferrable=False."
+    )
+
+
+def show_waiting(context: Context, source: str, timeout_s: float, deadline: datetime | None) -> None:
+    """Leave for the Migration page what the sensor waits for, and how long.
+
+    Args:
+        context: The task's.
+        source: What it waits for.
+        timeout_s: How long the wait takes.
+        deadline: When it ends; None: the first poke began it.
+    """
+    instance = context.get("ti")
+    if instance is None:
+        return
+    since = instance.get_first_reschedule_date(context) or datetime.now(UTC)
+    until = deadline or since + timedelta(seconds=timeout_s)
+    instance.xcom_push(WAITING_KEY, {"source": source[:_MAX_SOURCE], "until": until.isoformat()})
