@@ -190,6 +190,9 @@ def test_a_copy_of_another_version_has_a_whole_record() -> None:
     assert is_copy_of_another(SOURCE, blob(metadata=copy_of("other", NOW)))
     assert not is_copy_of_another(SOURCE, blob())
     assert not is_copy_of_another(SOURCE, blob(metadata={"s3_etag": "other"}))
+    own, foreign = source_id(SOURCE.bucket, SOURCE.key), source_id(SOURCE.bucket, "another")
+    assert is_copy_of_another(SOURCE, blob(metadata=copy_of("other", NOW) | {"s3_source": own}))
+    assert not is_copy_of_another(SOURCE, blob(metadata=copy_of("other", NOW) | {"s3_source": foreign}))
     assert not is_copy_of_another(SOURCE, blob(metadata={"s3_last_modified": NOW.isoformat()}))
 
 

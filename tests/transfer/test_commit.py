@@ -20,6 +20,7 @@ from s3_to_azure.model.errors import (
     TransientError,
 )
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders, ObjectVersion
+from s3_to_azure.model.record import source_id
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.commit import Commit, LeftoverBlocks, commit
 from tests.fakes.contexts import QUICK
@@ -168,6 +169,15 @@ def test_late_commit_replaces_no_other_copy(rig: Rig, metadata: dict[str, str], 
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT)
     assert (rig.content(), rig.asked) == (b"theirs", 1)
+
+
+def test_copy_of_another_object_written_meanwhile_is_kept(rig: Rig) -> None:
+    """Two migrations into the same names: S3's current version of ours says nothing about the other object."""
+    foreign = {"s3_source": source_id(OURS.bucket, "another")}
+    rig.azure.write("b", b"theirs", metadata=OLDER | foreign)
+    with pytest.raises(DestinationConflict):
+        rig.commit(ABSENT)
+    assert (rig.content(), rig.asked) == (b"theirs", 0)
 
 
 def test_version_that_becomes_current_meanwhile_is_kept(rig: Rig) -> None:

@@ -96,7 +96,9 @@ def is_later(one: datetime, other: datetime) -> bool:
 
 def is_copy_of_another(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
     """Return whether the blob is recorded to be a copy of another version of the object."""
-    return blob.source_etag not in (None, source.etag) and blob.source_last_modified is not None
+    if blob.source_etag in (None, source.etag) or blob.source_last_modified is None:
+        return False
+    return not blob.is_of_another(source)
 
 
 def is_copy_of_newer(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
