@@ -22,6 +22,9 @@ AIRFLOW_MATRIX_ARGS ?=
 # make wheel-check AIRFLOW=3.3: one of those that have a lock below.
 AIRFLOW ?= 3.3
 AIRFLOW_LOCK_3.3 := requirements.txt
+# make chaos SEED=17: one history of tests/chaos; TIMES=20 repeats it until it breaks a promise.
+SEED ?= 0
+TIMES ?= 1
 # make release-check TAG=v1.2.3
 TAG ?=
 
@@ -58,7 +61,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test coverage test-all test-tools faults soak mutants bench airflow-matrix check docs structure compose-check wheel wheel-check sbom release-check format lock clean
+.PHONY: help setup demo up down test coverage test-all test-tools faults chaos soak mutants bench airflow-matrix check docs structure compose-check wheel wheel-check sbom release-check format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -98,7 +101,10 @@ faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make tes
 	@sh tests/install_tools.sh
 	@$(PYTHON_BIN) -m pytest tests/faults tests/cluster -m "not soak" $(PYTEST_ARGS)
 
-soak: $(SETUP) ## Run the faults' long form, which CI leaves out (two minutes)
+chaos: $(VENV_READY) ## Run one random history of tests/chaos and print what happens in it (SEED=17 TIMES=1)
+	@PYTHONPATH=. $(PYTHON_BIN) -m tests.chaos.replay $(SEED) $(TIMES)
+
+soak: $(SETUP) ## Run the long form of faults and of random histories, which CI leaves out (six minutes)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
 
 mutants: $(VENV_READY) ## Change the decisions of the transfer, the plan and the report in small ways; count those no test notices (20 minutes; MUTANTS_ARGS=results)

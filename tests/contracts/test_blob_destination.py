@@ -19,6 +19,7 @@ from s3_to_azure.model.errors import (
     ForeignBlocks,
     NameRefused,
     TransferError,
+    UnexpectedResponse,
     WrongBlobType,
 )
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders
@@ -441,11 +442,25 @@ def test_metadata_values(rig: Rig, value: str) -> None:
     assert rig.head("b").metadata == {"n": value, "s3_etag": "e"}
 
 
+def test_names_of_metadata_are_lower_case(rig: Rig) -> None:
+    """Names count in any case, so a blob's state shows them in lower case, after a commit and after an update."""
+    etag = rig.put("b", b"x", contents=BlobContents({"Colour": "red"}, ContentHeaders()))
+    assert rig.head("b").metadata == {"colour": "red"}
+    rig.destination.update("b", BlobContents({"Shape_Of": "round"}, ContentHeaders()), Condition(etag))
+    assert rig.head("b").metadata == {"shape_of": "round"}
+
+
 @pytest.mark.parametrize("span", [(0, 0), (0, 1), (2, 5), (9, 10), (0, 10), (10, 10)])
 def test_read(rig: Rig, span: tuple[int, int]) -> None:
     """A read returns ``[start, end)`` of the committed bytes."""
     rig.put("b", b"0123456789")
     assert rig.destination.read("b", *span) == b"0123456789"[slice(*span)]
+
+
+def test_read_of_a_missing_blob(rig: Rig) -> None:
+    """A read-back of a blob that somebody has deleted meanwhile fails for good."""
+    with pytest.raises(UnexpectedResponse, match="BlobNotFound"):
+        rig.destination.read("b", 0, 1)
 
 
 def test_empty_blob(rig: Rig) -> None:

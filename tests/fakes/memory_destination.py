@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
+    AZURE,
     BlobLeased,
     BlockListRefused,
     ConditionNotMet,
@@ -15,6 +16,7 @@ from s3_to_azure.model.errors import (
     ForeignBlocks,
     NameRefused,
     TooManyStagedBlocks,
+    UnexpectedResponse,
     WrongBlobType,
 )
 from s3_to_azure.model.limits import MAX_STAGED_BLOCKS
@@ -154,7 +156,7 @@ class MemoryDestination:
             self._require_writable(blob)
             self._require_condition(blob, condition)
             held = self.blobs[blob]
-            held.metadata, held.headers = dict(contents.metadata), contents.headers
+            held.metadata, held.headers = _lower_names(contents), contents.headers
             held.etag = self._new_etag()
             return held.etag
 
@@ -162,6 +164,8 @@ class MemoryDestination:
         self.check_name(blob)
         with self._lock:
             self._require_container()
+            if blob not in self.blobs:
+                raise UnexpectedResponse(service=AZURE, resource=repr(blob), detail="status 404 (BlobNotFound)")
             return self.blobs[blob].data[start:end]
 
     # --------------------------------------------------------------------------------------------------------------
@@ -186,8 +190,7 @@ class MemoryDestination:
     def _replace(self, blob: str, data: bytes, contents: BlobContents, blocks: dict[bytes, bytes]) -> str:
         # A commit drops every staged block that it does not name.
         self.staged.pop(blob, None)
-        metadata = {name.lower(): value for name, value in contents.metadata.items()}
-        self.blobs[blob] = MemoryBlob(data, self._new_etag(), metadata, contents.headers, blocks=blocks)
+        self.blobs[blob] = MemoryBlob(data, self._new_etag(), _lower_names(contents), contents.headers, blocks=blocks)
         self.commits += 1
         return self.blobs[blob].etag
 
@@ -197,3 +200,7 @@ class MemoryDestination:
 
     def _new_etag(self) -> str:
         return f"0x8D{next(self._etags):012X}"
+
+
+def _lower_names(contents: BlobContents) -> dict[str, str]:
+    return {name.lower(): value for name, value in contents.metadata.items()}
