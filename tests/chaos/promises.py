@@ -222,7 +222,7 @@ class ReportCheck:
 
     def check(self) -> None:
         """Check the promises; what is broken is noted in the world."""
-        # Of a bucket that was listed again without a new plan, the report has what was planned and what was listed later.
+        # After a second listing without a new plan, the report has what was planned and what was listed later.
         twice = [key for key, count in Counter((row["key"], row["etag"]) for row in self._rows).items() if count > 1]
         if twice:
             self._broken(f"there are several rows of {twice}")

@@ -240,6 +240,24 @@ def test_a_sensor_that_ran_again_alone_changes_nothing_that_is_planned() -> None
     assert len(run.rows()) == planned.objects + 3
 
 
+def test_a_version_that_was_copied_is_no_new_one_after_another_listing() -> None:
+    """A copy takes S3's current version, which the sensor lists when it runs again: that object is accounted for."""
+    run = PlannedRun(2)
+    version = run.source.put("bucket", "0001", b"newer")
+    (batch,) = run.plan.batches
+    newer = replace(run.receipt("0001"), etag=version.etag, size_bytes=5)
+    run.write_receipts(batch, run.receipt("0000"), newer)
+    run.pointer = run.night.make_manifest()
+    report = run.report()
+    assert (report.total("copied").objects, report.total("failed").objects) == (2, 0)
+    run = PlannedRun(2)
+    (batch,) = run.plan.batches
+    run.write_receipts(batch, run.receipt("0000"), replace(newer, status="failed", reason="throttled"))
+    run.source.put("bucket", "0001", b"newer")
+    run.pointer = run.night.make_manifest()
+    assert run.report().total("failed").objects == 2
+
+
 def test_without_order_two_listings_cannot_be_compared() -> None:
     """So every object of the later one is unplanned."""
     run = PlannedRun(3)

@@ -128,19 +128,20 @@ def _only_later(
     A copy may have taken a version that is newer than the first listing: its receipt accounts for that one too.
     """
     # A name that is only shown has no place in the order; the plan has left it out already.
-    known = ((listed, result.receipt) for listed, result in first if not is_shown_only(listed))
+    known = (item for item in first if not is_shown_only(item[0]))
     candidate = next(known, None)
     for listed in later:
         if is_shown_only(listed):
             continue
         while candidate is not None and candidate[0].key < listed.key:
             candidate = next(known, None)
-        if candidate is None or candidate[0].key != listed.key or listed.etag not in _etags(*candidate):
+        if candidate is None or not _accounts_for(*candidate, listed):
             yield listed
 
 
-def _etags(listed: ListedObject, receipt: Receipt) -> tuple[str, str]:
-    return listed.etag, receipt.etag if settles(receipt) else listed.etag
+def _accounts_for(planned: ListedObject, result: ObjectResult, listed: ListedObject) -> bool:
+    done = result.receipt.etag if settles(result.receipt) else planned.etag
+    return planned.key == listed.key and listed.etag in (planned.etag, done)
 
 
 class _Peekable(Generic[T]):
