@@ -31,6 +31,7 @@ _MAX_FAILURES_IN_LINES: Final = 20
 _MAX_SLOWEST: Final = 10
 _MAX_KEY_CHARACTERS: Final = 300
 _MAX_REASON_CHARACTERS: Final = 500
+_MAX_CODE_CHARACTERS: Final = 100
 # There are few reasons, but a damaged state file could hold any number.
 _MAX_REASONS: Final = 50
 _OTHER: Final = "other"
@@ -52,9 +53,13 @@ class Failure:
 
     def shortened(self) -> "Failure":
         """Return the failure with key and reason cut to a length that a summary can hold."""
-        return Failure(
-            self.key[:_MAX_KEY_CHARACTERS], self.reason[:_MAX_REASON_CHARACTERS], self.batch, self.try_number
-        )
+        reason = _one_line(self.reason, _MAX_REASON_CHARACTERS)
+        return Failure(self.key[:_MAX_KEY_CHARACTERS], reason, self.batch, self.try_number)
+
+
+def _one_line(text: str, characters: int) -> str:
+    """Return the text as one line of at most that many characters: a state file may hold line ends."""
+    return " ".join(text.split())[:characters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ class _Totals:
         """Count one object with its listed size: the copied version may be newer and of another size."""
         receipt = result.receipt
         self.listed = self.listed.plus(listed.size_bytes)
-        name = (receipt.status, code_of(receipt.reason))
+        name = (receipt.status, _one_line(code_of(receipt.reason), _MAX_CODE_CHARACTERS))
         if name not in self._counts and len(self._counts) >= _MAX_REASONS:
             name = (receipt.status, _OTHER)
         self._counts[name] = self._counts.get(name, Amount()).plus(listed.size_bytes)
@@ -264,7 +269,7 @@ class _Totals:
         )
 
     def _add_copied(self, receipt: Receipt) -> None:
-        level = receipt.verified_by or "unknown"
+        level = _one_line(receipt.verified_by, _MAX_CODE_CHARACTERS) or "unknown"
         if level not in self._proofs and len(self._proofs) >= _MAX_REASONS:
             level = _OTHER
         self._proofs[level] = self._proofs.get(level, 0) + 1
