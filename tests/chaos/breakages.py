@@ -182,12 +182,6 @@ def takes_one_reading_for_two(patch: pytest.MonkeyPatch) -> None:
 
 
 @breakage
-def reads_nothing_back(patch: pytest.MonkeyPatch) -> None:
-    """Say ``readback`` without reading."""
-    everywhere(patch, integrity.read_back, lambda *given, **named: None)
-
-
-@breakage
 def records_the_version_that_was_listed(patch: pytest.MonkeyPatch) -> None:
     """Write the receipt of another version than the one that was copied."""
     original = one_object._ObjectCopy.run
