@@ -297,6 +297,29 @@ def test_a_giant_keeps_the_layout_of_its_staged_blocks(stores: Stores) -> None:
     assert {entry.block_bytes for entry in stores.entries(plan)} == {2 * MIB}
 
 
+@pytest.mark.parametrize(
+    ("part_mib", "parts", "staged_mib", "usual_mib", "adopted_mib"),
+    [
+        (4, 3, 3, 1, 3),  # as many bytes lie where blocks of 1 MiB begin as where blocks of 3 MiB do
+        (1.5, 2, 1, 2, 1),  # the same with blocks of 0.5 MiB, which no plan can name
+        (40, 1, 40, 1, 1),  # beyond the memory budget
+    ],
+)
+def test_a_plan_throws_no_staged_part_away(
+    stores: Stores, part_mib: float, parts: int, staged_mib: int, usual_mib: int, adopted_mib: int
+) -> None:
+    """Blocks along an object's parts begin anywhere, and the last of each part is short: most bytes decide."""
+    part_bytes = int(part_mib * MIB)
+    listed = stores.object("giant", bytes(part_bytes * parts))
+    for begin in range(0, part_bytes * parts, part_bytes):
+        for start in range(begin, begin + part_bytes, staged_mib * MIB):
+            size_bytes = min(staged_mib * MIB, begin + part_bytes - start)
+            block = StagedBlock(start, start + size_bytes, 0, bytes(16), fingerprint(listed))
+            stores.destination.stage_foreign("giant", block.block_id.encode(), bytes(size_bytes))
+    plan = stores.plan(split_bytes=MIB, batch_bytes=MIB, block_bytes=usual_mib * MIB, memory_budget_bytes=32 * MIB)
+    assert {entry.block_bytes for entry in stores.entries(plan)} == {adopted_mib * MIB}
+
+
 def test_a_giant_that_is_copied_already_is_unchanged(stores: Stores) -> None:
     """The blob of a giant is found by its own lookup where the listings cannot be joined."""
     stores.copy_of("giant", stores.object("giant", bytes(4 * MIB)), bytes(4 * MIB))

@@ -48,17 +48,21 @@ class Night:
         """Plan the copies."""
         return make_plan(self.files, pointer, self.destination, self.settings)
 
-    def context(self, cancelled: threading.Event | None = None) -> AbstractContextManager[TransferContext]:
-        """Open the transfer context of one copy task."""
-        settings = CopySettings(
+    def copy_settings(self) -> CopySettings:
+        """Return the settings of a copy task."""
+        return CopySettings(
             overwrite=self.settings.overwrite,
+            integrity=self.settings.integrity,
             memory_budget_bytes=self.settings.memory_budget_bytes,
             block_bytes=self.settings.block_bytes,
             objects_at_once=self.objects_at_once,
             connections=4,
             retry=QUICK,
         )
-        return open_context(self.source, self.destination, settings, cancelled=cancelled)
+
+    def context(self, cancelled: threading.Event | None = None) -> AbstractContextManager[TransferContext]:
+        """Open the transfer context of one copy task."""
+        return open_context(self.source, self.destination, self.copy_settings(), cancelled=cancelled)
 
     def copy(
         self, plan: Plan, index: int, *, try_number: int = 1, cancelled: threading.Event | None = None, **options: Any

@@ -219,6 +219,10 @@ def fill(source: MemorySource, destination: MemoryDestination) -> None:
 SETTINGS = PlanSettings(s3_prefix="in/", blob_prefix="out/", block_bytes=MIB, split_bytes=2 * MIB, max_tasks=5)
 
 
+# As version 0 wrote it: without the object's own name.
+OLD_RECORD = {"s3_verified_by": "crc64nvme", "s3_checksum": "crc64nvme:AAAAAAAAAAA="}
+
+
 class OldRun:
     """A run that version 0 began: listed, planned, one part of the giant staged and the small objects copied."""
 
@@ -238,7 +242,12 @@ class OldRun:
         for listed in self.source.list("bucket", "in/"):
             if listed.key in ("in/a", "in/b \u00fc\u2603", "in/changed"):
                 data = {"in/a": b"first", "in/changed": b"new"}.get(listed.key, b"second")
-                self.destination.write(f"out/{listed.key[3:]}", data, metadata={"s3_etag": listed.etag})
+                self.destination.write(
+                    f"out/{listed.key[3:]}",
+                    data,
+                    metadata=OLD_RECORD
+                    | {"s3_etag": listed.etag, "s3_last_modified": f"{listed.last_modified:%Y-%m-%dT%H:%M:%S+00:00}"},
+                )
 
 
 def test_a_manifest_of_version_0_is_planned() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
+    BlobImmutable,
     BlobLeased,
+    BlobOfAnotherObject,
     BlockListRefused,
     ConditionNotMet,
     ConnectionFailed,
@@ -22,15 +24,18 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders, ObjectVersion
 from s3_to_azure.model.record import source_id
 from s3_to_azure.model.retry import Retrier
-from s3_to_azure.transfer.commit import Commit, LeftoverBlocks, commit
-from tests.fakes.contexts import QUICK
+from s3_to_azure.transfer.commit import Commit, Committed, LeftoverBlocks, commit
+from tests.fakes.contexts import QUICK, record_of
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH
 
 SECOND = timedelta(seconds=1)
 OURS = ObjectVersion("bucket", "k", "etag-ours", 4, EPOCH)
-CONTENTS = BlobContents({"s3_etag": OURS.etag, "s3_last_modified": EPOCH.isoformat()}, ContentHeaders())
-RECORD = dict(CONTENTS.metadata)
+PROVEN = {"s3_verified_by": "crc32c", "s3_checksum": "crc32c:yZRlqg=="}
+RECORD = record_of(OURS, **PROVEN)
+PENDING = {**RECORD, "s3_verified_by": "readback_pending"}
+DAMAGED = {**RECORD, "s3_verified_by": "damaged"}
+OTHERS = {**RECORD, "s3_source": source_id("bucket", "another")}
 OLDER = {"s3_etag": "older", "s3_last_modified": (EPOCH - SECOND).isoformat()}
 NEWER = {"s3_etag": "newer", "s3_last_modified": (EPOCH + SECOND).isoformat()}
 SAME_SECOND = {"s3_etag": "other", "s3_last_modified": EPOCH.isoformat()}
@@ -53,6 +58,7 @@ class Rig:
         self.asked = 0
         self.retried: list[TransientError] = []
         self.meanwhile: Callable[[], object] = lambda: None
+        self.record = RECORD
 
     def write(self, condition: Condition) -> str:
         """Fail before the write, or write, or fail after it."""
@@ -61,7 +67,7 @@ class Rig:
         if self.before:
             raise self.before.pop(0)
         data = memoryview(b"ours")
-        etag = self.azure.put_blob("b", data, CRC64NVME.digest(data), CONTENTS, condition)
+        etag = self.azure.put_blob("b", data, CRC64NVME.digest(data), self._contents(), condition)
         if self.after:
             raise self.after.pop(0)
         return etag
@@ -69,17 +75,23 @@ class Rig:
     def _restage(self) -> None:
         self.restaged += 1
 
+    def _contents(self) -> BlobContents:
+        return BlobContents(self.record, ContentHeaders())
+
     def current_etag(self) -> str | None:
         """Return S3's current version, and count the request."""
         self.asked += 1
         return self.current
 
-    def commit(self, condition: Condition, *, staged: bool = True, may_replace: bool = True) -> str:
+    def committed(self, condition: Condition, *, staged: bool = True, may_replace: bool = True) -> Committed:
         """Commit as an upload does."""
-        step = Commit(
-            OURS, "b", self.write, self._restage if staged else None, self.current_etag if may_replace else None
-        )
+        restage = self._restage if staged else None
+        step = Commit(OURS, "b", self._contents(), self.write, restage, self.current_etag, may_replace)
         return commit(self.azure, step, condition, Retrier(QUICK, threading.Event(), self.retried.append))
+
+    def commit(self, condition: Condition, *, staged: bool = True, may_replace: bool = True) -> str:
+        """Commit, and return the ETag."""
+        return self.committed(condition, staged=staged, may_replace=may_replace).etag
 
     def content(self) -> bytes:
         """Return the blob's bytes."""
@@ -106,6 +118,132 @@ def test_condition_not_met_by_our_own_version(rig: Rig) -> None:
     etag = rig.azure.write("b", b"ours", metadata=RECORD)
     assert rig.commit(ABSENT) == etag
     assert rig.azure.commits == 0
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {**RECORD, "s3_verified_by": "checked by my tool"},
+        {**RECORD, "s3_verified_by": "transport", "s3_checksum": ""},
+        {**RECORD, "s3_checksum": "crc32c:AAAAAA=="},
+        {**RECORD, "s3_last_modified": (EPOCH - SECOND).isoformat()},
+        {**RECORD, "s3_last_modified": ""},
+        {"s3_etag": OURS.etag, "s3_last_modified": EPOCH.isoformat()},
+        PENDING,
+        DAMAGED,
+    ],
+)
+def test_a_blob_that_only_calls_itself_this_copy_is_written_again(rig: Rig, record: dict[str, str]) -> None:
+    """A refused write is done only if the blob has the whole record of this copy: object, version, time and proof."""
+    there = rig.azure.write("b", b"????", metadata=record)
+    rig.commit(ABSENT)
+    assert rig.conditions == [ABSENT, Condition(there)]
+    assert rig.content() == b"ours"
+
+
+def test_a_blob_without_a_source_is_taken_as_before(rig: Rig) -> None:
+    """A worker of the version before may have committed it."""
+    etag = rig.azure.write("b", b"ours", metadata={k: v for k, v in RECORD.items() if k != "s3_source"})
+    assert rig.commit(ABSENT) == etag
+
+
+ALWAYS = {**RECORD, "s3_run": "this one"}
+
+
+@pytest.mark.parametrize("there", [RECORD, DAMAGED, {**RECORD, "s3_run": "another"}])
+def test_always_writes_whatever_the_blob_says(rig: Rig, there: dict[str, str]) -> None:
+    """The user asked that every blob be written again: an edit of its metadata meanwhile does not stand for that."""
+    rig.record = ALWAYS
+    planned = Condition(rig.azure.write("b", b"????", metadata=there))
+    touched = Condition(rig.azure.write("b", b"????", metadata={**there, "catalogued": "yes"}))
+    assert not rig.committed(planned).by_another
+    assert rig.conditions == [planned, touched]
+    assert rig.content() == b"ours"
+
+
+@pytest.mark.parametrize("there", [ALWAYS, {**ALWAYS, "catalogued": "yes"}])
+def test_always_writes_a_blob_once_in_a_run(rig: Rig, there: dict[str, str]) -> None:
+    """What this run has written is done, by a lost answer or another worker, and whatever is added to its metadata."""
+    rig.record = ALWAYS
+    planned = Condition(rig.azure.write("b", b"????", metadata=RECORD))
+    rig.after = [LOST]
+    rig.commit(planned)
+    assert (rig.azure.commits, rig.content()) == (1, b"ours")
+    etag = rig.azure.write("b", b"ours", metadata=there)
+    assert rig.committed(planned) == Committed(etag, by_another=True)
+
+
+def test_always_reads_back_only_what_its_run_wrote(rig: Rig) -> None:
+    """A blob that another run is about to read back is written again."""
+    rig.record = {**ALWAYS, "s3_verified_by": "readback_pending"}
+    for run, commits in (("this one", 0), ("another", 1)):
+        rig.azure.write("b", b"????", metadata={**rig.record, "s3_run": run})
+        rig.commit(ABSENT)
+        assert rig.azure.commits == commits
+
+
+def test_a_commit_gives_up_where_somebody_writes_all_the_time(rig: Rig) -> None:
+    """After four writes it is a conflict."""
+    rig.record = ALWAYS
+    rig.meanwhile = lambda: rig.azure.write("b", b"????", metadata=RECORD)
+    with pytest.raises(DestinationConflict):
+        rig.commit(ABSENT)
+    assert len(rig.conditions) == 1 + QUICK.commit_rounds
+
+
+def test_never_replaces_no_blob_but_an_unproven_one(rig: Rig) -> None:
+    """A copy that did not finish its own proof writes again; a blob that says less than this copy stays."""
+    rig.azure.write("b", b"????", metadata={**RECORD, "s3_verified_by": "transport", "s3_checksum": ""})
+    with pytest.raises(DestinationConflict):
+        rig.commit(ABSENT, may_replace=False)
+    assert rig.content() == b"????"
+    rig.azure.write("b", b"????", metadata=DAMAGED)
+    rig.commit(ABSENT, may_replace=False)
+    assert rig.content() == b"ours"
+
+
+@pytest.mark.parametrize("may_replace", [True, False])
+@pytest.mark.parametrize("record", [OTHERS, {**OTHERS, "s3_verified_by": "damaged"}, {**OTHERS, "s3_etag": "x"}])
+def test_the_copy_of_another_object_is_never_replaced_meanwhile(
+    rig: Rig, record: dict[str, str], may_replace: bool
+) -> None:
+    """It appeared after the plan, and the error says what it is."""
+    rig.azure.write("b", b"????", metadata=record)
+    with pytest.raises(BlobOfAnotherObject, match="blob_prefix") as caught:
+        rig.commit(ABSENT, may_replace=may_replace)
+    assert caught.value.attributes == {"blob": "b", "container": "container"}
+    assert (rig.content(), rig.asked) == (b"????", 0)
+
+
+@pytest.mark.parametrize("there", [RECORD, PENDING])
+def test_a_blob_to_be_read_back_may_be_anothers(rig: Rig, there: dict[str, str]) -> None:
+    """Whoever wrote it, its bytes are compared afterwards; one that was found damaged is written again."""
+    rig.record = PENDING
+    etag = rig.azure.write("b", b"ours", metadata=there)
+    assert rig.committed(ABSENT) == Committed(etag, by_another=True)
+    rig.azure.write("b", b"????", metadata=DAMAGED)
+    rig.commit(ABSENT)
+    assert rig.content() == b"ours"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_commit_knows_whether_its_own_write_can_have_made_the_blob(rig: Rig, lost: bool) -> None:
+    """A first answer that refuses excludes it; after a lost answer both are possible."""
+    if lost:
+        rig.after = [LOST]
+    else:
+        rig.azure.write("b", b"ours", metadata=RECORD)
+    assert rig.committed(ABSENT).by_another is not lost
+    assert not rig.committed(Condition(rig.azure.blobs["b"].etag)).by_another
+
+
+@pytest.mark.parametrize("code", ["LeaseIdMissing", "BlobImmutableDueToPolicy"])
+def test_a_protected_blob_may_be_this_copy(rig: Rig, code: str) -> None:
+    """A lease or a policy that begins with the write refuses the retry of a lost one, whose work is done."""
+    etag = rig.azure.write("b", b"ours", metadata=RECORD)
+    refusal = BlobLeased if code.startswith("Lease") else BlobImmutable
+    rig.before = [refusal(blob="b", container="container", code=code)]
+    assert rig.commit(ABSENT) == etag
 
 
 def test_same_etag_of_another_size_is_a_conflict(rig: Rig) -> None:
@@ -206,7 +344,7 @@ def test_older_copy_written_again_is_a_conflict(rig: Rig) -> None:
 
 
 def test_overwrite_never_keeps_an_older_copy(rig: Rig) -> None:
-    """``overwrite="never"`` does not replace a copy that appeared meanwhile."""
+    """``may_replace=False`` does not replace a copy that appeared meanwhile."""
     rig.azure.write("b", b"older", metadata=OLDER)
     with pytest.raises(DestinationConflict):
         rig.commit(ABSENT, may_replace=False)

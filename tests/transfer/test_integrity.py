@@ -8,17 +8,15 @@ from datetime import UTC, datetime
 import pytest
 
 from s3_to_azure.model import checksums
-from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
     ConnectionFailed,
     IntegrityError,
     IntegrityUnavailable,
-    ReadbackDiffers,
     TransientError,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
-from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock, fingerprint
+from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.integrity import (
     MAX_MD5_BLOCK_BYTES,
@@ -29,7 +27,7 @@ from s3_to_azure.transfer.integrity import (
     matches,
     require_match,
 )
-from tests.fakes.contexts import BUCKET, some_bytes, transfer_context
+from tests.fakes.contexts import BUCKET, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource
 
@@ -66,7 +64,7 @@ def context() -> Iterator[TransferContext]:
 
 def check_of(context: TransferContext) -> IntegrityCheck:
     """Return the check of a copy that has just begun."""
-    return IntegrityCheck(context, "k", context.retrier)
+    return IntegrityCheck(context, context.retrier)
 
 
 def test_version_gets_the_checksum_of_its_level(context: TransferContext) -> None:
@@ -174,25 +172,28 @@ def test_second_reading_only_on_request(integrity: str, checksum: SourceChecksum
         assert check_of(context).needs_second_reading(replace(OF_TWO_PARTS, checksum=checksum)) is needed
 
 
-@pytest.mark.parametrize("integrity", ["auto", "readback"])
-def test_names_in_receipt_and_metadata(integrity: str) -> None:
+@pytest.mark.parametrize(
+    ("integrity", "of_parts", "without"),
+    [
+        ("auto", "crc32c_composite", "transport"),
+        ("reread", "crc32c_composite", "reread"),
+        ("readback", "crc32c_composite", "transport"),
+    ],
+)
+def test_names_in_receipt_and_metadata(integrity: str, of_parts: str, without: str) -> None:
     """Both name the level or the second reading; only the receipt adds the read-back, once it was made."""
-    destination = MemoryDestination()
-    data = some_bytes(MIB)
-    sent = StagedBlock(0, len(data), CRC64NVME.digest(memoryview(data)), NO_SECOND, fingerprint(OF_TWO_PARTS))
-    without = replace(OF_TWO_PARTS, checksum=None)
-    destination.write("k", data)
-    with transfer_context(MemorySource(BUCKET), destination, integrity=integrity) as context:
+    plain = replace(OF_TWO_PARTS, checksum=None)
+    with transfer_context(MemorySource(BUCKET), MemoryDestination(), integrity=integrity) as context:
         gathered = check_of(context)
-        assert gathered.verified_by(OF_TWO_PARTS) == gathered.level_name(OF_TWO_PARTS) == "crc32c_composite"
-        assert gathered.verified_by(without) == "transport"
-        gathered.read_back([sent])
-        gathered.record_second_reading(equal=True)
-        assert gathered.level_name(without) == "reread"
-        assert gathered.verified_by(without) == ("reread+readback" if integrity == "readback" else "reread")
-        if integrity == "readback":
-            with pytest.raises(ReadbackDiffers):
-                gathered.read_back([replace(sent, crc64=sent.crc64 ^ 1)])
+        assert gathered.verified_by(OF_TWO_PARTS) == gathered.level_name(OF_TWO_PARTS) == of_parts
+        assert gathered.verified_by(plain) == gathered.level_name(plain) == without
+        assert gathered.needs_read_back(plain) is (integrity == "readback")
+        empty = replace(plain, size_bytes=0)
+        assert not gathered.needs_read_back(empty)
+        assert gathered.verified_by(empty) == (f"{without}+readback" if integrity == "readback" else without)
+        gathered.record_read_back()
+        assert gathered.verified_by(plain) == f"{without}+readback"
+        assert gathered.level_name(plain) == without
 
 
 def version(value: int | None) -> ObjectVersion:

@@ -25,8 +25,9 @@ from s3_to_azure.model.objects import (
     SourceChecksum,
 )
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, fingerprint, second_digest
+from s3_to_azure.transfer.integrity import checksum_text
 from s3_to_azure.transfer.object import copy_object
-from tests.fakes.contexts import BUCKET, crc, some_bytes, task, transfer_context
+from tests.fakes.contexts import BUCKET, crc, record_of, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
 from tests.fakes.odd_sources import Differing, InParts
@@ -279,7 +280,8 @@ class TestRangesOfOtherTasks:
         version = source.put(BUCKET, "k", DATA)
 
         def committed() -> None:
-            destination.write("k", DATA, metadata={"s3_etag": version.etag})
+            proof = {"s3_verified_by": "crc64nvme", "s3_checksum": checksum_text(version)}
+            destination.write("k", DATA, metadata=record_of(version, **proof))
 
         if blocks:
             destination.after_blocks = blocks, committed

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from s3_to_azure.model import record
 from s3_to_azure.model.errors import BlobOfAnotherObject, WrongBlobType
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.model.options import ALWAYS, AUTO, NEVER, Overwrite, is_as_strong
@@ -61,7 +62,12 @@ def decide(
 
 
 def is_proven(
-    source: ObjectVersion | ListedObject, blob: BlobState, *, level: str, checksum: str | None = None
+    source: ObjectVersion | ListedObject,
+    blob: BlobState,
+    *,
+    level: str,
+    checksum: str | None = None,
+    run: str | None = None,
 ) -> bool:
     """Return whether the blob is a finished copy of this version, and its record holds at least this proof.
 
@@ -71,9 +77,11 @@ def is_proven(
         blob: The blob.
         level: The verification level that the copy needs, or one of ``options.INTEGRITY``.
         checksum: The checksum that the copy is verified by, as the record writes it; None: any.
+        run: The run that must have written the blob; None: any.
     """
-    recorded = blob.source_last_modified
-    if not blob.holds(source) or recorded is None or are_different(recorded, source.last_modified):
+    if not blob.holds(source) or not is_of_the_same_time(source, blob):
+        return False
+    if run is not None and blob.metadata.get(record.RUN) != run:
         return False
     return bool(blob.verified_by) and is_as_strong(blob.verified_by, level) and checksum in (None, blob.checksum)
 
@@ -92,6 +100,12 @@ def is_later(one: datetime, other: datetime) -> bool:
     if bool(one.microsecond) == bool(other.microsecond):
         return one > other
     return one - other >= _WHOLE_SECOND
+
+
+def is_of_the_same_time(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:
+    """Return whether the blob's version is of this version's time: equal bytes put later may have other metadata."""
+    recorded = blob.source_last_modified
+    return recorded is not None and not are_different(recorded, source.last_modified)
 
 
 def is_copy_of_another(source: ObjectVersion | ListedObject, blob: BlobState) -> bool:

@@ -11,6 +11,7 @@
     │   ├── CredentialsUnavailable     the source of credentials did not answer
     │   ├── NotReady                   a container being deleted, an account being created
     │   ├── CorruptedInTransit         Azure refused a block: its CRC64 does not match
+    │   ├── ReadbackDiffers            Azure returns other bytes than were sent: the next try copies again
     │   ├── ProcessEnded               one of several processes of a copy ended early
     │   └── RetryableObjectsFailed     a batch in which a retry may help
     └── PermanentError                 a retry cannot help
@@ -56,7 +57,6 @@
         ├── UnexpectedResponse           the server broke the protocol: redirect, ignored Range, unknown status
         ├── IntegrityError
         ├── RereadDiffers              two readings of the object gave different bytes
-        ├── ReadbackDiffers            Azure returns other bytes than were sent
         ├── IntegrityUnavailable       S3 stores no checksum as strong as the required level
         └── SomeObjectsFailed          a batch or run in which no retry can help
 
@@ -174,6 +174,12 @@ class CorruptedInTransit(TransientError):
     """Azure computed another CRC64 for a block than the one sent with it."""
 
     template = "A block of blob {blob!r} arrived damaged, and Azure refused it. The block is sent again; if this lasts, check this machine's memory and network card."
+
+
+class ReadbackDiffers(TransientError):
+    """Azure returns other bytes than were sent."""
+
+    template = "Blob {blob!r} in container {container!r} was written, but Azure returns other bytes than were sent between {start} and {end}. It is marked as damaged where that is possible, and the next try or run copies it again; if this lasts, check this machine's memory and any proxy in between."
 
 
 class ProcessEnded(TransientError):
@@ -422,12 +428,6 @@ class RereadDiffers(PermanentError):
     """Two readings of the object gave different bytes."""
 
     template = "Two readings of {key!r} gave different bytes, and S3 stores no checksum to tell which are right. Nothing was committed. Check this machine's memory, any proxy in between, and the endpoint."
-
-
-class ReadbackDiffers(PermanentError):
-    """Azure returns other bytes than were sent."""
-
-    template = "Blob {blob!r} in container {container!r} was written, but Azure returns other bytes than were sent between {start} and {end}. Copy it again with overwrite=always; if this lasts, check this machine's memory and any proxy in between."
 
 
 class IntegrityUnavailable(PermanentError):

@@ -18,11 +18,13 @@ LAST_MODIFIED: Final = "s3_last_modified"
 CHECKSUM: Final = "s3_checksum"
 VERIFIED_BY: Final = "s3_verified_by"
 SOURCE: Final = "s3_source"
+RUN: Final = "s3_run"
+"""Which run wrote the blob, if the user asked that every blob be written again (``overwrite=always``)."""
 
 DIRECTORY_MARK: Final = "hdi_isfolder"
 """Azure marks directories with this metadata."""
 
-RESERVED_NAMES: Final = frozenset((ETAG, LAST_MODIFIED, CHECKSUM, VERIFIED_BY, SOURCE, DIRECTORY_MARK))
+RESERVED_NAMES: Final = frozenset((ETAG, LAST_MODIFIED, CHECKSUM, VERIFIED_BY, SOURCE, RUN, DIRECTORY_MARK))
 """Metadata names, in lower case, that only a copy or Azure itself may give a meaning."""
 
 READBACK_PENDING: Final = "readback_pending"

@@ -39,8 +39,7 @@ from s3_to_azure.state.plan import (
     read_entries,
     write_plan_index,
 )
-from s3_to_azure.transfer import blocks
-from s3_to_azure.transfer.blocks import Layout, fingerprint, layout_for, parse
+from s3_to_azure.transfer.blocks import Layout, fingerprint, layout_for, most_staged_size, parse
 
 log = logging.getLogger(__name__)
 
@@ -195,9 +194,9 @@ class _Planning:
         source = fingerprint(listed)
         found = self._retrier.call(f"list the staged blocks of {blob!r}", lambda: self._destination.list_staged(blob))
         staged = [block for item in found if (block := parse(item, source))]
-        layout = blocks.adopt(usual, staged, budget_bytes=budget)
-        # The plan's lines accept no block size below 1 MiB.
-        return layout if layout.block_bytes >= MIB else usual
+        # The plan's lines accept no block size below 1 MiB; the end of an object, or of a part, may be shorter.
+        block_bytes = most_staged_size(usual, staged, smallest_bytes=MIB, budget_bytes=budget)
+        return Layout(listed.size_bytes, block_bytes)
 
     def _planning_requests(self, builder: PlanBuilder) -> Requests:
         pointer = self._pointer

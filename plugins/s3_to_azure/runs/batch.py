@@ -15,7 +15,7 @@ from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import SKIPPED, SOURCE_DELETED, STATUSES, Status
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.plan import BatchDescriptor, PlanEntry
-from s3_to_azure.state.receipts import ReceiptWriter, read_receipts, settles
+from s3_to_azure.state.receipts import ReceiptWriter, read_receipts, settles, was_found_damaged
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
@@ -190,9 +190,16 @@ class EarlierTries:
         self._batch = batch
         self.keys: set[str] = set()
         self._size_bytes = 0
+        # The last try that found an object's blob damaged: only a later one can have finished it.
+        damaged: dict[str, int] = {}
         for receipt in read_receipts(files, batch.descriptor):
+            if not batch.is_from_here_to(context.destination.container, receipt):
+                continue
+            if was_found_damaged(receipt) and len(damaged) < batch.descriptor.objects:
+                damaged[receipt.key] = max(receipt.try_number, damaged.get(receipt.key, 0))
+                self.keys.discard(receipt.key)
             has_room = len(self.keys) < batch.descriptor.objects
-            if has_room and settles(receipt) and batch.is_from_here_to(context.destination.container, receipt):
+            if has_room and settles(receipt) and receipt.try_number > damaged.get(receipt.key, 0):
                 self.keys.add(receipt.key)
         if self.keys:
             sizes = {entry.listed.key: entry.listed.size_bytes for entry in batch.entries() if self.finished(entry)}
@@ -221,6 +228,7 @@ class EarlierTries:
             destination.list,
             container=destination.container,
             overwrite=self._context.settings.overwrite,
+            integrity=self._context.settings.integrity,
             try_number=try_number,
         )
         try:

@@ -8,11 +8,12 @@ from typing import Final, Literal
 
 from msgspec import UNSET
 
+from s3_to_azure.model.decide import is_proven
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import blob_name
 from s3_to_azure.model.objects import BlobState, Receipt
-from s3_to_azure.model.options import ALWAYS, Overwrite
+from s3_to_azure.model.options import ALWAYS, READBACK, Overwrite
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import BY_EARLIER_TRY, COPIED, UNCHANGED
 from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, batches_name, read_entries
@@ -109,6 +110,7 @@ class BatchSlice:
         *,
         container: str,
         overwrite: Overwrite,
+        integrity: str,
         try_number: int,
     ) -> Iterator[tuple[PlanEntry, Receipt]]:
         """Find the objects that an earlier try finished in one listing of the destination.
@@ -117,16 +119,20 @@ class BatchSlice:
             wanted: Whether an entry is looked for.
             list_blobs: Lists the blobs below a prefix.
             container: The destination, for the receipts.
-            overwrite: With ``always``, a blob that the plan did not see may be older than the run.
+            overwrite: With ``always``, a blob counts only if it was written for this batch's plan.
+            integrity: The level that a blob's record must prove; with ``readback``, no record proves enough.
             try_number: For the receipts.
         """
+        if integrity == READBACK:
+            return
+        run = self.descriptor.plan if overwrite == ALWAYS else None
         left = {self.blob_of(entry): entry for entry in self.entries() if wanted(entry)}
         if not left:
             return
         first, last = min(left), max(left)
         for blob in islice(list_blobs(commonprefix((first, last))), len(left) + _MAX_OTHER_BLOBS):
             entry = left.get(blob.name)
-            if entry is not None and (status := _status(entry, blob, overwrite)):
+            if entry is not None and (status := _status(entry, blob, integrity, run)):
                 yield entry, _receipt_of(entry, blob, status, container, try_number)
             if blob.name >= last:
                 return
@@ -142,6 +148,7 @@ class BatchSlice:
             within=entry.within,
             block_bytes=entry.block_bytes,
             metadata_only=entry.metadata_only,
+            run=self.descriptor.plan,
         )
 
     def label(self) -> str:
@@ -153,15 +160,18 @@ class BatchSlice:
         return entry.listed.key[: MAX_LABEL_CHARACTERS - len(part)] + part
 
 
-def _status(entry: PlanEntry, blob: BlobState, overwrite: Overwrite) -> Literal["copied", "unchanged"] | None:
-    if not blob.holds(entry.listed):
+def _status(
+    entry: PlanEntry, blob: BlobState, integrity: str, run: str | None
+) -> Literal["copied", "unchanged"] | None:
+    # The whole record, since a metadata update that went half-way leaves the old one.
+    if not is_proven(entry.listed, blob, level=integrity, run=run):
         return None
-    if entry.condition is not None:
-        # The blob is still as planned: with overwrite=always it is the copy that must be replaced.
-        if entry.condition.fits(blob):
-            return None
-        return UNCHANGED if entry.metadata_only else COPIED
-    return None if overwrite == ALWAYS else UNCHANGED
+    if entry.condition is None:
+        return COPIED if run else UNCHANGED
+    if entry.condition.fits(blob):
+        # The blob is still as the plan saw it.
+        return None
+    return UNCHANGED if entry.metadata_only else COPIED
 
 
 def _receipt_of(

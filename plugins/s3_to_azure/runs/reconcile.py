@@ -18,7 +18,7 @@ from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import is_shown_only
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt
-from s3_to_azure.model.options import IF_CHANGED
+from s3_to_azure.model.options import AUTO, IF_CHANGED
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status, explained
 from s3_to_azure.model.retry import Retrier, with_retries
@@ -253,6 +253,7 @@ class _PlannedObjects:
             ),
             container=destination.container,
             overwrite=IF_CHANGED,
+            integrity=AUTO,
             try_number=1,
         )
         return {entry.listed.key: ObjectResult(receipt, batch=batch.index) for entry, receipt in found}

@@ -16,11 +16,11 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.model.errors import CorruptState, TransferError
+from s3_to_azure.model.errors import CorruptState, ReadbackDiffers, TransferError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status
+from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status, code_of
 from s3_to_azure.state.lines import LinesWriter, Size, as_json, typed_lines
 from s3_to_azure.state.plan import BatchDescriptor
 
@@ -100,14 +100,22 @@ def settles(receipt: Receipt) -> bool:
     return receipt.status in (COPIED, UNCHANGED, SKIPPED)
 
 
+def was_found_damaged(receipt: Receipt) -> bool:
+    """Return whether a read-back proved that the blob is damaged."""
+    return receipt.status == FAILED and code_of(receipt.reason) == ReadbackDiffers.reason()
+
+
 def stronger(one: Receipt | None, other: Receipt) -> Receipt:
     """Return which of two receipts of an object counts.
 
     The order is copied, unchanged, skipped, staged, failed: a confirmed copy counts even if a later try failed. Of two
-    receipts with the same status, the later try's counts.
+    receipts with the same status, the later try's counts. A damaged blob outweighs every copy but a later try's.
     """
     if one is None:
         return other
+    damaged = was_found_damaged(one), was_found_damaged(other)
+    if any(damaged):
+        return one if (one.try_number, damaged[0]) > (other.try_number, damaged[1]) else other
     ranks = (_STRENGTH[one.status], one.try_number), (_STRENGTH[other.status], other.try_number)
     return one if ranks[0] > ranks[1] else other
 

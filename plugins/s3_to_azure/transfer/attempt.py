@@ -1,5 +1,6 @@
 """The state of one try to copy one object: counts, retries, verification, the blob's metadata and tags, receipts."""
 
+import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -10,7 +11,16 @@ from s3_to_azure.model import record
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
-from s3_to_azure.model.reasons import COPIED, METADATA_DROPPED, METADATA_INCOMPLETE, UNCHANGED, Status, explained
+from s3_to_azure.model.options import ALWAYS
+from s3_to_azure.model.reasons import (
+    BY_EARLIER_TRY,
+    COPIED,
+    METADATA_DROPPED,
+    METADATA_INCOMPLETE,
+    UNCHANGED,
+    Status,
+    explained,
+)
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import IntegrityCheck, checksum_text, content_md5
@@ -51,6 +61,10 @@ class CopyStats:
     def add_sent_without_progress(self, size_bytes: int) -> None:
         """Count bytes for the receipt only; the caller adds them to the task's progress."""
         self._bytes_sent += size_bytes
+
+    def add_found(self, size_bytes: int) -> None:
+        """Count bytes that another worker has sent meanwhile; what this one sent was refused."""
+        self._context.progress.add(bytes_resumed=size_bytes)
 
     def add_resumed(self, blocks: int, size_bytes: int) -> None:
         """Count blocks that Azure held before this try."""
@@ -101,10 +115,13 @@ class BlobProperties:
         context: Source and settings.
         integrity: Knows by what the copy is verified.
         retrier: The attempt's own, which counts retries.
+        run: The run to which the copy belongs; empty: it is one of its own.
     """
 
-    def __init__(self, context: TransferContext, integrity: IntegrityCheck, retrier: Retrier) -> None:
+    def __init__(self, context: TransferContext, integrity: IntegrityCheck, retrier: Retrier, *, run: str) -> None:
         self._context = context
+        # Only where every blob is to be written again does it matter which run wrote it.
+        self._run = (run or secrets.token_hex(8)) if context.settings.overwrite == ALWAYS else ""
         self._integrity = integrity
         self._retrier = retrier
         # The ETag whose tags were looked up, and those tags.
@@ -120,8 +137,9 @@ class BlobProperties:
             record.ETAG: version.etag,
             record.LAST_MODIFIED: version.last_modified.astimezone(UTC).isoformat(),
             record.CHECKSUM: checksum_text(version),
-            record.VERIFIED_BY: self._integrity.level_name(version),
+            record.VERIFIED_BY: self._level(version),
             record.SOURCE: record.source_id(version.bucket, version.key),
+            record.RUN: self._run,
         }
         chosen = self._context.settings.fidelity
         metadata, dropped = joined_metadata(
@@ -138,6 +156,11 @@ class BlobProperties:
             tier=chosen.tiers.get(version.storage_class, ""),
         )
         return PreparedContents(contents, METADATA_DROPPED if dropped else _incomplete(version))
+
+    def _level(self, version: ObjectVersion) -> str:
+        if self._integrity.needs_read_back(version):
+            return record.READBACK_PENDING
+        return self._integrity.level_name(version)
 
     def _blob_tags(self, version: ObjectVersion) -> Mapping[str, str]:
         if self._tags is None or self._tags[0] != version.etag:
@@ -172,10 +195,11 @@ class Attempt:
     def __init__(self, context: TransferContext, task: CopyTask, try_number: int) -> None:
         self.context = context
         self.task = task
+        self.is_first_try = try_number == 1
         self.stats = CopyStats(context, task, try_number)
         self.retrier = context.retrier.counting(self.stats.add_retry)
-        self.integrity = IntegrityCheck(context, task.blob, self.retrier)
-        self._properties = BlobProperties(context, self.integrity, self.retrier)
+        self.integrity = IntegrityCheck(context, self.retrier)
+        self._properties = BlobProperties(context, self.integrity, self.retrier, run=task.run)
         self._reason = ""
 
     def check_name(self) -> None:
@@ -208,14 +232,11 @@ class Attempt:
         self._reason = prepared.reason
         return prepared.contents
 
-    def copied(self, version: ObjectVersion, *, blocks: int) -> Receipt:
-        """Return the receipt of a version whose commit is confirmed."""
+    def copied(self, version: ObjectVersion, *, blocks: int, by_another: bool = False) -> Receipt:
+        """Return the receipt of a version whose commit is confirmed, be it this one's or another worker's."""
+        reason = BY_EARLIER_TRY if by_another else self._reason
         return self.stats.receipt(
-            version,
-            COPIED,
-            blocks=blocks,
-            reason=self._reason,
-            verified_by=self.integrity.verified_by(version),
+            version, COPIED, blocks=blocks, reason=reason, verified_by=self.integrity.verified_by(version)
         )
 
     def unchanged(self, version: ObjectVersion, blob: BlobState | None, *, reason: str = "") -> Receipt:

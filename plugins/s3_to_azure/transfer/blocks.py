@@ -226,6 +226,21 @@ def adopt(default: Layout, staged: Iterable[StagedBlock], *, budget_bytes: int) 
     return best
 
 
+def most_staged_size(default: Layout, staged: Iterable[StagedBlock], *, smallest_bytes: int, budget_bytes: int) -> int:
+    """Return the block size of which the most bytes are staged already; the default's where nothing is staged.
+
+    It serves whoever does not know where the object's parts begin: blocks along parts begin anywhere. A size below
+    ``smallest_bytes``, beyond the budget, or that needs more than 50,000 blocks is not returned.
+    """
+    starts_by_size: dict[int, set[int]] = defaultdict(set)
+    for block in staged:
+        fits = smallest_bytes <= block.size_bytes <= budget_bytes
+        if fits and -(-default.size_bytes // block.size_bytes) <= MAX_BLOCKS_PER_BLOB:
+            starts_by_size[block.size_bytes].add(block.start)
+    sizes = [default.block_bytes, *sorted(starts_by_size)]
+    return max(sizes, key=lambda size_bytes: size_bytes * len(starts_by_size.get(size_bytes, ())))
+
+
 def _staged_bytes(layout: Layout, starts_by_size: Mapping[int, set[int]]) -> int:
     if not layout.size_bytes:
         return 0
@@ -253,17 +268,23 @@ def usable(layout: Layout, staged: Iterable[StagedBlock], second: Algorithm | No
     other block at its start has a different CRC64. Of two different CRC64s neither is known to be right, so that range
     is read again.
     """
-    found: dict[int, StagedBlock] = {}
-    doubtful: set[int] = set()
+    staged = list(staged)
+    unknown = doubtful(layout, staged)
+    return {
+        block.start: block
+        for block in staged
+        if layout.has(block) and block.start not in unknown and carries(block, second)
+    }
+
+
+def doubtful(layout: Layout, staged: Iterable[StagedBlock]) -> set[int]:
+    """Return the starts at which blocks of the layout are staged with different CRC64s."""
+    first_seen: dict[int, int] = {}
+    different: set[int] = set()
     for block in staged:
-        if not layout.has(block):
-            continue
-        known = found.get(block.start)
-        if known is not None and known.crc64 != block.crc64:
-            doubtful.add(block.start)
-        if known is None or carries(block, second):
-            found[block.start] = block
-    return {start: block for start, block in found.items() if start not in doubtful and carries(block, second)}
+        if layout.has(block) and first_seen.setdefault(block.start, block.crc64) != block.crc64:
+            different.add(block.start)
+    return different
 
 
 def missing(layout: Layout, held: dict[int, StagedBlock], within: Block | None = None) -> list[Block]:

@@ -28,6 +28,7 @@ class CopyTask:
         within: Stage only the blocks that begin in this byte range of a giant object. None: stage all and commit.
         block_bytes: The block size that all ranges of a giant object share.
         metadata_only: The blob already holds the bytes; update its metadata and headers.
+        run: Identifies the run to which this copy belongs. Empty: each try is a run of its own.
     """
 
     bucket: str
@@ -38,6 +39,7 @@ class CopyTask:
     within: Block | None = None
     block_bytes: int | None = None
     metadata_only: bool = False
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How a copy is verified: the level that S3's checksums allow, the comparison, and the blob read back.
+"""How a copy is verified: the level that S3's checksums allow, and the comparison.
 
 An object reaches a *verification level* by the strongest checksum that S3 offers for it. The level decides where the
 object may be cut into blocks, so that the digests of its blocks combine into that checksum.
@@ -13,21 +13,18 @@ from typing import Final
 
 from s3_to_azure.model import checksums
 from s3_to_azure.model.checksums import ALGORITHMS, CRC64NVME, MD5, Algorithm
-from s3_to_azure.model.errors import IntegrityError, ReadbackDiffers
+from s3_to_azure.model.errors import IntegrityError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.options import NO, READBACK, REREAD
-from s3_to_azure.model.ports import BlobDestination
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, fold, fold_parts, in_order, layout_for
-from s3_to_azure.transfer.buffers import BufferPool
 from s3_to_azure.transfer.context import TransferContext
 
 # The MD5 of an object, or of a part, needs all its bytes in memory at once.
 MAX_MD5_BLOCK_BYTES: Final = 64 * MIB
 # An object without a checksum is read until two readings are equal, at most this often.
 MAX_READINGS: Final = 3
-_READBACK_PIECE_BYTES: Final = 4 * MIB
 
 
 # -- the level -----------------------------------------------------------------------------------------------------
@@ -205,63 +202,22 @@ def content_md5(version: ObjectVersion) -> bytes | None:
     return stored.value.to_bytes(MD5.width_bytes, "big")
 
 
-# -- the blob read back --------------------------------------------------------------------------------------------
-
-
-def read_back(
-    destination: BlobDestination, blob: str, sent: Iterable[StagedBlock], *, buffers: BufferPool, retrier: Retrier
-) -> None:
-    """Read a committed blob and compare the CRC64 of each of its blocks with the CRC64 of what was sent.
-
-    Args:
-        destination: The blob's container.
-        blob: The blob's name.
-        sent: Its blocks in offset order.
-        buffers: The memory budget; a piece counts while it is held.
-        retrier: Repeats each request.
-
-    Raises:
-        ReadbackDiffers: Azure returns other bytes.
-    """
-    for block in sent:
-        crc64 = 0
-        for start in range(block.start, block.end, _READBACK_PIECE_BYTES):
-            end = min(start + _READBACK_PIECE_BYTES, block.end)
-            with buffers.lend(end - start):
-                piece = _read(destination, blob, start, end, retrier)
-                crc64 = _combined(crc64, piece)
-        if crc64 != block.crc64:
-            raise ReadbackDiffers(blob=blob, container=destination.container, start=block.start, end=block.end)
-
-
-def _read(destination: BlobDestination, blob: str, start: int, end: int, retrier: Retrier) -> bytes:
-    return retrier.call(f"read bytes {start} to {end} of blob {blob!r}", lambda: destination.read(blob, start, end))
-
-
-def _combined(crc64: int, piece: bytes) -> int:
-    assert CRC64NVME.combine is not None
-    return CRC64NVME.combine(crc64, CRC64NVME.digest(memoryview(piece)), len(piece))
-
-
 # -- one attempt's check -------------------------------------------------------------------------------------------
 
 
 class IntegrityCheck:
-    """What one attempt knows about the verification of its object: the level, the parts, the second reading.
+    """What one attempt knows about the verification of its object: the level, the parts, the read-back.
 
     Args:
         context: Stores, settings, buffers.
-        blob: The blob's name.
         retrier: The attempt's own, which counts retries.
     """
 
-    def __init__(self, context: TransferContext, blob: str, retrier: Retrier) -> None:
+    def __init__(self, context: TransferContext, retrier: Retrier) -> None:
         self._context = context
-        self._blob = blob
         self._retrier = retrier
         # The ETag whose parts were looked up, and their sizes.
         self._parts: tuple[str, PartSizes | None] | None = None
-        self._was_reread = False
         self._was_read_back = False
 
     def at_its_level(self, version: ObjectVersion) -> tuple[ObjectVersion, VerificationLevel]:
@@ -303,25 +259,19 @@ class IntegrityCheck:
         """Return whether S3 stores no checksum and the user asked for a second reading instead."""
         return version.checksum is None and self._context.settings.integrity == REREAD
 
-    def record_second_reading(self, *, equal: bool) -> None:
-        """Note whether the last two readings were equal."""
-        self._was_reread = equal
+    def needs_read_back(self, version: ObjectVersion) -> bool:
+        """Return whether the user asked that the blob be read back; an empty one has nothing to read."""
+        return self._context.settings.integrity == READBACK and version.size_bytes > 0
+
+    def record_read_back(self) -> None:
+        """Note that the blob was read back and holds the right bytes."""
+        self._was_read_back = True
 
     def level_name(self, version: ObjectVersion) -> str:
-        """Return the verification level as the blob's metadata names it."""
-        return REREAD if self._was_reread else checksums.proven_by(version.checksum)
+        """Return the verification level of a copy, as the blob's metadata names it; nothing is committed below it."""
+        return REREAD if self.needs_second_reading(version) else checksums.proven_by(version.checksum)
 
     def verified_by(self, version: ObjectVersion) -> str:
         """Return the receipt's ``verified_by``."""
-        return self.level_name(version) + ("+readback" if self._was_read_back else "")
-
-    def read_back(self, sent: Iterable[StagedBlock]) -> None:
-        """Read the committed blob back from Azure where the user asked for that.
-
-        Raises:
-            ReadbackDiffers: Azure returns other bytes.
-        """
-        context = self._context
-        if context.settings.integrity == READBACK:
-            read_back(context.destination, self._blob, sent, buffers=context.buffers, retrier=self._retrier)
-            self._was_read_back = True
+        has_nothing_to_read = self._context.settings.integrity == READBACK and not version.size_bytes
+        return self.level_name(version) + ("+readback" if self._was_read_back or has_nothing_to_read else "")

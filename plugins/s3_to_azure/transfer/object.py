@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from s3_to_azure.model import record
 from s3_to_azure.model.decide import Decision, decide, is_copy_of_another, is_copy_of_newer
@@ -109,7 +110,7 @@ class _ObjectCopy:
         check_key(task.key)
         attempt.check_name()
         condition, blob = self._first_condition()
-        if task.metadata_only and (receipt := self._update_metadata(condition)):
+        if task.metadata_only and (receipt := self._update_metadata()):
             return receipt
         listed = task.listed
         changes = 0
@@ -181,7 +182,7 @@ class _ObjectCopy:
         )
         if len(layout) == 1 and self._within is None:
             return upload_whole(attempt, version, condition)
-        return BlockUpload(attempt, version, layout, within=self._within).run(condition)
+        return BlockUpload(attempt, version, layout, level, within=self._within).run(condition)
 
     def _one_request_bytes(self, size_bytes: int) -> int:
         """Return the largest size that is copied in one request; 0 for a range of an object."""
@@ -235,28 +236,38 @@ class _ObjectCopy:
 
     # -- the same bytes, other metadata --------------------------------------------------------------------------
 
-    def _update_metadata(self, condition: Condition) -> Receipt | None:
+    def _update_metadata(self) -> Receipt | None:
         """Update metadata and headers of a blob that holds these bytes; None where the object must be copied after all.
 
-        That is so where object or blob are no longer as planned. Tags and tier are left as they are.
+        That is so where the blob no longer holds the object's version. Tags and tier are left as they are.
 
         Raises:
             TransferError: One of the services refused.
         """
-        attempt = self._attempt
+        attempt, task, destination = self._attempt, self._task, self._context.destination
         version = attempt.look_up_object()
-        blob = attempt.look_up_blob()
-        as_planned = blob is not None and blob.holds(version) and condition.fits(blob)
-        if blob is not None and as_planned:
+        refused = False
+        for _ in range(1 + attempt.retrier.budget.commit_rounds):
+            blob = attempt.look_up_blob()
+            if blob is None or not blob.holds(version):
+                break
             contents = self._updated_contents(version, blob)
             if _has_contents(blob, contents):
-                return attempt.unchanged(version, blob)
-            if self._write_metadata(version, contents, condition):
-                log.info("%r has the same bytes: updated the metadata of blob %r", self._task.key, self._task.blob)
-                return attempt.unchanged(version, blob, reason=METADATA_UPDATED)
+                return attempt.unchanged(version, blob, reason=METADATA_UPDATED if refused else "")
+            try:
+                attempt.retrier.call(
+                    f"update the metadata of {task.blob!r}",
+                    partial(destination.update, task.blob, contents, Condition.of(blob)),
+                )
+            except ConditionNotMet:
+                # Somebody wrote the blob, or an answer was lost to this attempt, perhaps between the update's two
+                # requests: the blob itself shows what is left to do.
+                refused = True
+                continue
+            log.info("%r has the same bytes: updated the metadata of blob %r", task.key, task.blob)
+            return attempt.unchanged(version, blob, reason=METADATA_UPDATED)
         # The plan counted no bytes for this object.
-        listed = self._task.listed
-        self._context.progress.add(bytes_total=listed.size_bytes if listed else 0)
+        self._context.progress.add(bytes_total=task.listed.size_bytes if task.listed else 0)
         return None
 
     def _updated_contents(self, version: ObjectVersion, blob: BlobState) -> BlobContents:
@@ -265,19 +276,6 @@ class _ObjectCopy:
         proof = {record.VERIFIED_BY: blob.verified_by, record.CHECKSUM: blob.checksum}
         own = {name: text for name, text in contents.metadata.items() if name not in proof}
         return replace(contents, metadata=own | {name: text for name, text in proof.items() if text})
-
-    def _write_metadata(self, version: ObjectVersion, contents: BlobContents, condition: Condition) -> bool:
-        """Write the metadata under the condition; return False where the blob has changed meanwhile."""
-        attempt, task, destination = self._attempt, self._task, self._context.destination
-        try:
-            attempt.retrier.call(
-                f"update the metadata of {task.blob!r}", lambda: destination.update(task.blob, contents, condition)
-            )
-        except ConditionNotMet:
-            # Somebody wrote the blob, or this attempt did and its answer was lost: the blob itself shows which.
-            found = attempt.look_up_blob()
-            return found is not None and found.holds(version) and found.metadata == _lower_names(contents.metadata)
-        return True
 
 
 def _has_contents(blob: BlobState, contents: BlobContents) -> bool:

@@ -192,8 +192,8 @@ class SmallObjects:
             # Its parts' sizes would take further requests.
             return False
         retrier = context.retrier
-        integrity = IntegrityCheck(context, task.blob, retrier)
-        properties = BlobProperties(context, integrity, retrier)
+        integrity = IntegrityCheck(context, retrier)
+        properties = BlobProperties(context, integrity, retrier, run=task.run)
         try:
             version, level = integrity.at_its_level(version)
             with memoryview(body) as view:

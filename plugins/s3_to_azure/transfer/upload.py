@@ -3,13 +3,14 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from s3_to_azure.model import checksums
-from s3_to_azure.model.errors import RereadDiffers
+from s3_to_azure.model import checksums, record
+from s3_to_azure.model.errors import ReadbackDiffers, RereadDiffers
 from s3_to_azure.model.formatting import size_text
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Block, Condition, ObjectVersion, Receipt
-from s3_to_azure.model.options import NEVER
+from s3_to_azure.model.objects import BlobContents, BlobState, Block, Condition, ObjectVersion, Receipt
+from s3_to_azure.model.options import ALWAYS, NEVER
 from s3_to_azure.model.ports import BodyReader
 from s3_to_azure.model.reasons import STAGED
 from s3_to_azure.transfer.attempt import Attempt
@@ -18,15 +19,17 @@ from s3_to_azure.transfer.blocks import (
     Layout,
     StagedBlock,
     adopt,
+    doubtful,
     fingerprint,
     in_order,
     missing,
     parse,
     usable,
 )
-from s3_to_azure.transfer.commit import Commit, LeftoverBlocks, commit
+from s3_to_azure.transfer.commit import Commit, Committed, LeftoverBlocks, commit
 from s3_to_azure.transfer.integrity import MAX_READINGS, VerificationLevel, fold_blocks, matches, require_match
 from s3_to_azure.transfer.pipeline import BlockRoute, damaged_blocks, fill
+from s3_to_azure.transfer.readback import confirm, difference_from_blocks, difference_from_object
 
 log = logging.getLogger(__name__)
 
@@ -39,32 +42,30 @@ def upload_empty(attempt: Attempt, version: ObjectVersion, level: VerificationLe
     nothing = memoryview(b"")
     require_match(version, level.digest(nothing))
     try:
-        _put_blob(attempt, version, nothing, 0, condition)
+        committed = _put_blob(attempt, version, nothing, 0, condition)
     except LeftoverBlocks:
         # An empty object has no block to stage; committing an empty block list makes the empty blob.
-        BlockUpload(attempt, version, Layout(0, MIB)).commit(condition)
-    else:
-        _read_back(attempt, version, 0)
-    return attempt.copied(version, blocks=0)
+        committed = BlockUpload(attempt, version, Layout(0, MIB), level).commit(condition)
+    return attempt.copied(version, blocks=0, by_another=committed.by_another)
 
 
 def upload_whole(attempt: Attempt, version: ObjectVersion, condition: Condition) -> Receipt:
     """Copy an object of one block with Put Blob; as a staged block where leftover blocks make Azure refuse that."""
+    committed: Committed | None = None
     with attempt.context.buffers.lend(version.size_bytes) as view:
         version, crc64 = _read_verified(attempt, version, view)
         try:
-            _put_blob(attempt, version, view, crc64, condition)
+            committed = _put_blob(attempt, version, view, crc64, condition)
         except LeftoverBlocks:
-            in_blocks = True
-        else:
-            in_blocks = False
+            log.info("Blob %r has leftover uncommitted blocks: staging a block instead of Put Blob", attempt.task.blob)
     # The buffer is given back by now: other copies may wait for it.
-    if not in_blocks:
-        _read_back(attempt, version, crc64)
-        return attempt.copied(version, blocks=1)
-    log.info("Blob %r has leftover uncommitted blocks: staging a block instead of Put Blob", attempt.task.blob)
-    _, level = attempt.integrity.at_its_level(version)
-    return BlockUpload(attempt, version, Layout(version.size_bytes, version.size_bytes, level.edges)).run(condition)
+    if committed is None:
+        _, level = attempt.integrity.at_its_level(version)
+        layout = Layout(version.size_bytes, version.size_bytes, level.edges)
+        return BlockUpload(attempt, version, layout, level).run(condition)
+    sent = StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))
+    _read_back(attempt, version, committed, [sent])
+    return attempt.copied(version, blocks=1, by_another=committed.by_another)
 
 
 def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -> tuple[ObjectVersion, int]:
@@ -100,9 +101,7 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
             read, level = integrity.at_its_level(versions[0])
             actual = level.digest(view)
         if integrity.needs_second_reading(read):
-            equal = crc64 == previous_crc64
-            integrity.record_second_reading(equal=equal)
-            if equal:
+            if crc64 == previous_crc64:
                 return read, crc64
             previous_crc64 = crc64
             continue
@@ -114,27 +113,39 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
     raise RereadDiffers(key=version.key)
 
 
-def _put_blob(attempt: Attempt, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition) -> None:
+def _put_blob(
+    attempt: Attempt, version: ObjectVersion, view: memoryview, crc64: int, condition: Condition
+) -> Committed:
     destination, blob = attempt.context.destination, attempt.task.blob
     contents = attempt.contents(version)
-    step = Commit(
-        version,
-        blob,
-        lambda condition: destination.put_blob(blob, view, crc64, contents, condition),
-        restage=None,
-        current_etag=_current_etag(attempt),
-    )
-    commit(destination, step, condition, attempt.retrier)
-    attempt.stats.add_sent(version.size_bytes)
+
+    def write(condition: Condition) -> str:
+        return destination.put_blob(blob, view, crc64, contents, condition)
+
+    committed = commit(destination, _step(attempt, version, contents, write), condition, attempt.retrier)
+    if committed.by_another:
+        attempt.stats.add_found(version.size_bytes)
+    else:
+        attempt.stats.add_sent(version.size_bytes)
+    return committed
 
 
-def _current_etag(attempt: Attempt) -> Callable[[], str | None] | None:
-    """Return how a commit asks for S3's current version before it replaces another copy; None if it never does."""
-    return None if attempt.context.settings.overwrite == NEVER else attempt.current_etag
+def _step(
+    attempt: Attempt,
+    version: ObjectVersion,
+    contents: BlobContents,
+    write: Callable[[Condition], str],
+    restage: Callable[[], None] | None = None,
+) -> Commit:
+    """Return the commit of a version."""
+    may_replace = attempt.context.settings.overwrite != NEVER
+    return Commit(version, attempt.task.blob, contents, write, restage, attempt.current_etag, may_replace)
 
 
-def _read_back(attempt: Attempt, version: ObjectVersion, crc64: int) -> None:
-    attempt.integrity.read_back([StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))])
+def _read_back(attempt: Attempt, version: ObjectVersion, committed: Committed, sent: Sequence[StagedBlock]) -> None:
+    """Read the blob back where the user asked for that."""
+    if attempt.integrity.needs_read_back(version):
+        confirm(attempt, version, committed.etag, lambda: difference_from_blocks(attempt, sent))
 
 
 # -- blocks --------------------------------------------------------------------------------------------------------
@@ -155,15 +166,23 @@ class BlockUpload:
         attempt: The try to copy the object.
         version: With the checksum that verifies it.
         layout: How to cut it if nothing of it is staged yet.
+        level: How the whole is verified.
         within: Stage only the blocks that begin in this range. None: all.
     """
 
     def __init__(
-        self, attempt: Attempt, version: ObjectVersion, layout: Layout, *, within: Block | None = None
+        self,
+        attempt: Attempt,
+        version: ObjectVersion,
+        layout: Layout,
+        level: VerificationLevel,
+        *,
+        within: Block | None = None,
     ) -> None:
         self._attempt = attempt
         self._version = version
         self._layout = layout
+        self._level = level
         self._within = within
         self._second = checksums.second_of(version.checksum)
         # By start. The pipeline's threads add each block that Azure has confirmed.
@@ -179,41 +198,56 @@ class BlockUpload:
         """
         attempt, version = self._attempt, self._version
         # Before anything is sent: what the blob cannot have is found now and not after terabytes.
-        attempt.contents(version)
+        step = self._commit_step()
         self._find_staged()
-        wanted = missing(self._layout, self._held, self._within)
-        if wanted and attempt.task.condition is not None and self._is_committed(condition):
-            return attempt.copied(version, blocks=len(self._layout))
-        self._stage(wanted)
+        if missing(self._layout, self._held, self._within) and (receipt := self._already_committed(step, condition)):
+            return receipt
+        self._stage(missing(self._layout, self._held, self._within))
         if self._within is not None:
-            # Other tasks stage the other ranges; a task that finds the set complete after its own last block commits.
-            self._held = usable(self._layout, self._list_staged(), self._second) | self._held
+            self._take_other_ranges()
             if self._chain() is None:
-                return self._range_receipt(condition)
+                return self._range_receipt(step, condition)
         self._verify()
-        self.commit(condition)
-        return attempt.copied(version, blocks=len(self._layout))
+        committed = self.commit(condition)
+        return attempt.copied(version, blocks=len(self._layout), by_another=committed.by_another)
 
-    def commit(self, condition: Condition) -> None:
+    def commit(self, condition: Condition) -> Committed:
         """Commit all blocks under the condition, and read the blob back where the user asked for that."""
         attempt, version = self._attempt, self._version
-        destination, blob = attempt.context.destination, attempt.task.blob
+        committed = commit(attempt.context.destination, self._commit_step(), condition, attempt.retrier)
+        _read_back(attempt, version, committed, self._chain() or ())
+        return committed
+
+    def _commit_step(self) -> Commit:
+        attempt, version, blob = self._attempt, self._version, self._attempt.task.blob
         contents = attempt.contents(version)
 
         def write(condition: Condition) -> str:
             chain = self._chain()
             if chain is None:
                 raise AssertionError("only a complete chain is committed")
-            return destination.commit(blob, [block.block_id for block in chain], contents, condition)
+            block_ids = [block.block_id for block in chain]
+            return attempt.context.destination.commit(blob, block_ids, contents, condition)
 
         def restage() -> None:
             self._held = usable(self._layout, self._list_staged(), self._second)
             self._stage(missing(self._layout, self._held))
             self._verify()
 
-        step = Commit(version, blob, write, restage, _current_etag(attempt))
-        commit(destination, step, condition, attempt.retrier)
-        attempt.integrity.read_back(self._chain() or ())
+        return _step(attempt, version, contents, write, restage)
+
+    def _take_other_ranges(self) -> None:
+        """Add what the tasks of the other ranges have staged; a task that finds the set complete commits.
+
+        Of two different blocks at one start neither is known to be right, not even after the task of that range has
+        read it again: only the worker that reads it knows. So the one that misses nothing else reads them all.
+        """
+        staged = self._list_staged()
+        self._held = usable(self._layout, staged, self._second) | self._held
+        gaps = missing(self._layout, self._held)
+        if gaps and {block.start for block in gaps} <= doubtful(self._layout, staged):
+            log.warning("%d blocks of %r are staged in two ways: reading them again", len(gaps), self._version.key)
+            self._stage(gaps)
 
     def _chain(self) -> Sequence[StagedBlock] | None:
         """Return the blocks in offset order, or None while any is missing."""
@@ -266,18 +300,72 @@ class BlockUpload:
         route = BlockRoute(self._version, attempt.task.blob, self._second)
         attempt.context.pipeline.move(route, blocks, retrier=attempt.retrier, on_staged=on_staged)
 
-    def _is_committed(self, condition: Condition) -> bool:
-        """Return whether an earlier try, or the task of another range, has committed this version since the plan."""
-        blob = self._attempt.look_up_blob()
-        return blob is not None and blob.holds(self._version) and not condition.fits(blob)
+    def _already_committed(self, step: Commit, condition: Condition) -> Receipt | None:
+        """Return the receipt of a version that another try or task has committed; None if it must be committed here."""
+        attempt, version = self._attempt, self._version
+        if attempt.task.condition is None and condition.etag is None:
+            # This try has seen already that there is no blob.
+            return None
+        blob = attempt.look_up_blob()
+        if blob is None or not blob.is_copy_of(version):
+            return None
+        if blob.metadata.get(record.VERIFIED_BY) == record.DAMAGED and not attempt.is_first_try:
+            self._copy_the_whole()
+        standing = self._standing(blob, step, condition)
+        if standing == "unread" and self._within is not None and attempt.is_first_try:
+            # The task that committed it reads it back.
+            return self._staged()
+        return self._copied_before() if standing == "done" or (standing == "unread" and self._is_right(blob)) else None
 
-    def _range_receipt(self, condition: Condition) -> Receipt:
+    def _standing(self, blob: BlobState, step: Commit, condition: Condition) -> Literal["done", "unread", "not done"]:
+        """Return whether a blob that calls itself a copy of this version is one, or must be read to know."""
+        written_since = not condition.fits(blob)
+        if blob.metadata.get(record.VERIFIED_BY) == record.READBACK_PENDING:
+            is_wanted = written_since or self._attempt.context.settings.overwrite != ALWAYS
+            return "unread" if is_wanted else "not done"
+        if not written_since or not step.is_done(blob):
+            return "not done"
+        return "unread" if self._attempt.integrity.needs_read_back(self._version) else "done"
+
+    def _is_right(self, blob: BlobState) -> bool:
+        """Return whether the committed blob holds the object's bytes, by reading it back."""
+        attempt, version = self._attempt, self._version
+        try:
+            confirm(attempt, version, blob.etag, self._difference_from_object)
+        except ReadbackDiffers as error:
+            log.warning("%s", error)
+            self._copy_the_whole()
+            return False
+        return True
+
+    def _copy_the_whole(self) -> None:
+        """Copy the other ranges too: they are committed, and no longer staged, and their tasks have ended."""
+        self._within = None
+
+    def _difference_from_object(self) -> Block | None:
+        attempt, version = self._attempt, self._version
+        difference = difference_from_object(attempt, version, self._level)
+        if difference and attempt.integrity.parts_were_guessed_wrong(version):
+            raise PartsLookedUp
+        return difference
+
+    def _copied_before(self) -> Receipt:
+        within = self._within
+        size_bytes = within.size_bytes if within else self._version.size_bytes
+        self._attempt.context.progress.add(bytes_resumed=size_bytes)
+        return self._attempt.copied(self._version, blocks=len(self._layout), by_another=True)
+
+    def _range_receipt(self, step: Commit, condition: Condition) -> Receipt:
         """Return the receipt of a range while other ranges are missing, or after another task has committed."""
-        attempt = self._attempt
-        if self._is_committed(condition):
-            return attempt.copied(self._version, blocks=len(self._layout))
+        attempt, version = self._attempt, self._version
+        blob = attempt.look_up_blob()
+        if blob is not None and not condition.fits(blob) and blob.holds(version) and step.is_done(blob):
+            return attempt.copied(version, blocks=len(self._layout))
+        return self._staged()
+
+    def _staged(self) -> Receipt:
         mine = missing(self._layout, {}, self._within)
-        return attempt.stats.receipt(self._version, STAGED, blocks=len(mine))
+        return self._attempt.stats.receipt(self._version, STAGED, blocks=len(mine))
 
     def _verify(self) -> None:
         """Compare the combined digests with S3's checksum; stage damaged blocks again, once.
@@ -310,7 +398,6 @@ class BlockUpload:
         for reading in range(MAX_READINGS):
             differing = self._damaged(unconfirmed)
             if not differing:
-                self._attempt.integrity.record_second_reading(equal=True)
                 return
             if reading + 1 < MAX_READINGS:
                 log.warning("Two readings of %d blocks of %r differ: staging them again", len(differing), key)

@@ -1,12 +1,10 @@
 """Verification after the copy: read a blob back from Azure and compare it with S3's checksum, or with the object."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from s3_to_azure.model import checksums
 from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
-from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import check_key, is_folder_marker, is_reserved
 from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.options import NO, REREAD, SKIP
@@ -14,11 +12,9 @@ from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, RESERVED_NAME, SKIP
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel, choose_level, digest_stream
 from s3_to_azure.transfer.object import check_size
-from s3_to_azure.transfer.pipeline import fill
+from s3_to_azure.transfer.readback import blob_pieces, object_pieces
 
 Outcome = Literal["equal", "different", "missing", "skipped", "failed"]
-
-_PIECE_BYTES: Final = 8 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +86,13 @@ def _left_out(task: CopyTask) -> tuple[Outcome, str] | None:
 
 def _compare(context: TransferContext, task: CopyTask, version: ObjectVersion, blob: BlobState) -> Verification:
     level = _level(context, version, each=False)
-    actual = digest_stream(level, _blob_pieces(context, task, blob))
+    actual = digest_stream(level, blob_pieces(context, context.retrier, task.blob, 0, blob.size_bytes))
     if level.guessed and level.checksum and actual != level.checksum.value:
         # The parts may have other sizes than the first and the last part suggest.
         level = _level(context, version, each=True)
-        actual = digest_stream(level, _blob_pieces(context, task, blob))
+        actual = digest_stream(level, blob_pieces(context, context.retrier, task.blob, 0, blob.size_bytes))
     stored = level.checksum or SourceChecksum(
-        checksums.CRC64NVME.name, digest_stream(level, _object_pieces(context, version))
+        checksums.CRC64NVME.name, digest_stream(level, object_pieces(context, context.retrier, version))
     )
     proven_by = checksums.proven_by(level.checksum) if level.checksum else REREAD
     if _look_up_blob(context, task) != blob:
@@ -128,25 +124,6 @@ def _text(checksum: SourceChecksum) -> str:
 
 def _look_up_blob(context: TransferContext, task: CopyTask) -> BlobState | None:
     return context.retrier.call(f"look up blob {task.blob!r}", lambda: context.destination.head(task.blob))
-
-
-def _blob_pieces(context: TransferContext, task: CopyTask, blob: BlobState) -> Iterator[memoryview]:
-    for start in range(0, blob.size_bytes, _PIECE_BYTES):
-        end = min(start + _PIECE_BYTES, blob.size_bytes)
-        yield memoryview(_read(context, task.blob, start, end))
-
-
-def _read(context: TransferContext, blob: str, start: int, end: int) -> bytes:
-    return context.retrier.call(
-        f"read bytes {start} to {end} of blob {blob!r}", lambda: context.destination.read(blob, start, end)
-    )
-
-
-def _object_pieces(context: TransferContext, version: ObjectVersion) -> Iterator[memoryview]:
-    for start in range(0, version.size_bytes, _PIECE_BYTES):
-        with context.buffers.lend(min(_PIECE_BYTES, version.size_bytes - start)) as view:
-            fill(context.source, version, start, view, retrier=context.retrier, cancelled=context.cancelled)
-            yield view
 
 
 def _not_compared(context: TransferContext, task: CopyTask, status: Outcome, reason: str) -> Verification:
