@@ -231,6 +231,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "fidelity": fidelity,
             "run_timeout": dagrun_timeout,
             "limits": limits,
+            "pool": tasks[COPY].get("pool") or pool or (default_args or {}).get("pool") or "",
             **memory,
         }
         copies = _copy_tasks(

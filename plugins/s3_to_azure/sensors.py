@@ -319,8 +319,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         count = self._stoppable(lambda: self._count(source, list_key))
         where = f"named by {self.keys_from}" if list_key else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
         if count < self.min_objects and not self.allow_empty:
-            waits = str(self.manual_runs_wait).strip().lower() == "true"
-            if not waits and context["dag_run"].run_type == _MANUAL:
+            if not self._may_wait(context):
                 wanted = "list of keys" if list_key else count_text(self.min_objects, "object")
                 raise UsageError(
                     detail=f"{self.task_id}: {count:,} of {wanted} {where}. A run that is started by hand looks once: "

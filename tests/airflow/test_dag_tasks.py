@@ -94,6 +94,18 @@ def test_a_plan_stands_once_the_report_is_final(
     assert cleared.xcoms[PLAN_KEY]["plan"] != first.xcoms[PLAN_KEY]["plan"]
 
 
+def test_the_plan_names_the_copies_pool(
+    settings: RunSettings, pointer: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool that does not exist is never reported by Airflow in a task's log."""
+    with caplog.at_level(logging.INFO):
+        plan_run(pointer, replace(settings, pool="transfers"), Task().context)
+        assert "airflow pools set transfers" in caplog.text
+        caplog.clear()
+        plan_run(pointer, settings, Task().context)
+    assert "pool" not in caplog.text
+
+
 def test_without_a_plan_the_first_one_is_made_whatever_became_of_the_report(
     settings: RunSettings, pointer: dict[str, Any]
 ) -> None:

@@ -175,6 +175,7 @@ class _Instance:
     def __init__(self, since: datetime | None = None) -> None:
         self.xcoms: dict[str, Any] = {}
         self.try_number = 1
+        self.start_date: datetime | None = None
         self._since = since
 
     def get_first_reschedule_date(self, _context: Any) -> datetime | None:

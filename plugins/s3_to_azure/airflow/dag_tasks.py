@@ -48,6 +48,7 @@ class RunSettings:
         state_container: Container of the run's state files; empty: the destination's container.
         run_timeout: A run that is older is not planned; None: no limit.
         limits: What a run cannot loosen.
+        pool: The copies' pool; empty: Airflow's default, which always exists.
     """
 
     s3_prefix: str
@@ -64,6 +65,7 @@ class RunSettings:
     filters: Mapping[str, Any] | None = None
     run_timeout: timedelta | None = None
     limits: RunLimits = field(default_factory=RunLimits)
+    pool: str = ""
 
     def service(self, context: Context) -> StreamingClient:
         """Return a client of the storage account."""
@@ -111,6 +113,14 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     if is_dry_run:
         log.info("Dry run: nothing is copied")
         return []
+    if batches and settings.pool:
+        # A task cannot ask Airflow 3 for its pools.
+        log.info(
+            "The copies wait for slots of the pool %r. If none starts, see whether it exists: the run's Migration page "
+            'says so, and `airflow pools set %s 8 "copies to Azure"` creates it',
+            settings.pool,
+            settings.pool,
+        )
     return [batch.as_dict() for batch in batches]
 
 

@@ -77,6 +77,8 @@ def show_waiting(context: Context, source: str, timeout_s: float, deadline: date
     instance = context.get("ti")
     if instance is None:
         return
-    since = instance.get_first_reschedule_date(context) or datetime.now(UTC)
+    # 2.10 and 2.11 have the date of the first poke in their database alone.
+    first_poke = getattr(instance, "get_first_reschedule_date", lambda _: None)(context)
+    since = first_poke or datetime.now(UTC)
     until = deadline or since + timedelta(seconds=timeout_s)
     instance.xcom_push(WAITING_KEY, {"source": source[:_MAX_SOURCE], "until": until.isoformat()})
