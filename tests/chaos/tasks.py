@@ -86,6 +86,7 @@ class LiveRun:
         at_once: Objects, and connections, that a task has at once.
         small: Small objects go through their own client.
         clears: How often a part of it was run again.
+        listed: The ticks at which its last listing began and ended; it counts once it is planned.
         listed_alone: Only its listing and its report are run again.
     """
 
@@ -101,6 +102,7 @@ class LiveRun:
     batches: tuple[dict[str, Any], ...] = ()
     clears: int = 0
     listed_alone: bool = False
+    listed: tuple[int, int] = (0, 0)
 
 
 def list_bucket(live: LiveRun, actor: Actor) -> dict[str, Any]:
