@@ -313,7 +313,7 @@ def test_copy_of_another_object_written_meanwhile_is_kept(rig: Rig) -> None:
     """Two migrations into the same names: S3's current version of ours says nothing about the other object."""
     foreign = {"s3_source": source_id(OURS.bucket, "another")}
     rig.azure.write("b", b"theirs", metadata=OLDER | foreign)
-    with pytest.raises(DestinationConflict):
+    with pytest.raises(BlobOfAnotherObject):
         rig.commit(ABSENT)
     assert (rig.content(), rig.asked) == (b"theirs", 0)
 
