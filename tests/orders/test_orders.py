@@ -10,7 +10,9 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +61,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(s3_server: LocalS3, azure_server: LocalAzure, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[Site]:
     """Run Airflow with the local servers."""
     name = uuid4().hex
     s3_client = boto3.client(
@@ -81,7 +83,7 @@ def site(s3_server: LocalS3, azure_server: LocalAzure, tmp_path_factory: pytest.
             "config_kwargs": {"s3": {"addressing_style": "path"}},
         },
     }
-    home = tmp_path_factory.mktemp("orders")
+    home = Path(tempfile.mkdtemp(prefix="orders-"))
     (home / "config").mkdir()
     # The scheduler forks each task from itself, so what it has imported starts faster.
     (home / "config" / "airflow_local_settings.py").write_text(
@@ -103,9 +105,8 @@ def site(s3_server: LocalS3, azure_server: LocalAzure, tmp_path_factory: pytest.
     }
     require_tools()
     (home / "postgres").mkdir()
-    # Postgres runs as another user, below a folder that only its owner may enter.
-    for folder in (home, *home.parents[:2]):
-        folder.chmod(0o711)
+    # Postgres runs as another user.
+    home.chmod(0o711)
     with (
         # SQLite would be locked most of the time.
         postgres(home / "postgres") as database,
@@ -116,6 +117,7 @@ def site(s3_server: LocalS3, azure_server: LocalAzure, tmp_path_factory: pytest.
         until("the DAGs are parsed", lambda: len(airflow.get("dags")["dags"]) == 2)
         yield Site(airflow, s3_client, f"bucket-{name}", container, state)
     s3_client.close()
+    shutil.rmtree(home, ignore_errors=True)
 
 
 class Order:
