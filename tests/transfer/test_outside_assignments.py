@@ -11,22 +11,37 @@ PACKAGE: Final = Path(__file__).resolve().parents[2] / "plugins" / "s3_to_azure"
 
 # Modules and the attributes that they set on objects of libraries, whose interface is their attributes.
 EXCEPTIONS: Final = {
+    ("airflow/run_state.py", "extra"): "Airflow's outlet events take what is said of an asset this way",
+    ("cli/output.py", "setattr(sys)"): "programs replace a closed standard stream this way",
     ("stores/azure/client.py", "http"): "the SDK's clients make each other with the constructor's own arguments",
     ("stores/azure/client.py", "pool_classes_by_scheme"): "urllib3's managers take the classes of their pools this way",
+    ("stores/azure/client.py", "scope"): "the SDK's clients take the scope of their tokens from this attribute",
     ("stores/azure/client.py", "writer"): "the SDK's clients make each other with the constructor's own arguments",
     ("stores/azure/container.py", "committed_blocks"): "keeps the SDK from decoding other tools' block ids",
     ("stores/azure/container.py", "uncommitted_blocks"): "keeps the SDK from decoding other tools' block ids",
     ("stores/azure/container.py", "content_md5"): "ContentSettings, a record of the SDK",
+    (
+        "stores/azure/credentials.py",
+        "setattr(credential)",
+    ): "the SDK's credentials have no other way to watch their calls",
     ("stores/azure/listing.py", "http_response"): "the SDK's hook is to replace the response",
     ("stores/http/connections.py", "will_close"): "http.client reads this of its response to close the connection",
-    ("stores/http/connections.py", "check_hostname"): "ssl.SSLContext has no other way",
-    ("stores/http/connections.py", "verify_mode"): "ssl.SSLContext has no other way",
-    ("stores/http/errors.py", "args"): "a filter of logging changes the record",
-    ("stores/http/errors.py", "exc_info"): "a filter of logging changes the record",
-    ("stores/http/errors.py", "exc_text"): "a filter of logging changes the record",
-    ("stores/http/errors.py", "msg"): "a filter of logging changes the record",
-    ("stores/s3/options.py", "_pool_classes_by_scheme"): "botocore's session hands these classes to further managers",
-    ("stores/s3/options.py", "pool_classes_by_scheme"): "urllib3's managers take the classes of their pools this way",
+    ("stores/http/redaction.py", "args"): "a filter of logging changes the record",
+    ("stores/http/redaction.py", "exc_info"): "a filter of logging changes the record",
+    ("stores/http/redaction.py", "exc_text"): "a filter of logging changes the record",
+    ("stores/http/redaction.py", "msg"): "a filter of logging changes the record",
+    ("stores/http/settings.py", "check_hostname"): "ssl.SSLContext has no other way",
+    ("stores/http/settings.py", "hostname_checks_common_name"): "ssl.SSLContext has no other way",
+    ("stores/http/settings.py", "minimum_version"): "ssl.SSLContext has no other way",
+    ("stores/http/settings.py", "post_handshake_auth"): "ssl.SSLContext has no other way",
+    ("stores/http/settings.py", "verify_flags"): "ssl.SSLContext has no other way",
+    ("stores/http/settings.py", "verify_mode"): "ssl.SSLContext has no other way",
+    (
+        "stores/s3/credentials.py",
+        "get_frozen_credentials",
+    ): "botocore's credentials have no other way to watch their renewal",
+    ("stores/s3/transport.py", "http_session"): "botocore's endpoint takes another session this way",
+    ("stores/s3/transport.py", "pool_classes_by_scheme"): "urllib3's managers take the classes of their pools this way",
 }
 
 
@@ -67,6 +82,8 @@ def found() -> Iterator[tuple[str, str]]:
 
 
 def _exception(module: str, target: str) -> tuple[str, str]:
+    if target.startswith("setattr("):
+        return module, target.partition(",")[0] + ")"
     return module, target.rpartition(".")[2]
 
 
