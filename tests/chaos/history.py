@@ -238,7 +238,8 @@ class History:
 
     def _next_phase(self, live: LiveRun) -> None:
         if live.phase == "copy":
-            live.run.tasks_succeeded = live.plan is not None and all(task.succeeded for task in live.tasks)
+            are_done = all(task.succeeded for task in live.tasks)
+            live.run.tasks_succeeded = live.plan is not None and are_done and not live.is_plan_older
             self._start_report(live)
             return
         last = live.tasks[0]
@@ -252,6 +253,7 @@ class History:
             live.pointer = ManifestPointer.from_dict(json.loads(json.dumps(last.current.result)))
             if live.listed_alone:
                 # The plan stays the one of the first listing; what only the second one holds is unplanned.
+                live.is_plan_older = True
                 live.run.tasks_succeeded = False
                 self._start_report(live)
                 return
@@ -282,6 +284,7 @@ class History:
         if task.succeeded:
             plan: Plan = task.current.result
             live.plan = plan
+            live.is_plan_older = False
             live.run.listing = live.listed
             live.batches = tuple(json.loads(json.dumps([batch.as_dict() for batch in plan.batches])))
             live.run.planning = (task.current.started_at, task.current.ended_at)

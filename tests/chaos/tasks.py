@@ -87,6 +87,7 @@ class LiveRun:
         small: Small objects go through their own client.
         clears: How often a part of it was run again.
         listed: The ticks at which its last listing began and ended; it counts once it is planned.
+        is_plan_older: The listing was made again after the plan.
         listed_alone: Only its listing and its report are run again.
     """
 
@@ -101,6 +102,7 @@ class LiveRun:
     plan: Plan | None = None
     batches: tuple[dict[str, Any], ...] = ()
     clears: int = 0
+    is_plan_older: bool = False
     listed_alone: bool = False
     listed: tuple[int, int] = (0, 0)
 
