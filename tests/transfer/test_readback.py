@@ -320,3 +320,16 @@ class TestRanges:
         receipt = self.part(source, destination, 1, try_number=2)
         assert (receipt.status, receipt.verified_by, receipt.bytes_sent) == ("copied", "crc64nvme+readback", LARGE)
         assert level(destination) == "crc64nvme"
+
+    def test_what_an_earlier_run_left_unread_is_copied_again(self, destination: Reading) -> None:
+        """The blob is still as the plan saw it, so no task of these ranges has committed it and none reads it back."""
+        source = source_of(LARGE)
+        record = record_of(source.head(BUCKET, "k"), s3_verified_by="readback_pending")
+        planned = Condition(destination.write("k", bytes(LARGE), metadata=record))
+        receipts = [
+            copied(source, destination, integrity="auto", condition=planned, within=span, block_bytes=MIB)
+            for span in self.RANGES
+        ]
+        assert [receipt.status for receipt in receipts] == ["staged", "copied"]
+        assert destination.blobs["k"].data == some_bytes(LARGE)
+        assert level(destination) == "crc64nvme"

@@ -321,8 +321,9 @@ class BlockUpload:
         """Return whether a blob that calls itself a copy of this version is one, or must be read to know."""
         written_since = not condition.fits(blob)
         if blob.metadata.get(record.VERIFIED_BY) == record.READBACK_PENDING:
-            is_wanted = written_since or self._attempt.context.settings.overwrite != ALWAYS
-            return "unread" if is_wanted else "not done"
+            # Nobody reads for the tasks of ranges what an earlier run has left unread: they copy it again.
+            is_wanted = self._attempt.context.settings.overwrite != ALWAYS and self._within is None
+            return "unread" if written_since or is_wanted else "not done"
         if not written_since or not step.is_done(blob):
             return "not done"
         return "unread" if self._attempt.integrity.needs_read_back(self._version) else "done"
