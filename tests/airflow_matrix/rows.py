@@ -13,7 +13,7 @@ class Row:
 
     Attributes:
         airflow: Airflow's version.
-        python: Python's version.
+        python: Python's version; a row of the short form runs with this project's own, 3.11 or 3.12.
         dated: No package is younger than this day: an old Airflow does not work with the newest of everything.
         pins: More requirements.
         place: The managed service that has these versions of Airflow and of the providers; empty: plain pip.
@@ -55,9 +55,9 @@ ROWS: Final = (
     Row("2.11.2", "3.12", "2026-04-01", has_scheduler=True),
     Row("3.0.6", "3.12", "2025-10-01", has_scheduler=True),
     Row("3.0.6", "3.12", "2025-10-01", _providers("9.12.0", "12.6.0"), "MWAA"),
-    Row("3.1.8", "3.13", "2026-04-01", is_short=True),
+    Row("3.1.8", "3.11", "2026-04-01", is_short=True),
     Row("3.2.1", "3.12", "2026-09-18", (*_providers("9.25.0", "13.1.0"), *_WORKS_WITH_3_2), "MWAA"),
     Row("3.2.2", "3.13", "2026-09-18", _WORKS_WITH_3_2),
     Row("3.3.1", "3.12", "2026-09-18", _providers("9.34.0", "14.1.0"), "MWAA"),
-    Row("3.3.2", "3.12", "2026-09-18", has_scheduler=True, is_short=True),
+    Row("3.3.2", "3.11", "2026-09-18", has_scheduler=True, is_short=True),
 )

@@ -5,6 +5,7 @@
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -63,7 +64,7 @@ def lock(row: Row) -> None:
         more.flush()
         resolution = ("--resolution", "lowest-direct") if row.lowest else ()
         uv(
-            *("pip", "compile", "--no-header", "--python-version", row.python, *resolution),
+            *("pip", "compile", "--no-header", "--universal", "--python-version", row.python, *resolution),
             *("--no-annotate", "--exclude-newer", row.dated, "--exclude-newer-package", "awscrt=2026-09-18"),
             *("--extra", "airflow", "pyproject.toml", more.name, "--output-file", row.lock),
         )
@@ -78,7 +79,10 @@ def build(folder: Path) -> Path:
 def run_row(row: Row, wheel: Path, folder: Path, s3: LocalS3, azure: LocalAzure) -> dict[str, str]:
     """Install the row's lock and the wheel, and use them; return each check's result."""
     python = folder / "venv/bin/python"
-    uv("venv", "--python", row.python, folder / "venv")
+    try:
+        uv("venv", "--python", sys.executable if row.is_short else row.python, folder / "venv")
+    except subprocess.CalledProcessError:
+        return {"run": f"Python {row.python} was not found; install it, and put it on the PATH"}
     uv("pip", "sync", "--python", python, row.lock)
     uv("pip", "install", "--no-deps", "--python", python, wheel)
     home = folder / "home"
@@ -151,8 +155,9 @@ def table(results: Mapping[str, Mapping[str, str]]) -> str:
         if row.name in results:
             cells = [results[row.name].get(name, "") for name in names]
             title = row.airflow + (f" ({row.place})" if row.place else "") + (", lowest" if row.lowest else "")
+            python = platform.python_version().rpartition(".")[0] if row.is_short else row.python
             shown = ["yes" if cell == "ok" else "**no**" if cell else "" for cell in cells]
-            lines.append("| " + " | ".join((title, row.python, *locked(row.lock, SHOWN), *shown)) + " |")
+            lines.append("| " + " | ".join((title, python, *locked(row.lock, SHOWN), *shown)) + " |")
     return "\n".join(lines)
 
 
@@ -166,7 +171,8 @@ def locked(path: Path, names: Iterable[str]) -> list[str]:
 def uv(*arguments: str | Path) -> None:
     """Run uv without the variables of an environment that is active."""
     inherited = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
-    subprocess.run([UV, "--quiet", *arguments], cwd=ROOT, env=inherited, check=True)
+    variables = inherited | {"UV_PYTHON_DOWNLOADS": "never"}
+    subprocess.run([UV, "--quiet", *arguments], cwd=ROOT, env=variables, check=True)
 
 
 if __name__ == "__main__":
