@@ -8,6 +8,7 @@ database's two tables that every version has.
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -151,19 +152,26 @@ def airflow(*arguments: str) -> str:
     return run("airflow", *arguments)
 
 
+def rows_in(output: str) -> list[dict[str, Any]]:
+    """Return the rows that a command has printed as JSON; some versions print log lines before them."""
+    begin = re.search(r"^\[(?=[{\]])", output, re.MULTILINE)
+    found: list[dict[str, Any]] = json.JSONDecoder().raw_decode(output[begin.start() :])[0] if begin else []
+    return found
+
+
 def parse_example(example: str) -> None:
     """Parse the example DAG as the DAG processor does, and all others into the database."""
     (HOME / "dags" / "example.py").write_bytes(Path(example).read_bytes())
     airflow("dags", "reserialize")
-    errors = json.loads(airflow("dags", "list-import-errors", "--output", "json") or "[]")
+    errors = rows_in(airflow("dags", "list-import-errors", "--output", "json"))
     assert not errors, errors
-    listed = {row["dag_id"] for row in json.loads(airflow("dags", "list", "--output", "json"))}
+    listed = {row["dag_id"] for row in rows_in(airflow("dags", "list", "--output", "json"))}
     assert "s3_to_azure_migration" in listed, listed
 
 
 def list_plugin() -> None:
     """Find the wheel's plugin among those that Airflow has loaded."""
-    listed = json.loads(airflow("plugins", "--output", "json"))
+    listed = rows_in(airflow("plugins", "--output", "json"))
     assert [row["name"] for row in listed if "s3-to-azure" in str(row["source"])] == ["s3_to_azure"], listed
 
 
