@@ -40,7 +40,7 @@ from tests.cluster.services import postgres, require_tools
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 DAG_ID: Final = "orders"
-ORDERS: Final = int(os.environ.get("ORDERS", "30"))
+ORDERS: Final = int(os.environ.get("ORDERS", "10"))
 AT_ONCE: Final = 4
 TASKS: Final = ("wait_for_objects", "plan", "copy", "report")
 _ENDED: Final = ("success", "failed")
