@@ -59,5 +59,5 @@ ROWS: Final = (
     Row("3.2.1", "3.12", "2026-09-18", (*_providers("9.25.0", "13.1.0"), *_WORKS_WITH_3_2), "MWAA"),
     Row("3.2.2", "3.13", "2026-09-18", _WORKS_WITH_3_2),
     Row("3.3.1", "3.12", "2026-09-18", _providers("9.34.0", "14.1.0"), "MWAA"),
-    Row("3.3.2", "3.11", "2026-09-18", has_scheduler=True, is_short=True),
+    Row("3.3.2", "3.11", "2026-09-18", is_short=True),
 )
