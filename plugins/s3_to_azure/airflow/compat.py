@@ -1,4 +1,7 @@
 """What differs between Airflow 2.10 and 3.3: each fallback names the versions that need it."""
+# Other modules import Airflow's names from here.
+# mypy: implicit-reexport
+# ruff: noqa: F401
 
 import inspect
 from collections.abc import Callable
@@ -7,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
 
-if TYPE_CHECKING:
+try:
     from airflow.sdk import (
         DAG,
         Asset,
-        BaseHook,
         BaseOperator,
         BaseOperatorLink,
         BaseSensorOperator,
@@ -22,32 +24,9 @@ if TYPE_CHECKING:
         task,
     )
     from airflow.sdk.bases.sensor import PokeReturnValue
-    from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import (
-        AirflowFailException,
-        AirflowNotFoundException,
-        AirflowSensorTimeout,
-        AirflowSkipException,
-    )
     from airflow.sdk.log import mask_secret
-    from airflow.sdk.types import TaskInstanceKey
-else:
-    try:
-        from airflow.sdk import (
-            DAG,
-            Asset,
-            BaseOperator,
-            BaseOperatorLink,
-            BaseSensorOperator,
-            Connection,
-            Context,
-            Param,
-            get_current_context,
-            task,
-        )
-        from airflow.sdk.bases.sensor import PokeReturnValue
-        from airflow.sdk.log import mask_secret
-    except ImportError:  # 2.10, 2.11
+except ImportError:  # 2.10, 2.11
+    if not TYPE_CHECKING:
         from airflow import DAG
         from airflow.datasets import Dataset as Asset
         from airflow.decorators import task
@@ -56,20 +35,22 @@ else:
         from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
         from airflow.utils.context import Context
         from airflow.utils.log.secrets_masker import mask_secret
-    try:
-        from airflow.sdk import BaseHook
-    except ImportError:  # 2.10 to 3.0
+try:
+    from airflow.sdk import BaseHook
+except ImportError:  # 2.10 to 3.0
+    if not TYPE_CHECKING:
         from airflow.hooks.base import BaseHook
-    try:
-        from airflow.sdk.configuration import conf
-        from airflow.sdk.exceptions import (
-            AirflowFailException,
-            AirflowNotFoundException,
-            AirflowSensorTimeout,
-            AirflowSkipException,
-        )
-        from airflow.sdk.types import TaskInstanceKey
-    except ImportError:  # 2.10 to 3.1
+try:
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import (
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+        AirflowSkipException,
+    )
+    from airflow.sdk.types import TaskInstanceKey
+except ImportError:  # 2.10 to 3.1
+    if not TYPE_CHECKING:
         from airflow.configuration import conf
         from airflow.exceptions import (
             AirflowFailException,
@@ -78,35 +59,6 @@ else:
             AirflowSkipException,
         )
         from airflow.models.taskinstancekey import TaskInstanceKey
-
-__all__ = [
-    "AIRFLOW_FAILURES",
-    "DAG",
-    "RETRY_BACKOFF",
-    "RETRY_POLICY",
-    "START_IS_OPTIONAL",
-    "AirflowFailException",
-    "AirflowNotFoundException",
-    "AirflowSensorTimeout",
-    "AirflowSkipException",
-    "Asset",
-    "BaseHook",
-    "BaseOperator",
-    "BaseOperatorLink",
-    "BaseSensorOperator",
-    "Connection",
-    "Context",
-    "Param",
-    "PokeReturnValue",
-    "TaskInstanceKey",
-    "conf",
-    "get_current_context",
-    "mask_secret",
-    "raises_task_errors",
-    "retry_arguments",
-    "task",
-    "task_error",
-]
 
 try:
     from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
