@@ -213,18 +213,20 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         """
         with gc_paused():
             from s3_to_azure.airflow.jobs import open_transfer
+            from s3_to_azure.airflow.run_state import try_number_of
             from s3_to_azure.transfer.watchdog import StopEvent
 
         cancelled = self._cancelled = StopEvent()
         if self._stopped:
             cancelled.set()
+        # A unit test of a DAG may pass no context.
+        context = context or cast("Context", {})
         try:
             self._check_arguments()
-            is_retry = _try_number(context or cast("Context", {})) > 1
+            is_retry = try_number_of(context) > 1
             with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=is_retry) as opened:
                 self._account = str(opened.service.account_name or "")
-                # A unit test of a DAG may pass no context.
-                return self._run(opened, cancelled, context or cast("Context", {}))
+                return self._run(opened, cancelled, context)
         except TransferError as error:
             raise task_error(error) from None
 
@@ -322,7 +324,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
         from s3_to_azure.airflow.progress import ProgressReporter, TaskStateStore
-        from s3_to_azure.airflow.run_state import check_deadline
+        from s3_to_azure.airflow.run_state import check_deadline, try_number_of
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         check_deadline(context, self.run_timeout)
@@ -331,7 +333,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             opened.context.progress,
             store=cast("TaskStateStore | None", context.get("task_state_store")),
             is_listing=lambda: job.is_listing,
-            try_number=_try_number(context),
+            try_number=try_number_of(context),
         )
 
         def on_poll() -> None:
@@ -346,8 +348,9 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     def _job(self, opened: "OpenTransfer", context: Context) -> "Job":
         """Return the job for ``s3_key``, ``s3_prefix`` or ``batch``; only what it needs is imported."""
         from s3_to_azure.airflow.azure_hook import run_files, task_files
+        from s3_to_azure.airflow.run_state import try_number_of
 
-        try_number, endpoints = _try_number(context), self._endpoints()
+        try_number, endpoints = try_number_of(context), self._endpoints()
         if self.batch is not None:
             from s3_to_azure.airflow.jobs import BatchJob
             from s3_to_azure.state.plan import BatchDescriptor
@@ -410,8 +413,3 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
                 parse_size(self.bandwidth_limit, name="bandwidth_limit") if self.bandwidth_limit else None
             ),
         )
-
-
-def _try_number(context: Context) -> int:
-    """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
-    return context["ti"].try_number if "ti" in context else 1

@@ -22,6 +22,7 @@ from s3_to_azure.airflow.run_state import (
     check_deadline,
     note_counts,
     report_is_final,
+    try_number_of,
 )
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
@@ -69,7 +70,7 @@ class RunSettings:
 
     def service(self, context: Context) -> StreamingClient:
         """Return a client of the storage account."""
-        return azure_service(self.wasb_conn_id, connections=1, worked_before=context["ti"].try_number > 1)
+        return azure_service(self.wasb_conn_id, connections=1, worked_before=try_number_of(context) > 1)
 
     def files(self, service: StreamingClient, context: Context) -> AzureState:
         """Return the run's state files."""

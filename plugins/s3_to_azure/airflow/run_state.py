@@ -24,6 +24,11 @@ _FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "remo
 log = logging.getLogger(__name__)
 
 
+def try_number_of(context: Context) -> int:
+    """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
+    return int(getattr(context.get("ti"), "try_number", 1))
+
+
 def report_is_final(context: Context) -> bool:
     """Return whether the run's report has ended, and nobody has cleared it: it will not look at this task's work."""
     instance = context["ti"]

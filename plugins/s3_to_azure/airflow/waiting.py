@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from s3_to_azure.airflow.compat import Context
 from s3_to_azure.airflow.progress import WAITING_KEY
+from s3_to_azure.airflow.run_state import try_number_of
 from s3_to_azure.model.errors import S3, CredentialsUnavailable, TransferError, UsageError
 
 DEADLINE_KEY: Final = "deadline"
@@ -15,11 +16,6 @@ DEADLINE_KEY: Final = "deadline"
 _MAX_SOURCE: Final = 1_000
 
 log = logging.getLogger(__name__)
-
-
-def try_number_of(context: Context) -> int:
-    """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
-    return int(getattr(context.get("ti"), "try_number", 1))
 
 
 def has_poked(context: Context) -> bool:
