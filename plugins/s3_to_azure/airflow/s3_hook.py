@@ -52,20 +52,22 @@ def s3_source(
     arguments = dict(hook_arguments or {})
     # S3Hook accepts these two, but applies them only to its own transfers.
     extra, requester_pays = arguments.pop("extra_args", None) or {}, bool(arguments.pop("requester_pays", False))
-    key = None
-    if aws_conn_id == defaults.AWS_CONN_ID and find_connection(aws_conn_id) is None:
-        # As Airflow's own hooks do it; another id that does not exist is more likely misspelt.
-        log.warning(
-            "The Airflow connection %r does not exist, so the worker's own AWS identity reads S3. Pass "
-            "aws_conn_id=None to say so, or create the connection.",
-            aws_conn_id,
-        )
-        aws_conn_id = None
-    if aws_conn_id is not None:
+    connection = None
+    if aws_conn_id == defaults.AWS_CONN_ID:
+        connection = find_connection(aws_conn_id)
+        if connection is None:
+            # As Airflow's own hooks do it; another id that does not exist is more likely misspelt.
+            log.warning(
+                "The Airflow connection %r does not exist, so the worker's own AWS identity reads S3. Pass "
+                "aws_conn_id=None to say so, or create the connection.",
+                aws_conn_id,
+            )
+            aws_conn_id = None
+    elif aws_conn_id is not None:
         connection = get_connection(
             aws_conn_id, S3, "aws", "or pass aws_conn_id=None to use the worker's own AWS identity"
         )
-        key = connection.extra_dejson.get(_CUSTOMER_KEY)
+    key = connection.extra_dejson.get(_CUSTOMER_KEY) if connection else None
     with s3_settings_errors(*AIRFLOW_FAILURES):
         try:
             hook = S3Hook(aws_conn_id=aws_conn_id, verify=verify, **arguments)
