@@ -123,7 +123,7 @@ class S3ObjectsTrigger(BaseTrigger):
 def _event_of(error: Exception) -> dict[str, Any]:
     """Return why the triggerer cannot read S3, and whether that may pass."""
     from s3_to_azure.model.errors import TransferError, TransientError
-    from s3_to_azure.stores.http.redaction import redact
+    from s3_to_azure.stores.http.redaction import redacted_line
     from s3_to_azure.stores.s3.errors import s3_errors
 
     may_pass = False
@@ -132,5 +132,5 @@ def _event_of(error: Exception) -> dict[str, Any]:
             raise error
     except TransferError as translated:
         may_pass = isinstance(translated, TransientError)
-    text = " ".join(redact(str(error)).split())[:_MAX_PROBLEM]
+    text = redacted_line(error, _MAX_PROBLEM)
     return {"problem": f"{type(error).__name__}: {text}", "may_pass": may_pass}

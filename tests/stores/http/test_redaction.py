@@ -12,7 +12,15 @@ import pytest
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.stores.http import redaction
-from s3_to_azure.stores.http.redaction import check_printable, hide, hide_in, hide_setting, protect_logs, redact
+from s3_to_azure.stores.http.redaction import (
+    check_printable,
+    hide,
+    hide_in,
+    hide_setting,
+    protect_logs,
+    redact,
+    redacted_line,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -254,3 +262,11 @@ def test_events_of_structlog_stay_events() -> None:
     record = logging.LogRecord("any", logging.INFO, "", 0, message, None, None)
     redaction.RedactingFilter().filter(record)
     assert record.msg == {"event": "?sig=***", "number": 1}
+
+
+def test_redacted_line_is_one_line_without_secrets_and_bounded() -> None:
+    """An exception's text may quote a request over several lines."""
+    error = ValueError("refused:\n  password=abcdefgh12345678\n  at line 5")
+    assert redacted_line(error) == "refused: password=*** at line 5"
+    assert redacted_line(error, 8) == "refused:"
+    assert redacted_line("x" * 400) == "x" * 300

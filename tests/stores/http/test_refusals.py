@@ -5,7 +5,7 @@ import re
 import pytest
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.http.refusals import Cause, Refusal, codes, error_of, unexpected_response, words
+from s3_to_azure.stores.http.refusals import Cause, Refusal, codes, error_document, error_of, unexpected_response, words
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,20 @@ def test_a_refusal_without_a_cause_is_none_and_then_unexpected() -> None:
     assert "a redirect (status 301, Moved), which is never followed; check the region" in str(
         unexpected_response("S3", "k", Refusal(301, "Moved"), check="the region")
     )
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (b"<Error><Code>NoSuchKey</Code><Message/></Error>", {"Code": "NoSuchKey", "Message": ""}),
+        (b'<Error xmlns="urn:x"><Code>NoSuchKey</Code></Error>', {"Code": "NoSuchKey"}),
+        (b"<html><Code>NoSuchKey</Code></html>", None),
+        (b"<Error><Code>NoSuchKey</Code>", None),
+        (b"<!DOCTYPE Error><Error><Code>NoSuchKey</Code></Error>", None),
+        (b"", None),
+    ],
+    ids=["own", "namespace", "a page", "cut", "DTD", "empty"],
+)
+def test_only_a_complete_error_document_is_the_services_own(document: bytes, told: dict[str, str] | None) -> None:
+    """Anything between here and the service can answer with a page of its own."""
+    assert error_document(document) == told

@@ -7,7 +7,6 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
-from xml.etree import ElementTree as ET
 
 from azure.core.exceptions import (
     AzureError,
@@ -20,7 +19,7 @@ from azure.core.exceptions import (
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import AZURE
 from s3_to_azure.stores.http.errors import network_error, translated, unreadable, was_raised_in
-from s3_to_azure.stores.http.redaction import redact
+from s3_to_azure.stores.http.redaction import redacted_line
 from s3_to_azure.stores.http.refusals import (
     NOT_SUPPORTED,
     SERVER_FAILED,
@@ -28,6 +27,7 @@ from s3_to_azure.stores.http.refusals import (
     Cause,
     Refusal,
     codes,
+    error_document,
     error_of,
     unexpected_response,
     words,
@@ -39,6 +39,7 @@ WRITE_PERMISSION: Final = (
 )
 ENTRA: Final = "Microsoft Entra ID"
 
+_BOM: Final = b"\xef\xbb\xbf"
 _CREDENTIAL_MODULES: Final = ("azure.identity", "msal")
 # https://learn.microsoft.com/rest/api/storageservices/create-container: the name is free after 30 seconds or more.
 _CONTAINER_RETRY_S: Final = 10.0
@@ -282,7 +283,7 @@ def azure_settings_errors(subject: str, cure: str, *untouched: type[Exception]) 
             raise
         if was_raised_in(error, *_CREDENTIAL_MODULES):
             raise credentials_error(error, "the account") from None
-        text = " ".join(redact(str(error)).split())[:300]
+        text = redacted_line(error)
         raise errors.ConnectionMissing(
             service=AZURE, detail=f"{subject} cannot be used ({type(error).__name__}: {text})", cure=cure
         ) from None
@@ -296,7 +297,7 @@ def refusal_of(status: int, headers: Mapping[str, str], document: bytes) -> Refu
         headers: The headers by lower-case name.
         document: The body, or its beginning; empty after a HEAD.
     """
-    told = _error_document(document)
+    told = {name.lower(): text for name, text in (error_document(document.removeprefix(_BOM)) or {}).items()}
     code = headers.get("x-ms-error-code") or told.get("code", "")
     if not code and "x-ms-request-id" in headers:
         code = str(status)
@@ -338,7 +339,7 @@ def _translated(error: Exception, container: str, blob: str) -> errors.TransferE
 
 def credentials_error(error: Exception, resource: str) -> errors.TransferError:
     """Return the error of a token that could not be obtained."""
-    text = " ".join(redact(str(getattr(error, "message", error))).split())[:500]
+    text = redacted_line(getattr(error, "message", error), 500)
     response: Any = getattr(error, "response", None)
     status = int(getattr(response, "status_code", None) or 0)
     # Its module takes long to import, and is there only if it was raised.
@@ -369,19 +370,6 @@ def _body(response: Any) -> bytes:
     except Exception:  # noqa: BLE001 - the body only adds words
         # It was not read, or its connection failed; the headers are sufficient.
         return b""
-
-
-def _error_document(document: bytes) -> Mapping[str, str]:
-    """Return the texts of an error document by their elements' names in lower case; empty if it is another document."""
-    if b"<!DOCTYPE" in document:
-        return {}
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
-    try:
-        parser.feed(document.removeprefix(b"\xef\xbb\xbf"))
-        root = parser.close()
-    except ET.ParseError:
-        return {}
-    return {child.tag.lower(): child.text or "" for child in root} if root.tag == "Error" else {}
 
 
 def _path(container: str, blob: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from s3_to_azure.model.errors import CredentialsUnavailable, TransferError
-from s3_to_azure.stores.http.redaction import redact
+from s3_to_azure.stores.http.redaction import redacted_line
 
 T = TypeVar("T")
 
@@ -48,4 +48,4 @@ class CredentialsProvider:
 
     def unavailable(self, detail: str) -> CredentialsUnavailable:
         """Return the error of credentials that worked before."""
-        return CredentialsUnavailable(service=self._service, detail=" ".join(redact(detail).split())[:300])
+        return CredentialsUnavailable(service=self._service, detail=redacted_line(detail))

@@ -14,7 +14,7 @@ import requests
 import urllib3
 
 from s3_to_azure.model import errors
-from s3_to_azure.stores.http.redaction import redact
+from s3_to_azure.stores.http.redaction import redact, redacted_line
 
 # How http.client, urllib3 and our own connections say that a proxy refused: not for 408 and 429, which may pass.
 _PROXY_REFUSED: Final = re.compile(
@@ -91,7 +91,7 @@ def _innermost(chain: Sequence[BaseException]) -> str:
     """Return the text of the failure itself: what wraps it says less, and names classes of the libraries."""
     failures = [cause for cause in chain if isinstance(cause, (OSError, http.client.HTTPException))] or chain
     cause = failures[-1]
-    text = " ".join(redact(str(cause)).split())[:300]
+    text = redacted_line(cause)
     host = next(filter(None, map(_host, chain)), "")
     return type(cause).__name__ + (f": {text}" if text else "") + (f" ({host})" if host else "")
 

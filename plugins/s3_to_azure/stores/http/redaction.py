@@ -130,6 +130,11 @@ def redact(text: str) -> str:
     return text
 
 
+def redacted_line(text: object, characters: int = 300) -> str:
+    """Return what a library says, such as an exception's text, as one line without secrets, cut to a length."""
+    return " ".join(redact(str(text)).split())[:characters]
+
+
 class RedactingFilter(logging.Filter):
     """Masks secrets in a log record's message and traceback."""
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from xml.etree import ElementTree as ET
 
 from s3_to_azure.model.errors import AccessError, RequestNotSupported, TransferError, UnexpectedResponse
 from s3_to_azure.stores.http.redaction import redact
@@ -93,6 +94,24 @@ def codes(*names: str) -> re.Pattern[str]:
 def words(pattern: str) -> re.Pattern[str]:
     """Return a pattern for words anywhere in a refusal."""
     return re.compile(rf"(?is).*?(?:{pattern})")
+
+
+def error_document(document: bytes) -> Mapping[str, str] | None:
+    """Return the texts of a service's own error document by their elements' names; None if it is another document.
+
+    The service's own is complete XML whose root is ``Error``. One with a DTD is not.
+    """
+    if b"<!DOCTYPE" in document:
+        return None
+    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
+    try:
+        parser.feed(document)
+        root = parser.close()
+    except ET.ParseError:
+        return None
+    if root.tag.rpartition("}")[2] != "Error":
+        return None
+    return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
 
 
 def error_of(refusal: Refusal, causes: Iterable[Cause], request: Mapping[str, object]) -> TransferError | None:

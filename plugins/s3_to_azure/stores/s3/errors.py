@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
-from xml.etree import ElementTree as ET
 
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
@@ -12,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import S3
 from s3_to_azure.stores.http.errors import network_error, translated, unreadable, was_raised_in
-from s3_to_azure.stores.http.redaction import redact
+from s3_to_azure.stores.http.redaction import redacted_line
 from s3_to_azure.stores.http.refusals import (
     NOT_SUPPORTED,
     SERVER_FAILED,
@@ -20,6 +19,7 @@ from s3_to_azure.stores.http.refusals import (
     Cause,
     Refusal,
     codes,
+    error_document,
     error_of,
     unexpected_response,
     words,
@@ -208,8 +208,8 @@ def s3_settings_errors(*untouched: type[Exception]) -> Iterator[None]:
             found = errors.CredentialsUnavailable(service=S3, detail=found.attributes["detail"])
         elif isinstance(found, errors.UnexpectedResponse):
             found = errors.UsageError(
-                detail=f"S3 cannot be used with these settings ({type(error).__name__}: {_line(error)}). Check the "
-                "connection, the profile and the AWS_ environment variables."
+                detail=f"S3 cannot be used with these settings ({type(error).__name__}: {redacted_line(error)}). Check "
+                "the connection, the profile and the AWS_ environment variables."
             )
         raise found from None
 
@@ -255,19 +255,19 @@ def _translated(error: Exception, resource: str) -> errors.TransferError:
 
 def _no_credentials(error: Exception, _resource: str) -> errors.TransferError:
     cure = "Set the AWS connection's login and password, role or profile."
-    return errors.ConnectionMissing(service=S3, detail=_line(error), cure=cure)
+    return errors.ConnectionMissing(service=S3, detail=redacted_line(error), cure=cure)
 
 
 def _signed_out(error: Exception, _resource: str) -> errors.TransferError:
     cure = "Sign in again (aws sso login), or use a role that needs no person."
-    return errors.ConnectionMissing(service=S3, detail=_line(error), cure=cure)
+    return errors.ConnectionMissing(service=S3, detail=redacted_line(error), cure=cure)
 
 
 def _unavailable(error: Exception) -> str:
     if getattr(error, "kwargs", {}).get("provider") == _PROGRAM:
         # botocore quotes all that it wrote to stderr, which may be what it should have written to stdout.
         return "the program of the profile's credential_process failed (run it by hand to see why)"
-    return _line(error)
+    return redacted_line(error)
 
 
 # Older botocores know no `aws login`, and none of its errors.
@@ -294,7 +294,7 @@ _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception,
     ),
     (
         (botocore.BotoCoreError,),
-        lambda error, _: errors.UsageError(detail=f"S3 cannot be used with this connection: {_line(error)}"),
+        lambda error, _: errors.UsageError(detail=f"S3 cannot be used with this connection: {redacted_line(error)}"),
     ),
 )
 
@@ -312,7 +312,7 @@ def response_error(
         key: The requested key.
         etag: The ETag that was required.
     """
-    told = _error_document(document)
+    told = error_document(document)
     if told is None:
         match = _CODE.search(document) if status != 404 else None
         told = {"Code": match[1].decode("ascii")} if match else {}
@@ -322,26 +322,7 @@ def response_error(
 
 def is_error_document(document: bytes) -> bool:
     """Return whether the document is S3's own: complete XML whose root is ``Error``. One with a DTD is not."""
-    return _error_document(document) is not None
-
-
-def _error_document(document: bytes) -> Mapping[str, str] | None:
-    """Return the texts of S3's own error document by their elements' names, or None."""
-    if b"<!DOCTYPE" in document:
-        return None
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
-    try:
-        parser.feed(document)
-        root = parser.close()
-    except ET.ParseError:
-        return None
-    if root.tag.rpartition("}")[2] != "Error":
-        return None
-    return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
-
-
-def _line(error: Exception) -> str:
-    return " ".join(redact(str(error)).split())[:300]
+    return error_document(document) is not None
 
 
 def _uri(bucket: str, key: str | None) -> str:
