@@ -202,6 +202,30 @@ def test_never_replaces_no_blob_but_an_unproven_one(rig: Rig) -> None:
     assert rig.content() == b"ours"
 
 
+LATER = {"s3_last_modified": (EPOCH + SECOND).isoformat()}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{**RECORD, **LATER}, {**PENDING, **LATER}, {**DAMAGED, **LATER}, {**PENDING, **NEWER}, {**DAMAGED, **NEWER}],
+    ids=["equal bytes", "equal bytes unread", "equal bytes damaged", "others unread", "others damaged"],
+)
+def test_a_late_commit_replaces_no_copy_of_a_later_version(rig: Rig, record: dict[str, str]) -> None:
+    """Bytes that were put again have the same ETag, and a copy that is not read back yet has a worker of its own."""
+    rig.current = record["s3_etag"]
+    rig.azure.write("b", b"????", metadata=record)
+    with pytest.raises(DestinationConflict, match="newer version"):
+        rig.commit(ABSENT)
+    assert rig.content() == b"????"
+
+
+def test_a_rollback_replaces_an_unread_copy_of_the_later_version(rig: Rig) -> None:
+    """S3 says which version is current."""
+    rig.azure.write("b", b"????", metadata={**PENDING, **NEWER})
+    rig.commit(ABSENT)
+    assert (rig.content(), rig.asked) == (b"ours", 1)
+
+
 @pytest.mark.parametrize("may_replace", [True, False])
 @pytest.mark.parametrize("record", [OTHERS, {**OTHERS, "s3_verified_by": "damaged"}, {**OTHERS, "s3_etag": "x"}])
 def test_the_copy_of_another_object_is_never_replaced_meanwhile(

@@ -1,6 +1,8 @@
 """The read-back: nothing is taken for a copy before its bytes were compared, whatever ends the comparison."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -220,6 +222,24 @@ def test_another_worker_that_writes_the_same_version_meanwhile(
         with pytest.raises(ReadbackDiffers):
             copied(source, destination)
         assert level(destination) == "damaged"
+
+
+@ONE_WAY_OR_THE_OTHER
+def test_a_copy_of_the_same_bytes_put_later_keeps_its_record(destination: Reading, size_bytes: int) -> None:
+    """Another worker writes it meanwhile; its metadata may be others."""
+    source = source_of(size_bytes)
+    version = source.head(BUCKET, "k")
+    later = replace(version, last_modified=version.last_modified + timedelta(seconds=1))
+    record = record_of(later, s3_verified_by="readback_pending")
+
+    def writes_once() -> None:
+        destination.on_read = lambda: None
+        destination.write("k", some_bytes(size_bytes), metadata=record)
+
+    destination.on_read = writes_once
+    with pytest.raises(DestinationConflict, match="while it was read back"):
+        copied(source, destination)
+    assert destination.blobs["k"].metadata == record
 
 
 def test_a_blob_that_is_written_all_the_time_is_a_conflict(destination: Reading) -> None:

@@ -176,7 +176,12 @@ class _Attempts:
 
 
 def _is_unreliable(found: BlobState, step: Commit) -> bool:
-    """Return whether the blob calls itself a copy of this version, and what it says is no proof of that."""
+    """Return whether the blob calls itself a copy of this version, and what it says is no proof of that.
+
+    One of a later date is a copy of another version: equal bytes have equal ETags, also when they were put again.
+    """
+    if is_copy_of_newer(step.version, found):
+        return False
     if found.is_unproven_copy_of(step.version):
         return True
     return step.may_replace and found.is_copy_of(step.version)

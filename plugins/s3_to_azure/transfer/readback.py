@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from s3_to_azure.model import record
+from s3_to_azure.model.decide import is_copy_of_newer
 from s3_to_azure.model.errors import Cancelled, ConditionNotMet, DestinationConflict, ReadbackDiffers, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ObjectVersion
@@ -48,7 +49,8 @@ def confirm(attempt: Attempt, version: ObjectVersion, etag: str, find_difference
     for _ in range(1 + attempt.retrier.budget.commit_rounds):
         difference = find_difference()
         found = attempt.look_up_blob()
-        if found is None or not found.is_copy_of(version):
+        # Equal bytes that were put again later may have other metadata, which this copy must not replace.
+        if found is None or not found.is_copy_of(version) or is_copy_of_newer(version, found):
             raise _conflict(attempt, "it was written by another program while it was read back")
         if found.etag != etag:
             etag = found.etag
