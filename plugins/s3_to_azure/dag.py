@@ -86,6 +86,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     retry_delay: timedelta = RETRIES_BY_DEFAULT["retry_delay"],
     max_retry_delay: timedelta = RETRIES_BY_DEFAULT["max_retry_delay"],
     keep_state_days: int | None = defaults.KEEP_STATE_DAYS,
+    signing_key: str | None = None,
     overwrite: Overwrite = defaults.OVERWRITE,
     integrity: str = defaults.INTEGRITY,
     refused_names: str = defaults.REFUSED_NAMES,
@@ -141,6 +142,9 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         retry_delay: Wait before the first retry; it doubles each time.
         max_retry_delay: Longest wait between retries.
         keep_state_days: The state files of runs that ended longer ago are deleted; None: never.
+        signing_key: Signs the certificate of each run: path of an Ed25519 private key on the workers, such as
+            ``/run/secrets/signing.pem``, or id of an Airflow connection with the key as its password; None: the
+            certificate is unsigned (docs/certificates.md).
         overwrite: Default of the run's Param.
         integrity: Default of the run's Param; a run may only ask for a stronger verification.
         refused_names: Default of the run's Param.
@@ -231,6 +235,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "fidelity": fidelity,
             "run_timeout": dagrun_timeout,
             "limits": limits,
+            "signing_key": signing_key,
             "pool": tasks[COPY].get("pool") or pool or (default_args or {}).get("pool") or "",
             **memory,
         }

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 from azure.storage.blob import ContainerClient
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.dag_tasks import RunSettings, plan_run, plan_settings, report_run
@@ -18,6 +21,7 @@ from s3_to_azure.airflow.run_state import PLAN_KEY, REPORT_KEY
 from s3_to_azure.model.errors import ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.runs.certificate import read_certificate
 from s3_to_azure.state.manifest import write_manifest
 
 PARAMS: dict[str, Any] = {
@@ -166,6 +170,26 @@ def test_the_report_of_a_good_run_is_returned(settings: RunSettings, container: 
     assert (summary["listed"]["objects"], summary["failed"]["objects"]) == (0, 0)
     assert REPORT_KEY not in task.xcoms
     assert any(name.endswith("/report.json") for name in container.list_blob_names())
+
+
+def test_the_certificate_is_signed_by_the_migrations_key(
+    settings: RunSettings, pointer: dict[str, Any], container: ContainerClient, tmp_path: Path
+) -> None:
+    """It names the account without a secret; a plan whose key cannot be read copies nothing."""
+    key = Ed25519PrivateKey.generate()
+    path = tmp_path / "signing.pem"
+    signed = replace(settings, signing_key=str(path))
+    with pytest.raises(UsageError, match="cannot read the signing key"):
+        plan_run(pointer, signed, Task().context)
+    assert not any("/plan" in name for name in container.list_blob_names())
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    plan_run(pointer, signed, Task().context)
+    with pytest.raises(SomeObjectsFailed):
+        report_run(pointer, signed, Task().context, keep_state_days=None)
+    (name,) = (name for name in container.list_blob_names() if name.endswith("/certificate.json"))
+    found = read_certificate(container.download_blob(name).readall(), key.public_key())
+    assert found.values["account"] in container.url
+    assert (found.values["source"], found.receipts) == ("s3://bucket/in/", 3)
 
 
 @pytest.mark.parametrize("run", [plan_run, lambda *arguments: report_run(*arguments, keep_state_days=None)])

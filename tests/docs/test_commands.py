@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,11 @@ _ELSEWHERE = {
     "pip install --no-deps": "make wheel-check",  # into an environment of its own
     ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
     ".venv/bin/python -m pytest": "test_programs_are_there",  # it runs inside pytest itself
+    "openssl": "tests/docs/test_certificates_page.py",
+    "head": "tests/docs/test_certificates_page.py",
+    "tail": "tests/docs/test_certificates_page.py",
+    "python -c": "tests/docs/test_certificates_page.py",
+    "python check.py": "tests/docs/test_certificates_page.py",
     "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
     "docker push": "nothing: needs a registry",
     "kubectl": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the policy",
@@ -78,7 +84,11 @@ def _commands() -> Iterator[Command]:
 
 
 _COMMANDS = list(_commands())
-_RUNS = [command for command in _COMMANDS if command.words[0] == _OURS]
+_RUNS = [
+    Command(command.place, tuple(takewhile(lambda word: word != ">", command.words)))
+    for command in _COMMANDS
+    if command.words[0] == _OURS
+]
 
 
 def test_every_block_has_a_language() -> None:
@@ -152,9 +162,10 @@ def test_airflow_commands_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", _RUNS, ids=str)
 def test_our_commands_are_parsed(command: Command) -> None:
-    """The real parser accepts each of them; the slow test runs them."""
+    """The real parser accepts each of them; the slow test, or that of the page on certificates, runs them."""
     if command.words[1:] != ("--version",):
-        assert command_line().parse_args(command.words[1:]).source.startswith("s3://")
+        options = command_line().parse_args(command.words[1:])
+        assert command.words[1] == "certificate" or options.source.startswith("s3://")
 
 
 @pytest.fixture
@@ -187,6 +198,8 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
     """Each s3-to-azure command of the pages runs unchanged against the local servers."""
     assert {command.words[1] for command in _RUNS} >= {"copy", "plan", "verify"}
     for command in _RUNS:
+        if command.words[1] == "certificate":
+            continue
         if command.words[1:] == ("--version",):
             with pytest.raises(SystemExit, match="0"):
                 main(command.words[1:])
@@ -206,7 +219,7 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
 
 def test_inline_options_exist() -> None:
     """Each option in the prose is an option of the parser."""
-    known = {option for name in ("copy", "plan", "verify", "key") for option in _options(name)} | {
+    known = {option for name in ("copy", "plan", "verify", "key", "certificate") for option in _options(name)} | {
         "--help",
         "--version",
     }

@@ -428,7 +428,8 @@ def test_the_lines_account_for_everything() -> None:
         "Sent:      3 bytes in 2.0 s (2 bytes/s); 0 bytes were in Azure already",
         "Failed:    '0002': access_denied: because",
         "Failed:    '0003': no_receipt: no task wrote a receipt for it",
-        f"Files:     report.json, report.csv, receipts.jsonl.gz in {run.files.location}",
+        f"Files:     report.json, report.csv, receipts.jsonl.gz, certificate.json in {run.files.location}",
+        f"Certified: certificate.json, root {json.loads(run.files.files['certificate.json'])['root']}, unsigned",
     ]
 
 

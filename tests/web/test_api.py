@@ -215,7 +215,10 @@ def test_no_value_breaks_a_page(client_of: Clients, session: Any, hostile: objec
     run.copy(1, progress={"bytes_total": hostile}, xcoms={"return_value": hostile})
     run.task("wait_for_objects", "S3ObjectsSensor", xcoms={"return_value": hostile})
     run.task("plan", "x", xcoms={"plan": {"copy": hostile, "warnings": hostile}, "return_value": hostile})
-    run.report(key="report", reasons=hostile, failures=hostile, slowest=hostile, proofs=hostile, files=hostile)
+    values: dict[str, Any] = dict.fromkeys(
+        ("reasons", "failures", "slowest", "proofs", "files", "certificate"), hostile
+    )
+    run.report(key="report", **values)
     run.done()
     client = client_of("reader_of_mine")
     for path, params in ((migration_path(run), {"run_id": run.run_id}), ("/s3_to_azure/api/history", {})):

@@ -75,6 +75,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "retry_delay": DURATION,
     "max_retry_delay": DURATION,
     "keep_state_days": COUNT.or_none,
+    "signing_key": TEXT.or_none,
     "overwrite": TEXT,
     "integrity": TEXT,
     "refused_names": TEXT,

@@ -24,6 +24,7 @@ from s3_to_azure.airflow.run_state import (
     report_is_final,
     try_number_of,
 )
+from s3_to_azure.airflow.signing import load_signing_key
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.filters import read_filters
@@ -31,6 +32,7 @@ from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs.certificate import Certification
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import read_plan_index, read_plan_summary
@@ -50,6 +52,7 @@ class RunSettings:
         run_timeout: A run that is older is not planned; None: no limit.
         limits: What a run cannot loosen.
         pool: The copies' pool; empty: Airflow's default, which always exists.
+        signing_key: Signs the certificate, as ``load_signing_key`` reads it; None: it is unsigned.
     """
 
     s3_prefix: str
@@ -67,6 +70,7 @@ class RunSettings:
     run_timeout: timedelta | None = None
     limits: RunLimits = field(default_factory=RunLimits)
     pool: str = ""
+    signing_key: str | None = None
 
     def service(self, context: Context) -> StreamingClient:
         """Return a client of the storage account."""
@@ -95,6 +99,8 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     """
     check_deadline(context, settings.run_timeout)
     settings.limits.check(context)
+    # Before hours of copying: a key that is missing would fail the report.
+    load_signing_key(settings.signing_key)
     with closing(settings.service(context)) as service:
         how = plan_settings(settings, context["params"])
         files = settings.files(service, context)
@@ -174,7 +180,11 @@ def report_run(
                 "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
             )
         report = make_report(
-            files, manifest, destination=AzureContainer(service, settings.container), keep_days=keep_state_days
+            files,
+            manifest,
+            destination=AzureContainer(service, settings.container),
+            keep_days=keep_state_days,
+            certification=Certification(load_signing_key(settings.signing_key), service.account_url),
         )
     summary = report.summary()
     note_counts(context, summary)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from s3_to_azure import __version__
+from s3_to_azure.cli.certificate import SHOW, VERIFY, certificate
 from s3_to_azure.cli.commands import copy, plan, print_keys, verify
 from s3_to_azure.model import defaults, options
 from s3_to_azure.transfer.watchdog import StopEvent
@@ -57,6 +58,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_verify(commands)
     _add_key(commands)
+    _add_certificate(commands)
     return parser
 
 
@@ -125,6 +127,30 @@ def _add_key(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("key", help=summary, description=_sentence(summary))
     parser.add_argument("blobs", metavar="BLOB", nargs="+", help="the blob's name, without DST's prefix")
     parser.set_defaults(command=print_keys, verbose=0, quiet=True)
+
+
+def _add_certificate(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    summary = "check the certificate of a run offline, or print the proof of one object's receipt"
+    parser = commands.add_parser(
+        "certificate",
+        help=summary,
+        usage="%(prog)s [OPTION ...] {verify,show} FILE",
+        description=_sentence(summary),
+    )
+    parser.add_argument(
+        "action", choices=(VERIFY, SHOW), help="check FILE, or print the proof of the receipt that --key names"
+    )
+    parser.add_argument("file", metavar="FILE", help="the certificate, certificate.json of a run's state files")
+    parser.add_argument(
+        "--public-key", metavar="FILE", help="the Ed25519 key in PEM that must have signed the certificate"
+    )
+    parser.add_argument(
+        "--receipts", metavar="FILE", help="receipts.jsonl.gz of the run: check that they are the certificate's"
+    )
+    parser.add_argument("--key", metavar="KEY", help="with show: the key of the object")
+    parser.add_argument("--proof", metavar="FILE", help="with verify: check a proof that show has printed")
+    _add_output(parser.add_argument_group("output"), json="certificate and receipt as one JSON document")
+    parser.set_defaults(command=certificate)
 
 
 def _add_command(

@@ -5,9 +5,11 @@ import heapq
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+import msgspec
 
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.formatting import duration_text, size_text
@@ -15,15 +17,23 @@ from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import BlobDestination, StateFiles, StateWriter
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Amount
+from s3_to_azure.runs.certificate import (
+    CERTIFICATE_NAME,
+    Certificate,
+    Certification,
+    ReceiptSums,
+    make_certificate,
+    write_certificate,
+)
 from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
-from s3_to_azure.state.lines import LinesWriter
+from s3_to_azure.state.lines import LinesWriter, as_json
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, read_plan_index
 
 REPORT_NAME: Final = "report.json"
 CSV_NAME: Final = "report.csv"
 RECEIPTS_NAME: Final = "receipts.jsonl.gz"
-_FILES: Final = (REPORT_NAME, CSV_NAME, RECEIPTS_NAME)
+_FILES: Final = (REPORT_NAME, CSV_NAME, RECEIPTS_NAME, CERTIFICATE_NAME)
 
 MAX_SUMMARY_BYTES: Final = 64_000
 _MAX_FAILURES: Final = 200
@@ -76,6 +86,7 @@ class Report:
         seconds: From the start of the first copy to the end of the last.
         slowest: The copies that took longest.
         failures: The first failed objects, in the order of the listing.
+        certificate: The certificate over all receipts; None before it is made.
     """
 
     bucket: str
@@ -92,6 +103,7 @@ class Report:
     seconds: float
     slowest: tuple[Receipt, ...]
     failures: tuple[Failure, ...]
+    certificate: Certificate | None = None
 
     def total(self, status: str) -> Amount:
         """Return the objects and bytes with a status."""
@@ -139,6 +151,8 @@ class Report:
         if more:
             yield f"           and {more:,} more"
         yield f"Files:     {', '.join(_FILES)} in {self.location}"
+        if self.certificate:
+            yield f"Certified: {self.certificate.text()}"
 
     def summary(self) -> dict[str, Any]:
         """Return the report as at most 64 KB of JSON: the failures that fit, and the number of the others."""
@@ -149,6 +163,7 @@ class Report:
             "container": self.container,
             "location": self.location,
             "files": list(_FILES),
+            "certificate": self.certificate.summary() if self.certificate else {},
             "listed": asdict(self.listed),
             **{status: asdict(self.total(status)) for status in FINAL_STATUSES},
             "reasons": [
@@ -189,9 +204,10 @@ def make_report(
     *,
     destination: BlobDestination | None = None,
     keep_days: int | None = None,
+    certification: Certification | None = None,
     now: datetime | None = None,
 ) -> Report:
-    """Reconcile the run's receipts with its listing, and write ``report.json``, ``report.csv`` and all receipts.
+    """Reconcile the run's receipts with its listing, and write the report, all receipts, and their certificate.
 
     Safe to repeat. Failed objects raise no error here: the caller raises ``Report.error()`` when all else is done.
 
@@ -200,6 +216,7 @@ def make_report(
         pointer: The manifest.
         destination: Shows which objects are copied whose receipts are not bound to the plan.
         keep_days: Delete the state of this DAG's other runs that ended longer ago; None keeps all.
+        certification: What the certificate says besides the receipts; None: it is unsigned.
         now: The current time, for tests.
 
     Raises:
@@ -214,7 +231,11 @@ def make_report(
     is_planned = index is None or index.manifest == pointer.token
     if is_planned and totals.listed != Amount(pointer.objects, pointer.bytes_total):
         raise CorruptState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")
-    report = totals.report(pointer, index, files.location)
+    certificate = make_certificate(
+        rows.sums, pointer, index, run=files.location, certification=certification or Certification(), now=now
+    )
+    write_certificate(files, certificate)
+    report = replace(totals.report(pointer, index, files.location), certificate=certificate)
     with files.write(REPORT_NAME) as out:
         out.write(json.dumps(report.summary(), indent=1).encode("ascii"))
     if keep_days is not None:
@@ -322,11 +343,14 @@ class _ReportRows:
         self._csv.writerow(COLUMNS)
         self._lines = LinesWriter(receipts, header=b"")
         self._rows = 0
+        self.sums = ReceiptSums()
 
     def add(self, receipt: Receipt) -> None:
         values = receipt.as_dict()
         self._csv.writerow([safe_cell(values[column]) for column in COLUMNS])
-        self._lines.add(values)
+        line = as_json(values)
+        self._lines.add(msgspec.Raw(line))
+        self.sums.add(line)
         self._rows += 1
         if not self._rows % _MEMBER_LINES:
             self._lines.end_member()

@@ -176,8 +176,17 @@ def lines(chunks: Iterable[bytes], *, path: str) -> Iterator[bytes]:
     Raises:
         CorruptState: The input is not gzip, is truncated, or has a line that is too long.
     """
+    yield from split_lines(_unzipped(chunks, path), path=path)
+
+
+def split_lines(chunks: Iterable[bytes], *, path: str) -> Iterator[bytes]:
+    """Yield the lines of a text without their line ends, in constant memory for any input.
+
+    Raises:
+        CorruptState: A line is too long, or the last one has no line end.
+    """
     rest = b""
-    for piece in _unzipped(chunks, path):
+    for piece in chunks:
         pieces = (rest + piece).split(b"\n")
         rest = pieces.pop()
         if len(rest) > MAX_LINE_BYTES:

@@ -228,6 +228,7 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
         "bytes_per_second": number(report, "bytes_per_second"),
         "location": text(report, "location"),
         "files": texts(report, "files"),
+        "certificate": {name: text(mapping(report, "certificate"), name) for name in ("file", "root", "public_key")},
     }
 
 

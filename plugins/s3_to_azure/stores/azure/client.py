@@ -52,6 +52,11 @@ class StreamingClient(BlobServiceClient):
     writer: "BlockWriter"
     scope: str
 
+    @property
+    def account_url(self) -> str:
+        """The account's endpoint, without a SAS."""
+        return str(self.url).partition("?")[0].rstrip("/")
+
     def close(self) -> None:
         """Close all connections; the SDK does not close a session that it was given."""
         super().close()

@@ -290,6 +290,15 @@ export function Report({ view }) {
           "Report with one row for each object: ",
           h("code", null, `az://${report.location}/${report.files.find((name) => name.endsWith(".csv")) ?? ""}`),
         ),
+      report.location && report.certificate.file &&
+        h(
+          "p",
+          { className: "s3az-files" },
+          "Certificate of all receipts: ",
+          h("code", null, `az://${report.location}/${report.certificate.file}`),
+          report.certificate.public_key ? ", signed by " : ", unsigned",
+          report.certificate.public_key && h("code", null, report.certificate.public_key),
+        ),
     ),
     h(Verification, { report }),
     h(Slowest, { report }),

@@ -1,0 +1,420 @@
+"""The certificate of a run: the root of a Merkle tree over its receipts, with counts, signed where a key is given.
+
+Each line of ``receipts.jsonl.gz`` is a leaf, without its line end. The signature covers every byte of the file before
+it, so the signed text needs no canonical form; what follows it is fixed. docs/certificates.md has the format.
+"""
+
+import json
+import re
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_public_key
+
+from s3_to_azure import __version__
+from s3_to_azure.model.errors import PermanentError, UsageError
+from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, UNCHANGED
+from s3_to_azure.planning.plan import Amount
+from s3_to_azure.state.manifest import ManifestPointer
+from s3_to_azure.state.merkle import MerkleTree, root_by_path
+from s3_to_azure.state.plan import PlanIndex
+
+CERTIFICATE_NAME: Final = "certificate.json"
+KIND: Final = "s3-to-azure run certificate"
+FORMAT: Final = "1.0"
+TREE: Final = "RFC 6962, SHA-256, over the lines of receipts.jsonl.gz"
+MAX_FILE_BYTES: Final = 64_000
+
+_SIGNATURE: Final = ',\n "signature": "'
+_END: Final = '"\n}\n'
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_FILE: Final = re.compile(f"(.*){_SIGNATURE}((?:[0-9a-f]{{128}})?){_END}".encode(), re.DOTALL)
+_ARMOUR: Final = re.compile(r"-----(?:BEGIN|END) PRIVATE KEY-----|\s+")
+# There are few levels, but a damaged receipt could hold any text.
+_MAX_LEVELS: Final = 50
+_OTHER: Final = "other"
+_NO_LEVEL: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """What a report's certificate says besides the receipts.
+
+    Attributes:
+        signing_key: Signs it; None: it is unsigned.
+        account: The storage account's endpoint; empty if it is not known.
+    """
+
+    signing_key: Ed25519PrivateKey | None = None
+    account: str = ""
+
+
+class _ReceiptValues(msgspec.Struct):
+    """What the certificate sums up of a receipt."""
+
+    key: str
+    status: str
+    size_bytes: int
+    verified_by: str = ""
+    started_at: str = ""
+    seconds: float = 0.0
+
+
+_READ_RECEIPT: Final = msgspec.json.Decoder(_ReceiptValues).decode
+
+
+def _receipt_values(line: bytes) -> _ReceiptValues | None:
+    try:
+        return _READ_RECEIPT(line)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass
+    try:
+        # A key may hold half of a surrogate pair, which only this reader accepts.
+        return msgspec.convert(json.loads(line), _ReceiptValues)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+
+
+class ReceiptSums:
+    """The tree and the sums of receipts, line by line in constant memory.
+
+    Attributes:
+        tree: The tree over the lines.
+    """
+
+    def __init__(self) -> None:
+        self.tree = MerkleTree()
+        self._all = Amount()
+        self._statuses: dict[str, Amount] = dict.fromkeys(FINAL_STATUSES, Amount())
+        self._levels: dict[str, Amount] = {}
+        self._began: datetime | None = None
+        self._ended: datetime | None = None
+
+    def add(self, line: bytes, *, path_of: str | None = None) -> bool:
+        """Add a receipt as it is written, without its line end.
+
+        Args:
+            line: The receipt's JSON.
+            path_of: The key whose path is wanted.
+
+        Returns:
+            Whether it is that key's receipt.
+
+        Raises:
+            PermanentError: It is not a receipt.
+        """
+        receipt = _receipt_values(line)
+        if receipt is None:
+            raise PermanentError(detail=f"Line {self.tree.leaves + 1:,} of the receipts is not a receipt.")
+        is_wanted = path_of is not None and receipt.key == path_of
+        self.tree.add(line, wants_path=is_wanted)
+        self._all = self._all.plus(receipt.size_bytes)
+        self._statuses[receipt.status] = self._statuses.get(receipt.status, Amount()).plus(receipt.size_bytes)
+        if receipt.status in (COPIED, UNCHANGED):
+            level = receipt.verified_by or _NO_LEVEL
+            if level not in self._levels and len(self._levels) >= _MAX_LEVELS:
+                level = _OTHER
+            self._levels[level] = self._levels.get(level, Amount()).plus(receipt.size_bytes)
+        self._extend(receipt)
+        return is_wanted
+
+    def values(self) -> dict[str, Any]:
+        """Return the sums as they stand in a certificate."""
+        return {
+            "began_at": self._began.isoformat() if self._began else "",
+            "ended_at": self._ended.isoformat() if self._ended else "",
+            "receipts": self.tree.leaves,
+            "size_bytes": self._all.size_bytes,
+            "statuses": {status: asdict(amount) for status, amount in self._statuses.items()},
+            "levels": {level: asdict(amount) for level, amount in sorted(self._levels.items())},
+            "tree": TREE,
+            "root": self.tree.root().hex(),
+        }
+
+    def _extend(self, receipt: _ReceiptValues) -> None:
+        try:
+            began = datetime.fromisoformat(receipt.started_at)
+            ended = began + timedelta(seconds=receipt.seconds)
+            self._began = min(self._began or began, began)
+            self._ended = max(self._ended or ended, ended)
+        except (ValueError, TypeError, OverflowError):
+            # No time, or one without a time zone.
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as it was written or read.
+
+    Attributes:
+        values: Its fields, without the signature.
+        data: The file's bytes.
+    """
+
+    values: Mapping[str, Any]
+    data: bytes
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it carries a signature."""
+        return bool(self.public_key)
+
+    @property
+    def public_key(self) -> str:
+        """The key that it says it is signed with, in hexadecimal; empty if it is unsigned."""
+        return str(self.values["public_key"])
+
+    @property
+    def root(self) -> str:
+        """The root over the receipts, in hexadecimal."""
+        return str(self.values["root"])
+
+    @property
+    def receipts(self) -> int:
+        """Number of receipts."""
+        return int(self.values["receipts"])
+
+    @property
+    def signed_by(self) -> str:
+        """Who signed it, for a person."""
+        return _signed_text(self.public_key)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the report's summary holds of it."""
+        return {"file": CERTIFICATE_NAME, "root": self.root, "public_key": self.public_key}
+
+    def text(self) -> str:
+        """Return one line for a person."""
+        return f"{CERTIFICATE_NAME}, root {self.root}, {self.signed_by}"
+
+
+def _signed_text(public_key: str) -> str:
+    """Say who signed."""
+    return f"signed by the Ed25519 key {public_key}" if public_key else "unsigned"
+
+
+def make_certificate(
+    sums: ReceiptSums,
+    pointer: ManifestPointer,
+    index: PlanIndex | None,
+    *,
+    run: str,
+    certification: Certification,
+    now: datetime | None = None,
+) -> Certificate:
+    """Return the certificate of a run.
+
+    Args:
+        sums: All receipts.
+        pointer: The listing.
+        index: The plan; None if the run has none.
+        run: Where the run's files are.
+        certification: The key, and the account.
+        now: The current time, for tests.
+    """
+    key = certification.signing_key
+    values = {
+        "kind": KIND,
+        "format": FORMAT,
+        "program": f"s3-to-azure {__version__}",
+        "source": f"s3://{pointer.bucket}/{pointer.prefix}",
+        "destination": f"az://{index.container}/{index.blob_prefix}" if index else "",
+        "account": certification.account,
+        "run": run,
+        "plan": index.token if index else "",
+        "issued_at": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
+        **sums.values(),
+        "public_key": key.public_key().public_bytes_raw().hex() if key else "",
+    }
+    signed = json.dumps(values, indent=1).removesuffix("\n}").encode("ascii")
+    signature = key.sign(signed).hex() if key else ""
+    return Certificate(values, signed + f"{_SIGNATURE}{signature}{_END}".encode("ascii"))
+
+
+def write_certificate(files: StateFiles, certificate: Certificate) -> None:
+    """Write the certificate into the run's files."""
+    with files.write(CERTIFICATE_NAME) as out:
+        out.write(certificate.data)
+
+
+def read_certificate(data: bytes, public_key: Ed25519PublicKey | None = None) -> Certificate:
+    """Read a certificate, and check its signature.
+
+    Args:
+        data: The file's bytes.
+        public_key: The key that must have signed it. Without it, the key that it names is used, which anyone can put
+            there; an unsigned one is accepted then.
+
+    Raises:
+        PermanentError: It is not a certificate of this format, or not signed by the key, or not as it was signed.
+    """
+    parts = _FILE.fullmatch(data) if len(data) <= MAX_FILE_BYTES else None
+    values = _json_object(data) if parts else None
+    if parts is None or values is None or values.get("kind") != KIND:
+        raise PermanentError(detail="The file is not a certificate of a run, or it was changed.")
+    if str(values.get("format")).partition(".")[0] != FORMAT.partition(".")[0]:
+        raise PermanentError(
+            detail=f"The certificate has format {values.get('format')!r}, and this version reads {FORMAT}: upgrade."
+        )
+    certificate = Certificate(values, data)
+    if not (
+        re.fullmatch(r"(?:[0-9a-f]{64})?", str(values.get("public_key")))
+        and _HASH.fullmatch(str(values.get("root")))
+        and isinstance(values.get("receipts"), int)
+    ):
+        raise PermanentError(detail="The certificate lacks its root, its key or its count of receipts.")
+    if public_key is None and not certificate.is_signed and not parts[2]:
+        return certificate
+    if not certificate.is_signed or not parts[2]:
+        raise PermanentError(detail="The certificate is not signed, or its signature was removed.")
+    named = bytes.fromhex(certificate.public_key)
+    if public_key is not None and public_key.public_bytes_raw() != named:
+        raise PermanentError(
+            detail=f"The certificate is {certificate.signed_by}, which is not the given key "
+            f"{public_key.public_bytes_raw().hex()}."
+        )
+    try:
+        Ed25519PublicKey.from_public_bytes(named).verify(bytes.fromhex(parts[2].decode()), parts[1])
+    except (InvalidSignature, ValueError):
+        raise PermanentError(detail="The certificate was changed after it was signed.") from None
+    return certificate
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptProof:
+    """One receipt, and the hashes that lead from it to the certificate's root.
+
+    Attributes:
+        index: The receipt's place among all, from 0.
+        path: The hashes, from the bottom.
+        receipt: The receipt's JSON, as it was hashed.
+    """
+
+    index: int
+    path: tuple[bytes, ...]
+    receipt: str
+
+    def data(self) -> bytes:
+        """Return the proof as a file; whoever checks it uses each of its fields, so none can be changed unseen."""
+        values = {"index": self.index, "path": [each.hex() for each in self.path], "receipt": self.receipt}
+        return (json.dumps(values, indent=1) + "\n").encode("ascii")
+
+
+def check_receipts(certificate: Certificate, lines: Iterable[bytes], *, key: str | None = None) -> ReceiptProof | None:
+    """Compare all receipts with the certificate: each line, their number and order, and the certificate's sums.
+
+    Args:
+        certificate: The certificate.
+        lines: The receipts, without line ends.
+        key: The key whose proof to return.
+
+    Returns:
+        The key's proof; None without a key.
+
+    Raises:
+        PermanentError: They are not the certificate's receipts, or none of them is the key's.
+    """
+    sums, found = ReceiptSums(), None
+    for index, line in enumerate(lines):
+        if sums.add(line, path_of=key if found is None else None):
+            found = index, line
+    if sums.tree.root().hex() != certificate.root:
+        raise PermanentError(
+            detail="The receipts are not those of the certificate: one was changed, added, removed or moved."
+        )
+    differing = [name for name, value in sums.values().items() if certificate.values.get(name) != value]
+    if differing:
+        raise PermanentError(detail=f"The certificate does not sum up its receipts: {', '.join(differing)}.")
+    if key is None:
+        return None
+    if found is None:
+        raise PermanentError(detail=f"None of the {sums.tree.leaves:,} receipts is of the key {key!r}.")
+    return ReceiptProof(found[0], sums.tree.path(), found[1].decode())
+
+
+def check_proof(certificate: Certificate, data: bytes) -> Mapping[str, Any]:
+    """Return the receipt of a proof, after it was shown to be among the certificate's receipts.
+
+    Raises:
+        PermanentError: It is not, or the file is not as it was written.
+    """
+    values = _json_object(data) or {}
+    index, path, receipt = values.get("index"), values.get("path"), values.get("receipt")
+    if (
+        not isinstance(index, int)
+        or not isinstance(receipt, str)
+        or not isinstance(path, list)
+        or not all(isinstance(each, str) and _HASH.fullmatch(each) for each in path)
+    ):
+        raise PermanentError(detail="The file is not a proof of one receipt, or it was changed.")
+    proof = ReceiptProof(index, tuple(map(bytes.fromhex, path)), receipt)
+    # Equal bytes, so that nothing in the file is left unchecked.
+    if proof.data() != data:
+        raise PermanentError(detail="The proof was changed.")
+    leaf = receipt.encode(errors="surrogatepass")
+    root = root_by_path(leaf, index, certificate.receipts, proof.path)
+    if root is None or root.hex() != certificate.root:
+        raise PermanentError(detail="The receipt is not among those of the certificate, or the proof was changed.")
+    shown = _json_object(leaf)
+    if shown is None or _receipt_values(leaf) is None:
+        raise PermanentError(detail="The proof holds no receipt.")
+    return shown
+
+
+def _json_object(data: bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def read_signing_key(text: str, *, name: str) -> Ed25519PrivateKey:
+    """Read an Ed25519 private key: PKCS #8 as PEM, or the line between PEM's first and last.
+
+    Args:
+        text: The key.
+        name: Where it comes from, for errors; the key itself is in none.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    try:
+        key = load_der_private_key(b64decode(_ARMOUR.sub("", text), validate=True), password=None)
+    except (NotBase64, ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UsageError(
+            detail=f"{name} is no unencrypted Ed25519 private key in PEM. `openssl genpkey -algorithm ed25519 -out "
+            "signing.pem` makes one."
+        )
+    return key
+
+
+def read_public_key(path: str) -> Ed25519PublicKey:
+    """Read an Ed25519 public key in PEM from a file.
+
+    Raises:
+        UsageError: There is none.
+    """
+    try:
+        key = load_pem_public_key(Path(path).read_bytes()[:MAX_FILE_BYTES])
+    except OSError as error:
+        raise UsageError(detail=f"The public key {path!r} cannot be read: {error.strerror}.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise UsageError(
+            detail=f"{path!r} is no Ed25519 public key in PEM. `openssl pkey -in signing.pem -pubout -out public.pem` "
+            "makes it from the private key."
+        )
+    return key
