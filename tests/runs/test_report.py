@@ -417,6 +417,7 @@ def test_the_lines_account_for_everything() -> None:
     copied = run.receipt("0001", bytes_sent=3, seconds=2.0, started_at=START.isoformat())
     run.write_receipts(batch, copied, run.receipt("0002", "failed", reason="access_denied: because"))
     assert list(run.report().lines()) == [
+        f"Proven:    {run.report().summary()['proven']}",
         "Listed:    4 objects (12 bytes)",
         "Copied:    1 object (3 bytes)",
         "Unchanged: 1 object (3 bytes)",

@@ -186,6 +186,7 @@ def report_summary(**values: Any) -> dict[str, Any]:
         "container": "target",
         "location": "target/_s3_to_azure/dag/run",
         "files": ["report.json", "report.csv", "receipts.jsonl.gz", "certificate.json"],
+        "proven": "4 objects (400 bytes) of 4 in Azure: 4 by crc64nvme",
         "certificate": {"file": "certificate.json", "root": "ab" * 32, "public_key": "cd" * 32},
         "listed": {"objects": 6, "size_bytes": 600},
         "copied": {"objects": 4, "size_bytes": 400},

@@ -216,7 +216,7 @@ def test_no_value_breaks_a_page(client_of: Clients, session: Any, hostile: objec
     run.task("wait_for_objects", "S3ObjectsSensor", xcoms={"return_value": hostile})
     run.task("plan", "x", xcoms={"plan": {"copy": hostile, "warnings": hostile}, "return_value": hostile})
     values: dict[str, Any] = dict.fromkeys(
-        ("reasons", "failures", "slowest", "proofs", "files", "certificate"), hostile
+        ("reasons", "failures", "slowest", "proofs", "files", "certificate", "proven"), hostile
     )
     run.report(key="report", **values)
     run.done()

@@ -24,6 +24,7 @@ from s3_to_azure.model.errors import PermanentError, UsageError
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, UNCHANGED
 from s3_to_azure.planning.plan import Amount
+from s3_to_azure.runs.proven import UNRECORDED, ProvenAmounts
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.merkle import MerkleTree, root_by_path
 from s3_to_azure.state.plan import PlanIndex
@@ -42,7 +43,6 @@ _ARMOUR: Final = re.compile(r"-----(?:BEGIN|END) PRIVATE KEY-----|\s+")
 # There are few levels, but a damaged receipt could hold any text.
 _MAX_LEVELS: Final = 50
 _OTHER: Final = "other"
-_NO_LEVEL: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,17 @@ class ReceiptSums:
         self._all = self._all.plus(receipt.size_bytes)
         self._statuses[receipt.status] = self._statuses.get(receipt.status, Amount()).plus(receipt.size_bytes)
         if receipt.status in (COPIED, UNCHANGED):
-            level = receipt.verified_by or _NO_LEVEL
+            level = receipt.verified_by or UNRECORDED
             if level not in self._levels and len(self._levels) >= _MAX_LEVELS:
                 level = _OTHER
             self._levels[level] = self._levels.get(level, Amount()).plus(receipt.size_bytes)
         self._extend(receipt)
         return is_wanted
+
+    @property
+    def proven(self) -> ProvenAmounts:
+        """What is in Azure, by verification level."""
+        return ProvenAmounts(self._levels)
 
     def values(self) -> dict[str, Any]:
         """Return the sums as they stand in a certificate."""

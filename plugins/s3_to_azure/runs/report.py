@@ -25,6 +25,7 @@ from s3_to_azure.runs.certificate import (
     make_certificate,
     write_certificate,
 )
+from s3_to_azure.runs.proven import ProvenAmounts
 from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
 from s3_to_azure.state.lines import LinesWriter, as_json
 from s3_to_azure.state.manifest import ManifestPointer
@@ -87,6 +88,7 @@ class Report:
         slowest: The copies that took longest.
         failures: The first failed objects, in the order of the listing.
         certificate: The certificate over all receipts; None before it is made.
+        proven: What is in Azure, by verification level; None before all receipts are counted.
     """
 
     bucket: str
@@ -104,6 +106,7 @@ class Report:
     slowest: tuple[Receipt, ...]
     failures: tuple[Failure, ...]
     certificate: Certificate | None = None
+    proven: ProvenAmounts | None = None
 
     def total(self, status: str) -> Amount:
         """Return the objects and bytes with a status."""
@@ -130,7 +133,9 @@ class Report:
         return round(self.bytes_sent / self.seconds) if self.seconds else 0
 
     def lines(self) -> Iterator[str]:
-        """Yield the report for a person: objects by status, reason and level, throughput, failures, files."""
+        """Yield the report for a person: what is proven, objects by status and reason, throughput, failures, files."""
+        if self.proven:
+            yield f"Proven:    {self.proven.text()}"
         yield f"Listed:    {self.listed.text()}"
         for status in FINAL_STATUSES:
             yield f"{status.capitalize() + ':':10} {self.total(status).text()}"
@@ -164,6 +169,7 @@ class Report:
             "location": self.location,
             "files": list(_FILES),
             "certificate": self.certificate.summary() if self.certificate else {},
+            "proven": self.proven.text() if self.proven else "",
             "listed": asdict(self.listed),
             **{status: asdict(self.total(status)) for status in FINAL_STATUSES},
             "reasons": [
@@ -235,7 +241,7 @@ def make_report(
         rows.sums, pointer, index, run=files.location, certification=certification or Certification(), now=now
     )
     write_certificate(files, certificate)
-    report = replace(totals.report(pointer, index, files.location), certificate=certificate)
+    report = replace(totals.report(pointer, index, files.location), certificate=certificate, proven=rows.sums.proven)
     with files.write(REPORT_NAME) as out:
         out.write(json.dumps(report.summary(), indent=1).encode("ascii"))
     if keep_days is not None:

@@ -226,6 +226,7 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
         ],
         **{name: number(report, name) for name in ("bytes_sent", "bytes_resumed", "retries", "seconds")},
         "bytes_per_second": number(report, "bytes_per_second"),
+        "proven": text(report, "proven"),
         "location": text(report, "location"),
         "files": texts(report, "files"),
         "certificate": {name: text(mapping(report, "certificate"), name) for name in ("file", "root", "public_key")},

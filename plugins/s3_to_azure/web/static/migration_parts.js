@@ -277,6 +277,7 @@ export function Report({ view }) {
     h(
       Card,
       { id: "report", title: "Report", aside: h("span", { className: "s3az-aside" }, `${rate(report.bytes_per_second)} over ${duration(report.seconds)}`) },
+      report.proven && h("p", { className: "s3az-proven" }, h("strong", null, "Proven: "), report.proven),
       h("p", { className: "s3az-equation" }, h("strong", null, `${count(report.listed.objects)} listed`), ` = ${sum}`),
       h(Table, {
         caption: "Report",
