@@ -45,6 +45,7 @@ from s3_to_azure.model.names import check_blob_prefix
 from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.uris import AzureUri, S3Uri, is_template, parse_destination_prefix, parse_source_prefix
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
+from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.startup import gc_paused
 
@@ -207,6 +208,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         if migration is None:
             _NotConfigured(task_id="not_configured", retries=0)
             return dag
+        warn_of_overlaps(dag, migration.mapping(dag_id, wasb_conn_id))
         wait = _wait_task(
             migration,
             **stores
@@ -273,6 +275,11 @@ class _Addresses:
             "container": self.destination.container,
             "blob_prefix": self.destination.prefix,
         }
+
+    def mapping(self, owner: str, wasb_conn_id: str) -> NameMapping:
+        """Return what the migration copies where, to compare it with others."""
+        source, written = self.source, self.destination
+        return NameMapping(owner, source.bucket, source.key, wasb_conn_id, written.container, written.prefix)
 
     @property
     def assets(self) -> list[Asset]:

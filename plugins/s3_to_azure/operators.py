@@ -26,6 +26,7 @@ from s3_to_azure.model.errors import TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import check_bucket, check_container
 from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
+from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
 from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         # Not created here, because Airflow copies operators and an event cannot be copied.
         self._cancelled: threading.Event | None = None
         self._check_arguments()
+        self._warn_of_overlaps()
 
     @property
     def batch_label(self) -> str:
@@ -387,6 +389,17 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         if self.blob_name:
             return self.blob_name
         return f"{self.blob_prefix}/{key.rpartition('/')[2]}" if self.blob_prefix else key
+
+    def _warn_of_overlaps(self) -> None:
+        """Warn if the blobs can be written by another task of this process too; a batch's are the migration's."""
+        dag, read = self.get_dag(), self.s3_key or self.s3_prefix
+        if dag is None or self.batch is not None or self.wasb_extra_args:
+            return
+        written = self.blob_of_key(read) if self.s3_key and isinstance(read, str) else self.blob_prefix
+        texts = (self.s3_bucket, read or "", self.wasb_conn_id, self.container_name, written)
+        if all(isinstance(text, str) for text in texts):
+            owner = f"{dag.dag_id}.{self.task_id}"
+            warn_of_overlaps(dag, NameMapping(owner, *texts, is_object=bool(self.s3_key)))
 
     def _settings(self) -> "CopySettings":
         """Return the checked settings; the templates must be rendered.

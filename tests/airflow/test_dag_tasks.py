@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from airflow.sdk import Context
@@ -15,6 +17,7 @@ from azure.storage.blob import ContainerClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from s3_to_azure.airflow import dag_tasks
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.dag_tasks import RunSettings, plan_run, plan_settings, report_run
 from s3_to_azure.airflow.run_state import PLAN_KEY, REPORT_KEY
@@ -98,16 +101,53 @@ def test_a_plan_stands_once_the_report_is_final(
     assert cleared.xcoms[PLAN_KEY]["plan"] != first.xcoms[PLAN_KEY]["plan"]
 
 
-def test_the_plan_names_the_copies_pool(
+@pytest.mark.parametrize(("started", "level"), [(0, logging.WARNING), (3, logging.INFO)])
+def test_the_plan_warns_of_a_pool_that_has_served_no_copy(
+    started: int, level: int, settings: RunSettings, pointer: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Airflow 3 tells no task whether a pool exists, and no task's log why a copy does not start."""
+    task = Task()
+    ask = Mock(return_value=started)
+    task.context["ti"].get_ti_count = ask  # type: ignore[method-assign]
+    with caplog.at_level(logging.INFO):
+        plan_run(pointer, replace(settings, pool="transfers"), task.context)
+        (told,) = [record for record in caplog.records if "airflow pools set transfers" in record.getMessage()]
+        caplog.clear()
+        plan_run(pointer, settings, task.context)
+        plan_run(pointer, replace(settings, pool="transfers"), Task(exclude=["*"]).context)
+    assert told.levelno == level
+    ask.assert_called_with(dag_id="dag", task_ids=["copy"], states=["running", "success", "failed", "up_for_retry"])
+    assert "pool" not in caplog.text
+
+
+def test_the_plan_fails_if_the_pool_does_not_exist(
+    settings: RunSettings, pointer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow 2 tells a task; the copies would wait for ever. A dry run needs no pool."""
+    monkeypatch.setattr(dag_tasks, "is_missing_pool", lambda name: name == "transfers")
+    with pytest.raises(UsageError, match=r"There is no pool 'transfers'.*airflow pools set transfers 8.*clear this"):
+        plan_run(pointer, replace(settings, pool="transfers"), Task().context)
+    assert plan_run(pointer, replace(settings, pool="other"), Task().context)
+    assert plan_run(pointer, replace(settings, pool="transfers"), Task(dry_run=True).context) == []
+
+
+def test_the_plan_warns_of_another_dag_that_writes_the_same_blobs(
     settings: RunSettings, pointer: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A pool that does not exist is never reported by Airflow in a task's log."""
-    with caplog.at_level(logging.INFO):
-        plan_run(pointer, replace(settings, pool="transfers"), Task().context)
-        assert "airflow pools set transfers" in caplog.text
-        caplog.clear()
-        plan_run(pointer, settings, Task().context)
-    assert "pool" not in caplog.text
+    """Whatever files the DAGs are in; the Migration page shows it too, and both are planned."""
+    first, second = Task(), Task()
+    second.context["ti"].dag_id = "other.dag"
+    listed = ListedObject("bucket", "d", "e", 5, datetime(2026, 1, 1, tzinfo=UTC))
+    with closing(azure_service(settings.wasb_conn_id, connections=1)) as service:
+        files = settings.files(service, second.context)
+        listing = write_manifest([listed], files, bucket="bucket", prefix="").as_dict()
+    plan_run(pointer, settings, first.context)
+    assert plan_run(listing, replace(settings, s3_prefix=""), second.context)
+    (warning,) = second.xcoms[PLAN_KEY]["warnings"]
+    assert warning.startswith("'other.dag' ('s3://bucket/' to 'az://")
+    assert "can write the same blobs as 'dag': 's3://bucket/in/' to 'az://" in warning
+    assert warning in caplog.text
+    assert first.xcoms[PLAN_KEY]["warnings"] == []
 
 
 def test_without_a_plan_the_first_one_is_made_whatever_became_of_the_report(

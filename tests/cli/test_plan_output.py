@@ -11,6 +11,8 @@ from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.plan import Plan, preview
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import BUCKET, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
@@ -80,3 +82,20 @@ def test_lines_for_people(plan: Plan) -> None:
     out = plan_text(plan, rate_bytes_s=1e6, as_json=False)
     assert "To copy:   1 object (1 byte) in 1 task\n" in out
     assert "warning: 1 object with a name that Azure refuses" in out
+
+
+def test_blobs_of_another_source_are_counted(destination: MemoryDestination) -> None:
+    """Two migrations into the same names are told before either copies."""
+    source = MemorySource(BUCKET)
+    for key in ("d/one", "d/two", "e/one"):
+        source.put(BUCKET, key, key.encode())
+    with transfer_context(source, destination) as context:
+        copy_object(context, CopyTask(BUCKET, "e/one", "to/one"))
+        plan = make_temporary_plan(context, SOURCE, settings_of(), keys_from=None)
+        again = make_temporary_plan(context, SOURCE, settings_of("--overwrite", "always"), keys_from=None)
+    out = plan_text(plan, rate_bytes_s=1e6, as_json=False)
+    assert "warning: 1 object whose blob is a copy of another S3 object: two migrations write to the same names" in out
+    assert (plan.copy.objects, again.copy.objects) == (1, 2)
+    assert "warning: 1 object whose blob is a copy of another S3 object and is replaced" in plan_text(
+        again, rate_bytes_s=1e6, as_json=False
+    )

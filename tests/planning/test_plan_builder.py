@@ -55,8 +55,12 @@ def test_always_replaces_another_objects_blob(night: Night) -> None:
     night.run()
     moved = night.with_settings(s3_prefix="2026/", overwrite="always")
     moved.files = MemoryState()
-    _, _, report = moved.run()
+    plan, _, report = moved.run()
     assert report.total("copied").objects == 1
+    (warning,) = plan.warnings
+    assert warning.startswith(
+        "1 object whose blob is a copy of another S3 object and is replaced, because of overwrite"
+    )
     assert isinstance(night.destination, MemoryDestination)
     assert night.destination.blobs["in/index.csv"].data == b"all of 2026!"
 

@@ -111,6 +111,15 @@ START_IS_OPTIONAL: Final = DAG.__module__.startswith("airflow.sdk")
 """Whether a DAG needs no ``start_date``; in 2.10 and 2.11 it does."""
 
 
+def is_missing_pool(name: str) -> bool | None:
+    """Return whether there is no pool of that name; None in Airflow 3, where a task cannot ask."""
+    if START_IS_OPTIONAL:
+        return None
+    from airflow.models.pool import Pool  # noqa: PLC0415 - the database is not for whoever parses DAGs
+
+    return Pool.get_pool(name) is None
+
+
 def retry_arguments(given: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a policy of any kind
     """Return the keyword for the retry policy: the given one, or ours; none where Airflow has no policies."""
     return {"retry_policy": given or RETRY_POLICY} if RETRY_POLICY is not None else {}

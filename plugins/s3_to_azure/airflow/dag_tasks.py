@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
-from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool, raises_task_errors
 from s3_to_azure.airflow.dag_arguments import REPORT
 from s3_to_azure.airflow.params import RunLimits
 from s3_to_azure.airflow.run_state import (
@@ -20,16 +20,18 @@ from s3_to_azure.airflow.run_state import (
     REPORT_KEY,
     WHICH_PLAN,
     check_deadline,
+    copies_have_run,
     note_counts,
     report_is_final,
     try_number_of,
 )
 from s3_to_azure.airflow.signing import load_signing_key
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
+from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.certificate import Certification
@@ -38,7 +40,7 @@ from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import read_plan_index, read_plan_summary
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.azure.state import AzureState
+from s3_to_azure.stores.azure.state import AzureState, folder_name
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
             retrier.call("look at the container", lambda: destination.check(create=settings.create_container))
             plan = make_plan(files, _manifest_pointer(pointer, files), destination, how, retrier=retrier)
             summary, token, batches = plan.summary(), plan.token, plan.batches
+            summary["warnings"] += _overlaps(settings, str((pointer or {}).get("bucket")), service, context)
     is_dry_run = bool(context["params"]["dry_run"])
     names = {"container": settings.container, "blob_prefix": settings.blob_prefix, WHICH_PLAN: token}
     context["ti"].xcom_push(PLAN_KEY, summary | names | {"dry_run": is_dry_run})
@@ -121,14 +124,42 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
         log.info("Dry run: nothing is copied")
         return []
     if batches and settings.pool:
-        # A task cannot ask Airflow 3 for its pools.
-        log.info(
-            "The copies wait for slots of the pool %r. If none starts, see whether it exists: the run's Migration page "
-            'says so, and `airflow pools set %s 8 "copies to Azure"` creates it',
-            settings.pool,
-            settings.pool,
-        )
+        _check_pool(settings.pool, context)
     return [batch.as_dict() for batch in batches]
+
+
+def _check_pool(pool: str, context: Context) -> None:
+    """Tell of a pool that does not exist: Airflow leaves the copies ``scheduled``, and no task's log says why.
+
+    Raises:
+        UsageError: It does not exist.
+    """
+    cure = f'`airflow pools set {pool} 8 "copies to Azure"` creates it'
+    if is_missing_pool(pool):
+        raise UsageError(detail=f"There is no pool {pool!r}, so no copy would start. {cure}; then clear this task.")
+
+    # Airflow 3 does not answer a task: it can only know that the pool has served a copy.
+    has_served = copies_have_run(context)
+    log.log(
+        logging.INFO if has_served else logging.WARNING,
+        "The copies wait for slots of the pool %r%s. If none starts, see whether it exists: the run's Migration page "
+        "says so, and %s",
+        pool,
+        "" if has_served else ", in which no copy of this migration has run yet",
+        cure,
+    )
+
+
+def _overlaps(settings: RunSettings, bucket: str, service: StreamingClient, context: Context) -> list[str]:
+    """Return, and log, a warning if the run and another DAG's latest can write the same blobs."""
+    dag_id, container = context["ti"].dag_id, settings.container
+    files = AzureState(service, settings.state_container or container, dag_id=MAPPINGS, run_id=container)
+    # The state container is in the same account.
+    mapping = NameMapping(dag_id, bucket, settings.s3_prefix, "", container, settings.blob_prefix)
+    found = planned_overlaps(files, f"{folder_name(dag_id)}.json", mapping)
+    for warning in found:
+        log.warning("%s", warning)
+    return found
 
 
 def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSettings:

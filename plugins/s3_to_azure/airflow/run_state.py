@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
-from s3_to_azure.airflow.dag_arguments import PLAN, REPORT
+from s3_to_azure.airflow.dag_arguments import COPY, PLAN, REPORT
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
 
@@ -20,6 +20,8 @@ WHICH_PLAN: Final = "plan"
 """Name in both summaries: which plan of the run it is."""
 
 _FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+_STARTED_STATES: Final = ("running", "success", "failed", "up_for_retry")
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,13 @@ def report_is_final(context: Context) -> bool:
         return False
     states = ask(dag_id=instance.dag_id, task_ids=[REPORT], run_ids=[instance.run_id])
     return states.get(instance.run_id, {}).get(REPORT) in _FINAL_STATES
+
+
+def copies_have_run(context: Context) -> bool:
+    """Return whether a copy of this run or an earlier one has ever started, so that its pool exists, or has existed."""
+    instance = context["ti"]
+    ask = getattr(instance, "get_ti_count", None)
+    return ask is not None and ask(dag_id=instance.dag_id, task_ids=[COPY], states=list(_STARTED_STATES)) > 0
 
 
 def check_deadline(context: Context, run_timeout: timedelta | None) -> float | None:

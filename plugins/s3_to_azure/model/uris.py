@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.names import blob_name, check_bucket, check_container, split_bucket
 
-_TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
+TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 _BLOB_FORMS: Final = "az://container/path or the blob's https URL"
 _HOST: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # These hosts name no account, so the first path segment does: emulators in the same network, by a name without a domain
@@ -127,7 +127,7 @@ def parse_destination_prefix(text: str, *, name: str) -> AzureUri:
 
 def is_template(value: object) -> bool:
     """Say whether Airflow has still to render the value."""
-    return isinstance(value, str) and any(mark in value for mark in _TEMPLATE_MARKS)
+    return isinstance(value, str) and any(mark in value for mark in TEMPLATE_MARKS)
 
 
 def _split_s3(text: str, name: str, form: str) -> tuple[str, str]:

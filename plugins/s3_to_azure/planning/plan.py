@@ -129,6 +129,10 @@ _OF_OTHER_OBJECTS: Final = (
     "{count} whose blob is a copy of another S3 object: two migrations write to the same names. Give each its own "
     "blob_prefix, or replace those copies with overwrite=always."
 )
+_REPLACES_OTHERS: Final = (
+    "{count} whose blob is a copy of another S3 object and is replaced, because of overwrite=always: if two migrations "
+    "write to the same names, each replaces the other's copies in every run. Give each its own blob_prefix."
+)
 _MAPPED_NAMES: Final = (
     "{count} with a name that Azure refuses, copied under a mapped name. 's3-to-azure key' prints the key of a blob."
 )
@@ -162,6 +166,7 @@ class Plan:
             They are left alone. None: this is not known, because the listings could not be joined, or because the
             objects were chosen by a list of keys or by storage class.
         joined: Both listings came in the same order, so the destination's state is known for every object.
+        replaces_others: Objects to copy whose blobs are copies of other S3 objects.
         rewritten: Objects to copy that S3 received again with the same bytes: only metadata and headers are updated.
         archived: Objects to copy that are in an archive storage class.
         on_archived: What the copies do with archived objects that are not restored.
@@ -181,6 +186,7 @@ class Plan:
     failed: Mapping[str, Amount]
     only_in_destination: int | None
     joined: bool
+    replaces_others: int = 0
     rewritten: int = 0
     archived: int = 0
     on_archived: Archived = defaults.ARCHIVED
@@ -196,6 +202,7 @@ class Plan:
         by_count = (
             (self._left_out_for(NameRefused), _REFUSED_NAMES),
             (self._left_out_for(BlobOfAnotherObject), _OF_OTHER_OBJECTS),
+            (self.replaces_others, _REPLACES_OTHERS),
             (self.mapped, _MAPPED_NAMES),
             (self.archived, _ARCHIVED[self.on_archived]),
             (self.rewritten, _REWRITTEN),

@@ -85,6 +85,7 @@ class PlanBuilder:
         self._unchanged = AmountCounter()
         self._skipped: dict[str, AmountCounter] = defaultdict(AmountCounter)
         self._failed: dict[str, AmountCounter] = defaultdict(AmountCounter)
+        self._replaces_others = 0
         self._rewritten = 0
         self._archived = 0
         self._refused_names: list[str] = []
@@ -158,6 +159,7 @@ class PlanBuilder:
                 self.join.only_there - self._mapped_existing if in_order and self._coverage.is_known else None
             ),
             joined=in_order,
+            replaces_others=self._replaces_others,
             rewritten=self._rewritten,
             archived=self._archived,
             on_archived=self._settings.archived,
@@ -225,6 +227,7 @@ class PlanBuilder:
             # Raises BudgetTooSmall where a block of it does not fit.
             layout_for(listed.size_bytes, budget_bytes=settings.memory_budget_bytes, block_bytes=settings.block_bytes)
         self._archived += listed.storage_class in ARCHIVE_CLASSES
+        self._replaces_others += existing is not None and existing.is_of_another(listed)
         # If the order breaks at a later object, each copy so far costs up to one HEAD more than counted here.
         known = self.join.in_order
         if listed.size_bytes <= self._one_block_bytes:
