@@ -43,6 +43,7 @@ DAG_ID: Final = "orders"
 ORDERS: Final = int(os.environ.get("ORDERS", "10"))
 AT_ONCE: Final = 4
 TASKS: Final = ("wait_for_objects", "plan", "copy", "report")
+CHECK: Final = "check_report"
 _ENDED: Final = ("success", "failed")
 _END_S: Final = 240.0
 _POLL_S: Final = 1.0
@@ -295,7 +296,7 @@ class Order:
         self._call("POST", f"{self._run}/clear", json={"dry_run": False, "only_failed": only_failed})
 
     def _clear_tasks(self) -> None:
-        chosen = self._random.sample(TASKS, self._random.randint(1, 3))
+        chosen = self._random.sample([*TASKS, CHECK], self._random.randint(1, 3))
         body = {
             "dry_run": False,
             "dag_run_id": self.run_id,
