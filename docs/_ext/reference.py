@@ -41,7 +41,9 @@ def command_line_page() -> str:
     lines = [f"## {parser.prog}", "", *_block("text", parser.description or ""), parser.epilog or "", ""]
     for name, command, summary in _commands(parser):
         usage = command.format_usage().removeprefix("usage: ").split("\n")
-        lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.", ""]
+        aliases = [f"`{other}`" for other, same in _choices(parser).items() if same is command and other != name]
+        also = f" Also: {', '.join(aliases)}." if aliases else ""
+        lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.{also}", ""]
         lines += _block("text", "\n".join([usage[0], *(f"    {line.strip()}" for line in usage[1:])]).rstrip())
         lines += _block(f"{{program}} {parser.prog} {name}", "")
         for action in command._actions:  # noqa: SLF001 - argparse has no public way to ask
@@ -60,10 +62,17 @@ def run_params_table() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            summaries = {each.dest: each.help or "" for each in action._choices_actions}  # noqa: SLF001
-            yield from ((name, command, summaries[name]) for name, command in action.choices.items())
+    # An alias is a choice without a summary of its own.
+    for each in _subparsers(parser)._choices_actions:  # noqa: SLF001
+        yield each.dest, _choices(parser)[each.dest], each.help or ""
+
+
+def _choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return dict(_subparsers(parser).choices)
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
 
 
 def _spelled(action: argparse.Action) -> str:

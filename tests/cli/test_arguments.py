@@ -7,9 +7,10 @@ import pytest
 from s3_to_azure import __version__
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.commands import copy, plan, print_keys, verify
+from s3_to_azure.cli.listing import list_names
 from s3_to_azure.model import defaults, options
 
-COMMANDS = ("copy", "plan", "verify", "key")
+COMMANDS = ("copy", "plan", "verify", "ls", "key")
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -38,7 +39,7 @@ def test_main_help_explains_what_the_commands_share(capsys: pytest.CaptureFixtur
     text = command_line().format_help()
     for word in ("s3://bucket/prefix/", "az://container/path", "AWS_ENDPOINT_URL", "AZURE_STORAGE_SAS_TOKEN", "130"):
         assert word in text
-    for command in ("copy", "plan", "verify"):
+    for command in ("copy", "plan", "verify", "ls"):
         assert "exit status: s3-to-azure --help" in parser_of(command).format_help()
     with pytest.raises(SystemExit, match="0"):
         command_line().parse_args(["--version"])
@@ -62,9 +63,10 @@ def test_defaults() -> None:
 
 def test_commands() -> None:
     """Each name runs its function."""
-    addresses = ["s3://bucket/key", "az://container/blob"]
-    functions = {name: command_line().parse_args([name, *addresses]).command for name in COMMANDS}
-    assert functions == {"copy": copy, "plan": plan, "verify": verify, "key": print_keys}
+    functions = {"copy": copy, "cp": copy, "sync": copy, "plan": plan, "verify": verify, "key": print_keys}
+    for name, function in functions.items():
+        assert command_line().parse_args([name, "s3://bucket/key", "az://container/blob"]).command is function
+    assert command_line().parse_args(["ls", "s3://bucket/"]).command is list_names
 
 
 @pytest.mark.parametrize(

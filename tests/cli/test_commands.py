@@ -10,7 +10,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.cli.main import main
-from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
+from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, USAGE_ERROR
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -112,7 +112,7 @@ def test_filters_skip_objects(
     assert main(["copy", *addresses, *filters]) == OK
     receipts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert Counter(r["reason"] for r in receipts if r["status"] == "skipped") == reasons
-    assert main(["copy", *addresses, "--modified-before", "2020-01-01T00:00:00Z"]) == OK
+    assert main(["copy", *addresses, "--modified-before", "2020-01-01"]) == NOTHING_MATCHED
     assert '"too_new"' in capsys.readouterr().out
     assert list(container.list_blob_names()) == ["two words"]
 
@@ -125,6 +125,88 @@ def test_plan_changes_nothing(filled: str, container: ContainerClient, capsys: p
     assert found["copy"] == {"objects": 2, "size_bytes": 3}
     assert found["estimate"]["s3_egress_dollars"] >= 0
     assert list(container.list_blob_names()) == []
+
+
+def test_dry_run_is_a_plan(filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """It lists each object, changes nothing, and the copy then does what it said."""
+    arguments = ["sync", f"s3://{filled}/d/", f"az://{container.container_name}/to/", "--exclude", "*three", "--json"]
+    assert main([*arguments, "--dry-run"]) == OK
+    planned = {each["key"]: each for each in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert {key: each["status"] for key, each in planned.items()} == {
+        "d/one": "copy",
+        "d/two words": "copy",
+        "d/../three": "skipped",
+    }
+    assert list(container.list_blob_names()) == []
+    assert main(arguments) == OK
+    for receipt in map(json.loads, capsys.readouterr().out.splitlines()):
+        assert receipt["blob"] == planned[receipt["key"]]["blob"]
+    assert main([*arguments, "--dry-run"]) == OK
+    again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(each["status"] for each in again) == ["skipped", "unchanged", "unchanged"]
+
+
+def test_plan_for_a_container_to_come(filled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan creates nothing."""
+    addresses = [f"s3://{filled}/d/", "az://not-made-yet/"]
+    assert main(["plan", *addresses]) == FAILED
+    assert main(["plan", *addresses, "--create-container", "--list"]) == OK
+    assert "copy                     1  'd/one'" in capsys.readouterr().out
+    assert main(["plan", *addresses]) == FAILED
+
+
+@pytest.mark.parametrize("command", ["copy", "plan", "verify"])
+def test_nothing_matched(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """A scheduler notices a prefix that is misspelt, and a person reads which one is meant."""
+    to = f"az://{container.container_name}/"
+    assert main([command, f"s3://{filled}/dd/", to]) == NOTHING_MATCHED
+    assert "Did you mean d/?" in capsys.readouterr().err
+    assert main([command, f"s3://{filled}/d/", to, "--include", "*.parquet"]) == NOTHING_MATCHED
+
+
+def test_missing_object_below_which_there_are_others(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SRC lacks its slash."""
+    assert main(["copy", f"s3://{filled}/d", f"az://{container.container_name}/"]) == FAILED
+    assert "end SRC in '/'" in capsys.readouterr().err
+
+
+def test_max_errors_stops_the_copy(
+    s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The objects after the last failure that is allowed are left for the next run."""
+    for number in range(20):
+        s3_client.put_object(Bucket=bucket, Key=f"d/{number:02}/.", Body=b"1")
+    arguments = ["copy", f"s3://{bucket}/d/", f"az://{container.container_name}/", "--max-errors"]
+    assert main([*arguments, "3"]) == FAILED
+    assert "Stopped after 3 failed objects (--max-errors). Run again" in capsys.readouterr().err
+    assert main([*arguments, "21"]) == FAILED
+    assert "20 of 20 objects failed" in capsys.readouterr().err
+
+
+def test_verify_takes_filters(filled: str, container: ContainerClient) -> None:
+    """Those of the copy, so that what was left out is not missing."""
+    arguments = [f"s3://{filled}/d/", f"az://{container.container_name}/", "--exclude", "*three"]
+    assert main(["copy", *arguments]) == OK
+    assert main(["verify", *arguments]) == OK
+    assert main(["verify", *arguments[:2]]) == FAILED
+
+
+def test_quiet_says_nothing_of_success(
+    filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only failures are worth a mail from cron."""
+    arguments = ["-q", f"s3://{filled}/d/", f"az://{container.container_name}/"]
+    for command in ("copy", "verify"):
+        assert main([command, *arguments, "--exclude", "*three"]) == OK
+        assert capsys.readouterr() == ("", "")
+    assert main(["copy", *arguments]) == FAILED
+    printed = capsys.readouterr()
+    assert [line.split()[0] for line in printed.out.splitlines()] == ["failed"]
+    assert "1 of 3 objects failed" in printed.err
 
 
 def test_plan_prints_lines_for_people(
@@ -161,7 +243,8 @@ def test_verify_fails_for_a_changed_blob(
         (["copy", "s3://{bucket}/d/one", "https://a.blob.core.windows.net/c/b?sig=x"], USAGE_ERROR, "SAS"),
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--memory-budget", "lots"], USAGE_ERROR, "256MiB"),
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--keys-from", "-"], USAGE_ERROR, "prefix"),
-        (["plan", "s3://{bucket}/d/one", "az://{container}/b"], USAGE_ERROR, "prefix"),
+        (["copy", "s3://{bucket}/d/", "az://{container}/b", "--max-errors", "0"], USAGE_ERROR, "at least 1"),
+        (["verify", "s3://{bucket}/d/one", "az://{container}/b", "--min-size", "1"], USAGE_ERROR, "below a prefix"),
         (["copy", "s3://{bucket}/d/one", "az://{container}/b", "--min-size", "1"], USAGE_ERROR, "below a prefix"),
         (
             ["copy", "s3://{bucket}/d/", "az://{container}/b", "--modified-after", "now"],

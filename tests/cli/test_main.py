@@ -73,15 +73,12 @@ def signals() -> Iterator[None]:
 
 def run(monkeypatch: pytest.MonkeyPatch, command: Callable[..., int], *options: str) -> int:
     """Run ``copy`` with another function in its place."""
-
-    class Parser:
-        def parse_args(self, _: object) -> Any:
-            parsed = command_line().parse_args(["copy", "s3://bucket/key", "az://container/blob", *options])
-            parsed.command = command
-            return parsed
-
-    monkeypatch.setattr(main_module, "command_line", Parser)
-    return main()
+    parser = command_line()
+    parsed = parser.parse_args(["copy", "s3://bucket/key", "az://container/blob", *options])
+    parsed.command = command
+    monkeypatch.setattr(parser, "parse_args", lambda _arguments: parsed)
+    monkeypatch.setattr(main_module, "command_line", lambda: parser)
+    return main([])
 
 
 @pytest.mark.parametrize(
@@ -214,10 +211,35 @@ def test_log_level_and_format(monkeypatch: pytest.MonkeyPatch, options: list[str
     """Each -v logs more; a line erases the progress bar where one is shown."""
     given: dict[str, Any] = {}
     monkeypatch.setattr(logging, "basicConfig", lambda **values: given.update(values))
-    monkeypatch.setattr(main_module, "has_bar", lambda *, quiet: bar and not quiet)
+    monkeypatch.setattr(main_module, "has_bar", lambda _progress, *, quiet: bar and not quiet)
     assert run(monkeypatch, lambda _options, _stop: OK, *options) == OK
-    assert given["level"] == level
-    assert given["format"].startswith(ERASE_LINE) == bar
+    (shown,) = given["handlers"]
+    assert given["level"] == shown.level == level
+    assert shown.format(logging.makeLogRecord({"msg": "text"})).startswith(ERASE_LINE) == bar
+
+
+def test_log_file(tmp_path: Path) -> None:
+    """It has each step and the last sentence, and is added to; the terminal shows what it would have shown."""
+    file = tmp_path / "log"
+    arguments = ["copy", "s3://bucket/key", "az://container/blob", "--log-file", str(file)]
+    for count in (1, 2):
+        done = _process(*arguments)
+        assert done.returncode == USAGE_ERROR
+        assert done.stderr.startswith("s3-to-azure: No usable credentials for S3")
+        assert file.read_text().count("INFO No usable credentials for S3") == count
+    done = _process(*arguments[:-1], str(tmp_path))
+    assert (done.returncode, "Traceback" in done.stderr) == (USAGE_ERROR, False)
+    assert f"--log-file '{tmp_path}' cannot be written: Is a directory." in done.stderr
+
+
+def test_completion() -> None:
+    """The shell asks with variables, and reads the answer from a descriptor."""
+    script = "import os; os.dup2(1, 8); os.dup2(1, 9); import s3_to_azure.cli.main as main; main.main()"
+    line = "s3-to-azure copy s3://b/ az://c/ --over"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS)} | asked
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\x0b") == ["--overwrite", "--oversized-metadata"]
 
 
 def _process(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

@@ -15,6 +15,7 @@ import pytest
 
 from s3_to_azure.cli.output import (
     ERASE_LINE,
+    FailureGroups,
     ResultPrinter,
     open_closed_streams,
     print_copy_summary,
@@ -24,6 +25,7 @@ from s3_to_azure.cli.output import (
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
+from s3_to_azure.model.reasons import STATUSES, Status
 
 RECEIPT = Receipt(
     "bucket", "p/\u00fc \U0001f600\n", "etag", 3, "container", "b", "copied", verified_by="crc64nvme", seconds=0.125
@@ -249,13 +251,76 @@ def test_closed_streams_are_opened_onto_nothing(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("terminal", "beside_bar", "erased"), [(True, True, 1), (True, False, 0), (False, True, 0)])
-def test_bar_is_erased_before_a_line(terminal: bool, beside_bar: bool, erased: int) -> None:
+def test_bar_is_erased_before_a_line(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, beside_bar: bool, erased: int
+) -> None:
     """On one terminal a line would go on where the bar ends; a file or a pipe gets no control characters."""
+    monkeypatch.setenv("NO_COLOR", "1")
     out = Output(terminal=terminal)
     with ResultPrinter(json=False, beside_bar=beside_bar, out=out) as printer:
         printer.print(RECEIPT)
     assert out.getvalue().count(ERASE_LINE) == erased
-    assert out.getvalue().startswith(ERASE_LINE * erased + "copied")
+    assert out.getvalue().startswith(ERASE_LINE * erased + ("\u2713 " if terminal else "") + "copied")
+
+
+@pytest.mark.parametrize(
+    ("status", "encoding", "variables", "begins"),
+    [
+        ("copied", "utf-8", {}, "\x1b[32m\u2713 copied   \x1b[0m "),
+        ("failed", "utf-8", {}, "\x1b[31m\u2717 failed   \x1b[0m "),
+        ("failed", "ascii", {}, "\x1b[31mfailed   \x1b[0m "),
+        ("failed", "utf-8", {"NO_COLOR": "1"}, "\u2717 failed    "),
+        ("failed", "utf-8", {"TERM": "dumb"}, "\u2717 failed    "),
+        ("unchanged", "utf-8", {}, "\x1b[2m= unchanged\x1b[0m "),
+        ("skipped", "utf-8", {}, "\x1b[33m- skipped  \x1b[0m "),
+    ],
+)
+def test_colours_and_symbols(
+    monkeypatch: pytest.MonkeyPatch, status: Status, encoding: str, variables: dict[str, str], begins: str
+) -> None:
+    """A terminal shows them, as far as it can and the user wants."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in ({"TERM": "xterm"} | variables).items():
+        monkeypatch.setenv(name, value)
+
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    written = io.BytesIO()
+    with ResultPrinter(json=False, out=Terminal(written, encoding=encoding)) as printer:
+        printer.print(replace(RECEIPT, key="k", status=status))
+    assert written.getvalue().decode(encoding).startswith(begins)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_quiet_prints_failures_only(as_json: bool) -> None:
+    """JSON is for a program, which gets every document."""
+    out = Output()
+    with ResultPrinter(json=as_json, out=out, quiet=True) as printer:
+        for status in STATUSES:
+            printer.print(replace(RECEIPT, status=status))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == (len(STATUSES) if as_json else 1)
+    assert as_json or lines[0].startswith("failed")
+
+
+def test_failures_are_grouped_by_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """The largest group comes first, each with its first object; one reason alone is in the error already."""
+    groups = FailureGroups()
+    groups.add(RECEIPT)
+    for number in range(3):
+        groups.add(replace(RECEIPT, key=f"a{number}", status="failed", reason="access_denied: Grant it."))
+    groups.print()
+    assert capsys.readouterr().err == ""
+    groups.add(replace(RECEIPT, key="b", status="failed", reason=f"integrity_error: {'x' * 1_000}"))
+    groups.print()
+    title, first, second = capsys.readouterr().err.splitlines()
+    assert title == "s3-to-azure: 4 failures, by reason:"
+    assert first == "        3  such as 'a0': access_denied: Grant it."
+    assert second.startswith("        1  such as 'b': integrity_error: xxx")
+    assert len(second) < 450
+    assert groups.count == 4
 
 
 @pytest.mark.parametrize(
@@ -265,12 +330,12 @@ def test_bar_is_erased_before_a_line(terminal: bool, beside_bar: bool, erased: i
         (
             {"unchanged": 1, "copied": 1_200},
             Totals(bytes_sent=5_000_000),
-            "1,200 copied, 1 unchanged; 5,000,000 bytes sent in 2.0 s (2.5 MB/s).",
+            "1,200 copied, 1 unchanged; 4.8 MiB sent in 2.0 s (2.4 MiB/s).",
         ),
         (
             {"failed": 1},
             Totals(bytes_sent=10_000, bytes_resumed=20_000, retries=3),
-            "1 failed; 10,000 bytes sent in 2.0 s (0.0 MB/s), 20,000 bytes already in Azure, 3 retries.",
+            "1 failed; 9.8 KiB sent in 2.0 s (4.9 KiB/s), 19.5 KiB already in Azure, 3 retries.",
         ),
     ],
 )

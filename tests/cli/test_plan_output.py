@@ -1,13 +1,21 @@
 """The plan of ``s3-to-azure plan``: made from both listings, put into words, and gone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, plan_text
-from s3_to_azure.model.errors import UsageError
+from s3_to_azure.cli.plan_output import (
+    PlannedObject,
+    make_temporary_plan,
+    matches_nothing,
+    plan_settings,
+    plan_text,
+)
+from s3_to_azure.model.errors import ContainerNotFound
 from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.plan import Plan, preview
 from s3_to_azure.planning.settings import PlanSettings
@@ -58,10 +66,69 @@ def test_options_reach_the_settings() -> None:
     assert settings_of() == PlanSettings(s3_prefix="d/", blob_prefix="to/")
 
 
-def test_one_object_has_no_plan() -> None:
-    """The error says what SRC has to be."""
-    with pytest.raises(UsageError, match="SRC is a bucket or a prefix that ends in '/'"):
-        settings_of(source=S3Uri(BUCKET, "d/one"))
+@pytest.mark.parametrize(("path", "blob"), [("to/", "to/one"), ("to/else", "to/else"), ("", "one")])
+def test_one_object_has_a_plan(destination: MemoryDestination, path: str, blob: str) -> None:
+    """Its blob is the one that the copy would write."""
+    source, one, to = MemorySource(BUCKET), S3Uri(BUCKET, "d/one"), AzureUri("container", path)
+    source.put(BUCKET, "d/one", b"1")
+    source.put(BUCKET, "d/one-more", b"1")
+    arguments = command_line().parse_args(["plan", "s3://bucket/d/one", "az://container/"])
+    found: list[PlannedObject] = []
+    with transfer_context(source, destination) as context:
+        settings = plan_settings(arguments, one, to)
+        made = make_temporary_plan(context, one, settings, keys_from=None, on_object=found.append)
+    assert made.listed.objects == 1
+    assert found == [PlannedObject("copy", "d/one", blob, 1)]
+
+
+def test_each_object_is_listed_once(destination: MemoryDestination) -> None:
+    """With what a copy would do, the parts of a split object together, and the reason of those left out."""
+    source = MemorySource(BUCKET)
+    for key, data in (("d/bad.", b"22"), ("d/giant", bytes(3 * MIB)), ("d/one", b"1"), ("d/x.tmp", b"1")):
+        source.put(BUCKET, key, data)
+    settings = replace(
+        settings_of("--exclude", "*.tmp", "--max-tasks", "9"), split_bytes=MIB, batch_bytes=MIB, block_bytes=MIB
+    )
+    found: list[PlannedObject] = []
+    with transfer_context(source, destination) as context:
+        made = make_temporary_plan(context, SOURCE, settings, keys_from=None, on_object=found.append)
+    assert [batch.kind for batch in made.batches].count("range") > 1
+    assert [(each.status, each.key, each.blob, each.reason.partition(":")[0]) for each in found] == [
+        ("copy", "d/giant", "to/giant", ""),
+        ("copy", "d/one", "to/one", ""),
+        ("failed", "d/bad.", "to/bad.", "name_refused"),
+        ("skipped", "d/x.tmp", "to/x.tmp", "excluded"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "nothing"), [((), False), (("--include", "*.csv"), True), (("--exclude", "*one"), False)]
+)
+def test_matches_nothing(destination: MemoryDestination, options: tuple[str, ...], nothing: bool) -> None:
+    """The filters leave every object out, or there is none; a refused name matches."""
+    source = MemorySource(BUCKET)
+    with transfer_context(source, destination) as context:
+        assert matches_nothing(make_temporary_plan(context, SOURCE, settings_of(), keys_from=None))
+        source.put(BUCKET, "d/one", b"1")
+        source.put(BUCKET, "d/bad.", b"22")
+        assert matches_nothing(make_temporary_plan(context, SOURCE, settings_of(*options), keys_from=None)) is nothing
+
+
+def test_missing_container(destination: MemoryDestination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error, unless the copy would create it: then it is empty."""
+
+    def missing(*_: object, **__: object) -> object:
+        raise ContainerNotFound(container="container")
+
+    source = MemorySource(BUCKET)
+    source.put(BUCKET, "d/one", b"1")
+    for name in ("check", "list", "head", "list_staged"):
+        monkeypatch.setattr(destination, name, missing)
+    with transfer_context(source, destination) as context:
+        with pytest.raises(ContainerNotFound):
+            make_temporary_plan(context, SOURCE, settings_of(), keys_from=None)
+        made = make_temporary_plan(context, SOURCE, settings_of(), keys_from=None, create_container=True)
+    assert made.copy.objects == 1
 
 
 def test_plan_changes_nothing(plan: Plan, destination: MemoryDestination) -> None:

@@ -1,10 +1,12 @@
 """Progress on stderr: when it is a bar, what it says, and that it takes nothing from stdout."""
 
+import json
 import os
 import pty
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -86,7 +88,37 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsy
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("2 of 5 objects, 1,000 bytes sent (")
-    assert "MB/s), 2,000 bytes already in Azure, 1 retries\n" in err
+    assert "/s), 2.0 KiB already in Azure, 1 retry\n" in err
+
+
+def test_documents_for_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is JSON, and the last one has the totals of the end."""
+    monkeypatch.setattr(progress_bar, "_DOCUMENT_EVERY_S", 0.01)
+    progress = Progress(objects_total=5)
+    with show_progress(progress, "json"):
+        progress.add(objects_done=2, bytes_sent=1_000)
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = [json.loads(line) for line in err.splitlines()][-1]
+    assert last.pop("seconds") >= 0
+    assert last == asdict(progress.snapshot())
+    assert last["bytes_sent"] == 1_000
+
+
+@pytest.mark.parametrize(("kind", "quiet"), [("none", False), ("json", True), ("lines", True)])
+def test_no_progress(monkeypatch: pytest.MonkeyPatch, kind: str, quiet: bool) -> None:
+    """Nothing runs where nothing is wanted."""
+    monkeypatch.setattr(threading, "Thread", None)
+    with show_progress(Progress(), kind, quiet=quiet) as shown:
+        assert shown is None
+
+
+def test_bar_is_never_broken_into_two_lines() -> None:
+    """The line of an object erases one line above which the next bar is drawn: on a narrow terminal too."""
+    shown, _ = run_on_terminal(_PROGRAM, columns=40)
+    assert b"0 of 3 o" in shown
+    # At the end the bar's own line is removed.
+    assert shown.count(b"\x1b[1A") == 1
 
 
 def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,11 +129,10 @@ def test_quiet_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_bar_leaves_stdout_alone() -> None:
-    """The receipts go to stdout and not to the bar's terminal."""
+def run_on_terminal(program: str, *, columns: int) -> tuple[bytes, bytes]:
+    """Run a program whose stderr is a terminal; return what the terminal shows, and its stdout."""
     terminal, stderr = pty.openpty()
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS), "TERM": "xterm", "COLUMNS": "100"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(_PLUGINS), "TERM": "xterm", "COLUMNS": str(columns)}
     shown = bytearray()
 
     def read() -> None:
@@ -115,12 +146,19 @@ def test_bar_leaves_stdout_alone() -> None:
     reader = threading.Thread(target=read)
     reader.start()
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], env=environment, stdout=subprocess.PIPE, stderr=stderr, check=True
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=stderr, check=True
     )
     os.close(stderr)
     reader.join()
     os.close(terminal)
-    assert done.stdout == b"receipt\n" * 8
+    return bytes(shown), done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_bar_leaves_stdout_alone() -> None:
+    """The receipts go to stdout and not to the bar's terminal."""
+    shown, out = run_on_terminal(_PROGRAM, columns=100)
+    assert out == b"receipt\n" * 8
     assert b"receipt" not in shown
     assert b"0 of 3 objects" in shown
     assert b"of 3.8 MiB" in shown

@@ -174,7 +174,7 @@ def test_results_until_the_stop_are_printed(
     monkeypatch.setattr(commands, "open_stores", open_stores)
     monkeypatch.setattr("s3_to_azure.transfer.pool.OBJECT_GRACE_S", 0.1)
     try:
-        assert main(["copy", *ADDRESSES, "--objects-at-once", "1", "--quiet"]) == 128 + signal.SIGTERM
+        assert main(["copy", *ADDRESSES, "--objects-at-once", "1", "--progress", "none"]) == 128 + signal.SIGTERM
     finally:
         hanging.released.set()
     assert "copied" in capsys.readouterr().out

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from s3_to_azure.cli.hints import near_source
 from s3_to_azure.cli.output import (
     FAILED,
+    NOTHING_MATCHED,
     OK,
     USAGE_ERROR,
+    FailureGroups,
     ResultPrinter,
     can_encode,
     print_copy_summary,
@@ -23,12 +26,14 @@ from s3_to_azure.cli.output import (
 from s3_to_azure.cli.progress_bar import has_bar, show_progress
 from s3_to_azure.cli.settings import copy_settings, filters_from
 from s3_to_azure.cli.stores import open_stores
-from s3_to_azure.model.errors import TransferError, UsageError
+from s3_to_azure.model.errors import Cancelled, ObjectNotFound, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import unmap_blob
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.options import MAP
 from s3_to_azure.model.progress import Progress
+from s3_to_azure.model.reasons import FILTERED, code_of
 from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_source
@@ -38,6 +43,7 @@ from s3_to_azure.transfer.verify import verify_object
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 if TYPE_CHECKING:
+    from s3_to_azure.cli.multiprocess import WorkerProcesses
     from s3_to_azure.planning.plan import Plan
 
 _Result = TypeVar("_Result")
@@ -45,81 +51,178 @@ _Result = TypeVar("_Result")
 
 def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     """Copy one object or many, and print the receipts."""
+    if options.dry_run:
+        return plan(options, stop)
     # One object needs no plan, and pays for the import of planning only here.
-    from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
     from s3_to_azure.cli.multiprocess import worker_processes  # noqa: PLC0415
 
     source, destination = _addresses(options)
-    settings, filters = copy_settings(options), filters_from(options)
-    whole_prefix = source.is_prefix and not options.keys_from
-    if filters != Filters() and not whole_prefix:
-        raise UsageError(
-            detail="--include, --exclude and the other filters select among all objects below a prefix: "
-            "end SRC in '/', and leave out --keys-from."
-        )
-    if options.processes != 1 and not whole_prefix:
+    settings, filters = copy_settings(options), _filters(options, source)
+    if options.processes != 1 and (options.keys_from or not source.is_prefix):
         raise UsageError(
             detail="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from."
         )
     progress = Progress()
-    counts = Counter[str]()
+    results = _Results(options.max_errors, stop)
     with (
         open_stores(options, source, destination, settings, stop) as stores,
         worker_processes(options.processes, stores, settings) as workers,
-        ResultPrinter(json=options.json, beside_bar=has_bar(quiet=options.quiet), spare=sys.stderr) as printer,
+        ResultPrinter(
+            json=options.json,
+            beside_bar=has_bar(options.progress, quiet=options.quiet),
+            spare=sys.stderr,
+            quiet=options.quiet,
+        ) as printer,
     ):
         started = time.monotonic()
-        usage_error = False
+        error: TransferError | None = None
 
-        def on_receipt(receipt: Receipt) -> None:
-            counts[receipt.status] += 1
+        def on_receipt(receipt: Receipt, error: TransferError | None = None) -> None:
+            results.add(receipt, error)
             printer.print(receipt)
 
         def copy_all() -> TransferError | None:
-            nonlocal usage_error
             with stores.transfer_context(settings, progress, stop) as context:
                 context.check_access(source.bucket, create_container=options.create_container)
-                if whole_prefix:
-                    return copy_prefix(context, source, destination, filters, on_receipt, workers)
-                tally = Tally()
-                for outcome in copy_many(context, copy_tasks(context, options, source, destination)):
-                    tally.add(outcome.receipt, outcome.error)
-                    usage_error |= isinstance(outcome.error, UsageError)
-                    on_receipt(outcome.receipt)
-                return tally.error()
+                error = _copy_all(context, options, (source, destination), filters, on_receipt, workers)
+                results.hint = near_source(context.source, source) if results.found_nothing else ""
+                return error
 
-        with show_progress(progress, quiet=options.quiet):
-            error = run_stoppable(copy_all, stop, grace_s=TASK_GRACE_S)
-    print_copy_summary(counts, progress.snapshot(), time.monotonic() - started)
-    if error:
-        print_message(str(error))
-    return USAGE_ERROR if usage_error else FAILED if error or printer.has_failed else OK
+        with show_progress(progress, options.progress, quiet=options.quiet):
+            try:
+                error = run_stoppable(copy_all, stop, grace_s=TASK_GRACE_S)
+            except Cancelled:
+                if not results.too_many_errors:
+                    raise
+    if not options.quiet:
+        print_copy_summary(results.counts, progress.snapshot(), time.monotonic() - started)
+    results.failures.print()
+    for text in (results.too_many_errors or error, results.hint):
+        if text:
+            print_message(str(text))
+    return results.status(failed=bool(results.too_many_errors or error) or printer.has_failed)
+
+
+def _copy_all(
+    context: TransferContext,
+    options: argparse.Namespace,
+    addresses: tuple[S3Uri, AzureUri],
+    filters: Filters,
+    on_receipt: Callable[..., None],
+    workers: "WorkerProcesses | None",
+) -> TransferError | None:
+    from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
+
+    source, destination = addresses
+    if source.is_prefix and not options.keys_from:
+        return copy_prefix(context, source, destination, filters, on_receipt, workers)
+    tally = Tally()
+    for outcome in copy_many(context, copy_tasks(context, options, source, destination)):
+        tally.add(outcome.receipt, outcome.error)
+        on_receipt(outcome.receipt, outcome.error)
+    return tally.error()
+
+
+class _Results:
+    """What the receipts of a copy say together; too many failures stop it.
+
+    Attributes:
+        counts: Receipts by status.
+        failures: Failures by reason.
+        too_many_errors: The error of a copy that was stopped because of them.
+        hint: A sentence for somebody whose SRC names nothing.
+    """
+
+    def __init__(self, max_errors: int | None, stop: StopEvent) -> None:
+        if max_errors is not None and max_errors < 1:
+            raise UsageError(detail=f"--max-errors={max_errors} is not at least 1.")
+        self.counts = Counter[str]()
+        self.failures = FailureGroups()
+        self.too_many_errors: TransferError | None = None
+        self.hint = ""
+        self._max_errors = max_errors
+        self._stop = stop
+        self._matched = self._is_missing = self._is_usage_error = False
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether S3 holds nothing of what SRC names."""
+        return not self.counts or (self._is_missing and sum(self.counts.values()) == 1)
+
+    def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
+        """Count a receipt; ``error`` is the cause of a failure, where it is known."""
+        self.counts[receipt.status] += 1
+        self.failures.add(receipt)
+        self._matched |= code_of(receipt.reason) not in FILTERED
+        self._is_missing = isinstance(error, ObjectNotFound)
+        self._is_usage_error |= isinstance(error, UsageError)
+        if self._max_errors and self.failures.count >= self._max_errors and not self.too_many_errors:
+            self.too_many_errors = TransferError(
+                detail=f"Stopped after {count_text(self.failures.count, 'failed object')} (--max-errors). Run again: "
+                "the command sends the rest."
+            )
+            self._stop.set()
+
+    def status(self, *, failed: bool) -> int:
+        """Return the command's exit status."""
+        if self._is_usage_error:
+            return USAGE_ERROR
+        if failed:
+            return FAILED
+        return OK if self._matched else NOTHING_MATCHED
 
 
 def plan(options: argparse.Namespace, stop: StopEvent) -> int:
     """Print what a copy would do; nothing is copied."""
     # The other commands of one object pay for the import of planning only here.
-    from s3_to_azure.cli.plan_output import make_temporary_plan, plan_settings, plan_text  # noqa: PLC0415
+    from s3_to_azure.cli.plan_output import (  # noqa: PLC0415
+        PlannedObject,
+        make_temporary_plan,
+        matches_nothing,
+        plan_settings,
+        plan_text,
+    )
 
     source, destination = _addresses(options)
     planning = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
     settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
-    with open_stores(options, source, destination, settings, stop) as stores:
+    hint = ""
+    with (
+        open_stores(options, source, destination, settings, stop) as stores,
+        ResultPrinter(json=options.json, quiet=options.quiet) as printer,
+    ):
+
+        def print_object(planned: PlannedObject) -> None:
+            printer.print(planned)
 
         def make() -> "Plan":
+            nonlocal hint
             with stores.transfer_context(settings, Progress(), stop) as context:
-                context.check_access(source.bucket)
-                return make_temporary_plan(context, source, planning, keys_from=options.keys_from)
+                made = make_temporary_plan(
+                    context,
+                    source,
+                    planning,
+                    keys_from=options.keys_from,
+                    create_container=options.create_container,
+                    on_object=print_object if options.list else None,
+                )
+                if not made.listed.objects:
+                    hint = near_source(context.source, source)
+                return made
 
         made = run_stoppable(make, stop, grace_s=TASK_GRACE_S)
-    print_text(plan_text(made, rate_bytes_s=rate, as_json=options.json), json=options.json)
-    return OK
+    if not (options.list and options.json):
+        print_text(plan_text(made, rate_bytes_s=rate, as_json=options.json), json=options.json)
+    if hint:
+        print_message(hint)
+    return NOTHING_MATCHED if matches_nothing(made) else OK
 
 
 def verify(options: argparse.Namespace, stop: StopEvent) -> int:
     """Read blobs back, compare them with their objects, and print the results."""
     source, destination = _addresses(options)
+    filters = _filters(options, source)
     settings = CopySettings(
         objects_at_once=options.objects_at_once,
         connections=1,
@@ -127,26 +230,35 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
         fidelity=Fidelity(etag_is_md5=options.etag_is_md5),
     )
     counts = Counter[str]()
+    hint = ""
     with (
         open_stores(options, source, destination, settings, stop) as stores,
-        ResultPrinter(json=options.json) as printer,
+        ResultPrinter(json=options.json, quiet=options.quiet) as printer,
     ):
 
         def verify_all() -> None:
+            nonlocal hint
             with (
                 stores.transfer_context(settings, Progress(), stop) as context,
                 ThreadPoolExecutor(settings.objects_at_once) as pool,
             ):
                 context.check_access(source.bucket)
-                tasks = copy_tasks(context, options, source, destination)
+                tasks = copy_tasks(context, options, source, destination, filters)
                 for result in _map_in_order(
                     pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
                 ):
                     counts[result.status] += 1
                     printer.print(result)
+                if not counts:
+                    hint = near_source(context.source, source)
 
         run_stoppable(verify_all, stop, grace_s=TASK_GRACE_S)
-    print_verify_summary(counts)
+    if not options.quiet:
+        print_verify_summary(counts)
+    if hint:
+        print_message(hint)
+    if not counts:
+        return NOTHING_MATCHED
     return OK if counts.keys() <= {"equal", "skipped"} else FAILED
 
 
@@ -163,7 +275,11 @@ def _key_text(key: str) -> str:
 
 
 def copy_tasks(
-    context: TransferContext, options: argparse.Namespace, source: S3Uri, destination: AzureUri
+    context: TransferContext,
+    options: argparse.Namespace,
+    source: S3Uri,
+    destination: AzureUri,
+    filters: Filters | None = None,
 ) -> Iterator[CopyTask]:
     """Yield the tasks in the order of the key list or of S3's listing, and count each in the progress."""
     if options.keys_from:
@@ -175,7 +291,8 @@ def copy_tasks(
     elif source.is_prefix:
         listing = context.source.list(source.bucket, source.key)
         for listed in with_retries(listing, context.retrier, f"list s3://{source.bucket}"):
-            yield _copy_task(context, source, destination, listed.key, listed)
+            if not filters or not filters.reason_to_skip(listed):
+                yield _copy_task(context, source, destination, listed.key, listed)
     else:
         yield _copy_task(context, source, destination, source.key, None)
 
@@ -190,6 +307,21 @@ def _copy_task(
 
 def _addresses(options: argparse.Namespace) -> tuple[S3Uri, AzureUri]:
     return parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
+
+
+def _filters(options: argparse.Namespace, source: S3Uri) -> Filters:
+    """Return the filters.
+
+    Raises:
+        UsageError: SRC is not a prefix whose listing they select from.
+    """
+    filters = filters_from(options)
+    if filters != Filters() and (options.keys_from or not source.is_prefix):
+        raise UsageError(
+            detail="--include, --exclude and the other filters select among all objects below a prefix: "
+            "end SRC in '/', and leave out --keys-from."
+        )
+    return filters
 
 
 def _map_in_order(

@@ -39,9 +39,9 @@ def keys_from_file(path: str, source: S3Uri) -> Iterator[str]:
 
 
 def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, keys_from: str | None) -> ManifestPointer:
-    """Write a manifest of the objects below SRC, or of those whose keys ``keys_from`` lists."""
-    if keys_from:
-        keys = keys_from_file(keys_from, source)
+    """Write a manifest of the objects below SRC, of the object SRC, or of those whose keys ``keys_from`` lists."""
+    if keys_from or not source.is_prefix:
+        keys = keys_from_file(keys_from, source) if keys_from else iter([source.key])
         at_once = context.settings.objects_at_once
         objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
     else:
@@ -52,7 +52,7 @@ def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, ke
         bucket=source.bucket,
         prefix=source.key,
         retrier=context.retrier,
-        looked_up=bool(keys_from),
+        looked_up=bool(keys_from) or not source.is_prefix,
     )
 
 

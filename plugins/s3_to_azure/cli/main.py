@@ -11,7 +11,8 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.output import ERASE_LINE, FAILED, USAGE_ERROR, open_closed_streams, print_message
+from s3_to_azure.cli.environment import with_environment
+from s3_to_azure.cli.output import ERASE_LINE, FAILED, MESSAGES, USAGE_ERROR, open_closed_streams, print_message
 from s3_to_azure.cli.progress_bar import has_bar
 from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
 from s3_to_azure.stores.http.redaction import redact
@@ -35,13 +36,12 @@ def run() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     open_closed_streams()
-    options = command_line().parse_args(arguments)
-    before = ERASE_LINE if has_bar(quiet=options.quiet) else ""
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose > 1 else logging.INFO if options.verbose else logging.ERROR,
-        format=f"{before}%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    try:
+        options = _options(sys.argv[1:] if arguments is None else arguments)
+        _start_logs(options)
+    except UsageError as error:
+        print_message(str(error))
+        return USAGE_ERROR
     stop = StopEvent()
     caught = _stop_on_signals(stop)
     command: Callable[[argparse.Namespace, StopEvent], int] = options.command
@@ -56,6 +56,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the person at the terminal gets a sentence whatever happens
         print_message(_sentence(error))
         return USAGE_ERROR if isinstance(error, UsageError) else FAILED
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = command_line()
+    if "_ARGCOMPLETE" in os.environ:
+        # The shell asks what may follow; the package is an extra.
+        import argcomplete  # noqa: PLC0415
+
+        argcomplete.autocomplete(parser)
+    all_arguments, names = with_environment(parser, arguments, os.environ)
+    try:
+        return parser.parse_args(all_arguments)
+    except SystemExit as end:
+        if end.code and names:
+            print_message(f"Options come from the environment too: {', '.join(names)}.")
+        raise
+
+
+def _start_logs(options: argparse.Namespace) -> None:
+    """Log to stderr as ``--verbose`` says, and each step at least to ``--log-file``."""
+    form = "%(asctime)s %(levelname)s %(message)s"
+    before = ERASE_LINE if has_bar(getattr(options, "progress", "none"), quiet=options.quiet) else ""
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter(before + form))
+    shown.setLevel(logging.DEBUG if options.verbose > 1 else logging.INFO if options.verbose else logging.ERROR)
+    shown.addFilter(lambda record: record.name != MESSAGES.name)
+    handlers: list[logging.Handler] = [shown]
+    if options.log_file:
+        try:
+            kept = logging.FileHandler(options.log_file, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UsageError(detail=f"--log-file {options.log_file!r} cannot be written: {error.strerror}.") from error
+        kept.setFormatter(logging.Formatter(form))
+        kept.setLevel(min(shown.level, logging.INFO))
+        handlers.append(kept)
+    logging.basicConfig(level=min(handler.level for handler in handlers), handlers=handlers)
 
 
 def _sentence(error: Exception) -> str:

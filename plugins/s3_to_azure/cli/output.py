@@ -1,24 +1,34 @@
 """The output of a command: one line or JSON document per object on stdout, a summary on stderr."""
 
+import logging
 import os
 import re
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from json import dumps
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from s3_to_azure.model.errors import TransferError
+from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
+from s3_to_azure.model.reasons import FAILED as FAILED_STATUS
 from s3_to_azure.state.lines import as_json
-from s3_to_azure.transfer.verify import Verification
+
+if TYPE_CHECKING:
+    from s3_to_azure.cli.plan_output import PlannedObject
+    from s3_to_azure.transfer.verify import Verification
+
+    Result = Receipt | Verification | PlannedObject
 
 OK: Final = 0
 FAILED: Final = 1
 USAGE_ERROR: Final = 2
+NOTHING_MATCHED: Final = 3
 
 ERASE_LINE: Final = "\r\x1b[2K"
 """Removes the progress bar, which has no end of line, before other text is printed; the bar is drawn again below."""
@@ -27,6 +37,19 @@ _FLUSH_EVERY_S: Final = 0.5
 _MAX_BUFFERED_BYTES: Final = 64 * 1024
 _LAST_FLUSH_S: Final = 0.2
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
+_MAX_SHOWN_CHARACTERS: Final = 400
+
+_GREEN, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+_LOOKS: Final = {
+    "copied": ("\u2713", _GREEN),
+    "equal": ("\u2713", _GREEN),
+    "unchanged": ("=", _DIM),
+    "skipped": ("-", _YELLOW),
+    "staged": ("+", _DIM),
+    "copy": ("+", _GREEN),
+    "update": ("~", _GREEN),
+}
+_PROBLEM: Final = ("\u2717", _RED)
 
 
 class ResultPrinter:
@@ -39,16 +62,25 @@ class ResultPrinter:
         beside_bar: A progress bar is on the same terminal.
         out: The stream; None for stdout.
         spare: Takes over when ``out`` cannot be written, so that no result is lost; None: that is an error.
+        quiet: Print lines for people of failures only.
     """
 
     def __init__(
-        self, *, json: bool, beside_bar: bool = False, out: TextIO | None = None, spare: TextIO | None = None
+        self,
+        *,
+        json: bool,
+        beside_bar: bool = False,
+        out: TextIO | None = None,
+        spare: TextIO | None = None,
+        quiet: bool = False,
     ) -> None:
         self._json = json
+        self._failures_only = quiet and not json
         self._out = out or sys.stdout
         self._spare = spare
         self._unbuffered = self._out.isatty()
         self._before = ERASE_LINE if beside_bar and self._unbuffered else ""
+        self._looks = _looks_for(self._out)
         self._buffer = bytearray()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -66,14 +98,16 @@ class ResultPrinter:
             self._timer.start()
         return self
 
-    def print(self, result: Receipt | Verification) -> None:
+    def print(self, result: "Result") -> None:
         """Print the result of one object.
 
         Raises:
             BrokenPipeError: The reader of the lines has gone, and there is no spare stream.
             TransferError: The lines cannot be written for another reason, and there is no spare stream.
         """
-        text = _json_line(result) if self._json else _line(result)
+        if self._failures_only and result.status in _LOOKS:
+            return
+        text = _json_line(result) if self._json else self._line(result)
         with self._lock:
             if self._failure and not self._spare:
                 raise self._failure
@@ -94,6 +128,13 @@ class ResultPrinter:
                 self._lock.release()
         if self._failure and not self._spare and error is None:
             raise self._failure
+
+    def _line(self, result: "Result") -> bytes:
+        symbol, colour, plain = self._looks(result.status)
+        proof = f" [{result.verified_by}]" if result.verified_by else ""
+        reason = f": {result.reason}" if result.reason else ""
+        text = f"{colour}{symbol}{result.status:9}{plain} {result.size_bytes:>16,}  {result.key!r}{proof}{reason}\n"
+        return text.encode("utf-8", "backslashreplace")
 
     def _run_timer(self) -> None:
         while not self._closed.wait(_FLUSH_EVERY_S):
@@ -161,8 +202,12 @@ def print_text(text: str, *, json: bool = False) -> None:
 
 def can_encode(text: str) -> bool:
     """Return whether the encoding of stdout has all characters of the text."""
+    return _can_encode(text, sys.stdout)
+
+
+def _can_encode(text: str, out: TextIO) -> bool:
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(out.encoding or "utf-8")
     except UnicodeEncodeError:
         return False
     return True
@@ -193,29 +238,28 @@ def _ascii_json(text: str) -> str:
     return _NOT_ASCII.sub(lambda found: dumps(found[0])[1:-1], text)
 
 
-def _json_line(result: Receipt | Verification) -> bytes:
+def _json_line(result: "Result") -> bytes:
     return as_json(result) + b"\n"
 
 
-def _line(result: Receipt | Verification) -> bytes:
-    proof = f" [{result.verified_by}]" if result.verified_by else ""
-    reason = f": {result.reason}" if result.reason else ""
-    text = f"{result.status:9} {result.size_bytes:>16,}  {result.key!r}{proof}{reason}\n"
-    return text.encode("utf-8", "backslashreplace")
+MESSAGES: Final = logging.getLogger(f"{__name__}.messages")
+"""Brings the messages into ``--log-file``; stderr has them already."""
 
 
 def print_message(text: str) -> None:
     """Print a sentence to the user on stderr; where nobody reads it, it is lost."""
+    MESSAGES.info("%s", text)
     with suppress(OSError, TransferError):
         write_text(sys.stderr, f"s3-to-azure: {text}\n")
 
 
 def print_copy_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:
     """Print how many objects have which status, and what was sent in which time."""
-    rate = f" ({totals.bytes_sent / max(seconds, 0.001) / 1e6:,.1f} MB/s)" if totals.bytes_sent else ""
-    resumed = f", {totals.bytes_resumed:,} bytes already in Azure" if totals.bytes_resumed else ""
-    retries = f", {totals.retries:,} retries" if totals.retries else ""
-    print_message(f"{_statuses(counts)}; {totals.bytes_sent:,} bytes sent in {seconds:,.1f} s{rate}{resumed}{retries}.")
+    rate = f" ({size_text(totals.bytes_sent / max(seconds, 0.001))}/s)" if totals.bytes_sent else ""
+    resumed = f", {size_text(totals.bytes_resumed)} already in Azure" if totals.bytes_resumed else ""
+    retries = f", {count_text(totals.retries, 'retry', 'retries')}" if totals.retries else ""
+    sent = size_text(totals.bytes_sent)
+    print_message(f"{_statuses(counts)}; {sent} sent in {duration_text(seconds)}{rate}{resumed}{retries}.")
 
 
 def print_verify_summary(counts: Counter[str]) -> None:
@@ -223,5 +267,48 @@ def print_verify_summary(counts: Counter[str]) -> None:
     print_message(f"{_statuses(counts)}.")
 
 
+class FailureGroups:
+    """Failures by reason, with the first of each; there are at most as many groups as reasons."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._groups: dict[str, tuple[int, str]] = {}
+
+    def add(self, receipt: Receipt) -> None:
+        """Count a receipt if its object failed."""
+        if receipt.status != FAILED_STATUS:
+            return
+        self.count += 1
+        reason = receipt.reason.partition(":")[0]
+        count, first = self._groups.get(reason, (0, f"{receipt.key!r}: {receipt.reason}"))
+        self._groups[reason] = count + 1, first
+
+    def print(self) -> None:
+        """Print the groups, the largest first; one alone is in the error already."""
+        if len(self._groups) < 2:  # noqa: PLR2004
+            return
+        lines = [
+            f"{count:>9,}  such as {_shorten(first)}" for count, first in sorted(self._groups.values(), reverse=True)
+        ]
+        print_message("\n".join([f"{count_text(self.count, 'failure')}, by reason:", *lines]))
+
+
+def _shorten(text: str) -> str:
+    """Return the text, or its begin if it is long."""
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]} ..."
+
+
 def _statuses(counts: Counter[str]) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no objects found"
+
+
+def _looks_for(out: TextIO) -> Callable[[str], tuple[str, str, str]]:
+    """Return what gives a status its symbol, its colour and the end of the colour; without a terminal, nothing."""
+    has_colours = out.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    has_symbols = out.isatty() and _can_encode(_PROBLEM[0] + _LOOKS["copied"][0], out)
+
+    def looks(status: str) -> tuple[str, str, str]:
+        symbol, colour = _LOOKS.get(status, _PROBLEM)
+        return f"{symbol} " if has_symbols else "", colour if has_colours else "", _PLAIN if has_colours else ""
+
+    return looks

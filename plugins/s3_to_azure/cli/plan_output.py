@@ -2,29 +2,41 @@
 
 import argparse
 import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, cast
 
 from s3_to_azure.cli.copy_prefix import write_listing
 from s3_to_azure.cli.settings import filters_from
-from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.errors import ContainerNotFound
+from s3_to_azure.model.objects import BlobState, ListedBlock
+from s3_to_azure.model.options import MAP
+from s3_to_azure.model.ports import BlobDestination, StateFiles
+from s3_to_azure.model.reasons import FILTERED
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.plan import Plan, preview, preview_lines
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs.batch_slice import BatchSlice
+from s3_to_azure.state.plan import read_left_out
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
+
+COPY: Final = "copy"
+UPDATE: Final = "update"
 
 
 def plan_settings(options: argparse.Namespace, source: S3Uri, destination: AzureUri) -> PlanSettings:
     """Return the plan's settings.
 
     Raises:
-        UsageError: SRC is one object, or an option has a wrong value.
+        UsageError: An option has a wrong value.
     """
-    if not source.is_prefix:
-        raise UsageError(detail="A plan is for many objects: SRC is a bucket or a prefix that ends in '/'.")
+    mapped = options.refused_names == MAP
     return PlanSettings(
         s3_prefix=source.key,
-        blob_prefix=destination.prefix,
+        # The name of one object's blob is its whole key's, which leaves nothing to add.
+        blob_prefix=destination.prefix if source.is_prefix else destination.blob_for(source, source.key, mapped=mapped),
         overwrite=options.overwrite,
         integrity=options.integrity,
         filters=filters_from(options),
@@ -35,12 +47,38 @@ def plan_settings(options: argparse.Namespace, source: S3Uri, destination: Azure
 
 
 def make_temporary_plan(
-    context: TransferContext, source: S3Uri, settings: PlanSettings, *, keys_from: str | None
+    context: TransferContext,
+    source: S3Uri,
+    settings: PlanSettings,
+    *,
+    keys_from: str | None,
+    create_container: bool = False,
+    on_object: Callable[["PlannedObject"], None] | None = None,
 ) -> Plan:
-    """List both sides and plan the copy; nothing in S3 or Azure is changed."""
+    """List both sides and plan the copy; nothing in S3 or Azure is changed.
+
+    Args:
+        context: Stores, settings, progress.
+        source: What is to be copied.
+        settings: The plan's settings.
+        keys_from: The file of the keys, instead of a listing.
+        create_container: A missing container would be created, so plan as if it were empty.
+        on_object: Receives each object, first those to copy.
+    """
+    destination = context.destination
+    try:
+        context.check_access(source.bucket)
+    except ContainerNotFound:
+        if not create_container:
+            raise
+        destination = cast(BlobDestination, _MissingContainer(destination))
     with TemporaryState() as files:
         pointer = write_listing(context, source, files, keys_from)
-        return make_plan(files, pointer, context.destination, settings, retrier=context.retrier)
+        plan = make_plan(files, pointer, destination, settings, retrier=context.retrier)
+        if on_object:
+            for planned in _planned_objects(files, plan, settings, source.bucket):
+                on_object(planned)
+        return plan
 
 
 def plan_text(plan: Plan, *, rate_bytes_s: float, as_json: bool) -> str:
@@ -48,3 +86,69 @@ def plan_text(plan: Plan, *, rate_bytes_s: float, as_json: bool) -> str:
     if as_json:
         return json.dumps(preview(plan, rate_bytes_s=rate_bytes_s), ensure_ascii=False) + "\n"
     return "".join(f"{line}\n" for line in preview_lines(plan, rate_bytes_s=rate_bytes_s))
+
+
+def matches_nothing(plan: Plan) -> bool:
+    """Return whether there is no object, or the filters leave all of them out."""
+    left_out = sum(amount.objects for reason, amount in plan.skipped.items() if reason in FILTERED)
+    return plan.listed.objects == left_out
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedObject:
+    """One object and what a copy would do with it.
+
+    Attributes:
+        status: ``copy``, ``update`` for its metadata alone, or the status of its receipt if nothing is to be sent.
+    """
+
+    status: str
+    key: str
+    blob: str
+    size_bytes: int
+    reason: str = ""
+    verified_by: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return asdict(self)
+
+
+def _planned_objects(files: StateFiles, plan: Plan, settings: PlanSettings, bucket: str) -> Iterator[PlannedObject]:
+    last = ""
+    for descriptor in plan.batches:
+        batch = BatchSlice(
+            files,
+            descriptor,
+            bucket=bucket,
+            s3_prefix=settings.s3_prefix,
+            blob_prefix=settings.blob_prefix,
+            mapped_names=settings.refused_names == MAP,
+        )
+        for entry in batch.entries():
+            listed = entry.listed
+            # The parts of a giant object follow each other.
+            if listed.key != last:
+                status = UPDATE if entry.metadata_only else COPY
+                yield PlannedObject(status, listed.key, batch.blob_of(entry), listed.size_bytes)
+            last = listed.key
+    for item in read_left_out(files, plan.token):
+        blob = settings.blob_of(item.key)
+        yield PlannedObject(item.status, item.key, blob, item.size_bytes, item.reason, item.verified_by)
+
+
+class _MissingContainer:
+    """A container that is not there yet: empty, with the rules for names of its account."""
+
+    def __init__(self, destination: BlobDestination) -> None:
+        self.container = destination.container
+        self.check_name = destination.check_name
+
+    def head(self, _blob: str) -> BlobState | None:
+        return None
+
+    def list(self, _prefix: str) -> Iterator[BlobState]:
+        return iter(())
+
+    def list_staged(self, _blob: str) -> Sequence[ListedBlock]:
+        return ()

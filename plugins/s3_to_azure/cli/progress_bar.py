@@ -1,33 +1,38 @@
-"""Progress on stderr: a bar on a terminal, a line every 10 s elsewhere."""
+"""Progress on stderr: a bar on a terminal, a line every 10 s elsewhere, or a JSON document every second."""
 
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Final
 
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.progress import Progress, Totals
 
+PROGRESS: Final = ("auto", "bar", "lines", "json", "none")
 _BAR_EVERY_S: Final = 0.2
 _LINE_EVERY_S: Final = 10.0
+_DOCUMENT_EVERY_S: Final = 1.0
 
 
-def has_bar(*, quiet: bool) -> bool:
+def has_bar(progress: str = "auto", *, quiet: bool) -> bool:
     """Say whether progress is shown as a bar, which other output on the terminal has to erase."""
-    return not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    has_cursor = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return not quiet and has_cursor and progress in ("auto", "bar")
 
 
 @contextmanager
-def show_progress(progress: Progress, *, quiet: bool = False) -> Iterator[None]:
-    """Show the progress while the block runs, unless ``quiet``."""
-    if quiet:
+def show_progress(progress: Progress, kind: str = "auto", *, quiet: bool = False) -> Iterator[None]:
+    """Show the progress while the block runs, in one of the ways of ``PROGRESS``, unless ``quiet``."""
+    if quiet or kind == "none":
         yield
         return
     closed = threading.Event()
-    target = _show_bar if has_bar(quiet=quiet) else _print_lines
+    target = _print_documents if kind == "json" else _show_bar if has_bar(kind, quiet=quiet) else _print_lines
     thread = threading.Thread(target=target, args=(progress, closed), name="progress", daemon=True)
     thread.start()
     try:
@@ -40,12 +45,14 @@ def show_progress(progress: Progress, *, quiet: bool = False) -> Iterator[None]:
 def _show_bar(progress: Progress, closed: threading.Event) -> None:
     from rich import progress as rich  # noqa: PLC0415 - its import costs CPU that a pipe need not pay
     from rich.console import Console  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
 
+    # The line of an object erases one line of the terminal, so the bar is never broken into two.
     columns = (
-        rich.TextColumn("{task.description}"),
+        rich.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         rich.BarColumn(bar_width=None),
-        rich.TextColumn("{task.fields[amount]}"),
-        rich.TextColumn("{task.fields[rate]}"),
+        rich.TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
+        rich.TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
     )
     # A redirected stdout would send the receipts to stderr.
     with rich.Progress(
@@ -75,14 +82,24 @@ def _print_lines(progress: Progress, closed: threading.Event) -> None:
     started = time.monotonic()
     while not closed.wait(_LINE_EVERY_S):
         totals = progress.snapshot()
-        rate = totals.bytes_sent / max(time.monotonic() - started, 0.001)
-        resumed = f", {totals.bytes_resumed:,} bytes already in Azure" if totals.bytes_resumed else ""
-        retries = f", {totals.retries:,} retries" if totals.retries else ""
+        rate = size_text(totals.bytes_sent / max(time.monotonic() - started, 0.001))
+        resumed = f", {size_text(totals.bytes_resumed)} already in Azure" if totals.bytes_resumed else ""
+        retries = f", {count_text(totals.retries, 'retry', 'retries')}" if totals.retries else ""
         print(
-            f"{_objects(totals)}, {totals.bytes_sent:,} bytes sent ({rate / 1e6:,.1f} MB/s){resumed}{retries}",
+            f"{_objects(totals)}, {size_text(totals.bytes_sent)} sent ({rate}/s){resumed}{retries}",
             file=sys.stderr,
             flush=True,
         )
+
+
+def _print_documents(progress: Progress, closed: threading.Event) -> None:
+    """Print the totals as JSON, the last time at the end."""
+    started = time.monotonic()
+    is_closed = False
+    while not is_closed:
+        is_closed = closed.wait(_DOCUMENT_EVERY_S)
+        seconds = round(time.monotonic() - started, 1)
+        print(json.dumps({"seconds": seconds, **asdict(progress.snapshot())}), file=sys.stderr, flush=True)
 
 
 def _objects(totals: Totals) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 
+from s3_to_azure.cli.values import filter_file, moment
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters, read_filters
 from s3_to_azure.model.limits import MIB
@@ -24,14 +25,15 @@ def filters_from(options: argparse.Namespace) -> Filters:
     Raises:
         UsageError: An option has a wrong value.
     """
+    included, excluded = filter_file(options.filter_from) if options.filter_from else ([], [])
     texts = {
         "min_size": options.min_size,
         "max_size": options.max_size,
-        "modified_after": options.modified_after,
-        "modified_before": options.modified_before,
+        "modified_after": moment(options.modified_after, name="--modified-after"),
+        "modified_before": moment(options.modified_before, name="--modified-before"),
         "storage_classes": options.storage_class,
     }
-    return read_filters(texts, include=options.include, exclude=options.exclude)
+    return read_filters(texts, include=[*options.include, *included], exclude=[*options.exclude, *excluded])
 
 
 def _settings(options: argparse.Namespace) -> CopySettings:

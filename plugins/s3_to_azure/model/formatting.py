@@ -23,9 +23,9 @@ def size_text(size_bytes: float) -> str:
     raise AssertionError("unreachable: the last unit takes every size")
 
 
-def count_text(count: int, noun: str) -> str:
+def count_text(count: int, noun: str, plural: str = "") -> str:
     """Return a count with its noun: ``1 object``, ``1,204 objects``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def duration_text(seconds: float) -> str:

@@ -33,6 +33,9 @@ TOO_LARGE: Final = "too_large"
 TOO_OLD: Final = "too_old"
 TOO_NEW: Final = "too_new"
 STORAGE_CLASS_EXCLUDED: Final = "storage_class_excluded"
+FILTERED: Final = (NOT_INCLUDED, EXCLUDED, TOO_SMALL, TOO_LARGE, TOO_OLD, TOO_NEW, STORAGE_CLASS_EXCLUDED)
+"""Why a filter leaves an object out."""
+
 DESTINATION_EXISTS: Final = "destination_exists"
 DESTINATION_NEWER: Final = "destination_newer"
 ARCHIVED: Final = "archived"
@@ -50,13 +53,7 @@ REASONS: Final[Mapping[Status, tuple[str, ...]]] = {
     SKIPPED: (
         FOLDER_MARKER,
         RESERVED_NAME,
-        NOT_INCLUDED,
-        EXCLUDED,
-        TOO_SMALL,
-        TOO_LARGE,
-        TOO_OLD,
-        TOO_NEW,
-        STORAGE_CLASS_EXCLUDED,
+        *FILTERED,
         DESTINATION_EXISTS,
         DESTINATION_NEWER,
         ARCHIVED,

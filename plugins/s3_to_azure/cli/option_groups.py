@@ -1,0 +1,252 @@
+"""The options of the commands, in the groups that ``--help`` shows."""
+
+import argparse
+from typing import Final
+
+from s3_to_azure.cli.progress_bar import PROGRESS
+from s3_to_azure.cli.values import choice
+from s3_to_azure.model import defaults, options
+
+Group = argparse._ArgumentGroup  # noqa: SLF001 - argparse gives this class no public name
+
+DEFAULT_RATE: Final = "200MiB"
+_TIME: Final = "such as 24h, 7d, 2026-01-31 (UTC) or 2026-01-31T06:00:00+01:00"
+
+
+def add_keys(group: Group) -> None:
+    """Add what names the objects one by one."""
+    group.add_argument(
+        "--keys-from",
+        metavar="FILE",
+        help="take the keys from FILE (- for standard input), one per line; in FILE.jsonl each line is a JSON string; "
+        "SRC is a prefix of all of them",
+    )
+    group.add_argument("--version-id", metavar="ID", help="read this version of the object instead of the current one")
+
+
+def add_filters(group: Group) -> None:
+    """Add what selects among the objects below a prefix."""
+    group.add_argument(
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="only keys that match, such as '*.csv'; repeatable",
+    )
+    group.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="no keys that match, even if they are included; repeatable",
+    )
+    group.add_argument(
+        "--filter-from",
+        metavar="FILE",
+        help="read patterns from FILE, one per line: '+ PATTERN' includes, '- PATTERN' excludes",
+    )
+    group.add_argument("--min-size", metavar="SIZE", help="only objects of at least this size, such as 1KiB")
+    group.add_argument("--max-size", metavar="SIZE", help="only objects of at most this size")
+    group.add_argument("--modified-after", metavar="TIME", help=f"only objects modified after this time, {_TIME}")
+    group.add_argument("--modified-before", metavar="TIME", help="only objects modified before this time")
+    group.add_argument(
+        "--storage-class",
+        metavar="CLASS",
+        action="append",
+        default=[],
+        help="only objects of this storage class; repeatable",
+    )
+
+
+def add_overwrite(group: Group) -> None:
+    """Add the choice of blobs to replace."""
+    group.add_argument(
+        "--overwrite",
+        type=choice(options.OVERWRITE),
+        choices=options.OVERWRITE,
+        default=defaults.OVERWRITE,
+        help="whether to replace a blob that exists (default: %(default)s, unless it is a copy of this version of the "
+        "object)",
+    )
+
+
+def add_integrity(group: Group) -> None:
+    """Add the weakest verification level."""
+    group.add_argument(
+        "--integrity",
+        metavar="LEVEL",
+        type=choice(options.INTEGRITY),
+        choices=options.INTEGRITY,
+        default=defaults.INTEGRITY,
+        help="the weakest verification level to accept: one of %(choices)s (default: %(default)s, the "
+        "strongest that S3's checksums allow)",
+    )
+
+
+def add_refused_names(group: Group) -> None:
+    """Add the choice for names that Azure refuses."""
+    group.add_argument(
+        "--refused-names",
+        type=choice(options.REFUSED_NAMES),
+        choices=options.REFUSED_NAMES,
+        default=defaults.REFUSED_NAMES,
+        help="objects whose names Azure refuses: fail them, skip them, or map the names to others that the command "
+        "`key` turns back (default: %(default)s)",
+    )
+
+
+def add_archived(group: Group) -> None:
+    """Add the choice for objects in an archive class."""
+    group.add_argument(
+        "--archived",
+        type=choice(options.ARCHIVED),
+        choices=options.ARCHIVED,
+        default=defaults.ARCHIVED,
+        help="objects in an archive class: fail them, skip them, or ask S3 to restore them for a later run "
+        "(default: %(default)s)",
+    )
+
+
+def add_fidelity(group: Group) -> None:
+    """Add what a copy keeps besides bytes and metadata."""
+    group.add_argument(
+        "--restore-days",
+        metavar="N",
+        type=int,
+        default=defaults.RESTORE_DAYS,
+        help="days that a restored object stays readable (default: %(default)s)",
+    )
+    group.add_argument(
+        "--restore-tier",
+        type=choice(options.RESTORE_TIERS),
+        choices=options.RESTORE_TIERS,
+        default=defaults.RESTORE_TIER,
+        help="speed and price of a restore (default: %(default)s)",
+    )
+    group.add_argument(
+        "--tags", action="store_true", help="copy tags too: one more request per object, and more permissions"
+    )
+    group.add_argument(
+        "--tier",
+        metavar="CLASS=TIER",
+        action="append",
+        default=[],
+        help="Azure access tier for objects of a storage class, such as STANDARD_IA=Cool; repeatable",
+    )
+    group.add_argument(
+        "--oversized-metadata",
+        type=choice(options.OVERSIZED_METADATA),
+        choices=options.OVERSIZED_METADATA,
+        default=defaults.OVERSIZED_METADATA,
+        help="objects with more metadata than a blob can hold: fail them, or drop their own metadata "
+        "(default: %(default)s)",
+    )
+    add_etag_is_md5(group)
+
+
+def add_etag_is_md5(group: Group) -> None:
+    """Add the reading of ETags."""
+    group.add_argument(
+        "--etag-is-md5",
+        type=choice(options.ETAG_IS_MD5),
+        choices=options.ETAG_IS_MD5,
+        default=defaults.ETAG_IS_MD5,
+        help="whether ETags that look like MD5s are compared with the bytes: auto, as S3's responses say, or no, for a "
+        "store whose ETags are not MD5s (default: %(default)s)",
+    )
+
+
+def add_create_container(group: Group, help_text: str = "create the container where it is missing") -> None:
+    """Add the choice for a container that is missing."""
+    group.add_argument("--create-container", action="store_true", help=help_text)
+
+
+def add_estimates(group: Group) -> None:
+    """Add what a plan's estimates assume."""
+    group.add_argument(
+        "--max-tasks",
+        metavar="N",
+        type=int,
+        default=defaults.MAX_TASKS,
+        help="the most tasks to share the work among (default: %(default)s)",
+    )
+    group.add_argument(
+        "--rate",
+        metavar="SIZE",
+        default=DEFAULT_RATE,
+        help="bytes per second that the time estimate assumes (default: %(default)s)",
+    )
+
+
+def add_limits(group: Group) -> None:
+    """Add the limits of a copy."""
+    add_objects_at_once(group)
+    group.add_argument(
+        "--connections",
+        metavar="N",
+        type=int,
+        default=defaults.CONNECTIONS,
+        help="the most blocks to read at once, and to write at once (default: %(default)s)",
+    )
+    group.add_argument(
+        "--processes",
+        metavar="N",
+        type=int,
+        default=defaults.PROCESSES,
+        help="processes that share the work and all limits; for many small objects take one per core "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--memory-budget",
+        metavar="SIZE",
+        default=defaults.MEMORY_BUDGET,
+        help="the most memory for object data (default: %(default)s)",
+    )
+    group.add_argument("--block-size", metavar="SIZE", help="such as 32MiB (default: by the object's size)")
+    group.add_argument(
+        "--bandwidth-limit", metavar="SIZE", help="the most bytes per second, such as 50MiB (default: no limit)"
+    )
+
+
+def add_objects_at_once(group: Group) -> None:
+    """Add the limit of objects at once."""
+    group.add_argument(
+        "--objects-at-once",
+        metavar="N",
+        type=int,
+        default=defaults.OBJECTS_AT_ONCE,
+        help="the most objects to work on at once (default: %(default)s)",
+    )
+
+
+def add_access(group: Group) -> None:
+    """Add what concerns the access to both services."""
+    group.add_argument("--no-sign-request", action="store_true", help="read a public bucket without credentials")
+    group.add_argument("--request-payer", action="store_true", help="pay for the requests to a requester-pays bucket")
+    group.add_argument("--no-verify-tls", action="store_true", help="accept any TLS certificate (for tests only)")
+
+
+def add_max_errors(group: Group) -> None:
+    """Add the limit of failures."""
+    group.add_argument(
+        "--max-errors", metavar="N", type=int, help="stop after this many objects have failed (default: no limit)"
+    )
+
+
+def add_output(group: Group, *, json: str, shows_progress: bool = False) -> None:
+    """Add what is shown, and where."""
+    group.add_argument("--json", action="store_true", help=f"print {json}, and nothing else on standard output")
+    if shows_progress:
+        group.add_argument(
+            "--progress",
+            type=choice(PROGRESS),
+            choices=PROGRESS,
+            default=PROGRESS[0],
+            help="how to show progress on standard error: a bar, a line every 10 s, a JSON document every second, or "
+            "auto, a bar on a terminal and lines elsewhere (default: %(default)s)",
+        )
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="show errors only: no progress, no line per object, no summary"
+    )
+    group.add_argument("-v", "--verbose", action="count", default=0, help="log each step; -vv logs each request")
+    group.add_argument("--log-file", metavar="FILE", help="append the log to FILE, each step at least")
