@@ -10,7 +10,7 @@ from s3_to_azure.cli.commands import copy, plan, print_keys, verify
 from s3_to_azure.cli.listing import list_names
 from s3_to_azure.model import defaults, options
 
-COMMANDS = ("copy", "plan", "verify", "ls", "key")
+COMMANDS = ("copy", "plan", "verify", "ls", "key", "certificate")
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:

@@ -21,15 +21,15 @@ GIB = 1 << 30
         (
             {"crc64nvme+readback": Amount(1, 1), "transport": Amount(1_204, 3 * GIB)},
             (
-                "1 object (1 byte) of 1,205 in Azure: 1 by crc64nvme+readback. Not proven: 1,204 objects (3.0 GiB) only "
-                "by transport, since S3 stores no checksum. `s3-to-azure verify` proves these by reading both sides"
+                "1 object (1 byte) of 1,205 in Azure: 1 by crc64nvme+readback. Not proven: 1,204 objects (3.0 GiB) "
+                "only by transport, since S3 stores no checksum. `s3-to-azure verify` proves these by reading both sides"
             ),
         ),
         (
             {UNRECORDED: Amount(3, 30), "transport+readback": Amount(1, 1), "": Amount(1, 1)},
             (
-                "0 objects (0 bytes) of 5 in Azure. Not proven: 1 object (1 byte) only by transport, since S3 stores no "
-                "checksum; 4 objects (31 bytes) without a recorded level. "
+                "0 objects (0 bytes) of 5 in Azure. Not proven: 1 object (1 byte) only by transport, since S3 stores "
+                "no checksum; 4 objects (31 bytes) without a recorded level. "
                 "`s3-to-azure verify` proves these by reading both sides"
             ),
         ),
