@@ -22,7 +22,8 @@ GIB = 1 << 30
             {"crc64nvme+readback": Amount(1, 1), "transport": Amount(1_204, 3 * GIB)},
             (
                 "1 object (1 byte) of 1,205 in Azure: 1 by crc64nvme+readback. Not proven: 1,204 objects (3.0 GiB) "
-                "only by transport, since S3 stores no checksum. `s3-to-azure verify` proves these by reading both sides"
+                "only by transport, since S3 stores no checksum. "
+                "`s3-to-azure verify` proves these by reading both sides"
             ),
         ),
         (
