@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from s3_to_azure.model.checksums import CRC32C
-from s3_to_azure.model.errors import Cancelled, ConnectionFailed, ObjectNotFound, TransferError
+from s3_to_azure.model.errors import Cancelled, ConnectionFailed, ObjectNotFound, Throttled, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, ListedObject, ObjectVersion
 from s3_to_azure.model.retry import Retrier
@@ -83,6 +83,33 @@ def test_every_block_is_staged_once(rig: Rig) -> None:
     assert rig.destination.bytes_staged == rig.source.bytes_served == len(DATA)
 
 
+def test_a_block_counts_once_azure_has_confirmed_it(rig: Rig) -> None:
+    """Whoever is told that a block is staged finds it in Azure: a block that is still on its way would be missing."""
+
+    class Unsure(MemoryDestination):
+        failed = False
+
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            if not self.failed:
+                self.failed = True
+                raise ConnectionFailed(service="Azure", resource=blob, detail="reset")
+            super().stage_block(blob, block_id, data, crc64)
+
+    destination = Unsure()
+    pipeline = BlockPipeline(rig.source, destination, buffers=rig.buffers, connections=2, cancelled=rig.stop)
+    version = rig.source.put(BUCKET, "k", DATA)
+    early: list[StagedBlock] = []
+
+    def on_staged(block: StagedBlock) -> None:
+        if block.block_id.encode("ascii") not in destination.staged.get("k", {}):
+            early.append(block)
+
+    pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=on_staged)
+    pipeline.close()
+    assert early == []
+    assert len(destination.list_staged("k")) == len(BLOCKS)
+
+
 def test_no_blocks(rig: Rig) -> None:
     """Moving no blocks returns at once."""
     assert rig.move(rig.source.put(BUCKET, "k", DATA), []) == []
@@ -96,6 +123,38 @@ def test_first_error_is_raised(rig: Rig) -> None:
         rig.move(version, list(Layout(len(DATA) * 20, 65_536)))
     # Only blocks that were in flight or queued at that time were still begun.
     assert len(rig.source.opened) < 60
+
+
+def test_an_error_ends_the_waits_of_the_other_blocks(rig: Rig) -> None:
+    """A block that waits before its next try, here for 100 seconds, is not tried again after another one failed."""
+    waits = threading.Event()
+    tries = 0
+
+    class Busy(MemoryDestination):
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            nonlocal tries
+            tries += 1
+            waits.set()
+            raise Throttled(service="Azure", code="ServerBusy", retry_after_s=100.0)
+
+    class Source(Fails):
+        @contextmanager
+        def open(
+            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+        ) -> Iterator[MemoryBody]:
+            if start:
+                waits.wait()
+            with super().open(version, start, end) as body:
+                yield body
+
+    source = Source(BUCKET)
+    source.bad = 65_536
+    version = source.put(BUCKET, "bad", DATA)
+    pipeline = BlockPipeline(source, Busy(), buffers=rig.buffers, connections=2, cancelled=rig.stop)
+    with pytest.raises(ObjectNotFound):
+        pipeline.move(BlockRoute(version, "bad", None), BLOCKS[:2], retrier=rig.retrier, on_staged=lambda _: None)
+    pipeline.close()
+    assert tries == 1
 
 
 def test_error_stays_with_its_object(rig: Rig) -> None:

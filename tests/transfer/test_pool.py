@@ -181,6 +181,37 @@ def test_stop_ends_the_batch_while_the_server_hangs() -> None:
     source.release.set()
 
 
+def test_nothing_is_begun_after_the_reader_has_gone() -> None:
+    """If the batch ends early, for whatever reason, its threads end too, and copy no object that waits in line."""
+    read, others = threading.Event(), set(threading.enumerate())
+
+    class Slow(MemorySource):
+        @contextmanager
+        def open(
+            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+        ) -> Iterator[MemoryBody]:
+            if version.key == KEYS[2]:
+                reached.set()
+                read.wait()
+            with super().open(version, start, end) as body:
+                yield body
+
+    reached = threading.Event()
+    source, destination = filled(Slow), MemoryDestination()
+    with transfer_context(source, destination, objects_at_once=1) as context:
+        outcomes = copy_many(context, [task(key) for key in KEYS[1:]])
+        assert next(outcomes).receipt.key == KEYS[1]
+        reached.wait()
+        workers = [thread for thread in set(threading.enumerate()) - others if not thread.name.startswith("block-")]
+        outcomes.close()  # type: ignore[attr-defined]
+        read.set()
+        for thread in workers:
+            # A thread that goes on would let the test hang.
+            thread.join()
+    assert {thread.name for thread in workers} == {"tasks", "object-0"}
+    assert set(destination.blobs) == set(KEYS[1:3])
+
+
 @pytest.mark.parametrize("errors", [[], [None, None]])
 def test_tally_of_success(errors: list[TransferError | None]) -> None:
     """Without a failure there is no error."""

@@ -249,6 +249,25 @@ def test_bytes_in_flight_stay_within_a_quarter_of_the_budget() -> None:
     assert max(held) <= 4 * MIB
 
 
+def test_objects_that_ended_make_room_for_others() -> None:
+    """However many objects have passed, the next ones are in flight together as the first ones were."""
+    source, tasks = filled(400, size_bytes=50_000)
+    together: list[int] = []
+
+    class Counting(MemorySmallObjectClient):
+        def on_fetch(self, key: str) -> TransferError | None:
+            together.append(len(self._sizes))
+            return None
+
+    client = Counting(source, destination := MemoryDestination())
+    with transfer_context(
+        source, destination, memory_budget_bytes=4 * MIB, small_object_client=lambda: client
+    ) as context:
+        assert {outcome.receipt.status for outcome in copy_many(context, tasks)} == {"copied"}
+    assert len(client.stored) == len(tasks)
+    assert max(together[:100]) == max(together[-100:]) > 1
+
+
 class Time:
     """Seconds that pass only while the code waits."""
 

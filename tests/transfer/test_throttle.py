@@ -1,12 +1,25 @@
 """The request limit follows what a service accepts, and the bandwidth limit holds."""
 
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
 
 import pytest
 
-from s3_to_azure.model.errors import Cancelled, ServerFailed, Throttled
-from s3_to_azure.transfer.throttle import BandwidthLimit, RequestLimiter
+from s3_to_azure.model.errors import AZURE, S3, Cancelled, ServerFailed, Throttled
+from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
+from s3_to_azure.model.ports import BlobDestination, ObjectSource
+from s3_to_azure.transfer.throttle import (
+    BandwidthLimit,
+    LimitedDestination,
+    LimitedSource,
+    RequestLimiter,
+    ServiceLimits,
+)
+from tests.fakes.contexts import BUCKET
+from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
 
 
 class Clock:
@@ -142,3 +155,124 @@ def test_stop_ends_a_wait_for_bandwidth() -> None:
     stopped.set()
     with pytest.raises(Cancelled):
         BandwidthLimit(1).wait_for(1_000_000, stopped)
+
+
+def test_idle_time_is_not_saved_up() -> None:
+    """After a pause the limit is that of before: bytes that were not read are not made up for by a burst."""
+    clock = Clock()
+    bandwidth = BandwidthLimit(1_000_000, clock=clock)
+    clock.now = 100
+    bandwidth.wait_for(5_000_000, Waits(clock))
+    assert clock.now == pytest.approx(105)
+
+
+@pytest.mark.parametrize("service", [S3, AZURE])
+def test_small_objects_follow_the_service_that_throttles(service: str) -> None:
+    """A client that counts its own requests sends as few to both services as the one allows that throttles."""
+    limits = ServiceLimits(16)
+    limits.throttled(Throttled(service=service, code="SlowDown", retry_after_s=None))
+    assert limits.scaled(64) == 32
+    for _ in range(200):
+        limits.request_succeeded()
+    assert limits.scaled(64) == 64
+
+
+class Counted(RequestLimiter):
+    """A limiter that shows whether a request is counted right now."""
+
+    def __init__(self) -> None:
+        super().__init__("any", 4)
+        self.counts = False
+
+    @contextmanager
+    def request(self, stopped: threading.Event) -> Iterator[None]:
+        """Count."""
+        self.counts = True
+        with super().request(stopped):
+            yield
+        self.counts = False
+
+
+class Store:
+    """A store whose every request notes its name, and whether the limiter counts it."""
+
+    container = "container"
+
+    def __init__(self, limiter: Counted) -> None:
+        self.limiter = limiter
+        self.noted: dict[str, bool] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return any request."""
+
+        def request(*_: object, **__: object) -> None:
+            self.noted[name] = self.limiter.counts
+
+        return request
+
+    @contextmanager
+    def open(self, *_: object) -> Iterator[MemoryBody]:
+        """Note the request that opens a body."""
+        self.noted["open"] = self.limiter.counts
+        yield MemoryBody(ObjectVersion.of(LISTED), b"x", 1)
+
+
+LISTED: Final = ListedObject(BUCKET, "k", "etag", 1, EPOCH)
+CONTENTS: Final = BlobContents({}, ContentHeaders())
+ARGUMENTS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any]]]] = {
+    "head": ((BUCKET, "k"), {}),
+    "part_sizes": ((LISTED,), {"each": True}),
+    "tags": ((BUCKET, "k"), {}),
+    "current_etag": ((BUCKET, "k"), {}),
+    "restore": ((BUCKET, "k"), {"days": 1, "tier": "Bulk"}),
+}
+"""Of each request to S3 but ``open``."""
+BLOB_ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
+    "head": ("k",),
+    "list_staged": ("k",),
+    "stage_block": ("k", "id", memoryview(b"x"), 1),
+    "commit": ("k", ["id"], CONTENTS, Condition(None)),
+    "put_blob": ("k", memoryview(b"x"), 1, CONTENTS, Condition(None)),
+    "update": ("k", CONTENTS, Condition("etag")),
+    "read": ("k", 0, 1),
+}
+# A listing sends a request for each page, while its caller does other things; the others are sent once for a task.
+UNLIMITED: Final = {"check", "check_name", "list", "reads_named_version"}
+
+
+def methods(port: type) -> set[str]:
+    """Return what a port has, without what is never limited."""
+    return {name for name in vars(port) if not name.startswith("_")} - UNLIMITED
+
+
+def test_every_request_to_s3_is_limited() -> None:
+    """No request of the port passes by the limit."""
+    limiter, stopped = Counted(), threading.Event()
+    store: Any = Store(limiter)
+    limited = LimitedSource(store, limiter, BandwidthLimit(None), stopped)
+    for name, (given, named) in ARGUMENTS.items():
+        getattr(limited, name)(*given, **named)
+    with limited.open(LISTED):
+        assert limiter.counts, "the limit is free again before the body is read"
+    assert store.noted == dict.fromkeys(methods(ObjectSource), True)
+
+
+def test_every_request_to_azure_is_limited() -> None:
+    """No request of the port passes by the limit."""
+    limiter, stopped = Counted(), threading.Event()
+    store: Any = Store(limiter)
+    limited = LimitedDestination(store, limiter, stopped)
+    for name, given in BLOB_ARGUMENTS.items():
+        getattr(limited, name)(*given)
+    assert store.noted == dict.fromkeys(methods(BlobDestination) - {"container"}, True)
+
+
+def test_bytes_that_are_read_count_against_the_bandwidth() -> None:
+    """Whoever reads a body waits until the limit has room for its bytes."""
+    clock, source = Clock(), MemorySource(BUCKET)
+    source.put(BUCKET, "k", bytes(5_000))
+    waits = Waits(clock)
+    limited = LimitedSource(source, RequestLimiter(S3, 4), BandwidthLimit(1_000, clock=clock), waits)
+    with limited.open(source.listed(BUCKET, "k")) as body, memoryview(bytearray(5_000)) as view:
+        assert body.readinto(view) == 5_000
+    assert clock.now == pytest.approx(5)
