@@ -386,8 +386,13 @@ def test_no_order_hides_an_object(site: Site, record_property: Any) -> None:
 
 
 def test_a_run_marked_failed_is_not_green_when_its_failed_tasks_are_cleared(site: Site) -> None:
-    """The report, which is a teardown, runs although the run was marked, and again with the copies."""
-    assert Order(site, 1).marked_failed_and_cleared() == "failed"
+    """The report, which is a teardown, runs although the run was marked, and again with the copies.
+
+    As an ordinary task it would be skipped when the run is marked, and Airflow would show the run as successful.
+    """
+    order = Order(site, 1)
+    assert order.marked_failed_and_cleared() == "failed"
+    assert order.unaccounted() == []
 
 
 def test_a_report_that_is_marked_by_hand_makes_no_run_green(site: Site) -> None:
@@ -397,7 +402,10 @@ def test_a_report_that_is_marked_by_hand_makes_no_run_green(site: Site) -> None:
 
 
 def test_a_run_that_timed_out_is_not_green_when_a_task_is_cleared(site: Site) -> None:
-    """Airflow's own timeout would skip the report, and leave nothing that could fail."""
+    """Airflow's own timeout would skip the report and its check, and leave nothing that could fail.
+
+    Therefore ``dagrun_timeout`` is not passed on to Airflow: with it, the cleared run would be successful.
+    """
     assert Order(site, 3, "late").timed_out_and_cleared() == ("failed", "failed")
 
 
