@@ -154,7 +154,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         include: Only keys that match one of these patterns are copied; a run may narrow it by its Param.
         exclude: Keys that match one of these patterns are left out; a run may add more by its Param.
         filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (ISO 8601
-            with a time zone; may hold templates, such as ``{{ prev_start_date_success or '' }}``), ``storage_classes``.
+            with a time zone; may hold templates), ``storage_classes``.
         max_tasks: Default of the run's Param, and its maximum if it is not 500.
         objects_at_once: Default of the run's Param, and its maximum if it is not 8.
         bandwidth_limit: Default of the run's Param, and its maximum.

@@ -3,13 +3,14 @@
 import json
 import logging
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.airflow.links import SourceLink, s3_console_url
@@ -306,6 +307,15 @@ def test_wiring_and_defaults() -> None:
     assert asset.uri == "x-az://container/b"
     assert f'Asset("{asset.uri.removesuffix("b")}prefix")' in _PAGE.read_text()
     assert set(dag.params) >= {"prefix", "include", "exclude", "overwrite", "integrity", "dry_run", "max_tasks"}
+
+
+def test_unpausing_starts_no_run() -> None:
+    """A dry run comes first: the first scheduled run of a new DAG is the next one, not the one that was missed."""
+    dag = migration_dag("new", "s3://bucket/a/", "az://container/b", "0 2 * * *")
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    first = stored.next_dagrun_info(last_automated_run_info=None)
+    assert first is not None
+    assert first.run_after > datetime.now(UTC)
 
 
 @pytest.mark.parametrize("wrong", ["bucket/x/", "s3://", "s3:///x/", "az://bucket/x/", "s3://bucket/x", "s3://b_/x/"])
