@@ -28,6 +28,7 @@ from s3_to_azure.model.errors import (
     CredentialsRefused,
     CredentialsUnavailable,
     NameRefused,
+    ProxyRefused,
     ServerFailed,
     SourceChanged,
     Throttled,
@@ -676,6 +677,6 @@ def test_proxy_that_refuses_the_credentials_is_handed_back(tmp_path: Path, *, se
         with behind_proxies(server, {"all": url}, str(certificate)) as (_, _, client):
             client.fetch("t", WANTED)
             error = refused(client)
-            assert isinstance(error, ConnectionFailed if server_over_tls else UnexpectedResponse)
+            assert isinstance(error, ConnectionFailed if server_over_tls else ProxyRefused)
             assert "stranger" not in str(error)
         assert server.seen == []

@@ -149,9 +149,9 @@ def test_a_busy_proxy_is_transient(status: int) -> None:
         raise OSError(f"the proxy answered CONNECT with status {status}")
 
 
-def test_a_broken_chunk_is_transient_although_a_value_error_is_below_it() -> None:
-    """http.client raises IncompleteRead while it handles the ValueError of a chunk's length."""
-    broken = http.client.IncompleteRead(b"")
+@pytest.mark.parametrize("broken", [http.client.IncompleteRead(b""), urllib3.exceptions.ProtocolError("ended")])
+def test_a_broken_chunk_is_transient_although_a_value_error_is_below_it(broken: Exception) -> None:
+    """http.client and urllib3 raise these while they handle the ValueError of a chunk's length."""
     broken.__context__ = ValueError("invalid literal for int() with base 16: b'x'")
     with pytest.raises(errors.ConnectionFailed), s3_errors(bucket="b", key="k"):
         raise broken

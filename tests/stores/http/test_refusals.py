@@ -8,15 +8,6 @@ from s3_to_azure.model import errors
 from s3_to_azure.stores.http.refusals import Cause, Refusal, codes, error_document, error_of, unexpected_response, words
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None), (None, None)],
-)
-def test_retry_after_is_a_number_of_seconds(text: str | None, expected: float | None) -> None:
-    """A date, or no number, is ignored."""
-    assert Refusal(503, "SlowDown", headers={} if text is None else {"retry-after": text}).retry_after_s == expected
-
-
 @pytest.mark.parametrize("words_of_service", ["", "Access Denied", "Forbidden", "Bad Request", "Access Denied."])
 def test_words_that_say_no_more_than_the_code_are_left_out(words_of_service: str) -> None:
     """The code alone is shorter."""

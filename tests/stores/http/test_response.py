@@ -140,6 +140,59 @@ def test_response_cut_inside_its_headers_is_none(cut: bytes) -> None:
         put(connections, server)
 
 
+@pytest.mark.parametrize("line", [b"no colon here", b"X-Space : a"])
+def test_line_that_is_no_header_is_refused(line: bytes) -> None:
+    """Python takes it for the end of the headers: what follows would be missing."""
+    response = b"HTTP/1.1 201 Created\r\nX: y\r\n" + line + b"\r\nETag: e\r\nContent-Length: 0\r\n\r\n"
+    with (
+        connected(lambda _: [response]) as (server, connections),
+        pytest.raises(http.client.HTTPException, match="not a header"),
+    ):
+        put(connections, server)
+
+
+def test_header_without_a_name_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    """urllib3 would log a traceback for it."""
+    response = b"HTTP/1.1 200 OK\r\n: a\r\nETag: e\r\nContent-Length: 0\r\n\r\n"
+    with scripted_server(lambda _: [response]) as server:
+        session = GuardedSession(pool=1, settings=HttpSettings())
+        assert session.get(server.url).headers["ETag"] == "e"
+        session.close()
+    assert not caplog.records
+
+
+def test_header_that_is_repeated_counts_once() -> None:
+    """Proxies add what is there already; a different value stays, for whoever reads it to refuse."""
+    headers = b"ETag: e\r\nContent-Length: 2\r\nx-goog-hash: a\r\netag: e\r\nContent-Length: 2\r\nx-goog-hash: b\r\n"
+    with (
+        connected(lambda _: [b"HTTP/1.1 200 OK\r\n" + headers + b"\r\nok"]) as (server, connections),
+        connections.request("GET", f"{server.url}/x", {}) as response,
+    ):
+        found = [(name.lower(), value) for name, value in response.getheaders()]
+        assert sorted(found) == [("content-length", "2"), ("etag", "e"), ("x-goog-hash", "a"), ("x-goog-hash", "b")]
+        assert response.read() == b"ok"
+
+
+def test_hundreds_of_headers_are_read() -> None:
+    """The metadata of an object may be that many; Python's own limit is 100."""
+    many = b"".join(b"x-amz-meta-%d: v\r\n" % number for number in range(900))
+    with (
+        connected(lambda _: [b"HTTP/1.1 200 OK\r\n" + many + b"Content-Length: 0\r\n\r\n"]) as (server, connections),
+        connections.request("GET", f"{server.url}/x", {}) as response,
+    ):
+        assert len(response.getheaders()) == 901
+
+
+def test_headers_without_end_are_refused() -> None:
+    """They would fill the memory."""
+    line = b"X: " + b"a" * 60_000 + b"\r\n"
+    with (
+        connected(lambda _: [b"HTTP/1.1 200 OK\r\n", *[line] * 100]) as (server, connections),
+        pytest.raises(http.client.HTTPException, match="bytes of headers"),
+    ):
+        put(connections, server)
+
+
 def test_response_to_another_request_is_refused_by_the_sdks_session() -> None:
     """Azure repeats a request's id: another one is another request's response."""
     reply = b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: theirs\r\nContent-Length: 0\r\n\r\n"

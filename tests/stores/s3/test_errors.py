@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import botocore.exceptions
 import pytest
 from botocore.credentials import AssumeRoleCredentialFetcher, Credentials, ProcessProvider
@@ -10,7 +11,17 @@ from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import errors
 from s3_to_azure.stores.http.refusals import Refusal
-from s3_to_azure.stores.s3.errors import response_error, s3_error, s3_errors, s3_settings_errors
+from s3_to_azure.stores.s3.errors import (
+    ignore_foreign_documents,
+    response_error,
+    s3_error,
+    s3_errors,
+    s3_settings_errors,
+)
+from s3_to_azure.stores.s3.options import botocore_config
+from tests.fakes.scripted_server import scripted_server
+
+KEYS: Any = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "config": botocore_config(1)}
 
 CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (503, "SlowDown", errors.Throttled),
@@ -20,6 +31,9 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
     (400, "RequestLimitExceeded", errors.Throttled),
     (500, "InternalError", errors.ServerFailed),
     (502, "502", errors.ServerFailed),
+    (421, "421", errors.ServerFailed),
+    (425, "425", errors.ServerFailed),
+    (407, "407", errors.ProxyRefused),
     (504, "504", errors.ServerFailed),
     (501, "NotImplemented", errors.RequestNotSupported),
     (405, "MethodNotAllowed", errors.RequestNotSupported),
@@ -57,6 +71,13 @@ CODES: list[tuple[int, str, type[errors.TransferError]]] = [
 def test_codes(status: int, code: str, kind: type[errors.TransferError]) -> None:
     """The error's class decides whether a retry can help."""
     assert type(s3_error(Refusal(status, code), bucket="b", key="k")) is kind
+
+
+def test_condition_of_a_request_without_one_is_no_change_of_an_object() -> None:
+    """No request about a bucket has a condition, so something else answered 412."""
+    error = s3_error(Refusal(412, "PreconditionFailed"), bucket="b", key=None)
+    assert isinstance(error, errors.UnexpectedResponse)
+    assert "None" not in str(error)
 
 
 def test_missing_bucket_without_a_code() -> None:
@@ -383,3 +404,26 @@ def test_what_a_program_wrote_to_stderr_is_not_quoted() -> None:
     with pytest.raises(errors.CredentialsUnavailable, match="run it by hand") as caught, s3_errors(bucket="b", key="k"):
         raise error
     assert "SECRET-SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"<html><p>a</p><p>b</p></html>",
+        b"<ListBucketResult><Contents/><Contents/></ListBucketResult>",
+        b"<a>" * 5_000 + b"</a>" * 5_000,
+        b"{}",
+        b"busy",
+        b"",
+    ],
+    ids=lambda document: document[:20].decode(),
+)
+def test_refusal_with_another_document_counts_by_its_status(document: bytes) -> None:
+    """Botocore fails at documents that it does not expect; a balancer's page is still a 503."""
+    reply = b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n%s" % (len(document), document)
+    with scripted_server(lambda _: [reply]) as server:
+        client = boto3.client("s3", "us-east-1", endpoint_url=server.url, **KEYS)
+        ignore_foreign_documents(client)
+        for send in (client.list_objects_v2, client.list_objects, client.get_bucket_acl):
+            with pytest.raises(errors.Throttled), s3_errors(bucket="b", key=None):
+                send(Bucket="b")

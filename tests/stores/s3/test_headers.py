@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from s3_to_azure.model.errors import UnexpectedResponse
-from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
+from s3_to_azure.stores.http.headers import ContentRange
+from s3_to_azure.stores.s3.headers import ResponseHeaders
 
 
 def headers(**values: str) -> ResponseHeaders:

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,9 +17,11 @@ from azure.core.exceptions import (
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import AZURE
 from s3_to_azure.stores.http.errors import network_error, translated, unreadable, was_raised_in
+from s3_to_azure.stores.http.headers import http_date
 from s3_to_azure.stores.http.redaction import redacted_line
 from s3_to_azure.stores.http.refusals import (
     NOT_SUPPORTED,
+    PROXY_REFUSED,
     SERVER_FAILED,
     THROTTLED,
     Cause,
@@ -61,19 +61,12 @@ _SAS_CURE: Final = (
 
 def _time_frame_cure(match: re.Match[str]) -> str:
     """Return what to do about a SAS outside of its time frame."""
-    start, expiry, now = (_time(match[name]) for name in ("start", "expiry", "now"))
+    start, expiry, now = (http_date(match[name]) for name in ("start", "expiry", "now"))
     if now and expiry and now >= expiry:
         return f"The SAS expired at {match['expiry']}: make a new one."
     if now and start and now < start:
         return f"The SAS begins at {match['start']}: wait, or check the clock of the machine that made it."
     return "The SAS is not valid now: make a new one, and check the clock of the machine that makes it."
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text)
-    except ValueError:
-        return None
 
 
 def _denied(pattern: re.Pattern[str], cure: str) -> Cause:
@@ -137,6 +130,7 @@ _CAUSES: Final = (
         errors.TierRefused,
     ),
     Cause(THROTTLED, errors.Throttled),
+    Cause(PROXY_REFUSED, errors.ProxyRefused, {"detail": "it asks for credentials (status 407)"}),
     # A proxy may have dropped the code: 503 then means ServerBusy.
     Cause(re.compile(r"503 "), errors.Throttled),
     Cause(NOT_SUPPORTED, errors.RequestNotSupported),

@@ -109,7 +109,8 @@ def _host(error: BaseException) -> str:
 def _settings_error(service: str, resource: str, chain: Sequence[BaseException]) -> errors.UsageError | None:
     """Return the error of a request that could not be sent because of a setting, or None."""
     # http.client wraps what it could not read of a response into an error of its own.
-    was_sending = not any(isinstance(cause, http.client.HTTPException) for cause in chain)
+    of_a_response = (http.client.HTTPException, urllib3.exceptions.ProtocolError)
+    was_sending = not any(isinstance(cause, of_a_response) for cause in chain)
     for cause in chain:
         if isinstance(cause, _NOT_VALID) or (was_sending and isinstance(cause, (ValueError, OverflowError))):
             return _not_valid(service, resource)

@@ -7,6 +7,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from s3_to_azure.model.errors import AccessError, RequestNotSupported, TransferError, UnexpectedResponse
+from s3_to_azure.stores.http.headers import retry_after_s
 from s3_to_azure.stores.http.redaction import redact
 
 THROTTLED: Final = re.compile(
@@ -14,11 +15,14 @@ THROTTLED: Final = re.compile(
 )
 """Refusals of either service that ask the client to slow down."""
 
-SERVER_FAILED: Final = re.compile(r"(?:5\d\d|408) ")
-"""Refusals whose cause is the service itself."""
+SERVER_FAILED: Final = re.compile(r"(?:5\d\d|408|421|425) ")
+"""Refusals whose cause is the service itself, or a connection that another one may replace."""
 
 NOT_SUPPORTED: Final = re.compile(r"(?:405|501) |\d+ NotImplemented:")
 """Refusals of a service that does not know this kind of request."""
+
+PROXY_REFUSED: Final = re.compile(r"407 ")
+"""Refusals of a proxy that forwards requests to either service."""
 
 _MAX_MESSAGE_CHARACTERS: Final = 300
 # They say no more than the code.
@@ -63,11 +67,8 @@ class Refusal:
 
     @property
     def retry_after_s(self) -> float | None:
-        """The delay of the Retry-After header; None if it is missing or not a number of seconds."""
-        try:
-            return max(0.0, float(self.headers.get("retry-after", "")))
-        except ValueError:
-            return None
+        """The delay that the Retry-After header asks for; None if it is missing or not valid."""
+        return retry_after_s(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

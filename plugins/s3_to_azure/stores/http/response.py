@@ -8,6 +8,8 @@ with every byte.
 import http.client
 import io
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import urllib3
@@ -18,6 +20,10 @@ MIN_BYTES_PER_S: Final = 1024
 
 _DEFAULT_WINDOW_S: Final = 60.0
 _MAX_INTERIM_RESPONSES: Final = 20
+# The metadata of an object takes up to 2 KB in S3 and 8 KB in Azure: hundreds of headers, and Python reads only 100.
+_MAX_HEADERS: Final = 10_000
+_MAX_HEADER_BYTES: Final = 1024 * 1024
+http.client._MAXHEADERS = _MAX_HEADERS  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public setting
 
 
 class StrictResponse(http.client.HTTPResponse):
@@ -56,10 +62,17 @@ class StrictResponse(http.client.HTTPResponse):
         """
         if self.headers is not None:
             return
-        super().begin()
+        with self._reader.at_most(_MAX_HEADER_BYTES):
+            super().begin()
         # A complete header block ends with a line that is in the buffer: only a cut one made the reader see the end.
         if self._reader.at_end:
             raise http.client.HTTPException("the connection ended inside the response's headers")
+        if self.headers.get_payload():
+            # Python takes a line that is no header for the end of the headers, so those below it are missing.
+            raise http.client.HTTPException("a line of the response's headers is not a header")
+        # urllib3 would log a traceback for each of the other defects, such as a header without a name.
+        self.headers.defects.clear()
+        _drop_repeated(self.headers)
         lengths = set(self.headers.get_all("content-length", ()))
         if len(lengths) > 1:
             raise http.client.HTTPException("the response has several lengths")
@@ -93,8 +106,23 @@ STRICT_POOLS: Final = {"http": _StrictHTTPPool, "https": _StrictHTTPSPool}
 """For a urllib3 ``PoolManager``: connections that read responses strictly."""
 
 
+def _drop_repeated(headers: http.client.HTTPMessage) -> None:
+    """Keep one of several headers with the same name and value; proxies add what is there already."""
+    items = headers.items()
+    unique = dict.fromkeys((name.lower(), value) for name, value in items)
+    if len(unique) < len(items):
+        for name, _ in items:
+            del headers[name]
+        for name, value in unique:
+            headers[name] = value
+
+
 class _RateCheckedReader(io.RawIOBase):
-    """A socket's bytes; raises TimeoutError when they come too slowly. Only time spent waiting for them counts."""
+    """A socket's bytes; raises TimeoutError when they come too slowly. Only time spent waiting for them counts.
+
+    Attributes:
+        at_end: The socket has delivered its last byte.
+    """
 
     def __init__(self, raw: Any, *, window_s: float) -> None:
         super().__init__()
@@ -103,7 +131,15 @@ class _RateCheckedReader(io.RawIOBase):
         self._total = 0
         self._waited_s = 0.0
         self._window_total = 0
+        self._max_bytes: int | None = None
         self.at_end = False
+
+    @contextmanager
+    def at_most(self, max_bytes: int) -> Iterator[None]:
+        """Raise HTTPException in the block once the response has more bytes than these."""
+        self._max_bytes = max_bytes
+        yield
+        self._max_bytes = None
 
     def readable(self) -> bool:
         return True
@@ -118,6 +154,8 @@ class _RateCheckedReader(io.RawIOBase):
             # The time until the first byte is the service's own work; the socket's timeout bounds it.
             self._waited_s += time.monotonic() - began
         self._total += count
+        if self._max_bytes is not None and self._total > self._max_bytes:
+            raise http.client.HTTPException(f"the response has more than {self._max_bytes:,} bytes of headers")
         if self._waited_s >= self._window_s:
             received = self._total - self._window_total
             if received < MIN_BYTES_PER_S * self._waited_s:

@@ -14,6 +14,7 @@ from s3_to_azure.stores.http.errors import network_error, translated, unreadable
 from s3_to_azure.stores.http.redaction import redacted_line
 from s3_to_azure.stores.http.refusals import (
     NOT_SUPPORTED,
+    PROXY_REFUSED,
     SERVER_FAILED,
     THROTTLED,
     Cause,
@@ -47,6 +48,7 @@ _EXPIRED_CURE: Final = (
 # public reports. The first cause that matches counts.
 _CAUSES: Final = (
     Cause(THROTTLED, errors.Throttled),
+    Cause(PROXY_REFUSED, errors.ProxyRefused, {"detail": "it asks for credentials (status 407)"}),
     Cause(re.compile(r"503 (?:503|ServiceUnavailable)?:"), errors.Throttled),
     Cause(NOT_SUPPORTED, errors.RequestNotSupported),
     Cause(SERVER_FAILED, errors.ServerFailed),
@@ -157,6 +159,9 @@ def s3_error(
         "etag": etag,
         "cure": f"Grant the identity of this connection {permission}.",
     }
+    if refusal.status == 412 and key is None:
+        # A request about a bucket has no condition.
+        return unexpected_response(S3, resource, refusal, check="the endpoint")
     region = refusal.headers.get("x-amz-bucket-region")
     check = f"the region (the bucket is in {region}) and the endpoint" if region else "region and endpoint"
     return error_of(refusal, _CAUSES, request) or unexpected_response(S3, resource, refusal, check=check)
@@ -318,6 +323,16 @@ def response_error(
         told = {"Code": match[1].decode("ascii")} if match else {}
     refusal = Refusal(status, told.get("Code", ""), told.get("Message", ""), headers)
     return s3_error(refusal, bucket=bucket, key=key, etag=etag)
+
+
+def ignore_foreign_documents(client: Any) -> None:
+    """Make a client see no document in a refusal that is not S3's: it fails at documents that it does not expect."""
+    client.meta.events.register_first("before-parse.s3", _ignore_foreign_document, unique_id="S3ToAzureDocuments")
+
+
+def _ignore_foreign_document(response_dict: dict[str, Any], **_: Any) -> None:
+    if response_dict["status_code"] >= 300 and not is_error_document(response_dict["body"]):
+        response_dict["body"] = b""
 
 
 def is_error_document(document: bytes) -> bool:

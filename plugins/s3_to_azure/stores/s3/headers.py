@@ -4,13 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from botocore.utils import parse_timestamp
 
 from s3_to_azure.model.errors import S3, UnexpectedResponse
+from s3_to_azure.stores.http.headers import ContentRange, content_range, http_date
 
 EMPTY_MD5: Final = "d41d8cd98f00b204e9800998ecf8427e"
 """The ETag of most empty objects."""
@@ -21,8 +20,6 @@ RAW_HEADERS: Final = "S3ToAzureHeaders"
 # An ETag goes into request headers between quotes: visible ASCII without a quote. If-Match accepts no weak one.
 ETAG: Final = re.compile(r"(?!W/)[!#-~]{1,256}")
 _DIGITS: Final = re.compile(r"[0-9]{1,19}")
-_CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)|\*/([0-9]{1,19}))")
-_HTTP_DATE: Final = re.compile(r"(?:[A-Za-z]{3}, ?)?[0-9]{1,2}[ -][A-Za-z]{3}[ -][1-9][0-9]{3} .{1,40}")
 # Some stores answer with the date of their listings.
 _ISO_DATE: Final = re.compile(r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(?:Z|[+-][0-9:]{4,5})?")
 # Those that botocore converts, and fails at if a value is odd.
@@ -36,15 +33,6 @@ _CONVERTED: Final = {
     "x-amz-tagging-count",
 }
 _MAX_SHOWN_CHARACTERS: Final = 80
-
-
-@dataclass(frozen=True, slots=True)
-class ContentRange:
-    """The bytes ``[start, end)`` of a body; ``total`` is the object's size, or None if it is not said."""
-
-    start: int
-    end: int
-    total: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +85,10 @@ class ResponseHeaders:
         text = self.values.get("content-range")
         if text is None:
             return None
-        match = _CONTENT_RANGE.fullmatch(text)
-        if match is None:
+        found = content_range(text)
+        if found is None:
             raise self.error("Content-Range")
-        start, last, total, unsatisfied = match.groups()
-        if unsatisfied is not None:
-            return ContentRange(0, 0, int(unsatisfied))
-        return ContentRange(int(start), int(last) + 1, None if total == "*" else int(total))
+        return found
 
     def last_modified(self) -> datetime | None:
         """Return when the object was last modified, or None if the response does not give it.
@@ -161,17 +146,12 @@ def _keep(response_dict: dict[str, Any], customized_response_dict: dict[str, Any
         del headers[name]
 
 
-@lru_cache(maxsize=4096)
 def _time(text: str) -> datetime | None:
+    if not _ISO_DATE.fullmatch(text):
+        return http_date(text)
     try:
-        if _ISO_DATE.fullmatch(text):
-            return parse_time(text)
-        # The year must have four digits: the library would read 0001 as 2001.
-        if not _HTTP_DATE.fullmatch(text):
-            return None
-        time = parsedate_to_datetime(text)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
+        return parse_time(text)
+    except (ValueError, OverflowError):
         return None
 
 

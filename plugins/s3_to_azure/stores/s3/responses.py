@@ -11,8 +11,9 @@ from typing import Final
 from s3_to_azure.model import checksums, errors
 from s3_to_azure.model.errors import S3
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
+from s3_to_azure.stores.http.headers import ContentRange
 from s3_to_azure.stores.s3.errors import response_error
-from s3_to_azure.stores.s3.headers import ContentRange, ResponseHeaders
+from s3_to_azure.stores.s3.headers import ResponseHeaders
 
 _MAX_SHOWN_CHARACTERS: Final = 80
 _CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.FOLDABLE}

@@ -27,6 +27,7 @@ from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
+from s3_to_azure.stores.http.headers import ContentRange
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import hide, hide_in, protect_logs
 from s3_to_azure.stores.http.settings import Proxies
@@ -35,12 +36,13 @@ from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.credentials import obtained_credentials
 from s3_to_azure.stores.s3.errors import (
     REFUSES_REQUEST,
+    ignore_foreign_documents,
     is_error_document,
     response_error,
     s3_errors,
     s3_settings_errors,
 )
-from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ContentRange, ResponseHeaders, keep_raw_headers
+from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ResponseHeaders, keep_raw_headers
 from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, probe_plus, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.parts import part_sizes
@@ -88,6 +90,7 @@ class S3Source:
         use_settings(self._client, settings)
         take_over_parsing(self._client)
         keep_raw_headers(self._client)
+        ignore_foreign_documents(self._client)
         self._addresses = Addresses(self._client, credentials)
         self._http = HttpConnections(settings)
         self._signers: dict[str, Signer | None] = {}
@@ -96,8 +99,7 @@ class S3Source:
         self._logged: set[str] = set()
         # boto3's own setting, for stores that refuse the header (AWS_RESPONSE_CHECKSUM_VALIDATION).
         self._asks_for_checksums = self._client.meta.config.response_checksum_validation != _WHEN_REQUIRED
-        asking = _CHECKSUM_MODE if self._asks_for_checksums else {}
-        self._whole_object_headers = {**asking, **self._options.headers()}
+        self._whole_object_headers = (_CHECKSUM_MODE if self._asks_for_checksums else {}) | self._options.headers()
         self._client.meta.events.register_first("before-sign.s3", look_at_credentials)
         hide_in(self._client.meta.endpoint_url)
         hide(*self._options.headers().values())
