@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from s3_to_azure.cli import commands
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.stores import Stores
+from s3_to_azure.model.errors import S3
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.stores.http.pages import Pages
 from tests.fakes.memory_destination import MemoryDestination
@@ -44,14 +46,14 @@ class Hanging:
         """List without end, at once; ask for a stop after some pages."""
         numbers = iter(range(10**9))
 
-        def page(_token: str | None) -> tuple[list[ListedObject], str]:
+        def page(_token: int | None) -> tuple[list[ListedObject], int]:
             number = next(numbers)
             if number == 3:
                 self.signal()
             keys = (f"{number:09}-{index}" for index in range(10))
-            return [ListedObject(BUCKET, key, "etag", 1, EPOCH) for key in keys], "more"
+            return [ListedObject(BUCKET, key, "etag", 1, EPOCH) for key in keys], number
 
-        return Pages(page)
+        return Pages(page, name_of=attrgetter("key"), service=S3, resource=BUCKET)
 
 
 class Source(MemorySource):

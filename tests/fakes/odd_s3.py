@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,6 +64,8 @@ class OddS3:
         change: Changes each response.
         page_keys: The most objects on a page.
         entries: Replaces the document's entry of a name.
+        checksums: Headers with an object's checksums, which a response to a GET or HEAD of the whole object has.
+        parts: The sizes of the parts in which an object was uploaded.
     """
 
     objects: dict[bytes, bytes]
@@ -71,6 +73,8 @@ class OddS3:
     change: Change = lambda _call, reply: reply
     page_keys: int = 1_000
     entries: dict[bytes, str] = field(default_factory=dict)
+    checksums: dict[bytes, Mapping[str, str]] = field(default_factory=dict)
+    parts: dict[bytes, Sequence[int]] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
 
     def etag(self, key: bytes) -> str:
@@ -88,7 +92,7 @@ class OddS3:
         if call.name == "tags":
             return xml(200, "<Tagging><TagSet/></Tagging>")
         if call.name == "attributes":
-            return error(403, "AccessDenied")
+            return self._attributes(call.key)
         return self._object(call)
 
     def listing(self, query: Mapping[str, str]) -> str:
@@ -99,8 +103,10 @@ class OddS3:
         most = min(int(query.get("max-keys", "1000")), self.page_keys)
         end = start + most
         token = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < len(names) else ""
+        count = len(names[start:end])
         return listing_document(
-            "<EncodingType>url</EncodingType>",
+            f"<Name>{BUCKET}</Name><Prefix>{quote_plus(prefix, safe='/')}</Prefix><KeyCount>{count}</KeyCount>",
+            f"<MaxKeys>{most}</MaxKeys><EncodingType>url</EncodingType>",
             f"<IsTruncated>{'true' if token else 'false'}</IsTruncated>{token}",
             *(self.entry(name) for name in names[start:end]),
         )
@@ -118,15 +124,38 @@ class OddS3:
         headers = (("ETag", etag), ("Last-Modified", LAST_MODIFIED), ("Content-Type", "text/plain"))
         if call.headers.get("if-match", etag) != etag:
             return error(412, "PreconditionFailed")
+        if "partNumber" in call.query and call.key in self.parts:
+            return self._part(call, headers)
         wanted = call.headers.get("range")
         if wanted is None:
-            return Reply(200, (*headers, ("Content-Length", str(len(data)))), data)
+            stored = self.checksums.get(call.key, {}).items()
+            return Reply(200, (*headers, *stored, ("Content-Length", str(len(data)))), data)
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         part = data[int(first) : int(last) + 1]
         if not part:
             return error(416, "InvalidRange")
         content_range = f"bytes {first}-{int(first) + len(part) - 1}/{len(data)}"
         return Reply(206, (*headers, ("Content-Range", content_range), ("Content-Length", str(len(part)))), part)
+
+    def _part(self, call: Call, headers: tuple[tuple[str, str], ...]) -> Reply:
+        sizes, number = self.parts[call.key], int(call.query["partNumber"])
+        start, size = sum(sizes[: number - 1]), sizes[number - 1]
+        content_range = f"bytes {start}-{start + size - 1}/{sum(sizes)}"
+        of_part = (("x-amz-mp-parts-count", str(len(sizes))), ("Content-Range", content_range))
+        return Reply(206, (*headers, *of_part, ("Content-Length", str(size))))
+
+    def _attributes(self, key: bytes) -> Reply:
+        if key not in self.parts:
+            return error(403, "AccessDenied")
+        parts = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ChecksumCRC32C>AAAAAA==</ChecksumCRC32C></Part>"
+            for number, size in enumerate(self.parts[key], start=1)
+        )
+        return xml(
+            200,
+            f"<GetObjectAttributesResponse><ETag>{self.etag(key).strip(chr(34))}</ETag><ObjectParts>"
+            f"<IsTruncated>false</IsTruncated>{parts}</ObjectParts></GetObjectAttributesResponse>",
+        )
 
 
 def xml(status: int, document: str) -> Reply:
@@ -151,7 +180,14 @@ def listing_document(*inner: str) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult {space}>{"".join(inner)}</ListBucketResult>'
 
 
-def _call(method: str, target: str, headers: Mapping[str, str]) -> Call:
+def call_of(method: str, target: str, headers: Mapping[str, str]) -> Call:
+    """Return what a request asks for.
+
+    Args:
+        method: GET or HEAD.
+        target: Path and query, percent-encoded.
+        headers: By lower-case name.
+    """
     path, _, asked = target.partition("?")
     query = {k: v[0] for k, v in parse_qs(asked, keep_blank_values=True, errors="surrogateescape").items()}
     _, _, key = unquote_to_bytes(path)[1:].partition(b"/")
@@ -174,7 +210,7 @@ def served(s3: OddS3) -> Iterator[S3Source]:
 
         def do_GET(self) -> None:
             target = self.requestline.split(" ")[1]
-            call = _call(self.command, target, {name.lower(): text for name, text in self.headers.items()})
+            call = call_of(self.command, target, {name.lower(): text for name, text in self.headers.items()})
             s3.calls.append(call)
             self._send(s3.change(call, s3.reply(call)))
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import (
+    S3,
     AccessDenied,
     Cancelled,
     ConnectionFailed,
@@ -202,6 +203,10 @@ class Service:
         end = start + self._page
         return self._items[start:end], str(end) if end < len(self._items) else None
 
+    def pages(self, limit: int | None = None) -> Pages[int, str]:
+        """Return the listing."""
+        return Pages(self.ask, name_of=int, service=S3, resource="numbers", limit=limit)
+
 
 @given(
     count=st.integers(0, 30),
@@ -213,14 +218,14 @@ def test_failed_pages_are_requested_again(count: int, page: int, failures: dict[
     """Each item comes once and in order, whichever pages fail within the budget."""
     items = list(range(count))
     service = Service(items, page, {start: [FAILED] * number for start, number in failures.items()})
-    assert list(with_retries(Pages(service.ask, limit=limit), retrier(), "list")) == items[:limit]
+    assert list(with_retries(service.pages(limit), retrier(), "list")) == items[:limit]
 
 
 def test_a_listing_fails_when_the_budget_is_used_up() -> None:
     """The first failure and the tries of the budget are counted."""
     service = Service([1, 2], 1, {1: [FAILED] * 50})
     with pytest.raises(ServerFailed):
-        list(with_retries(Pages(service.ask), retrier(), "list"))
+        list(with_retries(service.pages(), retrier(), "list"))
     assert service.asked == [None, "1", "1", "1", "1"]
 
 
@@ -228,7 +233,7 @@ def test_a_permanent_error_is_raised_at_once() -> None:
     """A retry cannot help a denied listing."""
     service = Service([1], 1, {0: [DENIED]})
     with pytest.raises(AccessDenied):
-        list(with_retries(Pages(service.ask), retrier(), "list"))
+        list(with_retries(service.pages(), retrier(), "list"))
     assert len(service.asked) == 1
 
 
@@ -238,7 +243,7 @@ def test_a_cancelled_task_waits_for_no_page() -> None:
     stopped.set()
     service = Service([1], 1, {0: [FAILED]})
     with pytest.raises(Cancelled):
-        list(with_retries(Pages(service.ask), Retrier(QUICK, stopped), "list"))
+        list(with_retries(service.pages(), Retrier(QUICK, stopped), "list"))
 
 
 def test_the_error_of_a_generator_is_raised() -> None:
@@ -255,7 +260,7 @@ def test_the_error_of_a_generator_is_raised() -> None:
 def test_pages_are_requested_one_by_one() -> None:
     """Only the current page is in memory, and nothing is requested after the last item."""
     service = Service([1, 2, 3, 4], 2)
-    pages = Pages(service.ask, limit=3)
+    pages = service.pages(3)
     assert service.asked == []
     assert next(pages) == 1
     assert service.asked == [None]

@@ -20,7 +20,7 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.reasons import code_of
 from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.headers import parse_time
-from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, take_over_parsing
+from s3_to_azure.stores.s3.listing import NextPage, parse_page, take_over_parsing
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 SPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -322,33 +322,87 @@ def test_page_of_version_1_continues_after_its_marker(inner: str, marker: str) -
     assert read(listing(TRUNCATED + inner))[1] == NextPage(marker, is_marker=True)
 
 
-def guarded(pages: list[tuple[list[str], str]]) -> None:
-    """Check the pages, each with its keys and the next page's token."""
-    guard = EndlessListingGuard("b")
-    for keys, token in pages:
-        guard.check([ListedObject("b", key, "e", 1, NOON) for key in keys], NextPage(token))
+@pytest.mark.parametrize(
+    ("counted", "is_refused"), [("2", True), ("1", False), ("0", False), ("", False), ("x", False)]
+)
+def test_page_with_fewer_entries_than_it_says_is_refused(counted: str, *, is_refused: bool) -> None:
+    """An entry that was lost on the way would be an object that nobody copies."""
+    document = listing(LAST + f"<KeyCount>{counted}</KeyCount>" + ITEM.format(key="k"))
+    if is_refused:
+        with pytest.raises(UnexpectedResponse, match="has 2 entries, and shows 1"):
+            read(document)
+    else:
+        assert len(read(document)[0]) == 1
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 7])
-def test_repeated_continuation_token_is_refused(length: int) -> None:
-    """Also if other tokens are in between."""
-    with pytest.raises(UnexpectedResponse, match="never end"):
-        guarded([([f"k{number}"], f"t{number % length}") for number in range(40)])
+def test_entry_in_another_namespace_is_not_overlooked() -> None:
+    """It is no object of this document, and the count shows that one is missing."""
+    strange = ITEM.format(key="a").replace("<Contents>", '<Contents xmlns="urn:x">')
+    with pytest.raises(UnexpectedResponse, match="has 2 entries, and shows 1"):
+        read(listing(LAST + "<KeyCount>2</KeyCount>" + strange + ITEM.format(key="b")))
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 7])
-def test_repeated_page_is_refused(length: int) -> None:
-    """Also with new tokens."""
-    with pytest.raises(UnexpectedResponse, match="never end"):
-        guarded([([f"k{number % length}"], f"t{number}") for number in range(40)])
+def in_prefix(prefix: str, named: str, *keys: str) -> list[str]:
+    """Return the keys of a page that names a prefix."""
+    inner = LAST + f"<Prefix>{named}</Prefix>" + "".join(ITEM.format(key=key) for key in keys)
+    found, _ = parse_page(OURS.page(listing(inner)), "b", prefix=prefix)
+    return [item.key for item in found]
 
 
-def test_empty_pages_without_end_are_refused() -> None:
-    """A few are normal: S3 sends them for a prefix with many delete markers."""
-    with pytest.raises(UnexpectedResponse, match="without an object"):
-        guarded([([], f"t{number}") for number in range(1_001)])
+@pytest.mark.parametrize(
+    ("prefix", "named"), [("p/", "p/"), ("p/", "p%2F"), ("a b/", "a+b/"), ("ü/", "%C3%BC/"), ("", "")]
+)
+def test_page_of_the_prefix_is_read(prefix: str, named: str) -> None:
+    """However the store encodes the prefix."""
+    assert in_prefix(prefix, named) == []
+    assert in_prefix(prefix, named, f"{prefix}k") == [f"{prefix}k"]
 
 
-def test_long_listing_with_empty_pages_does_not_raise() -> None:
-    """Pages of one object, each after several empty ones."""
-    guarded([([] if number % 3 else [f"k{number}"], f"t{number}") for number in range(3_000)])
+def test_page_that_names_the_prefix_oddly_is_read() -> None:
+    """All its objects are below the prefix."""
+    assert in_prefix("p/", "/bucket/p/", "p/k") == ["p/k"]
+
+
+def test_page_of_a_store_that_ignores_prefixes_is_read() -> None:
+    """It names none; the caller takes the objects below the prefix."""
+    assert in_prefix("p/", "", "a", "p/k") == ["a", "p/k"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "named", "keys"),
+    [("p/", "q/", ()), ("p/", "q/", ("q/k",)), ("", "q/", ("q/k",)), ("p/", "p/", ("p/k", "q"))],
+)
+def test_page_of_another_prefix_is_refused(prefix: str, named: str, keys: tuple[str, ...]) -> None:
+    """It is another request's response, or shows objects in the place of others."""
+    with pytest.raises(UnexpectedResponse, match="prefix"):
+        in_prefix(prefix, named, *keys)
+
+
+def test_page_that_is_the_last_and_has_a_next_one_is_followed() -> None:
+    """Nothing may be lost; some stores send the token with their last page, which the empty page after it ends."""
+    token = "<NextContinuationToken>t</NextContinuationToken>"
+    assert read(listing(LAST + token + ITEM.format(key="k")))[1] == NextPage("t")
+    assert read(listing(LAST + token))[1] is None
+
+
+@pytest.mark.parametrize("name", ["ETag", "Size", "LastModified", "StorageClass"])
+def test_object_with_two_values_fails_alone(name: str) -> None:
+    """Neither is more likely than the other."""
+    doubled = ITEM.format(key="a").replace(f"<{name}>", f"<{name}>1</{name}><{name}>")
+    first, second = read(listing(LAST + doubled + ITEM.format(key="b")))[0]
+    assert first.key == "a"
+    assert f"several values as {name}" in first.problem
+    assert not second.problem
+
+
+def test_object_with_two_keys_is_refused() -> None:
+    """It cannot be named."""
+    with pytest.raises(UnexpectedResponse, match="several keys"):
+        read(listing(LAST + ITEM.format(key="a").replace("<Key>", "<Key>b</Key><Key>")))
+
+
+def test_other_repeated_elements_are_normal() -> None:
+    """S3 lists each algorithm of an object's checksums."""
+    more = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumAlgorithm>CRC32C</ChecksumAlgorithm>"
+    (found,) = read(listing(LAST + ITEM.format(key="a").replace("<Size>", more + "<Size>")))[0]
+    assert not found.problem

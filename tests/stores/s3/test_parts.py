@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.model.errors import SourceChanged
-from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.limits import MAX_PARTS, MIB
 from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.stores.s3 import parts
 from s3_to_azure.stores.s3.headers import RAW_HEADERS
@@ -167,3 +167,21 @@ def test_real_multipart_upload(s3_server: LocalS3, s3_client: Any, bucket: str) 
     source = s3_source(s3_server)
     assert source.part_sizes(source.head(bucket, "k")) == PartSizes((5 * MIB, 1), certain=True)
     source.close()
+
+
+class EndlessParts(Client):
+    """Says on each page that there are more parts."""
+
+    def get_object_attributes(self, *, PartNumberMarker: int, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        """Return an empty page, with a marker that rises."""
+        assert PartNumberMarker <= MAX_PARTS
+        self.calls.append("attributes")
+        parts = {"Parts": [], "IsTruncated": True, "NextPartNumberMarker": PartNumberMarker + 1_000}
+        return {"ETag": self.etag, "ObjectParts": parts}
+
+
+def test_list_of_parts_without_end_is_not_used() -> None:
+    """The parts are requested one by one instead."""
+    client = EndlessParts(5, 2)
+    assert part_sizes(client, version(5, 2, checksum=WITH_CRC), {}, each=False) == PartSizes((5, 2), certain=True)
+    assert client.calls[-2:] == ["part 1", "part 2"]

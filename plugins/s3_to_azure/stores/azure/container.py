@@ -3,6 +3,7 @@
 import base64
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
@@ -121,7 +122,12 @@ class AzureContainer:
 
     def list(self, prefix: str) -> Iterator[BlobState]:
         """Yield the committed blobs below the prefix with their metadata, one page at a time."""
-        return Pages(lambda token: list_page(self._client, prefix, token))
+        return Pages(
+            lambda token: list_page(self._client, prefix, token),
+            name_of=attrgetter("name"),
+            service=AZURE,
+            resource=repr(self.container),
+        )
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
         """Return the uncommitted blocks in staging order; other tools' ids may be any bytes."""

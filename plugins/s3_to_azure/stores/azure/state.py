@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
@@ -13,7 +14,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from s3_to_azure.model.checksums import CRC64NVME, to_azure
-from s3_to_azure.model.errors import ConditionNotMet, CorruptState, UsageError
+from s3_to_azure.model.errors import AZURE, ConditionNotMet, CorruptState, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import STATE_FOLDER, check_blob, check_container
 from s3_to_azure.model.retry import Retrier
@@ -175,7 +176,12 @@ class AzureState:
             items = [(item.name, item.last_modified) for item in next(pages, ())]
             return items, pages.continuation_token or None
 
-        return Pages(lambda token: self.call("list", prefix, lambda: page(token)))
+        return Pages(
+            lambda token: self.call("list", prefix, lambda: page(token)),
+            name_of=itemgetter(0),
+            service=AZURE,
+            resource=repr(self._container),
+        )
 
     def _delete(self, path: str) -> None:
         blob = self._client.get_blob_client(check_blob(path))

@@ -25,12 +25,14 @@ from s3_to_azure.stores.s3.headers import ETAG, parse_time
 _DOCUMENT: Final = "ListBucketResult"
 _PARSED: Final = "S3ToAzureListing"
 _EMPTY_LISTING: Final = b"<ListBucketResult/>"
+# The elements that are read of an object.
+_FIELDS: Final = ("Key", "ETag", "Size", "LastModified", "StorageClass")
+_GROUP: Final = "CommonPrefixes"
 _CLASS: Final = re.compile(r"[!-~]{1,64}")
 _UNKNOWN_CLASS: Final = "UNKNOWN"
 _UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
 _MAX_SIZE_DIGITS: Final = 19
 _MAX_SHOWN_CHARACTERS: Final = 80
-_MAX_EMPTY_PAGES: Final = 1_000
 
 # Bytes that no XML document may contain stand as characters of a private area while the document is parsed.
 _STAND_IN: Final = 0x10FE00
@@ -63,7 +65,11 @@ def take_over_parsing(client: Any) -> None:
 
 
 def parse_page(
-    page: Mapping[str, Any], bucket: str, *, plus_is_space: Callable[[bytes], bool] = lambda _key: True
+    page: Mapping[str, Any],
+    bucket: str,
+    *,
+    prefix: str = "",
+    plus_is_space: Callable[[bytes], bool] = lambda _key: True,
 ) -> tuple[list[ListedObject], NextPage | None]:
     """Return a page's objects and the start of the next page, None after the last page.
 
@@ -72,19 +78,23 @@ def parse_page(
     Args:
         page: The response of the client.
         bucket: The listed bucket.
+        prefix: The listed prefix.
         plus_is_space: Says of a URL-encoded key whether its ``+`` is an encoded space; asked only if the page itself
             does not show it.
 
     Raises:
-        UnexpectedResponse: The response is empty or another document, which must not be taken for the end of the
-            listing; or an entry has no key, so that its object cannot be named.
+        UnexpectedResponse: The response is empty, another document, or another listing, which must not be taken for
+            the end of this one; it has fewer entries than it says; or an entry has no key, so that its object cannot
+            be named.
     """
     root = page.get(_PARSED)
     try:
         if root is None:
             raise ValueError("the response is not a listing")
         reader = _PageReader(root, bucket, plus_is_space)
-        return reader.objects(), reader.next_page()
+        found = reader.objects()
+        reader.check_prefix(prefix, found)
+        return found, reader.next_page()
     except ValueError as error:
         raise UnexpectedResponse(service=S3, resource=f"s3://{bucket}", detail=str(error)) from None
 
@@ -104,48 +114,9 @@ def probe_plus(encoded_key: bytes, bucket: str, list_first: Callable[[str], Mapp
         asked.append(key)
         return False
 
-    found, _ = parse_page(list_first(prefix), bucket, plus_is_space=plus_stays)
+    found, _ = parse_page(list_first(prefix), bucket, prefix=prefix, plus_is_space=plus_stays)
     # Not asked: the store encodes each ``+``, so one that it left is a space.
     return not (asked and any(listed.key == prefix for listed in found))
-
-
-class EndlessListingGuard:
-    """Refuses a listing that repeats itself, or that shows no object for too many pages. Memory is constant.
-
-    Args:
-        bucket: The listed bucket, for the error.
-    """
-
-    def __init__(self, bucket: str) -> None:
-        self._bucket = bucket
-        self._pages = 0
-        self._empty_pages = 0
-        # Brent's algorithm: a cycle of any length comes back to the page that is kept at each power of two.
-        self._kept_at = 1
-        self._kept: set[object] = set()
-
-    def check(self, objects: list[ListedObject], following: NextPage | None) -> None:
-        """Check a page, which must be a new one.
-
-        Raises:
-            UnexpectedResponse: The store repeats a page or a continuation token, or sends empty pages without end.
-        """
-        if following is None:
-            return
-        self._pages += 1
-        self._empty_pages = 0 if objects else self._empty_pages + 1
-        marks: set[object] = {following.token}
-        if objects:
-            marks.add((objects[0].key, objects[-1].key, len(objects)))
-        if marks & self._kept:
-            raise self._refused("the listing repeats a page or its continuation token, so it would never end")
-        if self._empty_pages >= _MAX_EMPTY_PAGES:
-            raise self._refused(f"the listing has {_MAX_EMPTY_PAGES:,} consecutive pages without an object")
-        if self._pages >= self._kept_at:
-            self._kept, self._kept_at = marks, 2 * self._pages
-
-    def _refused(self, detail: str) -> UnexpectedResponse:
-        return UnexpectedResponse(service=S3, resource=f"s3://{self._bucket}", detail=detail)
 
 
 def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
@@ -206,6 +177,7 @@ class _PageReader:
         self._root = root
         self._bucket = bucket
         self._namespace = root.tag.removesuffix(_DOCUMENT)
+        self._contents = f"{self._namespace}Contents"
         self._is_encoded = self._text("EncodingType") == "url"
         self._has_stand_ins = root.get(_HAS_STAND_INS) is not None
         self._ask = plus_is_space
@@ -216,15 +188,38 @@ class _PageReader:
         """Return the page's objects.
 
         Raises:
-            ValueError: An entry has no key.
+            ValueError: An entry has no key, or the page says that it has more entries than it shows.
         """
-        contents = f"{self._namespace}Contents"
-        names = [f"{self._namespace}{name}" for name in ("Key", "ETag", "Size", "LastModified", "StorageClass")]
-        return [
-            self._object([texts.get(name) for name in names])
-            for item in self._root
-            if item.tag == contents and (texts := {child.tag: child.text for child in item}) is not None
-        ]
+        names = [f"{self._namespace}{name}" for name in _FIELDS]
+        found: list[ListedObject] = []
+        for item in self._root:
+            if item.tag == self._contents:
+                texts = {child.tag: child.text for child in item}
+                repeated = _repeated(item, names) if len(texts) < len(item) else ""
+                found.append(self._object([texts.get(name) for name in names], repeated))
+        counted = self._text("KeyCount") or ""
+        shown = len(found) + len(self._root.findall(f"{self._namespace}{_GROUP}"))
+        if len(counted) <= _MAX_SIZE_DIGITS and counted.isascii() and counted.isdigit() and int(counted) > shown:
+            raise ValueError(f"the listing says that it has {int(counted):,} entries, and shows {shown:,}")
+        return found
+
+    def check_prefix(self, prefix: str, found: list[ListedObject]) -> None:
+        """Check that the page is the listing of the prefix that was asked for.
+
+        A store that does not know prefixes names none, and shows all its objects.
+
+        Raises:
+            ValueError: The page names another prefix, or shows an object outside of its own.
+        """
+        named = self._original(self._text("Prefix") or "")
+        if not named:
+            return
+        is_ours = prefix.encode() in (named, unquote_to_bytes(named), unquote_to_bytes(named.replace(b"+", b" ")))
+        are_below = all(listed.key.startswith(prefix) for listed in found)
+        if not is_ours and not (prefix and found and are_below):
+            raise ValueError(f"the response is the listing of another prefix ({named[:_MAX_SHOWN_CHARACTERS]!r})")
+        if not are_below:
+            raise ValueError("the listing shows an object outside of its prefix")
 
     def next_page(self) -> NextPage | None:
         """Return the start of the next page.
@@ -232,11 +227,11 @@ class _PageReader:
         Raises:
             ValueError: The page does not say whether there is one, or where it starts.
         """
-        truncated = self._text("IsTruncated")
+        truncated, token = self._text("IsTruncated"), self._text("NextContinuationToken")
         if truncated == "false":
-            return None
+            # A page that says both is followed: nothing may be lost, and the last page of some stores does so.
+            return NextPage(token) if token and self._root.find(self._contents) is not None else None
         if truncated == "true":
-            token = self._text("NextContinuationToken")
             if token:
                 return NextPage(token)
             marker = self._text("NextMarker")
@@ -264,10 +259,10 @@ class _PageReader:
         except UnicodeDecodeError:
             raise ValueError("the next page starts after a key that is not UTF-8, which cannot be requested") from None
 
-    def _object(self, texts: list[str | None]) -> ListedObject:
+    def _object(self, texts: list[str | None], repeated: str) -> ListedObject:
         key_text, etag_text, size_text, time_text, class_text = texts
-        if not key_text:
-            raise ValueError("the listing has an object without a key")
+        if not key_text or repeated == "Key":
+            raise ValueError(f"the listing has an object {'with several keys' if repeated else 'without a key'}")
         encoded = self._original(key_text)
         if self._is_encoded and (b"%" in encoded or b"+" in encoded):
             encoded = self._decoded(encoded)
@@ -278,6 +273,9 @@ class _PageReader:
         time = _time_of(time_text)
         if not problem and (size is None or time is None or not ETAG.fullmatch(etag)):
             problem = _problem_of_values(etag_text, size_text, time_text, size=size, time=time)
+        if repeated and not problem:
+            detail = f"the listing shows several values as {repeated} of this object"
+            problem = explained(UnexpectedResponse.reason(), detail)
         storage_class = class_text or "STANDARD"
         if not _CLASS.fullmatch(storage_class):
             storage_class = _UNKNOWN_CLASS
@@ -303,6 +301,12 @@ class _PageReader:
         if any("%20" in key for key in keys):
             return False
         return self._ask(encoded)
+
+
+def _repeated(item: ET.Element, names: list[str]) -> str:
+    """Return the first of the fields that an entry has more than once; empty if it has none."""
+    tags = [child.tag for child in item]
+    return next((field for field, name in zip(_FIELDS, names, strict=True) if tags.count(name) > 1), "")
 
 
 def _key_of(encoded: bytes) -> tuple[str, str]:

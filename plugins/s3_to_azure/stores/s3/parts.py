@@ -91,7 +91,7 @@ def _list_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any])
         yield from sizes
         if following is None:
             return
-        if following <= marker:
-            detail = "its list of parts repeats itself, so it would never end"
+        if not marker < following <= MAX_PARTS:
+            detail = "its list of parts would never end"
             raise UnexpectedResponse(service=S3, resource=repr(version.key), detail=detail)
         marker = following

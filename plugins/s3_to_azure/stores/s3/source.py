@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -43,7 +45,7 @@ from s3_to_azure.stores.s3.errors import (
     s3_settings_errors,
 )
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ResponseHeaders, keep_raw_headers
-from s3_to_azure.stores.s3.listing import EndlessListingGuard, NextPage, parse_page, probe_plus, take_over_parsing
+from s3_to_azure.stores.s3.listing import NextPage, parse_page, probe_plus, take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
@@ -260,20 +262,18 @@ class S3Source:
             raise UsageError(
                 detail="VersionId can be used with one key only: objects below a prefix have other versions."
             )
-
-        guard = EndlessListingGuard(bucket)
         page_keys = min(LISTING_PAGE_KEYS, max_keys or LISTING_PAGE_KEYS)
+        plus_is_space = partial(self._plus_is_space, bucket)
 
         def fetch_page(start: NextPage | None) -> tuple[list[ListedObject], NextPage | None]:
             page = self._list_page(bucket, prefix, start, page_keys)
-            found, following = parse_page(page, bucket, plus_is_space=lambda key: self._plus_is_space(bucket, key))
-            guard.check(found, following)
+            found, following = parse_page(page, bucket, prefix=prefix, plus_is_space=plus_is_space)
             below = [listed for listed in found if listed.key.startswith(prefix)]
             if len(below) < len(found):
                 self._log_once("The store lists objects outside of the prefix that was asked for: they are ignored")
             return below, following
 
-        return Pages(fetch_page, limit=max_keys)
+        return Pages(fetch_page, name_of=attrgetter("key"), service=S3, resource=f"s3://{bucket}", limit=max_keys)
 
     def _list_page(self, bucket: str, prefix: str, start: NextPage | None, page_keys: int) -> Mapping[str, Any]:
         """Request a page of a listing; with ListObjects (version 1) if the store has answered with its pages."""
