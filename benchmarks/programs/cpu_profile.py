@@ -40,7 +40,7 @@ WRAPPED: Final[dict[str, tuple[tuple[Any, str, Step], ...]]] = {
         (body.S3Body, "readinto", "receive"),
         (connections, "_exchange", lambda _connection, method, *_: "send" if method == "PUT" else "ask"),
         (signing.SigV4, "sign_get", "sign"),
-        (azure_client.BlockWriter, "_signed", "sign"),
+        (azure_client.SignedRequests, "_signed", "sign"),
         (pipeline.BlockPipeline, "_stage", "stage"),
     ),
 }

@@ -120,7 +120,7 @@ def test_settings_of_the_connection_reach_all_clients(
     }
     service = azure_service(set_connection("wasb", extra=extra), connections=1)
     settings = service.http.settings
-    assert service.writer.http_connections.settings is settings
+    assert service.signed.http_connections.settings is settings
     assert settings.client_certificate == (certificate, certificate)
     assert (settings.proxies.for_url("https://a/"), settings.proxies.for_url("https://inside/")) == ("http://p:1", None)
     assert (settings.connect_timeout_s, settings.read_timeout_s) == (3, 4)

@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from s3_to_azure.airflow.progress import WAITING_KEY
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
+from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.state import AzureState, id_of
 from tests.airflow.airflow_runs import Run, run_dag
 
@@ -54,8 +56,9 @@ def test_writes_the_listing_once_it_is_there(
     assert (pointer.bucket, pointer.prefix, pointer.objects) == (bucket, "in/", 3)
     folder = next(iter(container.list_blob_names())).split("/")[1:3]
     dag_id, run_id = (id_of(part) for part in folder)
-    state = AzureState(blob_service, container.container_name, dag_id=dag_id, run_id=run_id)
-    assert sorted(listed.key for listed in read_manifest(state, pointer)) == ["in/../c", "in/a", "in/b"]
+    with closing(service_client(blob_service, connections=1)) as service:
+        state = AzureState(service, container.container_name, dag_id=dag_id, run_id=run_id)
+        assert sorted(listed.key for listed in read_manifest(state, pointer)) == ["in/../c", "in/a", "in/b"]
 
 
 def test_without_state_it_only_waits(sense: Any, fill: Any) -> None:

@@ -22,6 +22,7 @@ from botocore.exceptions import CredentialRetrievalError
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import (
+    AccessDenied,
     ConditionNotMet,
     ConnectionFailed,
     CorruptedInTransit,
@@ -46,6 +47,8 @@ from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from tests.certificates import certified
 from tests.fakes.memory_source import EPOCH
+from tests.fakes.scripted_server import CLOSE
+from tests.fakes.wire_server import wire_server
 from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
 from tests.real_stores import azure_container, s3_source
 from tests.stores.http.forward_proxy import ForwardProxy
@@ -481,6 +484,10 @@ def test_header_values_and_body_are_kept_byte_for_byte(azure_server: LocalAzure)
             b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: other\r\n" + HEAD + b"Content-Length: 0\r\n\r\n",
             ConnectionFailed,
         ),
+        (
+            b"HTTP/1.1 201 Created\r\nx-ms-content-crc64: AQIDBAUGBwg=\r\n" + HEAD + b"Content-Length: 0\r\n\r\n",
+            ConnectionFailed,
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
         (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
         (b"HTTP/1.1 307 Away\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", UnexpectedResponse),
@@ -501,6 +508,22 @@ def test_only_201_means_stored(azure_server: LocalAzure, answer: bytes, expected
     assert len(raw.requests) == 1
     assert raw.requests[0].startswith(b"PUT /account/container/b?")
     assert raw.requests[0].endswith(b"\r\n\r\n" + BODY)
+
+
+@pytest.mark.parametrize("status", [201, 403])
+def test_early_response_is_no_success(azure_server: LocalAzure, status: int) -> None:
+    """A server that did not read the body cannot have stored it; its refusal is read."""
+    early = b"HTTP/1.1 %d x\r\n" % status + HEAD + b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+    with wire_server(lambda _: [], early=lambda _: [early, CLOSE]) as url:
+        destination = azure_container(azure_server, "container", account_url=f"{url}/account")
+        source = s3_source(LocalS3(url, "access", "secret", "us-east-1"))
+        client = CurlSmallObjectClient(source, destination)
+        body = bytes(64 << 20)
+        client.store("t", "b", body, crc64=crc64(body), contents=NOTHING, condition=NEW)
+        assert type(refused(client)) is (ConnectionFailed if status == 201 else AccessDenied)
+        client.close()
+        source.close()
+        destination.close()
 
 
 def test_libcurl_adds_only_host_and_content_length(azure_server: LocalAzure) -> None:

@@ -19,7 +19,7 @@ from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.client import Response
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.azure.responses import REQUEST_ID, new_request_id
+from s3_to_azure.stores.azure.responses import REQUEST_ID, belongs_to, new_request_id
 from s3_to_azure.stores.http.response import MIN_BYTES_PER_S
 from s3_to_azure.stores.http.settings import ClientCertificate, HttpSettings, ca_path
 from s3_to_azure.stores.s3.responses import by_lower_name, parse_whole_object
@@ -94,9 +94,7 @@ class CurlSmallObjectClient:
         """Start a Put Blob with its CRC64 under the condition."""
         try:
             url, headers = self._container.authorised_put_blob(blob, crc64, contents, condition)
-            request_id = new_request_id()
-            headers = {**headers, REQUEST_ID: request_id}
-            self._start(AZURE, tag, blob, url, headers, body=data, request_id=request_id)
+            self._start(AZURE, tag, blob, url, {**headers, REQUEST_ID: new_request_id()}, body=data)
         except TransferError as error:
             self._not_sent.append(HandedBack(tag, error))
 
@@ -135,12 +133,11 @@ class CurlSmallObjectClient:
         *,
         max_bytes: int = _MAX_RESPONSE_BYTES,
         body: bytes | None = None,
-        request_id: str = "",
     ) -> None:
         lines = self._lines(headers)
         idle = self._idle[service]
         transfer = idle.pop() if idle else _Transfer(service, self._settings[service])
-        transfer.prepare(tag, target, url, lines, max_bytes, body, request_id)
+        transfer.prepare(tag, target, url, headers, lines, max_bytes, body)
         self._in_flight[transfer.handle] = transfer
         self._multi.add_handle(transfer.handle)
 
@@ -201,10 +198,13 @@ class CurlSmallObjectClient:
 
     def _stored(self, transfer: "_Transfer", blob: str) -> Stored:
         headers = transfer.headers()
-        if headers.get(REQUEST_ID, transfer.request_id) != transfer.request_id:
+        if not belongs_to(transfer.sent, headers):
             detail = "the response belongs to another request"
             raise ConnectionFailed(service=AZURE, resource="a small object", detail=detail)
         self._container.created_etag(Response(transfer.status, headers), blob)
+        if transfer.handle.getinfo(pycurl.SIZE_UPLOAD_T) < transfer.body_bytes:
+            detail = "the server responded before it had read the body"
+            raise ConnectionFailed(service=AZURE, resource="a small object", detail=detail)
         return Stored(transfer.tag)
 
 
@@ -217,6 +217,8 @@ class _Transfer:
 
     Attributes:
         target: The object that is read, or the blob that is written.
+        sent: The headers of the request.
+        body_bytes: The size of its body.
     """
 
     def __init__(self, service: str, settings: HttpSettings) -> None:
@@ -225,7 +227,8 @@ class _Transfer:
         self._proxy: str | None = None
         self.handle = handle = pycurl.Curl()
         self.tag: Any = None
-        self.request_id = ""
+        self.sent: Mapping[str, str] = {}
+        self.body_bytes = 0
         self.target: ListedObject | str = ""
         self.chunks: list[bytes] = []
         self._lines: list[bytes] = []
@@ -292,12 +295,13 @@ class _Transfer:
         tag: Any,
         target: ListedObject | str,
         url: str,
+        headers: Mapping[str, str],
         lines: list[str] | list[bytes],
         max_bytes: int,
         body: bytes | None,
-        request_id: str,
     ) -> None:
-        self.request_id = request_id
+        self.sent = headers
+        self.body_bytes = len(body or b"")
         self.tag = tag
         self.target = target
         self._bytes_left = max_bytes

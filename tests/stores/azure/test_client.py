@@ -264,7 +264,7 @@ def test_put_is_authorised_by_the_sdks_policies(credential: Any, authorised: str
             settings=HttpSettings(verify=str(certificate)),
         )
         url = f"{server.url}/c/b?comp=block&blockid=QQ%3D%3D"
-        response = client.writer.put(url, {"x-ms-content-crc64": "AA=="}, memoryview(b"0123456789"))
+        response = client.signed.put(url, {"x-ms-content-crc64": "AA=="}, memoryview(b"0123456789"))
         client.close()
     line, headers, body = server.seen[0]
     assert line.startswith("PUT /c/b?comp=block&blockid=QQ%3D%3D")

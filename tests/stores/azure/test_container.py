@@ -161,3 +161,29 @@ def test_connection_refused_is_transient(azure_server: LocalAzure) -> None:
         with pytest.raises(ConnectionFailed):
             act()
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_missing"),
+    [({"x-ms-error-code": "BlobNotFound"}, True), ({"x-ms-request-id": "1"}, True), ({}, False), ({"Via": "x"}, False)],
+)
+def test_only_azures_own_404_means_that_there_is_no_blob(
+    store: AzureContainer, proxy: FaultyProxy, headers: dict[str, str], *, is_missing: bool
+) -> None:
+    """Every balancer answers 404 for a backend that it does not know."""
+    proxy.plan = lambda _: Answer(404, headers)
+    if is_missing:
+        assert store.head("b") is None
+        assert store.list_staged("b") == []
+        return
+    for ask in (store.head, store.list_staged):
+        with pytest.raises(UnexpectedResponse, match="404"):
+            ask("b")
+
+
+def test_metadata_that_somebody_else_confirms_is_not_written(store: AzureContainer, proxy: FaultyProxy) -> None:
+    """Azure returns the ETag that the next write has as its condition."""
+    etag = store.put_blob("b", DATA, CRC, BlobContents({}, ContentHeaders()), Condition(None))
+    proxy.plan = lambda request: Answer(200) if "comp=properties" in request.path else None
+    with pytest.raises(ConnectionFailed, match="no ETag"):
+        store.update("b", BlobContents({"a": "b"}, ContentHeaders()), Condition(etag))

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 from xml.sax.saxutils import escape
@@ -18,7 +19,7 @@ from urllib3 import HTTPResponse
 from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.client import service_client
-from s3_to_azure.stores.azure.listing import list_page
+from s3_to_azure.stores.azure.listing import list_page, modified_of, state_of
 from s3_to_azure.stores.azure.responses import blob_state
 
 NEXT = "<NextMarker />"
@@ -73,7 +74,7 @@ def listing(inner: str, *, end: str = NEXT) -> bytes:
 def read(document: bytes) -> tuple[list[BlobState], str | None]:
     """Parse the document."""
     CANNED.document = document
-    return list_page(CANNED.client, "", None)
+    return list_page(CANNED.client, "", None, state_of)
 
 
 def sdks(document: bytes) -> list[BlobState]:
@@ -92,11 +93,11 @@ def test_page() -> None:
 def test_query() -> None:
     """The prefix, metadata, and the page of a token are requested."""
     CANNED.document = listing("")
-    list_page(CANNED.client, "a/b c", "2!96!+/=")
+    list_page(CANNED.client, "a/b c", "2!96!+/=", state_of)
     query = parse_qs(urlsplit(CANNED.url).query)
     expected = {"prefix": ["a/b c"], "include": ["metadata"], "marker": ["2!96!+/="]}
     assert {name: query.get(name) for name in expected} == expected
-    list_page(CANNED.client, "", None)
+    list_page(CANNED.client, "", None, state_of)
     assert not {"prefix", "marker"} & parse_qs(urlsplit(CANNED.url).query).keys()
 
 
@@ -281,3 +282,28 @@ def test_error_responses_are_left_to_the_sdk(
     monkeypatch.setattr(CANNED, "headers", {"Content-Type": "application/xml", "x-ms-error-code": code})
     with pytest.raises(error):
         read(f"<Error><Code>{code}</Code><Message>No.</Message></Error>".encode())
+
+
+def test_listing_of_another_prefix_is_refused() -> None:
+    """It is another request's response."""
+    CANNED.document = listing(BLOB.format(name="p/a") + BLOB.format(name="q/b"))
+    assert len(list_page(CANNED.client, "", None, state_of)[0]) == 2
+    with pytest.raises(UnexpectedResponse, match="listing of another prefix"):
+        list_page(CANNED.client, "p/", None, state_of)
+
+
+def test_names_are_listed_with_their_dates() -> None:
+    """Also those of blobs without any other property."""
+    CANNED.document = listing(BLOB.format(name="b"))
+    expected = [("b", datetime(2026, 3, 1, 12, tzinfo=UTC))]
+    assert list_page(CANNED.client, "", None, modified_of) == (expected, None)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-03-01T12:00:00Z"])
+def test_name_without_a_date_is_refused(text: str) -> None:
+    """A file that looks old would be deleted."""
+    CANNED.document = listing(
+        BLOB.format(name="b").replace("<Last-Modified>Sun, 01 Mar 2026 12:00:00 GMT", f"<Last-Modified>{text}")
+    )
+    with pytest.raises(UnexpectedResponse, match="without date"):
+        list_page(CANNED.client, "", None, modified_of)

@@ -1,12 +1,17 @@
 """Azure's responses as our values: ETags, request ids, block ids and types."""
 
-import pytest
-import requests
+from typing import Any
 
-from s3_to_azure.model.errors import ConnectionFailed
+import pytest
+from azure.storage.blob import BlobProperties
+
+from s3_to_azure.model.errors import ConnectionFailed, UnexpectedResponse
 from s3_to_azure.stores.azure.responses import (
+    CONTENT_CRC64,
+    REQUEST_ID,
+    belongs_to,
+    blob_state,
     blob_type_of,
-    check_request_id,
     decoded_block_id,
     new_request_id,
     written_etag,
@@ -29,14 +34,40 @@ def test_a_write_without_etag_and_date_is_not_confirmed(etag: str | None, modifi
         written_etag(etag, modified, container="c", blob="b")
 
 
-def test_request_ids_are_unique_and_compared() -> None:
-    """A response without one is accepted, because a gateway may have removed it."""
-    sent = new_request_id()
-    assert sent != new_request_id()
-    check_request_id(sent, sent)
-    check_request_id(sent, None)
-    with pytest.raises(requests.ConnectionError, match="another request"):
-        check_request_id(sent, new_request_id())
+def test_request_ids_are_unique() -> None:
+    """Otherwise the response to one request could pass for that to another."""
+    assert new_request_id() != new_request_id()
+
+
+@pytest.mark.parametrize("name", [REQUEST_ID, CONTENT_CRC64])
+def test_a_response_repeats_what_its_request_had(name: str) -> None:
+    """One without it is accepted, because a gateway may have removed it."""
+    sent = {name: "ours", "x-ms-version": "1"}
+    assert belongs_to(sent, {name: "ours"})
+    assert belongs_to(sent, {})
+    assert belongs_to({}, {name: "theirs"})
+    assert not belongs_to(sent, {name: "theirs"})
+
+
+def properties(**changes: Any) -> BlobProperties:
+    """Return what the SDK makes of the headers of a HEAD."""
+    return BlobProperties(**{"ETag": '"0x8D"', "Content-Length": 3, "x-ms-blob-type": "BlockBlob", **changes})
+
+
+def test_a_blob_is_read_from_its_headers() -> None:
+    """Its size may be 0."""
+    state = blob_state(properties(**{"Content-Length": 0}))
+    assert (state.etag, state.size_bytes, state.blob_type) == ("0x8D", 0, "BlockBlob")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("ETag", None), ("ETag", ""), ("ETag", '"a b"'), ("Content-Length", None), ("x-ms-blob-type", None)],
+)
+def test_a_blob_without_etag_length_or_type_is_none(header: str, value: object) -> None:
+    """Absent is not zero: such a blob would differ from its object, and any type may be replaced."""
+    with pytest.raises(UnexpectedResponse, match=f"no valid {header}"):
+        blob_state(properties(**{header: value}))
 
 
 @pytest.mark.parametrize(("listed", "expected"), [("YWJj", b"abc"), (b"YWJj", b"abc"), ("YWJ", b"YWJ"), (None, b"")])

@@ -1,6 +1,8 @@
 """A run's state files: one contract for Azure, disk and memory, then what only Azure does."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,18 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.local_state import LocalState
-from local_cloud.servers import LocalAzure
-from s3_to_azure.model.errors import ContainerNotFound, CorruptState, ServerFailed, UsageError
+from local_cloud.servers import AZURITE_KEY, LocalAzure
+from s3_to_azure.model.errors import (
+    ConnectionFailed,
+    ContainerNotFound,
+    CorruptState,
+    ServerFailed,
+    UnexpectedResponse,
+    UsageError,
+)
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.stores.azure.client import service_client
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.state import AzureState, folder_name, id_of
 from s3_to_azure.stores.temporary_state import TemporaryState
 from tests.fakes.state_memory import MemoryState
+from tests.fakes.wire_server import wire_server
 
 
 @pytest.fixture
-def service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
+def service(azure_server: LocalAzure) -> Iterator[StreamingClient]:
     """Return the account's client as the entry points make it."""
     with BlobServiceClient.from_connection_string(azure_server.connection_string) as plain:
         client = service_client(plain, connections=2)
@@ -31,7 +43,7 @@ def service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
 
 
 @pytest.fixture
-def state_of(service: BlobServiceClient, container: ContainerClient) -> Callable[..., AzureState]:
+def state_of(service: StreamingClient, container: ContainerClient) -> Callable[..., AzureState]:
     """Return a function that makes states in one new container."""
 
     def make(dag_id: str = "dag", run_id: str = "manual__2026-03-01T02:00:00+00:00") -> AzureState:
@@ -169,7 +181,7 @@ def test_only_old_runs_are_deleted(state_of: Callable[..., AzureState], containe
     ]
 
 
-def test_missing_container_is_named(service: BlobServiceClient) -> None:
+def test_missing_container_is_named(service: StreamingClient) -> None:
     """The error names the state container."""
     files = AzureState(service, "nothing-here", dag_id="dag", run_id="run")
     for act in (lambda: write(files, "a", b"x"), lambda: list(files.names()), lambda: files.read("a", 0, 1)):
@@ -217,3 +229,32 @@ def test_usual_ids_stay_readable() -> None:
     assert folder_name("scheduled__2026-03-01T02:00:00+00:00") == "scheduled__2026-03-01T02:00:00=2B00:00"
     with pytest.raises(UsageError):
         folder_name("")
+
+
+@contextmanager
+def answered(response: bytes) -> Iterator[AzureState]:
+    """Yield state files in an account whose every response is this one."""
+    quick = Retrier(RetryBudget(attempts=2, first_wait_s=0.001), threading.Event())
+    with wire_server(lambda _: [response]) as url:
+        account = {"account_name": "account", "account_key": AZURITE_KEY}
+        with closing(service_client(BlobServiceClient(f"{url}/account", account), connections=1)) as service:
+            yield AzureState(service, "container", dag_id="dag", run_id="run", retrier=quick)
+
+
+def test_file_that_somebody_else_confirms_is_not_written() -> None:
+    """A receipt that nobody holds would be an object without one."""
+    with answered(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n") as files:
+        with pytest.raises(ConnectionFailed, match="something else than Azure"):
+            write(files, "small", b"x")
+        with pytest.raises(ConnectionFailed, match="something else than Azure"):
+            write(files, "large", bytes(5 * MIB))
+
+
+def test_404_of_somebody_else_is_no_missing_file() -> None:
+    """Nor is an empty response an empty folder."""
+    with answered(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as files:
+        for act in (lambda: files.read("a"), lambda: files.read("a", 0, 1), lambda: files.delete("a")):
+            with pytest.raises(UnexpectedResponse):
+                act()
+    with answered(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as files, pytest.raises(UnexpectedResponse):
+        list(files.names())

@@ -23,7 +23,7 @@ from s3_to_azure.model.errors import UnexpectedResponse, UsageError
 from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.azure.credentials import watch_credential
 from s3_to_azure.stores.azure.errors import sas_permissions
-from s3_to_azure.stores.azure.responses import REQUEST_ID, check_request_id, new_request_id
+from s3_to_azure.stores.azure.responses import REQUEST_ID, belongs_to, new_request_id
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.redaction import hide, hide_in
 from s3_to_azure.stores.http.response import STRICT_POOLS
@@ -34,6 +34,7 @@ _ANY_KEY: Final = "AA=="
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
 _NOT_IN_SAS: Final = re.compile(r"[\s\"']|://")
 _MIN_ERROR_STATUS: Final = 400
+_NOT_OURS: Final = "the response belongs to another request"
 _SAS_LIFETIME_S: Final = 3600
 # A SAS is renewed this long before it expires, so that no request arrives after it.
 _RENEW_SAS_BEFORE_S: Final = 900
@@ -46,10 +47,10 @@ def _scope(audience: str) -> str:
 
 
 class StreamingClient(BlobServiceClient):
-    """An account's SDK client with a ``BlockWriter`` beside it. Made by ``service_client``."""
+    """An account's SDK client with ``SignedRequests`` beside it. Made by ``service_client``."""
 
     http: "GuardedSession"
-    writer: "BlockWriter"
+    signed: "SignedRequests"
     scope: str
 
     @property
@@ -61,7 +62,7 @@ class StreamingClient(BlobServiceClient):
         """Close all connections; the SDK does not close a session that it was given."""
         super().close()
         self.http.close()
-        self.writer.close()
+        self.signed.close()
 
 
 def service_client(
@@ -113,7 +114,7 @@ def service_client(
     )
     made.http = session
     made.scope = _scope(audience)
-    made.writer = BlockWriter(made, settings)
+    made.signed = SignedRequests(made, settings)
     return made
 
 
@@ -206,11 +207,9 @@ class GuardedSession(requests.Session):
         proxy = self.settings.proxies.for_url(str(request.url))
         kwargs["proxies"] = {urlsplit(str(request.url)).scheme: proxy} if proxy else {}
         response = super().send(request, **kwargs)
-        try:
-            check_request_id(request.headers.get(REQUEST_ID), response.headers.get(REQUEST_ID))
-        except requests.ConnectionError:
+        if not belongs_to(request.headers, response.headers):
             response.close()
-            raise
+            raise requests.ConnectionError(_NOT_OURS)
         return response
 
 
@@ -220,7 +219,7 @@ class Response:
 
     Attributes:
         headers: By lower-case name.
-        body: Its first 64 KiB.
+        body: Its first bytes, at most as many as the request allows.
         sas_permissions: Those of the SAS that the request carried, if it carried one.
     """
 
@@ -230,8 +229,10 @@ class Response:
     sas_permissions: str | None = None
 
 
-class BlockWriter:
-    """Sends Put Block and Put Blob to one account, signed by the SDK's policies but without its pipeline.
+class SignedRequests:
+    """Sends Put Block, Put Blob and Get Blob to one account, signed by the SDK's policies but without its pipeline.
+
+    The SDK costs a millisecond for each request, and a read of a blob has retries of its own below ours.
 
     Args:
         client: Provides account, credential, scope and service version.
@@ -251,12 +252,23 @@ class BlockWriter:
             http.client.HTTPException: The response is not HTTP.
             requests.ConnectionError: The response belongs to another request.
         """
-        request_id = new_request_id()
-        signed_url, signed = self._signed(url, {**headers, REQUEST_ID: request_id}, len(body))
-        with self.http_connections.request("PUT", signed_url, signed, body) as response:
+        described = {"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"}
+        return self._sent("PUT", url, {**headers, **described}, body, max_bytes=_MAX_RESPONSE_BYTES)
+
+    def get(self, url: str, headers: Mapping[str, str], *, max_bytes: int) -> Response:
+        """GET a percent-encoded URL and return the response, whatever its status. Raises as ``put`` does."""
+        return self._sent("GET", url, headers, None, max_bytes=max(max_bytes, _MAX_RESPONSE_BYTES))
+
+    def _sent(
+        self, method: str, url: str, headers: Mapping[str, str], body: memoryview | None, *, max_bytes: int
+    ) -> Response:
+        headers = {**headers, REQUEST_ID: new_request_id()}
+        signed_url, signed = self._signed(method, url, headers)
+        with self.http_connections.request(method, signed_url, signed, body) as response:
             received = {name.lower(): value for name, value in response.getheaders()}
-            check_request_id(request_id, received.get(REQUEST_ID))
-            document = response.read(_MAX_RESPONSE_BYTES)
+            if not belongs_to(headers, received):
+                raise requests.ConnectionError(_NOT_OURS)
+            document = response.read(max_bytes)
             granted = sas_permissions(signed_url) if response.status >= _MIN_ERROR_STATUS else None
             return Response(response.status, received, document, granted)
 
@@ -264,19 +276,10 @@ class BlockWriter:
         """Close the idle connections."""
         self.http_connections.close()
 
-    def _signed(self, url: str, headers: Mapping[str, str], length: int) -> tuple[str, Mapping[str, str]]:
+    def _signed(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
         """Return the URL and all headers, signed now."""
-        request = HttpRequest(
-            "PUT",
-            url,
-            headers={
-                **headers,
-                "Content-Length": str(length),
-                "Content-Type": "application/octet-stream",
-                "x-ms-date": formatdate(usegmt=True),
-                "x-ms-version": self._version,
-            },
-        )
+        versioned = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": self._version}
+        request = HttpRequest(method, url, headers=versioned)
         if self._signer is not None:
             self._signer.on_request(PipelineRequest(request, PipelineContext(None)))
         return request.url, dict(request.headers)

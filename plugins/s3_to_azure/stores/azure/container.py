@@ -25,14 +25,20 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.names import check_blob, check_container
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
 from s3_to_azure.stores.azure.client import ContainerAuthorization, Response, StreamingClient
+from s3_to_azure.stores.azure.download import BlobReader, BlobUrls
 from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of
-from s3_to_azure.stores.azure.listing import list_page
-from s3_to_azure.stores.azure.responses import blob_state, decoded_block_id, written_etag
+from s3_to_azure.stores.azure.listing import list_page, state_of
+from s3_to_azure.stores.azure.responses import (
+    CONTENT_CRC64,
+    blob_state,
+    decoded_block_id,
+    is_missing_blob,
+    written_etag,
+)
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import protect_logs
 
-_CRC64: Final = "x-ms-content-crc64"
 _BLOCK_ID_CHARACTERS: Final = 52
 _CREATED: Final = 201
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview: premium accounts of these kinds hold page
@@ -68,16 +74,16 @@ class AzureContainer:
         self._namespace_lock = threading.Lock()
         self._service = client
         self._client = client.get_container_client(container)
-        self._writer = client.writer
+        self._requests = client.signed
+        self._reader = BlobReader(client, container)
         self._authorization = ContainerAuthorization(client, container, scope=client.scope)
-        parts = urlsplit(self._client.url)
-        self._base = (f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", parts.query)
+        self._urls = BlobUrls(self._client.url)
         protect_logs()
 
     @property
     def http_connections(self) -> HttpConnections:
         """The connections that send the blocks."""
-        return self._writer.http_connections
+        return self._requests.http_connections
 
     @property
     def may_authorise(self) -> bool:
@@ -114,16 +120,14 @@ class AzureContainer:
                 properties = client.get_blob_properties(raw_response_hook=keep, **self._guard(blob))
                 return blob_state(properties, resource_type=resource_types[-1])
             except HttpResponseError as error:
-                # A HEAD response may lack the code; every other request reports a missing container.
-                code = getattr(error, "error_code", None)
-                if error.status_code == 404 and code != "ContainerNotFound":
+                if is_missing_blob(error):
                     return None
                 raise
 
     def list(self, prefix: str) -> Iterator[BlobState]:
         """Yield the committed blobs below the prefix with their metadata, one page at a time."""
         return Pages(
-            lambda token: list_page(self._client, prefix, token),
+            lambda token: list_page(self._client, prefix, token, state_of),
             name_of=attrgetter("name"),
             service=AZURE,
             resource=repr(self.container),
@@ -150,7 +154,7 @@ class AzureContainer:
             try:
                 client.get_block_list("uncommitted", cls=keep, **self._guard(blob))
             except HttpResponseError as error:
-                if error.status_code == 404 and getattr(error, "error_code", None) == "BlobNotFound":
+                if is_missing_blob(error):
                     return []
                 raise
         return found
@@ -159,22 +163,16 @@ class AzureContainer:
         """Put Block with the block's CRC64."""
         self.check_name(blob)
         name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
-        url = self._url(blob, f"comp=block&blockid={quote(name, safe='')}")
+        url = self._urls.of(blob, f"comp=block&blockid={quote(name, safe='')}")
         try:
             with azure_errors(container=self.container, blob=blob):
-                response = self._writer.put(url, {_CRC64: to_azure(crc64)}, data)
+                response = self._requests.put(url, {CONTENT_CRC64: to_azure(crc64)}, data)
             self._raise_unless_created(response, blob)
         except UnexpectedResponse as error:
             # For an id of another length, emulators and older clusters answer only "invalid query parameter".
             if any(len(block.block_id) != _BLOCK_ID_CHARACTERS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
             raise self._refused_by_account() or error from None
-
-    def _url(self, blob: str, query: str) -> str:
-        """Return the URL of a blob, with the SAS of the account's URL if there is one."""
-        base, sas = self._base
-        query = "&".join(filter(None, (query, sas)))
-        return f"{base}/{quote(blob, safe='/~')}?{query}"
 
     def _raise_unless_created(self, response: Response, blob: str) -> None:
         """Raise the error that a write's response means unless it is 201."""
@@ -213,9 +211,9 @@ class AzureContainer:
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob with its CRC64 under the condition, and return the new ETag."""
         self.check_name(blob)
-        headers = _put_blob_headers(contents, condition) | {_CRC64: to_azure(crc64)}
+        headers = _put_blob_headers(contents, condition) | {CONTENT_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
-            response = self._writer.put(self._url(blob, ""), headers, data)
+            response = self._requests.put(self._urls.of(blob, ""), headers, data)
         return self.created_etag(response, blob)
 
     def authorised_put_blob(
@@ -229,9 +227,9 @@ class AzureContainer:
             # Entered only here: for each object the context manager would cost more than the call.
             with azure_errors(container=self.container, blob=blob):
                 raise
-        return self._url(blob, query), {
+        return self._urls.of(blob, query), {
             **_put_blob_headers(contents, condition),
-            _CRC64: to_azure(crc64),
+            CONTENT_CRC64: to_azure(crc64),
             **authorised,
         }
 
@@ -255,15 +253,14 @@ class AzureContainer:
 
     def read(self, blob: str, start: int, end: int) -> bytes:
         """Return bytes ``[start, end)`` of the committed blob."""
-        client = self._blob(blob)
         if start >= end:
             return b""
-        with azure_errors(container=self.container, blob=blob):
-            # By default the SDK decompresses a blob whose Content-Encoding is gzip.
-            download = client.download_blob(
-                offset=start, length=end - start, max_concurrency=1, decompress=False, **self._guard(blob)
-            )
-            return bytes(download.readall())
+        self.check_name(blob)
+        found = self._reader.read(blob, start, end)
+        if found is None or len(found) < end - start:
+            detail = "the blob does not exist" if found is None else f"it ends at byte {start + len(found)}"
+            raise UnexpectedResponse(service=AZURE, resource=repr(f"{self.container}/{blob}"), detail=detail)
+        return found
 
     def close(self) -> None:
         """Close all connections."""

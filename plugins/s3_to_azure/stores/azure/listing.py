@@ -4,8 +4,10 @@ The SDK authorises and sends the request, and handles every error. Its documente
 document out of a successful response: the SDK would parse it twice and build some twenty models for each blob.
 """
 
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -17,6 +19,7 @@ from s3_to_azure.model.errors import AZURE, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.errors import azure_errors
 from s3_to_azure.stores.azure.responses import blob_type_of, unquoted
+from s3_to_azure.stores.http.headers import http_date
 
 _DOCUMENT: Final = "EnumerationResults"
 _EMPTY_LISTING: Final = "<EnumerationResults><Blobs/></EnumerationResults>"
@@ -26,18 +29,45 @@ _TRUE: Final = ("true", "1")
 # In the order of the fields of ``ContentHeaders``.
 _HEADERS: Final = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control")
 
-Page = tuple[list[BlobState], str | None]
+T = TypeVar("T")
 
 
-def list_page(client: ContainerClient, prefix: str, token: str | None) -> Page:
-    """Return a page's blobs with their metadata, and the next page's token, None after the last page.
+class Entry(NamedTuple):
+    """What a listing says of one blob.
+
+    Attributes:
+        properties: The element with its properties.
+        metadata: The element with its metadata, None if it has none.
+    """
+
+    name: str
+    properties: ET.Element
+    metadata: ET.Element | None
+
+
+def list_page(
+    client: ContainerClient, prefix: str, token: str | None, read: Callable[[Entry], T]
+) -> tuple[list[T], str | None]:
+    """Return a page's blobs, and the next page's token, None after the last page.
+
+    Args:
+        client: Lists its container.
+        prefix: Only blobs whose names begin with it.
+        token: The page's token, None for the first page.
+        read: Makes a value of a blob, or raises ValueError if a property is missing: ``state_of`` or ``modified_of``.
 
     Raises:
-        UnexpectedResponse: The response is another document, which must not be taken for the end of the listing.
+        UnexpectedResponse: The response is another document, which must not be taken for the end of the listing; or it
+            is the listing of another prefix.
         TransientError: The response is incomplete or not XML.
     """
     container = client.container_name
-    pages: list[Page] = []
+    pages: list[tuple[list[T], str | None]] = []
+
+    def read_checked(entry: Entry) -> T:
+        if not entry.name.startswith(prefix):
+            raise ValueError("the response is the listing of another prefix")
+        return read(entry)
 
     def parse(pipeline_response: PipelineResponse[Any, Any]) -> None:
         """Parse a listing and leave the SDK an empty one; leave an error response to the SDK."""
@@ -47,7 +77,7 @@ def list_page(client: ContainerClient, prefix: str, token: str | None) -> Page:
         try:
             if "xml" not in (response.content_type or "").lower():
                 raise ValueError("the response is not a listing: it is not XML")
-            pages.append(parse_page(response.body()))
+            pages.append(parse_page(response.body(), read_checked))
         except (ET.ParseError, UnicodeDecodeError):
             # The SDK raises the same for an incomplete response.
             raise DecodeError("XML is invalid", response=response) from None
@@ -61,8 +91,8 @@ def list_page(client: ContainerClient, prefix: str, token: str | None) -> Page:
     return pages[-1]
 
 
-def parse_page(body: bytes) -> Page:
-    """Parse a page's XML document.
+def parse_page(body: bytes, read: Callable[[Entry], T]) -> tuple[list[T], str | None]:
+    """Parse a page's XML document, as ``list_page`` does.
 
     Raises:
         ValueError: The document is not a listing.
@@ -75,7 +105,7 @@ def parse_page(body: bytes) -> Page:
     if "<!DOCTYPE" in text:
         raise ValueError("the response is not a listing: it has a document type declaration")
     parser: Any = ET.XMLPullParser(["start"])
-    found: list[BlobState] = []
+    found: list[T] = []
     root: Any = None
     for start in range(0, len(text), _CHUNK_CHARACTERS):
         parser.feed(text[start : start + _CHUNK_CHARACTERS])
@@ -84,13 +114,13 @@ def parse_page(body: bytes) -> Page:
         blobs = None if root is None else root.find("Blobs")
         if blobs is not None:
             # The last element may be incomplete.
-            found += _states(blobs[:-1])
+            found += _values(blobs[:-1], read)
             del blobs[:-1]
     parser.close()
     blobs = None if root is None or root.tag != _DOCUMENT else root.find("Blobs")
     if blobs is None:
         raise ValueError("the response is not a listing")
-    found += _states(blobs)
+    found += _values(blobs, read)
     # The marker is empty after the last page: https://learn.microsoft.com/rest/api/storageservices/enumerating-blob-resources
     marker = root.find("NextMarker")
     if marker is None:
@@ -98,22 +128,32 @@ def parse_page(body: bytes) -> Page:
     return found, marker.text
 
 
-def _states(items: Any) -> list[BlobState]:
-    return [_state(item) for item in items if item.tag == "Blob"]
+def _values(items: Iterable[ET.Element], read: Callable[[Entry], T]) -> list[T]:
+    return [read(_entry(item)) for item in items if item.tag == "Blob"]
 
 
-def _state(item: ET.Element) -> BlobState:
+def _entry(item: ET.Element) -> Entry:
     """Return the blob of a complete element; a name with characters that XML does not allow is percent-encoded."""
-    name, properties, metadata = item.find("Name"), item.find("Properties"), item.find("Metadata")
+    name, properties = item.find("Name"), item.find("Properties")
     if name is None or not name.text or properties is None:
         raise ValueError("a blob without name or properties")
-    text_of = properties.findtext
+    is_encoded = name.get("Encoded", "").lower() in _TRUE
+    return Entry(unquote(name.text) if is_encoded else name.text, properties, item.find("Metadata"))
+
+
+def state_of(entry: Entry) -> BlobState:
+    """Return a blob's state.
+
+    Raises:
+        ValueError: A property is missing.
+    """
+    text_of, metadata = entry.properties.findtext, entry.metadata
     etag, size, blob_type = unquoted(text_of("Etag")), text_of("Content-Length"), text_of("BlobType")
     if not (etag and blob_type and size and size.isdecimal()):
         raise ValueError("a blob without ETag, size or type")
     metadata_of_blob = {} if metadata is None else {child.tag.lower(): child.text or "" for child in metadata}
     return BlobState(
-        name=unquote(name.text) if name.get("Encoded", "").lower() in _TRUE else name.text,
+        name=entry.name,
         etag=etag,
         size_bytes=int(size),
         blob_type=blob_type_of(
@@ -122,6 +162,18 @@ def _state(item: ET.Element) -> BlobState:
         metadata=metadata_of_blob,
         headers=_headers(*map(text_of, _HEADERS)),
     )
+
+
+def modified_of(entry: Entry) -> tuple[str, datetime]:
+    """Return a blob's name, and when it was last modified.
+
+    Raises:
+        ValueError: There is no valid date.
+    """
+    time = http_date(entry.properties.findtext("Last-Modified"))
+    if time is None:
+        raise ValueError("a blob without date")
+    return entry.name, time
 
 
 @lru_cache(maxsize=128)

@@ -6,9 +6,9 @@ import itertools
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-import requests
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobProperties
 
 from s3_to_azure.model import errors, record
@@ -22,10 +22,13 @@ def blob_state(properties: BlobProperties, *, resource_type: str | None = None) 
     Raises:
         UnexpectedResponse: The response has no ETag, type or length: an absent one is no default.
     """
-    if not properties.etag or not properties.blob_type or properties.size is None:
-        raise errors.UnexpectedResponse(
-            service=AZURE, resource=repr(properties.name), detail="the response has no ETag, type or length of the blob"
-        )
+    etag = str(properties.etag or "")
+    missing = "" if _ETAG.fullmatch(etag) else "ETag"
+    missing = missing or ("" if properties.blob_type else "x-ms-blob-type")
+    missing = missing or ("Content-Length" if properties.size is None else "")
+    if missing:
+        resource, detail = repr(f"{properties.container}/{properties.name}"), f"the response has no valid {missing}"
+        raise errors.UnexpectedResponse(service=AZURE, resource=resource, detail=detail)
     settings = properties.content_settings
     metadata = {name.lower(): value for name, value in (properties.metadata or {}).items()}
     blob_type = str(getattr(properties.blob_type, "value", properties.blob_type) or "")
@@ -46,6 +49,15 @@ def blob_state(properties: BlobProperties, *, resource_type: str | None = None) 
     )
 
 
+def is_missing_blob(error: HttpResponseError) -> bool:
+    """Return whether Azure says that the blob does not exist; anything between here and Azure can answer 404."""
+    response: Any = error.response
+    if error.status_code != 404 or response is None:
+        return False
+    code = getattr(error, "error_code", None)
+    return code == "BlobNotFound" or (code is None and "x-ms-request-id" in response.headers)
+
+
 _DIRECTORY: Final = "directory"
 
 
@@ -64,6 +76,9 @@ def blob_type_of(blob_type: str, metadata: Mapping[str, str], *, size_bytes: int
 REQUEST_ID: Final = "x-ms-client-request-id"
 """A request's own id, which Azure repeats in the response."""
 
+CONTENT_CRC64: Final = "x-ms-content-crc64"
+"""The CRC64 of a request's body."""
+
 _REQUEST_IDS = itertools.count()
 _REQUEST_ID_PREFIX: Final = uuid.uuid4().hex
 _ETAG: Final = re.compile(r'"?[!#-~]{1,256}"?')
@@ -74,16 +89,17 @@ def new_request_id() -> str:
     return f"{_REQUEST_ID_PREFIX}-{next(_REQUEST_IDS):x}"
 
 
-def check_request_id(sent: str | None, received: str | None) -> None:
-    """Refuse the response to another request: what a connection delivers may be late, or not from Azure.
+def belongs_to(sent: Mapping[str, str], received: Mapping[str, str]) -> bool:
+    """Return whether a response may be the one to a request: what a connection delivers may be late, or not Azure's.
 
-    A response without an id is accepted, since a gateway may have removed it.
+    Azure repeats a request's id, and the CRC64 of the bytes that it received. A response without them is accepted,
+    since a gateway may have removed them.
 
-    Raises:
-        requests.ConnectionError: The id is another request's. The request is repeated on a new connection.
+    Args:
+        sent: The request's headers.
+        received: The response's headers, by lower-case name or without regard to case.
     """
-    if sent and received and sent != received:
-        raise requests.ConnectionError("the response belongs to another request")
+    return all(received.get(name, sent[name]) == sent[name] for name in (REQUEST_ID, CONTENT_CRC64) if name in sent)
 
 
 def written_etag(etag: object, last_modified: object, *, container: str, blob: str) -> str:

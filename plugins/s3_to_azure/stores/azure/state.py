@@ -2,16 +2,15 @@
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
-from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobBlock, BlobServiceClient
+from azure.storage.blob import BlobBlock
 
 from s3_to_azure.model.checksums import CRC64NVME, to_azure
 from s3_to_azure.model.errors import AZURE, ConditionNotMet, CorruptState, UsageError
@@ -19,7 +18,11 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import STATE_FOLDER, check_blob, check_container
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.stores.azure.client import StreamingClient
+from s3_to_azure.stores.azure.download import BlobReader
 from s3_to_azure.stores.azure.errors import azure_errors
+from s3_to_azure.stores.azure.listing import list_page, modified_of
+from s3_to_azure.stores.azure.responses import CONTENT_CRC64, blob_state, is_missing_blob, written_etag
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import protect_logs
 
@@ -57,7 +60,7 @@ class AzureState:
 
     def __init__(
         self,
-        service: BlobServiceClient,
+        service: StreamingClient,
         container: str,
         *,
         dag_id: str,
@@ -69,6 +72,7 @@ class AzureState:
         self._run = f"{self._dag}{folder_name(run_id)}/"
         self.location = f"{container}/{self._run.rstrip('/')}"
         self._client = service.get_container_client(container)
+        self._reader = BlobReader(service, container)
         self._retrier = retrier or Retrier(RetryBudget(), threading.Event())
         protect_logs()
 
@@ -92,11 +96,10 @@ class AzureState:
         """Yield the file in chunks of 4 MiB, all from the same version."""
         path = self._run + name
         blob = self._client.get_blob_client(check_blob(path))
-        properties = self.call("inspect", path, blob.get_blob_properties)
-        unchanged = {"etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
+        found = self.call("inspect", path, lambda: blob_state(blob.get_blob_properties()))
         try:
-            for start in range(0, properties.size, _CHUNK_BYTES):
-                yield self._range(path, start, min(start + _CHUNK_BYTES, properties.size), **unchanged)
+            for start in range(0, found.size_bytes, _CHUNK_BYTES):
+                yield self._range(path, start, min(start + _CHUNK_BYTES, found.size_bytes), etag=found.etag)
         except ConditionNotMet:
             raise CorruptState(path=f"{self.location}/{name}", detail="it changed while it was read") from None
 
@@ -138,7 +141,7 @@ class AzureState:
                 try:
                     return request()
                 except HttpResponseError as error:
-                    if error.status_code == 404 and getattr(error, "error_code", None) in ("BlobNotFound", None):
+                    if is_missing_blob(error):
                         raise CorruptState(path=f"{self._container}/{path}", detail="it does not exist") from None
                     raise
 
@@ -151,33 +154,40 @@ class AzureState:
 
     def commit(self, path: str, block_ids: list[str]) -> None:
         """Put Block List."""
-        blob = self._client.get_blob_client(path)
-        self.call("write", path, lambda: blob.commit_block_list([BlobBlock(block_id) for block_id in block_ids]))
+        blob, blocks = self._client.get_blob_client(path), [BlobBlock(block_id) for block_id in block_ids]
+        self.call("write", path, lambda: self._check_written(path, blob.commit_block_list(blocks)))
 
     def put(self, path: str, data: bytes) -> None:
         """Put Blob with its CRC64."""
         blob = self._client.get_blob_client(path)
-        self.call("write", path, lambda: blob.upload_blob(data, length=len(data), overwrite=True, headers=_crc64(data)))
 
-    def _range(self, path: str, start: int, end: int, **condition: Any) -> bytes:
-        blob = self._client.get_blob_client(check_blob(path))
+        def upload() -> None:
+            response = blob.upload_blob(data, length=len(data), overwrite=True, headers=_crc64(data))
+            self._check_written(path, response)
 
-        def read() -> bytes:
-            download = blob.download_blob(offset=start, length=end - start, max_concurrency=1, **condition)
-            return bytes(download.readall())
+        self.call("write", path, upload)
 
-        return self.call("read", path, read)
+    def _check_written(self, path: str, response: Mapping[str, Any]) -> None:
+        written_etag(response.get("etag"), response.get("last_modified"), container=self._container, blob=path)
+
+    def _range(self, path: str, start: int, end: int, *, etag: str | None = None) -> bytes:
+        found = self._retrier.call(
+            f"read the state file {path!r}", lambda: self._reader.read(path, start, end, etag=etag)
+        )
+        if found is None:
+            raise CorruptState(path=f"{self._container}/{path}", detail="it does not exist")
+        return found
 
     def _list(self, prefix: str) -> Iterator[tuple[str, datetime]]:
         """Yield the blobs' names and modification times, one page at a time."""
 
         def page(token: str | None) -> tuple[list[tuple[str, datetime]], str | None]:
-            pages: Any = self._client.list_blobs(name_starts_with=prefix).by_page(token)
-            items = [(item.name, item.last_modified) for item in next(pages, ())]
-            return items, pages.continuation_token or None
+            return self._retrier.call(
+                f"list the state files {prefix!r}", lambda: list_page(self._client, prefix, token, modified_of)
+            )
 
         return Pages(
-            lambda token: self.call("list", prefix, lambda: page(token)),
+            page,
             name_of=itemgetter(0),
             service=AZURE,
             resource=repr(self._container),
@@ -230,4 +240,4 @@ class AzureStateWriter:
 
 
 def _crc64(data: bytes) -> dict[str, str]:
-    return {"x-ms-content-crc64": to_azure(CRC64NVME.digest(memoryview(data)))}
+    return {CONTENT_CRC64: to_azure(CRC64NVME.digest(memoryview(data)))}
