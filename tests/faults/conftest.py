@@ -22,6 +22,7 @@ from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import some_bytes, task, transfer_context
+from tests.fakes.mutated_command import MutatedCommand
 from tests.faults.faulty_proxy import FaultyProxy
 from tests.real_stores import azure_container, s3_source
 
@@ -184,3 +185,9 @@ def command_line(clouds: Clouds, tmp_path: Path) -> Iterator[CommandLine]:
     commands = CommandLine(clouds, tmp_path)
     yield commands
     commands.close()
+
+
+@pytest.fixture
+def mutated_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> MutatedCommand:
+    """Return what runs the command line between services whose responses are mutated."""
+    return MutatedCommand(monkeypatch, capsys)
