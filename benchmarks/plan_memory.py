@@ -1,12 +1,13 @@
 # ruff: noqa: E402 - the path comes first
-"""Peak memory and time of listing, plan and report for two numbers of objects: memory must not depend on the number.
+"""Peak memory and time of listing, plan, report and comparison for two numbers of objects, on which it must not depend.
 
     .venv/bin/python benchmarks/plan_memory.py [--objects 20000 200000] [--real]
 
 Each step runs in a process of its own, as in Airflow. The listings are generated (the destination holds half of the
-objects already), and the state files are real, in a temporary directory. With --real the objects are real too, in
-LocalStack, and are copied to Azurite; a second run follows. The exit status is 1 where the peak of a step is more than
-30 % higher for the larger number of objects, or where the second run sends any byte.
+objects already; what the comparison sees has differences, and it fails unless each is found), and the state files are
+real, in a temporary directory. With --real the objects are real too, in LocalStack, and are copied to Azurite; a second
+run follows. The exit status is 1 where the peak of a step is more than 30 % higher for the larger number of objects, or
+where the second run sends any byte.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -46,6 +48,7 @@ BUCKET: Final = "benchmark"
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALLOWED: Final = 1.30
 STEPS: Final = ("list", "plan", "copy", "report")
+COMPARE: Final = "compare"
 AGAIN: Final = ("list again", "plan again", "report again")
 SETTINGS: Final = PlanSettings(s3_prefix="", blob_prefix="")
 # The variable that gives the servers' addresses to the processes of the steps.
@@ -89,6 +92,11 @@ def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:
     """Run one step; return its counts."""
     if REAL in os.environ:
         return run_real_step(step, count, directory)
+    if step == COMPARE:
+        # It imports what the other steps' memory should not hold.
+        from benchmarks.drift import compare_drift  # noqa: PLC0415
+
+        return compare_drift(partial(listing, count), BUCKET)
     files = LocalState(directory)
     pointer_path = directory / "pointer.json"
     if step == "list":
@@ -198,7 +206,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--real", action="store_true", help="real objects in LocalStack, copied to Azurite")
-    parser.add_argument("--step", choices=STEPS + AGAIN, help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=(*STEPS, *AGAIN, COMPARE), help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.step:
@@ -212,7 +220,7 @@ def main() -> int:
         }
         print(json.dumps(counts))
         return 0
-    steps = STEPS + AGAIN if chosen.real else STEPS
+    steps = STEPS + AGAIN if chosen.real else (*STEPS, COMPARE)
     rows: dict[str, list[dict[str, Any]]] = {step: [] for step in steps}
     with ExitStack() as stack:
         for count in chosen.objects:

@@ -207,19 +207,21 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
             continue
         options = command_line().parse_args(command.words[1:])
         cloud(options.source, options.destination)
-        # A page's verify follows a copy.
-        if command.words[1] == "verify":
+        # A page's verify or comparison follows a copy.
+        if command.words[1] in ("verify", "compare"):
             assert main(["copy", *command.words[2:4], "--quiet"]) == OK, command
         assert main([*command.words[1:], "--quiet"]) == OK, command
         out = capsys.readouterr().out.splitlines()
         assert out, command
-        if options.json:
+        if options.json and command.words[1] == "copy":
             assert [json.loads(line)["status"] for line in out] == ["copied"]
 
 
 def test_inline_options_exist() -> None:
     """Each option in the prose is an option of the parser."""
-    known = {option for name in ("copy", "plan", "verify", "key", "certificate") for option in _options(name)} | {
+    known = {
+        option for name in ("copy", "plan", "verify", "key", "certificate", "compare") for option in _options(name)
+    } | {
         "--help",
         "--version",
     }

@@ -34,6 +34,8 @@ class MemoryBlob:
     headers: ContentHeaders = field(default_factory=ContentHeaders)
     blob_type: str = "BlockBlob"
     blocks: dict[bytes, bytes] = field(default_factory=dict)
+    content_md5: str = ""
+    written_at: str = ""
 
 
 class MemoryDestination:
@@ -196,7 +198,11 @@ class MemoryDestination:
 
     def _state(self, blob: str) -> BlobState:
         held = self.blobs[blob]
-        return BlobState(blob, held.etag, len(held.data), held.blob_type, dict(held.metadata), held.headers)
+        return BlobState(
+            *(blob, held.etag, len(held.data), held.blob_type, dict(held.metadata), held.headers),
+            content_md5=held.content_md5,
+            written_at=held.written_at,
+        )
 
     def _new_etag(self) -> str:
         return f"0x8D{next(self._etags):012X}"

@@ -89,7 +89,7 @@ def test_metadata_of_a_blob_is_frozen() -> None:
 def test_verbs_of_the_command_line_are_frozen() -> None:
     """The command line has exactly the verbs that scripts call."""
     (commands,) = (action for action in command_line()._actions if isinstance(action, argparse._SubParsersAction))
-    assert set(commands.choices) == {"certificate", "copy", "cp", "key", "ls", "plan", "sync", "verify"}
+    assert set(commands.choices) == {"certificate", "compare", "copy", "cp", "key", "ls", "plan", "sync", "verify"}
 
 
 def test_fields_of_a_receipt_are_frozen() -> None:

@@ -8,6 +8,7 @@ from s3_to_azure import __version__
 from s3_to_azure.cli import option_groups as groups
 from s3_to_azure.cli.certificate import SHOW, VERIFY, certificate
 from s3_to_azure.cli.commands import copy, plan, print_keys, verify
+from s3_to_azure.cli.compare import compare
 from s3_to_azure.cli.listing import list_names
 from s3_to_azure.transfer.watchdog import StopEvent
 
@@ -38,7 +39,8 @@ Environment  Each option of a command has a variable: S3_TO_AZURE_MAX_ERRORS=10
              options are separated by commas. The command line comes after it.
 
 Exit status  0    every object was copied, unchanged or skipped
-             1    an object failed, or a service refused or did not answer
+             1    an object failed, both sides differ, or a service refused
+                  or did not answer
              2    an argument, a setting or the environment is wrong
              3    nothing matched: there is no object below SRC that the
                   filters let through
@@ -64,6 +66,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_copy(commands)
     _add_plan(commands)
     _add_verify(commands)
+    _add_compare(commands)
     _add_list(commands)
     _add_key(commands)
     _add_certificate(commands)
@@ -125,6 +128,36 @@ def _add_list(commands: "_Commands[argparse.ArgumentParser]") -> None:
     groups.add_access(parser.add_argument_group("access"))
     groups.add_output(parser.add_argument_group("output"), json="one JSON document per object")
     parser.set_defaults(version_id=None)
+
+
+def _add_compare(commands: "_Commands[argparse.ArgumentParser]") -> None:
+    parser = _add_command(
+        commands,
+        "compare",
+        compare,
+        "find what differs on both sides, by listings and records, without reading objects",
+    )
+    selection = parser.add_argument_group("objects to compare")
+    groups.add_filters(selection)
+    groups.add_refused_names(selection)
+    comparison = parser.add_argument_group("comparison")
+    comparison.add_argument(
+        "--receipts",
+        metavar="FILE",
+        help="receipts.jsonl.gz of an earlier run: shows blobs that were changed in Azure since",
+    )
+    comparison.add_argument("--sample", metavar="PERCENT", help="read this share of the blobs back, such as 1%%")
+    comparison.add_argument(
+        "--seed", metavar="N", type=int, help="the sample's seed (default: a random one, which is printed)"
+    )
+    groups.add_etag_is_md5(comparison)
+    access = parser.add_argument_group("access")
+    groups.add_objects_at_once(access)
+    groups.add_access(access)
+    output = parser.add_argument_group("output")
+    output.add_argument("--csv", metavar="FILE", help="write all that is not equal by record into FILE")
+    groups.add_output(output, json="the result as one JSON document")
+    parser.set_defaults(keys_from=None, version_id=None)
 
 
 def _add_key(commands: "_Commands[argparse.ArgumentParser]") -> None:

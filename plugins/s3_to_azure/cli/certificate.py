@@ -32,21 +32,21 @@ def certificate(options: argparse.Namespace, _stop: StopEvent) -> int:
 
     _check_options(options)
     public_key = read_public_key(options.public_key) if options.public_key else None
-    with _opened(options.file) as file:
+    with opened(options.file) as file:
         found = read_certificate(file.read(_PIECE_BYTES), public_key)
     if not found.is_signed:
         print_message("warning: the certificate is unsigned, so anyone can have made it; compare its root.")
     elif public_key is None:
         print_message("warning: anyone can sign with a key of their own; give the signer's with --public-key.")
     if options.receipts:
-        with _opened(options.receipts) as file:
-            proof = check_receipts(found, _lines(file, options.receipts), key=options.key)
+        with opened(options.receipts) as file:
+            proof = check_receipts(found, receipt_lines(file, options.receipts), key=options.key)
         if proof:
             print_text(proof.data().decode("ascii"))
             return OK
     receipt = None
     if options.proof:
-        with _opened(options.proof) as file:
+        with opened(options.proof) as file:
             receipt = check_proof(found, file.read(_PIECE_BYTES))
     if options.json:
         print_text(json.dumps({"certificate": dict(found.values), "receipt": receipt}) + "\n")
@@ -80,7 +80,12 @@ def _found_lines(found: "Certificate", receipt: Mapping[str, Any] | None, *, wit
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def opened(path: str) -> Iterator[BinaryIO]:
+    """Open a file for reading.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
     try:
         file = Path(path).open("rb")  # noqa: SIM115 - only opening it is this error
     except OSError as error:
@@ -89,7 +94,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _lines(file: BinaryIO, path: str) -> Iterator[bytes]:
+def receipt_lines(file: BinaryIO, path: str) -> Iterator[bytes]:
     """Yield the lines of the receipts, gzipped or not, in constant memory."""
     from s3_to_azure.state.lines import lines, split_lines  # noqa: PLC0415
 

@@ -119,7 +119,12 @@ class PartSizes:
 
 @value
 class BlobState:
-    """A committed blob as HEAD or a listing shows it. Metadata names are lower case."""
+    """A committed blob as HEAD or a listing shows it. Metadata names are lower case.
+
+    Attributes:
+        content_md5: Its Content-MD5 in base64; empty if it has none.
+        written_at: When its bytes, metadata or headers were last written, as an HTTP date; empty if it is not known.
+    """
 
     name: str
     etag: str
@@ -127,6 +132,8 @@ class BlobState:
     blob_type: str
     metadata: Mapping[str, str]
     headers: ContentHeaders = field(default_factory=ContentHeaders)
+    content_md5: str = ""
+    written_at: str = ""
 
     @property
     def source_etag(self) -> str | None:

@@ -10,11 +10,10 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_public_key
@@ -28,6 +27,7 @@ from s3_to_azure.runs.proven import UNRECORDED, ProvenAmounts
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.merkle import MerkleTree, root_by_path
 from s3_to_azure.state.plan import PlanIndex
+from s3_to_azure.state.reported import read_reported
 
 CERTIFICATE_NAME: Final = "certificate.json"
 KIND: Final = "s3-to-azure run certificate"
@@ -58,32 +58,6 @@ class Certification:
     account: str = ""
 
 
-class _ReceiptValues(msgspec.Struct):
-    """What the certificate sums up of a receipt."""
-
-    key: str
-    status: str
-    size_bytes: int
-    verified_by: str = ""
-    started_at: str = ""
-    seconds: float = 0.0
-
-
-_READ_RECEIPT: Final = msgspec.json.Decoder(_ReceiptValues).decode
-
-
-def _receipt_values(line: bytes) -> _ReceiptValues | None:
-    try:
-        return _READ_RECEIPT(line)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        pass
-    try:
-        # A key may hold half of a surrogate pair, which only this reader accepts.
-        return msgspec.convert(json.loads(line), _ReceiptValues)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-
-
 class ReceiptSums:
     """The tree and the sums of receipts, line by line in constant memory.
 
@@ -112,7 +86,7 @@ class ReceiptSums:
         Raises:
             PermanentError: It is not a receipt.
         """
-        receipt = _receipt_values(line)
+        receipt = read_reported(line)
         if receipt is None:
             raise PermanentError(detail=f"Line {self.tree.leaves + 1:,} of the receipts is not a receipt.")
         is_wanted = path_of is not None and receipt.key == path_of
@@ -124,7 +98,7 @@ class ReceiptSums:
             if level not in self._levels and len(self._levels) >= _MAX_LEVELS:
                 level = _OTHER
             self._levels[level] = self._levels.get(level, Amount()).plus(receipt.size_bytes)
-        self._extend(receipt)
+        self._extend(receipt.times())
         return is_wanted
 
     @property
@@ -145,15 +119,10 @@ class ReceiptSums:
             "root": self.tree.root().hex(),
         }
 
-    def _extend(self, receipt: _ReceiptValues) -> None:
-        try:
-            began = datetime.fromisoformat(receipt.started_at)
-            ended = began + timedelta(seconds=receipt.seconds)
-            self._began = min(self._began or began, began)
-            self._ended = max(self._ended or ended, ended)
-        except (ValueError, TypeError, OverflowError):
-            # No time, or one without a time zone.
-            return
+    def _extend(self, times: tuple[datetime, datetime] | None) -> None:
+        if times:
+            self._began = min(self._began or times[0], times[0])
+            self._ended = max(self._ended or times[1], times[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +339,7 @@ def check_proof(certificate: Certificate, data: bytes) -> Mapping[str, Any]:
     if root is None or root.hex() != certificate.root:
         raise PermanentError(detail="The receipt is not among those of the certificate, or the proof was changed.")
     shown = _json_object(leaf)
-    if shown is None or _receipt_values(leaf) is None:
+    if shown is None or read_reported(leaf) is None:
         raise PermanentError(detail="The proof holds no receipt.")
     return shown
 

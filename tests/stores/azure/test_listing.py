@@ -31,7 +31,11 @@ BLOB = (
     "</BlobType><AccessTier>Hot</AccessTier><LeaseStatus>unlocked</LeaseStatus><ServerEncrypted>true</ServerEncrypted>"
     "</Properties><Metadata><S3_etag>e-1</S3_etag><mtime /></Metadata><OrMetadata /></Blob>"
 )
-STATE = BlobState("b", "0x8D1", 3, "BlockBlob", {"s3_etag": "e-1", "mtime": ""}, ContentHeaders("text/plain"))
+STATE = BlobState(
+    *("b", "0x8D1", 3, "BlockBlob", {"s3_etag": "e-1", "mtime": ""}, ContentHeaders("text/plain")),
+    content_md5="1B2M2Y8AsgTpgAmY7PhCfg==",
+    written_at="Sun, 01 Mar 2026 12:00:00 GMT",
+)
 
 
 class Canned(BaseAdapter):

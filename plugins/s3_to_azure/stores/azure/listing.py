@@ -161,6 +161,8 @@ def state_of(entry: Entry) -> BlobState:
         ),
         metadata=metadata_of_blob,
         headers=_headers(*map(text_of, _HEADERS)),
+        content_md5=text_of("Content-MD5") or "",
+        written_at=text_of("Last-Modified") or "",
     )
 
 

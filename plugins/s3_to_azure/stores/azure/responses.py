@@ -6,6 +6,7 @@ import itertools
 import re
 import uuid
 from collections.abc import Mapping
+from email.utils import format_datetime
 from typing import Any, Final
 
 from azure.core.exceptions import HttpResponseError
@@ -46,6 +47,8 @@ def blob_state(properties: BlobProperties, *, resource_type: str | None = None) 
             content_disposition=settings.content_disposition,
             cache_control=settings.cache_control,
         ),
+        content_md5=base64.b64encode(settings.content_md5).decode() if settings.content_md5 else "",
+        written_at=format_datetime(properties.last_modified, usegmt=True) if properties.last_modified else "",
     )
 
 

@@ -1,0 +1,134 @@
+"""How one object and its blob stand, by what listings, records and receipts say; no request, and no byte of either."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from typing import Final, Literal
+
+from s3_to_azure.model import record
+from s3_to_azure.model.decide import are_different
+from s3_to_azure.model.objects import BlobState, ListedObject
+from s3_to_azure.model.reasons import COPIED, UNCHANGED
+from s3_to_azure.runs.proven import is_proof
+from s3_to_azure.state.reported import ReportedReceipt
+
+Standing = Literal["equal", "unproven", "missing", "stale", "changed", "left_out", "extra"]
+EQUAL: Final = "equal"
+UNPROVEN: Final = "unproven"
+MISSING: Final = "missing"
+STALE: Final = "stale"
+CHANGED: Final = "changed"
+LEFT_OUT: Final = "left_out"
+EXTRA: Final = "extra"
+OF_OBJECTS: Final[tuple[Standing, ...]] = (EQUAL, UNPROVEN, MISSING, STALE, CHANGED, LEFT_OUT)
+"""Each listed object has one of these."""
+
+DRIFT: Final[tuple[Standing, ...]] = (MISSING, STALE, CHANGED, EXTRA)
+"""These make a comparison fail."""
+
+# Both services refuse requests whose time differs by more from theirs, so the clocks of a copy differ by less.
+_MAX_CLOCK_SKEW: Final = timedelta(minutes=15)
+_SAMPLE_BITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How one object, or one blob without an object, stands.
+
+    Attributes:
+        key: The object's key; empty for a blob without an object.
+        etag: The object's ETag; for a blob without an object the recorded one.
+        size_bytes: The object's size; the blob's if there is no object.
+        verified_by: The recorded verification level.
+    """
+
+    status: Standing
+    key: str
+    blob: str
+    size_bytes: int
+    etag: str = ""
+    verified_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which objects are read back.
+
+    Attributes:
+        share: Share of the objects, from 0 to 1.
+        seed: The same seed takes the same keys.
+    """
+
+    share: float = 0.0
+    seed: int = 0
+
+    def takes(self, key: str) -> bool:
+        """Return whether the key is one of the sample."""
+        if not self.share:
+            return False
+        digest = sha256(f"{self.seed} {key}".encode(errors="surrogatepass")).digest()[: _SAMPLE_BITS // 8]
+        return int.from_bytes(digest) < int(self.share * (1 << _SAMPLE_BITS))
+
+
+def standing(listed: ListedObject, blob: BlobState | None, receipt: ReportedReceipt | None = None) -> Difference:
+    """Return how an object and its blob stand, by what both listings and the receipt say.
+
+    Args:
+        listed: The object.
+        blob: The blob of its name; None if there is none.
+        receipt: The object's receipt of an earlier run.
+    """
+    is_settled = receipt is not None and receipt.status in (COPIED, UNCHANGED) and receipt.etag == listed.etag
+    name = blob.name if blob else ""
+    level = blob.verified_by if blob else ""
+
+    def found(status: Standing, reason: str = "") -> Difference:
+        return Difference(status, listed.key, name, listed.size_bytes, listed.etag, level, reason)
+
+    if blob is None:
+        return found(MISSING, "it was deleted after its receipt" if is_settled else "there is no such blob")
+    if blob.is_of_another(listed):
+        return found(CHANGED, "the blob is recorded to be a copy of another object")
+    if blob.source_etag is None:
+        if is_settled:
+            return found(CHANGED, "the record of its copy is gone: another program has written the blob")
+        if blob.size_bytes != listed.size_bytes:
+            return found(CHANGED, f"no record of a copy, and the blob has {blob.size_bytes:,} bytes")
+        return found(UNPROVEN, "no record of a copy")
+    if blob.source_etag != listed.etag:
+        return found(STALE, f"the blob is recorded to be a copy of the version with ETag {blob.source_etag}")
+    if blob.size_bytes != listed.size_bytes:
+        return found(CHANGED, f"the blob has {blob.size_bytes:,} bytes")
+    if (changed := _changed_record(blob, receipt if is_settled else None)) is not None:
+        return found(CHANGED, changed)
+    copied = blob.source_last_modified
+    if copied is not None and are_different(listed.last_modified, copied):
+        return found(STALE, "S3 received the same bytes again later, perhaps with other metadata")
+    if blob.is_unproven:
+        return found(UNPROVEN, f"its read-back is {blob.metadata[record.VERIFIED_BY]}")
+    if not is_proof(level):
+        return found(UNPROVEN, "S3 stored no checksum when it was copied" if level else "no level is recorded")
+    return found(EQUAL)
+
+
+def _changed_record(blob: BlobState, receipt: ReportedReceipt | None) -> str | None:
+    """Return what shows that the blob was changed since its copy; None if nothing does."""
+    algorithm, _, value = blob.checksum.partition(":")
+    if blob.content_md5 and algorithm == "md5" and "-" not in value and blob.content_md5 != value:
+        return "its Content-MD5 is not that of the copied bytes"
+    if receipt is None:
+        return None
+    if receipt.checksum != blob.checksum:
+        return f"its recorded checksum is {blob.checksum or 'gone'}, and its receipt has {receipt.checksum or 'none'}"
+    times = receipt.times()
+    if times is None or not blob.written_at:
+        return None
+    try:
+        written, ended = parsedate_to_datetime(blob.written_at), times[1]
+    except ValueError:
+        return None
+    if written - ended > _MAX_CLOCK_SKEW:
+        return f"it was written at {written.isoformat()}, after its receipt of {ended.isoformat(timespec='seconds')}"
+    return None

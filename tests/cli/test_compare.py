@@ -1,0 +1,110 @@
+"""`s3-to-azure compare` on real servers: what differs, in lines, JSON and CSV, with its exit status."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.storage.blob import ContainerClient
+
+from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def sides(environment: None, s3_client: Any, bucket: str, container: ContainerClient, capsys: Output) -> list[str]:
+    """Copy five objects; return the addresses of both sides."""
+    for key in ("a", "b", "c", "d", "e"):
+        s3_client.put_object(Bucket=bucket, Key=f"in/{key}", Body=key.encode() * 3, ChecksumAlgorithm="CRC64NVME")
+    addresses = [f"s3://{bucket}/in/", f"az://{container.container_name}/out/"]
+    assert main(["copy", *addresses, "--quiet", "--json"]) == OK
+    return addresses
+
+
+def test_equal_sides(sides: list[str], capsys: Output) -> None:
+    """By record, and by reading all of them."""
+    capsys.readouterr()
+    assert main(["compare", *sides]) == OK
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("Listed:    5 = 5 equal by record + 0 unproven")
+    assert "no byte was read" in out[-1]
+    assert main(["compare", *sides, "--sample", "100%", "--seed", "7"]) == OK
+    assert "Read back: 5 objects (15 bytes), 100.0000% by --seed 7: 0 differ" in capsys.readouterr().out
+
+
+def test_every_kind_of_drift(
+    sides: list[str], s3_client: Any, bucket: str, container: ContainerClient, capsys: Output, tmp_path: Path
+) -> None:
+    """A person sees which and why, a program reads it, and the exit status is 1."""
+    receipts = capsys.readouterr().out
+    (tmp_path / "receipts.jsonl.gz").write_bytes(gzip.compress(receipts.encode()))
+    container.delete_blob("out/a")
+    s3_client.put_object(Bucket=bucket, Key="in/b", Body=b"new")
+    container.upload_blob("out/c", b"ccc", overwrite=True)
+    s3_client.delete_object(Bucket=bucket, Key="in/d")
+    container.upload_blob("out/foreign", b"x")
+    table = tmp_path / "drift.csv"
+    command = ["compare", *sides, "--receipts", str(tmp_path / "receipts.jsonl.gz"), "--csv", str(table)]
+    assert main(command) == FAILED
+    out = capsys.readouterr().out
+    assert "Listed:    4 = 1 equal by record + 0 unproven + 1 missing + 1 stale + 1 changed + 0 left out" in out
+    assert "Blobs:     5, of which 2 without an object" in out
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = {row["key"] or row["blob"]: (row["status"], row["reason"]) for row in csv.DictReader(file)}
+    assert rows == {
+        "in/a": ("missing", "it was deleted after its receipt"),
+        "in/b": ("stale", rows["in/b"][1]),
+        "in/c": ("changed", "the record of its copy is gone: another program has written the blob"),
+        "out/d": ("extra", "its object is gone from S3"),
+        "out/foreign": ("extra", "no record of a copy"),
+    }
+    assert main([*command, "--json"]) == FAILED
+    summary = json.loads(capsys.readouterr().out)
+    assert {row["key"] or row["blob"] for row in summary["differences"]} == set(rows)
+    assert (summary["drift"], summary["more_differences"], summary["equal"]["objects"]) == (True, 0, 1)
+
+
+def test_many_differences_are_cut(sides: list[str], container: ContainerClient, capsys: Output) -> None:
+    """The terminal shows a hundred."""
+    for number in range(103):
+        container.upload_blob(f"out/more/{number}", b"")
+    assert main(["compare", *sides]) == FAILED
+    out = capsys.readouterr().out
+    assert out.count("no record of a copy") == 100
+    assert "and 3 more; --csv FILE has all of them" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--seed", "1"], "give --sample too"),
+        (["--sample", "1"], "not a share above 0%"),
+        (["--sample", "0%"], "not a share above 0%"),
+        (["--sample", "101%"], "not a share above 0%"),
+        (["--sample", "many%"], "not a share above 0%"),
+        (["--sample", "nan%"], "not a share above 0%"),
+        (["--receipts", "/missing"], "'/missing' cannot be read"),
+        (["--csv", "/missing/x.csv"], "'/missing/x.csv' cannot be written"),
+    ],
+)
+def test_wrong_use(environment: None, capsys: Output, options: list[str], text: str) -> None:
+    """A sentence and status 2, before anything is listed."""
+    assert main(["compare", "s3://bucket/in/", "az://container/out/", *options]) == USAGE_ERROR
+    assert text in capsys.readouterr().err
+
+
+def test_one_object_is_not_compared(environment: None, capsys: Output) -> None:
+    """`verify` is for one object."""
+    assert main(["compare", "s3://bucket/key", "az://container/out/"]) == USAGE_ERROR
+    assert "ends in '/'" in capsys.readouterr().err
+
+
+def test_a_file_of_something_else_is_named(sides: list[str], capsys: Output, tmp_path: Path) -> None:
+    """Receipts that are none end the comparison."""
+    (tmp_path / "other").write_text("hello\n")
+    assert main(["compare", *sides, "--receipts", str(tmp_path / "other")]) == FAILED
+    assert f"A line of '{tmp_path / 'other'}' is not a receipt." in capsys.readouterr().err
