@@ -10,7 +10,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.cli.main import main
-from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
+from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, USAGE_ERROR
 
 Output = pytest.CaptureFixture[str]
 
@@ -66,6 +66,12 @@ def test_every_kind_of_drift(
     summary = json.loads(capsys.readouterr().out)
     assert {row["key"] or row["blob"] for row in summary["differences"]} == set(rows)
     assert (summary["drift"], summary["more_differences"], summary["equal"]["objects"]) == (True, 0, 1)
+
+
+def test_nothing_to_compare(sides: list[str], capsys: Output) -> None:
+    """A filter that lets nothing through is no success."""
+    assert main(["compare", *sides, "--exclude", "*"]) == NOTHING_MATCHED
+    assert "5 left out" in capsys.readouterr().out
 
 
 def test_many_differences_are_cut(sides: list[str], container: ContainerClient, capsys: Output) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from s3_to_azure.cli.certificate import opened, receipt_lines
-from s3_to_azure.cli.output import FAILED, OK, print_text
+from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, print_text
 from s3_to_azure.cli.settings import filters_from
 from s3_to_azure.cli.stores import open_stores
 from s3_to_azure.model.errors import PermanentError, UsageError
@@ -84,7 +84,9 @@ def compare(options: argparse.Namespace, stop: StopEvent) -> int:
         print_text(json.dumps(values, ensure_ascii=False) + "\n", json=True)
     else:
         print_text("".join(f"{line}\n" for line in (*differences.lines(), *result.lines())))
-    return FAILED if result.has_drift else OK
+    if result.has_drift:
+        return FAILED
+    return OK if result.is_of_any else NOTHING_MATCHED
 
 
 def _sample(options: argparse.Namespace) -> "Sample":

@@ -79,6 +79,11 @@ class Comparison:
         return Amount(sum(each.objects for each in amounts), sum(each.size_bytes for each in amounts))
 
     @property
+    def is_of_any(self) -> bool:
+        """Whether there is an object that copies would take."""
+        return self.listed.objects > self.amounts[LEFT_OUT].objects
+
+    @property
     def has_drift(self) -> bool:
         """Whether the sides differ."""
         return self.sample_differs > 0 or any(self.amounts[status].objects for status in DRIFT)
