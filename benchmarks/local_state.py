@@ -6,8 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import ConditionNotMet, CorruptState
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import TaskTry
+from s3_to_azure.model.ports import IsOver
 
 _PIECE_BYTES: Final = 1 * MIB
 
@@ -22,15 +24,23 @@ class LocalState:
     def __init__(self, directory: Path) -> None:
         self.location = str(directory)
         self._directory = directory
+        self._tries: dict[str, TaskTry] = {}
 
     @contextmanager
-    def write(self, name: str) -> Iterator["LocalStateWriter"]:
+    def write(self, name: str, *, is_new: bool = False, by: TaskTry | None = None) -> Iterator["LocalStateWriter"]:
         """Write a file; it appears as a whole after the block, and not at all after an error."""
         path = self._directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}")
         with unfinished.open("wb") as out:
             yield LocalStateWriter(out)
+        if is_new and path.exists():
+            raise ConditionNotMet(blob=name, container=self.location, code="it exists")
+        earlier = self._tries.get(name)
+        if by and earlier and by.is_before(earlier):
+            return
+        if by:
+            self._tries[name] = by
         unfinished.replace(path)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
@@ -61,7 +71,12 @@ class LocalState:
         """Delete a file, if it exists."""
         (self._directory / name).unlink(missing_ok=True)
 
-    def delete_runs_before(self, moment: datetime) -> int:  # noqa: ARG002 - the directory holds one run
+    def delete_runs_before(
+        self,
+        moment: datetime,  # noqa: ARG002 - the directory holds one run
+        *,
+        is_over: IsOver | None = None,  # noqa: ARG002
+    ) -> int:
         """Delete nothing: the directory holds one run."""
         return 0
 

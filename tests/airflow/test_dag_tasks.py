@@ -1,7 +1,8 @@
 """The plan's and the report's task, on a local Azure, without a DAG around them."""
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,11 +22,12 @@ from s3_to_azure.airflow import dag_tasks
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.dag_tasks import RunSettings, plan_run, plan_settings, report_run
 from s3_to_azure.airflow.run_state import PLAN_KEY, REPORT_KEY
-from s3_to_azure.model.errors import ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
+from s3_to_azure.model.errors import Cancelled, ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.runs.certificate import read_certificate
 from s3_to_azure.state.manifest import write_manifest
+from s3_to_azure.stores.azure.state import AzureState
 
 PARAMS: dict[str, Any] = {
     "overwrite": "if_changed",
@@ -39,10 +41,19 @@ PARAMS: dict[str, Any] = {
 
 
 class Task:
-    """A task's context, and the XComs that it leaves."""
+    """A task's context, and the XComs that it leaves.
 
-    def __init__(self, report: str | None = None, **params: Any) -> None:
+    Args:
+        report: The state of the report's task.
+        given: XComs of other tasks, by task and key.
+        params: The run's.
+    """
+
+    def __init__(
+        self, report: str | None = None, given: Mapping[tuple[str, str], Any] | None = None, **params: Any
+    ) -> None:
         self.xcoms: dict[str, Any] = {}
+        there = given or {}
         instance = SimpleNamespace(
             dag_id="dag",
             run_id="manual__1",
@@ -50,6 +61,8 @@ class Task:
             map_index=-1,
             try_number=1,
             xcom_push=self.xcoms.__setitem__,
+            xcom_pull=lambda task_ids, key="return_value": there.get((task_ids, key)),
+            task=SimpleNamespace(),
             get_task_states=lambda **_: {"manual__1": {"report": report}},
         )
         self.context = cast("Context", {"ti": instance, "params": PARAMS | params})
@@ -197,6 +210,81 @@ def test_the_report_of_a_failed_run_is_left_as_a_summary(
     assert (summary["listed"]["objects"], summary["failed"]["objects"]) == (3, 3)
     assert "Listed:    3 objects (15 bytes)" in caplog.messages
     assert any(line.startswith("Failed:    'in/a': no_receipt") for line in caplog.messages)
+
+
+def test_the_report_is_of_the_plan_that_was_mapped(settings: RunSettings, pointer: dict[str, Any]) -> None:
+    """A plan that was taken for dead, and goes on, makes itself the current one; Airflow keeps that of the next try."""
+    mapped, zombie = Task(), Task(exclude=["a"])
+    batches = plan_run(pointer, settings, mapped.context)
+    plan_run(pointer, settings, zombie.context)
+    report = Task(given={("plan", "return_value"): batches})
+    with pytest.raises(SomeObjectsFailed):
+        report_run(pointer, settings, report.context, keep_state_days=None)
+    assert report.xcoms[REPORT_KEY]["failed"]["objects"] == 3
+    assert report.xcoms[REPORT_KEY]["plan"] == mapped.xcoms[PLAN_KEY]["plan"]
+    # The report's plan stands, whichever is the current one.
+    again = Task(report="failed", given={("report", REPORT_KEY): report.xcoms[REPORT_KEY]})
+    assert plan_run(pointer, settings, again.context) == batches
+    assert again.xcoms == mapped.xcoms
+
+
+def test_two_deployments_with_the_same_ids_do_not_mix_their_runs(settings: RunSettings) -> None:
+    """They share a state container, so both runs have one folder: each counts what its own tasks were told."""
+    service = azure_service(settings.wasb_conn_id, connections=1)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    runs = []
+    for count in (1, 2):
+        listing = [ListedObject("bucket", f"in/{number}", "e", 5, moment) for number in range(count)]
+        files = settings.files(service, Task().context)
+        runs.append(write_manifest(listing, files, bucket="bucket", prefix="in/").as_dict())
+    batches = [plan_run(pointer, settings, Task().context) for pointer in runs]
+    for index in (0, 1):
+        report = Task(given={("plan", "return_value"): batches[index]})
+        with pytest.raises(SomeObjectsFailed):
+            report_run(runs[index], settings, report.context, keep_state_days=None)
+        summary = report.xcoms[REPORT_KEY]
+        assert (summary["listed"]["objects"], summary["plan"]) == (index + 1, batches[index][0]["plan"])
+    service.close()
+
+
+def test_old_runs_are_deleted_unless_airflow_calls_them_unfinished(
+    settings: RunSettings, pointer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of days writes no file meanwhile."""
+    asked: list[bool | None] = []
+
+    def delete(_: AzureState, moment: datetime, *, is_over: Any) -> int:
+        assert moment < datetime.now(UTC) - timedelta(days=29)
+        asked.extend(is_over(run_id) for run_id in ("running", "success"))
+        return 0
+
+    monkeypatch.setattr(AzureState, "delete_runs_before", delete)
+    plan_run(pointer, settings, Task().context)
+    task = Task()
+    cast("Any", task.context["ti"]).get_dagrun_state = lambda *, dag_id, run_id: run_id
+    with pytest.raises(SomeObjectsFailed):
+        report_run(pointer, settings, task.context, keep_state_days=30)
+    assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("make_plan", plan_run), ("make_report", lambda *arguments: report_run(*arguments, keep_state_days=None))],
+)
+def test_a_plan_and_a_report_end_when_they_are_killed(
+    settings: RunSettings, pointer: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, run: Any
+) -> None:
+    """Whatever their requests wait for: Airflow calls ``on_kill`` in a signal handler."""
+    killed = Task()
+
+    def hang(*_: Any, **__: Any) -> None:
+        cast("Any", killed.context["ti"]).task.on_kill()
+        threading.Event().wait()
+
+    monkeypatch.setattr(dag_tasks, name, hang)
+    monkeypatch.setattr(dag_tasks, "TASK_GRACE_S", 0.01)
+    with pytest.raises(Cancelled):
+        run(pointer, settings, killed.context)
 
 
 def test_the_report_of_a_good_run_is_returned(settings: RunSettings, container: ContainerClient) -> None:

@@ -14,10 +14,14 @@ from s3_to_azure.airflow.run_state import (
     REPORT_KEY,
     check_deadline,
     check_run,
+    is_over,
+    mapped_plan,
     note_counts,
     report_is_final,
+    reported_plan,
 )
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
+from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 
 PLAN = {"plan": "1" * 16}
 
@@ -91,6 +95,60 @@ def test_a_report_that_was_deleted_is_not_final() -> None:
     """Nor is that of a context without a run."""
     assert report_is_final(_context({}, states={})) is False
     assert report_is_final(_context({})) is False
+
+
+BATCH = BatchDescriptor("2" * 16, 0, 0, 1, "a" * 64, 1, 1, "objects")
+SUMMARY = {("plan", PLAN_KEY): PLAN | {"plan_sha256": "b" * 64}}
+
+
+@pytest.mark.parametrize(
+    ("xcoms", "expected"),
+    [
+        ({("plan", "return_value"): [BATCH.as_dict() | {"plan_sha256": "c" * 64}]}, PlanReference("2" * 16, "c" * 64)),
+        ({("plan", "return_value"): [BATCH.as_dict()]} | SUMMARY, PlanReference("2" * 16)),
+        ({("plan", "return_value"): []} | SUMMARY, PlanReference("1" * 16, "b" * 64)),
+        ({("plan", PLAN_KEY): PLAN}, PlanReference("1" * 16)),
+        ({("plan", PLAN_KEY): {"plan": ""}}, None),
+        ({("plan", PLAN_KEY): "text"}, None),
+        ({}, None),
+    ],
+    ids=["batches", "both", "no batch", "of an earlier version", "empty", "no mapping", "nothing"],
+)
+def test_the_plan_that_airflow_has_mapped(xcoms: dict[tuple[str, str], Any], expected: PlanReference | None) -> None:
+    """The batches tell; a run that copies nothing has none, and the plan's summary tells."""
+    assert mapped_plan(_context(xcoms)) == expected
+
+
+def test_batches_that_are_none_are_corrupt_state() -> None:
+    """No other plan is reported in their place."""
+    with pytest.raises(CorruptState):
+        mapped_plan(_context({("plan", "return_value"): ["x"]} | SUMMARY))
+
+
+@pytest.mark.parametrize("key", ["return_value", REPORT_KEY])
+def test_the_plan_of_the_report(key: str) -> None:
+    """Of one that failed too."""
+    assert reported_plan(_context({("report", key): _report()})) == PlanReference("1" * 16)
+    assert reported_plan(_context({("report", key): {"dry_run": True}})) is None
+    assert reported_plan(_context({})) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("queued", False), ("running", False), ("success", True), ("failed", True), (None, None)],
+)
+def test_whether_another_run_is_over(state: str | None, *, expected: bool | None) -> None:
+    """Airflow is asked for a run of the same DAG; without an answer it is unknown."""
+
+    def get_dagrun_state(*, dag_id: str, run_id: str) -> str:
+        assert (dag_id, run_id) == ("dag", "another")
+        if state is None:
+            raise RuntimeError("there is no such run")
+        return state
+
+    context = _context({})
+    cast("Any", context["ti"]).get_dagrun_state = get_dagrun_state
+    assert is_over(context)("another") is expected
 
 
 def test_the_deadline_of_a_run() -> None:

@@ -535,13 +535,13 @@ class ActorState:
         self.location = files.location
 
     @contextmanager
-    def write(self, name: str) -> Iterator[MemoryStateWriter]:
+    def write(self, name: str, **options: Any) -> Iterator[MemoryStateWriter]:
         writer = MemoryStateWriter()
         yield writer
         data = b"".join(writer.pieces)
 
         def send() -> None:
-            with self._files.write(name) as out:
+            with self._files.write(name, **options) as out:
                 out.write(data)
 
         self._request("write state", name, send)
@@ -558,8 +558,8 @@ class ActorState:
     def delete(self, name: str) -> None:
         self._request("delete state", name, lambda: self._files.delete(name))
 
-    def delete_runs_before(self, moment: datetime) -> int:
-        return self._request("delete runs", "", lambda: self._files.delete_runs_before(moment))
+    def delete_runs_before(self, moment: datetime, **options: Any) -> int:
+        return self._request("delete runs", "", lambda: self._files.delete_runs_before(moment, **options))
 
     def _request(self, kind: str, name: str, send: Callable[[], T]) -> T:
         dice = self._actor.dice(kind, name)

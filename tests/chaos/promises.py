@@ -8,17 +8,16 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from gzip import decompress
 from typing import Any, Final
 
 from s3_to_azure.model import checksums
+from s3_to_azure.model.names import REPORT_NAME, REPORT_RECEIPTS_NAME
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.options import ALWAYS, NEVER, READBACK, VERIFICATION_LEVELS
 from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.runs.report import RECEIPTS_NAME, REPORT_NAME
 from tests.chaos.world import BlobImage, Version, World
 from tests.fakes.state_memory import MemoryState
 
@@ -195,7 +194,7 @@ def checksums_of(versions: list[Version]) -> set[str]:
 
 def rows_of(files: MemoryState) -> list[dict[str, Any]]:
     """Return the rows of a run's report."""
-    return [json.loads(line) for line in decompress(files.files[RECEIPTS_NAME]).splitlines()]
+    return [json.loads(line) for line in decompress(files.files[REPORT_RECEIPTS_NAME]).splitlines()]
 
 
 def summary_of(files: MemoryState) -> dict[str, Any]:
@@ -212,7 +211,6 @@ class ReportCheck:
         rows: A receipt for each object.
         green: Whether the run tells the user that all is well.
         ended_at: The tick of its end.
-        left_out: Names of what is not checked yet.
     """
 
     def __init__(
@@ -223,9 +221,7 @@ class ReportCheck:
         *,
         green: bool,
         ended_at: int,
-        left_out: AbstractSet[str] = frozenset(),
     ) -> None:
-        self._left_out = left_out
         self._world = world
         self._run = run
         self._rows = rows
@@ -246,10 +242,7 @@ class ReportCheck:
             self._broken(f"the run is {'green' if self._green else 'red'}, and these failed: {failed}")
         since = self._run.planning[0]
         undisturbed = [
-            (key, reason)
-            for key, reason in failed
-            if not self._world.was_disturbed(self._run.blob_of(key), since)
-            and not (reason.startswith("not_committed") and "doubtful blocks" in self._left_out)
+            (key, reason) for key, reason in failed if not self._world.was_disturbed(self._run.blob_of(key), since)
         ]
         if self._run.tasks_succeeded and len(undisturbed) > self._run.plan_failures:
             self._broken(f"every task succeeded, and the report is red: {undisturbed}")
@@ -325,7 +318,7 @@ class ReportCheck:
             self._broken(f"{told} with checksum {row['checksum']}, which S3 did not store: {offered}")
         if proof not in ("", "transport", "reread") and not row["checksum"]:
             self._broken(f"{told} by {proof!r}, and no checksum is named")
-        is_checked = not row["reason"] and wanted == READBACK and "read back by another" not in self._left_out
+        is_checked = not row["reason"] and wanted == READBACK
         if row["status"] == "copied" and is_checked and not _read_back(row):
             self._broken(f"{told}, and was not read back")
 

@@ -132,7 +132,9 @@ def plan(live: LiveRun, actor: Actor) -> Plan:
     """Plan the copies."""
     assert live.pointer is not None
     retrier = Retrier(QUICK, actor.cancelled)
-    return make_plan(actor.files, live.pointer, actor.destination, live.run.settings, retrier=retrier)
+    return make_plan(
+        actor.files, live.pointer, actor.destination, live.run.settings, retrier=retrier, try_number=actor.number
+    )
 
 
 @contextmanager
@@ -228,4 +230,5 @@ def report(live: LiveRun, actor: Actor) -> Report:
     """Make the report of the run."""
     assert live.pointer is not None
     destination: Any = actor.destination
-    return make_report(actor.files, live.pointer, destination=destination)
+    mapped = live.plan.reference if live.plan else None
+    return make_report(actor.files, live.pointer, destination=destination, plan=mapped, try_number=actor.number)

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import ConditionNotMet, CorruptState
+from s3_to_azure.model.objects import TaskTry
+from s3_to_azure.model.ports import IsOver
 
 
 class MemoryState:
@@ -20,14 +22,22 @@ class MemoryState:
         self.files: dict[str, bytes] = {}
         self.reads: list[tuple[str, int, int | None]] = []
         self.deleted_before: datetime | None = None
+        self._tries: dict[str, TaskTry] = {}
         self._piece_bytes = piece_bytes
         self._lock = threading.Lock()
 
     @contextmanager
-    def write(self, name: str) -> Iterator["MemoryStateWriter"]:
+    def write(self, name: str, *, is_new: bool = False, by: TaskTry | None = None) -> Iterator["MemoryStateWriter"]:
         writer = MemoryStateWriter()
         yield writer
         with self._lock:
+            if is_new and name in self.files:
+                raise ConditionNotMet(blob=name, container=self.location, code="it exists")
+            earlier = self._tries.get(name)
+            if by and earlier and by.is_before(earlier):
+                return
+            if by:
+                self._tries[name] = by
             self.files[name] = b"".join(writer.pieces)
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
@@ -52,7 +62,7 @@ class MemoryState:
         with self._lock:
             self.files.pop(name, None)
 
-    def delete_runs_before(self, moment: datetime) -> int:
+    def delete_runs_before(self, moment: datetime, *, is_over: IsOver | None = None) -> int:
         """Record the time; there are no other runs."""
         self.deleted_before = moment
         return 0

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, ObjectVersion, Receipt, TaskTry
 from s3_to_azure.model.record import UNPROVEN, source_id
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -99,6 +99,23 @@ def test_a_block_excludes_its_end() -> None:
     """Neighbouring blocks share a number and no byte."""
     assert Block(2, 5).size_bytes == 3
     assert Block(2, 2).size_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("listing", "number", "seconds", "is_before"),
+    [
+        ("one", 1, 9, True),
+        ("one", 2, -9, False),
+        ("one", 3, -9, False),
+        ("another", 9, -1, True),
+        ("another", 1, 0, False),
+        ("another", 1, 1, False),
+    ],
+)
+def test_clocks_order_tries_of_two_listings_only(listing: str, number: int, seconds: int, *, is_before: bool) -> None:
+    """Airflow numbers the tries of a task, and a run that was deleted and made again begins at 1."""
+    other = TaskTry("one", 2, NOON)
+    assert TaskTry(listing, number, NOON + timedelta(seconds=seconds)).is_before(other) is is_before
 
 
 def test_a_receipt_as_json_is_the_contract() -> None:

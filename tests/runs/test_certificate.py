@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from s3_to_azure.model.errors import PermanentError, UsageError
+from s3_to_azure.model.names import CERTIFICATE_NAME, REPORT_RECEIPTS_NAME
 from s3_to_azure.runs.certificate import (
-    CERTIFICATE_NAME,
     Certificate,
     Certification,
     ReceiptSums,
@@ -30,7 +30,6 @@ from s3_to_azure.runs.certificate import (
     read_public_key,
     read_signing_key,
 )
-from s3_to_azure.runs.report import RECEIPTS_NAME
 from s3_to_azure.state.lines import lines
 from tests.runs.planned_run import PlannedRun
 
@@ -55,7 +54,7 @@ class CertifiedRun:
         run.pointer = pointer
         self.report = run.report(certification=Certification(key, "https://account.blob.core.windows.net"), now=NOW)
         self.data = run.files.files[CERTIFICATE_NAME]
-        self.receipts = list(lines([run.files.files[RECEIPTS_NAME]], path=""))
+        self.receipts = list(lines([run.files.files[REPORT_RECEIPTS_NAME]], path=""))
         self.run = run
 
     def certificate(self) -> Certificate:

@@ -361,7 +361,8 @@ def test_a_damaged_state_file_is_corrupt_state(name: str) -> None:
     (batch,) = run.plan.batches
     run.write_receipts(batch, *(run.receipt(f"{number:04}") for number in range(2, 5)))
     assert not run.report().failed
-    (found,) = [file for file in run.files.files if name in file]
+    # The plan of each token is there too, beside the current one.
+    (found,) = [file for file in run.files.files if name in file and not file.endswith("/plan.json")]
     run.files.files[found] = run.files.files[found][:-9]
     with pytest.raises(CorruptState):
         run.report()
@@ -399,6 +400,31 @@ def test_old_runs_are_deleted_as_asked() -> None:
     assert run.files.deleted_before is None
     run.report(keep_days=30, now=START)
     assert run.files.deleted_before == START - timedelta(days=30)
+
+
+def test_a_report_that_was_given_up_replaces_none() -> None:
+    """Its task was taken for dead, and goes on after the next try has reported; a later try replaces it."""
+    run = PlannedRun(2)
+    run.report(try_number=2)
+    names = ("report.json", "report.csv", "receipts.jsonl.gz", "certificate.json")
+    counts = {name: run.files.files[name] for name in names}
+    run.write_receipts(run.plan.batches[0], run.receipt("0000"))
+    assert run.report(try_number=1).total("copied").objects == 1
+    assert {name: run.files.files[name] for name in names} == counts
+    run.report(try_number=3)
+    assert json.loads(run.files.files["report.json"])["copied"]["objects"] == 1
+    assert all(run.files.files[name] != counts[name] for name in names)
+
+
+def test_the_report_is_of_the_plan_that_was_asked_for() -> None:
+    """Another try may have made another plan the current one, whose objects no task has copied."""
+    run = PlannedRun(2)
+    run.write_receipts(run.plan.batches[0], run.receipt("0000"), run.receipt("0001"))
+    zombie = run.night.plan(run.pointer)
+    assert zombie.token != run.plan.token
+    assert run.report().total("failed").objects == 2
+    report = run.report(plan=run.plan.reference)
+    assert (report.total("copied").objects, report.plan) == (2, run.plan.token)
 
 
 def test_a_report_can_be_made_again() -> None:

@@ -88,7 +88,7 @@ class CountingState(MemoryState):
         self.written = 0
 
     @contextmanager
-    def write(self, name: str) -> Iterator[Any]:
+    def write(self, name: str, **_: Any) -> Iterator[Any]:
         """Return a writer that counts."""
         counting = self
 

@@ -4,14 +4,14 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES, MIB
-from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, TaskTry
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.plan import (
@@ -22,16 +22,21 @@ from s3_to_azure.state.plan import (
     LeftOut,
     PlanEntry,
     PlanIndex,
+    PlanReference,
     entry_line,
     left_out_name,
+    mapped_batches,
     read_entries,
     read_left_out,
+    read_plan,
     read_plan_index,
+    reference_of,
     write_plan_index,
 )
 from tests.fakes.state_memory import MemoryState
 
 TOKEN = "0123456789abcdef"
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 GOOD: dict[str, Any] = {
     "plan": TOKEN,
     "index": 3,
@@ -191,6 +196,75 @@ def test_the_plan_index_comes_back_as_written() -> None:
     write_plan_index(files, INDEX, {"batches": 2})
     assert read_plan_index(files) == INDEX
     assert json.loads(files.files["plan.json"])["summary"] == {"batches": 2}
+
+
+OTHER: Final = "f" * 16
+"""Token of a plan that another try has made."""
+
+
+def other_index() -> PlanIndex:
+    """Return the other plan."""
+    return replace(INDEX, token=OTHER, batches=tuple(replace(batch, plan=OTHER) for batch in INDEX.batches))
+
+
+def test_each_plan_has_a_file_of_its_own() -> None:
+    """So the plan that Airflow has mapped is found, whichever is the current one."""
+    files = MemoryState()
+    first = write_plan_index(files, INDEX, {"batches": 2})
+    second = write_plan_index(files, other_index(), {})
+    stored = read_plan(files, first)
+    assert stored is not None
+    assert (stored.index, stored.reference, stored.summary) == (INDEX, first, {"batches": 2})
+    assert read_plan_index(files) == read_plan_index(files, second) == other_index()
+
+
+def test_an_earlier_try_does_not_make_its_plan_the_current_one() -> None:
+    """It was given up, and goes on after its successor has planned."""
+    files = MemoryState()
+    write_plan_index(files, INDEX, {}, TaskTry("listing", 2, NOW))
+    given_up = write_plan_index(files, other_index(), {}, TaskTry("listing", 1, NOW))
+    assert read_plan_index(files) == INDEX
+    assert read_plan_index(files, given_up) == other_index()
+
+
+def test_a_plan_that_was_changed_is_not_the_one_that_was_mapped() -> None:
+    """Its digest travels with the batches."""
+    files = MemoryState()
+    reference = write_plan_index(files, INDEX, {})
+    name = f"plan-{TOKEN}/plan.json"
+    files.files[name] = files.files[name].replace(b"out/", b"xxx/")
+    with pytest.raises(CorruptState, match="not the plan that Airflow has mapped"):
+        read_plan(files, reference)
+    assert read_plan(files, PlanReference(TOKEN)) is not None
+
+
+def test_a_plan_of_an_earlier_version_has_no_file_of_its_own() -> None:
+    """The current plan is it, or it is gone."""
+    files = MemoryState()
+    write_plan_index(files, INDEX, {"batches": 2})
+    files.delete(f"plan-{TOKEN}/plan.json")
+    stored = read_plan(files, PlanReference(TOKEN))
+    assert stored is not None
+    assert (stored.index, stored.reference) == (INDEX, PlanReference(TOKEN))
+    for gone in (PlanReference(OTHER), PlanReference(TOKEN, "a" * 64)):
+        with pytest.raises(CorruptState, match="not the plan that Airflow has mapped"):
+            read_plan(files, gone)
+    files.delete("plan.json")
+    with pytest.raises(CorruptState, match="does not exist"):
+        read_plan(files, PlanReference(TOKEN))
+
+
+def test_the_first_batch_refers_to_its_plan() -> None:
+    """Airflow keeps the batches, and so the plan whose copies it runs; the other batches are as short as ever."""
+    reference = PlanReference(TOKEN, "b" * 64)
+    first, second = mapped_batches(INDEX.batches, reference)
+    assert reference_of([first, second]) == reference
+    assert second == INDEX.batches[1].as_dict()
+    assert first == INDEX.batches[0].as_dict() | {"plan_sha256": "b" * 64}
+    assert reference_of([INDEX.batches[0].as_dict()]) == PlanReference(TOKEN)
+    assert (reference_of([]), mapped_batches((), reference)) == (None, [])
+    with pytest.raises(CorruptState):
+        reference_of([{"plan": TOKEN}])
 
 
 def test_the_plan_index_maps_names_as_the_plan_does() -> None:

@@ -20,6 +20,7 @@ from s3_to_azure.state.receipts import (
     ReceiptLine,
     ReceiptWriter,
     folder_of,
+    note_try,
     read_receipts,
     settles,
     stronger,
@@ -36,12 +37,12 @@ class FailingState(MemoryState):
     failures = 0
 
     @contextmanager
-    def write(self, name: str) -> Iterator[MemoryStateWriter]:
+    def write(self, name: str, **options: Any) -> Iterator[MemoryStateWriter]:
         """Raise, or write."""
         if self.failures:
             self.failures -= 1
             raise ServerFailed(service="Azure", status=500, code="InternalError", resource=name)
-        with super().write(name) as out:
+        with super().write(name, **options) as out:
             yield out
 
 
@@ -79,8 +80,8 @@ def test_a_chunk_is_written_after_a_while() -> None:
 
     class Watched(MemoryState):
         @contextmanager
-        def write(self, name: str) -> Iterator[MemoryStateWriter]:
-            with files.write(name) as out:
+        def write(self, name: str, **options: Any) -> Iterator[MemoryStateWriter]:
+            with files.write(name, **options) as out:
                 yield out
             written.set()
 
@@ -130,6 +131,30 @@ def test_a_repeated_try_number_overwrites_nothing() -> None:
         with ReceiptWriter(files, BATCH, 1) as receipts:
             receipts.add(replace(RECEIPT, key=key))
     assert [receipt.key for receipt in read_receipts(files, BATCH)] == ["a", "b"]
+
+
+def test_a_try_that_runs_twice_overwrites_nothing() -> None:
+    """Its queue delivered it again, or its worker was taken for dead: both write, one after the other."""
+    files = MemoryState()
+    with ReceiptWriter(files, BATCH, 1) as one, ReceiptWriter(files, BATCH, 1) as other:
+        for number in range(CHUNK_RECEIPTS):
+            one.add(replace(RECEIPT, key=f"a{number}"))
+            other.add(replace(RECEIPT, key=f"b{number}"))
+        one.add(replace(RECEIPT, key="a"))
+        other.add(replace(RECEIPT, key="b"))
+    assert names(files) == [f"001-{number:05}.jsonl.gz" for number in (1, 2, 3, 4)]
+    assert len({receipt.key for receipt in read_receipts(files, BATCH)}) == 2 * CHUNK_RECEIPTS + 2
+
+
+def test_a_later_try_shows_that_the_run_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """No receipt may follow for hours. A state location that fails does not fail the try."""
+    files = FailingState()
+    note_try(files, BATCH, 2)
+    assert list(files.files.values()) == [b""]
+    assert list(read_receipts(files, BATCH)) == []
+    files.failures = 1
+    note_try(files, BATCH, 3)
+    assert "does not show yet that this try has begun" in caplog.text
 
 
 def test_a_confirmed_copy_decides() -> None:

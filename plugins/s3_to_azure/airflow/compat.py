@@ -4,6 +4,7 @@
 # ruff: noqa: F401
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
@@ -86,6 +87,8 @@ else:
         ],
     )
 
+log = logging.getLogger(__name__)
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -133,6 +136,21 @@ def task_error(error: TransferError) -> Exception:
     if RETRY_POLICY is None and isinstance(error, PermanentError):
         return AirflowFailException(f"{type(error).__name__}: {error}")
     return error.with_traceback(None)
+
+
+def state_of_run(instance: Any, run_id: str) -> str | None:  # noqa: ANN401 - a task instance of any version
+    """Return the state of a run of the task's DAG; None if Airflow has no such run, or does not tell."""
+    try:
+        if hasattr(instance, "get_dagrun_state"):
+            state = instance.get_dagrun_state(dag_id=instance.dag_id, run_id=run_id)
+        else:  # 2.10, 2.11: tasks read the database
+            from airflow.models import DagRun  # noqa: PLC0415 - not allowed in a task of 3.0 and later
+
+            state = next((run.state for run in DagRun.find(dag_id=instance.dag_id, run_id=run_id)), None)
+    except Exception:
+        log.debug("Airflow does not tell the state of the run %r", run_id, exc_info=True)
+        return None
+    return None if state is None else str(getattr(state, "value", state))
 
 
 def raises_task_errors(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:

@@ -4,7 +4,6 @@ Imported when one of these tasks runs, never when a DAG is parsed, because the S
 """
 
 import logging
-import threading
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,13 +15,17 @@ from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing
 from s3_to_azure.airflow.dag_arguments import REPORT
 from s3_to_azure.airflow.params import RunLimits
 from s3_to_azure.airflow.run_state import (
+    PLAN_DIGEST,
     PLAN_KEY,
     REPORT_KEY,
     WHICH_PLAN,
     check_deadline,
     copies_have_run,
+    is_over,
+    mapped_plan,
     note_counts,
     report_is_final,
+    reported_plan,
     try_number_of,
 )
 from s3_to_azure.airflow.signing import load_signing_key
@@ -32,15 +35,17 @@ from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
+from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.certificate import Certification
-from s3_to_azure.runs.report import make_report
+from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer
-from s3_to_azure.state.plan import read_plan_index, read_plan_summary
+from s3_to_azure.state.plan import mapped_batches, read_plan
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState, folder_name
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 log = logging.getLogger(__name__)
 
@@ -106,26 +111,37 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     with closing(settings.service(context)) as service:
         how = plan_settings(settings, context["params"])
         files = settings.files(service, context)
-        stands = read_plan_index(files) if report_is_final(context) else None
+        stands = read_plan(files, reported_plan(context)) if report_is_final(context) else None
         if stands is not None:
             log.warning("The run's report is final, so its plan stands. To plan again, clear %s too", REPORT)
-            summary, token, batches = read_plan_summary(files), stands.token, stands.batches
+            summary, reference, batches = stands.summary, stands.reference, stands.index.batches
         else:
-            destination = AzureContainer(service, settings.container)
-            retrier = Retrier(RetryBudget(), threading.Event())
-            retrier.call("look at the container", lambda: destination.check(create=settings.create_container))
-            plan = make_plan(files, _manifest_pointer(pointer, files), destination, how, retrier=retrier)
-            summary, token, batches = plan.summary(), plan.token, plan.batches
-            summary["warnings"] += _overlaps(settings, str((pointer or {}).get("bucket")), service, context)
+            manifest, destination = _manifest_pointer(pointer, files), AzureContainer(service, settings.container)
+            stop = _stop_of(context)
+            retrier = Retrier(RetryBudget(), stop)
+
+            def make() -> tuple[Plan, list[str]]:
+                retrier.call("look at the container", lambda: destination.check(create=settings.create_container))
+                plan = make_plan(files, manifest, destination, how, retrier=retrier, try_number=try_number_of(context))
+                return plan, _overlaps(settings, manifest.bucket, service, context)
+
+            plan, overlaps = run_stoppable(make, stop, grace_s=TASK_GRACE_S)
+            summary, reference, batches = plan.summary(), plan.reference, plan.batches
+            summary["warnings"] += overlaps
     is_dry_run = bool(context["params"]["dry_run"])
-    names = {"container": settings.container, "blob_prefix": settings.blob_prefix, WHICH_PLAN: token}
-    context["ti"].xcom_push(PLAN_KEY, summary | names | {"dry_run": is_dry_run})
+    names = {
+        "container": settings.container,
+        "blob_prefix": settings.blob_prefix,
+        WHICH_PLAN: reference.token,
+        PLAN_DIGEST: reference.sha256,
+    }
+    context["ti"].xcom_push(PLAN_KEY, {**summary, **names, "dry_run": is_dry_run})
     if is_dry_run:
         log.info("Dry run: nothing is copied")
         return []
     if batches and settings.pool:
         _check_pool(settings.pool, context)
-    return [batch.as_dict() for batch in batches]
+    return mapped_batches(batches, reference)
 
 
 def _check_pool(pool: str, context: Context) -> None:
@@ -210,13 +226,22 @@ def report_run(
             raise AirflowSkipException(
                 "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
             )
-        report = make_report(
-            files,
-            manifest,
-            destination=AzureContainer(service, settings.container),
-            keep_days=keep_state_days,
-            certification=Certification(load_signing_key(settings.signing_key), service.account_url),
-        )
+        certification = Certification(load_signing_key(settings.signing_key), service.account_url)
+        plan, told = mapped_plan(context), is_over(context)
+
+        def make() -> Report:
+            return make_report(
+                files,
+                manifest,
+                destination=AzureContainer(service, settings.container),
+                plan=plan,
+                try_number=try_number_of(context),
+                keep_days=keep_state_days,
+                is_over=told,
+                certification=certification,
+            )
+
+        report = run_stoppable(make, _stop_of(context), grace_s=TASK_GRACE_S)
     summary = report.summary()
     note_counts(context, summary)
     for line in report.lines():
@@ -227,6 +252,15 @@ def report_run(
         context["ti"].xcom_push(REPORT_KEY, summary)
         raise error
     return summary
+
+
+def _stop_of(context: Context) -> StopEvent:
+    """Return the event that the task's ``on_kill`` sets; as a decorated function it has none of its own."""
+    stop = StopEvent()
+    operator = getattr(context["ti"], "task", None)
+    if operator is not None:
+        operator.on_kill = stop.set
+    return stop
 
 
 def _manifest_pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:

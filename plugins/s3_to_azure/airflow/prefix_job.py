@@ -17,6 +17,7 @@ from s3_to_azure.planning.plan import Plan
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
+from s3_to_azure.state.plan import PlanReference
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 
@@ -56,6 +57,7 @@ class PrefixJob:
         self._prefix = prefix
         self._blob_prefix = blob_prefix
         self._try_number = try_number
+        self._plan: PlanReference | None = None
 
     def run(self) -> dict[str, Any]:
         """Copy the objects; return the counts by status and reason.
@@ -91,15 +93,25 @@ class PrefixJob:
             keep_receipts=self._files is not None,
         )
         error = plan_and_copy(
-            context, files, pointer, settings, copy_batches=copy_batches, on_plan=self._start, on_receipt=counts.add
+            context,
+            files,
+            pointer,
+            settings,
+            copy_batches=copy_batches,
+            try_number=self._try_number,
+            on_plan=self._start,
+            on_receipt=counts.add,
         )
         if self._files:
-            report = make_report(files, pointer, destination=context.destination)
+            report = make_report(
+                files, pointer, destination=context.destination, plan=self._plan, try_number=self._try_number
+            )
             log.info("Receipts and report: %s", report.location)
         return error
 
     def _start(self, plan: Plan) -> None:
         self.is_listing = False
+        self._plan = plan.reference
         log.info(
             "Copying %s (%s) of %s%s, below %r in S3 bucket %s to %r in Azure container %s",
             count_text(plan.copy.objects, "object"),

@@ -1,14 +1,15 @@
 """What the tasks of a run leave for each other in Airflow, and what they ask it about each other."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors, state_of_run
 from s3_to_azure.airflow.dag_arguments import COPY, PLAN, REPORT
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
+from s3_to_azure.state.plan import PlanReference, reference_of
 
 PLAN_KEY: Final = "plan"
 """XCom key of the plan's summary, which the Migration page shows."""
@@ -19,6 +20,10 @@ REPORT_KEY: Final = "report"
 WHICH_PLAN: Final = "plan"
 """Name in both summaries: which plan of the run it is."""
 
+PLAN_DIGEST: Final = "plan_sha256"
+"""Name in the plan's summary: the digest of the plan's file."""
+
+_UNFINISHED: Final = ("queued", "running")
 _FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 _STARTED_STATES: Final = ("running", "success", "failed", "up_for_retry")
@@ -46,6 +51,44 @@ def copies_have_run(context: Context) -> bool:
     instance = context["ti"]
     ask = getattr(instance, "get_ti_count", None)
     return ask is not None and ask(dag_id=instance.dag_id, task_ids=[COPY], states=list(_STARTED_STATES)) > 0
+
+
+def mapped_plan(context: Context) -> PlanReference | None:
+    """Return the plan whose batches Airflow has mapped; None if it keeps none.
+
+    The state location may show another one as the current plan: that of a task that was taken for dead, or that ran
+    twice.
+
+    Raises:
+        CorruptState: What Airflow keeps is no plan's.
+    """
+    instance = context["ti"]
+    batches = instance.xcom_pull(task_ids=PLAN)
+    found = reference_of(batches) if isinstance(batches, list) else None
+    if found is not None:
+        return found
+    summary = instance.xcom_pull(task_ids=PLAN, key=PLAN_KEY)
+    token = summary.get(WHICH_PLAN) if isinstance(summary, Mapping) else None
+    return PlanReference(str(token), str(summary.get(PLAN_DIGEST) or "")) if token else None
+
+
+def reported_plan(context: Context) -> PlanReference | None:
+    """Return the plan of the run's report; None without a report."""
+    instance = context["ti"]
+    report = instance.xcom_pull(task_ids=REPORT) or instance.xcom_pull(task_ids=REPORT, key=REPORT_KEY)
+    token = report.get(WHICH_PLAN) if isinstance(report, Mapping) else None
+    return PlanReference(str(token)) if token else None
+
+
+def is_over(context: Context) -> Callable[[str], bool | None]:
+    """Return a function that tells whether the run of an id has ended; None if Airflow has no such run of this DAG."""
+    instance = context["ti"]
+
+    def told(run_id: str) -> bool | None:
+        state = state_of_run(instance, run_id)
+        return None if state is None else state not in _UNFINISHED
+
+    return told
 
 
 def check_deadline(context: Context, run_timeout: timedelta | None) -> float | None:

@@ -11,6 +11,13 @@ from s3_to_azure.model.reasons import code_of
 STATE_FOLDER: Final = "_s3_to_azure"
 """Where runs keep their state in any container. No object is copied below it, and listings leave it out."""
 
+REPORT_NAME: Final = "report.json"
+REPORT_CSV_NAME: Final = "report.csv"
+REPORT_RECEIPTS_NAME: Final = "receipts.jsonl.gz"
+CERTIFICATE_NAME: Final = "certificate.json"
+REPORT_FILES: Final = (REPORT_NAME, REPORT_CSV_NAME, REPORT_RECEIPTS_NAME, CERTIFICATE_NAME)
+"""What the report of a run writes at the top of its folder."""
+
 _STATE_PREFIX: Final = f"{STATE_FOLDER}/"
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html, also of Outposts and Object Lambda

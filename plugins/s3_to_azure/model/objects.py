@@ -21,6 +21,27 @@ def value(cls: type[T]) -> type[T]:
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
+@value
+class TaskTry:
+    """The try of a task that writes a file of a run which other tries write too.
+
+    Attributes:
+        listing: Token of the listing that the task works on; a run that is planned again has another one.
+        number: Airflow's number of the try.
+        started_at: When it started, by the clock of its worker.
+    """
+
+    listing: str
+    number: int
+    started_at: datetime
+
+    def is_before(self, other: "TaskTry") -> bool:
+        """Return whether the other try is the later one. Clocks are compared only where the numbers tell nothing."""
+        if self.listing == other.listing:
+            return self.number < other.number
+        return self.started_at < other.started_at
+
+
 NO_ETAG: Final = "-"
 """The ETag of an object that a list of keys names and S3 does not hold."""
 

@@ -3,7 +3,7 @@
 They raise the errors of ``model.errors`` only. Except for ``StateFiles``, no call retries by itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from s3_to_azure.model.objects import (
     ListedObject,
     ObjectVersion,
     PartSizes,
+    TaskTry,
 )
 
 
@@ -219,6 +220,10 @@ class StateWriter(Protocol):
         ...
 
 
+IsOver = Callable[[str], bool | None]
+"""Tells for a run's id whether the run has ended; None: unknown."""
+
+
 class StateFiles(Protocol):
     """The files of one run: manifest, plan, receipts, report. Requests are retried within the store's budget.
 
@@ -228,8 +233,19 @@ class StateFiles(Protocol):
     location: str
     """Where the files are, such as ``container/_s3_to_azure/dag/run``; shown to people."""
 
-    def write(self, name: str) -> AbstractContextManager[StateWriter]:
-        """Write a file in constant memory; it appears whole after a clean exit, and is unchanged after an error."""
+    def write(
+        self, name: str, *, is_new: bool = False, by: TaskTry | None = None
+    ) -> AbstractContextManager[StateWriter]:
+        """Write a file in constant memory; it appears whole after a clean exit, and is unchanged after an error.
+
+        Args:
+            name: The file's name.
+            is_new: Replace no file.
+            by: Replace no file that a later try wrote: then nothing is written, and the log says so.
+
+        Raises:
+            ConditionNotMet: The file exists, and ``is_new`` is set.
+        """
         ...
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
@@ -256,6 +272,12 @@ class StateFiles(Protocol):
         """Delete a file if it exists."""
         ...
 
-    def delete_runs_before(self, moment: datetime) -> int:
-        """Delete the other runs of the same DAG whose newest file is older; return their number."""
+    def delete_runs_before(self, moment: datetime, *, is_over: IsOver | None = None) -> int:
+        """Delete the other runs of the same DAG that are over and whose newest file is older; return their number.
+
+        Args:
+            moment: Younger runs are kept.
+            is_over: Tells which runs have ended. One of which it tells nothing is over once its report is younger than
+                all its other files.
+        """
         ...

@@ -9,7 +9,7 @@ from s3_to_azure.model.errors import BlobOfAnotherObject, NameRefused, TransferE
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.options import FAIL, RESTORE, SKIP, Archived
 from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED
-from s3_to_azure.state.plan import BatchDescriptor
+from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 from s3_to_azure.transfer.blocks import block_bytes_for
 
 # Storage classes whose objects must be restored before they can be read.
@@ -159,6 +159,7 @@ class Plan:
 
     Attributes:
         token: Identifies the plan's files.
+        sha256: Digest of the plan's own file.
         copy: What the batches hold; an object of which only metadata is updated counts with 0 bytes.
         skipped: Skipped objects by reason.
         failed: Objects that cannot be copied, as the plan already knows, by reason.
@@ -195,6 +196,12 @@ class Plan:
     mapped_names: tuple[tuple[str, str], ...] = ()
     planning: Requests = Requests()
     copying: Requests = Requests()
+    sha256: str = ""
+
+    @property
+    def reference(self) -> PlanReference:
+        """The plan as Airflow keeps it with the batches."""
+        return PlanReference(self.token, self.sha256)
 
     @property
     def warnings(self) -> tuple[str, ...]:

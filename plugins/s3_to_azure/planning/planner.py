@@ -9,10 +9,12 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
-from s3_to_azure.model.objects import BlobState
+from s3_to_azure.model.objects import BlobState, TaskTry
 from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
@@ -51,18 +53,28 @@ def make_plan(
     settings: PlanSettings,
     *,
     retrier: Retrier | None = None,
+    try_number: int | None = None,
 ) -> Plan:
     """Plan the run, and record the plan as the run's current one; no object is read and no blob is changed.
 
-    The batches are the same for the same manifest, destination and settings. A later plan replaces an earlier one,
-    whose files stay until the run's files are deleted.
+    The batches are the same for the same manifest, destination and settings. A later plan replaces an earlier one as
+    the current one, but not its files, which stay until the run's files are deleted.
+
+    Args:
+        files: The run's files.
+        pointer: The manifest.
+        destination: The container.
+        settings: How to plan.
+        retrier: Tries and waits.
+        try_number: Number of the try that plans; None: no other one does.
 
     Raises:
         CorruptState: The manifest does not match the pointer.
         BudgetTooSmall: The memory budget does not hold one block of an object.
     """
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
-    plan = _Planning(files, pointer, destination, settings, retrier).run()
+    by = None if try_number is None else TaskTry(pointer.token, try_number, datetime.now(UTC))
+    plan = _Planning(files, pointer, destination, settings, retrier, by).run()
     for line in plan.lines():
         log.info("%s", line)
     for warning in plan.warnings:
@@ -80,12 +92,14 @@ class _Planning:
         destination: BlobDestination,
         settings: PlanSettings,
         retrier: Retrier,
+        by: TaskTry | None,
     ) -> None:
         self._files = files
         self._pointer = pointer
         self._destination = destination
         self._settings = settings
         self._retrier = retrier
+        self._by = by
         self._token = secrets.token_hex(8)
         # A single task needs no second pass: the first one writes its batch.
         self._one_task = settings.max_tasks == 1
@@ -114,8 +128,8 @@ class _Planning:
             left_out_sha256=self._left_out_sha256,
             pointer=self._pointer,
         )
-        write_plan_index(self._files, index, plan.summary())
-        return plan
+        reference = write_plan_index(self._files, index, plan.summary(), self._by)
+        return replace(plan, sha256=reference.sha256)
 
     def _decide_on_all(self) -> tuple[PlanBuilder, Member]:
         """Make the first pass; return its counts, and the whole file of objects to copy as one member."""

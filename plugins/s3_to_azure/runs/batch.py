@@ -15,7 +15,7 @@ from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import SKIPPED, SOURCE_DELETED, STATUSES, Status
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.plan import BatchDescriptor, PlanEntry
-from s3_to_azure.state.receipts import ReceiptWriter, read_receipts, settles, was_found_damaged
+from s3_to_azure.state.receipts import ReceiptWriter, note_try, read_receipts, settles, was_found_damaged
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
@@ -116,6 +116,8 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
                 writer.add(receipt)
             on_receipt(receipt)
 
+        if writer and try_number > 1:
+            note_try(files, descriptor, try_number)
         earlier = _earlier_tries(context, files, batch, try_number, record) if try_number > 1 else None
         tasks = (batch.task(entry) for entry in batch.entries() if earlier is None or not earlier.finished(entry))
         for outcome in copy_many(context, tasks, try_number=try_number):

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 
 from s3_to_azure import __version__
 from s3_to_azure.model.errors import PermanentError, UsageError
+from s3_to_azure.model.names import CERTIFICATE_NAME
+from s3_to_azure.model.objects import TaskTry
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, UNCHANGED
 from s3_to_azure.planning.plan import Amount
@@ -29,7 +31,6 @@ from s3_to_azure.state.merkle import MerkleTree, root_by_path
 from s3_to_azure.state.plan import PlanIndex
 from s3_to_azure.state.reported import read_reported
 
-CERTIFICATE_NAME: Final = "certificate.json"
 KIND: Final = "s3-to-azure run certificate"
 FORMAT: Final = "1.0"
 TREE: Final = "RFC 6962, SHA-256, over the lines of receipts.jsonl.gz"
@@ -214,9 +215,9 @@ def make_certificate(
     return Certificate(values, signed + f"{_SIGNATURE}{signature}{_END}".encode("ascii"))
 
 
-def write_certificate(files: StateFiles, certificate: Certificate) -> None:
-    """Write the certificate into the run's files."""
-    with files.write(CERTIFICATE_NAME) as out:
+def write_certificate(files: StateFiles, certificate: Certificate, by: TaskTry | None = None) -> None:
+    """Write the certificate into the run's files, unless a later try of the report has."""
+    with files.write(CERTIFICATE_NAME, by=by) as out:
         out.write(certificate.data)
 
 

@@ -72,6 +72,7 @@ def plan_and_copy(
     settings: PlanSettings,
     *,
     copy_batches: CopyBatches,
+    try_number: int | None = None,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_receipt: Callable[[Receipt], None],
 ) -> TransferError | None:
@@ -83,6 +84,7 @@ def plan_and_copy(
         pointer: The manifest.
         settings: The plan's settings.
         copy_batches: Copies the plan's batches, as ``copy_in_this_process`` does.
+        try_number: Number of the try that plans; None: no other one does.
         on_plan: Receives the plan before anything is copied.
         on_receipt: Receives one receipt for each listed object; objects that need no copy come first.
 
@@ -90,7 +92,7 @@ def plan_and_copy(
         Cancelled: Stopped; receipts and staged blocks are kept.
         PermanentError: Nothing was copied.
     """
-    plan = make_plan(files, pointer, context.destination, settings, retrier=context.retrier)
+    plan = make_plan(files, pointer, context.destination, settings, retrier=context.retrier, try_number=try_number)
     on_plan(plan)
     tally = Tally()
 

@@ -13,12 +13,12 @@ import msgspec
 
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.formatting import duration_text, size_text
-from s3_to_azure.model.objects import ListedObject, Receipt
-from s3_to_azure.model.ports import BlobDestination, StateFiles, StateWriter
+from s3_to_azure.model.names import REPORT_CSV_NAME, REPORT_FILES, REPORT_NAME, REPORT_RECEIPTS_NAME
+from s3_to_azure.model.objects import ListedObject, Receipt, TaskTry
+from s3_to_azure.model.ports import BlobDestination, IsOver, StateFiles, StateWriter
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.certificate import (
-    CERTIFICATE_NAME,
     Certificate,
     Certification,
     ReceiptSums,
@@ -29,12 +29,7 @@ from s3_to_azure.runs.proven import ProvenAmounts
 from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
 from s3_to_azure.state.lines import LinesWriter, as_json
 from s3_to_azure.state.manifest import ManifestPointer
-from s3_to_azure.state.plan import PlanIndex, read_plan_index
-
-REPORT_NAME: Final = "report.json"
-CSV_NAME: Final = "report.csv"
-RECEIPTS_NAME: Final = "receipts.jsonl.gz"
-_FILES: Final = (REPORT_NAME, CSV_NAME, RECEIPTS_NAME, CERTIFICATE_NAME)
+from s3_to_azure.state.plan import PlanIndex, PlanReference, read_plan_index
 
 MAX_SUMMARY_BYTES: Final = 64_000
 _MAX_FAILURES: Final = 200
@@ -155,7 +150,7 @@ class Report:
         more = self.total(FAILED).objects - len(printed)
         if more:
             yield f"           and {more:,} more"
-        yield f"Files:     {', '.join(_FILES)} in {self.location}"
+        yield f"Files:     {', '.join(REPORT_FILES)} in {self.location}"
         if self.certificate:
             yield f"Certified: {self.certificate.text()}"
 
@@ -167,7 +162,7 @@ class Report:
             "prefix": self.prefix,
             "container": self.container,
             "location": self.location,
-            "files": list(_FILES),
+            "files": list(REPORT_FILES),
             "certificate": self.certificate.summary() if self.certificate else {},
             "proven": self.proven.text() if self.proven else "",
             "listed": asdict(self.listed),
@@ -204,33 +199,41 @@ class Report:
         return failures
 
 
-def make_report(
+def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is deleted
     files: StateFiles,
     pointer: ManifestPointer,
     *,
     destination: BlobDestination | None = None,
+    plan: PlanReference | None = None,
+    try_number: int | None = None,
     keep_days: int | None = None,
+    is_over: IsOver | None = None,
     certification: Certification | None = None,
     now: datetime | None = None,
 ) -> Report:
     """Reconcile the run's receipts with its listing, and write the report, all receipts, and their certificate.
 
-    Safe to repeat. Failed objects raise no error here: the caller raises ``Report.error()`` when all else is done.
+    Safe to repeat, and to run twice: what a later try has written stays. Failed objects raise no error here: the caller
+    raises ``Report.error()`` when all else is done.
 
     Args:
         files: The run's files.
         pointer: The manifest.
         destination: Shows which objects are copied whose receipts are not bound to the plan.
+        plan: The plan whose batches were copied; None: the run's current one.
+        try_number: Number of the try that reports; None: no other one does.
         keep_days: Delete the state of this DAG's other runs that ended longer ago; None keeps all.
+        is_over: Tells which of them have ended, as for ``StateFiles.delete_runs_before``.
         certification: What the certificate says besides the receipts; None: it is unsigned.
         now: The current time, for tests.
 
     Raises:
         CorruptState: A state file is damaged.
     """
-    index = read_plan_index(files)
+    by = None if try_number is None else TaskTry(pointer.token, try_number, datetime.now(UTC))
+    index = read_plan_index(files, plan)
     totals = _Totals()
-    with _report_rows(files) as rows:
+    with _report_rows(files, by) as rows:
         for listed, result in reconcile_run(files, pointer, index, destination):
             rows.add(result.receipt)
             totals.add(listed, result)
@@ -240,12 +243,12 @@ def make_report(
     certificate = make_certificate(
         rows.sums, pointer, index, run=files.location, certification=certification or Certification(), now=now
     )
-    write_certificate(files, certificate)
+    write_certificate(files, certificate, by)
     report = replace(totals.report(pointer, index, files.location), certificate=certificate, proven=rows.sums.proven)
-    with files.write(REPORT_NAME) as out:
+    with files.write(REPORT_NAME, by=by) as out:
         out.write(json.dumps(report.summary(), indent=1).encode("ascii"))
     if keep_days is not None:
-        files.delete_runs_before((now or datetime.now(UTC)) - timedelta(days=keep_days))
+        files.delete_runs_before((now or datetime.now(UTC)) - timedelta(days=keep_days), is_over=is_over)
     return report
 
 
@@ -333,9 +336,9 @@ def safe_cell(value: object) -> object:
 
 
 @contextmanager
-def _report_rows(files: StateFiles) -> Iterator["_ReportRows"]:
+def _report_rows(files: StateFiles, by: TaskTry | None) -> Iterator["_ReportRows"]:
     """Open both files with one row per object; they become visible after a clean exit."""
-    with files.write(CSV_NAME) as table, files.write(RECEIPTS_NAME) as receipts:
+    with files.write(REPORT_CSV_NAME, by=by) as table, files.write(REPORT_RECEIPTS_NAME, by=by) as receipts:
         rows = _ReportRows(table, receipts)
         yield rows
         rows.finish()

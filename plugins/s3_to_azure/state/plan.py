@@ -3,13 +3,17 @@
 ::
 
     plan.json                                  the run's current plan, its batches and its summary
+    plan-<token>/plan.json                     the same, of each plan
     plan-<token>/batches.jsonl.gz              one gzip member per batch; one line per object to copy
     plan-<token>/left_out.jsonl.gz             one line per object left out, in the order of the listing
     plan-<token>/receipts/<batch>/<try>-<n>.jsonl.gz
+    plan-<token>/tries/<batch>-<try>           empty; a later try has begun
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -24,7 +28,7 @@ from s3_to_azure.model.limits import (
     MIB,
 )
 from s3_to_azure.model.names import blob_name
-from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, value
+from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, TaskTry, value
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.state.formats import (
@@ -184,6 +188,7 @@ class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
         objects: Objects in the batch; a range counts as one.
         size_bytes: Bytes to copy.
         kind: ``objects``, or ``range``: blocks of one giant object.
+        plan_sha256: Digest of the plan's own file, with the first batch only; empty with all others.
     """
 
     plan: Token
@@ -194,10 +199,14 @@ class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
     objects: Annotated[int, Meta(ge=1, le=MAX_BATCH_OBJECTS)]
     size_bytes: Annotated[int, Meta(ge=0, le=MAX_OBJECT_BYTES * MAX_TASKS)]
     kind: BatchKind
+    plan_sha256: OptionalSha256 = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the descriptor as JSON-ready values."""
-        return with_version(structs.asdict(self))
+        values = structs.asdict(self)
+        if not self.plan_sha256:
+            del values["plan_sha256"]
+        return with_version(values)
 
     @classmethod
     def from_dict(cls, values: object, *, path: str = "batch descriptor") -> "BatchDescriptor":
@@ -217,6 +226,11 @@ class BatchDescriptor(msgspec.Struct, frozen=True, gc=False):
 PLAN_NAME: Final = "plan.json"
 # The descriptors of 1,000 batches take some 400 KB. JSON of this size takes at most 30 MB in memory, whatever it holds.
 _MAX_PLAN_BYTES: Final = 1 * MIB
+
+
+def plan_name(token: str) -> str:
+    """Return the name of a plan's own file, which no other plan replaces."""
+    return f"plan-{token}/{PLAN_NAME}"
 
 
 def batches_name(token: str) -> str:
@@ -281,28 +295,110 @@ class PlanIndex(msgspec.Struct, frozen=True, gc=False):
         return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.mapped_names)
 
 
-def write_plan_index(files: StateFiles, index: PlanIndex, summary: Mapping[str, Any]) -> None:
-    """Make this plan the current one of the run."""
+@dataclass(frozen=True, slots=True)
+class PlanReference:
+    """One of a run's plans, as Airflow keeps it with the batches that it maps.
+
+    Attributes:
+        sha256: Digest of the plan's file; empty: unknown.
+    """
+
+    token: str
+    sha256: str = ""
+
+
+def mapped_batches(batches: Sequence[BatchDescriptor], reference: PlanReference) -> list[dict[str, Any]]:
+    """Return the batches as Airflow maps them; the first one refers to its plan."""
+    first = [structs.replace(batch, plan_sha256=reference.sha256) for batch in batches[:1]]
+    return [batch.as_dict() for batch in (*first, *batches[1:])]
+
+
+def reference_of(batches: Sequence[object]) -> PlanReference | None:
+    """Return which plan Airflow has mapped; None if these are no batches of a plan.
+
+    Raises:
+        CorruptState: The first batch is invalid.
+    """
+    if not batches:
+        return None
+    first = BatchDescriptor.from_dict(batches[0])
+    return PlanReference(first.plan, first.plan_sha256)
+
+
+def write_plan_index(
+    files: StateFiles, index: PlanIndex, summary: Mapping[str, Any], by: TaskTry | None = None
+) -> PlanReference:
+    """Write the plan's own file, and make it the current plan of the run unless a later try has planned already.
+
+    Args:
+        files: The run's files.
+        index: The plan.
+        summary: Its counts, for display.
+        by: The try that plans; None: no other one does.
+    """
     values = structs.asdict(index) | {
         "batches": [batch.as_dict() for batch in index.batches],
         "pointer": index.pointer.as_dict() if index.pointer else None,
         "summary": summary,
     }
-    with files.write(PLAN_NAME) as out:
-        out.write(json.dumps(with_version(values), indent=1).encode("ascii"))
+    text = json.dumps(with_version(values), indent=1).encode("ascii")
+    with files.write(plan_name(index.token)) as out:
+        out.write(text)
+    with files.write(PLAN_NAME, by=by) as out:
+        out.write(text)
+    return PlanReference(index.token, sha256(text).hexdigest())
 
 
-def read_plan_index(files: StateFiles) -> PlanIndex | None:
-    """Return the run's current plan, or None if there is none.
+@dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """A plan as its file holds it.
+
+    Attributes:
+        reference: Without a digest if an earlier version made the plan, which then has no file of its own.
+        summary: For display only; empty if there is none.
+    """
+
+    index: PlanIndex
+    reference: PlanReference
+    summary: Mapping[str, Any]
+
+
+def read_plan(files: StateFiles, which: PlanReference | None = None) -> StoredPlan | None:
+    """Return a plan of the run; None if there is none.
+
+    Args:
+        files: The run's files.
+        which: The plan; None: the current one.
 
     Raises:
-        CorruptState: It is invalid.
+        CorruptState: It is invalid, or it is not the plan that the reference describes.
         UnsupportedStateFormat: It has another major version.
     """
-    path = f"{files.location}/{PLAN_NAME}"
-    values = _read_plan(files, path)
-    if values is None:
+    name, digest = (plan_name(which.token) if which else PLAN_NAME), ""
+    text = _read_plan(files, name)
+    if text is not None:
+        digest = sha256(text).hexdigest()
+    elif which:
+        text = _read_plan(files, PLAN_NAME)
+    if text is None and not which:
         return None
+    path = f"{files.location}/{name}"
+    if text is None:
+        raise CorruptState(path=path, detail="it does not exist")
+    values = _decoded(text, path)
+    index, summary = _parsed_plan(values, path), values.get("summary")
+    if which and (index.token != which.token or which.sha256 not in ("", digest)):
+        raise CorruptState(path=path, detail="it is not the plan that Airflow has mapped")
+    return StoredPlan(index, PlanReference(index.token, digest), summary if isinstance(summary, dict) else {})
+
+
+def read_plan_index(files: StateFiles, which: PlanReference | None = None) -> PlanIndex | None:
+    """Return what ``read_plan`` returns, without the summary."""
+    found = read_plan(files, which)
+    return found.index if found else None
+
+
+def _parsed_plan(values: dict[str, Any], path: str) -> PlanIndex:
     if not has_version(values.get(FIELD), path=path):
         values = _from_version_0(values)
     batches = values.get("batches")
@@ -318,25 +414,20 @@ def read_plan_index(files: StateFiles) -> PlanIndex | None:
     return index
 
 
-def read_plan_summary(files: StateFiles) -> dict[str, Any]:
-    """Return the summary of the run's current plan, which is for display only; empty without a plan.
-
-    Raises:
-        CorruptState: The plan is invalid.
-    """
-    summary = (_read_plan(files, f"{files.location}/{PLAN_NAME}") or {}).get("summary")
-    return summary if isinstance(summary, dict) else {}
-
-
-def _read_plan(files: StateFiles, path: str) -> dict[str, Any] | None:
-    """Return the fields of the run's current plan, which are still to be checked; None without a plan."""
-    if PLAN_NAME not in files.names(PLAN_NAME):
+def _read_plan(files: StateFiles, name: str) -> bytes | None:
+    """Return the text of a plan, at most 1 MiB; None without a plan."""
+    if name not in files.names(name):
         return None
     text = bytearray()
-    for chunk in files.chunks(PLAN_NAME):
+    for chunk in files.chunks(name):
         text += chunk
         if len(text) > _MAX_PLAN_BYTES:
-            raise CorruptState(path=path, detail="it is too long")
+            raise CorruptState(path=f"{files.location}/{name}", detail="it is too long")
+    return bytes(text)
+
+
+def _decoded(text: bytes, path: str) -> dict[str, Any]:
+    """Return the fields of a plan, which are still to be checked."""
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
-from s3_to_azure.model.errors import CorruptState, ReadbackDiffers, TransferError
+from s3_to_azure.model.errors import ConditionNotMet, CorruptState, ReadbackDiffers, TransferError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
@@ -27,6 +27,7 @@ from s3_to_azure.state.plan import BatchDescriptor
 CHUNK_RECEIPTS: Final = 1_000
 CHUNK_SECONDS: Final = 30.0
 _MOST_TRIES: Final = 999
+_MOST_CHUNKS: Final = 99_999
 _MOST_REASON: Final = 2_000
 _DIGEST_CHARACTERS: Final = 16
 _NO_DIGEST: Final = b'"}'
@@ -95,6 +96,15 @@ def folder_of(batch: BatchDescriptor) -> str:
     return f"plan-{batch.plan}/receipts/{batch.index:05d}/"
 
 
+def note_try(files: StateFiles, batch: BatchDescriptor, try_number: int) -> None:
+    """Leave a file as a later try begins: the run goes on, however long this try writes no receipt."""
+    try:
+        with files.write(f"plan-{batch.plan}/tries/{batch.index:05d}-{min(try_number, _MOST_TRIES):03d}"):
+            pass
+    except TransferError as error:
+        log.warning("The state location does not show yet that this try has begun: %s", error)
+
+
 def settles(receipt: Receipt) -> bool:
     """Return whether the receipt is final: the object is copied, unchanged or skipped, so no later try copies it."""
     return receipt.status in (COPIED, UNCHANGED, SKIPPED)
@@ -128,7 +138,7 @@ class ReceiptWriter:
     Args:
         files: The run's files.
         batch: The batch that the receipts belong to.
-        try_number: Number of the try; each try has files of its own.
+        try_number: Number of the try; each try has files of its own, and so has a try that runs twice.
     """
 
     def __init__(
@@ -184,13 +194,28 @@ class ReceiptWriter:
     def _write(self) -> None:
         if not self._waiting:
             return
-        with self._files.write(f"{self._prefix}{self._chunks + 1:05d}.jsonl.gz") as out:
-            writer = LinesWriter(out)
-            for receipt in self._waiting:
-                writer.add(self._binding.line(receipt))
-            writer.end_member()
-        self._chunks += 1
+        number = self._chunks + 1
+        while not self._write_chunk(number):
+            number += 1
+        self._chunks = number
         self._waiting = []
+
+    def _write_chunk(self, number: int) -> bool:
+        """Write the waiting receipts; return False if there is such a chunk already."""
+        try:
+            with self._files.write(f"{self._prefix}{number:05d}.jsonl.gz", is_new=True) as out:
+                self._write_lines(LinesWriter(out))
+        except ConditionNotMet:
+            # The same try runs twice: its queue delivered it again, or its worker was taken for dead.
+            if number >= _MOST_CHUNKS:
+                raise
+            return False
+        return True
+
+    def _write_lines(self, writer: LinesWriter) -> None:
+        for receipt in self._waiting:
+            writer.add(self._binding.line(receipt))
+        writer.end_member()
 
 
 def read_receipts(

@@ -8,8 +8,10 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import IO, Final, Self
 
-from s3_to_azure.model.errors import CorruptState, UsageError
+from s3_to_azure.model.errors import ConditionNotMet, CorruptState, UsageError
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import TaskTry
+from s3_to_azure.model.ports import IsOver
 
 _CHUNK_BYTES: Final = 1 * MIB
 # Holds a manifest of some 200,000 objects.
@@ -22,6 +24,7 @@ class TemporaryState:
     def __init__(self) -> None:
         self.location = "(memory)"
         self._files: dict[str, SpooledTemporaryFile[bytes]] = {}
+        self._tries: dict[str, TaskTry] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -36,7 +39,7 @@ class TemporaryState:
             self.delete(name)
 
     @contextmanager
-    def write(self, name: str) -> Iterator["TemporaryStateWriter"]:
+    def write(self, name: str, *, is_new: bool = False, by: TaskTry | None = None) -> Iterator["TemporaryStateWriter"]:
         """Write a file; it becomes visible, complete, when the block exits without an error."""
         out = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - kept until the file is deleted
         try:
@@ -46,9 +49,19 @@ class TemporaryState:
         except BaseException:
             out.close()
             raise
-        self.delete(name)
         with self._lock:
-            self._files[name] = out
+            before = self._files.get(name)
+            earlier = self._tries.get(name)
+            is_kept = before is not None and (is_new or bool(by and earlier and by.is_before(earlier)))
+            if not is_kept:
+                self._files[name] = out
+            if by and not is_kept:
+                self._tries[name] = by
+        unused = out if is_kept else before
+        if unused is not None:
+            unused.close()
+        if is_kept and is_new:
+            raise ConditionNotMet(blob=name, container=self.location, code="it exists")
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
         """Return bytes ``[start, end)``, up to the end of the file by default."""
@@ -77,7 +90,12 @@ class TemporaryState:
         if file is not None:
             file.close()
 
-    def delete_runs_before(self, moment: datetime) -> int:  # noqa: ARG002 - the port's signature
+    def delete_runs_before(
+        self,
+        moment: datetime,  # noqa: ARG002 - the port's signature
+        *,
+        is_over: IsOver | None = None,  # noqa: ARG002
+    ) -> int:
         """Delete nothing: there is only one run."""
         return 0
 

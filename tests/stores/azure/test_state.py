@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from benchmarks.local_state import LocalState
 from local_cloud.servers import AZURITE_KEY, LocalAzure
 from s3_to_azure.model.errors import (
+    ConditionNotMet,
     ConnectionFailed,
     ContainerNotFound,
     CorruptState,
@@ -23,6 +24,7 @@ from s3_to_azure.model.errors import (
     UsageError,
 )
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import TaskTry
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
@@ -64,9 +66,9 @@ def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateFiles
         yield LocalState(tmp_path / "run") if request.param == "local" else MemoryState()
 
 
-def write(files: StateFiles, name: str, *pieces: bytes) -> None:
+def write(files: StateFiles, name: str, *pieces: bytes, **options: Any) -> None:
     """Write a file."""
-    with files.write(name) as out:
+    with files.write(name, **options) as out:
         for piece in pieces:
             out.write(piece)
 
@@ -122,6 +124,118 @@ def test_missing_file_is_corrupt_state(files: StateFiles) -> None:
             read()
 
 
+MOMENT = datetime(2026, 3, 1, 2, tzinfo=UTC)
+LATER = MOMENT + timedelta(seconds=1)
+SIZES = pytest.mark.parametrize("size_bytes", [1, 5 * MIB], ids=["small", "blocks"])
+
+
+@SIZES
+def test_a_new_file_replaces_none(files: StateFiles, size_bytes: int) -> None:
+    """What is there stays, and the writer is told."""
+    write(files, "a", b"1" * size_bytes, is_new=True)
+    with pytest.raises(ConditionNotMet):
+        write(files, "a", b"2" * size_bytes, is_new=True)
+    assert files.read("a") == b"1" * size_bytes
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("second", "is_written"),
+    [
+        (TaskTry("one", 1, LATER), False),
+        (TaskTry("one", 2, MOMENT), True),
+        (TaskTry("one", 3, MOMENT), True),
+        (TaskTry("two", 9, MOMENT - timedelta(seconds=1)), False),
+        (TaskTry("two", 1, LATER), True),
+    ],
+    ids=["earlier", "the same", "later", "of an earlier listing", "of a later listing"],
+)
+def test_a_file_is_replaced_by_a_later_try_only(
+    files: StateFiles, size_bytes: int, second: TaskTry, *, is_written: bool
+) -> None:
+    """A try that was given up, and goes on, finds what its successor has written."""
+    write(files, "a", b"1" * size_bytes, by=TaskTry("one", 2, MOMENT))
+    write(files, "a", b"2" * size_bytes, by=second)
+    assert files.read("a") == (b"2" if is_written else b"1") * size_bytes
+
+
+def test_a_file_that_names_no_try_is_replaced(files: StateFiles) -> None:
+    """An earlier version wrote it."""
+    write(files, "a", b"1")
+    write(files, "a", b"2", by=TaskTry("one", 1, MOMENT))
+    assert files.read("a") == b"2"
+
+
+def after_first_look(files: AzureState, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Do something once, between a writer's look at its file and its write."""
+    written, waiting = files.written, [act]
+
+    def look(path: str) -> Any:
+        found = written(path)
+        if waiting:
+            waiting.pop()()
+        return found
+
+    monkeypatch.setattr(files, "written", look)
+
+
+@pytest.mark.parametrize("there_before", [False, True], ids=["no file", "a file"])
+@pytest.mark.parametrize(("number", "wins"), [(1, True), (3, False)], ids=["an earlier try", "a later try"])
+def test_two_tries_that_write_at_once(
+    state_of: Callable[..., AzureState],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    *,
+    wins: bool,
+    there_before: bool,
+) -> None:
+    """Whoever comes between is looked at before it is replaced."""
+    files = state_of()
+    if there_before:
+        write(files, "a", b"0", by=TaskTry("one", 1, MOMENT))
+    after_first_look(files, monkeypatch, lambda: write(files, "a", b"1", by=TaskTry("one", number, MOMENT)))
+    write(files, "a", b"2", by=TaskTry("one", 2, MOMENT))
+    assert files.read("a") == (b"2" if wins else b"1")
+
+
+def test_metadata_that_names_no_try_hinders_nothing(
+    state_of: Callable[..., AzureState], container: ContainerClient
+) -> None:
+    """Somebody may have edited them."""
+    files = state_of()
+    for edited in ({}, {"try_number": "x"}, {"listing": "one", "try_number": "1", "started_at": "2026-03-01T02:00:00"}):
+        write(files, "a", b"1", by=TaskTry("one", 9, MOMENT))
+        (name,) = container.list_blob_names()
+        container.get_blob_client(name).set_blob_metadata(edited)
+        write(files, "a", b"2", by=TaskTry("one", 1, MOMENT))
+        assert files.read("a") == b"2"
+        files.delete("a")
+
+
+def test_a_new_file_whose_answer_was_lost_is_not_another_writers(
+    state_of: Callable[..., AzureState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second request is refused because the first one has succeeded."""
+    files = state_of()
+    monkeypatch.setattr("s3_to_azure.model.retry.Retrier._sleep", lambda *_: None)
+    lost = [ServerFailed(service="Azure", status=500, code="InternalError", resource="x")]
+    call = files.call
+
+    def lose(act: str, path: str, request: Callable[[], Any]) -> Any:
+        def send() -> Any:
+            result = request()
+            if lost:
+                raise lost.pop()
+            return result
+
+        return call(act, path, send)
+
+    monkeypatch.setattr(files, "call", lose)
+    write(files, "a", b"1", is_new=True)
+    assert lost == []
+    assert files.read("a") == b"1"
+
+
 def test_blocks_of_two_writers_are_not_mixed(state_of: Callable[..., AzureState]) -> None:
     """If a task and its retry write the same file, it has the blocks of one of them."""
     files = state_of()
@@ -166,7 +280,7 @@ def test_runs_are_separate(state_of: Callable[..., AzureState]) -> None:
 def test_only_old_runs_are_deleted(state_of: Callable[..., AzureState], container: ContainerClient) -> None:
     """Older runs of the same DAG are deleted completely; not this run, another DAG's run, or another blob."""
     for dag_id, run_id in (("dag", "one"), ("dag", "two"), ("dag2", "one"), ("dag", "now")):
-        for name in ("plan.json", "receipts/1"):
+        for name in ("plan.json", "receipts/1", "report.json"):
             write(state_of(dag_id, run_id), name, b"x")
     container.upload_blob("data/_s3_to_azure/dag/one/x", b"not ours")
     files = state_of("dag", "now")
@@ -175,10 +289,60 @@ def test_only_old_runs_are_deleted(state_of: Callable[..., AzureState], containe
     assert sorted(container.list_blob_names()) == [
         "_s3_to_azure/dag/now/plan.json",
         "_s3_to_azure/dag/now/receipts/1",
+        "_s3_to_azure/dag/now/report.json",
         "_s3_to_azure/dag2/one/plan.json",
         "_s3_to_azure/dag2/one/receipts/1",
+        "_s3_to_azure/dag2/one/report.json",
         "data/_s3_to_azure/dag/one/x",
     ]
+
+
+AFTER_ALL = datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_over"),
+    [
+        (("plan.json", "receipts/1", "report.json"), True),
+        (("plan.json", "report.csv", "receipts.jsonl.gz", "certificate.json", "report.json"), True),
+        (("plan.json", "receipts/1"), False),
+        (("plan.json", "report.json", "receipts/2"), False),
+        (("report.json", "plan-1/plan.json"), False),
+    ],
+    ids=["reported", "all files", "no report", "copying again", "planned again"],
+)
+def test_a_run_of_which_airflow_tells_nothing_is_over_after_its_report(
+    state_of: Callable[..., AzureState], monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], *, is_over: bool
+) -> None:
+    """Its files show that it goes on, whatever their age."""
+    files = state_of("dag", "now")
+    listed = [(f"_s3_to_azure/dag/one/{name}", MOMENT + timedelta(seconds=number)) for number, name in enumerate(names)]
+    deleted: list[str] = []
+    monkeypatch.setattr(files, "_list", lambda prefix: [item for item in listed if item[0].startswith(prefix)])
+    monkeypatch.setattr(files, "_delete", deleted.append)
+    assert files.delete_runs_before(AFTER_ALL) == int(is_over)
+    assert len(deleted) == (len(names) if is_over else 0)
+    if deleted:
+        # If this is interrupted, what is left still shows that the run has ended.
+        assert deleted[-1].endswith("/report.json")
+
+
+@pytest.mark.parametrize(("told", "count"), [(True, 1), (False, 0)])
+def test_airflow_tells_whether_a_run_is_over(state_of: Callable[..., AzureState], *, told: bool, count: int) -> None:
+    """Whatever its files show."""
+    name = "plan.json" if told else "report.json"
+    write(state_of("dag", "manual__2026-03-01T02:00:00+00:00"), name, b"x")
+    asked: list[str] = []
+
+    def is_over(run_id: str) -> bool:
+        asked.append(run_id)
+        return told
+
+    files = state_of("dag", "now")
+    assert files.delete_runs_before(datetime.now(UTC) - timedelta(hours=1), is_over=is_over) == 0
+    assert asked == []
+    assert files.delete_runs_before(AFTER_ALL, is_over=is_over) == count
+    assert asked == ["manual__2026-03-01T02:00:00+00:00"]
 
 
 def test_missing_container_is_named(service: StreamingClient) -> None:

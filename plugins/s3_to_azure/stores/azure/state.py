@@ -1,21 +1,26 @@
 """A run's state files, stored as block blobs below ``_s3_to_azure/<dag>/<run>/`` in an Azure container."""
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
 
+from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock
 
 from s3_to_azure.model.checksums import CRC64NVME, to_azure
 from s3_to_azure.model.errors import AZURE, ConditionNotMet, CorruptState, UsageError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.names import STATE_FOLDER, check_blob, check_container
+from s3_to_azure.model.names import REPORT_FILES, REPORT_NAME, STATE_FOLDER, check_blob, check_container
+from s3_to_azure.model.objects import BlobState, TaskTry
+from s3_to_azure.model.ports import IsOver
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.azure.client import StreamingClient
@@ -28,6 +33,16 @@ from s3_to_azure.stores.http.redaction import protect_logs
 
 T = TypeVar("T")
 _CHUNK_BYTES: Final = 4 * MIB
+# How often a file may be replaced by others while it is written.
+_MOST_REPLACED: Final = 10
+# Metadata of a file: which writer, or which try of a task, has written it.
+_WRITER: Final = "writer"
+_LISTING: Final = "listing"
+_TRY: Final = "try_number"
+_STARTED: Final = "started_at"
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+log = logging.getLogger(__name__)
 
 
 def folder_name(text: str) -> str:
@@ -77,11 +92,16 @@ class AzureState:
         protect_logs()
 
     @contextmanager
-    def write(self, name: str) -> Iterator["AzureStateWriter"]:
+    def write(self, name: str, *, is_new: bool = False, by: TaskTry | None = None) -> Iterator["AzureStateWriter"]:
         """Write a file in blocks of 4 MiB; it becomes visible, complete, when the block exits without an error."""
         writer = AzureStateWriter(self, check_blob(self._run + name))
         yield writer
-        writer.close()
+        if is_new:
+            writer.close_new()
+        elif by:
+            writer.close_after(by)
+        else:
+            writer.close()
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> bytes:
         """Return bytes ``[start, end)``, up to the end of the file by default."""
@@ -95,8 +115,9 @@ class AzureState:
     def chunks(self, name: str) -> Iterator[bytes]:
         """Yield the file in chunks of 4 MiB, all from the same version."""
         path = self._run + name
-        blob = self._client.get_blob_client(check_blob(path))
-        found = self.call("inspect", path, lambda: blob_state(blob.get_blob_properties()))
+        found = self.written(path)
+        if found is None:
+            raise CorruptState(path=f"{self._container}/{path}", detail="it does not exist")
         try:
             for start in range(0, found.size_bytes, _CHUNK_BYTES):
                 yield self._range(path, start, min(start + _CHUNK_BYTES, found.size_bytes), etag=found.etag)
@@ -112,17 +133,27 @@ class AzureState:
         """Delete a file if it exists."""
         self._delete(self._run + name)
 
-    def delete_runs_before(self, moment: datetime) -> int:
-        """Delete the DAG's other runs whose newest file is older than this time, and return their number."""
-        newest: dict[str, datetime] = {}
+    def delete_runs_before(self, moment: datetime, *, is_over: IsOver | None = None) -> int:
+        """Delete the DAG's other runs that are over and whose newest file is older; return their number."""
+        ages: dict[str, _RunAge] = {}
         for path, modified in self._list(self._dag):
-            run = path[: path.index("/", len(self._dag)) + 1] if "/" in path[len(self._dag) :] else ""
-            newest[run] = max(modified, newest.get(run, modified))
-        old = [run for run, modified in newest.items() if run not in ("", self._run) and modified < moment]
-        for run in old:
-            for path in [path for path, _ in self._list(run)]:
-                self._delete(path)
-        return len(old)
+            folder, slash, name = path.removeprefix(self._dag).partition("/")
+            if slash:
+                ages[folder] = ages.get(folder, _RunAge()).with_file(name, modified)
+        own = self._run.removeprefix(self._dag).rstrip("/")
+        old = [folder for folder, age in ages.items() if folder != own and age.newest < moment]
+        over = [folder for folder in old if ages[folder].is_over(is_over(id_of(folder)) if is_over else None)]
+        for folder in over:
+            self._delete_run(f"{self._dag}{folder}/")
+        if len(over) < len(old):
+            log.info("The state of %d old runs is kept, because they have not ended", len(old) - len(over))
+        return len(over)
+
+    def _delete_run(self, run: str) -> None:
+        """Delete the files of a run, the report last: if this is interrupted, what is left is still that of a run."""
+        paths = [path for path, _ in self._list(run)]
+        for path in sorted(paths, key=lambda path: path == run + REPORT_NAME):
+            self._delete(path)
 
     def call(self, act: str, path: str, request: Callable[[], T]) -> T:
         """Send a request, with retries.
@@ -152,20 +183,28 @@ class AzureState:
         blob = self._client.get_blob_client(path)
         self.call("write", path, lambda: blob.stage_block(block_id, data, length=len(data), headers=_crc64(data)))
 
-    def commit(self, path: str, block_ids: list[str]) -> None:
+    def commit(self, path: str, block_ids: list[str], **options: Any) -> None:
         """Put Block List."""
         blob, blocks = self._client.get_blob_client(path), [BlobBlock(block_id) for block_id in block_ids]
-        self.call("write", path, lambda: self._check_written(path, blob.commit_block_list(blocks)))
+        self.call("write", path, lambda: self._check_written(path, blob.commit_block_list(blocks, **options)))
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, **options: Any) -> None:
         """Put Blob with its CRC64."""
         blob = self._client.get_blob_client(path)
 
         def upload() -> None:
-            response = blob.upload_blob(data, length=len(data), overwrite=True, headers=_crc64(data))
+            response = blob.upload_blob(data, length=len(data), overwrite=True, headers=_crc64(data), **options)
             self._check_written(path, response)
 
         self.call("write", path, upload)
+
+    def written(self, path: str) -> BlobState | None:
+        """Return a file, with what its writer has noted about itself; None if there is none."""
+        blob = self._client.get_blob_client(check_blob(path))
+        try:
+            return self.call("inspect", path, lambda: blob_state(blob.get_blob_properties()))
+        except CorruptState:
+            return None
 
     def _check_written(self, path: str, response: Mapping[str, Any]) -> None:
         written_etag(response.get("etag"), response.get("last_modified"), container=self._container, blob=path)
@@ -224,19 +263,92 @@ class AzureStateWriter:
             self._stage(bytes(self._buffer[:_CHUNK_BYTES]))
             del self._buffer[:_CHUNK_BYTES]
 
-    def close(self) -> None:
+    def close(self, **options: Any) -> None:
         """Make the file visible."""
         if not self._staged:
-            self._state.put(self._path, bytes(self._buffer))
+            self._state.put(self._path, bytes(self._buffer), **options)
             return
         if self._buffer:
             self._stage(bytes(self._buffer))
-        self._state.commit(self._path, self._staged)
+            self._buffer.clear()
+        self._state.commit(self._path, self._staged, **options)
+
+    def close_new(self) -> None:
+        """Make the file visible unless there is one.
+
+        Raises:
+            ConditionNotMet: Another writer's file exists.
+        """
+        try:
+            self.close(metadata={_WRITER: self._token}, match_condition=MatchConditions.IfMissing)
+        except ConditionNotMet:
+            # The response to the first request may have been lost.
+            written = self._state.written(self._path)
+            if written is None or written.metadata.get(_WRITER) != self._token:
+                raise
+
+    def close_after(self, by: TaskTry) -> None:
+        """Make the file visible unless a later try has written it."""
+        noted = {_LISTING: by.listing, _TRY: str(by.number), _STARTED: by.started_at.isoformat()}
+        for is_last in (*[False] * _MOST_REPLACED, True):
+            condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
+            written = self._state.written(self._path)
+            if written is not None:
+                other = _task_try(written.metadata)
+                if other and by.is_before(other):
+                    log.warning("The state file %r is kept as a later try of this task wrote it", self._path)
+                    return
+                condition = {"match_condition": MatchConditions.IfNotModified, "etag": written.etag}
+            try:
+                self.close(metadata=noted, **condition)
+            except ConditionNotMet:
+                # Somebody wrote it in between, or the response to the first request was lost.
+                if is_last:
+                    raise
+            else:
+                return
 
     def _stage(self, data: bytes) -> None:
         block_id = f"{self._token}{len(self._staged):06d}"
         self._state.stage(self._path, block_id, data)
         self._staged.append(block_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunAge:
+    """The times of a run's files.
+
+    Attributes:
+        newest: Of all its files.
+        reported: Of its report.
+        worked: Of the newest file that is not the report's.
+    """
+
+    newest: datetime = _EPOCH
+    reported: datetime = _EPOCH
+    worked: datetime = _EPOCH
+
+    def with_file(self, name: str, modified: datetime) -> "_RunAge":
+        """Return the times with those of one more file."""
+        return _RunAge(
+            max(self.newest, modified),
+            max(self.reported, modified) if name == REPORT_NAME else self.reported,
+            self.worked if name in REPORT_FILES else max(self.worked, modified),
+        )
+
+    def is_over(self, told: bool | None) -> bool:
+        """Return whether the run is over, as told, or as its files show: its report came after all else."""
+        return self.worked <= self.reported != _EPOCH if told is None else told
+
+
+def _task_try(metadata: Mapping[str, str]) -> TaskTry | None:
+    """Return which try wrote a file; None if it does not say so."""
+    try:
+        started_at = datetime.fromisoformat(metadata[_STARTED])
+        found = TaskTry(metadata[_LISTING], int(metadata[_TRY]), started_at)
+    except (KeyError, ValueError):
+        return None
+    return found if started_at.tzinfo else None
 
 
 def _crc64(data: bytes) -> dict[str, str]:
