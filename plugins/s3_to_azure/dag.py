@@ -41,7 +41,7 @@ from s3_to_azure.airflow.dag_arguments import (
 from s3_to_azure.airflow.params import RunLimits, limit_params, migration_params
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.names import check_blob_prefix
+from s3_to_azure.model.names import check_blob_prefix, dot_segment
 from s3_to_azure.model.options import Overwrite
 from s3_to_azure.model.uris import AzureUri, S3Uri, is_template, parse_destination_prefix, parse_source_prefix
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
@@ -294,8 +294,11 @@ def _addresses(source: str | None, destination: str | None) -> _Addresses | None
     if not source or not destination:
         return None
     written = parse_destination_prefix(destination, name="destination")
-    check_blob_prefix(written.path)
-    return _Addresses(parse_source_prefix(source, name="source"), written)
+    check_blob_prefix(written.prefix)
+    read = parse_source_prefix(source, name="source")
+    if dot_segment(read.key):
+        raise UsageError(detail=f"source {source!r} has a path segment '.' or '..'. No key that has one is copied.")
+    return _Addresses(read, written)
 
 
 def _dag_arguments(

@@ -17,6 +17,9 @@ def _dag(**arguments: Any) -> DAG:
     return migration_dag("migration", **(places | arguments))
 
 
+MOMENT = "2026-01-01T00:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -29,6 +32,8 @@ def _dag(**arguments: Any) -> DAG:
         ({"filters": {"min_siz": 1}}, "Did you mean min_size"),
         ({"filters": {"min_size": "big"}}, "min_size='big'"),
         ({"filters": {"modified_after": "2026-01-01"}}, "no time zone"),
+        ({"filters": {"min_size": "2KiB", "max_size": "1KiB"}}, "min_size is above max_size"),
+        ({"filters": {"modified_after": MOMENT, "modified_before": MOMENT}}, "modified_after is not before"),
         ({"filters": ["min_size"]}, "filters=['min_size'] is not a mapping"),
         ({"include": "*.csv"}, "include='*.csv' is not a list of texts"),
         ({"exclude": [""]}, "exclude=[''] is not a list of texts"),
@@ -62,6 +67,11 @@ def _dag(**arguments: Any) -> DAG:
         ({"s3_extra_args": "x"}, "s3_extra_args='x'"),
         ({"source": 7}, "source=7 is not a text"),
         ({"destination": "az://container/_s3_to_azure/x"}, "where runs keep their state"),
+        ({"destination": "az://container/a/../b"}, "blob_prefix='a/../b/' has a path segment '.' or '..'"),
+        ({"source": "s3://bucket/./a/"}, "source 's3://bucket/./a/' has a path segment '.' or '..'"),
+        ({"wasb_conn_id": ""}, "wasb_conn_id is empty"),
+        ({"tags": "mine"}, "tags='mine' is a text"),
+        ({"params": {"dryrun": True}}, "There is no run Param 'dryrun'. Did you mean dry_run?"),
         ({"keys_from": "keys.txt"}, "keys_from 'keys.txt' is not an S3 address"),
         ({"memory_buget": "1GiB"}, "There is no argument of migration_dag 'memory_buget'. Did you mean memory_budget"),
         ({"start_dat": None}, "Did you mean start_date"),

@@ -127,6 +127,7 @@ def test_the_plan_warns_of_a_pool_that_has_served_no_copy(
         (told,) = [record for record in caplog.records if "airflow pools set transfers" in record.getMessage()]
         caplog.clear()
         plan_run(pointer, settings, task.context)
+        plan_run(pointer, replace(settings, pool="default_pool"), task.context)
         plan_run(pointer, replace(settings, pool="transfers"), Task(exclude=["*"]).context)
     assert told.levelno == level
     ask.assert_called_with(dag_id="dag", task_ids=["copy"], states=["running", "success", "failed", "up_for_retry"])

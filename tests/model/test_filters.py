@@ -106,3 +106,22 @@ def test_a_key_must_match_both_lists_of_patterns() -> None:
     filters = Filters(include=("2026/*",), within=("*.csv", "*.tsv"))
     keys = ("2026/a.csv", "2025/a.csv", "2026/a.key", "2026/a.tsv")
     assert [filters.reason_to_skip_key(key) for key in keys] == [None, "not_included", "not_included", None]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"min_size": "2KiB", "max_size": "1KiB"},
+        {"modified_after": "2026-01-02T00:00:00Z", "modified_before": "2026-01-01T00:00:00Z"},
+        {"modified_after": "2026-01-01T00:00:00Z", "modified_before": "2026-01-01T00:00:00Z"},
+    ],
+)
+def test_a_range_that_holds_nothing_is_refused(texts: dict[str, str]) -> None:
+    """A run would succeed every night, and copy nothing."""
+    with pytest.raises(UsageError, match="no object would be copied"):
+        read_filters(texts)
+
+
+def test_one_size_is_a_range() -> None:
+    """Both ends belong to it."""
+    assert read_filters({"min_size": "1KiB", "max_size": "1KiB"}).min_size_bytes == 1024

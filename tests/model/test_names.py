@@ -8,6 +8,7 @@ from s3_to_azure.model.errors import NameRefused, UsageError
 from s3_to_azure.model.names import (
     blob_name,
     check_blob,
+    check_blob_prefix,
     check_bucket,
     check_container,
     check_key,
@@ -227,3 +228,16 @@ def test_mapping_looks_at_the_whole_name() -> None:
     assert blob_name("a/x", s3_prefix="a", blob_prefix="p.", mapped=True) == "p~2E/x"
     assert blob_name("a./x", s3_prefix="a", blob_prefix="", mapped=True) == "~2E/x"
     assert blob_name("a./x", s3_prefix="a", blob_prefix="") == "./x"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "is_accepted"),
+    [("", True), ("a/b", True), ("a/.", True), ("..", True), ("a/.b/", True), ("./", False), ("a/../b", False)],
+)
+def test_prefix_of_blobs_has_no_dot_segment(prefix: str, is_accepted: bool) -> None:
+    """Each blob below it would be refused; after the last slash, names may begin with dots."""
+    if is_accepted:
+        assert check_blob_prefix(prefix) == prefix
+    else:
+        with pytest.raises(UsageError, match="which is no folder in Azure"):
+            check_blob_prefix(prefix)

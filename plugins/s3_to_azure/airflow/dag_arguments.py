@@ -110,6 +110,11 @@ def check_migration(arguments: Mapping[str, Any]) -> None:
     own = set(arguments) - {"dag_arguments"}
     check_names(arguments["dag_arguments"], own | _parameters(DAG), what="argument of migration_dag")
     check_kinds(owner, arguments, _KINDS)
+    tags = arguments["dag_arguments"].get("tags")
+    if isinstance(tags, str):
+        raise UsageError(detail=f"{owner}: tags={tags!r} is a text. Write a list of tags.")
+    if not arguments["wasb_conn_id"]:
+        raise UsageError(detail=f"{owner}: wasb_conn_id is empty. Azure needs a connection, such as wasb_default.")
     _check_task_arguments(arguments["task_arguments"] or {})
     _check_default_args(arguments["default_args"] or {})
     if arguments["state_container"] and is_known(arguments["state_container"]):
@@ -179,10 +184,14 @@ def merged_params(own: Mapping[str, Param], given: Mapping[str, Any] | None) -> 
         given: The caller's: a value for one of the migration's is its default, anything else is added.
 
     Raises:
-        UsageError: A default does not fit the Param.
+        UsageError: A default does not fit the Param, or a name is misspelt.
     """
     merged: dict[str, Any] = dict(own)
     for name, value in (given or {}).items():
+        near = did_you_mean(name, own, cutoff=0.9) if name not in own and not isinstance(value, Param) else ""
+        if near:
+            # A run that is not dry would be the worst way to learn it.
+            raise UsageError(detail=f"There is no run Param {name!r}.{near} Pass one of your own as a Param.")
         if name not in own or isinstance(value, Param):
             merged[name] = value
             continue

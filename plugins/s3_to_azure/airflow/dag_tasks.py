@@ -139,7 +139,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     if is_dry_run:
         log.info("Dry run: nothing is copied")
         return []
-    if batches and settings.pool:
+    if batches and settings.pool not in ("", "default_pool"):
         _check_pool(settings.pool, context)
     return mapped_batches(batches, reference)
 

@@ -66,6 +66,16 @@ class Filters:
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise UsageError(detail=f"{name}={moment.isoformat()} has no time zone. Add one, such as +00:00.")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        """Refuse ranges that hold nothing: such a run would succeed every night, and copy nothing."""
+        smallest, largest = self.min_size_bytes, self.max_size_bytes
+        if smallest is not None and largest is not None and smallest > largest:
+            raise UsageError(detail="min_size is above max_size, so no object would be copied.")
+        after, before = self.modified_after, self.modified_before
+        if after is not None and before is not None and after >= before:
+            raise UsageError(detail="modified_after is not before modified_before, so no object would be copied.")
 
     def reason_to_skip(self, listed: ListedObject) -> str | None:
         """Return the reason of the receipt if the object is left out, or None if it passes."""

@@ -80,11 +80,14 @@ def check_container(name: str) -> str:
 
 
 def check_blob_prefix(prefix: str) -> str:
-    """Return the prefix of the blobs' names if it is not among the runs' state.
+    """Return the prefix of the blobs' names if blobs can have it.
 
     Raises:
-        UsageError: It is.
+        UsageError: It is among the runs' state, or Azure accepts no name that begins with it.
     """
+    # Names may begin with dots after the last slash.
+    if dot_segment(prefix.rpartition("/")[0]):
+        raise UsageError(detail=f"blob_prefix={prefix!r} has a path segment '.' or '..', which is no folder in Azure.")
     if is_reserved(f"{prefix}/"):
         raise UsageError(detail=f"blob_prefix={prefix!r} is below {STATE_FOLDER}/, where runs keep their state.")
     return prefix
