@@ -147,11 +147,12 @@ class WriteCheck:
         if before.etag is None:
             return
         is_own = before.origin == (self._run.migration.bucket, key)
-        is_finished = before.metadata.get("s3_verified_by") not in ("readback_pending", "damaged")
+        # Whatever somebody has made of the mark of a damaged blob, the receipts still know.
+        is_finished = not before.damaged and before.metadata.get("s3_verified_by") != "readback_pending"
         if self._run.settings.overwrite == NEVER and (is_finished or not is_own):
             self._broken(f"replaced {blob!r} with overwrite=never")
         if is_own:
-            if is_copy and not any(version.lived(before.since) for version in versions):
+            if is_copy and not before.damaged and not any(version.lived(before.bytes_since) for version in versions):
                 self._broken(f"replaced a copy of {blob!r} by a version that S3 did not hold any more")
         elif before.since > self.decided_at and self._run.joined:
             self._broken(f"replaced {blob!r}, which {before.by} had written after the plan")
@@ -242,10 +243,17 @@ class ReportCheck:
             self._broken(f"the run is {'green' if self._green else 'red'}, and these failed: {failed}")
         since = self._run.planning[0]
         undisturbed = [
-            (key, reason) for key, reason in failed if not self._world.was_disturbed(self._run.blob_of(key), since)
+            (key, reason)
+            for key, reason in failed
+            if not self._world.was_disturbed(self._run.blob_of(key), since)
+            and not (reason.startswith("not_committed") and self._was_put_again(key, since))
         ]
         if self._run.tasks_succeeded and len(undisturbed) > self._run.plan_failures:
             self._broken(f"every task succeeded, and the report is red: {undisturbed}")
+
+    def _was_put_again(self, key: str, since: int) -> bool:
+        """Return whether S3 got the object again meanwhile: blocks of an object with another checksum do not fit."""
+        return any(version.since > since for version in self._world.versions(self._run.migration.bucket, key))
 
     def _since_plan(self) -> tuple[int, int]:
         return self._run.planning[0], self._ended_at
@@ -297,7 +305,7 @@ class ReportCheck:
         images = list(self._world.images(row["blob"], *self._since_plan()))
         if not any(image.etag and image.data == data and not image.damaged for image in images):
             self._broken(f"{told}, and blob {row['blob']!r} never held it: {[image.etag for image in images]}")
-        elif images[-1].damaged:
+        elif images[-1].damaged and images[-1].by.startswith(f"{self._run.name}."):
             self._broken(f"{told}, and {images[-1].by} replaced blob {row['blob']!r} by damaged bytes")
         if row["size_bytes"] != len(data):
             self._broken(f"{told} with {row['size_bytes']} bytes, and has {len(data)}")

@@ -47,6 +47,7 @@ class BlobImage:
 
     Attributes:
         etag: None: there is no blob.
+        bytes_since: The tick at which the bytes were written; an edit of metadata leaves them.
         by: Who made it so: the name of a try, or of somebody else.
         origin: The bucket and key whose copy it is; None: somebody else wrote its bytes.
         damaged: Azure has damaged its bytes.
@@ -59,6 +60,7 @@ class BlobImage:
     by: str = ""
     origin: tuple[str, str] | None = None
     damaged: bool = False
+    bytes_since: int = 0
 
 
 class Writer(Protocol):
@@ -285,7 +287,8 @@ class World:
             same = before.etag is not None and held.data is before.data
             origin = before.origin if same else writer.origin_of(blob)
             damaged = damages or (same and before.damaged)
-            after = BlobImage(self.now, held.etag, held.data, dict(held.metadata), writer.name, origin, damaged)
+            since = before.bytes_since if same else self.now
+            after = BlobImage(self.now, held.etag, held.data, dict(held.metadata), writer.name, origin, damaged, since)
         self._images[blob].append(after)
         self.note(
             f"Azure: {blob!r} by {writer.name}: {after.etag and after.metadata.get('s3_etag', '')[:6]!r}"

@@ -286,6 +286,35 @@ def test_a_stop_during_the_record_is_a_stop(destination: Reading) -> None:
     assert level(destination) == "readback_pending"
 
 
+@pytest.mark.parametrize("rotten", [False, True])
+def test_only_the_range_that_reads_the_blob_back_calls_it_copied(destination: Reading, *, rotten: bool) -> None:
+    """The other one finds the blob committed by the time it ends, and cannot know whether it is right."""
+    source, lists = source_of(2 * MIB), list[str]()
+    of_plan: dict[str, Any] = {"condition": Condition(None), "block_bytes": MIB}
+    list_staged, ended = destination.list_staged, list[str]()
+
+    def other_ends() -> None:
+        destination.rotten = rotten
+        try:
+            ended.append(copied(source, destination, within=Block(MIB, 2 * MIB), **of_plan).verified_by)
+        except ReadbackDiffers as error:
+            ended.append(error.reason())
+        destination.rotten = False
+
+    def listing(blob: str) -> Any:
+        found = list_staged(blob)
+        lists.append(blob)
+        if len(lists) == 2:
+            other_ends()
+        return found
+
+    destination.list_staged = listing  # type: ignore[method-assign]
+    assert copied(source, destination, within=Block(0, MIB), **of_plan).status == "staged"
+    assert ended == ["readback_differs" if rotten else "crc64nvme+readback"]
+    again = copied(source, destination, try_number=2, within=Block(0, MIB), **of_plan)
+    assert again.verified_by == "crc64nvme+readback"
+
+
 def test_every_byte_of_every_block_is_compared(destination: Reading) -> None:
     """Damage in the last byte of the last block, which is not full, is found, and the error names that block."""
     size_bytes = LARGE + 5
