@@ -19,6 +19,8 @@ BENCH_ARGS ?=
 STRUCTURE_ARGS ?=
 # make airflow-matrix AIRFLOW_MATRIX_ARGS="--short", or --help
 AIRFLOW_MATRIX_ARGS ?=
+# make places PLACES_ARGS=--write
+PLACES_ARGS ?=
 # make wheel-check AIRFLOW=3.3: one of those that have a lock below.
 AIRFLOW ?= 3.3
 AIRFLOW_LOCK_3.3 := requirements.txt
@@ -61,7 +63,7 @@ NPM = PATH="$(CURDIR)/.venv-cloud/bin:$$PATH" npm --no-audit --no-fund --no-upda
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup demo up down test coverage test-all test-tools faults chaos soak mutants bench airflow-matrix check docs structure compose-check wheel wheel-check sbom release-check format lock clean
+.PHONY: help setup demo up down test coverage test-all test-tools faults chaos soak mutants bench airflow-matrix places check docs structure compose-check wheel plugins-zip wheel-check sbom release-check format lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -116,6 +118,9 @@ bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="
 airflow-matrix: $(SETUP) ## Install and run the wheel with each supported Airflow, 2.10 to 3.3 (20 minutes; AIRFLOW_MATRIX_ARGS=--help)
 	@$(PYTHON_BIN) -m tests.airflow_matrix.run $(AIRFLOW_MATRIX_ARGS)
 
+places: $(VENV_READY) ## Resolve the wheel with the versions that each managed service publishes (2 minutes; PLACES_ARGS=--write)
+	@$(PYTHON_BIN) -m tests.airflow_matrix.places $(PLACES_ARGS)
+
 docs: $(VENV_READY) ## Build the documentation's site into build/docs; a warning or a dead link is an error
 	@rm -rf build/docs
 	@.venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --nitpicky docs build/docs
@@ -142,6 +147,12 @@ wheel: $(UV_READY) ## Build the wheel and the source package into an empty dist/
 	@rm -rf dist
 	@$(UV) build --quiet --build-constraints requirements-dev.txt --require-hashes --out-dir dist
 	@ls dist/*
+
+plugins-zip: wheel ## Pack the wheel as MWAA's build/plugins.zip, and write the requirements.txt beside it
+	@mkdir -p build
+	@cd dist && ../.tools/bin/python -m zipfile -c ../build/plugins.zip *.whl
+	@echo "/usr/local/airflow/plugins/$$(basename dist/*.whl)[airflow]" >build/requirements.txt
+	@ls build/plugins.zip build/requirements.txt
 
 wheel-check: $(UV_READY) ## Install dist's wheel beside an Airflow's lock, each package checked by hash, and use it
 	@test -n "$(AIRFLOW_LOCK_$(AIRFLOW))" || { echo "There is no lock for Airflow $(AIRFLOW)." >&2; exit 1; }

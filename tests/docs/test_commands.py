@@ -32,6 +32,9 @@ _ELSEWHERE = {
     "deploy/make-env.sh": "make compose-check",  # needs Docker, or root for its stand-ins
     "docker compose": "make compose-check",
     "grep AIRFLOW_ADMIN .env": "make compose-check",  # the file that make-env.sh makes
+    "pip install s3-to-azure": "nothing: it works from the first release on",
+    "pip install 's3": "tests/wheel/test_wheel.py",  # the file, and a git URL
+    "pip install --constraint": "tests/airflow_matrix/test_places.py",  # the same resolution, as a dry run
     "pip install --no-deps": "make wheel-check",  # into an environment of its own
     ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
     ".venv/bin/python -m pytest": "test_programs_are_there",  # it runs inside pytest itself
@@ -59,6 +62,8 @@ _BY_HAND = {
     "structure": "tests/project/test_structure.py compares its output",
     "lock": "asks registries for what is new",
     "wheel": "tests/wheel/test_wheel.py builds it",
+    "plugins-zip": "tests/wheel/test_wheel.py runs it",
+    "places": "asks the registry for nine resolutions; tests/airflow_matrix/test_places.py makes them",
     "setup": "every target begins with it",
 }
 

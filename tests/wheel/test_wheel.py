@@ -188,6 +188,39 @@ def test_command_line_copies_without_airflow(
     assert container.download_blob("out/a.txt").readall() == b"some bytes"
 
 
+def test_git_url_installs_the_same_package(wheel: Path, tmp_path: Path) -> None:
+    """`name @ git+URL` builds the committed source: the command runs, and the files are the wheel's."""
+    folder = tmp_path / "venv"
+    _uv("venv", "--python", sys.executable, folder)
+    url = f"s3-to-azure @ git+file://{ROOT}"
+    _uv("pip", "install", "--python", folder / "bin/python", "--constraint", "requirements.txt", url)
+    assert __version__ in Installation(folder / "bin", tmp_path).run("s3-to-azure", "--version")
+    package = next(folder.glob("lib/*/site-packages"))
+    installed = {str(path.relative_to(package)) for path in package.joinpath("s3_to_azure").rglob("*.py")}
+    with zipfile.ZipFile(wheel) as packed:
+        assert installed == {name for name in packed.namelist() if name.endswith(".py")}
+
+
+def test_plugins_zip_installs_the_wheel_and_is_no_second_plugin(environment: Path, tmp_path: Path) -> None:
+    """MWAA unpacks it into the plugins folder and installs requirements.txt: Airflow loads one plugin, the wheel's, without an error."""
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
+    checkout.joinpath(".tools").symlink_to(ROOT / ".tools")
+    subprocess.run(["make", "plugins-zip"], cwd=checkout, capture_output=True, check=True)
+    plugins = tmp_path / "plugins"
+    with zipfile.ZipFile(checkout / "build/plugins.zip") as packed:
+        packed.extractall(plugins)
+    (line,) = checkout.joinpath("build/requirements.txt").read_text().splitlines()
+    required = tmp_path / "requirements.txt"
+    required.write_text(line.replace("/usr/local/airflow/plugins", str(plugins)))
+    python = environment / "bin/python"
+    _uv("pip", "uninstall", "--python", python, "s3-to-azure")
+    _uv("pip", "install", "--python", python, "--constraint", "requirements.txt", "--requirement", required)
+    found = json.loads(Installation(environment / "bin", tmp_path).run("python", "-c", PLUGINS).splitlines()[-1])
+    assert found["errors"] == {}
+    assert [source.partition(":")[0] for source in found["sources"]] == [f"s3-to-azure=={__version__}"]
+
+
 def test_plugins_folder_beside_the_wheel_is_not_loaded(installed: Installation) -> None:
     """With both, Airflow loads the wheel's plugin once, without an error, and imports the wheel's package."""
     _give_plugins_folder(installed)
