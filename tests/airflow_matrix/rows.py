@@ -50,7 +50,7 @@ _WORKS_WITH_3_2: Final = ("svcs<26", "cadwyn<7")
 """Airflow 3.2 asks for no upper bounds, and does not start with the later ones."""
 
 ROWS: Final = (
-    Row("2.10.5", "3.11", "2025-08-01", lowest=True),
+    Row("2.10.5", "3.11", "2025-08-01", ("boto3<1.36.4",), lowest=True),
     Row("2.10.5", "3.11", "2025-08-01", has_scheduler=True, is_short=True),
     Row("2.11.2", "3.12", "2026-04-01", has_scheduler=True),
     Row("3.0.6", "3.12", "2025-10-01", has_scheduler=True),
