@@ -1,7 +1,7 @@
 """Resolve the wheel with the versions that each managed service publishes: `make places`.
 
-Nothing is installed. A file of `pins` holds those of a service's versions that this package or its dependencies use, with their
-source and date.
+Nothing is installed. A file of `pins` holds those of a service's versions that this package or its dependencies use,
+with their source and date.
 """
 
 # ruff: noqa: T201 - a program, which prints what it found

@@ -11,9 +11,7 @@ from tests.airflow_matrix.places import PINS, PLACES, Place, resolve, table
 from tests.airflow_matrix.run import build
 
 PROJECT: Final = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
-DIRECT: Final = [
-    Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["airflow"])
-]
+DIRECT: Final = [Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["airflow"])]
 
 
 @pytest.fixture(scope="module")
