@@ -1,6 +1,7 @@
 """Each managed service can install the package with the versions that it has published."""
 
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +47,7 @@ def test_every_place_has_its_versions_with_source_and_date() -> None:
     assert {place.file for place in PLACES} == set(PINS.glob("*.txt"))
     for place in PLACES:
         assert place.file.read_text().startswith("# Source: ")
-        assert place.dated
+        assert date.fromisoformat(place.dated)
         assert place.pins
 
 

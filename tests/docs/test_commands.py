@@ -63,7 +63,7 @@ _BY_HAND = {
     "lock": "asks registries for what is new",
     "wheel": "tests/wheel/test_wheel.py builds it",
     "plugins-zip": "tests/wheel/test_wheel.py runs it",
-    "places": "asks the registry for nine resolutions; tests/airflow_matrix/test_places.py makes them",
+    "places": "asks the registry for many versions; tests/airflow_matrix/test_places.py makes them",
     "setup": "every target begins with it",
 }
 

@@ -202,7 +202,7 @@ def test_git_url_installs_the_same_package(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_plugins_zip_installs_the_wheel_and_is_no_second_plugin(environment: Path, tmp_path: Path) -> None:
-    """Unpacked as MWAA does, with its requirement installed: Airflow loads one plugin, the wheel's, without an error."""
+    """Unpacked as MWAA does, its requirement installed: Airflow loads one plugin, the wheel's, without an error."""
     checkout = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
     checkout.joinpath(".tools").symlink_to(ROOT / ".tools")
