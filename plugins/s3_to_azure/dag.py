@@ -28,6 +28,7 @@ from s3_to_azure.airflow.compat import (
 )
 from s3_to_azure.airflow.dag_arguments import (
     CHECK,
+    COMPARE,
     COPY,
     PLAN,
     REPORT,
@@ -88,6 +89,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     max_retry_delay: timedelta = RETRIES_BY_DEFAULT["max_retry_delay"],
     keep_state_days: int | None = defaults.KEEP_STATE_DAYS,
     signing_key: str | None = None,
+    compare_every: timedelta | None = None,
     overwrite: Overwrite = defaults.OVERWRITE,
     integrity: str = defaults.INTEGRITY,
     refused_names: str = defaults.REFUSED_NAMES,
@@ -146,6 +148,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         signing_key: Signs the certificate of each run: path of an Ed25519 private key on the workers, such as
             ``/run/secrets/signing.pem``, or id of an Airflow connection with the key as its password; None: the
             certificate is unsigned (docs/certificates.md).
+        compare_every: Add a task ``compare``, which compares both sides once in each period of this length, such as
+            ``timedelta(days=7)``, after the copies: by listings and records, without reading objects (docs/drift.md).
         overwrite: Default of the run's Param.
         integrity: Default of the run's Param; a run may only ask for a stronger verification.
         refused_names: Default of the run's Param.
@@ -257,6 +261,13 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         )
         report = _report_task(migration, pointer, settings, keep_state_days, tasks[REPORT])
         copies >> report >> _check_task(tasks[CHECK])
+        if compare_every:
+            compare = {
+                "every": compare_every,
+                "aws_conn_id": aws_conn_id,
+                "s3_arguments": {"verify": s3_verify, "hook_arguments": s3_extra_args},
+            }
+            copies >> _compare_task(migration, settings, compare, filters or {}, tasks[COMPARE])
     return dag
 
 
@@ -398,6 +409,28 @@ def _check_task(arguments: Mapping[str, Any]) -> Any:
         check_run(get_current_context())
 
     return check_report().as_teardown(on_failure_fail_dagrun=True)
+
+
+def _compare_task(
+    migration: _Addresses,
+    settings: Mapping[str, Any],
+    compare: Mapping[str, Any],
+    filters: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> Any:
+    """Return the task that compares both sides after the copies, if there were any and none failed."""
+    own: dict[str, Any] = {"trigger_rule": "none_failed", "show_return_value_in_logs": False}
+
+    @task(task_id=COMPARE, **(own | dict(arguments)))
+    def compare_sides(bucket: str, names: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
+        with gc_paused():
+            from s3_to_azure.airflow.compare_task import CompareSettings, compare_run
+            from s3_to_azure.airflow.dag_tasks import RunSettings
+
+        run = RunSettings(**names, **settings, filters=filters)
+        return compare_run(run, CompareSettings(bucket=bucket, **compare), get_current_context())
+
+    return compare_sides(migration.source.bucket, migration.names, dict(filters))
 
 
 class _NotConfigured(BaseOperator):

@@ -108,6 +108,7 @@ def test_default_args_reach_every_task() -> None:
     dag = _dag(
         default_args={"owner": "data", "queue": "large", "retries": 2, "on_failure_callback": told, "of_others": 1},
         retry_delay=timedelta(seconds=9),
+        compare_every=timedelta(days=7),
     )
     for task_id in TASKS:
         task: Any = dag.get_task(task_id)
@@ -128,7 +129,9 @@ def test_single_tasks_have_arguments_of_their_own() -> None:
             "copy": {"queue": "large", "executor_config": {"KubernetesExecutor": {}}, "execution_timeout": limit},
             "report": {"priority_weight": 9},
             "check_report": {"queue": "light"},
+            "compare": {"queue": "night"},
         },
+        compare_every=timedelta(days=7),
     )
     tasks: dict[str, Any] = {task_id: dag.get_task(task_id) for task_id in TASKS}
     assert (tasks["wait_for_objects"].queue, tasks["wait_for_objects"].soft_fail) == ("light", True)
@@ -136,6 +139,7 @@ def test_single_tasks_have_arguments_of_their_own() -> None:
     assert (tasks["copy"].pool, tasks["copy"].queue, tasks["copy"].execution_timeout) == ("transfers", "large", limit)
     assert tasks["copy"].executor_config == {"KubernetesExecutor": {}}
     assert (tasks["report"].priority_weight, tasks["check_report"].queue) == (9, "light")
+    assert tasks["compare"].queue == "night"
     assert _dag(default_args={"pool": "x"}).get_task("copy").pool == "x"
     assert _dag(task_arguments={"copy": {"pool": "y"}}, pool="x").get_task("copy").pool == "y"
 

@@ -219,6 +219,7 @@ def test_no_value_breaks_a_page(client_of: Clients, session: Any, hostile: objec
         ("reasons", "failures", "slowest", "proofs", "files", "certificate", "proven"), hostile
     )
     run.report(key="report", **values)
+    run.task("compare", "x", xcoms={"compare": {"equal": hostile} if isinstance(hostile, str) else hostile})
     run.done()
     client = client_of("reader_of_mine")
     for path, params in ((migration_path(run), {"run_id": run.run_id}), ("/s3_to_azure/api/history", {})):

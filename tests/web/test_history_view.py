@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from s3_to_azure.runs.standing import EXTRA, OF_OBJECTS
 from s3_to_azure.web.history_view import history_view
 from s3_to_azure.web.queries import MAX_RUNS, RunRow
 from tests.web.airflow_rows import report_summary
@@ -49,3 +50,13 @@ def test_failures_are_sorted_by_how_many_objects_failed() -> None:
     rows = [{"status": "failed", "reason": reason, "objects": n} for reason, n in (("a", 1), ("b", 5), ("c", 3))]
     history = history_view([RunRow("a", "1", "failed", NOW, NOW, report_summary(reasons=rows))] * 2, days=7)
     assert [(row["reason"], row["objects"]) for row in history["failures"]] == [("b", 10), ("c", 6), ("a", 2)]
+
+
+def test_a_comparison_has_a_row() -> None:
+    """Each standing with its objects; a run without one has none, whatever was stored."""
+    compared = RunRow("a", "2", "failed", NOW, NOW, {}, {"changed": {"objects": 3, "size_bytes": 30}, "equal": "x"})
+    with_one, without = history_view([compared, RunRow("a", "1", "success", NOW, NOW)], days=7)["runs"]
+    assert with_one["comparison"]["changed"] == {"objects": 3, "bytes": 30}
+    assert with_one["comparison"]["equal"] == {"objects": 0, "bytes": 0}
+    assert set(with_one["comparison"]) == {"listed", *OF_OBJECTS, EXTRA}
+    assert without["comparison"] is None

@@ -15,7 +15,7 @@ IN_HISTORY = {
     name: value
     for name, value in report_summary().items()
     if name not in ("bucket", "prefix", "container", "location", "files")
-    and name not in ("proofs", "seconds", "slowest", "failures", "more_failures")
+    and name not in ("proofs", "seconds", "slowest", "failures", "more_failures", "proven", "certificate")
 }
 
 
@@ -123,6 +123,19 @@ def test_a_failed_report_task_has_its_summary_under_its_own_key(session: Any) ->
     run.done()
     (row,) = [row for row in read_history(session, {"twice"}, _since(3)) if row.run_id == run.run_id]
     assert row.report == IN_HISTORY
+
+
+def test_a_comparison_is_read_beside_the_report(session: Any) -> None:
+    """In any order of both tasks; a value under another key is none."""
+    add_dag(session, "compared")
+    both, alone = RunRows(session, "compared", began=1), RunRows(session, "compared", began=2)
+    both.report()
+    both.task("compare", "_PythonDecoratedOperator", xcoms={"compare": {"equal": 1}, "return_value": {"equal": 2}})
+    alone.task("compare", "_PythonDecoratedOperator", xcoms={"compare": "text"})
+    both.done()
+    rows = {row.run_id: row for row in read_history(session, {"compared"}, _since(3))}
+    assert (rows[both.run_id].report, rows[both.run_id].comparison) == (IN_HISTORY, {"equal": 1})
+    assert (rows[alone.run_id].report, rows[alone.run_id].comparison) == ({}, {})
 
 
 def test_xcoms_are_json_in_json() -> None:

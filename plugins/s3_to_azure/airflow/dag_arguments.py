@@ -39,8 +39,9 @@ PLAN: Final = "plan"
 COPY: Final = "copy"
 REPORT: Final = "report"
 CHECK: Final = "check_report"
-TASKS: Final = (WAIT, PLAN, COPY, REPORT, CHECK)
-"""The ids of a migration's tasks, in their order."""
+COMPARE: Final = "compare"
+TASKS: Final = (WAIT, PLAN, COPY, REPORT, CHECK, COMPARE)
+"""The ids of a migration's tasks, in their order; the last one only with ``compare_every``."""
 
 RETRIES_BY_DEFAULT: Final[Mapping[str, Any]] = {
     "retries": 5,
@@ -76,6 +77,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "max_retry_delay": DURATION,
     "keep_state_days": COUNT.or_none,
     "signing_key": TEXT.or_none,
+    "compare_every": DURATION.or_none,
     "overwrite": TEXT,
     "integrity": TEXT,
     "refused_names": TEXT,
@@ -141,6 +143,10 @@ def _check_settings(arguments: Mapping[str, Any]) -> None:
     check_batching(
         max_tasks=arguments["max_tasks"], split_bytes=sizes["split_size"] or 0, batch_bytes=sizes["task_size"] or 0
     )
+    if COMPARE in (arguments["task_arguments"] or {}) and not arguments["compare_every"]:
+        raise UsageError(detail="task_arguments has the task compare, which needs compare_every, such as a week.")
+    if arguments["compare_every"] and arguments["keys_from"]:
+        raise UsageError(detail="compare_every compares all objects below the source's prefix: leave out keys_from.")
     filters = arguments["filters"] or {}
     read_filters({name: text if is_known(text) else None for name, text in filters.items()})
 

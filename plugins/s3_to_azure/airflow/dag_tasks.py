@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool, raises_task_errors
+from s3_to_azure.airflow.connections import get_connection
 from s3_to_azure.airflow.dag_arguments import REPORT
 from s3_to_azure.airflow.params import RunLimits
 from s3_to_azure.airflow.run_state import (
@@ -28,7 +32,6 @@ from s3_to_azure.airflow.run_state import (
     reported_plan,
     try_number_of,
 )
-from s3_to_azure.airflow.signing import load_signing_key
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
@@ -38,7 +41,7 @@ from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.runs.certificate import Certification
+from s3_to_azure.runs.certificate import MAX_FILE_BYTES, Certification, read_signing_key
 from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import mapped_batches, read_plan
@@ -269,3 +272,25 @@ def _manifest_pointer(values: Mapping[str, Any] | None, files: AzureState) -> Ma
             path=files.location, detail="this run has no listing; the log of the task wait_for_objects says why"
         )
     return ManifestPointer.from_dict(values)
+
+
+def load_signing_key(setting: str | None) -> Ed25519PrivateKey | None:
+    """Return the key that a migration's ``signing_key`` names; None without one.
+
+    Args:
+        setting: A path, which has a slash, or the id of a connection whose password is the key.
+
+    Raises:
+        UsageError: There is no such key.
+    """
+    if not setting:
+        return None
+    if "/" not in setting:
+        connection = get_connection(setting, "the certificate", "generic", "with the key as password")
+        return read_signing_key(connection.password or "", name=f"The password of the Airflow connection {setting!r}")
+    try:
+        with Path(setting).open("rb") as file:
+            text = file.read(MAX_FILE_BYTES).decode("ascii", "replace")
+    except OSError as error:
+        raise UsageError(detail=f"This worker cannot read the signing key {setting!r}: {error.strerror}.") from None
+    return read_signing_key(text, name=f"The file {setting!r}")

@@ -17,6 +17,9 @@ PLAN_KEY: Final = "plan"
 REPORT_KEY: Final = "report"
 """XCom key of the report's summary if the report task fails or is skipped; otherwise the task returns it."""
 
+COMPARE_KEY: Final = "compare"
+"""XCom key of a comparison's summary, which the history page shows."""
+
 WHICH_PLAN: Final = "plan"
 """Name in both summaries: which plan of the run it is."""
 

@@ -12,6 +12,8 @@ from s3_to_azure.web.values import amount, iso_time, items, number, text
 # A report has at most some 50.
 _MAX_REASONS: Final = 200
 _MAX_REASON: Final = 100
+# As ``runs.compare`` names them, which imports what the pages must not.
+_STANDINGS: Final = ("listed", "equal", "unproven", "missing", "stale", "changed", "left_out", "extra")
 _SUMS: Final = ("bytes_sent", "bytes_resumed", "retries")
 
 
@@ -52,6 +54,7 @@ def _run(run: RunRow) -> dict[str, Any]:
         **{status: amount(report, status) for status in ("listed", *FINAL_STATUSES)},
         **{name: number(report, name) for name in _SUMS},
         "bytes_per_second": number(report, "bytes_per_second"),
+        "comparison": {name: amount(run.comparison, name) for name in _STANDINGS} if run.comparison else None,
         "failures": [
             {"reason": text(item, "reason")[:_MAX_REASON], "objects": number(item, "objects")}
             for item in islice(items(report, "reasons"), _MAX_REASONS)

@@ -6,7 +6,7 @@ of a migration, and a page reads no more than a number of characters altogether,
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
 SENSOR: Final = "S3ObjectsSensor"
 PLAN_TASK: Final = "plan"
 REPORT_TASK: Final = "report"
+COMPARE_TASK: Final = "compare"
 DAG_TAG: Final = "s3_to_azure"
 MAX_RUNS: Final = 1_000
 MAX_TASKS: Final = 5_000
@@ -84,6 +85,7 @@ class RunRow:
 
     Attributes:
         report: The report's summary; ``{"dry_run": True}`` for a dry run; empty if the run has none.
+        comparison: The comparison's summary; empty if the run made none.
     """
 
     dag_id: str
@@ -92,6 +94,7 @@ class RunRow:
     started_at: datetime | None
     ended_at: datetime | None
     report: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]] | None:
@@ -212,15 +215,17 @@ def read_history(session: Session, dag_ids: Collection[str], since: datetime) ->
         .subquery()
     )
     rows = session.execute(
-        select(runs, _XCOM.label("xcom"))
+        select(runs, XComModel.task_id.label("xcom_task"), _XCOM.label("xcom"))
         .select_from(runs)
         .outerjoin(
             XComModel,
             and_(
                 XComModel.dag_run_id == runs.c.id,
-                XComModel.task_id == REPORT_TASK,
                 XComModel.map_index == -1,
-                XComModel.key.in_((REPORT_TASK, _RESULT)),
+                or_(
+                    and_(XComModel.task_id == REPORT_TASK, XComModel.key.in_((REPORT_TASK, _RESULT))),
+                    and_(XComModel.task_id == COMPARE_TASK, XComModel.key == COMPARE_TASK),
+                ),
                 _is_at_most(_MAX_REPORT),
             ),
         )
@@ -229,12 +234,15 @@ def read_history(session: Session, dag_ids: Collection[str], since: datetime) ->
     )
     reader = _Reader()
     found: dict[int, RunRow] = {}
-    for number, dag_id, run_id, state, start, end, value in rows:
-        report = as_report(reader.read(value))
+    for number, dag_id, run_id, state, start, end, task_id, value in rows:
+        run = found.setdefault(number, RunRow(dag_id, run_id, str(state), start, end))
+        if task_id == COMPARE_TASK:
+            found[number] = replace(run, comparison=as_mapping(reader.read(value)))
+            continue
         # A run may have values under both keys, one of them the report.
-        if report or number not in found:
+        if report := as_report(reader.read(value)):
             shown = {name: report[name] for name in _SHOWN_IN_HISTORY if name in report}
-            found[number] = RunRow(dag_id, run_id, str(state), start, end, shown)
+            found[number] = replace(run, report=shown)
     return list(found.values())
 
 

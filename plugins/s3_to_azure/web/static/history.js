@@ -88,6 +88,7 @@ function Runs({ view, runs, isOneDag }) {
       reported.length > 1 && h(Legend),
     ),
     h(Reasons, { key: "reasons", runs: reported }),
+    h(Comparisons, { key: "comparisons", runs: runs.filter((run) => run.comparison), isOneDag }),
     h(
       Card,
       { key: "runs", id: "runs", title: "Runs" },
@@ -151,6 +152,36 @@ const Legend = () =>
     h("li", { className: "s3az-key-resumed" }, "resumed (not sent again)"),
     h("li", { className: "s3az-key-bad" }, "sent by a failed run"),
   );
+
+const STANDINGS = ["equal", "unproven", "missing", "stale", "changed", "left_out", "extra"];
+const DRIFT = ["missing", "stale", "changed"];
+
+/** What the task compare found: how the objects of both sides stand. */
+function Comparisons({ runs, isOneDag }) {
+  if (!runs.length) return null;
+  const cell = ({ comparison }, name) =>
+    h("span", { className: DRIFT.includes(name) && comparison[name].objects ? "s3az-tone-bad" : undefined }, count(comparison[name].objects));
+  return h(
+    Card,
+    { id: "comparisons", title: "Comparisons" },
+    h(Table, {
+      caption: "Comparisons, newest first",
+      columns: [
+        { name: "Started" },
+        ...(isOneDag ? [] : [{ name: "DAG" }]),
+        ...["listed", ...STANDINGS].map((name) => ({ name: words(name), isNumber: true })),
+      ],
+      rows: runs.slice(0, FIRST_ROWS).map((run) => ({
+        key: migrationPath(run.dag_id, run.run_id),
+        cells: [
+          h(Link, { to: migrationPath(run.dag_id, run.run_id) }, dateTime(run.started_at)),
+          ...(isOneDag ? [] : [run.dag_id]),
+          ...["listed", ...STANDINGS].map((name) => cell(run, name)),
+        ],
+      })),
+    }),
+  );
+}
 
 function Reasons({ runs }) {
   const counts = new Map();

@@ -1,0 +1,110 @@
+"""The task of a migration that compares both sides by their listings and records, once in a period."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors
+from s3_to_azure.airflow.dag_tasks import RunSettings, plan_settings
+from s3_to_azure.airflow.jobs import Endpoints, open_transfer
+from s3_to_azure.airflow.run_state import COMPARE_KEY, try_number_of
+from s3_to_azure.model.errors import PermanentError
+from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.runs.compare import compare_listings
+from s3_to_azure.runs.standing import DRIFT, EXTRA, Difference
+from s3_to_azure.state.manifest import write_manifest
+from s3_to_azure.stores.temporary_state import TemporaryState
+
+_MAX_LOGGED: Final = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """What the DAG's author has set for comparisons.
+
+    Attributes:
+        every: One comparison in each period of this length.
+        s3_arguments: As those of ``Endpoints``.
+    """
+
+    every: timedelta
+    bucket: str
+    aws_conn_id: str | None
+    s3_arguments: Mapping[str, Any]
+
+
+@raises_task_errors
+def compare_run(settings: RunSettings, compare: CompareSettings, context: Context) -> dict[str, Any]:
+    """Compare what the run copies with what is in Azure now; return the result's summary.
+
+    The first run after a successful one of an earlier period compares, so a comparison that fails is repeated. Both
+    sides are listed now. What S3 received since the run began is left out: this run may not have copied it.
+
+    Raises:
+        AirflowSkipException: No comparison is due, or the run is a dry run.
+        PermanentError: Objects are missing, stale or changed in Azure.
+    """
+    params = context["params"]
+    if params["dry_run"]:
+        raise AirflowSkipException("Dry run: there is nothing to compare")
+    if not is_due(context, compare.every):
+        raise AirflowSkipException(f"The last comparison is of this period of {compare.every}")
+    how = plan_settings(settings, params)
+    began = context["dag_run"].start_date
+    if began is not None:
+        before = how.filters.modified_before
+        how = replace(how, filters=replace(how.filters, modified_before=min(before, began) if before else began))
+    prefix = settings.s3_prefix + (params.get("prefix") or "")
+    endpoints = Endpoints(
+        compare.bucket, settings.container, compare.aws_conn_id, settings.wasb_conn_id, compare.s3_arguments
+    )
+    drift = _LoggedDrift()
+    copying = CopySettings(connections=1, refused_names=how.refused_names)
+    with (
+        open_transfer(endpoints, copying, threading.Event(), worked_before=try_number_of(context) > 1) as opened,
+        TemporaryState() as files,
+    ):
+        transfer = opened.context
+        listing = transfer.source.list(compare.bucket, prefix)
+        pointer = write_manifest(listing, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
+        result = compare_listings(transfer, files, pointer, how, on_difference=drift.add)
+    for line in result.lines():
+        log.info("%s", line)
+    summary = result.summary()
+    context["ti"].xcom_push(COMPARE_KEY, summary)
+    differing = sum(result.amounts[status].objects for status in DRIFT if status != EXTRA)
+    if differing:
+        raise PermanentError(
+            detail=f"{differing:,} of {result.listed.objects:,} objects are missing, stale or changed in Azure; the "
+            f"log names the first {min(differing, _MAX_LOGGED)}. `s3-to-azure compare --csv FILE` writes all of "
+            "them, and docs/drift.md says what to do."
+        )
+    return summary
+
+
+def is_due(context: Context, every: timedelta) -> bool:
+    """Return whether no successful run of this period has begun before this one."""
+    began = context["dag_run"].start_date
+    # Airflow 3 looks it up when it is used.
+    earlier: Any = context.get("prev_start_date_success")
+    if not earlier or began is None:
+        return True
+    seconds = every.total_seconds()
+    return bool(earlier.timestamp() // seconds != began.timestamp() // seconds)
+
+
+class _LoggedDrift:
+    """Logs the first differences that fail the task."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_LOGGED
+
+    def add(self, difference: Difference) -> None:
+        if difference.status in DRIFT and difference.status != EXTRA and self._left:
+            self._left -= 1
+            log.warning("%s %r: %s", difference.status, difference.key, difference.reason)

@@ -1,0 +1,90 @@
+"""The task `compare` of a migration, in real Airflow, and when it is due."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+from airflow.sdk import Context
+from azure.storage.blob import ContainerClient
+
+from s3_to_azure.airflow.compare_task import is_due
+from s3_to_azure.dag import migration_dag
+from s3_to_azure.model.errors import UsageError
+from tests.airflow.airflow_runs import Run, run_dag
+
+WEEK = timedelta(days=7)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def context(began: datetime, earlier: datetime | None) -> Context:
+    """Return the context of a run that began then, after a successful run."""
+    return cast("Context", {"dag_run": SimpleNamespace(start_date=began), "prev_start_date_success": earlier})
+
+
+def test_the_first_run_of_a_period_compares() -> None:
+    """Nightly runs compare once a week; so does the first run at all, and each run whose period is a minute."""
+    nights = [MONDAY + timedelta(days=number) for number in range(21)]
+    due = [is_due(context(night, before), WEEK) for before, night in pairwise(nights)]
+    assert due.count(True) in (2, 3)
+    assert len({index % 7 for index, is_one in enumerate(due) if is_one}) == 1
+    assert is_due(context(MONDAY, None), WEEK)
+    assert is_due(context(nights[1], nights[0]), timedelta(minutes=1))
+
+
+def test_a_failed_comparison_is_repeated() -> None:
+    """A failed run is no successful one, so the next run's earlier one is of the period before."""
+    assert is_due(context(MONDAY + 2 * WEEK, MONDAY), WEEK)
+    assert not is_due(context(MONDAY + timedelta(hours=1), MONDAY), WEEK)
+
+
+def test_a_list_of_keys_is_not_compared() -> None:
+    """All other objects would be missing."""
+    with pytest.raises(UsageError, match="leave out keys_from"):
+        migration_dag("m", "s3://bucket/p/", "az://container/p", keys_from="s3://bucket/list.txt", compare_every=WEEK)
+
+
+def test_arguments_of_a_task_that_is_not_there_are_refused() -> None:
+    """They would be ignored."""
+    with pytest.raises(UsageError, match="compare_every"):
+        migration_dag("m", "s3://bucket/p/", "az://container/p", task_arguments={"compare": {"queue": "x"}})
+
+
+def test_without_a_period_there_is_no_task() -> None:
+    """The usual migration has five tasks."""
+    assert "compare" not in migration_dag("m", "s3://bucket/p/", "az://container/p").task_ids
+    assert "compare" in migration_dag("m", "s3://bucket/p/", "az://container/p", compare_every=WEEK).task_ids
+
+
+@pytest.fixture
+def migrate(connections: dict[str, Any], s3_client: Any, bucket: str, container: ContainerClient) -> Any:
+    """Return a function that runs a migration which compares each time."""
+    dag_id = f"compared-{uuid4().hex}"
+    for key in ("a", "b", "c"):
+        s3_client.put_object(Bucket=bucket, Key=f"in/{key}", Body=key.encode(), ChecksumAlgorithm="CRC64NVME")
+
+    def run(conf: dict[str, Any] | None = None, **more: Any) -> Run:
+        place = {"source": f"s3://{bucket}/in/", "destination": f"az://{container.container_name}/out"}
+        every = {"compare_every": timedelta(seconds=1), "retries": 0}
+        return run_dag(migration_dag(dag_id, **(place | connections | every | more)), conf)
+
+    return run
+
+
+def test_two_nights(migrate: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture) -> None:
+    """After copies, and without any; a changed blob fails the run, and a dry run compares nothing."""
+    first = migrate()
+    assert first.state == "success"
+    assert first.only("compare").xcom["equal"] == {"objects": 3, "size_bytes": 3}
+    container.upload_blob("out/extra", b"x")
+    blob = container.get_blob_client("out/b")
+    metadata = blob.get_blob_properties().metadata
+    blob.upload_blob(b"changed", overwrite=True, metadata=metadata)
+    with caplog.at_level(logging.INFO):
+        second = migrate(overwrite="never")
+    assert (second.only("report").state, second.only("compare").state, second.state) == ("success", "failed", "failed")
+    assert any(line.startswith("changed 'in/b': the blob has 7 bytes") for line in caplog.messages)
+    assert migrate({"dry_run": True}).only("compare").state == "skipped"
