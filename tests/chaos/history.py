@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Any, Final
+from unittest.mock import patch
 
 from s3_to_azure.model.errors import Cancelled, TransientError
 from s3_to_azure.model.filters import Filters
@@ -60,6 +62,11 @@ class History:
 
     def live(self) -> World:
         """Run the history to its end; return the world, in which every broken promise is noted."""
+        in_order = patch("s3_to_azure.runs.batch.copy_many", tasks.copy_in_order)
+        with in_order if self.is_repeatable else nullcontext():
+            return self._run()
+
+    def _run(self) -> World:
         self._others.fill()
         for night in range(self._dice.randint(2, 6)):
             self.world.note(f"-- night {night}")

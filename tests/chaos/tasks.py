@@ -1,14 +1,14 @@
 """The tasks of a run: what each try does with the engine, as Airflow's tasks, the operator and the command line do."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from s3_to_azure.model.names import check_blob, check_key
-from s3_to_azure.model.objects import ListedObject, Receipt
+from s3_to_azure.model.objects import Block, ListedObject, Receipt
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import CopySettings, RetryBudget
 from s3_to_azure.planning.key_list import keys_of, look_up
@@ -20,7 +20,9 @@ from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
-from s3_to_azure.transfer.object import copy_object
+from s3_to_azure.transfer.object import Outcome, copy_object
+from s3_to_azure.transfer.pipeline import BlockPipeline, BlockRoute
+from s3_to_azure.transfer.pool import copy_many
 from tests.chaos.actors import Actor, Weather
 from tests.chaos.promises import Run, WriteCheck
 from tests.chaos.world import BlobImage
@@ -137,6 +139,24 @@ def plan(live: LiveRun, actor: Actor) -> Plan:
     )
 
 
+class InOrder:
+    """Moves one block after the other. Several threads that wait for the memory of one block get it in any order."""
+
+    def __init__(self, pipeline: BlockPipeline) -> None:
+        self._pipeline = pipeline
+
+    def move(self, route: BlockRoute, blocks: Iterable[Block], **options: Any) -> None:
+        """Move the blocks."""
+        for block in blocks:
+            self._pipeline.move(route, [block], **options)
+
+
+def copy_in_order(context: TransferContext, tasks: Iterable[CopyTask], *, try_number: int) -> Iterator[Outcome]:
+    """Copy one object after the other, as ``copy_many``: no request for an outcome meets those of the next object."""
+    for task in tasks:
+        yield from copy_many(context, [task], try_number=try_number)
+
+
 @contextmanager
 def _context(live: LiveRun, actor: Actor) -> Iterator[TransferContext]:
     """Open the transfer context of a task."""
@@ -155,7 +175,8 @@ def _context(live: LiveRun, actor: Actor) -> Iterator[TransferContext]:
     destination: Any = actor.destination
     client = (lambda: MemorySmallObjectClient(source, destination, at_a_time=3)) if live.small else None
     with open_context(source, destination, settings, cancelled=actor.cancelled, small_object_client=client) as context:
-        yield context
+        in_order = cast("BlockPipeline", InOrder(context.pipeline))
+        yield replace(context, pipeline=in_order) if live.at_once == 1 else context
 
 
 def copy(live: LiveRun, actor: CopyActor, *, batch: Mapping[str, Any]) -> None:
