@@ -255,7 +255,8 @@ class History:
                 self._start_report(live)
                 return
             if live.plan is None:
-                live.run.listing = live.listed
+                # Until a plan succeeds, the report is of whatever plan a try has left, of any of the listings.
+                live.run.listing = (live.run.listing[0] or live.listed[0], live.listed[1])
             self._start_plan(live)
         elif live.phase == "plan":
             self._take_plan(live, last)
