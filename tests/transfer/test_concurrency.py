@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 import pytest
 
@@ -102,6 +102,19 @@ def test_short_objects_add_up() -> None:
             clock.now += 0.5 / controller.limit
         slots.leave()
     assert controller.limit > 4
+
+
+def test_blocks_that_fail_are_no_throughput() -> None:
+    """A service that refuses everything at once is not taken for a fast one."""
+    controller = ConcurrencyController(32, clock=clock, cpu_clock=clock)
+    slots, running = ConnectionSlots(controller), threading.Event()
+    for _ in range(100):
+        slots.admit(running)
+        with suppress(ConnectionError), slots.writing(BLOCK_BYTES, running):
+            clock.now += 0.5 / controller.limit
+            raise ConnectionError
+        slots.leave()
+    assert controller.limit == 1
 
 
 def test_limit_stays_within_its_bounds() -> None:

@@ -21,6 +21,7 @@ from s3_to_azure.model.errors import (
     ObjectNotFound,
     SourceChanged,
     TransferError,
+    UnexpectedResponse,
     WrongBlobType,
 )
 from s3_to_azure.model.limits import MIB
@@ -265,6 +266,14 @@ def test_source_that_keeps_changing_fails(destination: MemoryDestination) -> Non
     with transfer_context(source, destination, connections=1) as context, pytest.raises(SourceChanged):
         copy_object(context, task())
     assert destination.blobs == {}
+
+
+def test_object_of_another_size_than_listed_fails(source: MemorySource, destination: MemoryDestination) -> None:
+    """If listing and HEAD disagree about the size of one version, either may be wrong: nothing is written."""
+    listed = replace(source.listed(BUCKET, source.put(BUCKET, "k", some_bytes(3 * MIB)).key), size_bytes=4 * MIB)
+    with transfer_context(source, destination) as context, pytest.raises(UnexpectedResponse, match="for the same ETag"):
+        copy_object(context, task(listed=listed, condition=Condition(None)))
+    assert (destination.blobs, destination.bytes_staged) == ({}, 0)
 
 
 def test_range_of_a_changed_object_fails(source: MemorySource, destination: MemoryDestination) -> None:

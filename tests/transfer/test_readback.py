@@ -1,6 +1,7 @@
 """The read-back: nothing is taken for a copy before its bytes were compared, whatever ends the comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,8 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Block, Condition, Receipt
+from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.integrity import checksum_text
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import BUCKET, QUICK, record_of, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
@@ -81,6 +84,44 @@ def copied(source: MemorySource, destination: Reading, *, try_number: int = 1, *
     settings = {"integrity": "readback"} | how
     with transfer_context(source, destination, **settings) as context:
         return copy_object(context, task(**of_task), try_number=try_number)
+
+
+@ONE_WAY_OR_THE_OTHER
+def test_bytes_that_are_read_back_count_in_the_budget(
+    size_bytes: int, destination: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 1: while a piece is held, as many bytes of the budget are lent."""
+    lend, lent, uncounted = BufferPool.lend, [0], []
+
+    @contextmanager
+    def counted(pool: BufferPool, count: int) -> Iterator[memoryview]:
+        with lend(pool, count) as view:
+            lent[0] += count
+            yield view
+            lent[0] -= count
+
+    def on_read() -> None:
+        if lent[0] < min(size_bytes, MIB):
+            uncounted.append(lent[0])
+
+    monkeypatch.setattr(BufferPool, "lend", counted)
+    destination.on_read = on_read
+    assert copied(source_of(size_bytes), destination).verified_by.endswith("+readback")
+    assert destination.reads
+    assert uncounted == []
+
+
+@pytest.mark.parametrize("rotten", [False, True])
+def test_another_workers_blob_is_read_back_before_it_counts(destination: Reading, rotten: bool) -> None:
+    """A worker that finds a finished copy where none was planned has not compared its bytes, so it does that first."""
+    source = source_of(LARGE)
+    version = source.head(BUCKET, "k")
+    data = some_bytes(LARGE)
+    record = record_of(version, s3_verified_by="crc64nvme", s3_checksum=checksum_text(version))
+    destination.write("k", bytes(LARGE) if rotten else data, metadata=record)
+    assert copied(source, destination, condition=Condition(None)).verified_by == "crc64nvme+readback"
+    assert destination.blobs["k"].data == data
+    assert destination.commits == (1 if rotten else 0)
 
 
 def level(destination: MemoryDestination) -> str:

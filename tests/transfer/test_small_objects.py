@@ -24,7 +24,7 @@ from s3_to_azure.model.errors import (
     UsageError,
 )
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion
+from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.transfer.context import CopyTask
@@ -36,6 +36,7 @@ from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_small_object_client import MemorySmallObjectClient
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
+from tests.fakes.odd_sources import InParts
 
 AZURE = "Azure Blob Storage"
 NEW = Condition(None)
@@ -163,6 +164,26 @@ def test_invariant_3_damaged_bytes_are_not_stored() -> None:
     assert client.stored == []
     assert destination.blobs["k"].data == b"0123456789"
     assert outcome.receipt.verified_by == "crc64nvme"
+
+
+def test_a_checksum_over_parts_is_left_to_the_workers() -> None:
+    """The sizes of the parts take requests for which the one thread of all small objects must not wait."""
+    asked: list[str] = []
+
+    class Parts(InParts):
+        def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
+            asked.append(threading.current_thread().name)
+            return super().part_sizes(version, each=each)
+
+    source, destination = Parts(BUCKET), MemoryDestination()
+    source.put_parts(BUCKET, "k", some_bytes(1_000), [600, 400])
+    client = MemorySmallObjectClient(source, destination)
+    one = task("k", listed=source.listed(BUCKET, "k"), condition=NEW)
+    with transfer_context(source, destination, small_object_client=lambda: client) as context:
+        (outcome,) = copy_many(context, [one])
+    assert outcome.receipt.verified_by == "crc32c_composite"
+    assert (client.fetched, client.stored) == (["k"], [])
+    assert "tasks" not in asked
 
 
 def test_required_level_that_is_missing_fails() -> None:

@@ -164,6 +164,19 @@ class TestLostBlocks:
             receipt = copy_object(context, task())
         assert (receipt.verified_by, receipt.bytes_sent) == ("crc32c", len(DATA) + MIB)
 
+    def test_block_that_is_read_wrongly_the_second_time_is_not_committed(self) -> None:
+        """What is staged again is verified again: a byte that flips in its second reading does not reach the blob."""
+        source, destination = Differing(BUCKET), Meddled()
+        version = source.put(BUCKET, "k", DATA)
+        source.flips = {2: 1}
+        first = block(version, 0, DATA[:MIB]).block_id.encode()
+        destination.before_commit = lambda: destination.staged["k"].pop(first)
+        with transfer_context(source, destination) as context:
+            assert copy_object(context, task()).verified_by == "crc64nvme"
+        assert destination.blobs["k"].data == DATA
+        # The third reading finds the flipped byte, the fourth replaces it.
+        assert source.readings == 4
+
 
 @pytest.mark.parametrize("size_bytes", [10, 3 * MIB])
 @pytest.mark.parametrize("overwrite", ["never", "if_changed"])
@@ -259,6 +272,15 @@ class TestStagedBefore:
             "1 damaged blocks of 'k' found: staging them again",
         ]
 
+    def test_block_that_stays_damaged_is_not_committed(self) -> None:
+        """Promise 3: what was staged again is compared again; a byte that flips once more fails the object."""
+        source, destination = Differing(BUCKET), MemoryDestination()
+        source.put(BUCKET, "k", DATA)
+        source.flips = {1: 1, 3: 2}
+        with transfer_context(source, destination) as context, pytest.raises(IntegrityError):
+            copy_object(context, task())
+        assert destination.blobs == {}
+
 
 class TestRangesOfOtherTasks:
     """A range task stages its own blocks, and looks at what the other ranges did."""
@@ -272,6 +294,18 @@ class TestRangesOfOtherTasks:
         with transfer_context(source, destination) as context:
             receipt = copy_object(context, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
         assert (receipt.status, receipt.blocks, receipt.etag) == ("staged", 2, source.head(BUCKET, "k").etag)
+
+    def test_blocks_of_other_ranges_are_not_its_own(self) -> None:
+        """Blocks that the other ranges have staged are counted by their receipts, and not once more by this one."""
+        source, destination = MemorySource(BUCKET), MemoryDestination()
+        version = source.put(BUCKET, "k", DATA)
+        for start in range(MIB, 4 * MIB, MIB):
+            stage(destination, block(version, start, DATA[start : start + MIB]), DATA[start : start + MIB])
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+            assert context.progress.snapshot().bytes_resumed == MIB
+        assert (receipt.status, receipt.blocks_resumed, receipt.bytes_sent) == ("copied", 1, MIB)
+        assert destination.blobs["k"].data == DATA
 
     @pytest.mark.parametrize("blocks", [0, 2])
     def test_another_range_committed_meanwhile(self, blocks: int) -> None:
