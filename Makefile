@@ -11,7 +11,7 @@ LOCK_ARGS ?=
 PYTEST_ARGS ?=
 # make compose-check COMPOSE_CHECK_ARGS="--stand-ins --keep-images"
 COMPOSE_CHECK_ARGS ?=
-# make mutants MUTANTS_ARGS=results
+# make mutants MUTANTS_ARGS=score
 MUTANTS_ARGS ?=
 # make bench BENCH_ARGS="--scenario plain --runs 5"
 BENCH_ARGS ?=
@@ -109,7 +109,7 @@ chaos: $(VENV_READY) ## Run one random history of tests/chaos and print what hap
 soak: $(SETUP) ## Run the long form of faults and of random histories, which CI leaves out (six minutes)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
 
-mutants: $(VENV_READY) ## Change the decisions of the transfer, the plan and the report in small ways; count those no test notices (20 minutes; MUTANTS_ARGS=results)
+mutants: $(VENV_READY) ## Change the code that decides in small ways; count what no test notices (hours; MUTANTS_ARGS=score, results, by-hand)
 	@sh tests/mutation/run.sh $(MUTANTS_ARGS)
 
 bench: $(SETUP) ## Measure against rclone and others, side by side (BENCH_ARGS="--scenario plain --runs 5")

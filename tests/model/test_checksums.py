@@ -163,6 +163,12 @@ def test_composite_checksums_are_read_with_their_parts(parts: int) -> None:
     assert [checksums.to_s3(checksum) for checksum in found] == [f"{stronger}-{parts}", f"{text}-{parts}"]
 
 
+def test_the_weaker_of_two_composite_checksums_counts_alone() -> None:
+    """An object that was uploaded with CRC32 only has no CRC32C."""
+    text = checksums.to_s3(SourceChecksum("crc32", 7))
+    assert checksums.partwise({"crc32": f"{text}-3"}) == (SourceChecksum("crc32", 7, parts=3),)
+
+
 @pytest.mark.parametrize("count", ["", "0", "10001", "100000", "1x", "-1", "٣"])
 def test_other_counts_are_no_composite_checksum(count: str) -> None:
     """A text without a count, or with one that S3 never gives, is None."""

@@ -82,6 +82,7 @@ def test_filters_are_read_from_texts() -> None:
         storage_classes=("STANDARD",),
     )
     assert read_filters({}) == Filters()
+    assert read_filters({}, exclude=["*.tmp"]) == Filters(exclude=("*.tmp",))
 
 
 @pytest.mark.parametrize(

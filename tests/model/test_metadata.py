@@ -76,6 +76,7 @@ def test_metadata_names(name: str, azure: str) -> None:
     [
         ("plain text, with: punctuation/&=?", "plain text, with: punctuation/&=?"),
         ("100%", "100%25"),
+        ("X marks X", "X marks X"),
         (" padded  ", "%20padded%20%20"),
         ("   ", "%20%20%20"),
         ("日本", "%E6%97%A5%E6%9C%AC"),

@@ -6,13 +6,22 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, MIB, TIB
 from s3_to_azure.model.objects import ListedObject
-from s3_to_azure.planning.batching import OBJECT_WEIGHT, BatchPolicy, EvenCut, ranges, weight_of, write_batches
+from s3_to_azure.planning.batching import (
+    OBJECT_WEIGHT,
+    BatchPolicy,
+    EvenCut,
+    ranges,
+    weight_of,
+    without_uncertain_absence,
+    write_batches,
+)
 from s3_to_azure.state.lines import LinesWriter
-from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, entry_line, read_entries
+from s3_to_azure.state.plan import ABSENT, BatchDescriptor, EntryLine, PlanEntry, entry_line, read_entries
 from s3_to_azure.transfer.blocks import Layout
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -149,6 +158,29 @@ def test_an_object_of_10_tb_is_split_as_far_as_there_are_tasks(max_tasks: int, p
     batches, *_ = cut([size], max_tasks=max_tasks)
     assert len(batches) == parts
     assert {batch.kind for batch in batches} == ({"range"} if parts > 1 else {"objects"})
+
+
+def test_an_object_without_a_condition_is_not_split() -> None:
+    """Each part's task would look at the blob itself, and commit under a condition of its own."""
+    known, unknown = entries_of([8 * MIB, 8 * MIB])
+    entries = [known, replace(unknown, destination_etag=None)]
+    batches, own = write_batches(
+        "0" * 16,
+        LinesWriter(Bytes()),
+        lambda: entries,
+        policy=BatchPolicy(2 * weight_of(8 * MIB), max_tasks=20, split_bytes=2 * MIB, batch_bytes=1),
+        layout_of=lambda entry: Layout(entry.size_bytes, MIB),
+    )
+    assert [batch.kind for batch in batches] == ["range"] * 4 + ["objects"]
+    assert own == len(batches)
+
+
+def test_only_an_absence_that_no_request_has_shown_is_uncertain() -> None:
+    """A blob that the join has found exists, and one above the limit was looked up by a request of its own."""
+    small, found, large = entries_of([MIB, MIB, MIB + 1])
+    entries = [small, replace(found, destination_etag="0x8D1"), large]
+    certain = without_uncertain_absence(entries, looked_up_above=MIB)
+    assert [entry.destination_etag for entry in certain] == [None, "0x8D1", ABSENT]
 
 
 def test_more_large_objects_than_tasks_share_them() -> None:

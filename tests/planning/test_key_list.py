@@ -21,6 +21,7 @@ from s3_to_azure.model.errors import (
     AccessDenied,
     BucketNotFound,
     ClockSkewed,
+    ConnectionFailed,
     CredentialsRefused,
     ObjectNotFound,
     PermanentError,
@@ -339,6 +340,24 @@ def test_a_list_that_is_an_object_is_read_in_one_version(source: Bucket, monkeyp
         list(pieces)
     with pytest.raises(ObjectNotFound):
         list(object_pieces(source, RETRIER, bucket="bucket", key="none"))
+
+
+def test_a_list_that_ends_early_is_read_again() -> None:
+    """A connection that breaks off in the list leaves no key out: no report would name the others."""
+
+    class Cut(Bucket):
+        cuts = 1
+
+        def served(self, key: str, start: int, data: bytes) -> bytes:
+            self.cuts -= 1
+            return data[:10] if self.cuts >= 0 else data
+
+    cut, data = Cut(), b"in/a\nin/b\nin/c\n"
+    cut.put("bucket", "lists/today.txt", data)
+    assert b"".join(object_pieces(cut, RETRIER, bucket="bucket", key="lists/today.txt")) == data
+    cut.cuts = 100
+    with pytest.raises(ConnectionFailed):
+        list(object_pieces(cut, RETRIER, bucket="bucket", key="lists/today.txt"))
 
 
 def test_every_listed_key_is_accounted_for(source: Bucket) -> None:

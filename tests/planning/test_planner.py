@@ -158,6 +158,13 @@ def test_the_plan_names_mapped_objects(stores: Stores) -> None:
     assert any("2 objects with a name that Azure refuses, copied" in warning for warning in plan.warnings)
 
 
+def test_a_mapped_object_that_is_copied_already_is_unchanged(stores: Stores) -> None:
+    """A listing does not show a mapped name where the join looks for it, so a request does."""
+    stores.copy_of("a/dot~2E", stores.object("a/dot."))
+    plan = stores.plan(refused_names="map")
+    assert (plan.unchanged.objects, plan.copy.objects, plan.planning.azure_read) == (1, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("archived", "says"),
     [("fail", "fails unless the object is restored"), ("skip", "skipped"), ("restore", "a later run copies them")],
@@ -285,6 +292,25 @@ def test_a_giant_is_split_under_one_condition(stores: Stores) -> None:
     assert {entry.condition for entry in entries} == {Condition(etag)}
     assert {entry.block_bytes for entry in entries} == {MIB}
     assert [batch.kind for batch in plan.batches] == ["range"] * 3 + ["objects"]
+
+
+def test_a_giant_that_is_not_in_azure_is_split_in_any_order(stores: Stores) -> None:
+    """A request has shown that there is no blob, so the parts commit under that condition."""
+    stores.object("giant", bytes(9 * MIB))
+    stores.object("small")
+    plan = stores.plan(ordered=False, split_bytes=3 * MIB, block_bytes=MIB)
+    assert {entry.condition for entry in stores.entries(plan) if entry.within} == {Condition(None)}
+    assert [batch.kind for batch in plan.batches] == ["range"] * 3 + ["objects"]
+
+
+def test_a_layout_below_1_mib_is_not_adopted(stores: Stores) -> None:
+    """No task would accept such a plan, however much of the object is staged that way."""
+    listed = stores.object("giant", bytes(9 * MIB))
+    for start in range(0, 8 * MIB, MIB // 2):
+        staged = StagedBlock(start, start + MIB // 2, 0, bytes(16), fingerprint(listed))
+        stores.destination.stage_foreign("giant", staged.block_id.encode(), bytes(MIB // 2))
+    plan = stores.plan(split_bytes=3 * MIB, block_bytes=MIB)
+    assert {entry.block_bytes for entry in stores.entries(plan)} == {MIB}
 
 
 def test_a_giant_keeps_the_layout_of_its_staged_blocks(stores: Stores) -> None:

@@ -28,6 +28,8 @@ from s3_to_azure.runs.batch import BatchSummary, copy_batch
 from s3_to_azure.state.lines import HEADER
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.state.receipts import ReceiptWriter, folder_of, read_receipts
+from s3_to_azure.transfer.integrity import checksum_text
+from tests.fakes.contexts import record_of
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
 from tests.fakes.state_memory import MemoryState, MemoryStateWriter
@@ -237,6 +239,19 @@ def test_overwrite_always_copies_each_object_once_per_run() -> None:
     summary = again.copy(plan, 0, try_number=2)
     assert summary.done_before + summary.copied == 20
     assert 20 - 10 - again.objects_at_once <= len(source.opened) <= 10
+
+
+def test_with_readback_a_record_alone_finishes_no_object() -> None:
+    """A retry compares what it finds, however good its record is: only a read-back shows damage that came later."""
+    night, source, destination = night_of(3, files=ForgetfulState(), integrity="readback")
+    plan = night.plan(night.make_manifest())
+    version = source.head("bucket", "in/0001")
+    proof = {"s3_verified_by": "crc64nvme", "s3_checksum": checksum_text(version)}
+    destination.write("out/0001", bytes(1_000), metadata=record_of(version, **proof))
+    with pytest.raises(RetryableObjectsFailed, match="Azure returns other bytes"):
+        night.copy(plan, 0, try_number=2)
+    assert night.copy(plan, 0, try_number=3).failed == 0
+    assert destination.blobs["out/0001"].data == (1).to_bytes(2, "big") * 500
 
 
 def test_an_object_deleted_since_the_listing_is_skipped() -> None:

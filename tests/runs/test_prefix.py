@@ -9,15 +9,39 @@ import pytest
 
 from benchmarks.local_state import LocalState
 from s3_to_azure.model.errors import SomeObjectsFailed
+from s3_to_azure.model.filters import Filters
+from s3_to_azure.model.limits import MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import BlobState, ContentHeaders, ObjectVersion, Receipt
-from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.model.settings import CopySettings, Fidelity
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.transfer.context import open_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
+from tests.fakes.state_memory import MemoryState
 from tests.runs.nights import QUICK
+
+
+def test_a_plan_has_the_settings_of_its_copies() -> None:
+    """A plan that decided by other settings than its copies would leave out what they should write again."""
+    settings = CopySettings(
+        overwrite="always",
+        integrity="reread",
+        refused_names="map",
+        fidelity=Fidelity(archived="skip"),
+        memory_budget_bytes=32 * MIB,
+        block_bytes=2 * MIB,
+    )
+    pointer = write_manifest([], MemoryState(), bucket="bucket", prefix="in/")
+    filters = Filters(exclude=("*.tmp",))
+    with open_context(MemorySource("bucket"), MemoryDestination(), settings) as context:
+        plan = prefix_plan_settings(context, pointer, s3_prefix="in/", blob_prefix="out/", filters=filters, batches=3)
+    assert (plan.s3_prefix, plan.blob_prefix, plan.filters, plan.max_tasks) == ("in/", "out/", filters, 3)
+    assert (plan.overwrite, plan.integrity, plan.refused_names, plan.archived) == ("always", "reread", "map", "skip")
+    assert (plan.memory_budget_bytes, plan.block_bytes) == (32 * MIB, 2 * MIB)
+    # One process copies it: parts of an object would only be copied one after the other.
+    assert plan.split_bytes > MAX_OBJECT_BYTES
 
 
 class CountedSource(MemorySource):

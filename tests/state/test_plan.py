@@ -4,9 +4,11 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from s3_to_azure.model.errors import CorruptState
@@ -147,6 +149,39 @@ def test_an_entry_counts_the_bytes_to_copy() -> None:
     ]
 
 
+PART: Final = {"destination_etag": "", "start": MIB, "end": 2 * MIB, "block_bytes": MIB}
+"""The second of three blocks of an object that Azure does not hold."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"destination_etag": None},
+        {"start": MIB // 2},
+        {"end": MIB + 1},
+        {"end": MIB},
+        {"end": 4 * MIB},
+        {"start": UNSET},
+        {"end": UNSET},
+        {"block_bytes": UNSET},
+        {"metadata_only": True, "destination_etag": "0x8D1"},
+    ],
+    ids=str,
+)
+def test_a_part_that_fits_no_other_is_corrupt_state(change: dict[str, Any]) -> None:
+    """Parts have one condition, and begin and end where blocks do: their tasks never see each other."""
+
+    def read(values: dict[str, Any]) -> list[EntryLine]:
+        files = MemoryState()
+        line = EntryLine("in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", **values)
+        written([line], files, "entries")
+        return list(read_entries(files.chunks("entries"), prefix="in/", path="entries"))
+
+    assert len(read(PART)) == 1
+    with pytest.raises(CorruptState):
+        read(PART | change)
+
+
 def test_an_entry_outside_the_prefix_is_corrupt_state() -> None:
     """A plan cannot name an object elsewhere."""
     files = MemoryState()
@@ -164,6 +199,17 @@ def test_objects_left_out_come_back_as_written() -> None:
     ]
     written(items, files, left_out_name(TOKEN))
     assert list(read_left_out(files, TOKEN)) == items
+
+
+def test_another_file_of_objects_left_out_is_corrupt_state() -> None:
+    """An object that somebody has added to it would be reported as unchanged, and never copied."""
+    files = MemoryState()
+    written([LeftOut("in/a", "etag", 5, "unchanged")], files, left_out_name(TOKEN))
+    digest = sha256(files.files[left_out_name(TOKEN)]).hexdigest()
+    assert len(list(read_left_out(files, TOKEN, digest))) == 1
+    written([LeftOut("in/b", "etag", 5, "unchanged")], files, left_out_name(TOKEN))
+    with pytest.raises(CorruptState):
+        list(read_left_out(files, TOKEN, digest))
 
 
 def test_a_left_out_object_with_an_impossible_etag_is_corrupt_state() -> None:

@@ -124,6 +124,20 @@ def test_another_workers_blob_is_read_back_before_it_counts(destination: Reading
     assert destination.commits == (1 if rotten else 0)
 
 
+@ONE_WAY_OR_THE_OTHER
+def test_another_programs_blob_is_left_alone(size_bytes: int, destination: Reading) -> None:
+    """A blob that is no copy, written during the comparison, gets neither our record nor a mark, and is a conflict."""
+
+    def write_once() -> None:
+        destination.on_read = lambda: None
+        destination.write("k", b"theirs")
+
+    destination.on_read = write_once
+    with pytest.raises(DestinationConflict):
+        copied(source_of(size_bytes), destination)
+    assert (destination.blobs["k"].data, destination.blobs["k"].metadata) == (b"theirs", {})
+
+
 def level(destination: MemoryDestination) -> str:
     """Return the level that the blob records."""
     return destination.blobs["k"].metadata["s3_verified_by"]
