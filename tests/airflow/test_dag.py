@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.models.pool import Pool
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from azure.storage.blob import ContainerClient
@@ -282,6 +283,21 @@ def test_a_run_that_is_started_by_hand_looks_once(migrate: Any, fill: Any) -> No
     )
     waited = migrate({"prefix": "typo/", "wait": True}, wait_timeout=timedelta(0), poke_interval=timedelta(0))
     assert waited.state == "failed"
+
+
+def test_the_plan_warns_of_the_pool_until_a_copy_has_run_in_it(
+    migrate: Any, fill: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Airflow 3 does not tell a task whether a pool exists, but how many copies have run."""
+    Pool.create_or_update_pool("transfers", slots=4, description="", include_deferred=False)
+    levels = []
+    for night in ("first", "second"):
+        fill(**{f"in/{night}": b"1"})
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="s3_to_azure"):
+            assert migrate(pool="transfers").state == "success"
+        levels += [record.levelname for record in caplog.records if "airflow pools set" in record.getMessage()]
+    assert levels == ["WARNING", "INFO"]
 
 
 def test_without_source_it_says_what_is_missing(connections: dict[str, Any]) -> None:
