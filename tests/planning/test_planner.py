@@ -1,6 +1,7 @@
 """Planning: each object is decided from both listings and written once, correctly in any order of the destination."""
 
 import random
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,9 @@ from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import BlobState, Condition, ListedObject
 from s3_to_azure.model.options import Archived
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.planning.key_list import look_up
 from s3_to_azure.planning.plan import Amount, Plan, Requests, preview
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
@@ -188,6 +192,17 @@ def test_no_copy_is_planned_into_the_state_folder(stores: Stores) -> None:
     stores.object("_azure/dag/run/plan.json")
     plan = stores.plan(blob_prefix="_s3_to")
     assert plan.skipped == {"reserved_name": Amount(1, 4)}
+
+
+def test_a_list_of_keys_names_nothing_into_the_state_folder(stores: Stores) -> None:
+    """No listing leaves these keys out: the list may hold any."""
+    for key in ("_s3_to_azure/dag/run/plan.json", "a"):
+        stores.object(key)
+    retrier = Retrier(RetryBudget(), threading.Event())
+    found = look_up(["_s3_to_azure/dag/run/plan.json", "a"], stores.source, retrier, bucket="bucket", at_once=1)
+    pointer = write_manifest(found, stores.files, bucket="bucket", prefix="", looked_up=True)
+    plan = make_plan(stores.files, pointer, stores.destination, PlanSettings(s3_prefix="", blob_prefix=""))
+    assert (plan.copy, plan.skipped) == (Amount(1, 4), {"reserved_name": Amount(1, 4)})
 
 
 def test_a_second_run_only_lists(stores: Stores) -> None:

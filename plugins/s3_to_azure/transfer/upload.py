@@ -188,6 +188,8 @@ class BlockUpload:
         # By start. The pipeline's threads add each block that Azure has confirmed.
         self._held: dict[int, StagedBlock] = {}
         self._lock = threading.Lock()
+        # Before anything is sent: what the blob cannot have is found now and not after terabytes.
+        self._step = self._commit_step()
 
     def run(self, condition: Condition) -> Receipt:
         """Stage the blocks that Azure does not hold; commit, unless ranges of other tasks are still missing.
@@ -197,16 +199,14 @@ class BlockUpload:
             TransferError: Nothing was committed; staged blocks stay.
         """
         attempt, version = self._attempt, self._version
-        # Before anything is sent: what the blob cannot have is found now and not after terabytes.
-        step = self._commit_step()
         self._find_staged()
-        if missing(self._layout, self._held, self._within) and (receipt := self._already_committed(step, condition)):
+        if missing(self._layout, self._held, self._within) and (receipt := self._already_committed(condition)):
             return receipt
         self._stage(missing(self._layout, self._held, self._within))
         if self._within is not None:
             self._take_other_ranges()
             if self._chain() is None:
-                return self._range_receipt(step, condition)
+                return self._range_receipt(condition)
         self._verify()
         committed = self.commit(condition)
         return attempt.copied(version, blocks=len(self._layout), by_another=committed.by_another)
@@ -214,7 +214,7 @@ class BlockUpload:
     def commit(self, condition: Condition) -> Committed:
         """Commit all blocks under the condition, and read the blob back where the user asked for that."""
         attempt, version = self._attempt, self._version
-        committed = commit(attempt.context.destination, self._commit_step(), condition, attempt.retrier)
+        committed = commit(attempt.context.destination, self._step, condition, attempt.retrier)
         _read_back(attempt, version, committed, self._chain() or ())
         return committed
 
@@ -300,7 +300,7 @@ class BlockUpload:
         route = BlockRoute(self._version, attempt.task.blob, self._second)
         attempt.context.pipeline.move(route, blocks, retrier=attempt.retrier, on_staged=on_staged)
 
-    def _already_committed(self, step: Commit, condition: Condition) -> Receipt | None:
+    def _already_committed(self, condition: Condition) -> Receipt | None:
         """Return the receipt of a version that another try or task has committed; None if it must be committed here."""
         attempt, version = self._attempt, self._version
         if attempt.task.condition is None and condition.etag is None:
@@ -311,20 +311,20 @@ class BlockUpload:
             return None
         if blob.metadata.get(record.VERIFIED_BY) == record.DAMAGED and not attempt.is_first_try:
             self._copy_the_whole()
-        standing = self._standing(blob, step, condition)
+        standing = self._standing(blob, condition)
         if standing == "unread" and self._within is not None and attempt.is_first_try:
             # The task that committed it reads it back.
             return self._staged()
         return self._copied_before() if standing == "done" or (standing == "unread" and self._is_right(blob)) else None
 
-    def _standing(self, blob: BlobState, step: Commit, condition: Condition) -> Literal["done", "unread", "not done"]:
+    def _standing(self, blob: BlobState, condition: Condition) -> Literal["done", "unread", "not done"]:
         """Return whether a blob that calls itself a copy of this version is one, or must be read to know."""
         written_since = not condition.fits(blob)
         if blob.metadata.get(record.VERIFIED_BY) == record.READBACK_PENDING:
             # Nobody reads for the tasks of ranges what an earlier run has left unread: they copy it again.
             is_wanted = self._attempt.context.settings.overwrite != ALWAYS and self._within is None
             return "unread" if written_since or is_wanted else "not done"
-        if not written_since or not step.is_done(blob):
+        if not written_since or not self._step.is_done(blob):
             return "not done"
         return "unread" if self._attempt.integrity.needs_read_back(self._version) else "done"
 
@@ -356,14 +356,14 @@ class BlockUpload:
         self._attempt.context.progress.add(bytes_resumed=size_bytes)
         return self._attempt.copied(self._version, blocks=len(self._layout), by_another=True)
 
-    def _range_receipt(self, step: Commit, condition: Condition) -> Receipt:
+    def _range_receipt(self, condition: Condition) -> Receipt:
         """Return the receipt of a range while other ranges are missing, or after another task has committed."""
         attempt, version = self._attempt, self._version
         if attempt.integrity.needs_read_back(version):
             # Only the task that reads the blob back knows whether it is right.
             return self._staged()
         blob = attempt.look_up_blob()
-        if blob is not None and not condition.fits(blob) and blob.holds(version) and step.is_done(blob):
+        if blob is not None and not condition.fits(blob) and blob.holds(version) and self._step.is_done(blob):
             return attempt.copied(version, blocks=len(self._layout))
         return self._staged()
 
