@@ -305,11 +305,16 @@ class ReportCheck:
         images = list(self._world.images(row["blob"], *self._since_plan()))
         if not any(image.etag and image.data == data and not image.damaged for image in images):
             self._broken(f"{told}, and blob {row['blob']!r} never held it: {[image.etag for image in images]}")
-        elif images[-1].damaged and images[-1].by.startswith(f"{self._run.name}."):
+        elif images[-1].damaged and self._is_own_damage(images[-1], row["blob"]):
             self._broken(f"{told}, and {images[-1].by} replaced blob {row['blob']!r} by damaged bytes")
         if row["size_bytes"] != len(data):
             self._broken(f"{told} with {row['size_bytes']} bytes, and has {len(data)}")
         self._check_proof(told, row)
+
+    def _is_own_damage(self, image: BlobImage, blob: str) -> bool:
+        """Return whether a try of this run damaged a blob that nobody else has touched since the plan."""
+        is_disturbed = self._world.was_disturbed(blob, self._run.planning[0])
+        return image.by.startswith(f"{self._run.name}.") and not is_disturbed
 
     def _check_proof(self, told: str, row: Mapping[str, Any]) -> None:
         proof = row["verified_by"].removesuffix("+readback")
