@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.storage.blob import ContainerClient
 
 from s3_to_azure.cli import main as main_module
 from s3_to_azure.cli.arguments import command_line
@@ -60,6 +61,26 @@ def test_garbage_collector_rests_while_sdks_are_imported() -> None:
     assert {"airflow", "rich", "azure.identity"} & set(found["modules"]) == set()
     assert found["frozen"] > 10_000
     assert found["collects"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_copy_without_pycurl(s3_client: Any, bucket: str, container: ContainerClient) -> None:
+    """Where there is no wheel of it, small objects are copied by the other clients, and a log line says so."""
+    for number in range(3):
+        s3_client.put_object(Bucket=bucket, Key=f"in/{number}", Body=b"small")
+    code = (
+        "import logging, sys; sys.modules['pycurl'] = None; logging.basicConfig(level=logging.INFO); "
+        "from s3_to_azure.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "copy", f"s3://{bucket}/in/", f"az://{container.container_name}/out/"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == OK, done.stderr
+    assert "copied one by one, because the package pycurl is not installed" in done.stderr
+    assert {blob.name for blob in container.list_blobs()} == {"out/0", "out/1", "out/2"}
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import pycurl
+from typing import TYPE_CHECKING, Any, Final
 
 from s3_to_azure.model.errors import AZURE, S3, ConnectionFailed, TransferError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
@@ -24,6 +22,14 @@ from s3_to_azure.stores.http.response import MIN_BYTES_PER_S
 from s3_to_azure.stores.http.settings import ClientCertificate, HttpSettings, ca_path
 from s3_to_azure.stores.s3.responses import by_lower_name, parse_whole_object
 from s3_to_azure.stores.s3.source import S3Source
+
+if TYPE_CHECKING:
+    import pycurl
+else:
+    try:
+        import pycurl
+    except ImportError:  # a platform for which there is no wheel, or whose libcurl is another one
+        pycurl = None
 
 # The most that libcurl reads from or writes to a socket at a time. Each transfer keeps buffers of this size outside the
 # memory budget: larger ones would be faster for objects of 1 MB, but would hold their bytes a second time.
@@ -52,6 +58,8 @@ def small_object_client(source: S3Source, container: AzureContainer) -> "Callabl
 
 def _obstacle(source: S3Source, container: AzureContainer) -> str:
     """Return why small objects have to be copied by the other clients; nothing if they have not."""
+    if pycurl is None:
+        return "the package pycurl is not installed, or finds no libcurl"
     both = (source.http_connections.settings, container.http_connections.settings)
     if any(settings.forwards_https and settings.proxies for settings in both):
         return "the proxy gets requests over TLS without a tunnel (proxy_use_forwarding_for_https)"
