@@ -51,6 +51,7 @@ from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.startup import gc_paused
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_NEED_A_START: Final = ("@once", "@continuous")
 _DOC: Final = """\
 Copies new and changed objects from `{source}` to `{destination}`. The data is streamed through the workers' memory, and
 each object is verified by its checksum. A retry, and the next run, send only what Azure does not hold yet. The task
@@ -207,7 +208,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         max_active_runs=max_active_runs,
         default_args=task_defaults(arguments),
         params=run_params,
-        **_dag_arguments(source, destination, dag_arguments, catchup=catchup),
+        **_dag_arguments(source, destination, dag_arguments, schedule=schedule, catchup=catchup),
     ) as dag:
         if migration is None:
             _NotConfigured(task_id="not_configured", retries=0)
@@ -313,12 +314,13 @@ def _addresses(source: str | None, destination: str | None) -> _Addresses | None
 
 
 def _dag_arguments(
-    source: str | None, destination: str | None, given: Mapping[str, Any], *, catchup: bool
+    source: str | None, destination: str | None, given: Mapping[str, Any], *, schedule: object, catchup: bool
 ) -> dict[str, Any]:
     """Return more arguments of ``DAG``: the caller's, and what they leave out. The tag is always there."""
     return {
-        # Without a start, Airflow makes up for no interval when a new DAG is unpaused, for example for a dry run.
-        "start_date": _START if catchup or not START_IS_OPTIONAL else None,
+        # Without a start, Airflow makes up for no interval when a new DAG is unpaused, for example for a dry run; but
+        # two schedules never run without one.
+        "start_date": _START if catchup or not START_IS_OPTIONAL or schedule in _NEED_A_START else None,
         "doc_md": _DOC.format(source=source, destination=destination),
         **given,
         # The history page finds migrations by it.

@@ -307,6 +307,14 @@ def test_without_source_it_says_what_is_missing(connections: dict[str, Any]) -> 
     assert run_dag(dag).only("not_configured").state == "failed"
 
 
+@pytest.mark.parametrize("schedule", ["@once", "@continuous"])
+def test_schedules_that_never_run_without_a_start_get_one(schedule: str) -> None:
+    """Airflow 3.0 and 3.1 make no run of them without; 3.3 makes one of ``@continuous`` and no second one."""
+    dag = migration_dag("migration", "s3://bucket/a/", "az://container/b", schedule)
+    assert dag.start_date is not None
+    assert migration_dag("nightly", "s3://bucket/a/", "az://container/b", "@daily").start_date is None
+
+
 def test_wiring_and_defaults() -> None:
     """Runs do not overlap, missed ones are not made up for, and retries back off."""
     dag = migration_dag("migration", "s3://bucket/a/", "az://container/b", "0 2 * * *", pool="transfers")
