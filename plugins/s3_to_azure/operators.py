@@ -325,15 +325,15 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
 
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
-        from s3_to_azure.airflow.progress import ProgressReporter, TaskStateStore
-        from s3_to_azure.airflow.run_state import check_deadline, try_number_of
+        from s3_to_azure.airflow.progress import ProgressReporter
+        from s3_to_azure.airflow.run_state import check_deadline, progress_store, try_number_of
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         check_deadline(context, self.run_timeout)
         job = self._job(opened, context)
         reporter = ProgressReporter(
             opened.context.progress,
-            store=cast("TaskStateStore | None", context.get("task_state_store")),
+            store=progress_store(context),
             is_listing=lambda: job.is_listing,
             try_number=try_number_of(context),
         )

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from airflow.sdk.types import TaskInstanceKey
 
+from s3_to_azure.airflow import links
 from s3_to_azure.airflow.links import (
     DestinationLink,
     MigrationPageLink,
@@ -43,6 +44,16 @@ def test_migration_page() -> None:
     assert migration_page_url("d", "manual__2026-01-01T00:00:00+00:00").endswith(
         "/dags/d/runs/manual__2026-01-01T00%3A00%3A00%2B00%3A00/plugin/s3_to_azure_migration"
     )
+
+
+def test_migration_page_of_an_airflow_whose_ui_has_no_place_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3.0 serves it as a page by itself; 2.10 and 2.11 have none, and the link leads nowhere."""
+    monkeypatch.setattr(links, "MIGRATION_PAGE", "/s3_to_azure/static/page.html?dag_id={dag_id}&run_id={run_id}")
+    assert migration_page_url("a&b", "manual__1+00:00").endswith(
+        "/s3_to_azure/static/page.html?dag_id=a%26b&run_id=manual__1%2B00%3A00"
+    )
+    monkeypatch.setattr(links, "MIGRATION_PAGE", "")
+    assert migration_page_url("d", "r") == ""
 
 
 def test_links_of_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,19 +50,24 @@ def test_a_run_has_its_tasks_with_progress_and_results(session: Any) -> None:
     assert wait.results["return_value"]["bucket"] == "source"
 
 
-def test_a_run_has_its_results_where_airflow_has_no_task_state_store(
+def test_progress_is_in_an_xcom_where_airflow_has_no_task_state_store(
     session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow 3.1 and 3.2 store no progress: the tasks and their results are shown without."""
+    """Airflow 3.0 to 3.2: each task's progress is read from its own XCom, and is no result."""
     monkeypatch.setattr(queries, "TaskStateStoreModel", None)
     add_dag(session, "queried")
     run = RunRows(session, "queried")
-    run.copy(0, xcoms={"return_value": {"objects": 4}}, progress=progress_record())
+    record = progress_record()
+    run.copy(0, xcoms={"return_value": {"objects": 4}, "progress": record})
+    run.copy(1, state="running", xcoms={"progress": record})
+    run.copy(2, state="running", progress=record)
     found = read_run(session, "queried", run.done().run_id)
     assert found is not None
-    (copy,) = (task for task in found[1] if task.task_id == "copy")
-    assert copy.results == {"return_value": {"objects": 4}}
-    assert (copy.progress, copy.progress_at) == ({}, None)
+    done, running, none = (task for task in found[1] if task.task_id == "copy")
+    assert (done.results, done.progress) == ({"return_value": {"objects": 4}}, record)
+    assert (running.results, running.progress) == ({}, record)
+    assert running.progress_at is not None
+    assert (none.progress, none.progress_at) == ({}, None)
 
 
 def test_a_task_whose_pool_does_not_exist_names_it(session: Any) -> None:

@@ -10,15 +10,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from s3_to_azure.web import api
-from s3_to_azure.web.registration import FASTAPI_APPS, REACT_APPS, URL_PREFIX, LazyApp
+from s3_to_azure.web.registration import FASTAPI_APPS, URL_PREFIX, LazyApp, react_apps
 
 _STATIC = Path(api.__file__).with_name("static")
 
 
-@pytest.mark.parametrize("page", REACT_APPS, ids=lambda page: page["name"])
+@pytest.mark.parametrize("page", react_apps("/below"), ids=lambda page: page["name"])
 def test_each_page_has_its_script(page: dict[str, Any]) -> None:
-    """The address of the bundle leads to a file that sets the page's component."""
-    prefix = f"{URL_PREFIX[1:]}/static/"
+    """The address of the bundle is a whole path, and leads to a file that sets the page's component."""
+    prefix = f"/below{URL_PREFIX}/static/"
     assert page["bundle_url"].startswith(prefix)
     script = (_STATIC / page["bundle_url"].removeprefix(prefix)).read_text(encoding="utf-8")
     assert "globalThis.AirflowPlugin = " in script
@@ -26,7 +26,7 @@ def test_each_page_has_its_script(page: dict[str, Any]) -> None:
 
 def test_the_pages_are_where_the_links_lead() -> None:
     """The scripts' own links and the operator's link hold the route of the Migration page."""
-    routes = {page["name"]: page["url_route"] for page in REACT_APPS}
+    routes = {page["name"]: page["url_route"] for page in react_apps("")}
     assert routes == {"Migration": "s3_to_azure_migration", "Migrations": "s3_to_azure_history"}
     assert f"/plugin/{routes['Migration']}" in (_STATIC / "links.js").read_text(encoding="utf-8")
 

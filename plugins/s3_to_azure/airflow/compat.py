@@ -113,6 +113,15 @@ RETRY_BACKOFF: Final[Any] = (
 START_IS_OPTIONAL: Final = DAG.__module__.startswith("airflow.sdk")
 """Whether a DAG needs no ``start_date``; in 2.10 and 2.11 it does."""
 
+MIGRATION_PAGE: Final = (
+    "/dags/{dag_id}/runs/{run_id}/plugin/s3_to_azure_migration"
+    if BaseHook.__module__.startswith("airflow.sdk")
+    else "/s3_to_azure/static/page.html?dag_id={dag_id}&run_id={run_id}"  # 3.0: its UI has no place for pages
+    if START_IS_OPTIONAL
+    else ""  # 2.10, 2.11
+)
+"""Where a run's Migration page is; empty where there is none."""
+
 
 def is_missing_pool(name: str) -> bool | None:
     """Return whether there is no pool of that name; None in Airflow 3, where a task cannot ask."""

@@ -5,7 +5,14 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, BaseOperatorLink, TaskInstanceKey, conf
+from s3_to_azure.airflow.compat import (
+    MIGRATION_PAGE,
+    AirflowNotFoundException,
+    BaseHook,
+    BaseOperatorLink,
+    TaskInstanceKey,
+    conf,
+)
 
 RESOURCE_ID: Final = "resource_id"
 """Extra field of the ``wasb`` connection: the storage account's Azure resource id, which links to the portal need."""
@@ -37,9 +44,11 @@ def azure_portal_url(resource_id: str, container: str, blob: str | None = None) 
 
 
 def migration_page_url(dag_id: str, run_id: str) -> str:
-    """Return the address of the run's Migration page in Airflow's UI."""
-    base = conf.get("api", "base_url", fallback="/").rstrip("/")
-    return f"{base}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/s3_to_azure_migration"
+    """Return the address of the run's Migration page; empty where Airflow's UI has none."""
+    if not MIGRATION_PAGE:
+        return ""
+    base = str(conf.get("api", "base_url", fallback="/")).rstrip("/")
+    return base + MIGRATION_PAGE.format(dag_id=quote(dag_id, safe=""), run_id=quote(run_id, safe=""))
 
 
 @attrs.define()

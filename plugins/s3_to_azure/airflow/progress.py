@@ -13,7 +13,7 @@ from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.progress import Progress, Totals
 
 PROGRESS_KEY: Final = "progress"
-"""Key in Airflow's ``task_state_store``; its value is what ``progress_record`` returns."""
+"""Key in Airflow's ``task_state_store``, or of an XCom; its value is what ``progress_record`` returns."""
 
 WAITING_KEY: Final = "waiting"
 """XCom key under which a waiting sensor says what for, and until when; the Migration page shows it."""
@@ -37,6 +37,24 @@ class TaskStateStore(Protocol):
     def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Write a value; each call is a request to the API server."""
         ...
+
+
+class XComStore:
+    """The same for an Airflow without ``task_state_store``: one XCom of the task for each key, written again and again.
+
+    Airflow deletes a task's XComs when its next try begins, so there is nothing of earlier tries to read.
+    """
+
+    def __init__(self, instance: Any) -> None:  # noqa: ANN401 - a task instance of any version
+        self._instance = instance
+
+    def get(self, key: str) -> object:  # noqa: ARG002 - the same as above
+        """Return None."""
+        return None
+
+    def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+        """Write the XCom."""
+        self._instance.xcom_push(key=key, value=value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from s3_to_azure.airflow.compat import AirflowSkipException, Context, raises_task_errors, state_of_run
+from s3_to_azure.airflow.compat import MIGRATION_PAGE, AirflowSkipException, Context, raises_task_errors, state_of_run
 from s3_to_azure.airflow.dag_arguments import COPY, PLAN, REPORT
+from s3_to_azure.airflow.progress import TaskStateStore, XComStore
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
 from s3_to_azure.state.plan import PlanReference, reference_of
@@ -37,6 +38,14 @@ log = logging.getLogger(__name__)
 def try_number_of(context: Context) -> int:
     """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
     return int(getattr(context.get("ti"), "try_number", 1))
+
+
+def progress_store(context: Context) -> TaskStateStore | None:
+    """Return where a running task leaves its progress for the Migration page; None where there is no page."""
+    store, instance = cast("Any", context.get("task_state_store")), context.get("ti")
+    if store is None and instance is not None and MIGRATION_PAGE:
+        return XComStore(instance)
+    return cast("TaskStateStore | None", store)
 
 
 def report_is_final(context: Context) -> bool:

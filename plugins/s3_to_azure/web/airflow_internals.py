@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     try:
         from airflow.models.task_state_store import TaskStateStoreModel
-    except ImportError:  # 3.1, 3.2: tasks store no progress there
+    except ImportError:  # 3.0 to 3.2: tasks leave their progress in an XCom
         TaskStateStoreModel = None
 
 __all__ = [

@@ -8,14 +8,17 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Subquery, Text, and_, case, cast, false, func, null, or_, select
+from sqlalchemy import Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from s3_to_azure.airflow.progress import PROGRESS_KEY, WAITING_KEY
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES
 from s3_to_azure.web.airflow_internals import DagRun, DagTag, Pool, TaskInstance, TaskStateStoreModel, XComModel
+
+if TYPE_CHECKING:  # SQLAlchemy 1.4, which Airflow 3.0 has, keeps them elsewhere
+    from sqlalchemy import ColumnElement, Subquery
 
 COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
 SENSOR: Final = "S3ObjectsSensor"
@@ -159,11 +162,15 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
     return (run, list(found.values())) if run else None
 
 
-def _stored_progress() -> Subquery:
-    """Return the tasks' progress; none where Airflow has no task state store (3.1, 3.2)."""
+def _stored_progress() -> "Subquery":
+    """Return the tasks' progress: from their XComs where Airflow has no task state store (3.0 to 3.2)."""
     if TaskStateStoreModel is None:
-        names = ("dag_run_id", "task_id", "map_index", "value", "updated_at")
-        return select(*(null().label(name) for name in names)).where(false()).subquery()
+        written = (XComModel.dag_run_id, XComModel.task_id, XComModel.map_index)
+        return (
+            select(*written, _XCOM.label("value"), XComModel.timestamp.label("updated_at"))
+            .where(XComModel.key == PROGRESS_KEY, _is_at_most(_MAX_VALUE))
+            .subquery()
+        )
     stored = TaskStateStoreModel
     return (
         select(stored.dag_run_id, stored.task_id, stored.map_index, stored.value, stored.updated_at)
@@ -172,7 +179,7 @@ def _stored_progress() -> Subquery:
     )
 
 
-def _is_at_most(characters: int) -> ColumnElement[bool]:
+def _is_at_most(characters: int) -> "ColumnElement[bool]":
     return func.length(_XCOM) <= characters
 
 

@@ -28,19 +28,27 @@ class LazyApp:
 
 FASTAPI_APPS: Final[list[dict[str, Any]]] = [{"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "S3 to Azure"}]
 
-# Airflow stores each page in a global variable of this name in the browser, where names such as "History" are taken.
-REACT_APPS: Final[list[dict[str, Any]]] = [
-    {
-        "name": "Migration",
-        "bundle_url": f"{URL_PREFIX[1:]}/static/migration.js",
-        "destination": "dag_run",
-        "url_route": "s3_to_azure_migration",
-    },
-    {
-        "name": "Migrations",
-        "bundle_url": f"{URL_PREFIX[1:]}/static/history.js",
-        "destination": "nav",
-        "category": "browse",
-        "url_route": "s3_to_azure_history",
-    },
-]
+
+def react_apps(base_path: str) -> list[dict[str, Any]]:
+    """Return the pages of the UI.
+
+    Args:
+        base_path: The path of Airflow's address, without a last slash. Airflow 3.1 and 3.2 import an address without
+            a first slash as the name of a package, and show that the page was not found.
+    """
+    # The browser stores each page in a global variable of this name, where names such as "History" are taken.
+    return [
+        {
+            "name": "Migration",
+            "bundle_url": f"{base_path}{URL_PREFIX}/static/migration.js",
+            "destination": "dag_run",
+            "url_route": "s3_to_azure_migration",
+        },
+        {
+            "name": "Migrations",
+            "bundle_url": f"{base_path}{URL_PREFIX}/static/history.js",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "s3_to_azure_history",
+        },
+    ]

@@ -1,9 +1,10 @@
 // The pages' data, polled while the page is visible.
 
+import { isOwnPage } from "./links.js";
 import { useEffect, useState } from "./react.js";
 
 const MESSAGES = {
-  401: "Your session has ended. Load the page again to sign in.",
+  401: isOwnPage ? "Sign in to Airflow, and load this page again." : "Your session has ended. Load the page again to sign in.",
   403: "You do not have permission to read the task instances and XComs of this DAG.",
   404: "This run does not exist.",
 };
@@ -17,7 +18,10 @@ class HttpError extends Error {
 }
 
 async function getJson(url, signal) {
-  const response = await fetch(url, { signal, credentials: "same-origin", headers: { Accept: "application/json" } });
+  // Airflow 3.0's UI keeps its token there, and its API takes no cookie.
+  const token = isOwnPage ? localStorage.getItem("token") : null;
+  const headers = { Accept: "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+  const response = await fetch(url, { signal, credentials: "same-origin", headers });
   if (!response.ok) throw new HttpError(response.status);
   return response.json();
 }

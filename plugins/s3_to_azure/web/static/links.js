@@ -4,7 +4,18 @@ const part = encodeURIComponent;
 
 export const runPath = (dagId, runId) => `/dags/${part(dagId)}/runs/${part(runId)}`;
 
-export const migrationPath = (dagId, runId) => `${runPath(dagId, runId)}/plugin/s3_to_azure_migration`;
+const ownPage = new URL("page.html", import.meta.url);
+
+/** Whether this is not a part of Airflow's UI: the UI of 3.0 has no place for it. */
+export const isOwnPage = location.pathname === ownPage.pathname;
+
+/** The address of a run's Migration page. */
+export const migrationPath = (dagId, runId) =>
+  isOwnPage
+    ? `${ownPage.pathname}?dag_id=${part(dagId)}&run_id=${part(runId)}`
+    : `${runPath(dagId, runId)}/plugin/s3_to_azure_migration`;
+
+export const historyPath = ownPage.pathname;
 
 /** The address of the log of one try of a task. */
 export function logPath(run, taskId, mapIndex, tryNumber) {

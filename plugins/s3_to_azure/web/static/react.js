@@ -7,10 +7,13 @@ export const { Fragment, useCallback, useEffect, useId, useMemo, useRef, useStat
 // Inside Airflow's UI a link changes the view; elsewhere it is an ordinary link.
 const RouterLink = globalThis.ReactRouterDOM?.Link;
 
+/** The address of a path below Airflow's own; one that the browser knows in full is kept. */
+const addressOf = (to) => (to.startsWith(location.pathname) ? to : new URL(to.slice(1), document.baseURI).href);
+
 export function Link({ to, children, ...rest }) {
   return RouterLink
     ? h(RouterLink, { to, ...rest }, children)
-    : h("a", { href: new URL(to.slice(1), document.baseURI).href, ...rest }, children);
+    : h("a", { href: addressOf(to), ...rest }, children);
 }
 
 const STYLES = "s3-to-azure-styles";
