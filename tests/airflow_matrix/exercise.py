@@ -13,8 +13,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,8 @@ from azure.storage.blob import BlobServiceClient
 
 HOME = Path(os.environ["AIRFLOW_HOME"])
 NAME = os.environ["MATRIX_NAME"]
-DEADLINE_S = 240
+DEADLINE_S = 600
+URL = os.environ["AIRFLOW__API__BASE_URL"]
 IMPORT = """
 import warnings
 try:  # Airflow and its dependencies may warn about themselves
@@ -119,6 +125,8 @@ def main() -> int:
         "two nights": copies.two_nights,
         "sensors": copies.sensors,
     }
+    if has_api_server():
+        checks["page data"] = read_pages
     if with_scheduler:
         checks["scheduler"] = copies.scheduler
     results = {name: result_of(check) for name, check in checks.items()}
@@ -203,6 +211,75 @@ def run_dag(dag_id: str, expected: dict[str, str], copies: int = 1) -> None:
     assert found == wanted, found
 
 
+def has_api_server() -> bool:
+    """Return whether this Airflow has the server that the pages need; 2.10 and 2.11 have not."""
+    try:
+        airflow("api-server", "--help")
+    except RuntimeError:
+        return False
+    return True
+
+
+def read_pages() -> None:
+    """Read the pages' data and their script from the API server as a browser does."""
+    with running("api-server"):
+        token = _answer("/auth/token")["access_token"]
+        runs = [run for run in _answer("/s3_to_azure/api/history", token)["runs"] if run["dag_id"] == "nights"]
+        assert {run["copied"]["objects"] for run in runs} == {0, 2}, runs
+        for run in runs:
+            run_id = urllib.parse.quote(run["run_id"], safe="")
+            view = _answer(f"/s3_to_azure/api/dags/nights/migration?run_id={run_id}", token)
+            assert view["report"]["copied"] == run["copied"], view
+            # Only a task that copied something has stored its progress.
+            recorded = [batch["bytes_done"] for batch in view["batches"] if batch["state"] == "success"]
+            assert sum(recorded) == run["copied"]["bytes"], view["batches"]
+        assert _status("/s3_to_azure/api/history") == HTTPStatus.UNAUTHORIZED
+        with urllib.request.urlopen(f"{URL}/s3_to_azure/static/migration.js") as script:
+            assert b"AirflowPlugin" in script.read()
+
+
+def _status(path: str) -> int:
+    try:
+        with urllib.request.urlopen(URL + path) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _answer(path: str, token: str = "") -> Any:
+    """Return the JSON at an address of the API server, which may still be starting."""
+    request = urllib.request.Request(URL + path, headers={"Authorization": f"Bearer {token}"} if token else {})
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            with urllib.request.urlopen(request) as response:
+                return json.load(response)
+        except urllib.error.HTTPError:
+            raise
+        except urllib.error.URLError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+@contextmanager
+def running(*arguments: str, **variables: str) -> Iterator[None]:
+    """Run a command of Airflow in the background, and end it with all its processes."""
+    program = Path(sys.executable).parent / "airflow"
+    with (HOME / f"{arguments[0]}.log").open("w") as log:
+        process = subprocess.Popen(
+            [program, *arguments], env=os.environ | variables, cwd=HOME, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, 15)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+
+
 def check_one_try() -> None:
     """Check that a retry that cannot help was not made."""
     tries = [row["try_number"] for row in tasks("missing_key")]
@@ -217,20 +294,9 @@ def tasks_text(dag_id: str) -> str:
 def run_scheduler(make_late_object: Callable[[], Any]) -> None:
     """Run all DAGs by a real scheduler: two nights, each other DAG once, sensors that have to wait."""
     (HOME / "airflow.db").unlink()
-    more = {"MATRIX_ONCE": "@once", "MATRIX_NIGHTS": "@continuous"}
-    program = Path(sys.executable).parent / "airflow"
-    with (HOME / "standalone.log").open("w") as log:
-        standalone = subprocess.Popen(
-            [program, "standalone"], env=os.environ | more, cwd=HOME, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait_for_runs(make_late_object)
-        finally:
-            os.killpg(standalone.pid, 15)
-            try:
-                standalone.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(standalone.pid, 9)
+    airflow("db", "migrate")
+    with running("standalone", MATRIX_ONCE="@once", MATRIX_NIGHTS="@continuous"):
+        _wait_for_runs(make_late_object)
 
 
 def _wait_for_runs(make_late_object: Callable[[], Any]) -> None:

@@ -11,19 +11,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from local_cloud.processes import free_port
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack
 from tests.airflow_matrix.rows import LOCKS, ROWS, Row
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 UV: Final = ROOT / ".tools/bin/uv"
 PAGE: Final = ROOT / "docs/compatibility.md"
+RESULTS: Final = ROOT / "build/airflow-matrix.json"
 MARKS: Final = ("<!-- matrix -->", "<!-- end of matrix -->")
+NOT_RUN: Final = "not run"
 SHOWN: Final = ("apache-airflow-providers-amazon", "apache-airflow-providers-microsoft-azure", "boto3", "awscrt")
 
 
@@ -33,7 +37,8 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="only the oldest, the newest and 3.1")
     parser.add_argument("--row", action="append", metavar="NAME", help="only the row of this name")
     parser.add_argument("--lock", action="store_true", help="resolve the rows' locks again, and run nothing")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/compatibility.md")
+    parser.add_argument("--write", action="store_true", help=f"write the table of {RESULTS.name} into {PAGE.name}")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="take pictures of the pages")
     given = parser.parse_args()
     rows = [row for row in ROWS if (not given.short or row.is_short) and (not given.row or row.name in given.row)]
     if not rows:
@@ -49,10 +54,11 @@ def main() -> int:
         azure = stack.enter_context(azurite(folder / "azure"))
         results = {}
         for row in rows:
-            results[row.name] = run_row(row, wheel, folder / row.name, s3, azure)
+            results[row.name] = run_row(row, wheel, folder / row.name, s3, azure, given.pictures)
             print(f"{row.name}: {summary(results[row.name])}", flush=True)
+            record({row.name: results[row.name]})
     if given.write:
-        write_page(results)
+        write_page(record({}))
     return 0 if all(set(result.values()) == {"ok"} for result in results.values()) else 1
 
 
@@ -76,13 +82,16 @@ def build(folder: Path) -> Path:
     return next(folder.joinpath("dist").glob("*.whl"))
 
 
-def run_row(row: Row, wheel: Path, folder: Path, s3: LocalS3, azure: LocalAzure) -> dict[str, str]:
+def run_row(
+    row: Row, wheel: Path, folder: Path, s3: LocalS3, azure: LocalAzure, pictures: Path | None
+) -> dict[str, str]:
     """Install the row's lock and the wheel, and use them; return each check's result."""
     python = folder / "venv/bin/python"
+    began = time.monotonic()
     try:
         uv("venv", "--python", sys.executable if row.is_short else row.python, folder / "venv")
     except subprocess.CalledProcessError:
-        return {"run": f"Python {row.python} was not found; install it, and put it on the PATH"}
+        return {NOT_RUN: f"Python {row.python} was not found; install it, and put it on the PATH"}
     uv("pip", "sync", "--python", python, row.lock)
     uv("pip", "install", "--no-deps", "--python", python, wheel)
     home = folder / "home"
@@ -99,14 +108,40 @@ def run_row(row: Row, wheel: Path, folder: Path, s3: LocalS3, azure: LocalAzure)
     try:
         results = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        return {"run": done.stderr[-1500:] or "it printed no result"}
+        return {NOT_RUN: done.stderr[-1500:] or "it printed no result"}
+    if row.has_pages:
+        results["pages"] = open_row(row, folder, environment(python.parent, folder / "pages", s3, azure), pictures)
+    print(f"{row.name}: {time.monotonic() - began:.0f} s", flush=True)
     shutil.rmtree(folder / "venv")
     return {str(name): str(result) for name, result in results.items()}
+
+
+def open_row(row: Row, folder: Path, variables: Mapping[str, str], pictures: Path | None) -> str:
+    """Open the pages in a browser."""
+    try:
+        from tests.airflow_matrix.pages import open_pages  # noqa: PLC0415 - only these rows need a browser
+    except ImportError as error:
+        return f"not opened: {error}"
+    shots = pictures / row.name if pictures else None
+    if shots:
+        shots.mkdir(parents=True, exist_ok=True)
+    return open_pages(folder / "venv/bin", folder / "pages", variables, shots)
+
+
+def record(results: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Add the results of these rows to those of earlier runs in this checkout; return all."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    merged = {**known, **results}
+    RESULTS.write_text(json.dumps(merged, indent=1), encoding="utf-8")
+    return merged
 
 
 def environment(programs: Path, home: Path, s3: LocalS3, azure: LocalAzure) -> dict[str, str]:
     """Return the variables of an Airflow on SQLite that finds both servers through its two connections."""
     aws = {"endpoint_url": s3.endpoint_url, "region_name": s3.region}
+    # Ports of its own: another Airflow on this machine has those that Airflow takes unasked.
+    port, worker_logs, trigger_logs = (str(free_port()) for _ in range(3))
     return {
         "PATH": f"{programs}:/usr/bin:/bin",
         "HOME": str(home),
@@ -122,6 +157,16 @@ def environment(programs: Path, home: Path, s3: LocalS3, azure: LocalAzure) -> d
         "AIRFLOW_CONN_WASB_DEFAULT": json.dumps(
             {"conn_type": "wasb", "extra": {"connection_string": azure.connection_string}}
         ),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__PARALLELISM": "4",  # more tasks at once lock SQLite
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": worker_logs,
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_logs,
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": port,
         "AWS_ENDPOINT_URL": s3.endpoint_url,
         "AWS_ACCESS_KEY_ID": s3.access_key,
         "AWS_SECRET_ACCESS_KEY": s3.secret_key,
@@ -145,20 +190,30 @@ def write_page(results: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def table(results: Mapping[str, Mapping[str, str]]) -> str:
-    """Return the rows that were run as a Markdown table."""
-    names = list(dict.fromkeys(name for result in results.values() for name in result))
+    """Return the rows that were run as a Markdown table, and below it why a check failed or a row was not run."""
+    names = list(dict.fromkeys(name for result in results.values() for name in result if name != NOT_RUN))
     lines = [
         "| " + " | ".join(("Airflow", "Python", "amazon", "azure", "boto3", "awscrt", *names)) + " |",
         "|" + "---|" * (6 + len(names)),
     ]
+    reasons = []
     for row in ROWS:
         if row.name in results:
-            cells = [results[row.name].get(name, "") for name in names]
+            found = results[row.name]
             title = row.airflow + (f" ({row.place})" if row.place else "") + (", lowest" if row.lowest else "")
             python = platform.python_version().rpartition(".")[0] if row.is_short else row.python
-            shown = ["yes" if cell == "ok" else "**no**" if cell else "" for cell in cells]
-            lines.append("| " + " | ".join((title, python, *locked(row.lock, SHOWN), *shown)) + " |")
-    return "\n".join(lines)
+            texts = [NOT_RUN if NOT_RUN in found else found.get(name, "") for name in names]
+            cells = [{"": "", "ok": "yes", NOT_RUN: NOT_RUN}.get(text, "**no**") for text in texts]
+            lines.append("| " + " | ".join((title, python, *locked(row.lock, SHOWN), *cells)) + " |")
+            reasons += [
+                f"- {title}, Python {python}, {name}: {one_line(text)}" for name, text in found.items() if text != "ok"
+            ]
+    return "\n".join([*lines, *([""] if reasons else []), *reasons])
+
+
+def one_line(text: str) -> str:
+    """Return the text in one short line."""
+    return f"`{' '.join(text.replace('`', '').split())[-200:]}`"
 
 
 def locked(path: Path, names: Iterable[str]) -> list[str]:
