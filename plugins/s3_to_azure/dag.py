@@ -23,7 +23,6 @@ from s3_to_azure.airflow.compat import (
     Context,
     Param,
     get_current_context,
-    raises_task_errors,
     task,
 )
 from s3_to_azure.airflow.dag_arguments import (
@@ -40,6 +39,7 @@ from s3_to_azure.airflow.dag_arguments import (
     task_defaults,
 )
 from s3_to_azure.airflow.params import RunLimits, limit_params, migration_params
+from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.names import check_blob_prefix, dot_segment

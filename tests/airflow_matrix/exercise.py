@@ -233,7 +233,8 @@ def read_pages() -> None:
             # Only a task that copied something has stored its progress.
             recorded = [batch["bytes_done"] for batch in view["batches"] if batch["state"] == "success"]
             assert sum(recorded) == run["copied"]["bytes"], view["batches"]
-        assert _status("/s3_to_azure/api/history") == HTTPStatus.UNAUTHORIZED
+        status = _status("/s3_to_azure/api/history")
+        assert status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}, f"without a token: {status}"
         with urllib.request.urlopen(f"{URL}/s3_to_azure/static/migration.js") as script:
             assert b"AirflowPlugin" in script.read()
 
@@ -293,7 +294,9 @@ def tasks_text(dag_id: str) -> str:
 
 def run_scheduler(make_late_object: Callable[[], Any]) -> None:
     """Run all DAGs by a real scheduler: two nights, each other DAG once, sensors that have to wait."""
-    (HOME / "airflow.db").unlink()
+    # With the journals that a killed Airflow 3 leaves: SQLite cannot open another database beside them.
+    for path in HOME.glob("airflow.db*"):
+        path.unlink()
     airflow("db", "migrate")
     with running("standalone", MATRIX_ONCE="@once", MATRIX_NIGHTS="@continuous"):
         _wait_for_runs(make_late_object)

@@ -5,9 +5,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
 
@@ -67,30 +65,17 @@ except ImportError:  # 2.10 to 3.2: `task_error` ends the retries
     RETRY_POLICY: Any = None
     """Permanent errors fail the task at once, transient ones use its ``retries``; Airflow decides about all others."""
 else:
+    _NEXT = "the next try sends only what Azure does not hold yet"
+    _RULES = (
+        (PermanentError, RetryAction.FAIL, "A retry cannot help; the error message says what to do"),
+        (TransientError, RetryAction.RETRY, f"The failure may be temporary; {_NEXT}"),
+        (Cancelled, RetryAction.RETRY, f"Stopped from outside; {_NEXT}"),
+    )
     RETRY_POLICY = ExceptionRetryPolicy(
-        rules=[
-            RetryRule(
-                exception=PermanentError,
-                action=RetryAction.FAIL,
-                reason="A retry cannot help; the error message says what to do",
-            ),
-            RetryRule(
-                exception=TransientError,
-                action=RetryAction.RETRY,
-                reason="The failure may be temporary; the next try sends only what Azure does not hold yet",
-            ),
-            RetryRule(
-                exception=Cancelled,
-                action=RetryAction.RETRY,
-                reason="Stopped from outside; the next try sends only what Azure does not hold yet",
-            ),
-        ],
+        rules=[RetryRule(exception=error, action=action, reason=reason) for error, action, reason in _RULES]
     )
 
 log = logging.getLogger(__name__)
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 AIRFLOW_FAILURES: tuple[type[Exception], ...]
 try:
@@ -160,16 +145,3 @@ def state_of_run(instance: Any, run_id: str) -> str | None:  # noqa: ANN401 - a 
         log.debug("Airflow does not tell the state of the run %r", run_id, exc_info=True)
         return None
     return None if state is None else str(getattr(state, "value", state))
-
-
-def raises_task_errors(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Make a function that a task calls raise our own errors as ``task_error`` returns them."""
-
-    @wraps(function)
-    def raising(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        try:
-            return function(*args, **kwargs)
-        except TransferError as error:
-            raise task_error(error) from None
-
-    return raising

@@ -14,10 +14,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
-from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool, raises_task_errors
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool
 from s3_to_azure.airflow.connections import get_connection
 from s3_to_azure.airflow.dag_arguments import REPORT
 from s3_to_azure.airflow.params import RunLimits
+from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.airflow.run_state import (
     PLAN_DIGEST,
     PLAN_KEY,
