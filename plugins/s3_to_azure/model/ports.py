@@ -221,7 +221,7 @@ class StateWriter(Protocol):
 
 
 IsOver = Callable[[str], bool | None]
-"""Tells for a run's id whether the run has ended; None: unknown."""
+"""Tells for a run's id whether the run has ended, or None if that is unknown."""
 
 
 class StateFiles(Protocol):
