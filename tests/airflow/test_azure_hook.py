@@ -87,10 +87,20 @@ def test_azure_settings_that_cannot_be_used(set_connection: Callable[..., str]) 
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_url_as_login_is_refused_in_words(set_connection: Callable[..., str]) -> None:
-    """The hook would make ``https://https:`` of it, and wait for a host that does not exist."""
-    conn_id = set_connection("wasb", login="https://acc.blob.core.windows.net", extra={"sas_token": "sv=1&sig=x"})
-    with pytest.raises(ConnectionMissing, match=r"is a URL.*into the host"):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"login": "https://acc.blob.core.windows.net"},
+        {"login": "acc.blob.core.windows.net"},
+        {"login": "my acc"},
+        {"login": "acc", "host": "https://acc.dfs.core.windows.net"},
+    ],
+    ids=str,
+)
+def test_account_that_cannot_be_one_is_refused(set_connection: Callable[..., str], settings: dict[str, str]) -> None:
+    """The hook would make a host of whatever it is, which does not exist."""
+    conn_id = set_connection("wasb", extra={"sas_token": "sv=1&sig=x"}, **settings)
+    with pytest.raises(ConnectionMissing, match=r"the Airflow connection 'defined' cannot be used .* the login"):
         azure_service(conn_id, connections=1)
 
 

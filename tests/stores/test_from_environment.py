@@ -186,6 +186,39 @@ def test_azure_account(variables: dict[str, str], account_url: str | None, url: 
     assert azure(variables, account_url)._client.url == url
 
 
+@pytest.mark.parametrize("account", ["https://acc.blob.core.windows.net/", "acc.blob.core.windows.net", "ACC", " acc "])
+def test_azure_account_may_be_a_host_or_a_url(account: str) -> None:
+    """Its key is signed with the name in it."""
+    client = azure({"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_KEY": KEY})._client
+    assert client.url == "https://acc.blob.core.windows.net/container"
+    assert client.credential.account_name == "acc"
+
+
+@pytest.mark.parametrize(
+    ("variables", "account_url", "setting"),
+    [
+        ({"AZURE_STORAGE_ACCOUNT": "my acc", "AZURE_STORAGE_KEY": KEY}, None, "AZURE_STORAGE_ACCOUNT"),
+        (
+            {"AZURE_STORAGE_ACCOUNT": "acc.dfs.core.windows.net", "AZURE_STORAGE_KEY": KEY},
+            None,
+            "AZURE_STORAGE_ACCOUNT",
+        ),
+        ({"AZURE_STORAGE_KEY": KEY}, "https://acc.dfs.core.windows.net", "the destination"),
+        (
+            {"AZURE_STORAGE_CONNECTION_STRING": f"AccountName=https://acc;AccountKey={KEY}"},
+            None,
+            "AZURE_STORAGE_CONNECTION_STRING",
+        ),
+    ],
+)
+def test_azure_account_that_cannot_be_one_is_refused_by_its_setting(
+    variables: dict[str, str], account_url: str | None, setting: str
+) -> None:
+    """Before any request: its host would not exist."""
+    with pytest.raises(ConnectionMissing, match=f"{setting} cannot be used"):
+        azure(variables, account_url)
+
+
 def test_azure_sas() -> None:
     """With or without its question mark."""
     for token in ("sv=1&sig=x", "?sv=1&sig=x"):
@@ -265,7 +298,7 @@ def test_azure_key_belongs_to_the_account_that_is_named() -> None:
 
 def test_azure_invalid_connection_string_is_not_quoted() -> None:
     """It may contain the key."""
-    with pytest.raises(UsageError, match="credentials in the environment") as refused:
+    with pytest.raises(UsageError, match="AZURE_STORAGE_CONNECTION_STRING cannot be used") as refused:
         azure({"AZURE_STORAGE_CONNECTION_STRING": "AccountName;secret"})
     assert "secret" not in str(refused.value)
 

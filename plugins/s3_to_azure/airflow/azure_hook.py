@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, Context
 from s3_to_azure.airflow.connections import environment, get_connection, unknown_argument
-from s3_to_azure.model.errors import AZURE, ConnectionMissing
+from s3_to_azure.model.errors import AZURE
+from s3_to_azure.stores.azure.accounts import check_client
 from s3_to_azure.stores.azure.client import AUDIENCE, StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
@@ -39,20 +39,17 @@ def azure_service(
     connection = get_connection(
         wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login"
     )
-    cure = "Correct its login, password, host or extra fields."
+    cure = (
+        "Correct its login, password, host or extra fields: the account's name is the login, or its URL the host "
+        "(https://ACCOUNT.blob.core.windows.net)."
+    )
     with azure_settings_errors(f"the Airflow connection {wasb_conn_id!r}", cure, *AIRFLOW_FAILURES):
         try:
             hook = WasbHook(wasb_conn_id=wasb_conn_id, **(hook_arguments or {}))
         except TypeError as error:
             raise unknown_argument(error, argument="wasb_extra_args", hook="WasbHook") from None
         client = hook.get_conn()
-        if urlsplit(client.url).hostname in ("http", "https"):
-            # The hook makes a host of the login, also of a URL.
-            raise ConnectionMissing(
-                service=AZURE,
-                detail=f"the login of the Airflow connection {wasb_conn_id!r} is a URL",
-                cure="Put the account's URL into the host, and the account's name into the login.",
-            )
+        check_client(client)
         extra = connection.extra_dejson
         return service_client(
             client,

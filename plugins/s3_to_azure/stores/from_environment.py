@@ -12,6 +12,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
+from s3_to_azure.stores.azure.accounts import account_endpoint, check_client
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
@@ -27,6 +28,9 @@ _TRUE: Final = ("1", "true", "yes", "on")
 _CURE: Final = (
     "Set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, "
     "or sign in for DefaultAzureCredential."
+)
+_ACCOUNT_CURE: Final = (
+    "Give the account's name, or the URL of its blob endpoint: https://ACCOUNT.blob.core.windows.net."
 )
 
 
@@ -112,14 +116,22 @@ def azure_container(
 
 def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServiceClient:
     connection_string = environment.get("AZURE_STORAGE_CONNECTION_STRING")
+    if connection_string:
+        with azure_settings_errors("AZURE_STORAGE_CONNECTION_STRING", _CURE):
+            client = BlobServiceClient.from_connection_string(connection_string)
+            check_client(client)
+            return client
+    account = environment.get("AZURE_STORAGE_ACCOUNT")
+    if not account and not account_url:
+        raise ConnectionMissing(service=AZURE, detail="no variable names the account", cure=_CURE)
+    with azure_settings_errors("AZURE_STORAGE_ACCOUNT", _ACCOUNT_CURE):
+        own_url = account_endpoint(account) if account else None
+    url = str(account_url or own_url)
     with azure_settings_errors("the credentials in the environment", _CURE):
-        if connection_string:
-            return BlobServiceClient.from_connection_string(connection_string)
-        account = environment.get("AZURE_STORAGE_ACCOUNT")
-        if not account and not account_url:
-            raise ConnectionMissing(service=AZURE, detail="no variable names the account", cure=_CURE)
-        url = account_url or f"https://{account}.blob.core.windows.net"
-        return BlobServiceClient(url, credential=_credential(environment, account or _account_of(url)))
+        client = BlobServiceClient(url, credential=_credential(environment, _account_of(own_url or url)))
+    with azure_settings_errors("the address of the destination", _ACCOUNT_CURE):
+        check_client(client)
+    return client
 
 
 def _endpoint(url: str) -> tuple[str, str, str]:

@@ -277,10 +277,9 @@ def azure_settings_errors(subject: str, cure: str, *untouched: type[Exception]) 
             raise
         if was_raised_in(error, *_CREDENTIAL_MODULES):
             raise credentials_error(error, "the account") from None
-        text = redacted_line(error)
-        raise errors.ConnectionMissing(
-            service=AZURE, detail=f"{subject} cannot be used ({type(error).__name__}: {text})", cure=cure
-        ) from None
+        # The name of this class says nothing.
+        text = redacted_line(error) if type(error) is ValueError else f"{type(error).__name__}: {redacted_line(error)}"
+        raise errors.ConnectionMissing(service=AZURE, detail=f"{subject} cannot be used ({text})", cure=cure) from None
 
 
 def refusal_of(status: int, headers: Mapping[str, str], document: bytes) -> Refusal:
