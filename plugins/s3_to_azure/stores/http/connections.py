@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from urllib3.exceptions import NameResolutionError
 from urllib3.util.ssltransport import SSLTransport
 
 from s3_to_azure.model.errors import UnexpectedResponse
+from s3_to_azure.stores.http.hosts import note_reached
 from s3_to_azure.stores.http.response import StrictResponse
 from s3_to_azure.stores.http.settings import HttpSettings
 
@@ -139,6 +141,7 @@ class _Connection(http.client.HTTPConnection):
     """A connection to the host of a URL, through a proxy if one is given.
 
     Attributes:
+        proxy: The proxy.
         to_proxy: Headers of a plain HTTP request through a proxy; None if the request is not sent to a proxy.
     """
 
@@ -150,15 +153,21 @@ class _Connection(http.client.HTTPConnection):
         self.default_port = _default_port(url)
         super().__init__(str(url.hostname), url.port or self.default_port, timeout=settings.connect_timeout_s)
         self.sock: Any = None
-        self._proxy = proxy
+        self.proxy = proxy
         self._settings = settings
         self.to_proxy = _proxy_authorization(proxy) if proxy and not self._is_https else None
 
     def connect(self) -> None:
-        if self._proxy:
-            self._connect_to_proxy(self._proxy)
-        else:
-            super().connect()
+        looked_up = str(self.proxy.hostname) if self.proxy else self.host
+        try:
+            if self.proxy:
+                self._connect_to_proxy(self.proxy)
+            else:
+                super().connect()
+        except socket.gaierror as error:
+            # It does not say which name it is about; urllib3's does.
+            raise NameResolutionError(looked_up, self, error) from error  # type: ignore[arg-type]  # of http.client
+        note_reached(looked_up)
         if self._is_https:
             self._start_tls(self.host, self._settings.tls_context())
 

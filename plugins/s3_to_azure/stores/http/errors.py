@@ -14,6 +14,7 @@ import requests
 import urllib3
 
 from s3_to_azure.model import errors
+from s3_to_azure.stores.http.hosts import name_error
 from s3_to_azure.stores.http.redaction import redact, redacted_line
 
 # How http.client, urllib3 and our own connections say that a proxy refused: not for 408 and 429, which may pass.
@@ -82,8 +83,10 @@ def network_error(service: str, resource: str, error: BaseException) -> errors.T
             return errors.ProxyRefused(service=service, resource=resource, detail=detail)
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return errors.CertificateRefused(service=service, detail="certificate verify failed")
-    return _settings_error(service, resource, chain) or errors.ConnectionFailed(
-        service=service, resource=resource, detail=_innermost(chain)
+    return (
+        name_error(service, chain)
+        or _settings_error(service, resource, chain)
+        or errors.ConnectionFailed(service=service, resource=resource, detail=_innermost(chain))
     )
 
 
@@ -101,7 +104,7 @@ def _host(error: BaseException) -> str:
     asked: Mapping[str, object] = getattr(error, "kwargs", {})
     if "endpoint_url" in asked:
         return urlsplit(str(asked["endpoint_url"])).netloc.rpartition("@")[2]
-    connection = getattr(error, "pool", None) or getattr(error, "conn", None)
+    connection = getattr(error, "conn", None) or getattr(error, "pool", None)
     host, port = getattr(connection, "host", ""), getattr(connection, "port", None)
     return f"{host}:{port}" if host else ""
 

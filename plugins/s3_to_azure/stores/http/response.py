@@ -15,6 +15,8 @@ from typing import Any, Final
 import urllib3
 import urllib3.connection
 
+from s3_to_azure.stores.http.hosts import note_reached
+
 MIN_BYTES_PER_S: Final = 1024
 """A response that brings less than this, on average over the socket's timeout, is given up."""
 
@@ -86,12 +88,25 @@ class StrictResponse(http.client.HTTPResponse):
         super()._close_conn()  # type: ignore[misc]  # not in typeshed
 
 
-class _StrictHTTPConnection(urllib3.connection.HTTPConnection):
+class StrictConnection:
+    """Mixed into a connection of urllib3 or botocore: it reads responses strictly, and notes that its host is there."""
+
+    # urllib3 expects a class of its own, and wraps whatever this is.
     response_class = StrictResponse
+    host: str
+
+    def connect(self) -> None:
+        """Connect."""
+        super().connect()  # type: ignore[misc]  # of the connection that this is mixed into
+        note_reached(self.host)
 
 
-class _StrictHTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = StrictResponse
+class _StrictHTTPConnection(StrictConnection, urllib3.connection.HTTPConnection):  # type: ignore[misc]  # as above
+    pass
+
+
+class _StrictHTTPSConnection(StrictConnection, urllib3.connection.HTTPSConnection):  # type: ignore[misc]  # as above
+    pass
 
 
 class _StrictHTTPPool(urllib3.HTTPConnectionPool):

@@ -10,16 +10,16 @@ from botocore.awsrequest import (
 )
 from botocore.httpsession import ProxyConfiguration, URLLib3Session
 
-from s3_to_azure.stores.http.response import StrictResponse
+from s3_to_azure.stores.http.response import StrictConnection
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 
 
-class _StrictAWSHTTPConnection(AWSHTTPConnection):  # type: ignore[misc]  # botocore has no types
-    response_class = StrictResponse
+class _StrictAWSHTTPConnection(StrictConnection, AWSHTTPConnection):  # type: ignore[misc]  # botocore has no types
+    pass
 
 
-class _StrictAWSHTTPSConnection(AWSHTTPSConnection):  # type: ignore[misc]  # botocore has no types
-    response_class = StrictResponse
+class _StrictAWSHTTPSConnection(StrictConnection, AWSHTTPSConnection):  # type: ignore[misc]  # botocore has no types
+    pass
 
 
 class _StrictAWSHTTPPool(AWSHTTPConnectionPool):  # type: ignore[misc]  # botocore has no types
