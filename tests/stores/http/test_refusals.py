@@ -102,3 +102,14 @@ def test_a_refusal_without_a_cause_is_none_and_then_unexpected() -> None:
 def test_only_a_complete_error_document_is_the_services_own(document: bytes, told: dict[str, str] | None) -> None:
     """Anything between here and the service can answer with a page of its own."""
     assert error_document(document) == told
+
+
+@pytest.mark.parametrize("code", ["", "307"])
+def test_a_status_without_a_code_is_said_once(code: str) -> None:
+    """HEAD responses have no code, and botocore puts the status in its place."""
+    error = unexpected_response("S3", "k", Refusal(307, code), check="the region")
+    assert "a redirect (status 307), which" in str(error)
+    assert "status 418. " in str(unexpected_response("S3", "k", Refusal(418), check="the region"))
+    causes = [Cause(codes("", "502"), errors.ServerFailed)]
+    failed = error_of(Refusal(502, code and "502"), causes, {"service": "S3", "resource": "k"})
+    assert "status 502 (no error code)" in str(failed)

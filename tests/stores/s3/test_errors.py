@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 from s3_to_azure.model import errors
 from s3_to_azure.stores.http.refusals import Refusal
 from s3_to_azure.stores.s3.errors import (
-    ignore_foreign_documents,
+    check_documents,
     response_error,
     s3_error,
     s3_errors,
@@ -423,7 +423,22 @@ def test_refusal_with_another_document_counts_by_its_status(document: bytes) -> 
     reply = b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n%s" % (len(document), document)
     with scripted_server(lambda _: [reply]) as server:
         client = boto3.client("s3", "us-east-1", endpoint_url=server.url, **KEYS)
-        ignore_foreign_documents(client)
+        check_documents(client)
         for send in (client.list_objects_v2, client.list_objects, client.get_bucket_acl):
             with pytest.raises(errors.Throttled), s3_errors(bucket="b", key=None):
+                send(Bucket="b")
+
+
+@pytest.mark.parametrize("document", [b"<ListBucketResult><Contents>", b"<html><br></html>", b"busy"])
+def test_document_that_is_cut_short_is_a_lost_connection(document: bytes) -> None:
+    """Botocore makes a failure of S3 of it, with status 500."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(document), document)
+    with scripted_server(lambda _: [reply]) as server:
+        client = boto3.client("s3", "us-east-1", endpoint_url=server.url, **KEYS)
+        check_documents(client)
+        for send in (client.list_objects_v2, client.get_bucket_acl):
+            with (
+                pytest.raises(errors.ConnectionFailed, match="incomplete, or not from S3"),
+                s3_errors(bucket="b", key=None),
+            ):
                 send(Bucket="b")

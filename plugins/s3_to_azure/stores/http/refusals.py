@@ -97,20 +97,23 @@ def words(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?is).*?(?:{pattern})")
 
 
+def parsed(document: bytes) -> ET.Element | None:
+    """Return the root of an XML document without a DTD; None if it is incomplete, or no XML."""
+    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
+    try:
+        parser.feed(document)
+        return parser.close()
+    except ET.ParseError:
+        return None
+
+
 def error_document(document: bytes) -> Mapping[str, str] | None:
     """Return the texts of a service's own error document by their elements' names; None if it is another document.
 
     The service's own is complete XML whose root is ``Error``. One with a DTD is not.
     """
-    if b"<!DOCTYPE" in document:
-        return None
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a DTD no entity is expanded; expat limits the rest
-    try:
-        parser.feed(document)
-        root = parser.close()
-    except ET.ParseError:
-        return None
-    if root.tag.rpartition("}")[2] != "Error":
+    root = None if b"<!DOCTYPE" in document else parsed(document)
+    if root is None or root.tag.rpartition("}")[2] != "Error":
         return None
     return {child.tag.rpartition("}")[2]: child.text or "" for child in root}
 
@@ -132,9 +135,13 @@ def error_of(refusal: Refusal, causes: Iterable[Cause], request: Mapping[str, ob
 
 def _made(cause: Cause, match: re.Match[str], refusal: Refusal, request: Mapping[str, object]) -> TransferError:
     shows_words = issubclass(cause.error, (AccessError, RequestNotSupported))
+    status = str(refusal.status)
+    code = refusal.said if shows_words else refusal.code or status
+    if code == status and "status" in cause.error.fields():
+        code = "no error code"
     values: dict[str, object] = {
         "status": refusal.status,
-        "code": refusal.said if shows_words else refusal.code or str(refusal.status),
+        "code": code,
         "retry_after_s": refusal.retry_after_s,
         **request,
     }
@@ -155,7 +162,10 @@ def unexpected_response(
         check: The settings that usually cause a redirect, for the message.
         hint: What else the refusal may mean.
     """
-    detail = f"status {refusal.status} ({refusal.said}){hint}"
+    status = str(refusal.status)
+    has_words = refusal.said != status
+    detail = f"status {status}{f' ({refusal.said})' if has_words else ''}{hint}"
     if 300 <= refusal.status < 400:
-        detail = f"a redirect (status {refusal.status}, {refusal.said}), which is never followed; check {check}"
+        told = f"status {status}, {refusal.said}" if has_words else f"status {status}"
+        detail = f"a redirect ({told}), which is never followed; check {check}"
     return UnexpectedResponse(service=service, resource=resource, detail=detail)

@@ -22,6 +22,7 @@ from s3_to_azure.stores.http.refusals import (
     codes,
     error_document,
     error_of,
+    parsed,
     unexpected_response,
     words,
 )
@@ -325,14 +326,21 @@ def response_error(
     return s3_error(refusal, bucket=bucket, key=key, etag=etag)
 
 
-def ignore_foreign_documents(client: Any) -> None:
-    """Make a client see no document in a refusal that is not S3's: it fails at documents that it does not expect."""
-    client.meta.events.register_first("before-parse.s3", _ignore_foreign_document, unique_id="S3ToAzureDocuments")
+def check_documents(client: Any) -> None:
+    """Make a client see no document in a refusal that is not S3's: it fails at documents that it does not expect.
+
+    A document that is cut short is a lost connection; the client itself would take it for S3's failure with status 500.
+    """
+    # The wildcard comes before botocore's own handler, and after that of a listing, whose keys need not be XML.
+    client.meta.events.register_first("before-parse.*", _check_document, unique_id="S3ToAzureDocuments")
 
 
-def _ignore_foreign_document(response_dict: dict[str, Any], **_: Any) -> None:
-    if response_dict["status_code"] >= 300 and not is_error_document(response_dict["body"]):
-        response_dict["body"] = b""
+def _check_document(response_dict: dict[str, Any], **_: Any) -> None:
+    body = response_dict["body"]
+    if response_dict["status_code"] >= 300:
+        response_dict["body"] = body if is_error_document(body) else b""
+    elif body and b"<!DOCTYPE" not in body and parsed(body) is None:
+        raise ResponseParserError
 
 
 def is_error_document(document: bytes) -> bool:

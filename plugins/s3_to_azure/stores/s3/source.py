@@ -38,7 +38,7 @@ from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.credentials import obtained_credentials
 from s3_to_azure.stores.s3.errors import (
     REFUSES_REQUEST,
-    ignore_foreign_documents,
+    check_documents,
     is_error_document,
     response_error,
     s3_errors,
@@ -92,7 +92,7 @@ class S3Source:
         use_settings(self._client, settings)
         take_over_parsing(self._client)
         keep_raw_headers(self._client)
-        ignore_foreign_documents(self._client)
+        check_documents(self._client)
         self._addresses = Addresses(self._client, credentials)
         self._http = HttpConnections(settings)
         self._signers: dict[str, Signer | None] = {}
