@@ -78,7 +78,7 @@ def test_connection_string_with_a_wrong_field_is_refused(settings: str) -> None:
     "settings",
     ["AccountName=acct", "AccountName=acct;BlobEndpoint=http://127.0.0.1:1/acct", f"BlobEndpoint={ENDPOINT}"],
 )
-def test_right_connection_string_is_accepted(settings: str) -> None:
+def test_right_connection_string_does_not_raise(settings: str) -> None:
     """Also one without an account's name."""
     secret = "AccountKey=a2V5" if "AccountName" in settings else "SharedAccessSignature=sig=x"
     check_client(BlobServiceClient.from_connection_string(f"{settings};{secret}"))
