@@ -345,6 +345,14 @@ def test_airflow_tells_whether_a_run_is_over(state_of: Callable[..., AzureState]
     assert asked == ["manual__2026-03-01T02:00:00+00:00"]
 
 
+def test_a_program_may_bring_a_client_of_its_own(azure_server: LocalAzure, container: ContainerClient) -> None:
+    """State is read with the SDK's client too, by which programs beside Airflow sign in."""
+    with BlobServiceClient.from_connection_string(azure_server.connection_string) as plain:
+        files = AzureState(plain, container.container_name, dag_id="dag", run_id="run")
+        write(files, "a", b"text")
+        assert b"".join(files.chunks("a")) == b"text"
+
+
 def test_missing_container_is_named(service: StreamingClient) -> None:
     """The error names the state container."""
     files = AzureState(service, "nothing-here", dag_id="dag", run_id="run")

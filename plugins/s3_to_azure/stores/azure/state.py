@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobBlock
+from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from s3_to_azure.model.checksums import CRC64NVME, to_azure
 from s3_to_azure.model.errors import AZURE, ConditionNotMet, CorruptState, UsageError
@@ -23,7 +23,7 @@ from s3_to_azure.model.objects import BlobState, TaskTry
 from s3_to_azure.model.ports import IsOver
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
-from s3_to_azure.stores.azure.client import StreamingClient
+from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.download import BlobReader
 from s3_to_azure.stores.azure.errors import azure_errors
 from s3_to_azure.stores.azure.listing import list_page, modified_of
@@ -33,6 +33,7 @@ from s3_to_azure.stores.http.redaction import protect_logs
 
 T = TypeVar("T")
 _CHUNK_BYTES: Final = 4 * MIB
+_CONNECTIONS: Final = 4
 # How often a file may be replaced by others while it is written.
 _MOST_REPLACED: Final = 10
 # Metadata of a file: which writer, or which try of a task, has written it.
@@ -65,7 +66,7 @@ class AzureState:
     """The state files of one run.
 
     Args:
-        service: From ``service_client``.
+        service: From ``service_client``; another client of the SDK is wrapped in one.
         container: The state container; it must exist.
         dag_id: The DAG's id.
         run_id: The run's id.
@@ -75,7 +76,7 @@ class AzureState:
 
     def __init__(
         self,
-        service: StreamingClient,
+        service: BlobServiceClient,
         container: str,
         *,
         dag_id: str,
@@ -86,6 +87,8 @@ class AzureState:
         self._dag = f"{STATE_FOLDER}/{folder_name(dag_id)}/"
         self._run = f"{self._dag}{folder_name(run_id)}/"
         self.location = f"{container}/{self._run.rstrip('/')}"
+        if not isinstance(service, StreamingClient):
+            service = service_client(service, connections=_CONNECTIONS)
         self._client = service.get_container_client(container)
         self._reader = BlobReader(service, container)
         self._retrier = retrier or Retrier(RetryBudget(), threading.Event())
