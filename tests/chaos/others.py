@@ -166,8 +166,8 @@ class Others:
                 {"s3_last_modified": "yesterday"},
             ]
             changes = self._dice.choice(edits)
-            if held.metadata.get("s3_verified_by") == "damaged":
-                # Whoever takes this mark away hides the damage from later runs, as docs/reliability.md says.
+            if held.metadata.get("s3_verified_by") in ("damaged", "readback_pending"):
+                # Whoever takes such a mark away hides the damage from later runs, as docs/reliability.md says.
                 changes = {name: value for name, value in changes.items() if name != "s3_verified_by"}
             metadata = {name: value for name, value in held.metadata.items() if name not in changes}
             held.metadata = metadata | {name: value for name, value in changes.items() if value is not None}
