@@ -351,6 +351,8 @@ def test_a_program_may_bring_a_client_of_its_own(azure_server: LocalAzure, conta
         files = AzureState(plain, container.container_name, dag_id="dag", run_id="run")
         write(files, "a", b"text")
         assert b"".join(files.chunks("a")) == b"text"
+        # The connections of its own wrapper end with it.
+        del files
 
 
 def test_missing_container_is_named(service: StreamingClient) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
+from weakref import finalize
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
@@ -89,6 +90,8 @@ class AzureState:
         self.location = f"{container}/{self._run.rstrip('/')}"
         if not isinstance(service, StreamingClient):
             service = service_client(service, connections=_CONNECTIONS)
+            # Nobody else knows this client.
+            finalize(self, service.close)
         self._client = service.get_container_client(container)
         self._reader = BlobReader(service, container)
         self._retrier = retrier or Retrier(RetryBudget(), threading.Event())
