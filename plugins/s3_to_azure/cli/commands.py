@@ -32,6 +32,7 @@ from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import unmap_blob
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.options import MAP
+from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.reasons import FILTERED, code_of
 from s3_to_azure.model.retry import with_retries
@@ -85,7 +86,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
             with stores.transfer_context(settings, progress, stop) as context:
                 context.check_access(source.bucket, create_container=options.create_container)
                 error = _copy_all(context, options, (source, destination), filters, on_receipt, workers)
-                results.hint = near_source(context.source, source) if results.found_nothing else ""
+                results.look_near(context.source, source)
                 return error
 
         with show_progress(progress, options.progress, quiet=options.quiet):
@@ -143,6 +144,10 @@ class _Results:
         self._max_errors = max_errors
         self._stop = stop
         self._matched = self._is_missing = self._is_usage_error = False
+
+    def look_near(self, objects: ObjectSource, source: S3Uri) -> None:
+        """Look for what SRC may have meant, if it names nothing."""
+        self.hint = near_source(objects, source) if self.found_nothing else ""
 
     @property
     def found_nothing(self) -> bool:

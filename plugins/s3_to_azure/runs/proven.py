@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3_to_azure.model.options import TRANSPORT, VERIFICATION_LEVELS
-from s3_to_azure.planning.plan import Amount, AmountCounter
+from s3_to_azure.planning.plan import Amount
 
 UNRECORDED: Final = "none"
 """Stands for the level of a blob that has no record of one."""
@@ -55,8 +55,5 @@ class ProvenAmounts:
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:
-    total = AmountCounter()
-    for amount in amounts:
-        total.objects += amount.objects
-        total.size_bytes += amount.size_bytes
-    return total.amount()
+    held = tuple(amounts)
+    return Amount(sum(amount.objects for amount in held), sum(amount.size_bytes for amount in held))
