@@ -298,8 +298,27 @@ def run_scheduler(make_late_object: Callable[[], Any]) -> None:
     for path in HOME.glob("airflow.db*"):
         path.unlink()
     airflow("db", "migrate")
+    # The DAGs come once the server answers: Airflow 3 starts tasks before, and fails those that do not reach it.
+    (HOME / "dags").rename(HOME / "later")
+    (HOME / "dags").mkdir()
     with running("standalone", MATRIX_ONCE="@once", MATRIX_NIGHTS="@continuous"):
+        _wait_for_server()
+        for path in (HOME / "later").iterdir():
+            path.rename(HOME / "dags" / path.name)
         _wait_for_runs(make_late_object)
+
+
+def _wait_for_server() -> None:
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            _status("/")
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _wait_for_runs(make_late_object: Callable[[], Any]) -> None:

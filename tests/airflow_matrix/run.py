@@ -163,6 +163,8 @@ def environment(programs: Path, home: Path, s3: LocalS3, azure: LocalAzure) -> d
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__PARALLELISM": "4",  # more tasks at once lock SQLite
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": worker_logs,
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": trigger_logs,
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
