@@ -121,7 +121,7 @@ class CommandLine:
         return process
 
     def _command(self) -> list[str]:
-        return ["copy", *self.arguments, "--json", "--quiet", "--verbose"]
+        return ["copy", *self.arguments, "--json", "--progress", "none", "--verbose"]
 
     def start(self, *, open_files: int | None = None) -> subprocess.Popen[str]:
         """Start a copy, which may open this many files."""

@@ -258,7 +258,7 @@ class AzureContainer:
         self.check_name(blob)
         found = self._reader.read(blob, start, end)
         if found is None or len(found) < end - start:
-            detail = "the blob does not exist" if found is None else f"it ends at byte {start + len(found)}"
+            detail = "no such blob (BlobNotFound)" if found is None else f"it ends at byte {start + len(found)}"
             raise UnexpectedResponse(service=AZURE, resource=repr(f"{self.container}/{blob}"), detail=detail)
         return found
 
