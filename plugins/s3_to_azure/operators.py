@@ -225,8 +225,9 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         context = context or cast("Context", {})
         try:
             self._check_arguments()
-            is_retry = try_number_of(context) > 1
-            with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=is_retry) as opened:
+            # The plan of a batch was made with the same connections.
+            worked = try_number_of(context) > 1 or bool(self.batch)
+            with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=worked) as opened:
                 self._account = str(opened.service.account_name or "")
                 return self._run(opened, cancelled, context)
         except TransferError as error:

@@ -15,6 +15,7 @@ from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.stores.http import hosts
 from tests.fakes.contexts import some_bytes, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
@@ -161,6 +162,18 @@ def test_a_transfer_has_the_stores_of_its_connections(connections: dict[str, Any
         assert opened.context.destination.container == "no-such-container"
         assert opened.context.cancelled is cancelled
         assert opened.service.account_name == "devstoreaccount1"
+
+
+@pytest.mark.parametrize("worked_before", [True, False])
+def test_hosts_of_an_earlier_try_are_known_to_exist(
+    connections: dict[str, Any], monkeypatch: pytest.MonkeyPatch, worked_before: bool
+) -> None:
+    """A name that cannot be found for a moment does not end the run: it was found by that try."""
+    known = threading.Event()
+    monkeypatch.setattr(hosts, "_any_reached", known)
+    endpoints = Endpoints("bucket", "container", s3_arguments={}, **connections)
+    with open_transfer(endpoints, CopySettings(), threading.Event(), worked_before=worked_before):
+        assert known.is_set() is worked_before
 
 
 def test_a_bucket_name_is_checked_before_a_connection_is_opened() -> None:

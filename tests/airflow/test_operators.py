@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -342,3 +342,25 @@ def test_execution_timeout_stops_the_transfer(
     assert isinstance(seen[0], AirflowTaskTimeout)
     assert container.get_blob_client("big").get_block_list("uncommitted")[1]
     assert not container.get_blob_client("big").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "worked"), [({"s3_key": "k"}, False), ({"s3_prefix": "p/"}, False), ({"batch": {"plan": "0" * 16}}, True)]
+)
+def test_a_batch_knows_that_its_connections_have_worked(
+    monkeypatch: pytest.MonkeyPatch, what: dict[str, Any], worked: bool
+) -> None:
+    """The plan was made with them, so a blip of a credential source or of DNS may pass."""
+    given: list[bool] = []
+
+    def open_transfer(*_: object, worked_before: bool) -> object:
+        given.append(worked_before)
+        raise UsageError(detail="Enough.")
+
+    monkeypatch.setattr("s3_to_azure.airflow.jobs.open_transfer", open_transfer)
+    operator = S3ToAzureBlobStreamOperator(
+        task_id="copy", s3_bucket="bucket", container_name="container", state_container="state", **what
+    )
+    with pytest.raises(Exception, match=r"Enough\."):
+        operator.execute(cast("Any", {}))
+    assert given == [worked]

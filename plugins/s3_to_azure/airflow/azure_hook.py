@@ -13,6 +13,7 @@ from s3_to_azure.stores.azure.client import AUDIENCE, StreamingClient, service_c
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
 from s3_to_azure.stores.azure.state import AzureState
+from s3_to_azure.stores.http.hosts import note_all_reached
 from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies, ca_bundle
 
@@ -30,12 +31,14 @@ def azure_service(
         wasb_conn_id: Id of a connection of type ``wasb``.
         connections: How many HTTP connections to keep open.
         hook_arguments: More keyword arguments of ``WasbHook``.
-        worked_before: The credentials worked in an earlier try of this task: a failure to obtain them may pass.
+        worked_before: As for ``s3_source``.
 
     Raises:
         ConnectionMissing: The Airflow connection does not exist, or cannot be used.
     """
     protect_logs()
+    if worked_before:
+        note_all_reached()
     connection = get_connection(
         wasb_conn_id, AZURE, "wasb", "best with connection_string, or with the account as login"
     )

@@ -69,7 +69,7 @@ def open_transfer(
         endpoints: Both sides.
         settings: How to copy.
         cancelled: Set it to stop every copy within three seconds.
-        worked_before: The credentials worked in an earlier try of this task: a failure to obtain them may pass.
+        worked_before: As for ``s3_source``.
 
     Raises:
         ConnectionMissing: An Airflow connection does not exist or names no account.

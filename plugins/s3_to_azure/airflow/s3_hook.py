@@ -11,6 +11,7 @@ from s3_to_azure.airflow.connections import environment, find_connection, get_co
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
 from s3_to_azure.stores.http.credentials import CredentialsProvider
+from s3_to_azure.stores.http.hosts import note_all_reached
 from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.http.settings import Proxies, aws_ca_bundle
 from s3_to_azure.stores.s3.errors import s3_settings_errors
@@ -41,14 +42,16 @@ def s3_source(
         verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else True.
         hook_arguments: More keyword arguments of ``S3Hook``, such as ``region_name`` or ``config``. Of ``extra_args``,
             RequestPayer, SSECustomerKey and VersionId apply to every read (``ReadOptions``), as ``requester_pays``.
-        worked_before: The credentials worked earlier in this task, in an earlier try or poke: a failure to obtain them
-            may pass.
+        worked_before: The credentials worked earlier, in an earlier try or poke or in the run's plan: a failure to
+            obtain them, or to find a host's address, may pass.
 
     Raises:
         ConnectionMissing: The Airflow connection does not exist.
         UsageError: The connection's settings cannot be used.
     """
     protect_logs()
+    if worked_before:
+        note_all_reached()
     arguments = dict(hook_arguments or {})
     # S3Hook accepts these two, but applies them only to its own transfers.
     extra, requester_pays = arguments.pop("extra_args", None) or {}, bool(arguments.pop("requester_pays", False))

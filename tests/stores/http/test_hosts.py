@@ -1,6 +1,7 @@
 """Hosts without an address: an error that names the setting, on each client; a host that was reached is tried again."""
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -12,7 +13,7 @@ from s3_to_azure.model.errors import AZURE, S3, ConnectionFailed, TransferError,
 from s3_to_azure.stores.http import hosts
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.errors import network_error, translated
-from s3_to_azure.stores.http.hosts import note_reached
+from s3_to_azure.stores.http.hosts import note_all_reached, note_reached
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.source import S3Source
@@ -25,6 +26,7 @@ HOST = "nothing.example.com"
 @pytest.fixture(autouse=True)
 def _nothing_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "_reached", set())
+    monkeypatch.setattr(hosts, "_any_reached", threading.Event())
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +94,14 @@ def test_host_that_does_not_exist_is_an_error_of_a_setting(client: str) -> None:
 def test_host_that_was_reached_is_tried_again(client: str) -> None:
     """A name that vanishes in the middle of a run comes back."""
     note_reached(HOST.upper())
+    with pytest.raises(ConnectionFailed, match="it failed"):
+        CLIENTS[client][0]()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_host_that_an_earlier_process_reached_is_tried_again(client: str) -> None:
+    """A task of a migration runs in a process of its own, and the plan before it has used the same hosts."""
+    note_all_reached()
     with pytest.raises(ConnectionFailed, match="it failed"):
         CLIENTS[client][0]()
 

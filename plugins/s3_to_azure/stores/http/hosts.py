@@ -2,6 +2,7 @@
 
 import re
 import socket
+import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -22,11 +23,17 @@ _CURES: Final = {
 }
 
 _reached: set[str] = set()
+_any_reached = threading.Event()
 
 
 def note_reached(host: str) -> None:
     """Remember that a host has an address: if its name cannot be found later in this process, that will pass."""
     _reached.add(host.lower())
+
+
+def note_all_reached() -> None:
+    """Remember that hosts were reached before this process began: by an earlier try, or by the plan of a copy."""
+    _any_reached.set()
 
 
 def name_error(service: str, chain: Iterable[BaseException]) -> UsageError | None:
@@ -43,7 +50,7 @@ def name_error(service: str, chain: Iterable[BaseException]) -> UsageError | Non
     if connection is None:
         return None
     host = str(connection.proxy.hostname if connection.proxy else connection.host).lower()
-    if host in _reached:
+    if host in _reached or _any_reached.is_set():
         return None
     if connection.proxy:
         return UsageError(detail=f"The proxy's host {host!r} has no address (DNS). Check the proxy that is set.")
