@@ -108,7 +108,7 @@ def test_blob_that_is_shorter_or_missing_is_told_apart(response: bytes, expected
     """The container accepts neither: it is asked for bytes that the blob has."""
     with reading(lambda _: response) as container:
         assert reader_of(container).read("b", 8, 12) == expected
-        with pytest.raises(UnexpectedResponse, match="does not exist" if expected is None else "it ends at byte"):
+        with pytest.raises(UnexpectedResponse, match="no such blob" if expected is None else "it ends at byte"):
             container.read("b", 8, 12)
 
 
