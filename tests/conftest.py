@@ -1,6 +1,7 @@
 """The local servers, and empty buckets and containers in them; each server starts when a test first needs it."""
 
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from botocore.config import Config
 from hypothesis import settings
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack, rclone_s3
+
+# Azure's SDK makes a time-based id for each request. libuuid, where it may write its clock, leaves a file open in each
+# thread that has made one; a test run has thousands of threads.
+vars(uuid)["_generate_time_safe"] = None
 
 # A slow example on a busy machine is no failure; pytest's timeout ends what hangs.
 settings.register_profile("untimed", deadline=None)

@@ -267,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, request: Request, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         # The server closed the idle connection, which the client cannot see.
-        if self._up and self._up.sock and select.select([self._up.sock], [], [], 0)[0]:
+        if self._up and self._up.sock and _is_readable(self._up.sock):
             self._up.close()
         if self._up is None:
             self._up = http.client.HTTPConnection(*self.owner.upstream, timeout=60)
@@ -323,3 +323,10 @@ class _Handler(BaseHTTPRequestHandler):
 def _flipped(data: bytes, offset: int) -> bytes:
     at = min(offset, len(data) - 1)
     return data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :] if data else data
+
+
+def _is_readable(connection: socket.socket) -> bool:
+    # Unlike select(), poll() takes descriptors above 1,023, of which a long test run has some.
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
