@@ -240,7 +240,7 @@ def read_pages() -> None:
             assert b"AirflowPlugin" in script.read()
 
 
-def _status(path: str, token: str) -> int:
+def _status(path: str, token: str = "") -> int:
     try:
         with urllib.request.urlopen(_request(path, token)) as response:
             return int(response.status)
