@@ -163,7 +163,9 @@ def test_nothing_matched(
     to = f"az://{container.container_name}/"
     assert main([command, f"s3://{filled}/dd/", to]) == NOTHING_MATCHED
     assert "Did you mean d/?" in capsys.readouterr().err
-    assert main([command, f"s3://{filled}/d/", to, "--include", "*.parquet"]) == NOTHING_MATCHED
+    for options in ([], ["--quiet"]):
+        assert main([command, f"s3://{filled}/d/", to, "--include", "*.parquet", *options]) == NOTHING_MATCHED
+        assert "".join(capsys.readouterr()).strip()
 
 
 def test_missing_object_below_which_there_are_others(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from s3_to_azure.cli.hints import near_source
 from s3_to_azure.cli.output import (
     FAILED,
+    NO_MATCH,
     NOTHING_MATCHED,
     OK,
     USAGE_ERROR,
@@ -101,7 +102,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     for text in (results.too_many_errors or error, results.hint):
         if text:
             print_message(str(text))
-    return results.status(failed=bool(results.too_many_errors or error) or printer.has_failed)
+    return results.end(failed=bool(results.too_many_errors or error) or printer.has_failed, quiet=options.quiet)
 
 
 def _copy_all(
@@ -168,12 +169,14 @@ class _Results:
             )
             self._stop.set()
 
-    def status(self, *, failed: bool) -> int:
-        """Return the command's exit status."""
+    def end(self, *, failed: bool, quiet: bool) -> int:
+        """Return the command's exit status; it is never told without a word."""
         if self._is_usage_error:
             return USAGE_ERROR
         if failed:
             return FAILED
+        if not self._matched and quiet:
+            print_message(NO_MATCH)
         return OK if self._matched else NOTHING_MATCHED
 
 
@@ -219,9 +222,10 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
         made = run_stoppable(make, stop, grace_s=TASK_GRACE_S)
     if not (options.list and options.json):
         print_text(plan_text(made, rate_bytes_s=rate, as_json=options.json), json=options.json)
-    if hint:
-        print_message(hint)
-    return NOTHING_MATCHED if matches_nothing(made) else OK
+    if not matches_nothing(made):
+        return OK
+    print_message(hint or NO_MATCH)
+    return NOTHING_MATCHED
 
 
 def verify(options: argparse.Namespace, stop: StopEvent) -> int:
@@ -260,6 +264,8 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
         run_stoppable(verify_all, stop, grace_s=TASK_GRACE_S)
     if not options.quiet:
         print_verify_summary(counts)
+    elif not counts:
+        print_message(NO_MATCH)
     if hint:
         print_message(hint)
     if not counts:

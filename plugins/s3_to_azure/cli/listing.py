@@ -48,7 +48,7 @@ def list_names(options: argparse.Namespace, stop: StopEvent) -> int:
             hint = str
         count, size_bytes = _print(entries, as_json=options.json)
         near = "" if count else hint()
-    if not options.quiet:
+    if not options.quiet or not count:
         print_message(f"{count_text(count, 'object')}, {size_text(size_bytes)}.")
     if near:
         print_message(near)

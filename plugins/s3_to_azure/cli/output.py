@@ -30,6 +30,8 @@ FAILED: Final = 1
 USAGE_ERROR: Final = 2
 NOTHING_MATCHED: Final = 3
 
+NO_MATCH: Final = "No object below SRC passes the filters."
+
 ERASE_LINE: Final = "\r\x1b[2K"
 """Removes the progress bar, which has no end of line, before other text is printed; the bar is drawn again below."""
 
