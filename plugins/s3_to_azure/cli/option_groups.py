@@ -1,6 +1,7 @@
 """The options of the commands, in the groups that ``--help`` shows."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Final
 
 from s3_to_azure.cli.progress_bar import PROGRESS
@@ -60,49 +61,49 @@ def add_filters(group: Group) -> None:
 
 def add_overwrite(group: Group) -> None:
     """Add the choice of blobs to replace."""
-    group.add_argument(
+    _add_choice(
+        group,
         "--overwrite",
-        type=choice(options.OVERWRITE),
-        choices=options.OVERWRITE,
-        default=defaults.OVERWRITE,
-        help="whether to replace a blob that exists (default: %(default)s, unless it is a copy of this version of the "
+        options.OVERWRITE,
+        defaults.OVERWRITE,
+        "whether to replace a blob that exists (default: %(default)s, unless it is a copy of this version of the "
         "object)",
     )
 
 
 def add_integrity(group: Group) -> None:
     """Add the weakest verification level."""
-    group.add_argument(
+    _add_choice(
+        group,
         "--integrity",
-        metavar="LEVEL",
-        type=choice(options.INTEGRITY),
-        choices=options.INTEGRITY,
-        default=defaults.INTEGRITY,
-        help="the weakest verification level to accept: one of %(choices)s (default: %(default)s, the "
+        options.INTEGRITY,
+        defaults.INTEGRITY,
+        "the weakest verification level to accept: one of %(choices)s (default: %(default)s, the "
         "strongest that S3's checksums allow)",
+        metavar="LEVEL",
     )
 
 
 def add_refused_names(group: Group) -> None:
     """Add the choice for names that Azure refuses."""
-    group.add_argument(
+    _add_choice(
+        group,
         "--refused-names",
-        type=choice(options.REFUSED_NAMES),
-        choices=options.REFUSED_NAMES,
-        default=defaults.REFUSED_NAMES,
-        help="objects whose names Azure refuses: fail them, skip them, or map the names to others that the command "
+        options.REFUSED_NAMES,
+        defaults.REFUSED_NAMES,
+        "objects whose names Azure refuses: fail them, skip them, or map the names to others that the command "
         "`key` turns back (default: %(default)s)",
     )
 
 
 def add_archived(group: Group) -> None:
     """Add the choice for objects in an archive class."""
-    group.add_argument(
+    _add_choice(
+        group,
         "--archived",
-        type=choice(options.ARCHIVED),
-        choices=options.ARCHIVED,
-        default=defaults.ARCHIVED,
-        help="objects in an archive class: fail them, skip them, or ask S3 to restore them for a later run "
+        options.ARCHIVED,
+        defaults.ARCHIVED,
+        "objects in an archive class: fail them, skip them, or ask S3 to restore them for a later run "
         "(default: %(default)s)",
     )
 
@@ -116,12 +117,12 @@ def add_fidelity(group: Group) -> None:
         default=defaults.RESTORE_DAYS,
         help="days that a restored object stays readable (default: %(default)s)",
     )
-    group.add_argument(
+    _add_choice(
+        group,
         "--restore-tier",
-        type=choice(options.RESTORE_TIERS),
-        choices=options.RESTORE_TIERS,
-        default=defaults.RESTORE_TIER,
-        help="speed and price of a restore (default: %(default)s)",
+        options.RESTORE_TIERS,
+        defaults.RESTORE_TIER,
+        "speed and price of a restore (default: %(default)s)",
     )
     group.add_argument(
         "--tags", action="store_true", help="copy tags too: one more request per object, and more permissions"
@@ -133,25 +134,24 @@ def add_fidelity(group: Group) -> None:
         default=[],
         help="Azure access tier for objects of a storage class, such as STANDARD_IA=Cool; repeatable",
     )
-    group.add_argument(
+    _add_choice(
+        group,
         "--oversized-metadata",
-        type=choice(options.OVERSIZED_METADATA),
-        choices=options.OVERSIZED_METADATA,
-        default=defaults.OVERSIZED_METADATA,
-        help="objects with more metadata than a blob can hold: fail them, or drop their own metadata "
-        "(default: %(default)s)",
+        options.OVERSIZED_METADATA,
+        defaults.OVERSIZED_METADATA,
+        "objects with more metadata than a blob can hold: fail them, or drop their own metadata (default: %(default)s)",
     )
     add_etag_is_md5(group)
 
 
 def add_etag_is_md5(group: Group) -> None:
     """Add the reading of ETags."""
-    group.add_argument(
+    _add_choice(
+        group,
         "--etag-is-md5",
-        type=choice(options.ETAG_IS_MD5),
-        choices=options.ETAG_IS_MD5,
-        default=defaults.ETAG_IS_MD5,
-        help="whether ETags that look like MD5s are compared with the bytes: auto, as S3's responses say, or no, for a "
+        options.ETAG_IS_MD5,
+        defaults.ETAG_IS_MD5,
+        "whether ETags that look like MD5s are compared with the bytes: auto, as S3's responses say, or no, for a "
         "store whose ETags are not MD5s (default: %(default)s)",
     )
 
@@ -237,12 +237,12 @@ def add_output(group: Group, *, json: str, shows_progress: bool = False) -> None
     """Add what is shown, and where."""
     group.add_argument("--json", action="store_true", help=f"print {json}, and nothing else on standard output")
     if shows_progress:
-        group.add_argument(
+        _add_choice(
+            group,
             "--progress",
-            type=choice(PROGRESS),
-            choices=PROGRESS,
-            default=PROGRESS[0],
-            help="how to show progress on standard error: a bar, a line every 10 s, a JSON document every second, or "
+            PROGRESS,
+            PROGRESS[0],
+            "how to show progress on standard error: a bar, a line every 10 s, a JSON document every second, or "
             "auto, a bar on a terminal and lines elsewhere (default: %(default)s)",
         )
     group.add_argument(
@@ -250,3 +250,10 @@ def add_output(group: Group, *, json: str, shows_progress: bool = False) -> None
     )
     group.add_argument("-v", "--verbose", action="count", default=0, help="log each step; -vv logs each request")
     group.add_argument("--log-file", metavar="FILE", help="append the log to FILE, each step at least")
+
+
+def _add_choice(
+    group: Group, name: str, values: Sequence[str], default: str, help_text: str, *, metavar: str | None = None
+) -> None:
+    """Add an option whose value is one of several words, in any spelling that ``choice`` reads."""
+    group.add_argument(name, type=choice(values), choices=values, default=default, help=help_text, metavar=metavar)
