@@ -1,6 +1,8 @@
 """Options from environment variables: each option has one, and the command line wins."""
 
 import argparse
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import USAGE_ERROR
 from s3_to_azure.model.errors import UsageError
 
+ROOT = Path(__file__).resolve().parents[2]
 ADDRESSES = ("s3://bucket/d/", "az://container/")
 
 
@@ -71,6 +74,21 @@ def test_wrong_variable_is_named(variables: dict[str, str], says: str) -> None:
     """A misspelt one would be a setting that nobody notices is missing."""
     with pytest.raises(UsageError, match=says):
         parsed(**variables)
+
+
+def test_variables_of_the_migration_are_not_the_command_lines() -> None:
+    """A worker has them, and the command works there; each that the project itself reads is known."""
+    read = (
+        "dags/s3_to_azure_migration.py",
+        "docker-compose.yaml",
+        ".env.example",
+        "deploy/make-env.sh",
+        "demo/migration.py",
+    )
+    found = {name for path in read for name in re.findall(r"S3_TO_AZURE_[A-Z_]+", (ROOT / path).read_text("utf-8"))}
+    assert found >= {"S3_TO_AZURE_SOURCE", "S3_TO_AZURE_DESTINATION"}
+    given = [*ADDRESSES]
+    assert with_environment(command_line(), given, dict.fromkeys(found, "s3://bucket/")) == (given, [])
 
 
 def test_wrong_value_names_the_variable(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

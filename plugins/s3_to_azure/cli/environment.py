@@ -9,6 +9,8 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.options import did_you_mean
 
 PREFIX: Final = "S3_TO_AZURE_"
+# The migration in dags/ reads these, and a worker has them too.
+_OF_THE_DAG: Final = ("AWS_CONN_ID", "DESTINATION", "POOL", "SCHEDULE", "SOURCE", "STATE_CONTAINER", "WASB_CONN_ID")
 _SWITCHES: Final = {"true": 1, "1": 1, "yes": 1, "on": 1, "false": 0, "0": 0, "no": 0, "off": 0, "": 0}
 
 
@@ -23,15 +25,18 @@ def with_environment(
     Raises:
         UsageError: A variable is no option of any command, or a switch is neither on nor off.
     """
-    given = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
+    not_ours = {f"{PREFIX}{name}" for name in _OF_THE_DAG}
+    given = {name: value for name, value in variables.items() if name.startswith(PREFIX) and name not in not_ours}
+    if not given:
+        return list(arguments), []
     commands = _commands(parser)
-    known = {_variable(action): action for command in commands.values() for action in _options(command)}
+    known = {_variable(action) for command in commands.values() for action in _options(command)}
     for name in given:
         if name not in known:
             near = did_you_mean(name, known)
             raise UsageError(detail=f"The environment variable {name} is not an option of any command.{near}")
     command = commands.get(arguments[0]) if arguments else None
-    if command is None or not given:
+    if command is None:
         return list(arguments), []
     found = {name: action for action in _options(command) if (name := _variable(action)) in given}
     added = [argument for name, action in found.items() for argument in _arguments(action, name, given[name])]
