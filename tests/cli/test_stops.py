@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.cli import commands
+from s3_to_azure.cli import commands, compare, listing
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.stores import Stores
 from s3_to_azure.model.errors import S3
@@ -125,6 +125,8 @@ def signals() -> Iterator[None]:
         ("verify", "pages"),
         ("verify", "head"),
         ("verify", "head blob"),
+        ("compare", "list"),
+        ("compare", "list blobs"),
     ],
 )
 def test_stop_ends_the_command(
@@ -141,9 +143,10 @@ def test_stop_ends_the_command(
     def open_stores(*_: object) -> Iterator[Stores]:
         yield Stores(Source(hanging), Destination(hanging), None)
 
-    monkeypatch.setattr(commands, "open_stores", open_stores)
+    module = compare if command == "compare" else commands
+    monkeypatch.setattr(module, "open_stores", open_stores)
     # The time that requests in flight are given is part of the tests of ``run_stoppable``.
-    monkeypatch.setattr(commands, "TASK_GRACE_S", 0.1)
+    monkeypatch.setattr(module, "TASK_GRACE_S", 0.1)
     try:
         assert main([command, *ADDRESSES, *(["--quiet"] if command == "copy" else [])]) == 128 + number
     finally:
@@ -180,3 +183,33 @@ def test_results_until_the_stop_are_printed(
     finally:
         hanging.released.set()
     assert "copied" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("s3://bucket/", "check"),
+        ("s3://bucket/", "list"),
+        ("s3://bucket/", "pages"),
+        ("az://container/", "list blobs"),
+    ],
+)
+def test_stop_ends_a_listing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str, kind: str
+) -> None:
+    """``ls`` has one side only, and obeys as the others do."""
+    hanging = Hanging(kind, signal.SIGTERM)
+
+    @contextmanager
+    def opened(*_: object, **__: object) -> Iterator[object]:
+        yield Source(hanging) if address.startswith("s3") else Destination(hanging)
+
+    monkeypatch.setattr(listing, "open_source", opened)
+    monkeypatch.setattr(listing, "open_container", opened)
+    monkeypatch.setattr(listing, "TASK_GRACE_S", 0.1)
+    try:
+        assert main(["ls", address]) == 128 + signal.SIGTERM
+    finally:
+        hanging.released.set()
+    assert "Stopped on request" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -18,7 +18,7 @@ from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.model.uris import parse_destination, parse_source
-from s3_to_azure.transfer.watchdog import StopEvent
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 _PAGE: Final = 1_000
 _CONNECTIONS: Final = 1
@@ -30,29 +30,51 @@ _Entry = Mapping[str, Any]
 def list_names(options: argparse.Namespace, stop: StopEvent) -> int:
     """Print a line for each object or blob below SRC, and their number and size."""
     filters = filters_from(options)
-    retrier = Retrier(RetryBudget(), stop)
-    with ExitStack() as opened:
-        if options.source.startswith("s3:"):
-            source = parse_source(options.source, name="SRC")
-            bucket = opened.enter_context(open_source(options, stop, connections=_CONNECTIONS))
-            retrier.call("look up the bucket", lambda: bucket.check(source.bucket))
-            listing = with_retries(bucket.list(source.bucket, source.key), retrier, f"list {options.source}")
-            entries = (_of_object(item) for item in listing if not filters.reason_to_skip(item))
-            hint: Callable[[], str] = lambda: near_source(bucket, source)  # noqa: E731
-        else:
-            place = parse_destination(options.source, name="SRC")
-            container = opened.enter_context(open_container(options, stop, place, connections=_CONNECTIONS))
-            retrier.call("look up the container", container.check)
-            blobs = with_retries(container.list(place.path), retrier, f"list {options.source}")
-            entries = (_of_blob(item) for item in blobs if not _is_left_out(item, filters))
-            hint = str
-        count, size_bytes = _print(entries, as_json=options.json)
-        near = "" if count else hint()
+    list_all = _list_objects if options.source.startswith("s3:") else _list_blobs
+    with list_all(options, stop, filters) as (entries, hint):
+
+        def print_all() -> tuple[int, int, str]:
+            count, size_bytes = _print(entries, as_json=options.json)
+            return count, size_bytes, "" if count else hint()
+
+        count, size_bytes, near = run_stoppable(print_all, stop, grace_s=TASK_GRACE_S)
     if not options.quiet or not count:
         print_message(f"{count_text(count, 'object')}, {size_text(size_bytes)}.")
     if near:
         print_message(near)
     return OK if count else NOTHING_MATCHED
+
+
+_Listing = tuple[Iterator[_Entry], Callable[[], str]]
+"""The entries, which are requested as they are read, and what finds a hint if there is none."""
+
+
+@contextmanager
+def _list_objects(options: argparse.Namespace, stop: StopEvent, filters: Filters) -> Iterator[_Listing]:
+    source = parse_source(options.source, name="SRC")
+    retrier = Retrier(RetryBudget(), stop)
+    with open_source(options, stop, connections=_CONNECTIONS) as bucket:
+
+        def entries() -> Iterator[_Entry]:
+            retrier.call("look up the bucket", lambda: bucket.check(source.bucket))
+            listing = with_retries(bucket.list(source.bucket, source.key), retrier, f"list {options.source}")
+            yield from (_of_object(item) for item in listing if not filters.reason_to_skip(item))
+
+        yield entries(), lambda: near_source(bucket, source)
+
+
+@contextmanager
+def _list_blobs(options: argparse.Namespace, stop: StopEvent, filters: Filters) -> Iterator[_Listing]:
+    place = parse_destination(options.source, name="SRC")
+    retrier = Retrier(RetryBudget(), stop)
+    with open_container(options, stop, place, connections=_CONNECTIONS) as container:
+
+        def entries() -> Iterator[_Entry]:
+            retrier.call("look up the container", container.check)
+            listing = with_retries(container.list(place.path), retrier, f"list {options.source}")
+            yield from (_of_blob(item) for item in listing if not _is_left_out(item, filters))
+
+        yield entries(), str
 
 
 def _print(entries: Iterator[_Entry], *, as_json: bool) -> tuple[int, int]:
