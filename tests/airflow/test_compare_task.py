@@ -1,6 +1,7 @@
 """The task `compare` of a migration, in real Airflow, and when it is due."""
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -11,10 +12,13 @@ import pytest
 from airflow.sdk import Context
 from azure.storage.blob import ContainerClient
 
-from s3_to_azure.airflow.compare_task import is_due
+from s3_to_azure.airflow import compare_task
+from s3_to_azure.airflow.compare_task import CompareSettings, compare_run, is_due
+from s3_to_azure.airflow.dag_tasks import RunSettings
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.errors import Cancelled, UsageError
 from tests.airflow.airflow_runs import Run, run_dag
+from tests.airflow.test_dag_tasks import Task
 
 WEEK = timedelta(days=7)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -72,6 +76,25 @@ def migrate(connections: dict[str, Any], s3_client: Any, bucket: str, container:
         return run_dag(migration_dag(dag_id, **(place | connections | every | more)), conf)
 
     return run
+
+
+def test_a_comparison_ends_when_it_is_killed(
+    connections: dict[str, Any], container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its requests wait for, as the plan and the report do."""
+    killed = Task()
+    cast("Any", killed.context)["dag_run"] = SimpleNamespace(start_date=MONDAY)
+
+    def hang(*_: Any, **__: Any) -> None:
+        cast("Any", killed.context["ti"]).task.on_kill()
+        threading.Event().wait()
+
+    monkeypatch.setattr(compare_task, "write_manifest", hang)
+    monkeypatch.setattr(compare_task, "TASK_GRACE_S", 0.01)
+    settings = RunSettings("in/", container.container_name, "out/", connections["wasb_conn_id"])
+    compare = CompareSettings(WEEK, "bucket", connections["aws_conn_id"], {})
+    with pytest.raises(Cancelled):
+        compare_run(settings, compare, killed.context)
 
 
 def test_two_nights(migrate: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture) -> None:

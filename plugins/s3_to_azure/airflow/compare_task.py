@@ -1,23 +1,23 @@
 """The task of a migration that compares both sides by their listings and records, once in a period."""
 
 import logging
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
-from s3_to_azure.airflow.dag_tasks import RunSettings, plan_settings
+from s3_to_azure.airflow.dag_tasks import RunSettings, plan_settings, stop_of
 from s3_to_azure.airflow.jobs import Endpoints, open_transfer
 from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.airflow.run_state import COMPARE_KEY, try_number_of
 from s3_to_azure.model.errors import PermanentError
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.runs.compare import compare_listings
+from s3_to_azure.runs.compare import Comparison, compare_listings
 from s3_to_azure.runs.standing import DRIFT, EXTRA, Difference
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.stores.temporary_state import TemporaryState
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
 _MAX_LOGGED: Final = 20
 
@@ -48,6 +48,7 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
 
     Raises:
         AirflowSkipException: No comparison is due, or the run is a dry run.
+        Cancelled: The task was killed.
         PermanentError: Objects are missing, stale or changed in Azure.
     """
     params = context["params"]
@@ -66,14 +67,19 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
     )
     drift = _LoggedDrift()
     copying = CopySettings(connections=1, refused_names=how.refused_names)
+    stop = stop_of(context)
     with (
-        open_transfer(endpoints, copying, threading.Event(), worked_before=try_number_of(context) > 1) as opened,
+        open_transfer(endpoints, copying, stop, worked_before=try_number_of(context) > 1) as opened,
         TemporaryState() as files,
     ):
         transfer = opened.context
-        listing = transfer.source.list(compare.bucket, prefix)
-        pointer = write_manifest(listing, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
-        result = compare_listings(transfer, files, pointer, how, on_difference=drift.add)
+
+        def compare_all() -> Comparison:
+            listing = transfer.source.list(compare.bucket, prefix)
+            pointer = write_manifest(listing, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
+            return compare_listings(transfer, files, pointer, how, on_difference=drift.add)
+
+        result = run_stoppable(compare_all, stop, grace_s=TASK_GRACE_S)
     for line in result.lines():
         log.info("%s", line)
     summary = result.summary()

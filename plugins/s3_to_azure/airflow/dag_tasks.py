@@ -121,7 +121,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
             summary, reference, batches = stands.summary, stands.reference, stands.index.batches
         else:
             manifest, destination = _manifest_pointer(pointer, files), AzureContainer(service, settings.container)
-            stop = _stop_of(context)
+            stop = stop_of(context)
             retrier = Retrier(RetryBudget(), stop)
 
             def make() -> tuple[Plan, list[str]]:
@@ -245,7 +245,7 @@ def report_run(
                 certification=certification,
             )
 
-        report = run_stoppable(make, _stop_of(context), grace_s=TASK_GRACE_S)
+        report = run_stoppable(make, stop_of(context), grace_s=TASK_GRACE_S)
     summary = report.summary()
     note_counts(context, summary)
     for line in report.lines():
@@ -258,7 +258,7 @@ def report_run(
     return summary
 
 
-def _stop_of(context: Context) -> StopEvent:
+def stop_of(context: Context) -> StopEvent:
     """Return the event that the task's ``on_kill`` sets; as a decorated function it has none of its own."""
     stop = StopEvent()
     operator = getattr(context["ti"], "task", None)
