@@ -1,15 +1,19 @@
 """The part of the destination that a run is about."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from s3_to_azure.model.errors import NameRefused, ServerFailed
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.names import map_blob
-from s3_to_azure.model.objects import BlobState
+from s3_to_azure.model.names import STATE_FOLDER, map_blob
+from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.record import LAST_MODIFIED, SOURCE, source_id
-from s3_to_azure.planning.coverage import Coverage
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.planning.coverage import Coverage, name_check, reason_to_skip, refused_name
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
@@ -160,3 +164,47 @@ def test_only_the_runs_prefix_is_listed(destination: MemoryDestination) -> None:
     destination.list = lambda prefix: listed.append(prefix) or list_all(prefix)  # type: ignore[method-assign, func-returns-value]
     plan(destination, "in/2025/", "in/2025/a")
     assert listed == ["out/2025/"]
+
+
+@pytest.mark.parametrize(
+    ("key", "size_bytes", "blob", "filters", "reason"),
+    [
+        ("in/a", 1, "out/a", None, None),
+        ("in/a", 1, "out/a", Filters(exclude=("*a",)), "excluded"),
+        ("in/d/", 0, "out/d/", None, "folder_marker"),
+        ("in/d/", 1, "out/d/", None, None),
+        ("in/a", 1, f"{STATE_FOLDER}/a", None, "reserved_name"),
+        ("in/d/", 0, f"{STATE_FOLDER}/d/", Filters(exclude=("*d/",)), "excluded"),
+    ],
+)
+def test_reason_to_skip(key: str, size_bytes: int, blob: str, filters: Filters | None, reason: str | None) -> None:
+    """The user's own filter is the first reason."""
+    assert reason_to_skip(ListedObject("bucket", key, "e", size_bytes, NOON), blob, filters) == reason
+
+
+def test_refused_name() -> None:
+    """The key's own problem, or the container's."""
+
+    def check(blob: str) -> None:
+        if blob.endswith("."):
+            raise NameRefused(name=blob, detail="it ends in a dot")
+
+    assert refused_name("in/a", "out/a", check) is None
+    assert refused_name("in/a.", "out/a.", check) == "name_refused: it ends in a dot"
+    assert str(refused_name("in/../a", "out/a", check)).startswith("name_refused: ")
+
+
+@pytest.mark.parametrize(("failures", "calls"), [(0, 1), (1, 2)])
+def test_name_check_is_repeated_after_a_temporary_failure(failures: int, calls: int) -> None:
+    """The loop is entered only then."""
+    checked: list[str] = []
+
+    class Destination(MemoryDestination):
+        def check_name(self, blob: str) -> str:
+            checked.append(blob)
+            if len(checked) <= failures:
+                raise ServerFailed(service="Azure", resource="account", code="InternalError", status=500)
+            return blob
+
+    name_check(Destination(), Retrier(RetryBudget(first_wait_s=0.0, longest_wait_s=0.0), threading.Event()))("a")
+    assert checked == ["a"] * calls

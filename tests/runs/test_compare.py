@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from s3_to_azure.model.errors import AccessDenied
+from s3_to_azure.model.errors import AccessDenied, ServerFailed
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.objects import BlobState
 from s3_to_azure.planning.settings import PlanSettings
@@ -265,3 +265,20 @@ def test_lines_and_summary_add_up(sides: Sides) -> None:
     summary = result.summary()
     assert summary["missing"] == {"objects": 1, "size_bytes": 3}
     assert (summary["drift"], summary["extra"]["objects"], summary["lookups"]) == (True, 1, 1)
+
+
+def test_a_name_that_cannot_be_checked_for_a_moment_is_checked_again(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check may ask the account, and its failure would end a comparison of hours."""
+    fails = [ServerFailed(service="Azure", resource="account", code="InternalError", status=500)]
+    check_name = sides.destination.check_name
+
+    def check(blob: str) -> str:
+        if fails:
+            raise fails.pop()
+        return check_name(blob)
+
+    monkeypatch.setattr(sides.destination, "check_name", check)
+    result, found = sides.compare()
+    assert (result.amounts["equal"].objects, found, fails) == (30, [], [])

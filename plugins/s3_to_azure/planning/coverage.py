@@ -1,16 +1,61 @@
-"""Which part of the destination a run is about: the blobs of the keys that it lists and does not leave out."""
+"""Which objects a run leaves out whatever is in Azure, and which part of the destination it is about."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
+from s3_to_azure.model.errors import NameRefused, TransientError
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.names import unmap_blob
+from s3_to_azure.model.names import check_key, is_folder_marker, is_reserved, unmap_blob
 from s3_to_azure.model.objects import NO_ETAG, BlobState, ListedObject
 from s3_to_azure.model.options import MAP
+from s3_to_azure.model.ports import BlobDestination
+from s3_to_azure.model.reasons import FOLDER_MARKER, RESERVED_NAME, explained
+from s3_to_azure.model.retry import Retrier
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.state.manifest import ManifestPointer
 
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
+
+
+def reason_to_skip(listed: ListedObject, blob: str, filters: Filters | None) -> str | None:
+    """Return why no copy takes the object, whatever its blob is; None if a copy may.
+
+    Args:
+        listed: The object.
+        blob: The name of its blob.
+        filters: The run's; None: there are none.
+    """
+    reason = filters.reason_to_skip(listed) if filters else None
+    if reason is None and is_reserved(blob):
+        return RESERVED_NAME
+    if reason is None and is_folder_marker(listed):
+        return FOLDER_MARKER
+    return reason
+
+
+def refused_name(key: str, blob: str, check_name: Callable[[str], object]) -> str | None:
+    """Return the reason of an object whose key or blob name cannot be used; None if both can."""
+    try:
+        check_key(key)
+        check_name(blob)
+    except NameRefused as error:
+        return explained(error.reason(), str(error.attributes["detail"]))
+    return None
+
+
+def name_check(destination: BlobDestination, retrier: Retrier) -> Callable[[str], None]:
+    """Return the destination's check of a blob's name, repeated after a temporary failure."""
+
+    def check(blob: str) -> None:
+        try:
+            # The retry loop costs more than a check, so only a failed one goes through it.
+            destination.check_name(blob)
+        except TransientError as error:
+            retrier.pause(1, error)
+            retrier.call(f"check the name {blob!r}", lambda: destination.check_name(blob))
+
+    return check
 
 
 class Coverage:

@@ -4,16 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from s3_to_azure.model import reasons
 from s3_to_azure.model.decide import are_different, decide
-from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.names import blob_name, check_key, is_folder_marker, is_reserved, is_shown_only
+from s3_to_azure.model.names import blob_name, is_shown_only
 from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NEVER, SKIP
-from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, code_of, explained
+from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, code_of
 from s3_to_azure.planning.batching import weight_of
-from s3_to_azure.planning.coverage import Coverage
+from s3_to_azure.planning.coverage import Coverage, reason_to_skip, refused_name
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     ARCHIVE_CLASSES,
@@ -178,21 +176,14 @@ class PlanBuilder:
         if listed.problem:
             self._leave_out_problem(listed)
             return True
-        reason = self._filters.reason_to_skip(listed) if self._filters else None
-        if reason is None and is_reserved(blob):
-            reason = reasons.RESERVED_NAME
-        if reason is None and is_folder_marker(listed):
-            reason = reasons.FOLDER_MARKER
+        reason = reason_to_skip(listed, blob, self._filters)
         if reason is not None:
             self._leave_out(listed, SKIPPED, reason)
             return True
-        try:
-            check_key(listed.key)
-            self._check_name(blob)
-        except NameRefused as error:
-            self._leave_out_name(listed, explained(error.reason(), str(error.attributes["detail"])))
-            return True
-        return False
+        refused = refused_name(listed.key, blob, self._check_name)
+        if refused is not None:
+            self._leave_out_name(listed, refused)
+        return refused is not None
 
     def _leave_out_problem(self, listed: ListedObject) -> None:
         """Leave out an object that cannot be requested; the filters by key apply, its other values are unknown."""

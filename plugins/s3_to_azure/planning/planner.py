@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.model.objects import BlobState, TaskTry
 from s3_to_azure.model.options import MAP
@@ -20,7 +19,7 @@ from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.planning.batching import batch_descriptor, without_uncertain_absence, write_batches
-from s3_to_azure.planning.coverage import Coverage
+from s3_to_azure.planning.coverage import Coverage, name_check
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     Plan,
@@ -147,7 +146,7 @@ class _Planning:
                 join,
                 coverage,
                 self._look_at_blob,
-                self._check_name,
+                name_check(self._destination, self._retrier),
                 to_copy=to_copy,
                 left_out=left_out,
             )
@@ -159,14 +158,6 @@ class _Planning:
 
     def _look_at_blob(self, blob: str) -> BlobState | None:
         return self._retrier.call(f"look at blob {blob!r}", lambda: self._destination.head(blob))
-
-    def _check_name(self, blob: str) -> None:
-        try:
-            # The retry loop costs more than a check, so only a failed one goes through it.
-            self._destination.check_name(blob)
-        except TransientError as error:
-            self._retrier.pause(1, error)
-            self._retrier.call(f"check the name {blob!r}", lambda: self._destination.check_name(blob))
 
     def _one_batch(self, builder: PlanBuilder, to_copy: Member) -> tuple[list[BatchDescriptor], int]:
         """Return the file of the first pass as the only batch, and 1 if it belongs to one object alone, else 0."""

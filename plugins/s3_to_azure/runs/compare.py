@@ -11,15 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from s3_to_azure.model.errors import NameRefused
 from s3_to_azure.model.formatting import count_text
-from s3_to_azure.model.names import blob_name, check_key, is_folder_marker, is_reserved, is_shown_only, unmap_blob
+from s3_to_azure.model.names import blob_name, is_shown_only, unmap_blob
 from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.reasons import COPIED, FOLDER_MARKER, RESERVED_NAME, UNCHANGED, explained
+from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.model.retry import with_retries
-from s3_to_azure.planning.coverage import Coverage
+from s3_to_azure.planning.coverage import Coverage, name_check, reason_to_skip, refused_name
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import Amount, AmountCounter
 from s3_to_azure.planning.settings import PlanSettings
@@ -208,6 +207,7 @@ class _Comparing:
         self._on_difference = on_difference
         self._coverage = Coverage(pointer, settings)
         destination = context.destination
+        self._check_name = name_check(destination, context.retrier)
         listing = with_retries(
             destination.list(self._coverage.prefix), context.retrier, f"list {destination.container}"
         )
@@ -254,7 +254,11 @@ class _Comparing:
         is_mapped = name != blob_name(listed.key, s3_prefix=settings.s3_prefix, blob_prefix=settings.blob_prefix)
         blob = None if is_mapped or is_shown_only(listed) else self._join.find(name)
         receipt = self._receipts.find(listed.key)
-        reason = self._reason_to_leave_out(listed, name)
+        reason = (
+            listed.problem
+            or reason_to_skip(listed, name, settings.filters)
+            or refused_name(listed.key, name, self._check_name)
+        )
         if reason is not None:
             return _Found(Difference(LEFT_OUT, listed.key, name, listed.size_bytes, listed.etag, reason=reason))
         is_sampled = self._sample.takes(listed.key)
@@ -282,22 +286,6 @@ class _Comparing:
             return _Found(found)
         verified = verify_object(context, CopyTask(listed.bucket, listed.key, name, listed=listed))
         return _Found(_read_back(found, verified), was_read=True)
-
-    def _reason_to_leave_out(self, listed: ListedObject, name: str) -> str | None:
-        """Return why no copy of the object is expected."""
-        reason = listed.problem or self._settings.filters.reason_to_skip(listed)
-        if reason:
-            return reason
-        if is_reserved(name):
-            return RESERVED_NAME
-        if is_folder_marker(listed):
-            return FOLDER_MARKER
-        try:
-            check_key(listed.key)
-            self._context.destination.check_name(name)
-        except NameRefused as error:
-            return explained(error.reason(), str(error.attributes["detail"]))
-        return None
 
     def _take_first(self) -> None:
         found = self._waiting.popleft()
