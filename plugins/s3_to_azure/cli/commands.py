@@ -148,12 +148,8 @@ class _Results:
 
     def look_near(self, objects: ObjectSource, source: S3Uri) -> None:
         """Look for what SRC may have meant, if it names nothing."""
-        self.hint = near_source(objects, source) if self.found_nothing else ""
-
-    @property
-    def found_nothing(self) -> bool:
-        """Whether S3 holds nothing of what SRC names."""
-        return not self.counts or (self._is_missing and sum(self.counts.values()) == 1)
+        if not self.counts or (self._is_missing and not source.is_prefix):
+            self.hint = near_source(objects, source)
 
     def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
         """Count a receipt; ``error`` is the cause of a failure, where it is known."""

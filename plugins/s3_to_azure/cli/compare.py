@@ -4,7 +4,6 @@ import argparse
 import csv
 import json
 import secrets
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -127,7 +126,12 @@ def _receipt(line: bytes, *, path: str) -> "ReportedReceipt":
 
 
 class _Differences:
-    """Writes all differences into the CSV file, and keeps the first ones that are drift."""
+    """Writes all differences into the CSV file, and keeps the first ones that are drift.
+
+    Attributes:
+        shown: Those that are kept.
+        more: Number of those that are drift and are not kept.
+    """
 
     def __init__(self, out: TextIO | None) -> None:
         from s3_to_azure.runs.report import safe_cell  # noqa: PLC0415
@@ -140,21 +144,17 @@ class _Differences:
         if self._csv:
             self._csv.writerow(self._columns)
         self.shown: list[Difference] = []
-        self._counts = Counter[str]()
-
-    @property
-    def more(self) -> int:
-        """Number of those that are not kept."""
-        return self._counts.total() - len(self.shown)
+        self.more = 0
 
     def add(self, difference: "Difference") -> None:
         if self._csv:
             self._csv.writerow([self._safe_cell(getattr(difference, column)) for column in self._columns])
         if difference.status not in self._drift:
             return
-        self._counts[difference.status] += 1
         if len(self.shown) < _MAX_SHOWN:
             self.shown.append(difference)
+        else:
+            self.more += 1
 
     def lines(self) -> Iterator[str]:
         """Yield the first ones for a person."""

@@ -32,12 +32,11 @@ def near_source(source: ObjectSource, given: S3Uri) -> str:
 
 def _split(key: str) -> tuple[str, str]:
     """Return what is above the last name of a key or prefix, and that name, which keeps its slash."""
-    above, slash, name = key.removesuffix("/").rpartition("/")
-    return above + slash, name + key[len(key.removesuffix("/")) :]
+    start = key.rfind("/", 0, -1) + 1
+    return key[:start], key[start:]
 
 
 def _names(source: ObjectSource, bucket: str, prefix: str) -> set[str]:
     """Return the next names below a prefix, as far as the listing's first page shows them."""
-    listed = source.list(bucket, prefix, max_keys=_MAX_KEYS)
-    rests = [item.key[len(prefix) :] for _, item in zip(range(_MAX_KEYS), listed, strict=False)]
+    rests = (item.key[len(prefix) :] for item in source.list(bucket, prefix, max_keys=_MAX_KEYS))
     return {name + slash for name, slash, _ in (rest.partition("/") for rest in rests)}

@@ -12,6 +12,7 @@ from json import dumps
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
+from s3_to_azure.cli.progress_bar import resumed_text
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.objects import Receipt
@@ -258,10 +259,8 @@ def print_message(text: str) -> None:
 def print_copy_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:
     """Print how many objects have which status, and what was sent in which time."""
     rate = f" ({size_text(totals.bytes_sent / max(seconds, 0.001))}/s)" if totals.bytes_sent else ""
-    resumed = f", {size_text(totals.bytes_resumed)} already in Azure" if totals.bytes_resumed else ""
-    retries = f", {count_text(totals.retries, 'retry', 'retries')}" if totals.retries else ""
     sent = size_text(totals.bytes_sent)
-    print_message(f"{_statuses(counts)}; {sent} sent in {duration_text(seconds)}{rate}{resumed}{retries}.")
+    print_message(f"{_statuses(counts)}; {sent} sent in {duration_text(seconds)}{rate}{resumed_text(totals)}.")
 
 
 def print_verify_summary(counts: Counter[str]) -> None:

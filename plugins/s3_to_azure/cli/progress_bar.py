@@ -83,13 +83,8 @@ def _print_lines(progress: Progress, closed: threading.Event) -> None:
     while not closed.wait(_LINE_EVERY_S):
         totals = progress.snapshot()
         rate = size_text(totals.bytes_sent / max(time.monotonic() - started, 0.001))
-        resumed = f", {size_text(totals.bytes_resumed)} already in Azure" if totals.bytes_resumed else ""
-        retries = f", {count_text(totals.retries, 'retry', 'retries')}" if totals.retries else ""
-        print(
-            f"{_objects(totals)}, {size_text(totals.bytes_sent)} sent ({rate}/s){resumed}{retries}",
-            file=sys.stderr,
-            flush=True,
-        )
+        sent = size_text(totals.bytes_sent)
+        print(f"{_objects(totals)}, {sent} sent ({rate}/s){resumed_text(totals)}", file=sys.stderr, flush=True)
 
 
 def _print_documents(progress: Progress, closed: threading.Event) -> None:
@@ -100,6 +95,12 @@ def _print_documents(progress: Progress, closed: threading.Event) -> None:
         is_closed = closed.wait(_DOCUMENT_EVERY_S)
         seconds = round(time.monotonic() - started, 1)
         print(json.dumps({"seconds": seconds, **asdict(progress.snapshot())}), file=sys.stderr, flush=True)
+
+
+def resumed_text(totals: Totals) -> str:
+    """Return what a line about bytes sent ends with: bytes that Azure held before, and retries, if there are any."""
+    resumed = f", {size_text(totals.bytes_resumed)} already in Azure" if totals.bytes_resumed else ""
+    return resumed + (f", {count_text(totals.retries, 'retry', 'retries')}" if totals.retries else "")
 
 
 def _objects(totals: Totals) -> str:
