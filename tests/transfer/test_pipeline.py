@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -23,15 +23,18 @@ from tests.fakes.memory_source import MemoryBody, MemorySource
 
 
 class Fails(MemorySource):
-    """A source whose byte at ``bad`` cannot be read."""
+    """A source whose byte at ``bad`` cannot be read; ``on_next_block`` is called before each block after the first."""
 
     bad = -1
+    on_next_block: Callable[[], object] = bool
 
     @contextmanager
     def open(
         self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
     ) -> Iterator[MemoryBody]:
         """Fail where the range holds that byte."""
+        if start:
+            self.on_next_block()
         if version.key == "bad" and end is not None and start <= self.bad < end:
             raise ObjectNotFound(bucket=BUCKET, key=version.key)
         with super().open(version, start, end) as body:
@@ -137,18 +140,8 @@ def test_an_error_ends_the_waits_of_the_other_blocks(rig: Rig) -> None:
             waits.set()
             raise Throttled(service="Azure", code="ServerBusy", retry_after_s=100.0)
 
-    class Source(Fails):
-        @contextmanager
-        def open(
-            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
-        ) -> Iterator[MemoryBody]:
-            if start:
-                waits.wait()
-            with super().open(version, start, end) as body:
-                yield body
-
-    source = Source(BUCKET)
-    source.bad = 65_536
+    source = Fails(BUCKET)
+    source.bad, source.on_next_block = 65_536, waits.wait
     version = source.put(BUCKET, "bad", DATA)
     pipeline = BlockPipeline(source, Busy(), buffers=rig.buffers, connections=2, cancelled=rig.stop)
     with pytest.raises(ObjectNotFound):
@@ -251,22 +244,13 @@ def test_next_block_is_read_while_one_is_written() -> None:
     """With one connection to each service, the next block is read while the one before is written."""
     read_next = threading.Event()
 
-    class Source(Fails):
-        @contextmanager
-        def open(
-            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
-        ) -> Iterator[MemoryBody]:
-            if start:
-                read_next.set()
-            with super().open(version, start, end) as body:
-                yield body
-
     class Destination(MemoryDestination):
         def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
             assert read_next.wait(100), "the next block is not read before this one is written"
             super().stage_block(blob, block_id, data, crc64)
 
-    source, stop = Source(BUCKET), threading.Event()
+    source, stop = Fails(BUCKET), threading.Event()
+    source.on_next_block = read_next.set
     pipeline = BlockPipeline(source, Destination(), buffers=BufferPool(MIB, stop), connections=1, cancelled=stop)
     version = source.put(BUCKET, "k", DATA)
     pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
