@@ -1,6 +1,7 @@
 """The Azure container beyond its port's contract: unusable responses, foreign blocks, headers, and connections."""
 
 import threading
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,3 +188,15 @@ def test_metadata_that_somebody_else_confirms_is_not_written(store: AzureContain
     proxy.plan = lambda request: Answer(200) if "comp=properties" in request.path else None
     with pytest.raises(ConnectionFailed, match="no ETag"):
         store.update("b", BlobContents({"a": "b"}, ContentHeaders()), Condition(etag))
+
+
+def test_requests_about_a_blob_carry_ids_of_our_own(store: AzureContainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time-based id of the SDK can leave a file open in each thread, and each object has threads of its own."""
+    monkeypatch.setattr(uuid, "uuid1", None)
+    contents = BlobContents({}, ContentHeaders())
+    assert store.head("b") is None
+    store.stage_block("b", BLOCK_ID, DATA, CRC)
+    assert len(store.list_staged("b")) == 1
+    etag = store.commit("b", [BLOCK_ID], contents, Condition(None))
+    store.update("b", contents, Condition(etag))
+    assert store.read("b", 0, 10) == bytes(DATA)

@@ -33,6 +33,7 @@ from s3_to_azure.stores.azure.responses import (
     blob_state,
     decoded_block_id,
     is_missing_blob,
+    new_request_id,
     written_etag,
 )
 from s3_to_azure.stores.http.connections import HttpConnections
@@ -318,7 +319,10 @@ class AzureContainer:
         return self._client.get_blob_client(self.check_name(blob))
 
     def _guard(self, blob: str) -> Mapping[str, Any]:
-        """Return the SDK option that refuses to send a request with another path than this blob's."""
+        """Return the SDK's options for a request about a blob: nothing is sent to another path, and the id is ours.
+
+        The SDK would ask libuuid for an id, which may leave a file open in each thread that has asked.
+        """
         base = urlsplit(self._client.url).path.rstrip("/")
         intended = f"{base}/{quote(blob, safe='/~')}"
 
@@ -331,7 +335,7 @@ class AzureContainer:
                     detail="it would send another path; nothing was sent",
                 )
 
-        return {"raw_request_hook": check}
+        return {"raw_request_hook": check, "client_request_id": new_request_id()}
 
 
 def _match_conditions(condition: Condition) -> Mapping[str, Any]:
