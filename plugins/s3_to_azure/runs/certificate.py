@@ -24,7 +24,7 @@ from s3_to_azure.model.names import CERTIFICATE_NAME
 from s3_to_azure.model.objects import TaskTry
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, UNCHANGED
-from s3_to_azure.planning.plan import Amount
+from s3_to_azure.planning.plan import AmountCounter
 from s3_to_azure.runs.proven import UNRECORDED, ProvenAmounts
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.merkle import MerkleTree, root_by_path
@@ -68,9 +68,9 @@ class ReceiptSums:
 
     def __init__(self) -> None:
         self.tree = MerkleTree()
-        self._all = Amount()
-        self._statuses: dict[str, Amount] = dict.fromkeys(FINAL_STATUSES, Amount())
-        self._levels: dict[str, Amount] = {}
+        self._size_bytes = 0
+        self._statuses = {status: AmountCounter() for status in FINAL_STATUSES}
+        self._levels: dict[str, AmountCounter] = {}
         self._began: datetime | None = None
         self._ended: datetime | None = None
 
@@ -92,20 +92,20 @@ class ReceiptSums:
             raise PermanentError(detail=f"Line {self.tree.leaves + 1:,} of the receipts is not a receipt.")
         is_wanted = path_of is not None and receipt.key == path_of
         self.tree.add(line, wants_path=is_wanted)
-        self._all = self._all.plus(receipt.size_bytes)
-        self._statuses[receipt.status] = self._statuses.get(receipt.status, Amount()).plus(receipt.size_bytes)
+        self._size_bytes += receipt.size_bytes
+        self._statuses.setdefault(receipt.status, AmountCounter()).add(receipt.size_bytes)
         if receipt.status in (COPIED, UNCHANGED):
             level = receipt.verified_by or UNRECORDED
             if level not in self._levels and len(self._levels) >= _MAX_LEVELS:
                 level = _OTHER
-            self._levels[level] = self._levels.get(level, Amount()).plus(receipt.size_bytes)
+            self._levels.setdefault(level, AmountCounter()).add(receipt.size_bytes)
         self._extend(receipt.times())
         return is_wanted
 
     @property
     def proven(self) -> ProvenAmounts:
         """What is in Azure, by verification level."""
-        return ProvenAmounts(self._levels)
+        return ProvenAmounts({level: counter.amount() for level, counter in self._levels.items()})
 
     def values(self) -> dict[str, Any]:
         """Return the sums as they stand in a certificate."""
@@ -113,9 +113,9 @@ class ReceiptSums:
             "began_at": self._began.isoformat() if self._began else "",
             "ended_at": self._ended.isoformat() if self._ended else "",
             "receipts": self.tree.leaves,
-            "size_bytes": self._all.size_bytes,
-            "statuses": {status: asdict(amount) for status, amount in self._statuses.items()},
-            "levels": {level: asdict(amount) for level, amount in sorted(self._levels.items())},
+            "size_bytes": self._size_bytes,
+            "statuses": {status: asdict(counter.amount()) for status, counter in self._statuses.items()},
+            "levels": {level: asdict(amount) for level, amount in sorted(self.proven.levels.items())},
             "tree": TREE,
             "root": self.tree.root().hex(),
         }
