@@ -9,7 +9,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from s3_to_azure.airflow.params import migration_params
+from s3_to_azure.airflow.migration.params import migration_params
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.dag import migration_dag
 

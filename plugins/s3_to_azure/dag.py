@@ -25,7 +25,7 @@ from s3_to_azure.airflow.compat import (
     get_current_context,
     task,
 )
-from s3_to_azure.airflow.dag_arguments import (
+from s3_to_azure.airflow.migration.dag_arguments import (
     CHECK,
     COMPARE,
     COPY,
@@ -38,7 +38,7 @@ from s3_to_azure.airflow.dag_arguments import (
     merged_params,
     task_defaults,
 )
-from s3_to_azure.airflow.params import RunLimits, limit_params, migration_params
+from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
 from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
@@ -352,7 +352,7 @@ def _plan_task(
     @task(task_id=PLAN, **({"show_return_value_in_logs": False} | dict(arguments)))
     def plan(pointer: dict[str, Any] | None, names: dict[str, Any], filters: dict[str, Any]) -> list[dict[str, Any]]:
         with gc_paused():
-            from s3_to_azure.airflow.dag_tasks import RunSettings, plan_run
+            from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_run
 
         return plan_run(pointer, RunSettings(**names, **settings, filters=filters), get_current_context())
 
@@ -390,7 +390,7 @@ def _report_task(
     @task(task_id=REPORT, **({"show_return_value_in_logs": False} | dict(arguments) | {"outlets": outlets}))
     def report(pointer: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any]:
         with gc_paused():
-            from s3_to_azure.airflow.dag_tasks import RunSettings, report_run
+            from s3_to_azure.airflow.migration.dag_tasks import RunSettings, report_run
 
         return report_run(
             pointer, RunSettings(**names, **settings), get_current_context(), keep_state_days=keep_state_days
@@ -406,7 +406,7 @@ def _check_task(arguments: Mapping[str, Any]) -> Any:
     @task(task_id=CHECK, **arguments)
     def check_report() -> None:
         with gc_paused():
-            from s3_to_azure.airflow.run_state import check_run
+            from s3_to_azure.airflow.migration.run_state import check_run
 
         check_run(get_current_context())
 
@@ -426,8 +426,8 @@ def _compare_task(
     @task(task_id=COMPARE, **(own | dict(arguments)))
     def compare_sides(bucket: str, names: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
         with gc_paused():
-            from s3_to_azure.airflow.compare_task import CompareSettings, compare_run
-            from s3_to_azure.airflow.dag_tasks import RunSettings
+            from s3_to_azure.airflow.migration.compare_task import CompareSettings, compare_run
+            from s3_to_azure.airflow.migration.dag_tasks import RunSettings
 
         run = RunSettings(**names, **settings, filters=filters)
         return compare_run(run, CompareSettings(bucket=bucket, **compare), get_current_context())

@@ -215,7 +215,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         """
         with gc_paused():
             from s3_to_azure.airflow.jobs import open_transfer
-            from s3_to_azure.airflow.run_state import try_number_of
+            from s3_to_azure.airflow.migration.run_state import try_number_of
             from s3_to_azure.transfer.watchdog import StopEvent
 
         cancelled = self._cancelled = StopEvent()
@@ -326,8 +326,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
 
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
+        from s3_to_azure.airflow.migration.run_state import check_deadline, progress_store, try_number_of
         from s3_to_azure.airflow.progress import ProgressReporter
-        from s3_to_azure.airflow.run_state import check_deadline, progress_store, try_number_of
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         check_deadline(context, self.run_timeout)
@@ -351,7 +351,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     def _job(self, opened: "OpenTransfer", context: Context) -> "Job":
         """Return the job for ``s3_key``, ``s3_prefix`` or ``batch``; only what it needs is imported."""
         from s3_to_azure.airflow.azure_hook import run_files, task_files
-        from s3_to_azure.airflow.run_state import try_number_of
+        from s3_to_azure.airflow.migration.run_state import try_number_of
 
         try_number, endpoints = try_number_of(context), self._endpoints()
         if self.batch is not None:

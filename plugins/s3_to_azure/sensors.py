@@ -31,8 +31,8 @@ from s3_to_azure.airflow.compat import (
     retry_arguments,
     task_error,
 )
+from s3_to_azure.airflow.migration.run_state import try_number_of
 from s3_to_azure.airflow.rendering import RendersNoData
-from s3_to_azure.airflow.run_state import try_number_of
 from s3_to_azure.airflow.waiting import first_deadline, has_poked, show_waiting, triggerer_error
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import NameRefused, TransferError, UsageError

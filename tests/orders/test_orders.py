@@ -88,7 +88,7 @@ def site(s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[Site]:
     (home / "config").mkdir()
     # The scheduler forks each task from itself, so what it has imported starts faster.
     (home / "config" / "airflow_local_settings.py").write_text(
-        "import azure.storage.blob, boto3\nimport s3_to_azure.airflow.jobs, s3_to_azure.airflow.dag_tasks\n"
+        "import azure.storage.blob, boto3\nimport s3_to_azure.airflow.jobs, s3_to_azure.airflow.migration.dag_tasks\n"
     )
     variables = {
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from s3_to_azure.airflow.compat import Context
+from s3_to_azure.airflow.migration.run_state import try_number_of
 from s3_to_azure.airflow.progress import WAITING_KEY
-from s3_to_azure.airflow.run_state import try_number_of
 from s3_to_azure.model.errors import S3, CredentialsUnavailable, TransferError, UsageError
 
 DEADLINE_KEY: Final = "deadline"

@@ -69,7 +69,7 @@ class ReceiptSums:
     def __init__(self) -> None:
         self.tree = MerkleTree()
         self._size_bytes = 0
-        self._statuses = {status: AmountCounter() for status in FINAL_STATUSES}
+        self._statuses: dict[str, AmountCounter] = {status: AmountCounter() for status in FINAL_STATUSES}
         self._levels: dict[str, AmountCounter] = {}
         self._began: datetime | None = None
         self._ended: datetime | None = None

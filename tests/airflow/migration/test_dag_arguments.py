@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Param
 
-from s3_to_azure.airflow.dag_arguments import TASKS
+from s3_to_azure.airflow.migration.dag_arguments import TASKS
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.errors import UsageError
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
-from s3_to_azure.airflow.dag_tasks import RunSettings, plan_settings, stop_of
 from s3_to_azure.airflow.jobs import Endpoints, open_transfer
+from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_settings, stop_of
+from s3_to_azure.airflow.migration.run_state import COMPARE_KEY, try_number_of
 from s3_to_azure.airflow.rendering import raises_task_errors
-from s3_to_azure.airflow.run_state import COMPARE_KEY, try_number_of
 from s3_to_azure.model.errors import PermanentError
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.runs.compare import Comparison, compare_listings

@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk import Param
 from airflow.sdk.exceptions import ParamValidationError
 
-from s3_to_azure.airflow.params import RunLimits, limit_params, migration_params
+from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.options import INTEGRITY, MAX_TASKS, VERIFICATION_LEVELS, at_least
 from s3_to_azure.model.settings import parse_size

@@ -18,10 +18,10 @@ from azure.storage.blob import ContainerClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from s3_to_azure.airflow import dag_tasks
 from s3_to_azure.airflow.azure_hook import azure_service
-from s3_to_azure.airflow.dag_tasks import RunSettings, load_signing_key, plan_run, plan_settings, report_run
-from s3_to_azure.airflow.run_state import PLAN_KEY, REPORT_KEY
+from s3_to_azure.airflow.migration import dag_tasks
+from s3_to_azure.airflow.migration.dag_tasks import RunSettings, load_signing_key, plan_run, plan_settings, report_run
+from s3_to_azure.airflow.migration.run_state import PLAN_KEY, REPORT_KEY
 from s3_to_azure.model.errors import Cancelled, ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from s3_to_azure.airflow.compat import MIGRATION_PAGE, AirflowSkipException, Context, state_of_run
-from s3_to_azure.airflow.dag_arguments import COPY, PLAN, REPORT
+from s3_to_azure.airflow.migration.dag_arguments import COPY, PLAN, REPORT
 from s3_to_azure.airflow.progress import TaskStateStore, XComStore
 from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError

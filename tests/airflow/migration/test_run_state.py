@@ -9,9 +9,8 @@ import pytest
 from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from s3_to_azure.airflow import run_state
-from s3_to_azure.airflow.progress import PROGRESS_KEY, XComStore
-from s3_to_azure.airflow.run_state import (
+from s3_to_azure.airflow.migration import run_state
+from s3_to_azure.airflow.migration.run_state import (
     PLAN_KEY,
     REPORT_KEY,
     check_deadline,
@@ -23,6 +22,7 @@ from s3_to_azure.airflow.run_state import (
     report_is_final,
     reported_plan,
 )
+from s3_to_azure.airflow.progress import PROGRESS_KEY, XComStore
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 

@@ -12,13 +12,13 @@ import pytest
 from airflow.sdk import Context
 from azure.storage.blob import ContainerClient
 
-from s3_to_azure.airflow import compare_task
-from s3_to_azure.airflow.compare_task import CompareSettings, compare_run, is_due
-from s3_to_azure.airflow.dag_tasks import RunSettings
+from s3_to_azure.airflow.migration import compare_task
+from s3_to_azure.airflow.migration.compare_task import CompareSettings, compare_run, is_due
+from s3_to_azure.airflow.migration.dag_tasks import RunSettings
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.errors import Cancelled, UsageError
 from tests.airflow.airflow_runs import Run, run_dag
-from tests.airflow.test_dag_tasks import Task
+from tests.airflow.migration.test_dag_tasks import Task
 
 WEEK = timedelta(days=7)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
