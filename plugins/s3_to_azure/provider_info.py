@@ -16,6 +16,23 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["aws", "azure"],
             }
         ],
+        "config": {
+            "s3_to_azure": {
+                "description": "The pages of S3 to Azure in Airflow's UI.",
+                "options": {
+                    "report_connections": {
+                        "description": (
+                            "Airflow connections with which the API server may read the reports of migrations from "
+                            "their state containers, separated by commas. By default it may read none."
+                        ),
+                        "version_added": None,
+                        "type": "string",
+                        "example": "wasb_default, wasb_archive",
+                        "default": "",
+                    }
+                },
+            }
+        },
         "transfers": [
             {
                 "source-integration-name": "Amazon Simple Storage Service (S3)",

@@ -15,9 +15,11 @@ from msgspec import structs
 
 from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.names import REPORT_FILES
 from s3_to_azure.model.reasons import Status
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, safe_cell
+from s3_to_azure.state.failures import FailureLine, read_failures
 from s3_to_azure.state.lines import lines
 from s3_to_azure.state.plan import left_out_name
 from s3_to_azure.state.receipts import folder_of
@@ -62,6 +64,21 @@ def test_an_object_without_a_receipt_fails_the_run() -> None:
     ]
     assert isinstance(report.error(), PermanentError)
     assert "1 of 10 objects failed; first: '0009': no_receipt: no task" in str(report.error())
+
+
+def test_all_failed_objects_are_in_a_file_of_their_own() -> None:
+    """Beyond what the summary holds too, in the order of the listing, with their tasks; nothing else is in it."""
+    run = PlannedRun(300)
+    (batch,) = run.plan.batches
+    run.write_receipts(
+        batch, run.receipt("0000"), *(run.receipt(f"{n:04}", "failed", reason=f"throttled: {n}") for n in range(1, 299))
+    )
+    report = run.report()
+    assert report.summary()["more_failures"] > 0
+    found = list(read_failures([run.files.files["failures.jsonl.gz"]], location=""))
+    assert [failure.key for failure in found] == [f"{n:04}" for n in range(1, 300)]
+    assert found[0] == FailureLine("0001", "throttled: 1", 3, 0, 1)
+    assert found[-1].reason.startswith("no_receipt: ")
 
 
 def test_the_strongest_try_counts() -> None:
@@ -455,7 +472,7 @@ def test_the_lines_account_for_everything() -> None:
         "Sent:      3 bytes in 2.0 s (2 bytes/s); 0 bytes were in Azure already",
         "Failed:    '0002': access_denied: because",
         "Failed:    '0003': no_receipt: no task wrote a receipt for it",
-        f"Files:     report.json, report.csv, receipts.jsonl.gz, certificate.json in {run.files.location}",
+        f"Files:     {', '.join(REPORT_FILES)} in {run.files.location}",
         f"Certified: certificate.json, root {json.loads(run.files.files['certificate.json'])['root']}, unsigned",
     ]
 

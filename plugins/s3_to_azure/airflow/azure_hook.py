@@ -1,6 +1,8 @@
 """The storage account behind an Airflow connection of type ``wasb``, and the state files that a run keeps there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from threading import Event
 from typing import Any
 
 from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
@@ -8,6 +10,8 @@ from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, Context
 from s3_to_azure.airflow.connections import environment, get_connection, unknown_argument
 from s3_to_azure.model.errors import AZURE
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.azure.accounts import check_client
 from s3_to_azure.stores.azure.client import AUDIENCE, StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -73,6 +77,27 @@ def _http_settings(extra: Mapping[str, Any]) -> HttpSettings:
         connect_timeout_s=extra.get("connection_timeout"),
         read_timeout_s=extra.get("read_timeout"),
     )
+
+
+@contextmanager
+def read_only_files(
+    wasb_conn_id: str, container: str, *, dag_id: str, run_id: str, budget: RetryBudget
+) -> Iterator[AzureState]:
+    """Open the state files of a run for somebody who only reads them, and waits for the answer.
+
+    Args:
+        wasb_conn_id: Id of a connection of type ``wasb``.
+        container: The state container.
+        dag_id: The run's DAG.
+        run_id: The run.
+        budget: How patient each request is.
+
+    Raises:
+        TransferError: The connection is missing or cannot be used.
+    """
+    with closing(azure_service(wasb_conn_id, connections=1)) as service:
+        retrier = Retrier(budget, Event())
+        yield AzureState(service, container, dag_id=dag_id, run_id=run_id, retrier=retrier)
 
 
 def run_files(service: StreamingClient, container: str, context: Context, *, create: bool = False) -> AzureState:

@@ -14,8 +14,9 @@ STATE_FOLDER: Final = "_s3_to_azure"
 REPORT_NAME: Final = "report.json"
 REPORT_CSV_NAME: Final = "report.csv"
 REPORT_RECEIPTS_NAME: Final = "receipts.jsonl.gz"
+REPORT_FAILURES_NAME: Final = "failures.jsonl.gz"
 CERTIFICATE_NAME: Final = "certificate.json"
-REPORT_FILES: Final = (REPORT_NAME, REPORT_CSV_NAME, REPORT_RECEIPTS_NAME, CERTIFICATE_NAME)
+REPORT_FILES: Final = (REPORT_NAME, REPORT_CSV_NAME, REPORT_RECEIPTS_NAME, REPORT_FAILURES_NAME, CERTIFICATE_NAME)
 """What the report of a run writes at the top of its folder."""
 
 _STATE_PREFIX: Final = f"{STATE_FOLDER}/"

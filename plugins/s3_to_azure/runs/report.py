@@ -13,7 +13,13 @@ import msgspec
 
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.formatting import duration_text, size_text
-from s3_to_azure.model.names import REPORT_CSV_NAME, REPORT_FILES, REPORT_NAME, REPORT_RECEIPTS_NAME
+from s3_to_azure.model.names import (
+    REPORT_CSV_NAME,
+    REPORT_FAILURES_NAME,
+    REPORT_FILES,
+    REPORT_NAME,
+    REPORT_RECEIPTS_NAME,
+)
 from s3_to_azure.model.objects import ListedObject, Receipt, TaskTry
 from s3_to_azure.model.ports import BlobDestination, IsOver, StateFiles, StateWriter
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
@@ -27,6 +33,7 @@ from s3_to_azure.runs.certificate import (
 )
 from s3_to_azure.runs.proven import ProvenAmounts
 from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
+from s3_to_azure.state.failures import FailureLine, add_failure
 from s3_to_azure.state.lines import LinesWriter, as_json
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, PlanReference, read_plan_index
@@ -235,7 +242,7 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
     totals = _Totals()
     with _report_rows(files, by) as rows:
         for listed, result in reconcile_run(files, pointer, index, destination):
-            rows.add(result.receipt)
+            rows.add(listed, result)
             totals.add(listed, result)
     is_planned = index is None or index.manifest == pointer.token
     if is_planned and totals.listed != Amount(pointer.objects, pointer.bytes_total):
@@ -337,35 +344,45 @@ def safe_cell(value: object) -> object:
 
 @contextmanager
 def _report_rows(files: StateFiles, by: TaskTry | None) -> Iterator["_ReportRows"]:
-    """Open both files with one row per object; they become visible after a clean exit."""
-    with files.write(REPORT_CSV_NAME, by=by) as table, files.write(REPORT_RECEIPTS_NAME, by=by) as receipts:
-        rows = _ReportRows(table, receipts)
+    """Open the files with a row for each object; they become visible after a clean exit."""
+    with (
+        files.write(REPORT_CSV_NAME, by=by) as table,
+        files.write(REPORT_RECEIPTS_NAME, by=by) as receipts,
+        files.write(REPORT_FAILURES_NAME, by=by) as failures,
+    ):
+        rows = _ReportRows(table, receipts, failures)
         yield rows
         rows.finish()
 
 
 class _ReportRows:
-    """Writes one row per object into the CSV file and the JSON lines."""
+    """Writes one row per object into the CSV file and the JSON lines, and one line per failed object."""
 
-    def __init__(self, table: StateWriter, receipts: StateWriter) -> None:
+    def __init__(self, table: StateWriter, receipts: StateWriter, failures: StateWriter) -> None:
         self._csv = csv.writer(_TextWriter(table), lineterminator="\r\n", quoting=csv.QUOTE_ALL)
         self._csv.writerow(COLUMNS)
         self._lines = LinesWriter(receipts, header=b"")
+        self._failures = LinesWriter(failures)
         self._rows = 0
         self.sums = ReceiptSums()
 
-    def add(self, receipt: Receipt) -> None:
+    def add(self, listed: ListedObject, result: ObjectResult) -> None:
+        receipt = result.receipt
         values = receipt.as_dict()
         self._csv.writerow([safe_cell(values[column]) for column in COLUMNS])
         line = as_json(values)
         self._lines.add(msgspec.Raw(line))
         self.sums.add(line)
+        if receipt.status == FAILED:
+            failure = FailureLine(receipt.key, receipt.reason, listed.size_bytes, result.batch, receipt.try_number)
+            add_failure(self._failures, failure)
         self._rows += 1
         if not self._rows % _MEMBER_LINES:
             self._lines.end_member()
 
     def finish(self) -> None:
         self._lines.end_member()
+        self._failures.end_member()
 
 
 class _TextWriter:

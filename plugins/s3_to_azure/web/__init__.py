@@ -1,1 +1,1 @@
-"""The Migration and the history page in Airflow's UI: they read only Airflow's database, never S3 or Azure."""
+"""The Migration and the history page in Airflow's UI: they read Airflow's database, and a run's report if allowed."""

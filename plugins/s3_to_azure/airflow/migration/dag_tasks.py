@@ -22,6 +22,8 @@ from s3_to_azure.airflow.migration.run_state import (
     PLAN_DIGEST,
     PLAN_KEY,
     REPORT_KEY,
+    STATE_CONNECTION,
+    STATE_CONTAINER,
     WHICH_PLAN,
     check_deadline,
     copies_have_run,
@@ -136,6 +138,8 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     names = {
         "container": settings.container,
         "blob_prefix": settings.blob_prefix,
+        STATE_CONNECTION: settings.wasb_conn_id,
+        STATE_CONTAINER: settings.state_container or settings.container,
         WHICH_PLAN: reference.token,
         PLAN_DIGEST: reference.sha256,
     }

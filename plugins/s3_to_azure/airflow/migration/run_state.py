@@ -28,6 +28,12 @@ WHICH_PLAN: Final = "plan"
 PLAN_DIGEST: Final = "plan_sha256"
 """Name in the plan's summary: the digest of the plan's file."""
 
+STATE_CONNECTION: Final = "wasb_conn_id"
+"""Name in the plan's summary: the Airflow connection of the account with the run's state files."""
+
+STATE_CONTAINER: Final = "state_container"
+"""Name in the plan's summary: the container of the run's state files."""
+
 _UNFINISHED: Final = ("queued", "running")
 _FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
 
