@@ -1,5 +1,7 @@
 """Which errors fail a task at once and which are retried, with Airflow's retry policies and without."""
 
+import ast
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
+import s3_to_azure
 from s3_to_azure.airflow import compat
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, RETRY_POLICY, retry_arguments, task_error
 from s3_to_azure.airflow.migration.dag_tasks import plan_run, report_run
@@ -115,3 +118,32 @@ def test_failures_of_airflow_itself_say_nothing_about_a_connection() -> None:
 def test_what_differs_between_airflows_stays_small() -> None:
     """What is more belongs to the module that needs it."""
     assert len(Path(compat.__file__).read_text(encoding="utf-8").splitlines()) < 150
+
+
+def _asks_for_a_version(module: ast.Module) -> bool:
+    """Whether the module looks at a version, or goes on where an import from Airflow fails."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Try):
+            imported = ast.unparse(ast.Module([n for n in node.body if isinstance(n, ast.Import | ast.ImportFrom)], []))
+            caught = " ".join(ast.unparse(handler.type or ast.Name("all")) for handler in node.handlers)
+            if "airflow" in imported and re.search(r"ImportError|ModuleNotFoundError|AttributeError", caught):
+                return True
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            if re.search(
+                r"airflow\.version|airflow import .*__version__|importlib\.metadata|packaging", ast.unparse(node)
+            ):
+                return True
+        elif isinstance(node, ast.Attribute) and node.attr == "__version__":
+            return True
+    return False
+
+
+def test_no_other_module_asks_which_airflow_it_runs_on() -> None:
+    """The web server's own tables and dependencies have a module like it, which a worker never imports."""
+    root = Path(s3_to_azure.__file__).parent
+    asking = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if _asks_for_a_version(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert asking == {"airflow/compat.py", "web/airflow_internals.py"}
