@@ -2,7 +2,7 @@
 
 import pytest
 
-from s3_to_azure.model.formatting import count_text, duration_text, size_text
+from s3_to_azure.model.formatting import count_text, duration_text, size_text, verdict_text
 
 GIB = 1024**3
 
@@ -48,3 +48,28 @@ def test_count_text(count: int, text: str) -> None:
 def test_duration_text(seconds: float, text: str) -> None:
     """A duration is in its two largest units."""
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({}, "No object was listed, so nothing was copied"),
+        (
+            {"copied": 1_587, "unchanged": 165, "failed": 248, "reasons": 6},
+            "248 of 2,000 objects failed, for 6 reasons; 1,587 copied and proven, 165 unchanged",
+        ),
+        ({"failed": 1, "reasons": 1}, "1 of 1 object failed, for 1 reason; nothing was copied"),
+        ({"skipped": 1, "failed": 1, "reasons": 1}, "1 of 2 objects failed, for 1 reason; 0 copied, 1 skipped"),
+        ({"copied": 1}, "The object is accounted for: 1 copied and proven"),
+        ({"unchanged": 2}, "All 2 objects are accounted for: 0 copied, 2 unchanged"),
+        (
+            {"copied": 5, "skipped": 2, "unproven": 3},
+            "All 7 objects are accounted for: 5 copied (3 of them proven in transit only), 2 skipped",
+        ),
+    ],
+)
+def test_verdict_text(counts: dict[str, int], text: str) -> None:
+    """One sentence, whose numbers add up to the listing, and which promises no proof that there is not."""
+    numbers = dict.fromkeys(("copied", "unchanged", "skipped", "failed", "reasons"), 0) | counts
+    listed = sum(numbers[status] for status in ("copied", "unchanged", "skipped", "failed"))
+    assert verdict_text(listed=listed, **numbers) == text

@@ -466,30 +466,33 @@ def test_the_lines_account_for_everything() -> None:
         "Unchanged: 1 object (3 bytes)",
         "Skipped:   0 objects (0 bytes)",
         "Failed:    2 objects (6 bytes)",
-        "           1 object (3 bytes): access_denied",
-        "           1 object (3 bytes): no_receipt",
+        "           1 object (3 bytes): access_denied, such as '0002': access_denied: because",
+        f"           1 object (3 bytes): no_receipt, such as {run.report().samples['no_receipt']}",
         "Verified:  1 by crc64nvme",
         "Sent:      3 bytes in 2.0 s (2 bytes/s); 0 bytes were in Azure already",
-        "Failed:    '0002': access_denied: because",
-        "Failed:    '0003': no_receipt: no task wrote a receipt for it",
         f"Files:     {', '.join(REPORT_FILES)} in {run.files.location}",
         f"Certified: certificate.json, root {json.loads(run.files.files['certificate.json'])['root']}, unsigned",
     ]
 
 
-def test_the_lines_name_the_first_failures_and_count_the_others() -> None:
+def test_the_lines_have_one_sample_of_each_reason() -> None:
     """A log with thousands of failures stays readable, and the CSV file has them all."""
     run = PlannedRun(25)
-    printed = [line for line in run.report().lines() if "no_receipt: " in line]
-    assert len(printed) == 20
-    assert "           and 5 more" in list(run.report().lines())
+    report = run.report()
+    (line,) = [line for line in report.lines() if "no_receipt" in line]
+    assert line.startswith("           25 objects (75 bytes): no_receipt, such as '0000': no_receipt: no task wrote")
+    assert report.verdict() == "25 of 25 objects failed, for 1 reason; nothing was copied"
+    summary = report.summary()
+    assert summary["verdict"] == report.verdict()
+    assert summary["samples"] == report.samples
+    assert report.samples["no_receipt"].endswith("Clear the copy task that ended early, or start a new run.")
 
 
 def test_no_reason_adds_a_line_to_the_log_or_outgrows_the_summary() -> None:
     """A state file may hold any text."""
     run = PlannedRun(100)
     (batch,) = run.plan.batches
-    evil = "x" * 1_900 + "\nFailed:    0 objects\r\u2028y"
+    evil = "\U0001f600" * 1_900 + "\nFailed:    0 objects\r\u2028y"
     forged = (run.receipt(f"{n:04}", "failed", reason=f"{n}{evil}") for n in range(50))
     proofs = (run.receipt(f"{n:04}") for n in range(50, 100))
     run.write_receipts(batch, *forged, *(replace(receipt, verified_by=f"a\nb{receipt.key}") for receipt in proofs))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections import Counter, deque
@@ -16,10 +17,10 @@ from s3_to_azure.cli.output import (
     NOTHING_MATCHED,
     OK,
     USAGE_ERROR,
-    FailureGroups,
     ResultPrinter,
     can_encode,
     print_copy_summary,
+    print_failure_groups,
     print_message,
     print_text,
     print_verify_summary,
@@ -35,7 +36,8 @@ from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.progress import Progress
-from s3_to_azure.model.reasons import FILTERED, code_of
+from s3_to_azure.model.reasons import FAILED as FAILED_STATUS
+from s3_to_azure.model.reasons import FILTERED, FailureGroups, code_of
 from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_source
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from s3_to_azure.planning.plan import Plan
 
 _Result = TypeVar("_Result")
+
+log = logging.getLogger(__name__)
 
 
 def copy(options: argparse.Namespace, stop: StopEvent) -> int:
@@ -98,7 +102,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
                     raise
     if not options.quiet:
         print_copy_summary(results.counts, progress.snapshot(), time.monotonic() - started)
-    results.failures.print()
+    print_failure_groups(results.failures)
     for text in (results.too_many_errors or error, results.hint):
         if text:
             print_message(str(text))
@@ -154,7 +158,9 @@ class _Results:
     def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
         """Count a receipt; ``error`` is the cause of a failure, where it is known."""
         self.counts[receipt.status] += 1
-        self.failures.add(receipt)
+        if receipt.status == FAILED_STATUS:
+            self.failures.add(receipt.key, receipt.reason)
+            log.warning("%r failed: %s", receipt.key, receipt.reason)
         self._matched |= code_of(receipt.reason) not in FILTERED
         self._is_missing = isinstance(error, ObjectNotFound)
         self._is_usage_error |= isinstance(error, UsageError)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from s3_to_azure.cli.progress_bar import resumed_text
 from s3_to_azure.model.errors import TransferError
-from s3_to_azure.model.formatting import count_text, duration_text, size_text
+from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
-from s3_to_azure.model.reasons import FAILED as FAILED_STATUS
+from s3_to_azure.model.reasons import FailureGroups
 from s3_to_azure.state.lines import as_json
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _FLUSH_EVERY_S: Final = 0.5
 _MAX_BUFFERED_BYTES: Final = 64 * 1024
 _LAST_FLUSH_S: Final = 0.2
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
-_MAX_SHOWN_CHARACTERS: Final = 400
 
 _GREEN, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 _LOOKS: Final = {
@@ -268,35 +267,10 @@ def print_verify_summary(counts: Counter[str]) -> None:
     print_message(f"{_statuses(counts)}.")
 
 
-class FailureGroups:
-    """Failures by reason, with the first of each; there are at most as many groups as reasons."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._groups: dict[str, tuple[int, str]] = {}
-
-    def add(self, receipt: Receipt) -> None:
-        """Count a receipt if its object failed."""
-        if receipt.status != FAILED_STATUS:
-            return
-        self.count += 1
-        reason = receipt.reason.partition(":")[0]
-        count, first = self._groups.get(reason, (0, f"{receipt.key!r}: {receipt.reason}"))
-        self._groups[reason] = count + 1, first
-
-    def print(self) -> None:
-        """Print the groups, the largest first; one alone is in the error already."""
-        if len(self._groups) < 2:  # noqa: PLR2004
-            return
-        lines = [
-            f"{count:>9,}  such as {_shorten(first)}" for count, first in sorted(self._groups.values(), reverse=True)
-        ]
-        print_message("\n".join([f"{count_text(self.count, 'failure')}, by reason:", *lines]))
-
-
-def _shorten(text: str) -> str:
-    """Return the text, or its begin if it is long."""
-    return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]} ..."
+def print_failure_groups(groups: FailureGroups) -> None:
+    """Print the groups, the largest first; one alone is in the error already."""
+    if len(groups) > 1:
+        print_message("\n".join([groups.title(), *groups.lines()]))
 
 
 def _statuses(counts: Counter[str]) -> str:

@@ -42,3 +42,29 @@ def duration_text(seconds: float) -> str:
             rest = whole % large // small
             return f"{whole // large} {large_unit}" + (f" {rest} {small_unit}" if rest else "")
     return f"{whole} s"
+
+
+def verdict_text(
+    *, listed: int, copied: int, unchanged: int, skipped: int, failed: int, reasons: int, unproven: int = 0
+) -> str:
+    """Return the result of a run in one sentence without its full stop; its numbers add up to ``listed``.
+
+    Args:
+        listed: All objects of the run.
+        copied: Objects that the run copied.
+        unchanged: Objects whose blobs were copies of their current versions.
+        skipped: Objects that were left out on purpose.
+        failed: Objects that are not in Azure.
+        reasons: For how many reasons they failed.
+        unproven: How many of the copied objects are proven in transit only, because S3 stores no checksum of them.
+    """
+    if not listed:
+        return "No object was listed, so nothing was copied"
+    proven = "and proven" if not unproven else f"({unproven:,} of them proven in transit only)"
+    others = [f"{copied:,} copied {proven}"] if copied else ["0 copied"]
+    others += [f"{count:,} {word}" for count, word in ((unchanged, "unchanged"), (skipped, "skipped")) if count]
+    rest = ", ".join(others)
+    if failed:
+        verb = f"{failed:,} of {count_text(listed, 'object')} failed, for {count_text(reasons, 'reason')}"
+        return f"{verb}; {rest}" if failed < listed else f"{verb}; nothing was copied"
+    return f"{'The object is' if listed == 1 else f'All {listed:,} objects are'} accounted for: {rest}"

@@ -4,8 +4,10 @@ A receipt's reason is a code, alone or followed by ``: `` and a sentence. The co
 its error (``TransferError.reason``) or one of the codes below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal, get_args
+
+from s3_to_azure.model.formatting import count_text
 
 Status = Literal["copied", "unchanged", "skipped", "failed", "staged"]
 COPIED: Final = "copied"
@@ -64,6 +66,22 @@ REASONS: Final[Mapping[Status, tuple[str, ...]]] = {
 }
 """The codes that are not errors' names, by the status that they explain."""
 
+_REMEDIES: Final[Mapping[str, str]] = {
+    "name_refused": "Rename the objects, exclude them by a filter, or copy them under other names (refused_names=map).",
+    "wrong_blob_type": "A blob of another type, or a directory, has the name: delete or rename it.",
+    "blob_of_another_object": (
+        "Two migrations write to the same names: give each its own blob_prefix. If the object has moved, copy once "
+        "with overwrite=always."
+    ),
+    MISSING_IN_SOURCE: "Correct the list of keys.",
+    NO_RECEIPT: "Clear the copy task that ended early, or start a new run.",
+    UNPLANNED: "See the log of the task plan, then start a new run.",
+    NOT_COMMITTED: "Clear one of the object's copy tasks, or start a new run.",
+}
+_MAX_SAMPLE: Final = 400
+_MAX_CODE: Final = 100
+_MAX_GROUPS: Final = 50
+
 
 def explained(code: str, sentence: str) -> str:
     """Return a reason of a code and a sentence."""
@@ -73,3 +91,60 @@ def explained(code: str, sentence: str) -> str:
 def code_of(reason: str) -> str:
     """Return a reason's code."""
     return reason.partition(":")[0]
+
+
+def short_code(reason: str) -> str:
+    """Return a reason's code as one short line of ASCII: a damaged state file may hold any text."""
+    return " ".join(code_of(reason).split())[:_MAX_CODE].encode("ascii", "replace").decode()
+
+
+def remedy_of(code: str) -> str:
+    """Return what to do about a failure whose reason has no sentence that says it; empty where the sentence does."""
+    return _REMEDIES.get(code, "")
+
+
+class FailureGroups:
+    """Failures by reason, with the first of each; constant memory, whatever a damaged state file holds.
+
+    Attributes:
+        count: All failures.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._groups: dict[str, tuple[int, str]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of reasons."""
+        return len(self._groups)
+
+    def add(self, key: str, reason: str) -> bool:
+        """Count a failure; return whether it is the first one for its reason."""
+        self.count += 1
+        code = short_code(reason)
+        if code not in self._groups and len(self._groups) >= _MAX_GROUPS:
+            return False
+        count, first = self._groups.get(code, (0, ""))
+        self._groups[code] = count + 1, first or sample_text(key, reason)
+        return not count
+
+    def samples(self) -> dict[str, str]:
+        """Return the first failure of each reason's code, as ``sample_text`` writes it."""
+        return {code: first for code, (_, first) in self._groups.items()}
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each reason, the most frequent first: its count, and its first failure."""
+        for count, first in sorted(self._groups.values(), reverse=True):
+            yield f"{count:>9,}  such as {first}"
+
+    def title(self) -> str:
+        """Return the line above ``lines``: ``124 failures, by reason:``."""
+        return f"{count_text(self.count, 'failure')}, by reason:"
+
+
+def sample_text(key: str, reason: str) -> str:
+    """Return a failure in one line of limited length: the key, the reason, and what to do about it."""
+    text = f"{key!r}: {' '.join(reason.split())}"
+    remedy = remedy_of(code_of(reason))
+    text = text if len(text) <= _MAX_SAMPLE else f"{text[:_MAX_SAMPLE]} ..."
+    return f"{text.rstrip('.')}. {remedy}" if remedy else text

@@ -3,16 +3,16 @@
 import csv
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
-from s3_to_azure.model.formatting import duration_text, size_text
+from s3_to_azure.model.formatting import duration_text, size_text, verdict_text
 from s3_to_azure.model.names import (
     REPORT_CSV_NAME,
     REPORT_FAILURES_NAME,
@@ -21,8 +21,18 @@ from s3_to_azure.model.names import (
     REPORT_RECEIPTS_NAME,
 )
 from s3_to_azure.model.objects import ListedObject, Receipt, TaskTry
+from s3_to_azure.model.options import TRANSPORT
 from s3_to_azure.model.ports import BlobDestination, IsOver, StateFiles, StateWriter
-from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES, code_of
+from s3_to_azure.model.reasons import (
+    COPIED,
+    FAILED,
+    FINAL_STATUSES,
+    SKIPPED,
+    UNCHANGED,
+    FailureGroups,
+    sample_text,
+    short_code,
+)
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.certificate import (
     Certificate,
@@ -39,8 +49,8 @@ from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, PlanReference, read_plan_index
 
 MAX_SUMMARY_BYTES: Final = 64_000
+_MAX_SAMPLE_BYTES: Final = 16_000
 _MAX_FAILURES: Final = 200
-_MAX_FAILURES_IN_LINES: Final = 20
 _MAX_SLOWEST: Final = 10
 _MAX_KEY_CHARACTERS: Final = 300
 _MAX_REASON_CHARACTERS: Final = 500
@@ -89,6 +99,7 @@ class Report:
         seconds: From the start of the first copy to the end of the last.
         slowest: The copies that took longest.
         failures: The first failed objects, in the order of the listing.
+        samples: The first failed object of each reason's code, in one line that says what to do.
         certificate: The certificate over all receipts; None before it is made.
         proven: What is in Azure, by verification level; None before all receipts are counted.
     """
@@ -107,6 +118,7 @@ class Report:
     seconds: float
     slowest: tuple[Receipt, ...]
     failures: tuple[Failure, ...]
+    samples: Mapping[str, str] = field(default_factory=dict)
     certificate: Certificate | None = None
     proven: ProvenAmounts | None = None
 
@@ -126,7 +138,20 @@ class Report:
             return None
         first = self.failures[0]
         return SomeObjectsFailed(
-            failed=self.total(FAILED).objects, total=self.listed.objects, first=f"{first.key!r}: {first.reason}"
+            failed=self.total(FAILED).objects, total=self.listed.objects, first=sample_text(first.key, first.reason)
+        )
+
+    def verdict(self) -> str:
+        """Return the run's result in one sentence."""
+        totals = {status: self.total(status).objects for status in FINAL_STATUSES}
+        return verdict_text(
+            listed=self.listed.objects,
+            copied=totals[COPIED],
+            unchanged=totals[UNCHANGED],
+            skipped=totals[SKIPPED],
+            failed=totals[FAILED],
+            reasons=sum(status == FAILED for status, _ in self.counts),
+            unproven=self.proofs.get(TRANSPORT, 0),
         )
 
     @property
@@ -143,20 +168,14 @@ class Report:
             yield f"{status.capitalize() + ':':10} {self.total(status).text()}"
             for (its, reason), amount in sorted(self.counts.items()):
                 if its == status and reason:
-                    yield f"           {amount.text()}: {reason}"
+                    such_as = f", such as {self.samples[reason]}" if its == FAILED and reason in self.samples else ""
+                    yield f"           {amount.text()}: {reason}{such_as}"
         if self.proofs:
             yield f"Verified:  {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
         yield (
             f"Sent:      {size_text(self.bytes_sent)} in {duration_text(self.seconds)} "
             f"({size_text(self.bytes_per_second)}/s); {size_text(self.bytes_resumed)} were in Azure already"
         )
-        printed = self.failures[:_MAX_FAILURES_IN_LINES]
-        for failure in printed:
-            short = failure.shortened()
-            yield f"Failed:    {short.key!r}: {short.reason}"
-        more = self.total(FAILED).objects - len(printed)
-        if more:
-            yield f"           and {more:,} more"
         yield f"Files:     {', '.join(REPORT_FILES)} in {self.location}"
         if self.certificate:
             yield f"Certified: {self.certificate.text()}"
@@ -172,6 +191,7 @@ class Report:
             "files": list(REPORT_FILES),
             "certificate": self.certificate.summary() if self.certificate else {},
             "proven": self.proven.text() if self.proven else "",
+            "verdict": self.verdict(),
             "listed": asdict(self.listed),
             **{status: asdict(self.total(status)) for status in FINAL_STATUSES},
             "reasons": [
@@ -179,6 +199,7 @@ class Report:
                 for (status, reason), amount in sorted(self.counts.items())
                 if reason
             ],
+            "samples": self._samples_within(_MAX_SAMPLE_BYTES),
             "proofs": dict(sorted(self.proofs.items())),
             "bytes_sent": self.bytes_sent,
             "bytes_resumed": self.bytes_resumed,
@@ -193,6 +214,15 @@ class Report:
         failures = self._failures_within(MAX_SUMMARY_BYTES - len(json.dumps(values)) - 100)
         more = self.total(FAILED).objects - len(failures)
         return values | {"failures": failures, "more_failures": more}
+
+    def _samples_within(self, size_bytes: int) -> dict[str, str]:
+        """Return the samples whose JSON fits into a size."""
+        samples: dict[str, str] = {}
+        for code, sample in self.samples.items():
+            size_bytes -= len(json.dumps(sample))
+            if size_bytes >= 0:
+                samples[code] = sample
+        return samples
 
     def _failures_within(self, size_bytes: int) -> list[dict[str, Any]]:
         """Return the first failures whose JSON fits into a size."""
@@ -270,12 +300,13 @@ class _Totals:
         self._first_start = self._last_end = 0.0
         self._slowest: list[tuple[float, int, Receipt]] = []
         self._failures: list[Failure] = []
+        self._groups = FailureGroups()
 
     def add(self, listed: ListedObject, result: ObjectResult) -> None:
         """Count one object with its listed size: the copied version may be newer and of another size."""
         receipt = result.receipt
         self.listed = self.listed.plus(listed.size_bytes)
-        name = (receipt.status, _one_line(code_of(receipt.reason), _MAX_CODE_CHARACTERS))
+        name = (receipt.status, short_code(receipt.reason))
         if name not in self._counts and len(self._counts) >= _MAX_REASONS:
             name = (receipt.status, _OTHER)
         self._counts[name] = self._counts.get(name, Amount()).plus(listed.size_bytes)
@@ -284,8 +315,10 @@ class _Totals:
         self._extend_duration(receipt)
         if receipt.status == COPIED:
             self._add_copied(receipt)
-        if receipt.status == FAILED and len(self._failures) < _MAX_FAILURES:
-            self._failures.append(Failure(receipt.key, receipt.reason, result.batch, receipt.try_number))
+        if receipt.status == FAILED:
+            self._groups.add(receipt.key, receipt.reason)
+            if len(self._failures) < _MAX_FAILURES:
+                self._failures.append(Failure(receipt.key, receipt.reason, result.batch, receipt.try_number))
 
     def report(self, pointer: ManifestPointer, index: PlanIndex | None, location: str) -> Report:
         return Report(
@@ -303,6 +336,7 @@ class _Totals:
             seconds=round(self._last_end - self._first_start, 3),
             slowest=tuple(receipt for _, _, receipt in sorted(self._slowest, reverse=True)),
             failures=tuple(self._failures),
+            samples=self._groups.samples(),
         )
 
     def _add_copied(self, receipt: Receipt) -> None:

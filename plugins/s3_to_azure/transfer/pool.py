@@ -1,6 +1,5 @@
 """Copies many objects, several at a time; the failure of one never stops the others."""
 
-import logging
 import queue
 import threading
 import time
@@ -19,7 +18,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.options import SKIP
-from s3_to_azure.model.reasons import FAILED, SKIPPED
+from s3_to_azure.model.reasons import FAILED, SKIPPED, sample_text
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, try_copy
 from s3_to_azure.transfer.small_objects import SmallObjects
@@ -30,8 +29,6 @@ _POLL_S: Final = 0.1
 _SETTLE_S: Final = 0.05
 _GROUP: Final = 100
 _BACKLOG: Final = 32
-
-log = logging.getLogger(__name__)
 
 
 def copy_many(context: TransferContext, tasks: Iterable[CopyTask], *, try_number: int = 1) -> Iterator[Outcome]:
@@ -169,7 +166,6 @@ class _WorkerPool:
                 outcome = self._apply_name_policy(try_copy(self._context, task, try_number=self._try_number))
                 failed = outcome.error is not None
                 if failed:
-                    log.warning("%r failed: %s", task.key, outcome.error)
                     self._context.progress.add_failure(task.key, str(outcome.error))
                 self._context.progress.add(objects_done=not failed, objects_failed=failed)
                 self._hand_over([outcome])
@@ -212,7 +208,7 @@ class Tally:
             return
         self._failed += 1
         self._retryable += isinstance(error, TransientError)
-        self._first = self._first or f"{receipt.key!r}: {error or receipt.reason}"
+        self._first = self._first or sample_text(receipt.key, str(error or receipt.reason))
 
     def add_retryable(self, count: int) -> None:
         """Record that a retry may help ``count`` of the failures that were added without their errors."""
