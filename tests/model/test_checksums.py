@@ -2,6 +2,7 @@
 
 import base64
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_to_azure.model import checksums
-from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, FOLDABLE, Algorithm
+from s3_to_azure.model.checksums import CRC32, CRC32C, CRC64NVME, FOLDABLE, SERIAL, Algorithm
 from s3_to_azure.model.errors import IntegrityUnavailable
 from s3_to_azure.model.objects import SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, StagedBlock, carries, fold, second_digest
@@ -31,6 +32,38 @@ def test_algorithms_give_their_published_check_value(algorithm: Algorithm) -> No
     """Each algorithm gives the published value of "123456789", and 0 for no bytes."""
     assert algorithm.digest(CHECK) == CHECK_VALUES[algorithm]
     assert algorithm.digest(memoryview(b"")) == 0
+
+
+# "123456789" by OpenSSL, and by the xxhash package 4.1.0.
+SERIAL_CHECK_VALUES = {
+    "sha1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441",
+    "sha256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+    "xxhash64": "8cb841db40e6ae83",
+    "xxhash3": "72dcb18b67a17dff",
+    "xxhash128": "33119477ede5dcd5e9716427681d5860",
+}
+
+
+@pytest.mark.parametrize("name", SERIAL_CHECK_VALUES)
+def test_serial_hashes_give_their_published_check_value(name: str) -> None:
+    """In one piece, and in two."""
+    algorithm = checksums.ALGORITHMS[name]
+    assert algorithm.digest(CHECK) == int(SERIAL_CHECK_VALUES[name], 16)
+    assert algorithm.hasher is not None
+    hasher = algorithm.hasher()
+    hasher.update(CHECK[:4])
+    hasher.update(CHECK[4:])
+    assert hasher.digest().hex() == SERIAL_CHECK_VALUES[name]
+
+
+@pytest.mark.parametrize("algorithm", SERIAL, ids=lambda a: a.name)
+def test_a_serial_hash_is_read_as_s3_writes_it(algorithm: Algorithm) -> None:
+    """Over the object's bytes, and over parts; other widths are none."""
+    whole = SourceChecksum(algorithm.name, algorithm.digest(CHECK))
+    text = checksums.to_s3(whole)
+    assert checksums.serial({algorithm.name: text}) == (whole,)
+    assert checksums.serial({algorithm.name: f"{text}-3"}) == (replace(whole, parts=3),)
+    assert checksums.serial({algorithm.name: "AAAA"}) == ()
 
 
 def test_azure_is_little_endian_and_s3_big_endian() -> None:

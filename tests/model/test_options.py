@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from s3_to_azure.model import options
-from s3_to_azure.model.checksums import FOLDABLE, MD5, PARTWISE, proven_by
+from s3_to_azure.model.checksums import FOLDABLE, MD5, PARTWISE, SERIAL, proven_by
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import SourceChecksum
 
@@ -28,11 +28,14 @@ def test_each_constant_is_an_option_value() -> None:
 
 
 def test_the_levels_are_those_that_a_checksum_reaches() -> None:
-    """The names are written without the checksum library; each algorithm's level has its place, strongest first."""
+    """The names are written without the checksum library; each algorithm's level has its place, the preferred first."""
     full = [proven_by(SourceChecksum(algorithm.name, 1)) for algorithm in FOLDABLE]
     composite = [proven_by(SourceChecksum(algorithm.name, 1, parts=2)) for algorithm in PARTWISE]
-    md5 = [proven_by(SourceChecksum(MD5.name, 1, parts=parts)) for parts in (0, 2)]
-    assert list(options.VERIFICATION_LEVELS) == [*full, *composite, *md5, "reread", proven_by(None)]
+    md5, parts = (proven_by(SourceChecksum(MD5.name, 1, parts=parts)) for parts in (0, 2))
+    serial = [proven_by(SourceChecksum(algorithm.name, 1)) for algorithm in SERIAL]
+    reported = [proven_by(SourceChecksum(algorithm.name, 1, reported=True)) for algorithm in (*FOLDABLE, MD5, *SERIAL)]
+    stored = [*full, *composite, md5, *serial, parts]
+    assert list(options.VERIFICATION_LEVELS) == [*stored, *reported, "reread", proven_by(None)]
 
 
 def test_integrity_accepts_every_level() -> None:

@@ -40,10 +40,12 @@ def test_other_texts_are_no_source(text: str) -> None:
     st.sampled_from(sorted(ALGORITHMS)),
     st.integers(0, 2**32 - 1),
     st.integers(0, 10_000).filter(lambda parts: parts != 1),
+    st.booleans(),
 )
-def test_every_proof_that_a_copy_writes_counts(algorithm: str, value: int, parts: int) -> None:
-    """For each algorithm, over the object or over its parts."""
-    checksum = SourceChecksum(algorithm, value, 0 if algorithm == "crc64nvme" else parts)
+def test_every_proof_that_a_copy_writes_counts(algorithm: str, value: int, parts: int, reported: bool) -> None:
+    """For each algorithm, over the object or over its parts, stored with the object or reported."""
+    is_whole = reported or algorithm not in ("crc32c", "crc32", "md5")
+    checksum = SourceChecksum(algorithm, value, 0 if is_whole else parts, reported)
     level, text = checksums.proven_by(checksum), f"{algorithm}:{checksums.to_s3(checksum)}"
     assert recorded_proof({"s3_verified_by": level, "s3_checksum": text}) == (level, text)
 

@@ -19,7 +19,7 @@ from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.transfer.blocks import NO_SECOND, Layout, StagedBlock
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.integrity import (
-    MAX_MD5_BLOCK_BYTES,
+    MAX_SERIAL_BLOCK_BYTES,
     IntegrityCheck,
     checksum_text,
     content_md5,
@@ -89,8 +89,8 @@ def test_required_level_names_the_object() -> None:
     [
         (8 * MIB, 8 * MIB, True),
         (8 * MIB, 8 * MIB + 1, False),
-        (MAX_MD5_BLOCK_BYTES + MIB, MAX_MD5_BLOCK_BYTES, True),
-        (MAX_MD5_BLOCK_BYTES + MIB, MAX_MD5_BLOCK_BYTES + 1, False),
+        (MAX_SERIAL_BLOCK_BYTES + MIB, MAX_SERIAL_BLOCK_BYTES, True),
+        (MAX_SERIAL_BLOCK_BYTES + MIB, MAX_SERIAL_BLOCK_BYTES + 1, False),
     ],
 )
 def test_md5_needs_the_object_in_memory(budget_bytes: int, size_bytes: int, proven: bool) -> None:

@@ -2,15 +2,18 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from s3_to_azure.model.checksums import CRC32C, MD5
+from s3_to_azure.model.checksums import CRC32C, MD5, SERIAL
 from s3_to_azure.model.errors import (
     ConnectionFailed,
     DestinationConflict,
     IntegrityError,
+    IntegrityUnavailable,
     ReadbackDiffers,
     RereadDiffers,
 )
@@ -20,6 +23,7 @@ from s3_to_azure.model.objects import (
     Block,
     Condition,
     ListedBlock,
+    ListedObject,
     ObjectVersion,
     PartSizes,
     SourceChecksum,
@@ -410,3 +414,141 @@ def test_leftover_blocks_refuse_put_blob(destination: MemoryDestination, caplog:
     assert (receipt.blocks, receipt.verified_by) == (2, "crc32c_composite")
     assert destination.blobs["k"].data == ONE_BLOCK
     assert "Blob 'k' has leftover uncommitted blocks: staging a block instead of Put Blob" in caplog.messages
+
+
+@pytest.mark.parametrize("name", [each.name for each in SERIAL])
+def test_a_serial_hash_is_proven_over_leftover_blocks(name: str, destination: MemoryDestination) -> None:
+    """No block id has room for it: the staged block is compared with the CRC64 of the bytes that have the hash."""
+    source = MemorySource(BUCKET)
+    source.put(BUCKET, "k", DATA, checksum=name)
+    destination.stage_foreign("k", b"x" * 52, b"left over")
+    with transfer_context(source, destination, block_bytes=8 * MIB) as context:
+        receipt = copy_object(context, task())
+    assert (receipt.status, receipt.verified_by) == ("copied", name)
+    assert receipt.checksum.startswith(f"{name}:")
+    assert destination.blobs["k"].data == DATA
+    assert destination.blobs["k"].metadata["s3_verified_by"] == name
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_damage_after_the_serial_hash_was_proven(times: int, destination: MemoryDestination) -> None:
+    """The block that is read again is compared too: damage once is cured, damage for good is refused."""
+    source = FlippingLater(BUCKET, times=times)
+    source.put(BUCKET, "k", DATA, checksum="sha256")
+    destination.stage_foreign("k", b"x" * 52, b"left over")
+    with transfer_context(source, destination, block_bytes=8 * MIB) as context:
+        if times == 1:
+            assert copy_object(context, task()).verified_by == "sha256"
+            assert destination.blobs["k"].data == DATA
+        else:
+            with pytest.raises(IntegrityError):
+                copy_object(context, task())
+            assert "k" not in destination.blobs
+
+
+def test_ranges_of_an_object_with_a_serial_hash(destination: MemoryDestination) -> None:
+    """It is one block: the first range's task copies it, and the others stage nothing."""
+    source = MemorySource(BUCKET)
+    source.put(BUCKET, "k", DATA, checksum="sha256")
+    listed = source.listed(BUCKET, "k")
+    ranges = [Block(0, 2 * MIB), Block(2 * MIB, 4 * MIB)]
+    given: dict[str, Any] = {"listed": listed, "condition": ABSENT, "block_bytes": MIB}
+    with transfer_context(source, destination) as context:
+        receipts = [copy_object(context, task(within=within, **given)) for within in reversed(ranges)]
+    assert [receipt.status for receipt in receipts] == ["staged", "copied"]
+    assert receipts[1].verified_by == "sha256"
+    assert destination.blobs["k"].data == DATA
+
+
+def test_a_large_object_with_a_serial_hash_alone(destination: MemoryDestination) -> None:
+    """Its bytes are read in parallel, so no level is claimed that was not computed."""
+    source = MemorySource(BUCKET)
+    source.put(BUCKET, "k", DATA, checksum="sha256")
+    with transfer_context(source, destination, memory_budget_bytes=3 * MIB) as context:
+        receipt = copy_object(context, task())
+    assert (receipt.verified_by, receipt.checksum) == ("transport", "")
+
+
+class TestReported:
+    """The checksum that a report of S3 Batch Operations has of the object."""
+
+    @pytest.mark.parametrize("size", [3, 4 * MIB])
+    def test_it_proves_what_had_only_the_transport(self, size: int, destination: MemoryDestination) -> None:
+        """In one request, and in blocks."""
+        source, listed = self._reported(DATA[:size], crc(DATA[:size]))
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(listed=listed, condition=ABSENT))
+        assert (receipt.status, receipt.verified_by) == ("copied", "crc64nvme (report)")
+        assert receipt.checksum.startswith("crc64nvme:")
+        blob = destination.blobs["k"]
+        assert (blob.metadata["s3_verified_by"], blob.metadata["s3_checksum"]) == (
+            "crc64nvme (report)",
+            receipt.checksum,
+        )
+        state = destination.head("k")
+        assert state is not None
+        assert (state.verified_by, state.checksum) == (receipt.verified_by, receipt.checksum)
+
+    @pytest.mark.parametrize("size", [3, 4 * MIB])
+    def test_other_bytes_are_refused(self, size: int, destination: MemoryDestination) -> None:
+        """The level is named."""
+        source, listed = self._reported(DATA[:size], crc(DATA[:size]) ^ 1)
+        with (
+            transfer_context(source, destination) as context,
+            pytest.raises(IntegrityError, match=r"crc64nvme \(report\)"),
+        ):
+            copy_object(context, task(listed=listed, condition=ABSENT))
+        assert "k" not in destination.blobs
+
+    @pytest.mark.parametrize("size", [3, 4 * MIB])
+    def test_it_is_bound_to_the_etag(self, size: int, destination: MemoryDestination) -> None:
+        """The object was overwritten after the listing: its new version has no checksum, and its receipt says so."""
+        source, listed = self._reported(DATA[:size], crc(DATA[:size]))
+        new = some_bytes(size, seed=2)
+        source.put(BUCKET, "k", new, checksum=None)
+        with transfer_context(source, destination) as context:
+            receipt = copy_object(context, task(listed=listed, condition=ABSENT))
+        assert (receipt.status, receipt.verified_by) == ("copied", "transport")
+        assert destination.blobs["k"].data == new
+
+    def test_a_stored_checksum_comes_first(self, destination: MemoryDestination) -> None:
+        """A report is what lifts an object that has nothing else."""
+        source = MemorySource(BUCKET)
+        source.put(BUCKET, "k", DATA, checksum="crc32")
+        reported = SourceChecksum("crc64nvme", crc(DATA), reported=True)
+        listed = replace(source.listed(BUCKET, "k"), reported=reported)
+        with transfer_context(source, destination) as context:
+            assert copy_object(context, task(listed=listed, condition=ABSENT)).verified_by == "crc32"
+
+    def test_it_meets_what_the_user_requires(self, destination: MemoryDestination) -> None:
+        """It is weaker than all that S3 stores, and stronger than two readings."""
+        source, listed = self._reported(DATA, crc(DATA))
+        with transfer_context(source, destination, integrity="reread") as context:
+            assert copy_object(context, task(listed=listed, condition=ABSENT)).verified_by == "crc64nvme (report)"
+        with (
+            transfer_context(source, destination, integrity="md5_composite", overwrite="always") as context,
+            pytest.raises(IntegrityUnavailable, match=r"crc64nvme \(report\)"),
+        ):
+            copy_object(context, task(listed=listed))
+
+    @staticmethod
+    def _reported(data: bytes, value: int) -> tuple[MemorySource, ListedObject]:
+        source = MemorySource(BUCKET)
+        source.put(BUCKET, "k", data, checksum=None)
+        reported = SourceChecksum("crc64nvme", value, reported=True)
+        return source, replace(source.listed(BUCKET, "k"), reported=reported)
+
+
+class FlippingLater(MemorySource):
+    """Damages bodies after the first one, so many times."""
+
+    def __init__(self, bucket: str, *, times: int) -> None:
+        super().__init__(bucket)
+        self._times = times
+
+    def served(self, key: str, start: int, data: bytes) -> bytes:
+        """Flip the first byte."""
+        if len(self.opened) < 2 or not self._times:
+            return data
+        self._times -= 1
+        return bytes([data[0] ^ 1]) + data[1:]

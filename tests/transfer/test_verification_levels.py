@@ -15,7 +15,7 @@ from s3_to_azure.model.limits import MAX_BLOCKS_PER_BLOB, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import Block, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.transfer import integrity as proof
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, adopt, carries, layout_for, second_digest, usable
-from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES, VerificationLevel, choose_level, digest_stream
+from s3_to_azure.transfer.integrity import MAX_SERIAL_BLOCK_BYTES, VerificationLevel, choose_level, digest_stream
 
 OBJECT = ObjectVersion("b", "k", "e", 0, datetime(2026, 1, 1, tzinfo=UTC))
 MARK = b"m" * 8
@@ -150,9 +150,9 @@ class TestChoice:
     def test_largest_md5_block(self) -> None:
         """An object of 64 MiB is one block, and an object of one byte more has no level by its MD5."""
         etag = SourceChecksum("md5", 1)
-        version = replace(OBJECT, size_bytes=MAX_MD5_BLOCK_BYTES, weaker=(etag,))
+        version = replace(OBJECT, size_bytes=MAX_SERIAL_BLOCK_BYTES, weaker=(etag,))
         assert choose_level(version, lambda: None) == VerificationLevel(etag)
-        assert choose_level(replace(version, size_bytes=MAX_MD5_BLOCK_BYTES + 1), lambda: None) == VerificationLevel(
+        assert choose_level(replace(version, size_bytes=MAX_SERIAL_BLOCK_BYTES + 1), lambda: None) == VerificationLevel(
             None
         )
 
@@ -196,3 +196,38 @@ def test_block_with_a_crc_carries_no_md5() -> None:
     assert carries(StagedBlock(0, 9, 1, second_digest(MD5, data), MARK), MD5)
     for other in (CRC32, CRC32C, None):
         assert not carries(StagedBlock(0, 9, 1, second_digest(other, data), MARK), MD5)
+
+
+class TestSerialHashes:
+    """SHA-256 and its like, which need their bytes in order."""
+
+    WHOLE = SourceChecksum("sha256", 1)
+    PARTS = SourceChecksum("sha256", 1, parts=2)
+
+    def test_one_block_is_the_limit(self) -> None:
+        """Blocks are read in parallel, so what is larger has no such level."""
+        version = replace(OBJECT, size_bytes=MAX_SERIAL_BLOCK_BYTES, weaker=(self.WHOLE,))
+        level = choose_level(version, lambda: None)
+        assert (level.checksum, level.one_block_per_part, level.is_beyond_block_ids) == (self.WHOLE, True, True)
+        assert len(level.layout(version.size_bytes, budget_bytes=256 * MIB, block_bytes=MIB)) == 1
+        larger = replace(version, size_bytes=MAX_SERIAL_BLOCK_BYTES + 1)
+        assert choose_level(larger, lambda: None).checksum is None
+        whole = choose_level(larger, lambda: None, largest_block_bytes=larger.size_bytes, in_order=True)
+        assert whole.checksum == self.WHOLE
+
+    def test_parts_are_for_those_who_read_in_order(self) -> None:
+        """No block id has room for the hash of a part."""
+        data = b"abcdefg"
+        sizes = PartSizes((3, 4), certain=True)
+        joined = hashlib.sha256(hashlib.sha256(data[:3]).digest() + hashlib.sha256(data[3:]).digest()).digest()
+        stored = replace(self.PARTS, value=int.from_bytes(joined, "big"))
+        version = replace(OBJECT, size_bytes=len(data), weaker=(stored,))
+        assert choose_level(version, lambda: sizes).checksum is None
+        level = choose_level(version, lambda: sizes, in_order=True)
+        assert digest_stream(level, iter([memoryview(data)[:2], memoryview(data)[2:]])) == stored.value
+
+    def test_a_reported_md5_is_no_etag(self) -> None:
+        """So it counts where ETags in the form of an MD5 do not."""
+        reported = SourceChecksum("md5", 1, reported=True)
+        version = replace(OBJECT, size_bytes=5, weaker=(replace(reported, reported=False), reported))
+        assert choose_level(version, lambda: None, etag_is_md5=False).checksum == reported

@@ -13,7 +13,7 @@ from s3_to_azure.model.errors import AccessDenied, Cancelled, ConnectionFailed, 
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.settings import Fidelity
-from s3_to_azure.transfer.integrity import MAX_MD5_BLOCK_BYTES
+from s3_to_azure.transfer.integrity import MAX_SERIAL_BLOCK_BYTES
 from s3_to_azure.transfer.verify import Verification, verify_object
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
@@ -273,7 +273,7 @@ class TestParts:
 
 def test_md5_needs_no_memory_for_the_object(source: InParts, destination: Reads) -> None:
     """An MD5 is computed while the blob streams, so it verifies objects that a copy could not verify by it."""
-    data = bytes(MAX_MD5_BLOCK_BYTES + 1)
+    data = bytes(MAX_SERIAL_BLOCK_BYTES + 1)
     source.put(BUCKET, "k", data, checksum=None)
     etag = checksums.etag_md5(source.head(BUCKET, "k").etag)
     assert etag is not None

@@ -3,8 +3,8 @@
 Azure's block CRC64 and S3's CRC64NVME are the same function; only the byte order of their base64 differs.
 
 S3 stores a checksum over the object's bytes, or a *composite* one over the joined checksums of its parts. The
-checksums of a part's blocks combine into the part's checksum if no block crosses the edge of a part. MD5 cannot be
-combined: it needs one block for the object, or one for each part.
+checksums of a part's blocks combine into the part's checksum if no block crosses the edge of a part. A *serial* hash,
+such as MD5 or SHA-256, cannot be combined: it needs its bytes in order, so in one block for the object or for the part.
 """
 
 import base64
@@ -12,14 +12,27 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from awscrt import checksums as crt
 
 from s3_to_azure.model.errors import IntegrityUnavailable
-from s3_to_azure.model.limits import MAX_PARTS
+from s3_to_azure.model.limits import KIB, MAX_PARTS
 from s3_to_azure.model.objects import SourceChecksum
-from s3_to_azure.model.options import AUTO, READBACK, REREAD, TRANSPORT, VERIFICATION_LEVELS
+from s3_to_azure.model.options import AUTO, BY_REPORT, READBACK, REREAD, TRANSPORT, VERIFICATION_LEVELS
+
+
+class Hasher(Protocol):
+    """A serial hash of bytes that come piece by piece."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Add bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the hash of the bytes so far."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +42,16 @@ class Algorithm:
     Attributes:
         digest: Computes the value of bytes.
         combine: Computes the value of two neighbouring ranges from the value of the first, the value of the second
-            and the length of the second in bytes; None: the algorithm cannot.
+            and the length of the second in bytes; None: the algorithm is serial.
         width_bytes: Length of the value.
+        hasher: Begins a hash of bytes that come piece by piece; None: the values of the pieces are combined.
     """
 
     name: str
     digest: Callable[[memoryview], int]
     combine: Callable[[int, int, int], int] | None
     width_bytes: int
+    hasher: Callable[[], Hasher] | None = None
 
 
 CRC64NVME: Final = Algorithm("crc64nvme", crt.crc64nvme, crt.combine_crc64nvme, 8)
@@ -44,17 +59,53 @@ CRC32C: Final = Algorithm("crc32c", crt.crc32c, crt.combine_crc32c, 4)
 CRC32: Final = Algorithm("crc32", crt.crc32, crt.combine_crc32, 4)
 
 
-def _md5(data: memoryview) -> int:
-    return int.from_bytes(hashlib.md5(data, usedforsecurity=False).digest(), "big")
+def _serial(name: str, width_bytes: int, hasher: Callable[[], Hasher]) -> Algorithm:
+    def digest(data: memoryview) -> int:
+        hashed = hasher()
+        hashed.update(data)
+        return int.from_bytes(hashed.digest(), "big")
+
+    return Algorithm(name, digest, None, width_bytes, hasher)
 
 
-MD5: Final = Algorithm("md5", _md5, None, 16)
+_XXHASH_PIECE_BYTES: Final = 64 * KIB
 
+
+class _XxHash:
+    """One of awscrt's XXHash functions, which take ``bytes`` only: copies of short pieces, to need no more memory."""
+
+    def __init__(self, begin: Callable[[], crt.XXHash]) -> None:
+        self._hash = begin()
+
+    def update(self, data: memoryview, /) -> None:
+        for start in range(0, len(data), _XXHASH_PIECE_BYTES):
+            with data[start : start + _XXHASH_PIECE_BYTES] as piece:
+                self._hash.update(bytes(piece))
+
+    def digest(self) -> bytes:
+        return bytes(self._hash.finalize())
+
+
+def _hashlib(name: str) -> Callable[[], Hasher]:
+    return partial(hashlib.new, name, usedforsecurity=False)
+
+
+MD5: Final = _serial("md5", 16, _hashlib("md5"))
+
+SERIAL: Final[tuple[Algorithm, ...]] = (
+    _serial("sha512", 64, _hashlib("sha512")),
+    _serial("sha256", 32, _hashlib("sha256")),
+    _serial("sha1", 20, _hashlib("sha1")),
+    _serial("xxhash128", 16, partial(_XxHash, crt.XXHash.new_xxhash3_128)),
+    _serial("xxhash3", 8, partial(_XxHash, crt.XXHash.new_xxhash3_64)),
+    _serial("xxhash64", 8, partial(_XxHash, crt.XXHash.new_xxhash64)),
+)
+"""Serial hashes besides MD5 that S3 stores, strongest first. No block id has room for them."""
 FOLDABLE: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
 """Algorithms that combine, and that S3 stores over an object's bytes, strongest first."""
 PARTWISE: Final[tuple[Algorithm, ...]] = (CRC32C, CRC32)
 """Algorithms that combine, and that S3 stores as composite checksums (there is no composite CRC64NVME)."""
-ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*FOLDABLE, MD5)}
+ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*FOLDABLE, MD5, *SERIAL)}
 _ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
 
@@ -75,7 +126,8 @@ def proven_by(checksum: SourceChecksum | None) -> str:
     """Return the verification level that a comparison with this checksum reaches."""
     if checksum is None:
         return TRANSPORT
-    return f"{checksum.algorithm}_composite" if checksum.parts else checksum.algorithm
+    level = f"{checksum.algorithm}_composite" if checksum.parts else checksum.algorithm
+    return level + BY_REPORT if checksum.reported else level
 
 
 def require(minimum: str, checksum: SourceChecksum | None, *, key: str) -> None:
@@ -134,14 +186,26 @@ def strongest(offered: dict[str, str]) -> SourceChecksum | None:
     return None
 
 
-def partwise(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
+def serial(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
+    """Return the serial hashes of S3's answer: those over the object's bytes, then those over parts.
+
+    Args:
+        offered: Values as S3 writes them, by the algorithm's name in lower case.
+    """
+    algorithms = (*SERIAL, MD5)
+    whole = (from_s3(each.name, offered[each.name]) for each in algorithms if each.name in offered)
+    return (*filter(None, whole), *partwise(offered, algorithms))
+
+
+def partwise(offered: dict[str, str], algorithms: Iterable[Algorithm] = PARTWISE) -> tuple[SourceChecksum, ...]:
     """Return the composite checksums of S3's answer, strongest first.
 
     Args:
         offered: Values as S3 writes them, ``<base64>-<parts>``, by the algorithm's name in lower case.
+        algorithms: Those to look for.
     """
     found: list[SourceChecksum] = []
-    for algorithm in PARTWISE:
+    for algorithm in algorithms:
         if algorithm.name not in offered:
             continue
         text, dash, count = offered[algorithm.name].rpartition("-")

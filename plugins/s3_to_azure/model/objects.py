@@ -1,7 +1,7 @@
 """The immutable values that pass between the folders: objects, blobs, checksums, conditions, receipts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar, dataclass_transform
 
@@ -51,14 +51,16 @@ class SourceChecksum:
     """A checksum that S3 stores for an object.
 
     Attributes:
-        algorithm: ``crc64nvme``, ``crc32c``, ``crc32``, or ``md5`` if the ETag is an MD5.
+        algorithm: One of ``checksums.ALGORITHMS``, such as ``crc64nvme``; ``md5`` also if the ETag is an MD5.
         value: The checksum as an unsigned integer.
         parts: Number of parts whose checksums it covers, joined in order; 0: it covers the object's bytes.
+        reported: A report of S3 Batch Operations has it; the object itself need not store it.
     """
 
     algorithm: str
     value: int
     parts: int = 0
+    reported: bool = False
 
 
 @value
@@ -78,6 +80,7 @@ class ListedObject:
 
     Attributes:
         problem: Why an object that a listing or a list of keys names cannot be copied; empty for all others.
+        reported: The checksum that a report of S3 Batch Operations has of exactly this version.
     """
 
     bucket: str
@@ -87,6 +90,16 @@ class ListedObject:
     last_modified: datetime
     storage_class: str = "STANDARD"
     problem: str = ""
+    reported: SourceChecksum | None = None
+
+    def and_reported(self, version: "ObjectVersion") -> "ObjectVersion":
+        """Return a version that S3 described with the reported checksum as the last of its checksums.
+
+        It is bound to the ETag: another version is returned as it is.
+        """
+        if self.reported is None or version.etag != self.etag or self.reported in version.weaker:
+            return version
+        return replace(version, weaker=(*version.weaker, self.reported))
 
 
 @value

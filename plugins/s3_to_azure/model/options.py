@@ -37,6 +37,20 @@ AUTO: Final = "auto"
 REREAD: Final = "reread"
 TRANSPORT: Final = "transport"
 READBACK: Final = "readback"
+BY_REPORT: Final = " (report)"
+"""The end of a verification level whose checksum a report of S3 Batch Operations has, and not the object itself."""
+_REPORTED: Final = (
+    "crc64nvme",
+    "crc32c",
+    "crc32",
+    "md5",
+    "sha512",
+    "sha256",
+    "sha1",
+    "xxhash128",
+    "xxhash3",
+    "xxhash64",
+)
 VERIFICATION_LEVELS: Final = (
     "crc64nvme",
     "crc32c",
@@ -44,11 +58,18 @@ VERIFICATION_LEVELS: Final = (
     "crc32c_composite",
     "crc32_composite",
     "md5",
+    "sha512",
+    "sha256",
+    "sha1",
+    "xxhash128",
+    "xxhash3",
+    "xxhash64",
     "md5_composite",
+    *(f"{algorithm}{BY_REPORT}" for algorithm in _REPORTED),
     REREAD,
     TRANSPORT,
 )
-"""What a copy can be verified by, strongest first."""
+"""What a copy can be verified by, in the order of preference; one that comes first counts as stronger."""
 INTEGRITY: Final = (AUTO, *VERIFICATION_LEVELS, READBACK)
 """What a user can require: a level is the weakest to accept; ``readback`` is ``auto``, and the blob is read back."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from s3_to_azure.model.options import REREAD, TRANSPORT, VERIFICATION_LEVELS
+from s3_to_azure.model.options import BY_REPORT, REREAD, TRANSPORT, VERIFICATION_LEVELS
 
 ETAG: Final = "s3_etag"
 LAST_MODIFIED: Final = "s3_last_modified"
@@ -36,7 +36,11 @@ DAMAGED: Final = "damaged"
 UNPROVEN: Final = (READBACK_PENDING, DAMAGED)
 """The verification levels of blobs that are no finished copies, whatever else their record says."""
 
-_CHECKSUM: Final = re.compile(r"(crc64nvme|crc32c|crc32|md5):[A-Za-z0-9+/=]{1,64}(-[0-9]{1,5})?")
+_CHECKSUM: Final = re.compile(
+    r"(crc64nvme|crc32c|crc32|md5):[A-Za-z0-9+/=]{1,64}(-[0-9]{1,5})?"
+    r"|(sha512):[A-Za-z0-9+/]{86}==|(sha256):[A-Za-z0-9+/]{43}=|(sha1):[A-Za-z0-9+/]{27}="
+    r"|(xxhash128):[A-Za-z0-9+/]{22}==|(xxhash3|xxhash64):[A-Za-z0-9+/]{11}="
+)
 _SOURCE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -67,7 +71,8 @@ def recorded_proof(metadata: Mapping[str, str]) -> tuple[str, str]:
     level, checksum = metadata.get(VERIFIED_BY, ""), metadata.get(CHECKSUM, "")
     match = _CHECKSUM.fullmatch(checksum)
     if match:
-        fits = level == (f"{match[1]}_composite" if match[2] else match[1])
+        algorithm = checksum.partition(":")[0]
+        fits = level.removesuffix(BY_REPORT) == (f"{algorithm}_composite" if match[2] else algorithm)
     else:
         fits = not checksum and level in (TRANSPORT, REREAD)
     return (level, checksum) if fits and level in VERIFICATION_LEVELS else ("", "")

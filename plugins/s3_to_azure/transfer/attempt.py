@@ -198,7 +198,7 @@ class Attempt:
         self.is_first_try = try_number == 1
         self.stats = CopyStats(context, task, try_number)
         self.retrier = context.retrier.counting(self.stats.add_retry)
-        self.integrity = IntegrityCheck(context, self.retrier)
+        self.integrity = IntegrityCheck(context, self.retrier, task.listed)
         self._properties = BlobProperties(context, self.integrity, self.retrier, run=task.run)
         self._reason = ""
 

@@ -4,7 +4,6 @@ An object reaches a *verification level* by the strongest checksum that S3 offer
 object may be cut into blocks, so that the digests of its blocks combine into that checksum.
 """
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,17 +11,17 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from s3_to_azure.model import checksums
-from s3_to_azure.model.checksums import ALGORITHMS, CRC64NVME, MD5, Algorithm
+from s3_to_azure.model.checksums import ALGORITHMS, CRC64NVME, MD5, SERIAL, Algorithm
 from s3_to_azure.model.errors import IntegrityError
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.options import NO, READBACK, REREAD
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, fold, fold_parts, in_order, layout_for
 from s3_to_azure.transfer.context import TransferContext
 
-# The MD5 of an object, or of a part, needs all its bytes in memory at once.
-MAX_MD5_BLOCK_BYTES: Final = 64 * MIB
+# A serial hash of an object, or of a part, needs all its bytes in memory at once.
+MAX_SERIAL_BLOCK_BYTES: Final = 64 * MIB
 # An object without a checksum is read until two readings are equal, at most this often.
 MAX_READINGS: Final = 3
 
@@ -51,7 +50,12 @@ class VerificationLevel:
     @property
     def one_block_per_part(self) -> bool:
         """Whether each part, or the whole object where it has none, must be one block."""
-        return self.checksum is not None and self.checksum.algorithm == MD5.name
+        return self.checksum is not None and ALGORITHMS[self.checksum.algorithm].combine is None
+
+    @property
+    def is_beyond_block_ids(self) -> bool:
+        """Whether no block id has room for the digest that the verification needs."""
+        return self.checksum is not None and ALGORITHMS[self.checksum.algorithm] in SERIAL
 
     def layout(self, size_bytes: int, *, budget_bytes: int, block_bytes: int | None) -> Layout:
         """Return the layout of an object of which nothing is staged yet; ``blocks.layout_for`` has the arguments."""
@@ -70,8 +74,9 @@ def choose_level(
     version: ObjectVersion,
     look_up_part_sizes: Callable[[], PartSizes | None],
     *,
-    largest_block_bytes: int = MAX_MD5_BLOCK_BYTES,
+    largest_block_bytes: int = MAX_SERIAL_BLOCK_BYTES,
     etag_is_md5: bool = True,
+    in_order: bool = False,
 ) -> VerificationLevel:
     """Return the strongest level that S3's answer allows.
 
@@ -79,19 +84,24 @@ def choose_level(
         version: As the store read it, with every checksum that S3 offers.
         look_up_part_sizes: Looks up the sizes of the object's parts, None where S3 does not report them. Called only
             where a checksum over parts needs them.
-        largest_block_bytes: The largest block that the MD5 of a part may need.
+        largest_block_bytes: The largest block that the serial hash of an object or a part may need.
         etag_is_md5: Whether an ETag that looks like an MD5 counts.
+        in_order: All bytes come in order, so that a serial hash of any size can be computed.
     """
     offered = (*((version.checksum,) if version.checksum else ()), *version.weaker)
     for checksum in offered:
-        if checksum.algorithm == MD5.name and not etag_is_md5:
+        algorithm = ALGORITHMS[checksum.algorithm]
+        if algorithm is MD5 and not etag_is_md5 and not checksum.reported:
             continue
-        if not checksum.parts and checksum.algorithm != MD5.name:
+        if not checksum.parts and algorithm.combine:
             return VerificationLevel(checksum)
+        if checksum.parts and algorithm in SERIAL and not in_order:
+            # No block id has room for the hash of a part.
+            continue
         parts = PartSizes((version.size_bytes,), certain=True) if checksum.parts <= 1 else look_up_part_sizes()
         if parts is None or not _parts_match(parts, checksum, version.size_bytes):
             continue
-        if checksum.algorithm == MD5.name and max(parts.sizes) > largest_block_bytes:
+        if algorithm.combine is None and max(parts.sizes) > largest_block_bytes:
             continue
         return VerificationLevel(checksum, tuple(accumulate(parts.sizes[:-1])), guessed=not parts.certain)
     return VerificationLevel(None)
@@ -118,16 +128,16 @@ class _RunningDigest:
     def __init__(self, algorithm: Algorithm) -> None:
         self._algorithm = algorithm
         self._value = algorithm.digest(memoryview(b""))
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hasher = algorithm.hasher() if algorithm.hasher else None
 
     def add(self, piece: memoryview) -> None:
-        if self._algorithm.combine is None:
-            self._md5.update(piece)
-        else:
+        if self._hasher is not None:
+            self._hasher.update(piece)
+        elif self._algorithm.combine is not None:
             self._value = self._algorithm.combine(self._value, self._algorithm.digest(piece), len(piece))
 
     def value(self) -> int:
-        return self._value if self._algorithm.combine else int.from_bytes(self._md5.digest(), "big")
+        return int.from_bytes(self._hasher.digest(), "big") if self._hasher else self._value
 
 
 def _parts_match(parts: PartSizes, checksum: SourceChecksum, size_bytes: int) -> bool:
@@ -211,10 +221,12 @@ class IntegrityCheck:
     Args:
         context: Stores, settings, buffers.
         retrier: The attempt's own, which counts retries.
+        listed: The object as it was listed, with the checksum that a report has of it.
     """
 
-    def __init__(self, context: TransferContext, retrier: Retrier) -> None:
+    def __init__(self, context: TransferContext, retrier: Retrier, listed: ListedObject | None = None) -> None:
         self._context = context
+        self._listed = listed
         self._retrier = retrier
         # The ETag whose parts were looked up, and their sizes.
         self._parts: tuple[str, PartSizes | None] | None = None
@@ -227,10 +239,12 @@ class IntegrityCheck:
             IntegrityUnavailable: The user requires a stronger checksum.
         """
         settings = self._context.settings
+        if self._listed is not None:
+            version = self._listed.and_reported(version)
         level = choose_level(
             version,
             lambda: self._part_sizes(version),
-            largest_block_bytes=min(MAX_MD5_BLOCK_BYTES, settings.memory_budget_bytes),
+            largest_block_bytes=min(MAX_SERIAL_BLOCK_BYTES, settings.memory_budget_bytes),
             etag_is_md5=settings.fidelity.etag_is_md5 != NO,
         )
         checksums.require(settings.integrity, level.checksum, key=version.key)

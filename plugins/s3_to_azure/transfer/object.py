@@ -36,6 +36,7 @@ from s3_to_azure.model.reasons import (
 from s3_to_azure.transfer.attempt import Attempt
 from s3_to_azure.transfer.blocks import block_bytes_for
 from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.integrity import VerificationLevel
 from s3_to_azure.transfer.upload import BlockUpload, PartsLookedUp, upload_empty, upload_whole
 from s3_to_azure.transfer.watchdog import run_stoppable
 
@@ -180,9 +181,13 @@ class _ObjectCopy:
             budget_bytes=settings.memory_budget_bytes,
             block_bytes=self._task.block_bytes or settings.block_bytes,
         )
-        if len(layout) == 1 and self._within is None:
+        if len(layout) == 1 and self._reads_whole(level):
             return upload_whole(attempt, version, condition)
         return BlockUpload(attempt, version, layout, level, within=self._within).run(condition)
+
+    def _reads_whole(self, level: VerificationLevel) -> bool:
+        """Return whether this task reads all of an object of one block; the tasks of its other ranges stage nothing."""
+        return self._within is None or (level.is_beyond_block_ids and self._within.start == 0)
 
     def _one_request_bytes(self, size_bytes: int) -> int:
         """Return the largest size that is copied in one request; 0 for a range of an object."""

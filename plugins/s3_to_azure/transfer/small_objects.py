@@ -192,7 +192,7 @@ class SmallObjects:
             # Its parts' sizes would take further requests.
             return False
         retrier = context.retrier
-        integrity = IntegrityCheck(context, retrier)
+        integrity = IntegrityCheck(context, retrier, task.listed)
         properties = BlobProperties(context, integrity, retrier, run=task.run)
         try:
             version, level = integrity.at_its_level(version)

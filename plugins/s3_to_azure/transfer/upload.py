@@ -3,13 +3,22 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from s3_to_azure.model import checksums, record
 from s3_to_azure.model.errors import ReadbackDiffers, RereadDiffers
 from s3_to_azure.model.formatting import size_text
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import BlobContents, BlobState, Block, Condition, ObjectVersion, Receipt
+from s3_to_azure.model.objects import (
+    BlobContents,
+    BlobState,
+    Block,
+    Condition,
+    ObjectVersion,
+    Receipt,
+    SourceChecksum,
+)
 from s3_to_azure.model.options import ALWAYS, NEVER
 from s3_to_azure.model.ports import BodyReader
 from s3_to_azure.model.reasons import STAGED
@@ -62,7 +71,7 @@ def upload_whole(attempt: Attempt, version: ObjectVersion, condition: Condition)
     if committed is None:
         _, level = attempt.integrity.at_its_level(version)
         layout = Layout(version.size_bytes, version.size_bytes, level.edges)
-        return BlockUpload(attempt, version, layout, level).run(condition)
+        return BlockUpload(attempt, version, layout, level, crc64=crc64).run(condition)
     sent = StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))
     _read_back(attempt, version, committed, [sent])
     return attempt.copied(version, blocks=1, by_another=committed.by_another)
@@ -168,6 +177,8 @@ class BlockUpload:
         layout: How to cut it if nothing of it is staged yet.
         level: How the whole is verified.
         within: Stage only the blocks that begin in this range. None: all.
+        crc64: The CRC64 of bytes that have the version's checksum, where they were read before. A serial hash that no
+            block id has room for is compared by it.
     """
 
     def __init__(
@@ -178,13 +189,18 @@ class BlockUpload:
         level: VerificationLevel,
         *,
         within: Block | None = None,
+        crc64: int | None = None,
     ) -> None:
         self._attempt = attempt
         self._version = version
+        # What the folded blocks are compared with.
+        self._compared = version
+        if crc64 is not None and level.is_beyond_block_ids:
+            self._compared = replace(version, checksum=SourceChecksum(checksums.CRC64NVME.name, crc64))
         self._layout = layout
         self._level = level
         self._within = within
-        self._second = checksums.second_of(version.checksum)
+        self._second = checksums.second_of(self._compared.checksum)
         # By start. The pipeline's threads add each block that Azure has confirmed.
         self._held: dict[int, StagedBlock] = {}
         self._lock = threading.Lock()
@@ -382,7 +398,7 @@ class BlockUpload:
         if integrity.needs_second_reading(version):
             self._reread()
             return
-        if matches(version, self._folded()):
+        if matches(self._compared, self._folded()):
             return
         if integrity.parts_were_guessed_wrong(version):
             raise PartsLookedUp
@@ -393,7 +409,7 @@ class BlockUpload:
         damaged = self._damaged(self._chain() or ())
         log.warning("%d damaged blocks of %r found: staging them again", len(damaged), version.key)
         self._stage(damaged)
-        require_match(version, self._folded())
+        require_match(self._compared, self._folded())
 
     def _reread(self) -> None:
         """Read every block again until two consecutive readings are equal."""
@@ -410,7 +426,7 @@ class BlockUpload:
         raise RereadDiffers(key=key)
 
     def _folded(self) -> int:
-        return fold_blocks(self._version, self._layout, self._held)
+        return fold_blocks(self._compared, self._layout, self._held)
 
     def _damaged(self, blocks: Sequence[StagedBlock]) -> list[Block]:
         """Read the blocks again and return those whose bytes do not match the CRC64 in their id."""

@@ -58,6 +58,7 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
         )
         if task.listed is not None:
             check_size(task.listed, version)
+            version = task.listed.and_reported(version)
         blob = _look_up_blob(context, task)
         if blob is None:
             return _result(context, task, version, "missing", "there is no such blob")
@@ -109,12 +110,13 @@ def _level(context: TransferContext, version: ObjectVersion, *, each: bool) -> V
             f"look up the parts of {version.key!r}", lambda: context.source.part_sizes(version, each=each)
         )
 
-    # No block size limits the MD5 here: it is computed while the bytes stream.
+    # No block size limits a serial hash here: it is computed while the bytes stream.
     return choose_level(
         version,
         part_sizes,
         largest_block_bytes=version.size_bytes,
         etag_is_md5=context.settings.fidelity.etag_is_md5 != NO,
+        in_order=True,
     )
 
 

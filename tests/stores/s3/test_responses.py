@@ -1,6 +1,7 @@
 """An object's version from the headers of a GET or HEAD, and whether a body is the requested one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -129,3 +130,21 @@ def test_a_header_that_says_two_things_is_refused(name: str) -> None:
     headers = [*HEADERS.items(), (name, other[name])]
     with pytest.raises(UnexpectedResponse, match=name):
         parse_version("b", "k", by_lower_name(headers))
+
+
+SHA256 = "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="
+
+
+def test_serial_hashes_come_after_what_is_folded_and_the_etag() -> None:
+    """Over the object's bytes, or over parts; a text without parts is none of the object where S3 says COMPOSITE."""
+    stored = {"x-amz-checksum-sha256": SHA256, "x-amz-checksum-xxhash64": "jLhB20Dmroc="}
+    (sha256, xxhash64) = parse_version("b", "k", {**HEADERS, **stored}).weaker
+    assert (sha256.algorithm, sha256.parts, xxhash64.algorithm) == ("sha256", 0, "xxhash64")
+    parts = {"x-amz-checksum-sha256": f"{SHA256}-3", "x-amz-checksum-type": "COMPOSITE"}
+    assert parse_version("b", "k", {**HEADERS, **parts}).weaker == (replace(sha256, parts=3),)
+    odd = {"x-amz-checksum-sha256": SHA256, "x-amz-checksum-type": "COMPOSITE"}
+    assert parse_version("b", "k", {**HEADERS, **odd}).weaker == ()
+    both = {"x-amz-checksum-crc32c": "yZRlqg==", "x-amz-checksum-sha256": SHA256, "etag": f'"{"0" * 32}"'}
+    found = parse_version("b", "k", {**HEADERS, **both})
+    assert found.checksum is not None
+    assert [each.algorithm for each in (found.checksum, *found.weaker)] == ["crc32c", "md5", "sha256"]

@@ -16,7 +16,7 @@ from s3_to_azure.stores.s3.errors import response_error
 from s3_to_azure.stores.s3.headers import ResponseHeaders
 
 _MAX_SHOWN_CHARACTERS: Final = 80
-_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{algorithm.name}": algorithm.name for algorithm in checksums.FOLDABLE}
+_CHECKSUM_HEADERS: Final = {f"x-amz-checksum-{name}": name for name in checksums.ALGORITHMS}
 # Objects whose ETag is not an MD5: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
 _ENCRYPTION: Final = "x-amz-server-side-encryption"
 _CUSTOMER_KEY: Final = "x-amz-server-side-encryption-customer-algorithm"
@@ -102,7 +102,11 @@ def parse_version(
         size_bytes=size_bytes,
         last_modified=last_modified,
         checksum=checksums.strongest(stored) if is_full_object else None,
-        weaker=(*checksums.partwise(stored), *_etag_md5(headers)),
+        weaker=(
+            *checksums.partwise(stored),
+            *_etag_md5(headers),
+            *(found for found in checksums.serial(stored) if found.parts or is_full_object),
+        ),
         metadata={
             utf8_text(name[len(_METADATA) :]): _metadata_text(value)
             for name, value in headers.items()
