@@ -337,6 +337,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             store=progress_store(context),
             is_listing=lambda: job.is_listing,
             try_number=try_number_of(context),
+            limit=opened.context.settings.bandwidth_bytes_s,
         )
 
         def on_poll() -> None:

@@ -208,6 +208,25 @@ def test_a_record_is_bounded() -> None:
     assert len(json.dumps(record)) < 16 * 1024
 
 
+def test_rate_and_time_left_follow_what_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a limit the blocks of a minute end together: the rate is that of their bytes, and never above the limit."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    progress = Progress(bytes_total=10_000)
+    reporter = ProgressReporter(progress, store=None, limit=100)
+    for second in range(1, 61):
+        clock.now = float(second)
+        progress.add_read(100)
+        if second % 30 == 0:
+            progress.add(bytes_sent=3_000)
+        found = reporter.snapshot()
+        assert found.bytes_per_second == 100
+        # 100 bytes arrive each second, whatever Azure has confirmed.
+        assert found.seconds_left == 100 - second
+    progress.add_read(500)
+    assert reporter.snapshot().bytes_per_second == 100
+
+
 def test_the_rate_is_that_of_the_last_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause lowers the rate within half a minute, however much was sent before."""
     clock = SimpleNamespace(now=0.0)

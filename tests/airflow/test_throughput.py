@@ -19,6 +19,30 @@ def test_no_byte_is_lost(amounts: list[int]) -> None:
     assert (kept[0][0], kept[-1][1]) == (1_000, 1_000 + 5 * len(amounts))
 
 
+@given(st.lists(st.tuples(st.floats(0.5, 20), st.integers(0, 50_000_000)), min_size=1, max_size=200))
+def test_no_rate_is_above_the_limit(steps: list[tuple[float, int]]) -> None:
+    """Pieces are counted at their ends; what exceeds an interval is drawn in the next, and no bar is too high."""
+    limit = 3_000_000
+    throughput = Throughput(0, limit=limit)
+    now, total = 0.0, 0
+    for seconds, size_bytes in steps:
+        now += seconds
+        total += size_bytes
+        throughput.add(now, total)
+    found = read_intervals(throughput.as_lists())
+    assert sum(interval.size_bytes for interval in found) <= total
+    # Times are written in thousandths of a second.
+    assert max(rates(found, bins=90)[2]) <= 1.01 * limit
+
+
+def test_what_exceeds_an_interval_is_in_the_next() -> None:
+    """A block's end may fall into the interval after the one in which most of it moved."""
+    throughput = Throughput(0, limit=100)
+    for now, total in ((5, 600), (10, 800), (15, 1_300)):
+        throughput.add(now, total)
+    assert [size for _, _, size in throughput.as_lists()] == [500, 300, 500]
+
+
 def test_intervals_stay_about_equally_long() -> None:
     """After hours no interval is a large part of the time."""
     throughput = Throughput(0.0)

@@ -3,19 +3,22 @@
 import dataclasses
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
 from s3_to_azure.model.errors import BucketNotFound, BudgetTooSmall, ConnectionFailed, ContainerNotFound
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import ListedObject, ObjectVersion
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.context import TransferContext, open_context
-from tests.fakes.contexts import BUCKET, transfer_context
+from s3_to_azure.transfer.object import copy_object
+from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_small_object_client import MemorySmallObjectClient
-from tests.fakes.memory_source import MemorySource
+from tests.fakes.memory_source import MemoryBody, MemorySource
 
 
 @pytest.fixture
@@ -143,3 +146,48 @@ class TestOpen:
         for thread in started:
             thread.join(60)
         assert not any(thread.is_alive() for thread in started)
+
+
+class HalfABlock:
+    """A body of which half a block arrives, and the rest after an event."""
+
+    def __init__(self, body: MemoryBody, event: threading.Event) -> None:
+        self.version = body.version
+        self._body, self._event, self._has_begun = body, event, False
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill half a block."""
+        if self._has_begun:
+            self._event.wait(10)
+        self._has_begun = True
+        return self._body.readinto(view[: MIB // 2])
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_bytes_are_counted_as_they_arrive(blocks: int) -> None:
+    """A block takes minutes under a low limit: what has arrived of it counts before Azure confirms the block."""
+
+    class Stalls(MemorySource):
+        """Every body stops after its first piece, until the test has looked."""
+
+        @contextmanager
+        def open(self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None) -> Iterator[Any]:
+            with super().open(version, start, end) as body:
+                yield HalfABlock(body, looked)
+
+    looked = threading.Event()
+    source, progress = Stalls(BUCKET), Progress()
+    source.put(BUCKET, "k", some_bytes(blocks * MIB))
+    with transfer_context(source, MemoryDestination(), progress=progress) as context:
+        copying = threading.Thread(target=copy_object, args=(context, task("k")))
+        copying.start()
+        for _ in range(1_000):
+            if progress.snapshot().bytes_read:
+                break
+            looked.wait(0.01)
+        found = progress.snapshot()
+        assert 0 < found.bytes_read < blocks * MIB
+        assert (found.bytes_sent, found.bytes_in_flight) == (0, found.bytes_read)
+        looked.set()
+        copying.join()
+    assert (progress.snapshot().bytes_read, progress.snapshot().bytes_sent) == (blocks * MIB, blocks * MIB)

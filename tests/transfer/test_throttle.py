@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from s3_to_azure.model.errors import AZURE, S3, Cancelled, ServerFailed, Throttled
+from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
 from s3_to_azure.transfer.throttle import (
@@ -140,6 +141,12 @@ def test_bandwidth_limit_holds(piece: int) -> None:
     for _ in range(10_000_000 // piece):
         bandwidth.wait_for(piece, waits)
     assert clock.now == pytest.approx(10, rel=0.01)
+
+
+@pytest.mark.parametrize(("rate", "piece"), [(None, None), (1, 4_096), (3 * MIB, 3 * MIB // 4), (1 << 40, 1 << 38)])
+def test_a_limited_body_arrives_steadily(rate: int | None, piece: int | None) -> None:
+    """A read of 1 MiB at a low limit would count nothing for seconds, and then all at once."""
+    assert BandwidthLimit(rate).piece_bytes == piece
 
 
 def test_no_bandwidth_limit_never_waits() -> None:
@@ -274,5 +281,8 @@ def test_bytes_that_are_read_count_against_the_bandwidth() -> None:
     waits = Waits(clock)
     limited = LimitedSource(source, RequestLimiter(S3, 4), BandwidthLimit(1_000, clock=clock), waits)
     with limited.open(source.listed(BUCKET, "k")) as body, memoryview(bytearray(5_000)) as view:
-        assert body.readinto(view) == 5_000
+        # In pieces, each of which waits for its own time.
+        assert body.readinto(view) == 4_096
+        assert clock.now == pytest.approx(4.096)
+        assert body.readinto(view[4_096:]) == 904
     assert clock.now == pytest.approx(5)

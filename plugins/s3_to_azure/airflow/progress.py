@@ -63,7 +63,7 @@ class ProgressSnapshot:
 
     Attributes:
         seconds: Time since the task started to copy.
-        bytes_per_second: Sent to Azure over the last half minute.
+        bytes_per_second: Moved over the last half minute.
         is_listing: Whether the totals still grow.
     """
 
@@ -82,6 +82,13 @@ class ProgressSnapshot:
         """Bytes still to send, as far as known."""
         return max(0, self.totals.bytes_total - self.bytes_done)
 
+    @property
+    def seconds_left(self) -> float | None:
+        """How long that takes, if what has arrived from S3 needs no more time; None if that cannot be said."""
+        if not self.bytes_left or not self.bytes_per_second:
+            return None
+        return max(0, self.bytes_left - self.totals.bytes_in_flight) / self.bytes_per_second
+
 
 def progress_line(snapshot: ProgressSnapshot) -> str:
     """Return the line for the log: how much is done, how fast, how much is left, how long that takes."""
@@ -95,8 +102,8 @@ def progress_line(snapshot: ProgressSnapshot) -> str:
     parts.append(f"{size_text(snapshot.bytes_done)} of {size_text(totals.bytes_total)}{share}")
     parts.append(f"{size_text(snapshot.bytes_per_second)}/s")
     if not snapshot.is_listing:
-        has_rate = snapshot.bytes_left and snapshot.bytes_per_second
-        about = f", about {duration_text(snapshot.bytes_left / snapshot.bytes_per_second)}" if has_rate else ""
+        left_s = snapshot.seconds_left
+        about = "" if left_s is None else f", about {duration_text(left_s)}"
         parts.append(f"{size_text(snapshot.bytes_left)} left{about}")
     if totals.bytes_resumed:
         parts.append(f"{size_text(totals.bytes_resumed)} already in Azure")
@@ -129,6 +136,7 @@ class ProgressReporter:
             the transfer goes on without it.
         try_number: From the second try on, the throughput that earlier tries recorded is continued.
         is_listing: Returns whether the totals still grow.
+        limit: The task's bandwidth limit in bytes per second; None: no limit.
     """
 
     def __init__(
@@ -138,7 +146,9 @@ class ProgressReporter:
         store: TaskStateStore | None,
         try_number: int = 1,
         is_listing: Callable[[], bool] = lambda: False,
+        limit: int | None = None,
     ) -> None:
+        self._limit = limit
         self._progress = progress
         self._store = store
         self._is_listing = is_listing
@@ -153,11 +163,13 @@ class ProgressReporter:
     def snapshot(self) -> ProgressSnapshot:
         """Return the progress now."""
         now, totals = time.monotonic(), self._progress.snapshot()
-        self._samples.append((now, totals.bytes_sent))
+        self._samples.append((now, totals.bytes_moved))
         while now - self._samples[0][0] > _RATE_WINDOW_S:
             self._samples.popleft()
-        then, sent = self._samples[0]
-        rate = (totals.bytes_sent - sent) / (now - then) if now > then else 0.0
+        then, moved = self._samples[0]
+        rate = (totals.bytes_moved - moved) / (now - then) if now > then else 0.0
+        # The window may begin in the middle of a piece, which is counted at its end.
+        rate = rate if self._limit is None else min(rate, self._limit)
         return ProgressSnapshot(totals, now - self._began, rate, self._is_listing())
 
     def report(self) -> None:
@@ -182,8 +194,8 @@ class ProgressReporter:
             if self._throughput is None:
                 # Nothing was recorded before a first try: it saves the request to the API server.
                 earlier = _recorded_throughput(self._store) if self._try_number > 1 else ()
-                self._throughput = Throughput(time.time() - snapshot.seconds, earlier)
-            self._throughput.add(time.time(), snapshot.totals.bytes_sent)
+                self._throughput = Throughput(time.time() - snapshot.seconds, earlier, limit=self._limit)
+            self._throughput.add(time.time(), snapshot.totals.bytes_moved)
             record = progress_record(snapshot, self._progress.failures(), self._throughput.as_lists())
             self._store.set(PROGRESS_KEY, record)
         except Exception as error:  # noqa: BLE001 - no failure to display progress may stop the transfer

@@ -23,30 +23,37 @@ class Throughput:
     Args:
         now_s: Seconds since the epoch.
         earlier: The intervals that an earlier try recorded.
+        limit: Bytes per second that the task may move; None: no limit.
     """
 
-    def __init__(self, now_s: float, earlier: Iterable[Interval] = ()) -> None:
+    def __init__(self, now_s: float, earlier: Iterable[Interval] = (), *, limit: int | None = None) -> None:
+        self._limit = limit
         self._intervals = list(earlier)[-MAX_INTERVALS:]
         self._last_s = now_s
         self._last_bytes = 0
 
-    def add(self, now_s: float, bytes_sent: int) -> None:
-        """Record the bytes sent up to now.
+    def add(self, now_s: float, bytes_moved: int) -> None:
+        """Record the bytes that have moved up to now.
 
         Args:
             now_s: Seconds since the epoch.
-            bytes_sent: The total of this try.
+            bytes_moved: The total of this try.
         """
         if now_s <= self._last_s:
             return
-        self._intervals.append(Interval(self._last_s, now_s, max(0, bytes_sent - self._last_bytes)))
-        self._last_s, self._last_bytes = now_s, bytes_sent
+        size_bytes = max(0, bytes_moved - self._last_bytes)
+        if self._limit is not None:
+            # A piece is counted when its last byte may move: what began earlier than this interval belongs to the next.
+            size_bytes = min(size_bytes, int(self._limit * (now_s - self._last_s)))
+        self._intervals.append(Interval(self._last_s, now_s, size_bytes))
+        self._last_s, self._last_bytes = now_s, self._last_bytes + size_bytes
         while len(self._intervals) > MAX_INTERVALS:
             self._merge_shortest()
 
     def as_lists(self) -> list[list[float]]:
-        """Return JSON-ready values, in whole seconds."""
-        return [[round(interval.start_s), round(interval.end_s), interval.size_bytes] for interval in self._intervals]
+        """Return JSON-ready values."""
+        # In whole seconds an interval of 5.4 s would be one of 5 s, and its rate a tenth too high.
+        return [[round(start_s, 3), round(end_s, 3), size_bytes] for start_s, end_s, size_bytes in self._intervals]
 
     def _merge_shortest(self) -> None:
         """Merge the two neighbours that are shortest together, so that all intervals stay about equally long."""

@@ -19,6 +19,7 @@ class Totals:
         bytes_sent: Bytes that Azure confirmed in this try.
         bytes_resumed: Bytes that Azure held before this try, so they were not sent again.
         retries: Requests that were repeated.
+        bytes_read: Bytes to copy that have arrived from S3 in this try: what moves now, before its block is whole.
     """
 
     objects_total: int = 0
@@ -28,6 +29,17 @@ class Totals:
     bytes_sent: int = 0
     bytes_resumed: int = 0
     retries: int = 0
+    bytes_read: int = 0
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that have moved, for rates: under a limit a block takes minutes, and Azure confirms it at once."""
+        return max(self.bytes_read, self.bytes_sent)
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """Bytes that have arrived, and that Azure has not confirmed yet."""
+        return self.bytes_moved - self.bytes_sent
 
 
 class Progress:
@@ -42,6 +54,10 @@ class Progress:
         """Add to the totals; the names are the fields of ``Totals``."""
         with self._lock:
             self._now = replace(self._now, **{name: getattr(self._now, name) + n for name, n in deltas.items()})
+
+    def add_read(self, size_bytes: int) -> None:
+        """Count bytes that have arrived."""
+        self.add(bytes_read=size_bytes)
 
     def snapshot(self) -> Totals:
         """Return the current totals."""

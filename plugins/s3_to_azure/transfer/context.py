@@ -108,8 +108,14 @@ def open_context(
     limited_source = LimitedSource(source, limits.s3, bandwidth, cancelled)
     limited_destination = LimitedDestination(destination, limits.azure, cancelled)
     buffers = BufferPool(settings.memory_budget_bytes, cancelled)
+    progress = progress or Progress()
     pipeline = BlockPipeline(
-        limited_source, limited_destination, buffers=buffers, connections=settings.connections, cancelled=cancelled
+        limited_source,
+        limited_destination,
+        buffers=buffers,
+        connections=settings.connections,
+        cancelled=cancelled,
+        arrived=progress.add_read,
     )
     try:
         yield TransferContext(
@@ -117,7 +123,7 @@ def open_context(
             destination=limited_destination,
             settings=settings,
             cancelled=cancelled,
-            progress=progress or Progress(),
+            progress=progress,
             retrier=Retrier(settings.retry, cancelled),
             buffers=buffers,
             limits=limits,

@@ -37,7 +37,7 @@ class BlockRoute:
     second: Algorithm | None
 
 
-def fill(
+def fill(  # noqa: PLR0913 - what to read, where to, and who is told
     source: ObjectSource,
     version: ObjectVersion,
     start: int,
@@ -45,6 +45,7 @@ def fill(
     *,
     retrier: Retrier,
     cancelled: threading.Event,
+    arrived: Callable[[int], None] = lambda _: None,
     opened: Callable[[BodyReader], None] | None = None,
     whole: bool = False,
 ) -> None:
@@ -58,6 +59,7 @@ def fill(
         retrier: Waits between tries. The count of failures restarts whenever a further ``1 / resumes`` of the bytes
             has arrived, so a source that cuts every answer after some bytes still comes to an end.
         cancelled: Stops between pieces.
+        arrived: Called with the size of each piece.
         opened: Called with each body as it opens; its headers describe the object.
         whole: Read the whole object without a Range while nothing is read yet: only then does S3 send its checksum.
 
@@ -86,6 +88,7 @@ def fill(
                             service=S3, resource=repr(version.key), detail=f"the body ended at byte {start + done}"
                         )
                     done += count
+                    arrived(count)
         except TransientError as error:
             if done - counted_from >= progress_bytes:
                 failures, counted_from = 0, done
@@ -106,6 +109,7 @@ class BlockPipeline:
         buffers: The memory budget, shared with everything else that holds object data.
         connections: Upper bound of the connections to each service; ``concurrency`` measures how many are used.
         cancelled: Stops everything; staged blocks stay.
+        arrived: Called with the size of each piece that is read.
     """
 
     def __init__(
@@ -116,8 +120,10 @@ class BlockPipeline:
         buffers: BufferPool,
         connections: int,
         cancelled: threading.Event,
+        arrived: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._source = source
+        self._arrived = arrived
         self._destination = destination
         self._buffers = buffers
         self._slots = ConnectionSlots(ConcurrencyController(connections))
@@ -174,7 +180,15 @@ class BlockPipeline:
     ) -> None:
         with self._buffers.lend(block.size_bytes) as view:
             with self._slots.reading(block.size_bytes, stopped):
-                fill(self._source, route.version, block.start, view, retrier=retrier, cancelled=stopped)
+                fill(
+                    self._source,
+                    route.version,
+                    block.start,
+                    view,
+                    retrier=retrier,
+                    cancelled=stopped,
+                    arrived=self._arrived,
+                )
             staged = StagedBlock(
                 start=block.start,
                 end=block.end,

@@ -174,7 +174,7 @@ class SmallObjects:
                 yield in_flight.task, None
         if objects:
             self._controller.done(objects, blocks=objects)
-            self._context.progress.add(bytes_sent=sent, objects_done=objects)
+            self._context.progress.add(bytes_read=sent, bytes_sent=sent, objects_done=objects)
         self._allowed = min(self._controller.limit, self._context.limits.scaled(self._controller.maximum))
         if not self._in_flight:
             self._room.close()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from s3_to_azure.model.errors import AZURE, S3, Cancelled, Throttled
+from s3_to_azure.model.limits import KIB
 from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
@@ -21,6 +22,8 @@ from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 
 _POLL_S: Final = 0.1
 _BACKOFF_S: Final = 1.0
+_PIECES_PER_S: Final = 4
+_LEAST_PIECE_BYTES: Final = 4 * KIB
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +145,11 @@ class BandwidthLimit:
         self._free_at = clock()
         self._lock = threading.Lock()
 
+    @property
+    def piece_bytes(self) -> int | None:
+        """How much to read at once, so that bytes arrive steadily and not once in many seconds; None for no limit."""
+        return max(_LEAST_PIECE_BYTES, self._rate // _PIECES_PER_S) if self._rate else None
+
     def wait_for(self, size_bytes: int, stopped: threading.Event) -> None:
         """Count bytes that have moved, and wait until the limit has had room for them.
 
@@ -175,7 +183,12 @@ class _MeteredBody:
         self._stopped = stopped
 
     def readinto(self, view: memoryview) -> int:
-        count = self._body.readinto(view)
+        piece = self._bandwidth.piece_bytes
+        if piece is None or piece >= len(view):
+            count = self._body.readinto(view)
+        else:
+            with view[:piece] as part:
+                count = self._body.readinto(part)
         self._bandwidth.wait_for(count, self._stopped)
         return count
 

@@ -99,6 +99,8 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
             view,
             retrier=attempt.retrier,
             cancelled=attempt.context.cancelled,
+            # A second reading is no progress.
+            arrived=attempt.context.progress.add_read if reading == 1 else _ignore,
             opened=opened,
             whole=True,
         )
@@ -120,6 +122,10 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
             return read, crc64
         log.warning("The bytes of %r do not match S3's checksum: reading the object again", version.key)
     raise RereadDiffers(key=version.key)
+
+
+def _ignore(_: int) -> None:
+    """Count nothing."""
 
 
 def _put_blob(
