@@ -95,6 +95,27 @@ def test_parts_make_one_result(statuses: list[Status | None], status: str, code:
     assert result.bytes_sent == MIB * sum(its is not None for its in statuses)
 
 
+@pytest.mark.parametrize("status", ["copied", "unchanged"])
+@pytest.mark.parametrize(
+    ("began", "expected"),
+    [
+        ("2026-11-28T01:00:10+00:00", True),
+        ("2026-11-28T01:00:09+00:00", False),
+        ("2026-11-28T00:00:00+00:00", False),
+        ("", False),
+    ],
+)
+def test_a_damaged_blob_outweighs_the_part_that_wrote_it(*, status: Status, began: str, expected: bool) -> None:
+    """Tries of two tasks cannot be compared: what began before the blob was found damaged says nothing about it."""
+    run = PlannedRun(0, giant_bytes=4 * MIB, split_bytes=2 * MIB)
+    reason, then = "readback_differs: x", "2026-11-28T01:00:00+00:00"
+    first, second = run.plan.batches
+    run.write_receipts(second, run.receipt("giant", "failed", reason=reason, started_at=then, seconds=10))
+    run.write_receipts(first, run.receipt("giant", status, started_at=began, seconds=1))
+    result = run.results()["giant"].receipt
+    assert (result.status, code_of(result.reason)) == ((status, "") if expected else ("failed", "readback_differs"))
+
+
 def test_a_part_that_was_staged_alone_is_failed() -> None:
     """A receipt ``staged`` in a shared batch settles nothing: no other task completes that object."""
     run = PlannedRun(1)

@@ -26,7 +26,8 @@ from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.plan import BatchDescriptor, LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
-from s3_to_azure.state.receipts import read_receipts, settles, stronger
+from s3_to_azure.state.receipts import read_receipts, settles, stronger, was_found_damaged
+from s3_to_azure.state.reported import times_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -297,14 +298,17 @@ def _merged(parts: list[ObjectResult]) -> ObjectResult:
     """Return the result of an object that one or several batches copied.
 
     If a part's receipt needs no further try (``copied``, ``unchanged``, ``skipped``), it decides: only the task that
-    found the object complete commits it. Otherwise the object failed: with a failed part's reason if there is one, else
-    because no task committed the staged parts. Bytes and retries are added up.
+    found the object complete commits it. A blob that another part found damaged outweighs it, unless it began after
+    that. Otherwise the object failed: with a failed part's reason if there is one, else because no task committed the
+    staged parts. Bytes and retries are added up.
     """
     bytes_sent, retries = sum(part.bytes_sent for part in parts), sum(part.retries for part in parts)
     receipts = [part.receipt for part in parts]
-    deciding = next((receipt for receipt in sorted(receipts, key=_rank) if settles(receipt)), None)
+    damaged = [receipt for receipt in receipts if was_found_damaged(receipt)]
+    settled = [receipt for receipt in receipts if settles(receipt) and all(_is_later(receipt, it) for it in damaged)]
+    deciding = min(settled, key=_rank, default=None)
     if deciding is None:
-        failed = next((receipt for receipt in receipts if receipt.status == FAILED), None)
+        failed = next((receipt for receipt in (*damaged, *receipts) if receipt.status == FAILED), None)
         deciding = failed or replace(receipts[0], status=FAILED, reason=_NOT_COMMITTED)
     if len(parts) == 1:
         return ObjectResult(deciding, bytes_sent, retries, parts[0].batch)
@@ -319,6 +323,11 @@ def _merged(parts: list[ObjectResult]) -> ObjectResult:
     )
     batch = next((part.batch for part in parts if part.receipt.status == deciding.status), parts[0].batch)
     return ObjectResult(whole, bytes_sent, retries, batch)
+
+
+def _is_later(receipt: Receipt, other: Receipt) -> bool:
+    times, others = times_of(receipt), times_of(other)
+    return times is not None and others is not None and times[0] >= others[1]
 
 
 def _rank(receipt: Receipt) -> int:

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from s3_to_azure.model.objects import Receipt
+
 
 class ReportedReceipt(msgspec.Struct, frozen=True, gc=False):
     """What is read of a receipt; it has more fields."""
@@ -21,11 +23,16 @@ class ReportedReceipt(msgspec.Struct, frozen=True, gc=False):
 
     def times(self) -> tuple[datetime, datetime] | None:
         """Return when the copy began and ended; None if nothing was copied."""
-        try:
-            began = datetime.fromisoformat(self.started_at)
-            return (began, began + timedelta(seconds=self.seconds)) if began.tzinfo else None
-        except (ValueError, OverflowError):
-            return None
+        return times_of(self)
+
+
+def times_of(receipt: "ReportedReceipt | Receipt") -> tuple[datetime, datetime] | None:
+    """Return when a copy began and ended, by its worker's clock; None if the receipt does not say it."""
+    try:
+        began = datetime.fromisoformat(receipt.started_at)
+        return (began, began + timedelta(seconds=receipt.seconds)) if began.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 _READ: Final = msgspec.json.Decoder(ReportedReceipt).decode
