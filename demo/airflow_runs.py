@@ -84,7 +84,7 @@ def receipts_of(container: ContainerClient, dag_id: str, run_id: str) -> list[di
 
 
 def _reports(container: ContainerClient, dag_id: str, run_id: str) -> Iterator[str]:
-    from s3_to_azure.stores.azure.state import id_of  # noqa: PLC0415 - the demo starts without the SDKs
+    from s3_to_azure.model.names import id_of  # noqa: PLC0415 - the demo starts without the SDKs
 
     for name in container.list_blob_names(name_starts_with=f"{STATE}{dag_id}/"):
         if name.endswith("/receipts.jsonl.gz") and id_of(name.split("/")[2]) == run_id:

@@ -20,8 +20,8 @@ from azure.storage.blob import (
 from local_cloud.servers import LocalAzure
 from s3_to_azure.airflow.azure_hook import azure_service, run_files, task_files
 from s3_to_azure.model.errors import AccessError, ConnectionMissing, UsageError
+from s3_to_azure.model.names import id_of
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.azure.state import id_of
 from tests.certificates import certified
 
 

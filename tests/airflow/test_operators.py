@@ -18,8 +18,8 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import AZURITE_KEY
 from s3_to_azure.model.errors import TransferError, UsageError
+from s3_to_azure.model.names import id_of
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
-from s3_to_azure.stores.azure.state import id_of
 from tests.airflow.airflow_runs import Run, run_dag
 
 MIB = 1024**2

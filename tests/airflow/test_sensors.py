@@ -15,10 +15,11 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from s3_to_azure.airflow.progress import WAITING_KEY
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.names import id_of
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.stores.azure.client import service_client
-from s3_to_azure.stores.azure.state import AzureState, id_of
+from s3_to_azure.stores.azure.state import AzureState
 from tests.airflow.airflow_runs import Run, run_dag
 
 

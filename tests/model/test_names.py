@@ -13,6 +13,8 @@ from s3_to_azure.model.names import (
     check_container,
     check_key,
     dot_segment,
+    folder_name,
+    id_of,
     map_blob,
     problem_with_blob,
     unmap_blob,
@@ -241,3 +243,19 @@ def test_prefix_of_blobs_has_no_dot_segment(prefix: str, is_accepted: bool) -> N
     else:
         with pytest.raises(UsageError, match="which is no folder in Azure"):
             check_blob_prefix(prefix)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_ids_are_encoded_as_one_segment_and_decoded(text: str) -> None:
+    """No id leaves its folder or collides with another one."""
+    folder = folder_name(text)
+    assert id_of(folder) == text
+    assert folder.isascii()
+    assert not set(folder) & set("/\\.%?#+ ")
+
+
+def test_usual_ids_stay_readable() -> None:
+    """Airflow's run ids can be recognised in the container."""
+    assert folder_name("scheduled__2026-03-01T02:00:00+00:00") == "scheduled__2026-03-01T02:00:00=2B00:00"
+    with pytest.raises(UsageError):
+        folder_name("")

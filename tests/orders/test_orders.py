@@ -32,8 +32,7 @@ from botocore.config import Config
 
 from demo.airflow_instance import ROOT, Airflow, AirflowError, running
 from local_cloud.servers import LocalAzure, LocalS3
-from s3_to_azure.model.names import STATE_FOLDER
-from s3_to_azure.stores.azure.state import id_of
+from s3_to_azure.model.names import STATE_FOLDER, id_of
 from tests.cluster.airflow_cluster import until
 from tests.cluster.services import postgres, require_tools
 

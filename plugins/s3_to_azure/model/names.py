@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import quote, unquote
 
 from s3_to_azure.model.errors import NameRefused, UsageError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOB_PATH_SEGMENTS
@@ -42,6 +43,22 @@ _MAPPED_ESCAPE: Final = re.compile(r"~([0-9A-F]{2})")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
+
+
+def folder_name(text: str) -> str:
+    """Encode an id as one path segment: all but letters, digits and ``_-~:`` become ``=`` and two hex digits.
+
+    Raises:
+        UsageError: The id is empty.
+    """
+    if not text:
+        raise UsageError(detail="A run's state needs a DAG id and a run id.")
+    return quote(text, safe=":").replace(".", "%2E").replace("%", "=")
+
+
+def id_of(folder: str) -> str:
+    """Decode a segment made by ``folder_name``."""
+    return unquote(folder.replace("=", "%"))
 
 
 def check_bucket(name: str) -> str:

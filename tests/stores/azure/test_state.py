@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.local_state import LocalState
 from local_cloud.servers import AZURITE_KEY, LocalAzure
@@ -21,7 +19,6 @@ from s3_to_azure.model.errors import (
     CorruptState,
     ServerFailed,
     UnexpectedResponse,
-    UsageError,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import TaskTry
@@ -29,7 +26,7 @@ from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
-from s3_to_azure.stores.azure.state import AzureState, folder_name, id_of
+from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.stores.temporary_state import TemporaryState
 from tests.fakes.state_memory import MemoryState
 from tests.fakes.wire_server import wire_server
@@ -387,22 +384,6 @@ def test_failed_request_is_retried(state_of: Callable[..., AzureState], monkeypa
     write(files, "plan.json", b"data")
     assert failures == []
     assert files.read("plan.json", 0, 4) == b"data"
-
-
-@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_ids_are_encoded_as_one_segment_and_decoded(text: str) -> None:
-    """No id leaves its folder or collides with another one."""
-    folder = folder_name(text)
-    assert id_of(folder) == text
-    assert folder.isascii()
-    assert not set(folder) & set("/\\.%?#+ ")
-
-
-def test_usual_ids_stay_readable() -> None:
-    """Airflow's run ids can be recognised in the container."""
-    assert folder_name("scheduled__2026-03-01T02:00:00+00:00") == "scheduled__2026-03-01T02:00:00=2B00:00"
-    with pytest.raises(UsageError):
-        folder_name("")
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
+from s3_to_azure.model.names import folder_name
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
@@ -50,7 +51,7 @@ from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import mapped_batches, read_plan
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.azure.state import AzureState, folder_name
+from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 log = logging.getLogger(__name__)

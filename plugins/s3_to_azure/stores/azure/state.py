@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, unquote
 from weakref import finalize
 
 from azure.core import MatchConditions
@@ -17,9 +16,17 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from s3_to_azure.model.checksums import CRC64NVME, to_azure
-from s3_to_azure.model.errors import AZURE, ConditionNotMet, CorruptState, UsageError
+from s3_to_azure.model.errors import AZURE, ConditionNotMet, CorruptState
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.names import REPORT_FILES, REPORT_NAME, STATE_FOLDER, check_blob, check_container
+from s3_to_azure.model.names import (
+    REPORT_FILES,
+    REPORT_NAME,
+    STATE_FOLDER,
+    check_blob,
+    check_container,
+    folder_name,
+    id_of,
+)
 from s3_to_azure.model.objects import BlobState, TaskTry
 from s3_to_azure.model.ports import IsOver
 from s3_to_azure.model.retry import Retrier
@@ -45,22 +52,6 @@ _STARTED: Final = "started_at"
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 log = logging.getLogger(__name__)
-
-
-def folder_name(text: str) -> str:
-    """Encode an id as one path segment: all but letters, digits and ``_-~:`` become ``=`` and two hex digits.
-
-    Raises:
-        UsageError: The id is empty.
-    """
-    if not text:
-        raise UsageError(detail="A run's state needs a DAG id and a run id.")
-    return quote(text, safe=":").replace(".", "%2E").replace("%", "=")
-
-
-def id_of(folder: str) -> str:
-    """Decode a segment made by ``folder_name``."""
-    return unquote(folder.replace("=", "%"))
 
 
 class AzureState:
