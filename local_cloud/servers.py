@@ -121,7 +121,8 @@ def base_environment(directory: Path) -> dict[str, str]:
 def _localstack_settings(directory: Path, port: int) -> dict[str, str]:
     """Return settings of https://docs.localstack.cloud/references/configuration/ and of LocalStack's `config.py`."""
     return {
-        "SERVICES": "s3",
+        "SERVICES": "s3,sqs",
+        "SQS_ENDPOINT_STRATEGY": "path",
         "EAGER_SERVICE_LOADING": "1",
         "GATEWAY_LISTEN": f"{HOST}:{port}",
         "S3_SKIP_SIGNATURE_VALIDATION": "0",

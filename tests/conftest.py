@@ -84,6 +84,32 @@ def bucket(s3_client: Any) -> str:
 
 
 @pytest.fixture
+def sqs_client(s3_server: LocalS3, _boto3_session: boto3.Session) -> Iterator[Any]:
+    """Return a boto3 client of the local SQS."""
+    client = _boto3_session.client(
+        "sqs",
+        endpoint_url=s3_server.endpoint_url,
+        aws_access_key_id=s3_server.access_key,
+        aws_secret_access_key=s3_server.secret_key,
+        region_name=s3_server.region,
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def announced_bucket(s3_client: Any, sqs_client: Any, bucket: str) -> tuple[str, str]:
+    """Return the name of a new bucket that announces its objects, and the name of the queue in which it does."""
+    url = sqs_client.create_queue(QueueName=f"events-{uuid4().hex}")["QueueUrl"]
+    arn = sqs_client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events = {"QueueArn": arn, "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]}
+    s3_client.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [events]}
+    )
+    return bucket, arn.rpartition(":")[2]
+
+
+@pytest.fixture
 def blob_service(azure_server: LocalAzure) -> Iterator[BlobServiceClient]:
     """Return an Azure client of the local account with the SDK's defaults."""
     with BlobServiceClient.from_connection_string(azure_server.connection_string) as service:

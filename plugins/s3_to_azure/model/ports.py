@@ -5,7 +5,7 @@ They raise the errors of ``model.errors`` only. Except for ``StateFiles``, no ca
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -209,6 +209,34 @@ class SmallObjectClient(Protocol):
 
     def close(self) -> None:
         """Abort all transfers and close all connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """A message that is hidden from other readers of the queue for a while.
+
+    Attributes:
+        handle: Deletes this delivery of the message.
+    """
+
+    message_id: str
+    handle: str = field(repr=False)
+    body: str = field(repr=False)
+
+
+class EventQueue(Protocol):
+    """A queue of messages, each of which is delivered at least once, in any order."""
+
+    name: str
+    """The queue, for people."""
+
+    def receive(self, *, wait_s: int) -> Sequence[QueueMessage]:
+        """Return at most ten messages; none if there are none after ``wait_s``."""
+        ...
+
+    def delete(self, messages: Sequence[QueueMessage]) -> int:
+        """Delete at most ten messages; return how many could not be deleted, and will be delivered again."""
         ...
 
 

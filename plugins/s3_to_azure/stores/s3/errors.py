@@ -28,9 +28,14 @@ from s3_to_azure.stores.http.refusals import (
 )
 
 READ_PERMISSION: Final = "s3:GetObject and s3:ListBucket on this bucket"
+SQS: Final = "Amazon SQS"
+"""The queue's name in errors."""
+
 REFUSES_REQUEST: Final = (405, 501)
 """Statuses of a store that does not know this kind of request."""
 
+_QUEUE_RIGHTS: Final = "sqs:ReceiveMessage and sqs:DeleteMessage on this queue"
+_NO_QUEUE: Final = re.compile(r"NonExistentQueue|QueueDoesNotExist")
 _MISSING: Final = {"NoSuchKey", "NoSuchVersion"}
 _CODE: Final = re.compile(rb"<Code>([A-Za-z0-9._-]{1,100})</Code>")
 # botocore's name of a program that issues credentials.
@@ -134,6 +139,24 @@ _CAUSES: Final = (
     Cause(re.compile(r"403 "), errors.AccessDenied),
 )
 
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html and those that both have.
+_OF_OBJECTS: Final = {
+    errors.CustomerKeyRequired,
+    errors.KeyManagementDenied,
+    errors.ObjectArchived,
+    errors.SourceChanged,
+}
+_QUEUE_CAUSES: Final = (
+    Cause(codes("RequestThrottled", "OverLimit", r"K[mM][sS]\.?Throttl\w*"), errors.Throttled),
+    Cause(
+        codes(r"K[mM][sS][\w.]*"),
+        errors.AccessDenied,
+        {"cure": "Grant the identity of this connection kms:Decrypt on the queue's KMS key."},
+    ),
+    Cause(codes("AccessDenied(?:Exception)?"), errors.AccessDenied),
+    *(cause for cause in _CAUSES if cause.error not in _OF_OBJECTS),
+)
+
 
 def s3_error(
     refusal: Refusal, *, bucket: str, key: str | None, etag: str = "", permission: str = READ_PERMISSION
@@ -195,6 +218,30 @@ def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str =
 
 
 @contextmanager
+def queue_errors(name: str) -> Iterator[None]:
+    """Translate every exception of a request to SQS; the original is not chained, since it may contain a secret."""
+    try:
+        yield
+    except errors.TransferError:
+        raise
+    except botocore.ClientError as error:
+        refusal = _refusal(error)
+        if was_raised_in(error, *_CREDENTIAL_MODULES):
+            raise _credentials_error(refusal) from None
+        if _NO_QUEUE.search(refusal.code):
+            raise errors.UsageError(
+                detail=f"There is no {name} at this endpoint. Check its URL, and the region and account of the AWS "
+                "connection."
+            ) from None
+        request = {"service": SQS, "resource": name, "cure": f"Grant the identity of this connection {_QUEUE_RIGHTS}."}
+        raise error_of(refusal, _QUEUE_CAUSES, request) or unexpected_response(
+            SQS, name, refusal, check="the queue's URL"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - whatever botocore raises about a response or a setting
+        raise _translated(error, name, SQS) from None
+
+
+@contextmanager
 def s3_settings_errors(*untouched: type[Exception]) -> Iterator[None]:
     """Translate every exception that is raised while the user's settings become a session or a client.
 
@@ -242,31 +289,31 @@ def _credentials_error(refusal: Refusal) -> errors.TransferError:
     return errors.CredentialsRefused(service=_CREDENTIALS_SERVICE, resource="the role", code=refusal.said, cure=cure)
 
 
-def _translated(error: Exception, resource: str) -> errors.TransferError:
+def _translated(error: Exception, resource: str, service: str = S3) -> errors.TransferError:
     """Return the error that an exception of boto3 or of our own requests means."""
-    found = next((make(error, resource) for kinds, make in _EXCEPTIONS if isinstance(error, kinds)), None)
+    found = next((make(error, resource, service) for kinds, make in _EXCEPTIONS if isinstance(error, kinds)), None)
     if found is None:
-        found = translated(S3, resource, error)
+        found = translated(service, resource, error)
     if not was_raised_in(error, *_CREDENTIAL_MODULES):
         return found
     if isinstance(found, errors.ConnectionFailed):
-        return errors.CredentialsUnavailable(service=S3, detail=found.attributes["detail"])
+        return errors.CredentialsUnavailable(service=service, detail=found.attributes["detail"])
     if isinstance(found, errors.UnexpectedResponse):
         return errors.UsageError(
-            detail=f"The credentials for S3 cannot be used ({type(error).__name__}). Check the profile, and the output "
-            "of its credential_process."
+            detail=f"The credentials for {service} cannot be used ({type(error).__name__}). Check the profile, and "
+            "the output of its credential_process."
         )
     return found
 
 
-def _no_credentials(error: Exception, _resource: str) -> errors.TransferError:
+def _no_credentials(error: Exception, _resource: str, service: str) -> errors.TransferError:
     cure = "Set the AWS connection's login and password, role or profile."
-    return errors.ConnectionMissing(service=S3, detail=redacted_line(error), cure=cure)
+    return errors.ConnectionMissing(service=service, detail=redacted_line(error), cure=cure)
 
 
-def _signed_out(error: Exception, _resource: str) -> errors.TransferError:
+def _signed_out(error: Exception, _resource: str, service: str) -> errors.TransferError:
     cure = "Sign in again (aws sso login), or use a role that needs no person."
-    return errors.ConnectionMissing(service=S3, detail=redacted_line(error), cure=cure)
+    return errors.ConnectionMissing(service=service, detail=redacted_line(error), cure=cure)
 
 
 def _unavailable(error: Exception) -> str:
@@ -280,7 +327,8 @@ def _unavailable(error: Exception) -> str:
 _LOGIN_ERROR: Final[type[Exception]] = getattr(botocore, "LoginError", botocore.SSOError)
 
 # The first kind that matches counts. A ResponseParserError is not a BotoCoreError; its text quotes the whole response.
-_EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception, str], errors.TransferError]], ...]] = (
+_Make = Callable[[Exception, str, str], errors.TransferError]
+_EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], _Make], ...]] = (
     (
         (botocore.NoCredentialsError, botocore.PartialCredentialsError, botocore.NoAuthTokenError),
         _no_credentials,
@@ -288,19 +336,21 @@ _EXCEPTIONS: Final[tuple[tuple[tuple[type[Exception], ...], Callable[[Exception,
     ((botocore.SSOError, _LOGIN_ERROR, botocore.TokenRetrievalError), _signed_out),
     (
         (botocore.CredentialRetrievalError, botocore.MetadataRetrievalError),
-        lambda error, _: errors.CredentialsUnavailable(service=S3, detail=_unavailable(error)),
+        lambda error, _, service: errors.CredentialsUnavailable(service=service, detail=_unavailable(error)),
     ),
     (
         (ResponseParserError, botocore.ChecksumError, botocore.FlexibleChecksumError),
-        lambda _, resource: unreadable(S3, resource),
+        lambda _, resource, service: unreadable(service, resource),
     ),
     (
         (botocore.ConnectionError, botocore.HTTPClientError, botocore.IncompleteReadError),
-        lambda error, resource: network_error(S3, resource, error),
+        lambda error, resource, service: network_error(service, resource, error),
     ),
     (
         (botocore.BotoCoreError,),
-        lambda error, _: errors.UsageError(detail=f"S3 cannot be used with this connection: {redacted_line(error)}"),
+        lambda error, _, service: errors.UsageError(
+            detail=f"{service} cannot be used with this connection: {redacted_line(error)}"
+        ),
     ),
 )
 

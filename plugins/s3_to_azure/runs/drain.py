@@ -1,0 +1,143 @@
+"""Move announced keys from an event queue into the state container: receive, write, and only then delete.
+
+Killed between any two of these steps, nothing is lost: a message that was not deleted is delivered again, and a key
+that is announced twice is looked up twice and copied once.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from s3_to_azure.model.errors import TransientError
+from s3_to_azure.model.formatting import count_text
+from s3_to_azure.model.ports import EventQueue, QueueMessage
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.planning.events import is_newer, read_message
+from s3_to_azure.state.announced import AnnouncedKeys, AnnouncedLine, RefusedLine
+
+MAX_MESSAGES: Final = 1_000
+"""A batch ends with so many messages; all that memory holds of them is their keys."""
+
+MAX_SECONDS: Final = 30.0
+"""A batch ends after so long: well before its messages, which are hidden for some minutes, are delivered again."""
+
+_LINGER_S: Final = 1
+_DELETED_AT_ONCE: Final = 10
+_MAX_BEGINNING: Final = 2_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Drained:
+    """What one batch has taken from the queue.
+
+    Attributes:
+        batch: Name of the file with the announced keys; empty if no message announced one.
+        keys: How many keys it has.
+        counts: The events by kind.
+        refused: Messages of which a note was made.
+        messages: How many messages were received.
+        requests: How many requests to the queue that took.
+        left: Messages that could not be deleted, and come again.
+    """
+
+    batch: str = ""
+    keys: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    messages: int = 0
+    requests: int = 0
+    left: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the queue most likely holds more."""
+        return self.messages >= MAX_MESSAGES
+
+    def text(self) -> str:
+        """Return the counts as a line for the log."""
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items())) or "none"
+        more = f"; {self.refused:,} refused, noted below refused/" if self.refused else ""
+        keys = count_text(self.keys, "key")
+        return f"{count_text(self.messages, 'message')} announced {keys} (events: {kinds}){more}"
+
+
+def drain(
+    queue: EventQueue,
+    announced: AnnouncedKeys,
+    retrier: Retrier,
+    *,
+    bucket: str,
+    prefix: str,
+    wait_s: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> Drained:
+    """Take one batch of messages from the queue.
+
+    Args:
+        queue: The queue.
+        announced: Where the keys wait for a run.
+        retrier: Retries requests to the queue, and stops them.
+        bucket: The bucket whose events count.
+        prefix: The prefix of the keys that count.
+        wait_s: How long to wait for the first message.
+        clock: The time, for tests.
+    """
+    drained = Drained()
+    newest: dict[str, AnnouncedLine] = {}
+    refused: list[RefusedLine] = []
+    received: list[QueueMessage] = []
+    until = clock() + MAX_SECONDS + wait_s
+    while not drained.is_full and clock() < until:
+        wait = _LINGER_S if received else wait_s
+        messages = retrier.call(f"read {queue.name}", lambda wait=wait: queue.receive(wait_s=wait))  # type: ignore[misc]
+        drained.requests += 1
+        if not messages:
+            break
+        for message in messages:
+            found = read_message(message.body, bucket=bucket, prefix=prefix)
+            drained.counts += found.counts
+            for line in found.lines:
+                if line.key not in newest or is_newer(line, newest[line.key]):
+                    newest[line.key] = line
+            if found.problems:
+                refused.append(_note(message, found.problems))
+            # Only the handle is needed from now on.
+            received.append(QueueMessage(message.message_id, message.handle, ""))
+        drained.messages = len(received)
+    now = datetime.now(UTC)
+    if newest:
+        drained.batch = announced.add((newest[key] for key in sorted(newest)), now)
+    if refused:
+        announced.note(refused, now)
+    drained.keys, drained.refused = len(newest), len(refused)
+    _delete(queue, received, retrier, drained)
+    if received:
+        log.info("%s: %s", queue.name, drained.text())
+    return drained
+
+
+def _delete(queue: EventQueue, received: Sequence[QueueMessage], retrier: Retrier, drained: Drained) -> None:
+    """Delete what is written now; what cannot be deleted comes again, which is harmless."""
+    for start in range(0, len(received), _DELETED_AT_ONCE):
+        group = received[start : start + _DELETED_AT_ONCE]
+        drained.requests += 1
+        left = len(group)
+        with suppress(TransientError):
+            left = retrier.call(f"empty {queue.name}", lambda group=group: queue.delete(group))  # type: ignore[misc]
+        drained.left += left
+    if drained.left:
+        log.warning("%s: %d messages could not be deleted, and will be delivered again", queue.name, drained.left)
+
+
+def _note(message: QueueMessage, problems: Sequence[str]) -> RefusedLine:
+    encoded = message.body.encode("utf-8", "surrogatepass")
+    beginning = message.body[:_MAX_BEGINNING].encode("utf-8", "replace").decode()
+    return RefusedLine(message.message_id[:100], tuple(problems[:10]), sha256(encoded).hexdigest(), beginning)

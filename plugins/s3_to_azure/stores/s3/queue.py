@@ -1,0 +1,98 @@
+"""An SQS queue in which S3 announces objects, as an ``EventQueue``."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.ports import QueueMessage
+from s3_to_azure.stores.http.redaction import protect_logs
+from s3_to_azure.stores.s3.errors import queue_errors
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+MAX_RECEIVED: Final = 10
+MAX_WAIT_S: Final = 20
+HIDDEN_S: Final = 300
+"""How long received messages are hidden from other readers: some batches' time, retries of the state store included."""
+
+_REGION: Final = re.compile(r"(?:^|\.)sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.")
+_PATH: Final = re.compile(r"(?:/queue/[a-z0-9-]+)?/\d{12}/[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
+_LOCAL: Final = re.compile(r"(?:.+\.)?localhost(?:\.localstack\.cloud)?|127\.\d+\.\d+\.\d+|[a-z0-9-]+")
+
+log = logging.getLogger(__name__)
+
+
+def queue_endpoint(url: str) -> tuple[str, str | None]:
+    """Return the endpoint of a queue's URL, and the region that its host names.
+
+    Raises:
+        UsageError: It is not the URL of a queue.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _LOCAL.fullmatch(host))
+    if not is_safe or not host or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment or parts.username:
+        raise UsageError(
+            detail=f"{url[:200]!r} is not the URL of an SQS queue: https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as "
+            "the console and `aws sqs get-queue-url` show it."
+        )
+    match = _REGION.search(host)
+    return f"{parts.scheme}://{parts.netloc}", match["region"] if match else None
+
+
+class SqsQueue:
+    """A queue, standard or FIFO.
+
+    Args:
+        session: A boto3 session.
+        client_options: Keyword arguments of ``session.client("sqs", …)``: endpoint_url, config, verify, region_name.
+        url: The queue's URL.
+    """
+
+    def __init__(self, session: Any, client_options: Mapping[str, Any], url: str) -> None:
+        endpoint, region = queue_endpoint(url)
+        self.name = f"queue {urlsplit(url).path.rpartition('/')[2]!r}"
+        self._url = url
+        options = {**client_options, "endpoint_url": client_options.get("endpoint_url") or endpoint}
+        options["region_name"] = region or client_options.get("region_name")
+        protect_logs()
+        with queue_errors(self.name):
+            self._client = session.client("sqs", **options)
+        protect_logs()
+
+    def receive(self, *, wait_s: int) -> Sequence[QueueMessage]:
+        """Return at most ten messages, which are then hidden from other readers for some minutes."""
+        with queue_errors(self.name):
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=MAX_RECEIVED,
+                WaitTimeSeconds=min(wait_s, MAX_WAIT_S),
+                VisibilityTimeout=HIDDEN_S,
+            )
+            found = [_message(values) for values in answer.get("Messages", ())]
+        return [message for message in found if message is not None]
+
+    def delete(self, messages: Sequence[QueueMessage]) -> int:
+        """Delete at most ten messages; return how many could not be deleted."""
+        entries = [{"Id": str(index), "ReceiptHandle": message.handle} for index, message in enumerate(messages)]
+        with queue_errors(self.name):
+            answer = self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
+            deleted = {str(done["Id"]) for done in answer.get("Successful", ())}
+        return sum(entry["Id"] not in deleted for entry in entries)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _message(values: Mapping[str, Any]) -> QueueMessage | None:
+    """Return a message; None for one whose body is not the one that was sent: it stays in the queue."""
+    body = str(values["Body"])
+    md5 = hashlib.md5(body.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    if values.get("MD5OfBody", md5) != md5:
+        log.warning("A message of the queue arrived damaged; it stays there, and is delivered again")
+        return None
+    return QueueMessage(str(values["MessageId"]), str(values["ReceiptHandle"]), body)
