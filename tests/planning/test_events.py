@@ -152,7 +152,9 @@ def test_any_value_anywhere_raises_nothing(path: list[int], value: object, is_br
         place = inner
     if isinstance(place, (dict, list)) and (isinstance(place, dict) or isinstance(name, int)):
         place[name] = value
-    read(message)
+    found = read(message)
+    assert all(0 < len(line.key.encode()) <= 1_024 for line in found.lines)
+    assert found.lines or found.counts or found.problems
 
 
 @pytest.mark.parametrize(
