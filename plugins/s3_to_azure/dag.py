@@ -8,22 +8,18 @@ Airflow decides by ``copy`` and ``check_report`` whether the run succeeded. ``re
 teardowns, which Airflow runs even after somebody has marked the run. So no order of marking and clearing hides a failed
 copy, and none makes a run succeed whose objects nothing accounts for.
 """
-# ruff: noqa: ANN401, PLC0415 - DAG's keywords are Any; the SDKs are imported when a task runs, never at parse
+# ruff: noqa: ANN401 - DAG's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from s3_to_azure.airflow.compat import (
     DAG,
     START_IS_OPTIONAL,
-    Asset,
     BaseOperator,
     Context,
     Param,
-    get_current_context,
-    task,
 )
 from s3_to_azure.airflow.migration.dag_arguments import (
     CHECK,
@@ -38,17 +34,22 @@ from s3_to_azure.airflow.migration.dag_arguments import (
     merged_params,
     task_defaults,
 )
+from s3_to_azure.airflow.migration.dag_parts import (
+    Addresses,
+    check_task,
+    compare_task,
+    parse_addresses,
+    plan_task,
+    report_task,
+)
 from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
 from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.names import check_blob_prefix, dot_segment
 from s3_to_azure.model.options import Overwrite
-from s3_to_azure.model.uris import AzureUri, S3Uri, is_template, parse_destination_prefix, parse_source_prefix
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
-from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
+from s3_to_azure.planning.overlap import warn_of_overlaps
 from s3_to_azure.sensors import S3ObjectsSensor
-from s3_to_azure.startup import gc_paused
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _NEED_A_START: Final = ("@once", "@continuous")
@@ -178,7 +179,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     """
     arguments = dict(locals())
     check_migration(arguments)
-    migration = _addresses(source, destination)
+    migration = parse_addresses(source, destination)
     tasks = {task_id: dict((task_arguments or {}).get(task_id, {})) for task_id in TASKS}
     stores = {
         "aws_conn_id": aws_conn_id,
@@ -248,7 +249,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         }
         copies = _copy_tasks(
             migration,
-            _plan_task(migration, pointer, settings, filters or {}, tasks[PLAN]),
+            plan_task(migration, pointer, settings, filters or {}, tasks[PLAN]),
             **stores
             | memory
             | ({"pool": pool} if pool else {})
@@ -260,57 +261,16 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             }
             | tasks[COPY],
         )
-        report = _report_task(migration, pointer, settings, keep_state_days, tasks[REPORT])
-        copies >> report >> _check_task(tasks[CHECK])
+        report = report_task(migration, pointer, settings, keep_state_days, tasks[REPORT])
+        copies >> report >> check_task(tasks[CHECK])
         if compare_every:
             compare = {
                 "every": compare_every,
                 "aws_conn_id": aws_conn_id,
                 "s3_arguments": {"verify": s3_verify, "hook_arguments": s3_extra_args},
             }
-            copies >> _compare_task(migration, settings, compare, filters or {}, tasks[COMPARE])
+            copies >> compare_task(migration, settings, compare, filters or {}, tasks[COMPARE])
     return dag
-
-
-@dataclass(frozen=True, slots=True)
-class _Addresses:
-    """Where a migration reads and writes; the prefixes may hold templates."""
-
-    source: S3Uri
-    destination: AzureUri
-
-    @property
-    def names(self) -> dict[str, Any]:
-        """The names as the plan's and the report's arguments, where Airflow renders templates; not in a closure."""
-        return {
-            "s3_prefix": self.source.key,
-            "container": self.destination.container,
-            "blob_prefix": self.destination.prefix,
-        }
-
-    def mapping(self, owner: str, wasb_conn_id: str) -> NameMapping:
-        """Return what the migration copies where, to compare it with others."""
-        source, written = self.source, self.destination
-        return NameMapping(owner, source.bucket, source.key, wasb_conn_id, written.container, written.prefix)
-
-    @property
-    def assets(self) -> list[Asset]:
-        """The destination as an asset; none if its address holds templates."""
-        address = f"{self.destination.container}/{self.destination.prefix}".rstrip("/")
-        # Airflow imports no provider at parse for a scheme that begins with x-, as it would for az.
-        return [] if is_template(address) else [Asset(f"x-az://{address}")]
-
-
-def _addresses(source: str | None, destination: str | None) -> _Addresses | None:
-    """Return the parsed addresses, or None if one is missing."""
-    if not source or not destination:
-        return None
-    written = parse_destination_prefix(destination, name="destination")
-    check_blob_prefix(written.prefix)
-    read = parse_source_prefix(source, name="source")
-    if dot_segment(read.key):
-        raise UsageError(detail=f"source {source!r} has a path segment '.' or '..'. No key that has one is copied.")
-    return _Addresses(read, written)
 
 
 def _dag_arguments(
@@ -329,7 +289,7 @@ def _dag_arguments(
     }
 
 
-def _wait_task(migration: _Addresses, **arguments: Any) -> S3ObjectsSensor:
+def _wait_task(migration: Addresses, **arguments: Any) -> S3ObjectsSensor:
     """Return the task that waits for objects and lists them."""
     return S3ObjectsSensor(
         task_id=WAIT,
@@ -340,26 +300,7 @@ def _wait_task(migration: _Addresses, **arguments: Any) -> S3ObjectsSensor:
     )
 
 
-def _plan_task(
-    migration: _Addresses,
-    pointer: Any,
-    settings: Mapping[str, Any],
-    filters: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-) -> Any:
-    """Return the task that plans; its output is the list of batches."""
-
-    @task(task_id=PLAN, **({"show_return_value_in_logs": False} | dict(arguments)))
-    def plan(pointer: dict[str, Any] | None, names: dict[str, Any], filters: dict[str, Any]) -> list[dict[str, Any]]:
-        with gc_paused():
-            from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_run
-
-        return plan_run(pointer, RunSettings(**names, **settings, filters=filters), get_current_context())
-
-    return plan(pointer, migration.names, dict(filters))
-
-
-def _copy_tasks(migration: _Addresses, batches: Any, **arguments: Any) -> Any:
+def _copy_tasks(migration: Addresses, batches: Any, **arguments: Any) -> Any:
     """Return the copy tasks, one for each batch."""
     return S3ToAzureBlobStreamOperator.partial(
         task_id=COPY,
@@ -374,65 +315,6 @@ def _copy_tasks(migration: _Addresses, batches: Any, **arguments: Any) -> Any:
         refused_names="{{ params.refused_names }}",
         **({"map_index_template": MAP_INDEX_TEMPLATE} | arguments),
     ).expand(batch=batches)
-
-
-def _report_task(
-    migration: _Addresses,
-    pointer: Any,
-    settings: Mapping[str, Any],
-    keep_state_days: int | None,
-    arguments: Mapping[str, Any],
-) -> Any:
-    """Return the task that reports; its success updates the destination's asset."""
-    # The asset belongs to this task: a DAG that waits for the data must start when all of it is verified.
-    outlets = [*migration.assets, *arguments.get("outlets", ())]
-
-    @task(task_id=REPORT, **({"show_return_value_in_logs": False} | dict(arguments) | {"outlets": outlets}))
-    def report(pointer: dict[str, Any] | None, names: dict[str, Any]) -> dict[str, Any]:
-        with gc_paused():
-            from s3_to_azure.airflow.migration.dag_tasks import RunSettings, report_run
-
-        return report_run(
-            pointer, RunSettings(**names, **settings), get_current_context(), keep_state_days=keep_state_days
-        )
-
-    # A teardown that does not fail the run by itself: so Airflow looks at the copies before it too.
-    return report(pointer, migration.names).as_teardown()
-
-
-def _check_task(arguments: Mapping[str, Any]) -> Any:
-    """Return the task that fails the run unless its report accounts for every object."""
-
-    @task(task_id=CHECK, **arguments)
-    def check_report() -> None:
-        with gc_paused():
-            from s3_to_azure.airflow.migration.run_state import check_run
-
-        check_run(get_current_context())
-
-    return check_report().as_teardown(on_failure_fail_dagrun=True)
-
-
-def _compare_task(
-    migration: _Addresses,
-    settings: Mapping[str, Any],
-    compare: Mapping[str, Any],
-    filters: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-) -> Any:
-    """Return the task that compares both sides after the copies, if there were any and none failed."""
-    own: dict[str, Any] = {"trigger_rule": "none_failed", "show_return_value_in_logs": False}
-
-    @task(task_id=COMPARE, **(own | dict(arguments)))
-    def compare_sides(bucket: str, names: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
-        with gc_paused():
-            from s3_to_azure.airflow.migration.compare_task import CompareSettings, compare_run
-            from s3_to_azure.airflow.migration.dag_tasks import RunSettings
-
-        run = RunSettings(**names, **settings, filters=filters)
-        return compare_run(run, CompareSettings(bucket=bucket, **compare), get_current_context())
-
-    return compare_sides(migration.source.bucket, migration.names, dict(filters))
 
 
 class _NotConfigured(BaseOperator):
