@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from s3_to_azure.airflow.azure_hook import azure_service
+from s3_to_azure.airflow.failure_log import FailureLog
 from s3_to_azure.airflow.s3_hook import s3_source
+from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.names import check_blob, check_bucket, check_key
 from s3_to_azure.model.objects import ListedObject, Receipt
@@ -195,6 +197,7 @@ class BatchJob:
         self._blob_prefix = blob_prefix
         self._try_number = try_number
         self._on_label = on_label
+        self._failures = FailureLog()
 
     def run(self) -> dict[str, Any]:
         """Copy what earlier tries have left of the batch; return its counts.
@@ -204,18 +207,25 @@ class BatchJob:
             SomeObjectsFailed: No retry can help the objects that failed; all others are done.
             RetryableObjectsFailed: A retry may help at least one object.
         """
-        return copy_batch(
-            self._context,
-            self._files,
-            self._descriptor,
-            bucket=self._endpoints.bucket,
-            s3_prefix=self._s3_prefix,
-            blob_prefix=self._blob_prefix,
-            try_number=self._try_number,
-            on_label=self._start,
-            on_receipt=self._note_object,
-            on_end=lambda summary: log.info("%s", summary_line(summary.as_dict())),
-        ).as_dict()
+        lines: list[str] = []
+        try:
+            summary = copy_batch(
+                self._context,
+                self._files,
+                self._descriptor,
+                bucket=self._endpoints.bucket,
+                s3_prefix=self._s3_prefix,
+                blob_prefix=self._blob_prefix,
+                try_number=self._try_number,
+                on_label=self._start,
+                on_receipt=self._note_object,
+                on_end=lambda summary: lines.append(summary_line(summary.as_dict())),
+            )
+        except (SomeObjectsFailed, RetryableObjectsFailed) as error:
+            self._failures.end("".join(lines), error)
+            raise
+        self._failures.end("".join(lines))
+        return summary.as_dict()
 
     def _start(self, label: str) -> None:
         self._on_label(label)
@@ -232,6 +242,7 @@ class BatchJob:
         )
 
     def _note_object(self, receipt: Receipt) -> None:
+        self._failures.add(receipt)
         if self._descriptor.objects == 1:
             self.one_object = (receipt.key, receipt.blob)
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from s3_to_azure.airflow.failure_log import FailureLog
 from s3_to_azure.airflow.jobs import Endpoints, summary_line, try_text
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.formatting import count_text, size_text
@@ -68,11 +69,18 @@ class PrefixJob:
         """
         began = time.monotonic()
         self._context.check_access(self._endpoints.bucket, create_container=self._endpoints.create_container)
+        log.info(
+            "Looking at all objects below %r in S3 bucket %s, to copy them to %r in Azure container %s",
+            self._prefix,
+            self._endpoints.bucket,
+            self._blob_prefix,
+            self._context.destination.container,
+        )
         counts = _ReceiptCounts()
         with ExitStack() as stack:
             error = self._copy(self._files or stack.enter_context(TemporaryState()), counts)
         summary = self._summary(counts, time.monotonic() - began)
-        log.info("%s", summary_line(summary))
+        counts.failures.end(summary_line(summary), error)
         if error:
             raise error
         return summary
@@ -144,14 +152,16 @@ class PrefixJob:
 
 
 class _ReceiptCounts:
-    """Counts receipts by status, by reason, and by verification level."""
+    """Counts receipts by status, by reason, and by verification level; logs failures."""
 
     def __init__(self) -> None:
         self.statuses = Counter[str]()
         self.reasons = Counter[str]()
         self.levels = Counter[str]()
+        self.failures = FailureLog()
 
     def add(self, receipt: Receipt) -> None:
+        self.failures.add(receipt)
         self.statuses[receipt.status] += 1
         if receipt.reason:
             self.reasons[code_of(receipt.reason)] += 1

@@ -69,10 +69,6 @@ REASONS: Final[Mapping[Status, tuple[str, ...]]] = {
 _REMEDIES: Final[Mapping[str, str]] = {
     "name_refused": "Rename the objects, exclude them by a filter, or copy them under other names (refused_names=map).",
     "wrong_blob_type": "A blob of another type, or a directory, has the name: delete or rename it.",
-    "blob_of_another_object": (
-        "Two migrations write to the same names: give each its own blob_prefix. If the object has moved, copy once "
-        "with overwrite=always."
-    ),
     MISSING_IN_SOURCE: "Correct the list of keys.",
     NO_RECEIPT: "Clear the copy task that ended early, or start a new run.",
     UNPLANNED: "See the log of the task plan, then start a new run.",
@@ -148,3 +144,8 @@ def sample_text(key: str, reason: str) -> str:
     remedy = remedy_of(code_of(reason))
     text = text if len(text) <= _MAX_SAMPLE else f"{text[:_MAX_SAMPLE]} ..."
     return f"{text.rstrip('.')}. {remedy}" if remedy else text
+
+
+def such_as(sample: str | None) -> str:
+    """Return a sample as the end of a line; nothing without one."""
+    return f", such as {sample}" if sample else ""

@@ -1,20 +1,20 @@
 """What a plan says: the batches, objects and bytes by decision, requests, and the cost at list prices; no I/O."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import BlobOfAnotherObject, NameRefused, TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.options import FAIL, RESTORE, SKIP, Archived
-from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED
+from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, such_as
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 from s3_to_azure.transfer.blocks import block_bytes_for
 
 # Storage classes whose objects must be restored before they can be read.
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-MAX_EXAMPLES: Final = 10
+MAX_EXAMPLES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,7 @@ class Plan:
         mapped_names: Examples of these: key and blob name.
         planning: Requests made for listing and plan.
         copying: Requests that the copies will make.
+        samples: The first object of each reason in ``failed``, in one line that says what to do.
     """
 
     token: str
@@ -197,6 +198,7 @@ class Plan:
     planning: Requests = Requests()
     copying: Requests = Requests()
     sha256: str = ""
+    samples: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reference(self) -> PlanReference:
@@ -230,7 +232,7 @@ class Plan:
         for reason, amount in sorted(self.skipped.items()):
             yield f"Skipped:   {amount.text()}: {reason}"
         for reason, amount in sorted(self.failed.items()):
-            yield f"Cannot be copied: {amount.text()}: {reason}"
+            yield f"Cannot be copied: {amount.text()}: {reason}{such_as(self.samples.get(reason))}"
         for key in self.refused_names:
             yield f"Refused name: {key!r}"
         for key, blob in self.mapped_names:

@@ -9,7 +9,7 @@ from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import blob_name, is_shown_only
 from s3_to_azure.model.objects import BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NEVER, SKIP
-from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, code_of
+from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, FailureGroups, code_of
 from s3_to_azure.planning.batching import weight_of
 from s3_to_azure.planning.coverage import Coverage, reason_to_skip, refused_name
 from s3_to_azure.planning.join import Join
@@ -87,6 +87,7 @@ class PlanBuilder:
         self._rewritten = 0
         self._archived = 0
         self._refused_names: list[str] = []
+        self._samples = FailureGroups()
         self._mapped = 0
         self._mapped_names: list[tuple[str, str]] = []
         self._mapped_existing = 0
@@ -166,6 +167,7 @@ class PlanBuilder:
             mapped_names=tuple(self._mapped_names),
             planning=planning,
             copying=self._copying_requests(),
+            samples=self._samples.samples(),
         )
 
     def _is_left_out_unseen(self, listed: ListedObject, blob: str) -> bool:
@@ -258,6 +260,8 @@ class PlanBuilder:
     def _leave_out(self, listed: ListedObject, status: LeftOutStatus, reason: str) -> None:
         counters = self._failed if status == FAILED else self._skipped
         counters[code_of(reason)].add(listed.size_bytes)
+        if status == FAILED:
+            self._samples.add(listed.key, reason)
         self._write_left_out(LeftOut(listed.key, listed.etag, listed.size_bytes, status, reason))
 
     def _write_left_out(self, left_out: LeftOut) -> None:

@@ -32,6 +32,7 @@ from s3_to_azure.model.reasons import (
     FailureGroups,
     sample_text,
     short_code,
+    such_as,
 )
 from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.certificate import (
@@ -168,8 +169,8 @@ class Report:
             yield f"{status.capitalize() + ':':10} {self.total(status).text()}"
             for (its, reason), amount in sorted(self.counts.items()):
                 if its == status and reason:
-                    such_as = f", such as {self.samples[reason]}" if its == FAILED and reason in self.samples else ""
-                    yield f"           {amount.text()}: {reason}{such_as}"
+                    sample = self.samples.get(reason) if its == FAILED else None
+                    yield f"           {amount.text()}: {reason}{such_as(sample)}"
         if self.proofs:
             yield f"Verified:  {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
         yield (

@@ -4,22 +4,22 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
+from s3_to_azure.airflow.failure_log import log_groups
 from s3_to_azure.airflow.jobs import Endpoints, open_transfer
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_settings, stop_of
 from s3_to_azure.airflow.migration.run_state import COMPARE_KEY, try_number_of
 from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model.errors import PermanentError
+from s3_to_azure.model.reasons import FailureGroups, explained
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.runs.compare import Comparison, compare_listings
 from s3_to_azure.runs.standing import DRIFT, EXTRA, Difference
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
-
-_MAX_LOGGED: Final = 20
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
     endpoints = Endpoints(
         compare.bucket, settings.container, compare.aws_conn_id, settings.wasb_conn_id, compare.s3_arguments
     )
-    drift = _LoggedDrift()
+    drift = _Drift()
     copying = CopySettings(connections=1, refused_names=how.refused_names)
     stop = stop_of(context)
     with (
@@ -73,6 +73,10 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
         TemporaryState() as files,
     ):
         transfer = opened.context
+
+        log.info(
+            "Comparing s3://%s/%s with az://%s/%s", compare.bucket, prefix, settings.container, settings.blob_prefix
+        )
 
         def compare_all() -> Comparison:
             listing = transfer.source.list(compare.bucket, prefix)
@@ -82,13 +86,14 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
         result = run_stoppable(compare_all, stop, grace_s=TASK_GRACE_S)
     for line in result.lines():
         log.info("%s", line)
+    log_groups(drift.groups)
     summary = result.summary()
     context["ti"].xcom_push(COMPARE_KEY, summary)
     differing = sum(result.amounts[status].objects for status in DRIFT if status != EXTRA)
     if differing:
         raise PermanentError(
             detail=f"{differing:,} of {result.listed.objects:,} objects are missing, stale or changed in Azure; the "
-            f"log names the first {min(differing, _MAX_LOGGED)}. `s3-to-azure compare --csv FILE` writes all of "
+            "log has the first of each kind. `s3-to-azure compare --csv FILE` writes all of "
             "them, and docs/drift.md says what to do."
         )
     return summary
@@ -105,13 +110,14 @@ def is_due(context: Context, every: timedelta) -> bool:
     return bool(earlier.timestamp() // seconds != began.timestamp() // seconds)
 
 
-class _LoggedDrift:
-    """Logs the first differences that fail the task."""
+class _Drift:
+    """Counts the differences that fail the task, with the first of each kind."""
 
     def __init__(self) -> None:
-        self._left = _MAX_LOGGED
+        self.groups = FailureGroups()
 
     def add(self, difference: Difference) -> None:
-        if difference.status in DRIFT and difference.status != EXTRA and self._left:
-            self._left -= 1
-            log.warning("%s %r: %s", difference.status, difference.key, difference.reason)
+        if difference.status in DRIFT and difference.status != EXTRA:
+            is_first = self.groups.add(difference.key, explained(difference.status, difference.reason))
+            if is_first:
+                log.warning("%s %r: %s", difference.status, difference.key, difference.reason)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -38,11 +38,13 @@ from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
+from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import folder_name
+from s3_to_azure.model.reasons import FAILED
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
-from s3_to_azure.planning.plan import Plan
+from s3_to_azure.planning.plan import Amount, Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.certificate import MAX_FILE_BYTES, Certification, read_signing_key
@@ -53,6 +55,11 @@ from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
+
+_AFTER_FAILURES: Final = (
+    " What to do: remove the causes above, then clear the failed copy tasks with their downstream tasks, or start a "
+    "new run; either sends only what Azure does not hold. The file report.csv has every failed object"
+)
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +131,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
             summary, reference, batches = stands.summary, stands.reference, stands.index.batches
         else:
             manifest, destination = _manifest_pointer(pointer, files), AzureContainer(service, settings.container)
+            log.info("Planning the copy of %s", _what(manifest, settings))
             stop = stop_of(context)
             retrier = Retrier(RetryBudget(), stop)
 
@@ -147,10 +155,28 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     context["ti"].xcom_push(PLAN_KEY, {**summary, **names, "dry_run": is_dry_run})
     if is_dry_run:
         log.info("Dry run: nothing is copied")
+        log.info("What to do: read the plan above, then start a run without Dry run, which copies")
         return []
+    _say_what_is_next(len(batches), sum(amount["objects"] for amount in summary[FAILED].values()))
     if batches and settings.pool not in ("", "default_pool"):
         _check_pool(settings.pool, context)
     return mapped_batches(batches, reference)
+
+
+def _say_what_is_next(batches: int, refused: int) -> None:
+    """Log the last line of a plan: which tasks follow, and that the run fails if something cannot be copied."""
+    tasks = (
+        f"{count_text(batches, 'copy task')}, then the report" if batches else "the report, as there is no copy task"
+    )
+    if refused:
+        log.warning(
+            "Next: %s, which fails the run, as %s cannot be copied. To let such a run succeed, remove the causes "
+            "above, or exclude these objects",
+            tasks,
+            count_text(refused, "object"),
+        )
+    else:
+        log.info("Next: %s", tasks)
 
 
 def _check_pool(pool: str, context: Context) -> None:
@@ -235,6 +261,7 @@ def report_run(
             raise AirflowSkipException(
                 "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
             )
+        log.info("Reporting on the copy of %s", _what(manifest, settings))
         certification = Certification(load_signing_key(settings.signing_key), service.account_url)
         plan, told = mapped_plan(context), is_over(context)
 
@@ -256,6 +283,7 @@ def report_run(
     for line in report.lines():
         log.info("%s", line)
     error = report.error()
+    log.log(logging.WARNING if error else logging.INFO, "%s.%s", report.verdict(), _AFTER_FAILURES if error else "")
     if error:
         # A failed task returns no value, and the report of a failed run matters most.
         context["ti"].xcom_push(REPORT_KEY, summary)
@@ -270,6 +298,15 @@ def stop_of(context: Context) -> StopEvent:
     if operator is not None:
         operator.on_kill = stop.set
     return stop
+
+
+def _what(manifest: ManifestPointer, settings: RunSettings) -> str:
+    """Return the source, the destination and the amount as the end of a sentence."""
+    listed = Amount(manifest.objects, manifest.bytes_total)
+    return (
+        f"s3://{manifest.bucket}/{manifest.prefix} to az://{settings.container}/{settings.blob_prefix}: "
+        f"{listed.text()} listed"
+    )
 
 
 def _manifest_pointer(values: Mapping[str, Any] | None, files: AzureState) -> ManifestPointer:

@@ -10,7 +10,7 @@ from s3_to_azure.airflow.migration.dag_arguments import COPY, PLAN, REPORT
 from s3_to_azure.airflow.progress import TaskStateStore, XComStore
 from s3_to_azure.airflow.rendering import raises_task_errors
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
-from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, sample_text
 from s3_to_azure.state.plan import PlanReference, reference_of
 
 PLAN_KEY: Final = "plan"
@@ -156,8 +156,9 @@ def check_run(context: Context) -> None:
         )
     failed, listed = report[FAILED]["objects"], report["listed"]["objects"]
     if failed:
+        log.warning("%s. The log of the task %s has a sample of each reason", report.get("verdict", ""), REPORT)
         first = next(iter(report["failures"]), {"key": "", "reason": ""})
-        raise SomeObjectsFailed(failed=failed, total=listed, first=f"{first['key']!r}: {first['reason']}")
+        raise SomeObjectsFailed(failed=failed, total=listed, first=sample_text(first["key"], first["reason"]))
     log.info("The report accounts for all %s objects", f"{listed:,}")
 
 
