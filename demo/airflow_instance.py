@@ -33,10 +33,12 @@ class Airflow:
     Attributes:
         url: The address of its UI and API.
         log: Its log file.
+        login: The name and the password of the user who calls the API; None where everybody may do everything.
     """
 
     url: str
     log: Path
+    login: Mapping[str, str] | None = None
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - JSON
         """GET from the REST API; return the decoded JSON."""
@@ -74,13 +76,18 @@ class Airflow:
         value = {entry["key"]: entry["value"] for entry in found["task_state_store"]}.get(key, {})
         return dict(json.loads(value) if isinstance(value, str) else value)
 
+    def token(self, login: Mapping[str, str] | None = None) -> str:
+        """Return a new token of a user, of ``login`` by default."""
+        login = login or self.login
+        method = "POST" if login else "GET"
+        return str(requests.request(method, f"{self.url}/auth/token", json=login, timeout=30).json()["access_token"])
+
     def _request(self, method: str, path: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
-        # Each request takes a new token: requests are few, and tokens expire while the demo is left running.
-        token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         answer = requests.request(
             method,
             f"{self.url}/api/v2/{path}",
-            headers={"Authorization": f"Bearer {token}"},
+            # Each request takes a new token: requests are few, and tokens expire while the demo is left running.
+            headers={"Authorization": f"Bearer {self.token()}"},
             timeout=30,
             **arguments,
         )
@@ -122,13 +129,16 @@ def environment(home: Path, port: int, connections: Mapping[str, str]) -> dict[s
 
 
 @contextmanager
-def running(home: Path, connections: Mapping[str, str], *, port: int | None = None) -> Iterator[Airflow]:
+def running(
+    home: Path, connections: Mapping[str, str], *, port: int | None = None, login: Mapping[str, str] | None = None
+) -> Iterator[Airflow]:
     """Run Airflow while the block runs.
 
     Args:
         home: The folder of its files.
         connections: Further variables, for connections and the DAG's settings.
         port: The port to listen on; None for any free port.
+        login: As ``Airflow`` has it.
 
     Raises:
         AirflowError: Airflow does not start.
@@ -147,7 +157,7 @@ def running(home: Path, connections: Mapping[str, str], *, port: int | None = No
             # standalone leaves its children running unless its whole process group is stopped.
             start_new_session=True,
         )
-        airflow = Airflow(f"http://127.0.0.1:{port}", log)
+        airflow = Airflow(f"http://127.0.0.1:{port}", log, login)
         try:
             _wait_until_healthy(airflow, process)
             yield airflow

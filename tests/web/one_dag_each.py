@@ -1,4 +1,7 @@
-"""An auth manager for tests: the user ``reader_of_x`` may read only the DAG ``x``, ``reader_of_all`` every DAG."""
+"""An auth manager for tests: the user ``reader_of_x`` may read only the DAG ``x``, ``reader_of_all`` every DAG.
+
+The user ``operator_of_x`` may also change it.
+"""
 
 from typing import Any
 
@@ -29,4 +32,6 @@ class OneDagEach(SimpleAuthManager):
         dag_id = details.id if details else None
         if access_entity is DagAccessEntity.XCOM and dag_id == NO_RESULTS:
             return False
+        if user.username == f"operator_of_{dag_id}":
+            return True
         return method == "GET" and (dag_id is None or user.username in (f"reader_of_{dag_id}", READER_OF_ALL))

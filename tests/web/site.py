@@ -20,6 +20,9 @@ from local_cloud.servers import LocalAzure, LocalS3
 DAG_ID = "nightly_reports"
 MIB = 1024**2
 EVIL_KEY = "nightly/archive/<img src=x onerror=\"document.title='owned'\">.tar"
+ADMIN = {"username": "admin", "password": "for-these-tests"}
+READER = {"username": "reader", "password": "for-these-tests-too"}
+"""A user who may read everything, and change nothing."""
 SLOW_TASK = 0
 """The task of the largest object; objects with a task of their own come first."""
 
@@ -118,8 +121,13 @@ def site(home: Path, s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[S
         "AIRFLOW_CONN_WASB_DEFAULT": json.dumps(wasb),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,reader:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
     }
-    with running(home / "airflow", variables) as airflow:
+    passwords = {user["username"]: user["password"] for user in (ADMIN, READER)}
+    (home / "passwords.json").write_text(json.dumps(passwords))
+    with running(home / "airflow", variables, login=ADMIN) as airflow:
         _wait_for_dag(airflow)
         there = Site(airflow, s3, bucket)
         there.put("backup/database.dump", 96 * MIB, ChecksumAlgorithm="CRC64NVME")

@@ -120,6 +120,20 @@ def test_a_running_run(client_of: Clients, mine: RunRows) -> None:
     assert (failed["key"], failed["reason"], failed["map_index"], failed["will_retry"]) == (EVIL, EVIL, 2, True)
 
 
+def test_the_page_says_what_the_user_may_do(client_of: Clients, mine: RunRows) -> None:
+    """As Airflow's own API answers: a reader may neither clear tasks nor start a run."""
+    clear = {"dag_run_id": mine.run_id, "task_ids": [["copy", 2]], "dry_run": True}
+    for user, may, refused in (("reader_of_mine", False, True), ("operator_of_mine", True, False)):
+        client = client_of(user)
+        view = client.get(migration_path(mine), params={"run_id": mine.run_id}).json()
+        assert view["actions"]["may"] == {"clear": may, "trigger": may}
+        answers = [
+            client.post("/api/v2/dags/mine/clearTaskInstances", json=clear),
+            client.post("/api/v2/dags/mine/dagRuns", json={"logical_date": None}),
+        ]
+        assert [answer.status_code == 403 for answer in answers] == [refused, refused]
+
+
 def test_a_run_costs_one_query(client_of: Clients, session: Any) -> None:
     """500 batches are read by one statement."""
     add_dag(session, "mine")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.servers import LocalAzure, LocalS3
-from tests.web.site import DAG_ID, EVIL_KEY, SLOW_TASK, Site, site
+from tests.web.site import ADMIN, DAG_ID, EVIL_KEY, READER, SLOW_TASK, Site, site
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -50,6 +50,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, there: Site) -> Iterator[Any]:
     """Open a window; an error in any script fails the test."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, timezone_id="UTC")
+    sign_in(context, there, ADMIN)
     page = context.new_page()
     page.set_default_timeout(60_000)
     errors: list[str] = []
@@ -59,6 +60,20 @@ def page(browser: Any, there: Site) -> Iterator[Any]:
         page.screenshot(path=Path(SHOTS) / "last-seen.png")
     context.close()
     assert errors == []
+
+
+def sign_in(context: Any, there: Site, user: dict[str, str]) -> None:
+    """Give the browser the session cookie that Airflow's login sets."""
+    cookie = {"name": "_token", "value": there.airflow.token(user), "url": there.airflow.url}
+    context.add_cookies([cookie | {"httpOnly": True, "sameSite": "Lax"}])
+
+
+def open_first_run(page: Any, there: Site) -> str:
+    """Open the Migration page of the first run, in which an object failed; return the run's id."""
+    runs = there.airflow.get(f"dags/{DAG_ID}/dagRuns", order_by="start_date", limit=1)["dag_runs"]
+    run_id = str(runs[0]["dag_run_id"])
+    page.goto(f"{there.airflow.url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/plugin/s3_to_azure_migration")
+    return run_id
 
 
 def shoot(page: Any, name: str, *, height: int = 1000, schemes: Sequence[str] = ("light",)) -> None:
@@ -198,8 +213,7 @@ def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
 
 def test_keyboard_and_reader(page: Any, there: Site) -> None:
     """Every control has a name and works by keyboard; changes are announced politely."""
-    run = there.airflow.get(f"dags/{DAG_ID}/dagRuns", order_by="start_date", limit=1)["dag_runs"][0]["dag_run_id"]
-    page.goto(f"{there.airflow.url}/dags/{DAG_ID}/runs/{quote(run, safe='')}/plugin/s3_to_azure_migration")
+    open_first_run(page, there)
     expect(page.get_by_role("heading", name="% Failed")).to_be_visible()
     assert page.locator(".s3az [aria-live=polite]").count() == 1
     for bar in page.get_by_role("progressbar").all():
@@ -218,3 +232,58 @@ def test_other_runs_say_so(page: Any, there: Site) -> None:
     """The tab is on the runs of every DAG, so it says if there is nothing to show."""
     page.goto(f"{there.airflow.url}/dags/none/runs/none/plugin/s3_to_azure_migration")
     expect(page.get_by_text("This run does not exist.")).to_be_visible()
+
+
+def test_a_reader_may_look_only(page: Any, there: Site) -> None:
+    """The buttons are off and say why; Airflow refuses the same request, and one that another site sends."""
+    sign_in(page.context, there, READER)
+    run_id = open_first_run(page, there)
+    actions = page.get_by_role("region", name="Actions")
+    for name in ("Retry failed", "Run again"):
+        expect(actions.get_by_role("button", name=name)).to_be_disabled()
+    expect(actions).to_contain_text("You do not have the permission to clear this DAG's tasks or to start runs")
+    clear = f"{there.airflow.url}/api/v2/dags/{DAG_ID}/clearTaskInstances"
+    post = """async ([url, body, type]) => {
+        const headers = {"Content-Type": type};
+        const options = {method: "POST", body, headers, credentials: "include", mode: type ? "cors" : "no-cors"};
+        return (await fetch(url, options).catch(() => ({status: "not sent"}))).status;
+    }"""
+    body = f'{{"dag_run_id": "{run_id}", "dry_run": false, "only_failed": false}}'
+    assert page.evaluate(post, [clear, body, "application/json"]) == 403
+    # The browser sends the session of one who may clear tasks with no request of another site.
+    sign_in(page.context, there, ADMIN)
+    page.goto(f"{there.airflow.url.replace('127.0.0.1', 'localhost')}/s3_to_azure/static/format.js")
+    assert page.evaluate(post, [clear, body, "application/json"]) == "not sent"
+    assert page.evaluate(post, [clear, body, ""]) == 0
+    assert there.airflow.state(DAG_ID, run_id) == "failed"
+
+
+def test_retry_what_failed(page: Any, there: Site) -> None:
+    """Once the cause is mended, the button makes the run succeed; running again asks first too."""
+    run_id = open_first_run(page, there)
+    actions = page.get_by_role("region", name="Actions")
+    dialog = page.get_by_role("dialog")
+    there.s3.put_object(Bucket=there.bucket, Key=EVIL_KEY, Body=b"old")
+    actions.get_by_role("button", name="Retry failed").click()
+    expect(dialog.get_by_role("listitem")).to_contain_text(["copy", "report", "check_report"])
+    shoot(page, "migration-retry", height=700)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert there.airflow.state(DAG_ID, run_id) == "failed"
+
+    actions.get_by_role("button", name="Retry failed").click()
+    dialog.get_by_role("button", name="Clear 3 tasks").click()
+    expect(actions).to_contain_text("Airflow has cleared 3 tasks and runs them again.")
+    there.wait_for_end(run_id)
+    assert there.airflow.state(DAG_ID, run_id) == "success"
+    page.reload()
+    expect(page.locator(".s3az-equation")).to_contain_text("45 copied + 0 unchanged + 0 skipped + 0 failed")
+    expect(actions.get_by_role("button", name="Retry failed")).to_have_count(0)
+
+    actions.get_by_role("button", name="Run again").click()
+    expect(dialog.locator("pre")).to_contain_text('"bandwidth_limit": "3MiB"')
+    dialog.get_by_role("button", name="Start the run").click()
+    started = actions.get_by_role("link", name=re.compile("^manual__"))
+    expect(started).to_be_visible()
+    again = there.newest_run()
+    assert (again["dag_run_id"], again["conf"]["bandwidth_limit"]) == (started.inner_text(), "3MiB")

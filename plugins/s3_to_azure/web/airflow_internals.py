@@ -4,9 +4,10 @@ Any release of Airflow may move these names; ``tests/web/test_airflow_internals.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -36,6 +37,7 @@ __all__ = [
     "TaskInstance",
     "TaskStateStoreModel",
     "XComModel",
+    "may_act",
     "may_read_results",
     "readable_dags",
     "requires_access_dag",
@@ -44,10 +46,26 @@ __all__ = [
 SHOWN_ENTITIES = (DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 """The parts of a DAG that the pages show, which a user must be allowed to read."""
 
+_ACTIONS: Final[dict[str, tuple[ResourceMethod, DagAccessEntity]]] = {
+    "clear": ("PUT", DagAccessEntity.TASK_INSTANCE),
+    "trigger": ("POST", DagAccessEntity.RUN),
+}
+"""What Airflow's own API asks before it clears a run's tasks or starts a run; the page offers both."""
+
 
 def readable_dags(user: BaseUser, session: Session) -> set[str]:
     """Return the ids of the DAGs that the user may read."""
     return get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
+
+
+def may_act(user: BaseUser, dag_id: str) -> dict[str, bool]:
+    """Return whether the user may clear the DAG's tasks, and start a run of it: only to say so, Airflow decides."""
+    manager = get_auth_manager()
+    details = DagDetails(id=dag_id, **_teams([dag_id]).get(dag_id, {}))
+    return {
+        action: manager.is_authorized_dag(method=method, access_entity=entity, details=details, user=user)
+        for action, (method, entity) in _ACTIONS.items()
+    }
 
 
 def may_read_results(user: BaseUser, dag_ids: Iterable[str]) -> set[str]:

@@ -11,10 +11,12 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from s3_to_azure.web.actions_view import actions_view
 from s3_to_azure.web.airflow_internals import (
     SHOWN_ENTITIES,
     GetUserDep,
     SessionDep,
+    may_act,
     may_read_results,
     readable_dags,
     requires_access_dag,
@@ -48,12 +50,14 @@ def web_app() -> FastAPI:
     may_read_dag = [Depends(requires_access_dag("GET", entity)) for entity in SHOWN_ENTITIES]
 
     @app.get("/api/dags/{dag_id}/migration", dependencies=may_read_dag)
-    def migration(dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep) -> Response:
+    def migration(
+        dag_id: str, run_id: Annotated[str, Query(max_length=250)], user: GetUserDep, session: SessionDep
+    ) -> Response:
         found = read_run(session, dag_id, run_id)
         if found is None:
             raise HTTPException(404, "This run does not exist.")
         run, tasks = found
-        return _json(migration_view(run, tasks, utc_now()))
+        return _json(migration_view(run, tasks, utc_now()) | {"actions": actions_view(tasks, may_act(user, dag_id))})
 
     @app.get("/api/history")
     def history(user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:

@@ -65,7 +65,7 @@ class Batch:
     @property
     def log_try(self) -> int:
         """The last try that has a log; 0 before the first."""
-        return _log_try(self.task)
+        return log_try(self.task)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values for the browser."""
@@ -145,13 +145,13 @@ def _failures(task: TaskRow) -> list[FailedObject]:
             reason=text(item, "reason"),
             task_id=task.task_id,
             map_index=task.map_index,
-            try_number=max(1, _log_try(task)),
+            try_number=max(1, log_try(task)),
             will_retry=task.state in _UNDECIDED,
         )
         for item in items(task.progress, "failures")
     ]
 
 
-def _log_try(task: TaskRow) -> int:
-    """Return the last try that has a log: Airflow counts a try when it schedules it, before it runs."""
+def log_try(task: TaskRow) -> int:
+    """Return the last try that has a log, 0 before the first: Airflow counts a try when it schedules it, before it runs."""
     return max(0, task.try_number - 1) if task.state in _WAITING else task.try_number

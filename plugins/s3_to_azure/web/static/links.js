@@ -28,3 +28,14 @@ const api = (path) => new URL(`../api/${path}`, import.meta.url).href;
 export const migrationApi = (dagId, runId) => api(`dags/${part(dagId)}/migration?run_id=${part(runId)}`);
 
 export const historyApi = (days) => api(`history?days=${part(days)}`);
+
+/** An address of Airflow's own API. */
+const airflowApi = (path) => new URL(`../../api/v2/${path}`, import.meta.url).href;
+
+export const dagApi = (dagId) => airflowApi(`dags/${part(dagId)}`);
+
+export const runApi = (dagId, runId) => airflowApi(`dags/${part(dagId)}/dagRuns/${part(runId)}`);
+
+export const triggerApi = (dagId) => airflowApi(`dags/${part(dagId)}/dagRuns`);
+
+export const clearApi = (dagId) => airflowApi(`dags/${part(dagId)}/clearTaskInstances`);

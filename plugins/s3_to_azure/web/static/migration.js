@@ -1,5 +1,6 @@
 // The Migration page of a DAG run.
 
+import { Actions } from "./actions.js";
 import { ThroughputChart } from "./chart.js";
 import { usePolled } from "./data.js";
 import { dateTime, duration, percent, rate, timeOfDay } from "./format.js";
@@ -19,7 +20,7 @@ const pause = (view) => (view.phase === "ended" ? 60_000 : POLL_MS);
 
 function Migration({ dagId, runId }) {
   const url = useMemo(() => migrationApi(dagId, runId), [dagId, runId]);
-  const { data: view, error, isLoading } = usePolled(url, pause);
+  const { data: view, error, isLoading, refresh } = usePolled(url, pause);
   if (!view) {
     return h("div", { className: "s3az" }, h(Notice, error ? { tone: "bad", role: "alert" } : {}, error ? error.message : isLoading ? "Loading …" : ""));
   }
@@ -34,6 +35,7 @@ function Migration({ dagId, runId }) {
     h(Obstacles, { view }),
     h(OtherTasks, { view }),
     h(Overview, { view }),
+    h(Actions, { view, onDone: refresh }),
     h(Throughput, { view }),
     h(Failures, { view }),
     h(Report, { view }),
