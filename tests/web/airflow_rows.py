@@ -53,7 +53,7 @@ class RunRows:
         """Add the run."""
         self.dag_id = dag_id
         self.run_id = f"manual__{uuid4().hex}+00:00"
-        self._session = session
+        self.session = session
         self._began = datetime.now(UTC) - timedelta(hours=began)
         session.execute(
             insert(DagRun).values(
@@ -83,7 +83,7 @@ class RunRows:
     ) -> None:
         """Add a task instance with its progress and its XComs."""
         where = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": task_id, "map_index": map_index}
-        self._session.execute(
+        self.session.execute(
             # The table: the model's label is an expression.
             insert(TaskInstance.__table__).values(
                 id=uuid4(),
@@ -98,7 +98,7 @@ class RunRows:
             )
         )
         if progress is not None:
-            self._session.execute(
+            self.session.execute(
                 insert(TaskStateStoreModel).values(
                     **where,
                     dag_run_id=self._id,
@@ -108,7 +108,7 @@ class RunRows:
                 )
             )
         for key, value in (xcoms or {}).items():
-            self._session.execute(
+            self.session.execute(
                 insert(XComModel).values(**where, dag_run_id=self._id, key=key, value=json.dumps(value))
             )
 
@@ -154,7 +154,7 @@ class RunRows:
 
     def done(self) -> "RunRows":
         """Commit."""
-        self._session.commit()
+        self.session.commit()
         return self
 
 

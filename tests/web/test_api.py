@@ -11,6 +11,8 @@ from fastapi.routing import APIRoute
 from sqlalchemy import event
 from sqlalchemy import text as sql
 
+from local_cloud.servers import LocalAzure
+from s3_to_azure.stores.azure.state import folder_name
 from s3_to_azure.web import queries
 from s3_to_azure.web.airflow_internals import requires_access_dag
 from s3_to_azure.web.api import web_app
@@ -94,7 +96,8 @@ def test_every_dag_route_checks_permissions() -> None:
     """No route with a DAG in its path can be added without the check."""
     check = requires_access_dag("GET").__code__
     routes = [route for route in web_app().routes if isinstance(route, APIRoute)]
-    assert {route.path for route in routes} == {"/api/dags/{dag_id}/migration", "/api/history"}
+    data = {"/api/dags/{dag_id}/migration", "/api/dags/{dag_id}/report.csv", "/api/history"}
+    assert {route.path for route in routes} == data
     for route in routes:
         assert route.methods == {"GET"}
         if "dag_id" in route.path:
@@ -126,12 +129,45 @@ def test_the_page_says_what_the_user_may_do(client_of: Clients, mine: RunRows) -
     for user, may, refused in (("reader_of_mine", False, True), ("operator_of_mine", True, False)):
         client = client_of(user)
         view = client.get(migration_path(mine), params={"run_id": mine.run_id}).json()
-        assert view["actions"]["may"] == {"clear": may, "trigger": may}
+        assert view["actions"]["may"] == {"clear": may, "trigger": may, "download": False}
         answers = [
             client.post("/api/v2/dags/mine/clearTaskInstances", json=clear),
             client.post("/api/v2/dags/mine/dagRuns", json={"logical_date": None}),
         ]
         assert [answer.status_code == 403 for answer in answers] == [refused, refused]
+
+
+def test_the_report_is_downloaded_where_the_server_may_read_it(
+    client_of: Clients, mine: RunRows, monkeypatch: pytest.MonkeyPatch, azure_server: LocalAzure, container: Any
+) -> None:
+    """The file comes whole under the run's name; without the setting the page does not offer it, and it is refused."""
+    wasb = {"conn_type": "wasb", "extra": {"connection_string": azure_server.connection_string}}
+    monkeypatch.setenv("AIRFLOW_CONN_STATE", json.dumps(wasb))
+    run = RunRows(mine.session, "mine", state="failed")
+    plan = {"wasb_conn_id": "state", "state_container": container.container_name}
+    run.task("plan", "_PythonDecoratedOperator", xcoms={"plan": plan})
+    run.done()
+    table = b'"key"\r\n"a"\r\n' * 500_000
+    container.upload_blob(f"_s3_to_azure/mine/{folder_name(run.run_id)}/report.csv", table)
+    path = "/s3_to_azure/api/dags/mine/report.csv"
+    client = client_of("reader_of_mine")
+
+    def offered() -> bool:
+        view = client.get(migration_path(run), params={"run_id": run.run_id}).json()
+        return bool(view["actions"]["may"]["download"])
+
+    refused = client.get(path, params={"run_id": run.run_id})
+    assert (refused.status_code, offered()) == (404, False)
+    assert "setting [s3_to_azure] report_connections" in refused.json()["detail"]
+    monkeypatch.setenv("AIRFLOW__S3_TO_AZURE__REPORT_CONNECTIONS", "state")
+    assert offered()
+    answer = client.get(path, params={"run_id": run.run_id})
+    assert (answer.status_code, answer.content == table) == (200, True)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''mine%20manual")
+    assert client.get(path, params={"run_id": "none"}).status_code == 404
+    assert client_of("reader_of_other").get(path, params={"run_id": run.run_id}).status_code == 403
+    assert client_of(None).get(path, params={"run_id": run.run_id}).status_code == 401
 
 
 def test_a_run_costs_one_query(client_of: Clients, session: Any) -> None:

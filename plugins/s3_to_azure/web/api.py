@@ -5,12 +5,15 @@ from datetime import timedelta
 from os import PathLike, stat_result
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, HTTPException, Query
-from starlette.responses import Response
+from sqlalchemy.orm import Session
+from starlette.responses import Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from s3_to_azure.model.names import REPORT_CSV_NAME
 from s3_to_azure.web.actions_view import actions_view
 from s3_to_azure.web.airflow_internals import (
     SHOWN_ENTITIES,
@@ -23,7 +26,8 @@ from s3_to_azure.web.airflow_internals import (
 )
 from s3_to_azure.web.history_view import history_view
 from s3_to_azure.web.migration_view import migration_view, utc_now
-from s3_to_azure.web.queries import migrations, read_history, read_run
+from s3_to_azure.web.queries import RunRow, TaskRow, migrations, plan_of, read_history, read_run
+from s3_to_azure.web.report_files import ReportUnavailable, is_allowed, report_chunks, report_location
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -44,6 +48,13 @@ def _json(content: dict[str, Any]) -> Response:
     return Response(json.dumps(content, allow_nan=False, separators=(",", ":")), media_type="application/json")
 
 
+def _read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]]:
+    found = read_run(session, dag_id, run_id)
+    if found is None:
+        raise HTTPException(404, "This run does not exist.")
+    return found
+
+
 def web_app() -> FastAPI:
     """Return the application that the plugin mounts."""
     app = FastAPI(title="S3 to Azure", docs_url=None, redoc_url=None, openapi_url=None)
@@ -53,11 +64,26 @@ def web_app() -> FastAPI:
     def migration(
         dag_id: str, run_id: Annotated[str, Query(max_length=250)], user: GetUserDep, session: SessionDep
     ) -> Response:
-        found = read_run(session, dag_id, run_id)
-        if found is None:
-            raise HTTPException(404, "This run does not exist.")
-        run, tasks = found
-        return _json(migration_view(run, tasks, utc_now()) | {"actions": actions_view(tasks, may_act(user, dag_id))})
+        run, tasks = _read_run(session, dag_id, run_id)
+        may = may_act(user, dag_id) | {"download": is_allowed(report_location(dag_id, run_id, plan_of(tasks)))}
+        return _json(migration_view(run, tasks, utc_now()) | {"actions": actions_view(tasks, may)})
+
+    @app.get("/api/dags/{dag_id}/report.csv", dependencies=may_read_dag)
+    def report_csv(
+        dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep
+    ) -> StreamingResponse:
+        _, tasks = _read_run(session, dag_id, run_id)
+        try:
+            chunks = report_chunks(report_location(dag_id, run_id, plan_of(tasks)), REPORT_CSV_NAME)
+        except ReportUnavailable as error:
+            raise HTTPException(error.status, error.detail) from None
+        name = quote(f"{dag_id} {run_id}.csv", safe="")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return StreamingResponse(chunks, media_type="text/csv; charset=utf-8", headers=headers)
 
     @app.get("/api/history")
     def history(user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:

@@ -281,6 +281,12 @@ def as_mapping(value: object) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def plan_of(tasks: Sequence[TaskRow]) -> Mapping[str, Any]:
+    """Return the plan's summary; empty before there is one."""
+    plan = next((task for task in tasks if task.task_id == PLAN_TASK), None)
+    return as_mapping(plan.results.get(PLAN_TASK)) if plan else {}
+
+
 def as_report(value: object) -> Mapping[str, Any]:
     """Return the report's summary; empty for any other value."""
     found = as_mapping(value)

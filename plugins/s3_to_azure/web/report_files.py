@@ -90,6 +90,15 @@ def check_allowed(location: ReportLocation) -> None:
         )
 
 
+def is_allowed(location: ReportLocation) -> bool:
+    """Return whether the API server may open the report; whether it can shows only when it tries."""
+    try:
+        check_allowed(location)
+    except ReportUnavailable:
+        return False
+    return True
+
+
 @contextmanager
 def open_report(location: ReportLocation) -> Iterator["StateFiles"]:
     """Open the files of a run for reading, a few at once in this process.

@@ -3,7 +3,7 @@
 import { askAirflow } from "./data.js";
 import { AskFirst } from "./dialog.js";
 import { count, counted } from "./format.js";
-import { clearApi, dagApi, logPath, migrationPath, runApi, triggerApi } from "./links.js";
+import { clearApi, csvApi, dagApi, isOwnPage, logPath, migrationPath, runApi, triggerApi } from "./links.js";
 import { h, Fragment, Link, useState } from "./react.js";
 import { Notice } from "./widgets.js";
 
@@ -30,6 +30,7 @@ export function Actions({ view, onDone }) {
     { className: "s3az-actions", "aria-label": "Actions" },
     retry.length > 0 && h(ActionButton, { isAllowed: may.clear, onClick: open("retry") }, "Retry failed"),
     h(ActionButton, { isAllowed: may.trigger, onClick: open("again") }, "Run again"),
+    view.report && h(Csv, { view }),
     h(Refusal, { retry, may }),
     logs.length > 0 &&
       h(
@@ -59,6 +60,39 @@ function Refusal({ retry, may }) {
   ];
   return refused.length > 0 && h("span", { className: "s3az-aside" }, `You do not have the permission to ${refused.join(" or to ")}.`);
 }
+
+/** The report's table: from the API server if it may read the state container, else by a command of the user's own. */
+function Csv({ view }) {
+  const [isShown, setShown] = useState(false);
+  const [isCopied, setCopied] = useState(false);
+  // Airflow 3.0 takes no cookie, so a plain download would be refused there.
+  if (view.actions.may.download && !isOwnPage) {
+    // In a tab of its own, which shows why if it fails.
+    return h("a", { className: "s3az-button", href: csvApi(view.run.dag_id, view.run.run_id), target: "_blank", rel: "noreferrer" }, "Download CSV");
+  }
+  const name = view.report.files.find((file) => file.endsWith(".csv"));
+  if (!view.report.location || !name) return null;
+  const [container, ...folders] = view.report.location.split("/");
+  const command = `az storage blob download --auth-mode login --account-name ACCOUNT --container-name ${quoted(container)} --name ${quoted([...folders, name].join("/"))} --file ${quoted(name)}`;
+  return h(
+    Fragment,
+    null,
+    h("button", { type: "button", className: "s3az-button", "aria-expanded": isShown, onClick: () => setShown(!isShown) }, "Download CSV"),
+    isShown &&
+      h(
+        "div",
+        { className: "s3az-notice s3az-command" },
+        "The API server may not read the state container, so download the report with your own rights; ACCOUNT is the storage account. ",
+        h("code", { tabIndex: 0 }, command),
+        // Only a page from HTTPS or from this machine may write the clipboard.
+        navigator.clipboard &&
+          h("button", { type: "button", className: "s3az-button", onClick: () => navigator.clipboard.writeText(command).then(() => setCopied(true)) }, isCopied ? "Copied" : "Copy"),
+      ),
+  );
+}
+
+/** A word of a POSIX shell. */
+const quoted = (word) => (/^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 const pausedNote = (dag) => dag.is_paused && h(Notice, { tone: "warn" }, "The DAG is paused: Airflow starts nothing of it until it is unpaused.");
 

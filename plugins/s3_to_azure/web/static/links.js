@@ -27,6 +27,9 @@ const api = (path) => new URL(`../api/${path}`, import.meta.url).href;
 
 export const migrationApi = (dagId, runId) => api(`dags/${part(dagId)}/migration?run_id=${part(runId)}`);
 
+/** The address of the report's table, for a download. */
+export const csvApi = (dagId, runId) => api(`dags/${part(dagId)}/report.csv?run_id=${part(runId)}`);
+
 export const historyApi = (days) => api(`history?days=${part(days)}`);
 
 /** An address of Airflow's own API. */
