@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.web.history_view import history_view
 from s3_to_azure.web.migration_view import migration_view, utc_now
 from s3_to_azure.web.queries import RunRow, TaskRow, as_mapping, as_report
 from tests.web.airflow_rows import GIB, progress_record, report_summary
 from tests.web.hostile_values import HOSTILE
-from tests.web.view_rows import DESCRIPTOR, NOW, planned, task
+from tests.web.view_rows import DESCRIPTOR, NOW, history_view, planned, task
 
 
 def view(*tasks: TaskRow, state: str = "running") -> dict[str, Any]:
@@ -132,7 +131,9 @@ def test_values_of_other_shapes_show_as_nothing(rubbish: Any) -> None:
         ),
     )
     assert page["totals"]["bytes_done"] == 0
-    history = history_view([RunRow("d", "r", "success", NOW, NOW, as_report(rubbish))], days=30)
+    history = history_view(
+        [RunRow("d", "r", "success", NOW, NOW, as_report(rubbish), copies=[("failed", as_mapping(rubbish))])]
+    )
     assert history["totals"]["bytes_sent"] == 0
 
 
@@ -202,6 +203,18 @@ def test_no_value_in_any_place_breaks_the_pages(kind: str, hostile: object) -> N
             task("report", results={"report": found["report"]}),
         ]
         page = view(*tasks, state="failed")
-        history = history_view([RunRow("a", "1", "failed", NOW, NOW, as_report(found["report"]))], days=7)
+        history = history_view(
+            [
+                RunRow(
+                    "a",
+                    "1",
+                    "failed",
+                    NOW,
+                    NOW,
+                    as_report(found["report"]),
+                    copies=[("failed", as_mapping(found["result"]))],
+                )
+            ]
+        )
         json.dumps([page, history], allow_nan=False)
         assert all(rate >= 0 for rate in page["throughput"]["bytes_per_second"])

@@ -7,8 +7,18 @@ import pytest
 from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 
+from s3_to_azure.airflow.links import MigrationPageLink
 from s3_to_azure.web import queries
-from s3_to_azure.web.queries import as_mapping, as_report, decoded, migrations, read_history, read_run
+from s3_to_azure.web.queries import (
+    COPY_OPERATOR,
+    LINK_KEY,
+    as_mapping,
+    as_report,
+    decoded,
+    migrations,
+    read_history,
+    read_run,
+)
 from tests.web.airflow_rows import GIB, RunRows, add_dag, progress_record, report_summary
 
 IN_HISTORY = {
@@ -108,6 +118,43 @@ def test_the_history_has_migrations_only(session: Any) -> None:
     (run,) = read_history(session, migrations(session, {"tagged", "foreign"}), _since(3))
     assert run.run_id == reported.run_id
     assert run.report == IN_HISTORY
+
+
+def test_a_dag_with_the_operator_is_in_the_history(session: Any) -> None:
+    """It has no tag: what its ended copy tasks have left tells; a run without report has its tasks' results."""
+    assert MigrationPageLink().xcom_key == LINK_KEY
+    for dag_id in ("bare", "mapped", "begun", "unrelated"):
+        add_dag(session, dag_id, tags=())
+    bare, mapped = RunRows(session, "bare", state="failed"), RunRows(session, "mapped", state="success", began=2)
+    receipt = {"status": "copied", "bytes_sent": 7}
+    bare.task("archive", COPY_OPERATOR, xcoms={"return_value": receipt, LINK_KEY: "/dags/bare"})
+    bare.task("archive_more", COPY_OPERATOR, state="failed", xcoms={LINK_KEY: "/dags/bare"})
+    bare.task("load", "BashOperator", xcoms={"return_value": {"status": "copied"}})
+    for index in range(3):
+        mapped.copy(index, xcoms={LINK_KEY: "/dags/mapped"})
+    begun, unrelated = RunRows(session, "begun"), RunRows(session, "unrelated")
+    begun.copy(0, state=None)
+    unrelated.task("load", "BashOperator", xcoms={"_link_Other": "/"})
+    unrelated.done()
+    assert migrations(session, {"bare", "mapped", "begun", "unrelated"}) == {"bare", "mapped"}
+    assert migrations(session, {"mapped"}) == {"mapped"}
+    one, other = read_history(session, {"bare", "mapped"}, _since(3))
+    assert (one.run_id, one.report, one.copies) == (bare.run_id, {}, [("success", receipt), ("failed", {})])
+    assert (other.run_id, [state for state, _ in other.copies]) == (mapped.run_id, ["success"] * 3)
+
+
+def test_the_tasks_of_few_runs_are_read(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the newest runs without report; a report has the figures already."""
+    monkeypatch.setattr(queries, "_MAX_UNREPORTED", 1)
+    add_dag(session, "few")
+    for hours in (3, 2, 1):
+        run = RunRows(session, "few", state="success", began=hours)
+        if hours == 1:
+            run.report()
+        run.copy(0, xcoms={"return_value": {"copied": 4}})
+        run.done()
+    runs = read_history(session, {"few"}, _since(4))
+    assert [len(run.copies) for run in runs] == [0, 1, 0]
 
 
 def test_the_history_begins_at_a_time_and_holds_the_named_dags_only(session: Any) -> None:

@@ -86,10 +86,18 @@ def web_app() -> FastAPI:
         return StreamingResponse(chunks, media_type="text/csv; charset=utf-8", headers=headers)
 
     @app.get("/api/history")
-    def history(user: GetUserDep, session: SessionDep, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:
+    def history(
+        user: GetUserDep,
+        session: SessionDep,
+        days: Annotated[int, Query(ge=1, le=366)] = 30,
+        dag: Annotated[str, Query(max_length=250)] = "",
+    ) -> Response:
         # The permissions come first, so that the runs of others do not count towards the limit.
         allowed = may_read_results(user, migrations(session, readable_dags(user, session)))
-        return _json(history_view(read_history(session, allowed, utc_now() - timedelta(days=days)), days=days))
+        chosen = allowed & {dag} if dag else allowed
+        now = utc_now()
+        runs = read_history(session, chosen, now - timedelta(days=days))
+        return _json(history_view(runs, days=days, now=now, dags=allowed, chosen=chosen))
 
     app.mount("/static", _Files(directory=_STATIC), name="static")
     return app

@@ -153,5 +153,5 @@ def _failures(task: TaskRow) -> list[FailedObject]:
 
 
 def log_try(task: TaskRow) -> int:
-    """Return the last try that has a log, 0 before the first: Airflow counts a try when it schedules it, before it runs."""
+    """Return the last try that has a log, or 0: Airflow counts a try when it schedules it, before it runs."""
     return max(0, task.try_number - 1) if task.state in _WAITING else task.try_number

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Text, and_, case, cast, func, or_, select
+from sqlalchemy import Text, and_, case, cast, func, or_, select, union
 from sqlalchemy.orm import Session
 
 from s3_to_azure.airflow.progress import PROGRESS_KEY, WAITING_KEY
@@ -26,6 +26,9 @@ PLAN_TASK: Final = "plan"
 REPORT_TASK: Final = "report"
 COMPARE_TASK: Final = "compare"
 DAG_TAG: Final = "s3_to_azure"
+LINK_KEY: Final = "_link_MigrationPageLink"
+"""Key of the XCom that Airflow writes for the link to the Migration page, when a copy task ends."""
+
 MAX_RUNS: Final = 1_000
 MAX_TASKS: Final = 5_000
 _RESULT: Final = "return_value"
@@ -37,6 +40,8 @@ _MAX_PLAN: Final = 1_000_000
 _MAX_VALUE: Final = 64_000
 _MAX_CHARACTERS: Final = 32_000_000
 _ROWS_AT_ONCE: Final = 50
+# Their copy tasks are read, where a run has a report its summary.
+_MAX_UNREPORTED: Final = 200
 
 # XComs are JSON, which is parsed here instead of by the database's driver: it may be of any depth.
 _XCOM: Final = cast(XComModel.value, Text)
@@ -89,6 +94,7 @@ class RunRow:
     Attributes:
         report: The report's summary; ``{"dry_run": True}`` for a dry run; empty if the run has none.
         comparison: The comparison's summary; empty if the run made none.
+        copies: The state and the result of each copy task, of a run without report.
     """
 
     dag_id: str
@@ -98,6 +104,7 @@ class RunRow:
     ended_at: datetime | None
     report: Mapping[str, Any] = field(default_factory=dict)
     comparison: Mapping[str, Any] = field(default_factory=dict)
+    copies: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]] | None:
@@ -202,8 +209,14 @@ def _task_row(task_id: str, map_index: int, columns: Sequence[Any], progress: ob
 
 
 def migrations(session: Session, dag_ids: Collection[str]) -> set[str]:
-    """Return which of the DAGs are migrations, by their tag."""
-    return set(session.scalars(select(DagTag.dag_id).where(DagTag.name == DAG_TAG))) & set(dag_ids)
+    """Return which of the DAGs are migrations, by their tag, or have the operator, by what it has left.
+
+    The operator of a task instance would say it too, but has no index: in a large installation the database would read
+    all task instances. The key of an XCom has one. One task of each run is enough.
+    """
+    tagged = select(DagTag.dag_id).where(DagTag.name == DAG_TAG)
+    linked = select(XComModel.dag_id).where(XComModel.key == LINK_KEY, XComModel.map_index <= 0)
+    return set(session.scalars(union(tagged, linked))) & set(dag_ids)
 
 
 def read_history(session: Session, dag_ids: Collection[str], since: datetime) -> list[RunRow]:
@@ -250,7 +263,41 @@ def read_history(session: Session, dag_ids: Collection[str], since: datetime) ->
         if report := as_report(reader.read(value)):
             shown = {name: report[name] for name in _SHOWN_IN_HISTORY if name in report}
             found[number] = replace(run, report=shown)
+    unreported = [number for number, run in found.items() if not run.report][:_MAX_UNREPORTED]
+    for number, copies in _read_copies(session, unreported, reader).items():
+        found[number] = replace(found[number], copies=copies)
     return list(found.values())
+
+
+def _read_copies(
+    session: Session, runs: Sequence[int], reader: "_Reader"
+) -> dict[int, list[tuple[str, Mapping[str, Any]]]]:
+    """Return the state and the result of each copy task of the runs, at most ``MAX_TASKS``."""
+    found: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}
+    if not runs:
+        return found
+    task, xcom = TaskInstance, XComModel
+    rows = session.execute(
+        select(DagRun.id, task.state, _XCOM)
+        .select_from(DagRun)
+        .join(task, and_(task.dag_id == DagRun.dag_id, task.run_id == DagRun.run_id))
+        .outerjoin(
+            xcom,
+            and_(
+                xcom.dag_run_id == DagRun.id,
+                xcom.task_id == task.task_id,
+                xcom.map_index == task.map_index,
+                xcom.key == _RESULT,
+                _is_at_most(_MAX_VALUE),
+            ),
+        )
+        .where(DagRun.id.in_(runs), task.operator == COPY_OPERATOR, task.state.is_not(None))
+        .order_by(DagRun.id.desc(), task.task_id, task.map_index)
+        .limit(MAX_TASKS)
+    )
+    for number, state, value in rows:
+        found.setdefault(number, []).append((str(state), as_mapping(reader.read(value))))
+    return found
 
 
 class _Reader:
