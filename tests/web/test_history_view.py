@@ -112,7 +112,7 @@ def test_a_run_without_report_has_the_figures_of_its_tasks(states: tuple[str, st
     """The operator alone returns a receipt for one object, and counts for a prefix."""
     receipt = {"status": "copied", "size_bytes": 70, "bytes_sent": 70, "retries": 1}
     counts = {"objects": 3, "copied": 1, "unchanged": 2, "skipped": 0, "failed": 0, "bytes_sent": 5, "bytes_resumed": 4}
-    copies = [("success", receipt), ("success", counts), (str(states[1]), {})]
+    copies: list[tuple[str, dict[str, Any]]] = [("success", receipt), ("success", counts), (str(states[1]), {})]
     with_tasks, without = (RunRow("a", "1", "failed", NOW, NOW, copies=rows) for rows in (copies, ()))
     run, empty = history_view([with_tasks, without])["runs"]
     assert (run["has_report"], run["has_figures"], run["tasks"]) == (False, True, 3)
