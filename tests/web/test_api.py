@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy import text as sql
 
 from local_cloud.servers import LocalAzure
-from s3_to_azure.stores.azure.state import folder_name
+from s3_to_azure.model.names import folder_name
 from s3_to_azure.web import queries
 from s3_to_azure.web.airflow_internals import requires_access_dag
 from s3_to_azure.web.api import web_app
