@@ -15,8 +15,9 @@ from rich.console import Console
 
 from demo.airflow_instance import ROOT, AirflowError, running
 from demo.airflow_runs import DemoError
-from demo.migration import DAG_ID, Migration
-from demo.oddity_night import OddityNight
+from demo.migration import DAG_ID, SOURCE, Migration
+from demo.oddity_night import ODDITIES_DAG_ID, OddityNight
+from local_cloud.__main__ import export_lines
 from local_cloud.servers import ServerError, azurite, localstack
 
 _HOME: Final = ROOT / ".demo"
@@ -24,10 +25,22 @@ _PID: Final = _HOME / "pid"
 _READY: Final = _HOME / "ready"
 _UP_S: Final = 600.0
 _DOWN_S: Final = 40.0
+_WHAT_TO_TRY: Final = f"""
+Airflow:  {{url}}/{DAG_ID}   look at its runs, tab Migration; Trigger starts another
+          {{url}}/{ODDITIES_DAG_ID}   red on purpose: some of its objects cannot be copied, and Migration says why
+
+The command line finds both servers after these lines:
+
+. .venv/bin/activate
+{{exports}}
+
+s3-to-azure ls {{source}}
+
+make down stops the demo."""
 
 
 def run(home: Path, console: Console, *, port: int | None = None, ready: Path | None = None) -> None:
-    """Run two nights and a night of odd objects in ``home``; with ``ready``, write the UI's address there and wait.
+    """Run two nights and a night of odd objects in ``home``; with ``ready``, write what to try there and wait.
 
     Raises:
         DemoError: A blob differs from its object, or the second night sent bytes.
@@ -51,14 +64,18 @@ def run(home: Path, console: Console, *, port: int | None = None, ready: Path | 
         oddities.run(airflow)
         console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s: every blob is equal to its object.")
         if ready is not None:
-            ready.write_text(airflow.url)
+            text = _WHAT_TO_TRY.format(url=f"{airflow.url}/dags", exports=export_lines(s3, azure), source=SOURCE)
+            # Whoever waits for the file reads all of it.
+            ready.with_suffix(".new").write_text(text)
+            ready.with_suffix(".new").replace(ready)
             signal.pause()
 
 
 def up(console: Console) -> int:
-    """Start the demo in the background, show its output until it is ready, and print its address."""
+    """Start the demo in the background, show its output until it is ready, and print what to try."""
     if _alive():
-        console.print(f"The demo is already running: {_address()}  (make down stops it)")
+        console.print("The demo is already running.")
+        _print_ready()
         return 0
     _HOME.mkdir(exist_ok=True)
     _READY.unlink(missing_ok=True)
@@ -90,10 +107,7 @@ def up(console: Console) -> int:
         console.print(f"The demo was not ready within {_UP_S:.0f} s; see {log}.")
         down(console)
         return 1
-    console.print(
-        f"\nAirflow: [bold]{_address()}/dags/{DAG_ID}[/]   "
-        "trigger the DAG and look at its logs; [bold]make down[/] stops the demo."
-    )
+    _print_ready()
     return 0
 
 
@@ -150,8 +164,9 @@ def _is_zombie(pid: int) -> bool:
     return status.exists() and "\nState:\tZ" in status.read_text()
 
 
-def _address() -> str:
-    return _READY.read_text().strip() if _READY.exists() else "still starting"
+def _print_ready() -> None:
+    # Lines to paste: a console would wrap them.
+    print(_READY.read_text() if _READY.exists() else "It is still starting.")
 
 
 def _interrupt(_number: int, _frame: object) -> None:

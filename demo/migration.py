@@ -19,6 +19,7 @@ from local_cloud.servers import LocalAzure, LocalS3
 DAG_ID: Final = "s3_to_azure_migration"
 _BUCKET: Final = "demo-source"
 _PREFIX: Final = "nightly/"
+SOURCE: Final = f"s3://{_BUCKET}/{_PREFIX}"
 _CONTAINER: Final = "demo-destination"
 _LOCAL: Final = "airflow.dag_processing.bundles.local.LocalDagBundle"
 _BUNDLES: Final = [
@@ -47,7 +48,7 @@ class Migration:
         upload(s3_client(self._s3), _BUCKET, self._samples)
         self._container().create_container()
         total = sum(sample.size_bytes for sample in self._samples)
-        self._console.print(f"Filled s3://{_BUCKET}/{_PREFIX} with {len(self._samples)} objects, {total:,} bytes.")
+        self._console.print(f"Filled {SOURCE} with {len(self._samples)} objects, {total:,} bytes.")
 
     def environment(self) -> dict[str, str]:
         """Return the variables of Airflow's connections and of the DAG."""
@@ -65,7 +66,7 @@ class Migration:
         return {
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
             "AIRFLOW_CONN_WASB_DEFAULT": json.dumps(wasb),
-            "S3_TO_AZURE_SOURCE": f"s3://{_BUCKET}/{_PREFIX}",
+            "S3_TO_AZURE_SOURCE": SOURCE,
             "S3_TO_AZURE_DESTINATION": f"az://{_CONTAINER}/",
             # With a schedule, Airflow would start a run for last night as soon as the DAG is unpaused.
             "S3_TO_AZURE_SCHEDULE": "",

@@ -157,10 +157,13 @@ def test_servers_are_killed_with_their_parent(parent_of_servers: subprocess.Pope
 def test_command_prints_variables_and_leaves_nothing(tmp_path: Path) -> None:
     """`python -m local_cloud` prints lines for a shell, and SIGTERM ends it like Ctrl-C: servers and files are gone."""
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "local_cloud"]
+    command = [sys.executable, "-m", "local_cloud", "s3://samples/daily/"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        names = [process.stdout.readline().removeprefix("export ").partition("=")[0] for _ in range(5)]
+        lines = [process.stdout.readline().removeprefix("export ").strip() for _ in range(5)]
+        names = [line.partition("=")[0] for line in lines]
+        listed = http_get(int(lines[0].rpartition(":")[2]), "/samples?list-type=2") or b""
+        assert b"<Key>daily/customers.csv</Key>" in listed
         assert len(processes_in(tmp_path)) == 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=15) == 0
