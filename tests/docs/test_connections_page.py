@@ -1,4 +1,4 @@
-"""Each connection of docs/connections.md authenticates as its section says; each policy is valid."""
+"""Each connection of the pages on connections and recipes authenticates as its section says; policies are valid."""
 
 import json
 from typing import Any
@@ -10,14 +10,13 @@ from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.s3_hook import s3_source
 from tests.docs.pages import Block, blocks, text_of
 
-_PAGE = "docs/connections.md"
-_JSON = [block for block in blocks("json") if block.page == _PAGE]
+_JSON = [block for block in blocks("json") if block.page in ("docs/connections.md", "docs/recipes.md")]
 _CONNECTIONS = [block for block in _JSON if "conn_type" in block.text]
 
 
 def _section(block: Block) -> str:
-    before = text_of(_PAGE).splitlines()[: block.line]
-    return next(line.removeprefix("### ") for line in reversed(before) if line.startswith("### "))
+    before = text_of(block.page).splitlines()[: block.line]
+    return next(line.lstrip("# ") for line in reversed(before) if line.startswith(("## ", "### ")))
 
 
 # The authentication method by section: botocore's name of it, or the credential's class.
@@ -26,6 +25,9 @@ _WAYS = {
     "A role, assumed with keys or with the worker's own identity": "sts-assume-role",
     "Web identity (OIDC), IRSA on EKS": "assume-role-with-web-identity",
     "Instance profile, task role, environment of the worker": "env",
+    "A role in another AWS account": "sts-assume-role",
+    "Private endpoints": "env",
+    "An S3-compatible store": "explicit",
     "Account key": "SharedKeyCredentialPolicy",
     "SAS": "AzureSasCredential",
     "Connection string": "SharedKeyCredentialPolicy",
@@ -66,7 +68,7 @@ def _signs_in(conn_type: str) -> Any:
 
 
 def test_every_way_has_a_connection() -> None:
-    """Each section of the page has its JSON."""
+    """Each section of these has its JSON."""
     assert {_section(block) for block in _CONNECTIONS} == set(_WAYS)
 
 
