@@ -28,6 +28,9 @@ exclude_patterns = ["benchmarks/**"]
 # Links to headings work as they do on GitHub: "operations.md#when-a-run-fails".
 myst_heading_anchors = 4
 
+# A command that is pasted from a page must have the quotes that were typed.
+smartquotes = False
+
 # Every reference must have a target. Types of other packages have no link, because the build contacts no other host.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(airflow|collections|contextlib|datetime|Context|DAG|typing)(\..*)?|tuple\[.*")]
@@ -42,6 +45,8 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "S3 to Azure"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_copyright = False

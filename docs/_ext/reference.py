@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import re
 from collections.abc import Iterable, Iterator
 
 from docutils import nodes
@@ -36,20 +37,61 @@ class RunParams(SphinxDirective):
 
 
 def command_line_page() -> str:
-    """Return argparse's parser as Markdown."""
+    """Return argparse's parser as Markdown, without blocks of code: they would be cut off on a narrow screen."""
     parser = command_line()
-    lines = [f"## {parser.prog}", "", *_block("text", parser.description or ""), parser.epilog or "", ""]
+    lines = [f"## {parser.prog}", "", *_described(parser.description or "")]
     for name, command, summary in _commands(parser):
-        usage = command.format_usage().removeprefix("usage: ").split("\n")
+        usage = " ".join(command.format_usage().removeprefix("usage: ").split())
         aliases = [f"`{other}`" for other, same in _choices(parser).items() if same is command and other != name]
         also = f" Also: {', '.join(aliases)}." if aliases else ""
-        lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.{also}", ""]
-        lines += _block("text", "\n".join([usage[0], *(f"    {line.strip()}" for line in usage[1:])]).rstrip())
-        lines += _block(f"{{program}} {parser.prog} {name}", "")
+        lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.{also}", "", f"`{usage}`", ""]
         for action in command._actions:  # noqa: SLF001 - argparse has no public way to ask
-            if action.option_strings and not isinstance(action, argparse._HelpAction):  # noqa: SLF001
+            if not action.option_strings:
+                names = action.metavar if isinstance(action.metavar, str) else ", ".join(action.choices or ())
+                lines.append(f"- `{names}`: {_helped(command, action)}")
+        lines += ["", *_block(f"{{program}} {parser.prog} {name}", "")]
+        for group in command._action_groups:  # noqa: SLF001 - argparse has no public way to ask
+            options = [
+                action
+                for action in group._group_actions  # noqa: SLF001
+                if action.option_strings and not isinstance(action, argparse._HelpAction)  # noqa: SLF001
+            ]
+            if options:
+                title = group.title or ""
+                lines += [f"**{title[:1].upper()}{title[1:]}**", ""]
+            for action in options:
                 lines += _block(f"{{option}} {_spelled(action)}", _helped(command, action))
     return "\n".join(lines)
+
+
+def _described(text: str) -> Iterator[str]:
+    """Yield the lines of a help text with columns as Markdown: a paragraph or a list for each word on the left."""
+    column = 13
+    term: list[str] = []
+    for line in [*text.splitlines(), "END"]:
+        begins = line[:1].strip() != ""
+        if begins and term:
+            yield from _term(term[0][:column].strip(), [each[column:] for each in term])
+            term = []
+        if begins and line[column - 2 : column] != "  " and line != "END":
+            yield from (line, "")
+        elif line != "END" and (begins or term):
+            term.append(line)
+
+
+def _term(name: str, lines: list[str]) -> Iterator[str]:
+    """Yield one word of a help text, its paragraphs, and its two columns as a list."""
+    yield from (f"**{name}**", "")
+    for line in lines:
+        columns = re.fullmatch(r"(\S+) {2,}(\S.*)", line)
+        if columns:
+            yield f"- `{columns[1]}`: {columns[2]}"
+        elif re.fullmatch(r"\w+://\S+", line):
+            yield f"- `{line}`"
+        else:
+            # Below a row of the list, what is indented belongs to it.
+            yield f"  {line.strip()}" if line.startswith(" ") else line
+    yield ""
 
 
 def run_params_table() -> str:
