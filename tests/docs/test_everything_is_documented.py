@@ -62,6 +62,15 @@ def test_the_reference_documents_every_option() -> None:
     assert "{command-line}" in text_of("docs/reference/cli.md")
 
 
+def test_the_reference_of_commands_fits_a_narrow_screen() -> None:
+    """All words of the help text are there, and none of it is a block of code, which a phone would cut off."""
+    page = command_line_page()
+    (overview,) = re.findall(r"^## s3-to-azure\n(.*?)(?=^## )", page, re.MULTILINE | re.DOTALL)
+    words = (command_line().description or "").split()
+    assert [word for word in words if word not in overview] == []
+    assert set(re.findall(r"^```(\S+)", page, re.MULTILINE)) == {"{program}", "{option}"}
+
+
 def test_the_page_documents_every_field_of_a_receipt() -> None:
     """Programs read receipts, so each field has its row."""
     page = text_of("docs/reference/receipt.md")
