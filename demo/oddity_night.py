@@ -69,7 +69,7 @@ class OddityNight:
         wait_for_dag(airflow, ODDITIES_DAG_ID)
         refused = sum(oddity.status == "failed" for oddity in self._oddities.values())
         self._console.print(
-            f"{refused:,} of these objects cannot be copied: this run is meant to end red, after all others were copied."
+            f"{refused:,} of these objects cannot be copied: this run is meant to end red, after all others are copied."
         )
         run_id = run_dag(airflow, self._console, ODDITIES_DAG_ID, {}, state="failed")
         receipts = receipts_of(self._container(_STATE_CONTAINER), ODDITIES_DAG_ID, run_id)
