@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -63,7 +63,7 @@ class Terminal:
         (self._home / "command").write_text(command)
         self._shell.stdin.write('. "$HOME/command" </dev/null; printf "\\nSTATUS %s\\n" $?\n')
         self._shell.stdin.flush()
-        printed = []
+        printed: list[str] = []
         for line in self._shell.stdout:
             if line.startswith("STATUS "):
                 return int(line.split()[1]), "".join(printed)
@@ -107,8 +107,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def _file_of(block: Block, home: Path) -> Path:
     """Return where the sentence before a Python block says that it belongs."""
     before = "\n".join(text_of(PAGE).splitlines()[: block.line - 1])
-    path = re.findall(r"`\$AIRFLOW_HOME/(\S+\.py)`", before)[-1]
-    return home / "airflow-tutorial" / path
+    *_, path = re.finditer(r"`\$AIRFLOW_HOME/(\S+\.py)`", before)
+    return home / "airflow-tutorial" / path[1]
 
 
 def _lines(block: Block) -> list[str]:
@@ -155,7 +155,7 @@ def test_the_tutorial_works_as_it_stands(terminal: Terminal, tmp_path: Path) -> 
     assert "Unchanged: 22 objects" in list(said.values())[-1]
 
 
-def _receipt(printed: str) -> dict[str, object]:
+def _receipt(printed: str) -> dict[str, Any]:
     return dict(json.loads(next(line for line in printed.splitlines() if line.startswith("{"))))
 
 
