@@ -43,7 +43,7 @@ from s3_to_azure.airflow.migration.dag_parts import (
     report_task,
 )
 from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
-from s3_to_azure.airflow.rendering import raises_task_errors
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.options import Overwrite
@@ -320,6 +320,7 @@ def _copy_tasks(migration: Addresses, batches: Any, **arguments: Any) -> Any:
 class _NotConfigured(BaseOperator):
     """Fails, and says that the migration has no source or no destination."""
 
+    @raises_task_errors
     def execute(self, context: Context) -> None:
         raise UsageError(
             detail=f"DAG {context['dag'].dag_id} has no source or no destination. Pass both to migration_dag; for the "

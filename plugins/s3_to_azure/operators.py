@@ -18,11 +18,12 @@ from s3_to_azure.airflow.arguments import (
     check_kinds,
     is_known,
 )
-from s3_to_azure.airflow.compat import BaseOperator, Context, retry_arguments, task_error
+from s3_to_azure.airflow.compat import BaseOperator, Context, retry_arguments
 from s3_to_azure.airflow.links import LINKS
 from s3_to_azure.airflow.rendering import RendersNoData
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model import defaults
-from s3_to_azure.model.errors import TransferError, UsageError
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import check_bucket, check_container
 from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
@@ -205,6 +206,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             return ""
         return f"{count_text(int(self.batch['objects']), 'object')}, {size_text(int(self.batch['size_bytes']))}"
 
+    @raises_task_errors
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy; return the receipt, or the counts.
 
@@ -223,15 +225,12 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             cancelled.set()
         # A unit test of a DAG may pass no context.
         context = context or cast("Context", {})
-        try:
-            self._check_arguments()
-            # The plan of a batch was made with the same connections.
-            worked = try_number_of(context) > 1 or bool(self.batch)
-            with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=worked) as opened:
-                self._account = str(opened.service.account_name or "")
-                return self._run(opened, cancelled, context)
-        except TransferError as error:
-            raise task_error(error) from None
+        self._check_arguments()
+        # The plan of a batch was made with the same connections.
+        worked = try_number_of(context) > 1 or bool(self.batch)
+        with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=worked) as opened:
+            self._account = str(opened.service.account_name or "")
+            return self._run(opened, cancelled, context)
 
     def get_openlineage_facets_on_complete(self, _task_instance: object) -> object:
         """Return the datasets read and written; called by OpenLineage's provider, if it is installed."""
@@ -326,8 +325,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
 
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
-        from s3_to_azure.airflow.migration.run_state import check_deadline, progress_store, try_number_of
-        from s3_to_azure.airflow.progress import ProgressReporter
+        from s3_to_azure.airflow.migration.run_state import check_deadline, try_number_of
+        from s3_to_azure.airflow.progress import ProgressReporter, progress_store
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         check_deadline(context, self.run_timeout)

@@ -33,6 +33,7 @@ from s3_to_azure.airflow.compat import (
 )
 from s3_to_azure.airflow.migration.run_state import try_number_of
 from s3_to_azure.airflow.rendering import RendersNoData
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.airflow.waiting import first_deadline, has_poked, show_waiting, triggerer_error
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
@@ -204,15 +205,17 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self._returns_keys = True
         return self.output
 
+    @raises_task_errors
     def execute(self, context: Context) -> Any:
         """Wait for the objects; return the pointer to the listing, if one is made."""
         if not self._returns_keys and self.get_dag() and next(self.iter_mapped_dependants(), None):
-            raise task_error(UsageError(detail=f"{self.task_id}: its output is not a list of keys. {MAPPING_CURE}"))
+            raise UsageError(detail=f"{self.task_id}: its output is not a list of keys. {MAPPING_CURE}")
         if not self.deferrable:
             return super().execute(context)
         self._deadline = first_deadline(context, timeout_s=self.timeout, retries=self.retries)
         return self._poke_or_defer(context)
 
+    @raises_task_errors
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, deadline: str | None = None
     ) -> Any:
@@ -240,7 +243,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             return result.xcom_value
         if not result:
             if event and event.get("problem"):
-                raise task_error(triggerer_error(self.task_id, event))
+                raise triggerer_error(self.task_id, event)
             self._defer()
         return None
 
@@ -326,13 +329,9 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
                     detail=f"{self.task_id}: {count:,} of {wanted} {where}. A run that is started by hand looks once: "
                     "correct the prefix, or tick Wait in the trigger form."
                 )
-            if list_key:
-                self.log.info("Waiting for the list %s", self.keys_from)
-            else:
-                self.log.info("Waiting: %s of %s %s", f"{count:,}", count_text(self.min_objects, "object"), where)
-            show_waiting(
-                context, self.keys_from or f"s3://{self.bucket_name}/{self.prefix}", self.timeout, self._deadline
-            )
+            found = "" if list_key else f"{count:,} of {count_text(self.min_objects, 'object')}"
+            self.log.info(f"Waiting: {found} {where}" if found else f"Waiting for the list {self.keys_from}")
+            show_waiting(context, self, found=found, deadline=self._deadline)
             return False
         if self._returns_keys:
             keys = self._stoppable(lambda: self._keys(source, list_key, is_there=bool(count)))

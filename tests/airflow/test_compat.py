@@ -15,7 +15,7 @@ import s3_to_azure
 from s3_to_azure.airflow import compat
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, RETRY_POLICY, retry_arguments, task_error
 from s3_to_azure.airflow.migration.dag_tasks import plan_run, report_run
-from s3_to_azure.airflow.rendering import raises_task_errors
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
 
 

@@ -15,8 +15,10 @@ from s3_to_azure.airflow.progress import (
     PROGRESS_KEY,
     ProgressReporter,
     ProgressSnapshot,
+    XComStore,
     progress_line,
     progress_record,
+    progress_store,
 )
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound
 from s3_to_azure.model.progress import Progress, Totals
@@ -238,3 +240,19 @@ def test_the_rate_is_that_of_the_last_half_minute(monkeypatch: pytest.MonkeyPatc
     assert reporter.snapshot().bytes_per_second == 100
     clock.now = 50.0
     assert reporter.snapshot().bytes_per_second == 0
+
+
+def test_progress_is_left_where_this_airflow_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the task's state store; without one in an XCom of the task; nowhere where no page shows it."""
+    pushed: list[dict[str, Any]] = []
+    instance = SimpleNamespace(xcom_push=lambda **given: pushed.append(given))
+    kept = object()
+    assert progress_store({"ti": instance, "task_state_store": kept}) is kept
+    store = progress_store({"ti": instance})
+    assert isinstance(store, XComStore)
+    store.set(PROGRESS_KEY, {"bytes_sent": 1})
+    assert pushed == [{"key": PROGRESS_KEY, "value": {"bytes_sent": 1}}]
+    assert store.get(PROGRESS_KEY) is None
+    assert progress_store({}) is None
+    monkeypatch.setattr(progress_module, "MIGRATION_PAGE", "")
+    assert progress_store({"ti": instance}) is None

@@ -168,8 +168,13 @@ def test_a_waiting_sensor_shows_what_for_and_until_when(connections: dict[str, A
     instance = _Instance(since=datetime(2026, 1, 1, tzinfo=UTC))
     context: Any = {"ti": instance, "dag_run": SimpleNamespace(run_type="scheduled")}
     assert sensor.poke(context) is False
-    assert instance.xcoms == {
-        WAITING_KEY: {"source": f"s3://{bucket}/in/", "until": "2026-01-01T00:01:00+00:00"},
+    waiting = instance.xcoms[WAITING_KEY]
+    next_look_s = (datetime.fromisoformat(waiting.pop("next_look")) - datetime.now(UTC)).total_seconds()
+    assert 0 < next_look_s <= sensor.poke_interval
+    assert waiting == {
+        "source": f"s3://{bucket}/in/",
+        "found": "0 of 1 object",
+        "until": "2026-01-01T00:01:00+00:00",
     }
 
 

@@ -44,8 +44,10 @@ try:
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
     from airflow.sdk.types import TaskInstanceKey
 except ImportError:  # 2.10 to 3.1
@@ -54,8 +56,10 @@ except ImportError:  # 2.10 to 3.1
         from airflow.exceptions import (
             AirflowFailException,
             AirflowNotFoundException,
+            AirflowRescheduleException,
             AirflowSensorTimeout,
             AirflowSkipException,
+            AirflowTaskTimeout,
         )
         from airflow.models.taskinstancekey import TaskInstanceKey
 
@@ -77,15 +81,13 @@ else:
 
 log = logging.getLogger(__name__)
 
-AIRFLOW_FAILURES: tuple[type[Exception], ...]
 try:
-    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.exceptions import AirflowRuntimeError as AirflowFailure
 except ImportError:  # 2.10, 2.11: tasks read the database
-    from sqlalchemy.exc import SQLAlchemyError
+    if not TYPE_CHECKING:
+        from sqlalchemy.exc import SQLAlchemyError as AirflowFailure
 
-    AIRFLOW_FAILURES = (SQLAlchemyError,)
-else:
-    AIRFLOW_FAILURES = (AirflowRuntimeError,)
+AIRFLOW_FAILURES: Final[tuple[type[Exception], ...]] = (AirflowFailure,)
 """What a hook raises if Airflow itself fails, which says nothing about the connection."""
 
 RETRY_BACKOFF: Final[Any] = (

@@ -3,11 +3,12 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
+from s3_to_azure.airflow.compat import MIGRATION_PAGE
 from s3_to_azure.airflow.throughput import Interval, Throughput, read_intervals
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.progress import Progress, Totals
@@ -17,6 +18,9 @@ PROGRESS_KEY: Final = "progress"
 
 WAITING_KEY: Final = "waiting"
 """XCom key under which a waiting sensor says what for, and until when; the Migration page shows it."""
+
+ERROR_KEY: Final = "s3_to_azure_error"
+"""Key in the same places: the last error of a task, as ``task_errors.error_record`` returns it."""
 
 _WRITE_EVERY_S: Final = 5.0
 _FIRST_LINE_S: Final = 5.0
@@ -55,6 +59,14 @@ class XComStore:
     def set(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Write the XCom."""
         self._instance.xcom_push(key=key, value=value)
+
+
+def progress_store(context: Mapping[str, Any]) -> TaskStateStore | None:
+    """Return where a running task leaves its progress for the Migration page; None where there is no page."""
+    store, instance = cast("Any", context.get("task_state_store")), context.get("ti")
+    if store is None and instance is not None and MIGRATION_PAGE:
+        return XComStore(instance)
+    return cast("TaskStateStore | None", store)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,7 @@
-"""What Airflow renders of a task: no template that stands in data, such as a key, and no expected error's frames."""
+"""What Airflow renders of a task: no template that stands in data, such as a key."""
 # ruff: noqa: ANN401 - Airflow's own types here differ between its versions
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
-
-from s3_to_azure.airflow.compat import task_error
-from s3_to_azure.model.errors import TransferError
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def raises_task_errors(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Make a function that a task calls raise our own errors as ``task_error`` returns them."""
-
-    @wraps(function)
-    def raising(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-        try:
-            return function(*args, **kwargs)
-        except TransferError as error:
-            raise task_error(error) from None
-
-    return raising
+from typing import Any
 
 
 class RendersNoData:

@@ -61,20 +61,29 @@ def triggerer_error(task_id: str, event: Mapping[str, Any]) -> TransferError:
     )
 
 
-def show_waiting(context: Context, source: str, timeout_s: float, deadline: datetime | None) -> None:
-    """Leave for the Migration page what the sensor waits for, and how long.
+def show_waiting(context: Context, sensor: Any, *, found: str, deadline: datetime | None) -> None:  # noqa: ANN401 - importing the sensor would be circular
+    """Leave for the Migration page what the sensor waits for, what it has found, when it looks next, and how long.
 
     Args:
         context: The task's.
-        source: What it waits for.
-        timeout_s: How long the wait takes.
-        deadline: When it ends; None: the first poke began it.
+        sensor: The sensor, with its templates rendered.
+        found: How many objects of how many; empty for a list of keys.
+        deadline: When the wait ends; None: the first poke began it.
     """
     instance = context.get("ti")
     if instance is None:
         return
     # 2.10 and 2.11 have the date of the first poke in their database alone.
     first_poke = getattr(instance, "get_first_reschedule_date", lambda _: None)(context)
-    since = first_poke or datetime.now(UTC)
-    until = deadline or since + timedelta(seconds=timeout_s)
-    instance.xcom_push(WAITING_KEY, {"source": source[:_MAX_SOURCE], "until": until.isoformat()})
+    now = datetime.now(UTC)
+    until = deadline or (first_poke or now) + timedelta(seconds=sensor.timeout)
+    source = sensor.keys_from or f"s3://{sensor.bucket_name}/{sensor.prefix}"
+    instance.xcom_push(
+        WAITING_KEY,
+        {
+            "source": source[:_MAX_SOURCE],
+            "found": found,
+            "until": until.isoformat(),
+            "next_look": (now + timedelta(seconds=sensor.poke_interval)).isoformat(),
+        },
+    )

@@ -165,8 +165,8 @@ class _WorkerPool:
                     self._taken.notify_all()
                 outcome = self._apply_name_policy(try_copy(self._context, task, try_number=self._try_number))
                 failed = outcome.error is not None
-                if failed:
-                    self._context.progress.add_failure(task.key, str(outcome.error))
+                if outcome.error is not None:
+                    self._context.progress.add_failure(task.key, outcome.error.as_reason())
                 self._context.progress.add(objects_done=not failed, objects_failed=failed)
                 self._hand_over([outcome])
         except Cancelled:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Text, and_, case, cast, func, or_, select, union
 from sqlalchemy.orm import Session
 
-from s3_to_azure.airflow.progress import PROGRESS_KEY, WAITING_KEY
+from s3_to_azure.airflow.progress import ERROR_KEY, PROGRESS_KEY, WAITING_KEY
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES
 from s3_to_azure.web.airflow_internals import DagRun, DagTag, Pool, TaskInstance, TaskStateStoreModel, XComModel
 
@@ -52,6 +52,7 @@ _TASK_COLUMNS: Final[tuple[Any, ...]] = (
     TaskInstance.rendered_map_index,
     case((Pool.pool.is_(None), TaskInstance.pool), else_="").label("missing_pool"),
 )
+_NOTE_COLUMNS: Final = ("key", "value", "updated_at")
 _HISTORY_COLUMNS: Final[tuple[Any, ...]] = (
     *(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.start_date, DagRun.end_date),
 )
@@ -68,6 +69,7 @@ class TaskRow:
     Attributes:
         progress: The last ``airflow.progress.progress_record``, possibly of an earlier try; empty without one.
         progress_at: When the API server stored it.
+        error: The last ``airflow.task_errors.error_record``, possibly of an earlier try; empty without one.
         results: XComs by key.
         missing_pool: The task's pool if it does not exist, so that Airflow never starts the task.
     """
@@ -84,6 +86,7 @@ class TaskRow:
     missing_pool: str = ""
     progress: Mapping[str, Any] = field(default_factory=dict)
     progress_at: datetime | None = None
+    error: Mapping[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
 
 
@@ -120,9 +123,9 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
         .limit(MAX_TASKS)
         .subquery()
     )
-    stored, xcom = _stored_progress(), XComModel
+    stored, xcom = _stored_notes(), XComModel
     rows = session.execute(
-        select(*_RUN_COLUMNS, tasks, stored.c.value, stored.c.updated_at, xcom.key, _XCOM.label("xcom"))
+        select(*_RUN_COLUMNS, tasks, *stored.c[_NOTE_COLUMNS], xcom.key.label("xcom_key"), _XCOM.label("xcom"))
         .select_from(DagRun)
         .outerjoin(tasks, DagRun.dag_id == dag_id)
         .outerjoin(
@@ -157,31 +160,36 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
     run: RunRow | None = None
     found: dict[tuple[str, int], TaskRow] = {}
     reader = _Reader()
-    for state, start, end, task_id, map_index, *columns, progress, at, key, value in rows:
+    for state, start, end, task_id, map_index, *columns, note, note_value, at, key, value in rows:
         run = run or RunRow(dag_id, run_id, str(state), start, end)
         if task_id is None:
             continue
-        task = found.get((task_id, map_index))
-        if task is None:
-            task = found[task_id, map_index] = _task_row(task_id, map_index, columns, reader.read(progress), at)
-        if key is not None:
+        task = found.setdefault((task_id, map_index), _task_row(task_id, map_index, columns))
+        # A task with both notes has two rows for each of its XComs.
+        if note == PROGRESS_KEY and not task.progress:
+            task = replace(task, progress=as_mapping(reader.read(note_value)), progress_at=at)
+        elif note == ERROR_KEY and not task.error:
+            task = replace(task, error=as_mapping(reader.read(note_value)))
+        if key is not None and key not in task.results:
             task.results[key] = reader.read(value)
+        found[task_id, map_index] = task
     return (run, list(found.values())) if run else None
 
 
-def _stored_progress() -> "Subquery":
-    """Return the tasks' progress: from their XComs where Airflow has no task state store (3.0 to 3.2)."""
+def _stored_notes() -> "Subquery":
+    """Return the tasks' progress and errors: from their XComs where Airflow has no task state store (3.0 to 3.2)."""
+    keys = (PROGRESS_KEY, ERROR_KEY)
     if TaskStateStoreModel is None:
-        written = (XComModel.dag_run_id, XComModel.task_id, XComModel.map_index)
+        written = (XComModel.dag_run_id, XComModel.task_id, XComModel.map_index, XComModel.key)
         return (
             select(*written, _XCOM.label("value"), XComModel.timestamp.label("updated_at"))
-            .where(XComModel.key == PROGRESS_KEY, _is_at_most(_MAX_VALUE))
+            .where(XComModel.key.in_(keys), _is_at_most(_MAX_VALUE))
             .subquery()
         )
     stored = TaskStateStoreModel
     return (
-        select(stored.dag_run_id, stored.task_id, stored.map_index, stored.value, stored.updated_at)
-        .where(stored.key == PROGRESS_KEY, func.length(stored.value) <= _MAX_VALUE)
+        select(stored.dag_run_id, stored.task_id, stored.map_index, stored.key, stored.value, stored.updated_at)
+        .where(stored.key.in_(keys), func.length(stored.value) <= _MAX_VALUE)
         .subquery()
     )
 
@@ -190,7 +198,7 @@ def _is_at_most(characters: int) -> "ColumnElement[bool]":
     return func.length(_XCOM) <= characters
 
 
-def _task_row(task_id: str, map_index: int, columns: Sequence[Any], progress: object, at: datetime | None) -> TaskRow:
+def _task_row(task_id: str, map_index: int, columns: Sequence[Any]) -> TaskRow:
     operator, state, try_number, max_tries, start, end, label, missing_pool = columns
     return TaskRow(
         task_id=task_id,
@@ -203,8 +211,6 @@ def _task_row(task_id: str, map_index: int, columns: Sequence[Any], progress: ob
         ended_at=end,
         label=label,
         missing_pool=missing_pool or "",
-        progress=as_mapping(progress),
-        progress_at=at,
     )
 
 

@@ -20,7 +20,7 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Final
 
 from s3_to_azure.airflow.compat import conf
-from s3_to_azure.airflow.migration.run_state import STATE_CONNECTION, STATE_CONTAINER
+from s3_to_azure.airflow.migration.dag_arguments import STATE_CONNECTION, STATE_CONTAINER
 from s3_to_azure.model.errors import CorruptState, TransferError
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.web.values import text

@@ -9,7 +9,6 @@ import pytest
 from airflow.sdk import Asset, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from s3_to_azure.airflow.migration import run_state
 from s3_to_azure.airflow.migration.run_state import (
     PLAN_KEY,
     REPORT_KEY,
@@ -18,11 +17,9 @@ from s3_to_azure.airflow.migration.run_state import (
     is_over,
     mapped_plan,
     note_counts,
-    progress_store,
     report_is_final,
     reported_plan,
 )
-from s3_to_azure.airflow.progress import PROGRESS_KEY, XComStore
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 
@@ -173,19 +170,3 @@ def test_the_counts_are_in_the_assets_events() -> None:
     note_counts(_context({}, task=SimpleNamespace(outlets=[asset]), outlet_events=events), _report())
     counts = {"listed": 7, "copied": 0, "unchanged": 0, "skipped": 0, "failed": 0}
     assert events[asset].extra == counts | {"bytes_sent": 5, "location": "state/x"}
-
-
-def test_progress_is_left_where_this_airflow_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the task's state store; without one in an XCom of the task; nowhere where no page shows it."""
-    pushed: list[dict[str, Any]] = []
-    instance = SimpleNamespace(xcom_push=lambda **given: pushed.append(given))
-    kept = object()
-    assert progress_store(cast("Context", {"ti": instance, "task_state_store": kept})) is kept
-    store = progress_store(cast("Context", {"ti": instance}))
-    assert isinstance(store, XComStore)
-    store.set(PROGRESS_KEY, {"bytes_sent": 1})
-    assert pushed == [{"key": PROGRESS_KEY, "value": {"bytes_sent": 1}}]
-    assert store.get(PROGRESS_KEY) is None
-    assert progress_store(cast("Context", {})) is None
-    monkeypatch.setattr(run_state, "MIGRATION_PAGE", "")
-    assert progress_store(cast("Context", {"ti": instance})) is None

@@ -11,7 +11,7 @@ from s3_to_azure.airflow.failure_log import log_groups
 from s3_to_azure.airflow.jobs import Endpoints, open_transfer
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_settings, stop_of
 from s3_to_azure.airflow.migration.run_state import COMPARE_KEY, try_number_of
-from s3_to_azure.airflow.rendering import raises_task_errors
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model.errors import PermanentError
 from s3_to_azure.model.reasons import FailureGroups, explained
 from s3_to_azure.model.settings import CopySettings

@@ -43,6 +43,12 @@ COMPARE: Final = "compare"
 TASKS: Final = (WAIT, PLAN, COPY, REPORT, CHECK, COMPARE)
 """The ids of a migration's tasks, in their order; the last one only with ``compare_every``."""
 
+STATE_CONNECTION: Final = "wasb_conn_id"
+"""Name in the plan's summary: the Airflow connection of the account with the run's state files."""
+
+STATE_CONTAINER: Final = "state_container"
+"""Name in the plan's summary: the container of the run's state files."""
+
 RETRIES_BY_DEFAULT: Final[Mapping[str, Any]] = {
     "retries": 5,
     "retry_delay": timedelta(minutes=1),

@@ -16,14 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool
 from s3_to_azure.airflow.connections import get_connection
-from s3_to_azure.airflow.migration.dag_arguments import REPORT
+from s3_to_azure.airflow.migration.dag_arguments import REPORT, STATE_CONNECTION, STATE_CONTAINER
 from s3_to_azure.airflow.migration.params import RunLimits
 from s3_to_azure.airflow.migration.run_state import (
     PLAN_DIGEST,
     PLAN_KEY,
     REPORT_KEY,
-    STATE_CONNECTION,
-    STATE_CONTAINER,
     WHICH_PLAN,
     check_deadline,
     copies_have_run,
@@ -34,7 +32,7 @@ from s3_to_azure.airflow.migration.run_state import (
     reported_plan,
     try_number_of,
 )
-from s3_to_azure.airflow.rendering import raises_task_errors
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters

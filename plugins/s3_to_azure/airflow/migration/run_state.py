@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from s3_to_azure.airflow.compat import MIGRATION_PAGE, AirflowSkipException, Context, state_of_run
+from s3_to_azure.airflow.compat import AirflowSkipException, Context, state_of_run
 from s3_to_azure.airflow.migration.dag_arguments import COPY, PLAN, REPORT
-from s3_to_azure.airflow.progress import TaskStateStore, XComStore
-from s3_to_azure.airflow.rendering import raises_task_errors
+from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, sample_text
 from s3_to_azure.state.plan import PlanReference, reference_of
@@ -28,12 +27,6 @@ WHICH_PLAN: Final = "plan"
 PLAN_DIGEST: Final = "plan_sha256"
 """Name in the plan's summary: the digest of the plan's file."""
 
-STATE_CONNECTION: Final = "wasb_conn_id"
-"""Name in the plan's summary: the Airflow connection of the account with the run's state files."""
-
-STATE_CONTAINER: Final = "state_container"
-"""Name in the plan's summary: the container of the run's state files."""
-
 _UNFINISHED: Final = ("queued", "running")
 _FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
 
@@ -45,14 +38,6 @@ log = logging.getLogger(__name__)
 def try_number_of(context: Context) -> int:
     """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
     return int(getattr(context.get("ti"), "try_number", 1))
-
-
-def progress_store(context: Context) -> TaskStateStore | None:
-    """Return where a running task leaves its progress for the Migration page; None where there is no page."""
-    store, instance = cast("Any", context.get("task_state_store")), context.get("ti")
-    if store is None and instance is not None and MIGRATION_PAGE:
-        return XComStore(instance)
-    return cast("TaskStateStore | None", store)
 
 
 def report_is_final(context: Context) -> bool:
