@@ -38,10 +38,7 @@ from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.runs.report import Report, make_report
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
-from s3_to_azure.state.plan import (
-    BatchDescriptor,
-    read_plan_index,
-)
+from s3_to_azure.state.plan import BatchDescriptor, read_plan_index
 from s3_to_azure.state.receipts import ReceiptWriter
 
 BUCKET: Final = "benchmark"

@@ -19,7 +19,7 @@ from s3_to_azure.runs import batch, reconcile
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.runs.report import Report
 from s3_to_azure.state import receipts
-from s3_to_azure.state.plan import PlanEntry
+from s3_to_azure.state.entries import PlanEntry
 from s3_to_azure.state.receipts import ReceiptWriter
 from s3_to_azure.transfer import blocks, commit, integrity
 from s3_to_azure.transfer import object as one_object

@@ -54,3 +54,9 @@ def test_an_allowed_value_does_not_raise() -> None:
     """Each of the option's own values passes."""
     for value in options.OVERWRITE:
         options.check_choice(value, options.OVERWRITE, name="overwrite")
+
+
+def test_the_widths_are_those_of_the_algorithms() -> None:
+    """The state files check a checksum's length without the checksum library."""
+    widths = [(algorithm.name, algorithm.width_bytes) for algorithm in (*FOLDABLE, MD5, *SERIAL)]
+    assert list(options.WIDTHS.items()) == widths

@@ -20,8 +20,9 @@ from s3_to_azure.planning.batching import (
     without_uncertain_absence,
     write_batches,
 )
+from s3_to_azure.state.entries import ABSENT, EntryLine, PlanEntry, entry_line, read_entries
 from s3_to_azure.state.lines import LinesWriter
-from s3_to_azure.state.plan import ABSENT, BatchDescriptor, EntryLine, PlanEntry, entry_line, read_entries
+from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.transfer.blocks import Layout
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

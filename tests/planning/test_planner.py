@@ -22,8 +22,9 @@ from s3_to_azure.planning.plan import Amount, Plan, Requests, preview
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch_slice import BatchSlice
+from s3_to_azure.state.entries import PlanEntry
 from s3_to_azure.state.manifest import write_manifest
-from s3_to_azure.state.plan import LeftOut, PlanEntry, read_left_out, read_plan_index
+from s3_to_azure.state.plan import LeftOut, read_left_out, read_plan_index
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource

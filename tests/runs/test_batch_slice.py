@@ -11,8 +11,9 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject
 from s3_to_azure.planning.batching import batch_descriptor
 from s3_to_azure.runs.batch_slice import MAX_LABEL_CHARACTERS, BatchSlice
+from s3_to_azure.state.entries import EntryLine, entry_line
 from s3_to_azure.state.lines import LinesWriter
-from s3_to_azure.state.plan import BatchDescriptor, EntryLine, batches_name, entry_line
+from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from tests.fakes.state_memory import MemoryState
 
 TOKEN = "0" * 16

@@ -20,6 +20,7 @@ from s3_to_azure.model.reasons import FINAL_STATUSES
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.runs.report import make_report
+from s3_to_azure.state.entries import read_entries
 from s3_to_azure.state.formats import FORMAT
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.plan import (
@@ -27,7 +28,6 @@ from s3_to_azure.state.plan import (
     PlanIndex,
     batches_name,
     left_out_name,
-    read_entries,
     read_left_out,
     read_plan_index,
 )
@@ -123,7 +123,7 @@ KNOWN = {
     "format",
     "summary",
     *(name for kind in (POINTER, BATCH, INDEX) for name in kind.__struct_fields__),
-    *(*OBJECT, "problem", "destination_etag", "start", "end", "block_bytes", "metadata_only"),
+    *(*OBJECT, "problem", "destination_etag", "start", "end", "block_bytes", "metadata_only", "reported"),
     *RECEIPT.as_dict(),
     "digest",
 }

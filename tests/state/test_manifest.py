@@ -16,7 +16,7 @@ from msgspec.structs import replace as replace_pointer
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
-from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.objects import ListedObject, SourceChecksum
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest, write_manifest
 from tests.fakes.state_memory import MemoryState
 
@@ -31,6 +31,10 @@ OBJECTS = st.lists(
         size_bytes=st.integers(0, MAX_OBJECT_BYTES),
         last_modified=st.just(NOON),
         storage_class=st.sampled_from(["STANDARD", "DEEP_ARCHIVE"]),
+        reported=st.none()
+        | st.builds(
+            SourceChecksum, st.sampled_from(["crc64nvme", "sha256"]), st.integers(0, 2**64 - 1), reported=st.just(True)
+        ),
     ),
     max_size=20,
     unique_by=lambda listed: listed.key,

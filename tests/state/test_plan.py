@@ -8,27 +8,22 @@ from hashlib import sha256
 from typing import Any, Final
 
 import pytest
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES, MIB
-from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, TaskTry
+from s3_to_azure.model.objects import BlobState, ListedObject, TaskTry
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.plan import (
     MAX_BATCH_OBJECTS,
     MAX_MEMBER_BYTES,
     BatchDescriptor,
-    EntryLine,
     LeftOut,
-    PlanEntry,
     PlanIndex,
     PlanReference,
-    entry_line,
     left_out_name,
     mapped_batches,
-    read_entries,
     read_left_out,
     read_plan,
     read_plan_index,
@@ -99,95 +94,13 @@ def test_a_value_that_is_not_a_dictionary_is_corrupt_state(values: Any) -> None:
         BatchDescriptor.from_dict(values)
 
 
-def written(lines: list[EntryLine] | list[LeftOut], files: MemoryState, name: str) -> None:
+def written(lines: list[LeftOut], files: MemoryState, name: str) -> None:
     """Write lines into a state file."""
     with files.write(name) as out:
         writer = LinesWriter(out)
         for line in lines:
             writer.add(line)
         writer.end_member()
-
-
-@pytest.mark.parametrize(
-    ("line", "entry"),
-    [
-        (entry_line(LISTED, None), PlanEntry(LISTED, Condition(None))),
-        (entry_line(LISTED, BLOB), PlanEntry(LISTED, Condition("0x8D1"))),
-        (
-            entry_line(LISTED, BLOB, metadata_only=True),
-            PlanEntry(LISTED, Condition("0x8D1"), metadata_only=True),
-        ),
-        (
-            EntryLine("in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", None),
-            PlanEntry(LISTED, None),
-        ),
-        (
-            EntryLine(
-                "in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", "", start=MIB, end=3 * MIB, block_bytes=MIB
-            ),
-            PlanEntry(LISTED, Condition(None), Block(MIB, 3 * MIB), MIB),
-        ),
-    ],
-)
-def test_an_entry_comes_back_as_written(line: EntryLine, entry: PlanEntry) -> None:
-    """Condition, range, block size and metadata flag survive the file; the bucket comes from the reader."""
-    files = MemoryState()
-    written([line], files, "entries")
-    (read,) = read_entries(files.chunks("entries"), prefix="in/", path="entries")
-    assert PlanEntry.of_line(read, bucket="bucket") == entry
-
-
-def test_an_entry_counts_the_bytes_to_copy() -> None:
-    """A part copies its range of the object; an update of metadata copies nothing."""
-    whole = entry_line(LISTED, BLOB)
-    part = EntryLine("in/a", "e", 3 * MIB, LISTED.last_modified, "STANDARD", "", start=MIB, end=3 * MIB)
-    update = entry_line(LISTED, BLOB, metadata_only=True)
-    assert [(line.work_bytes, line.copied_bytes) for line in (whole, part, update)] == [
-        (3 * MIB, 3 * MIB),
-        (3 * MIB, 2 * MIB),
-        (0, 0),
-    ]
-
-
-PART: Final = {"destination_etag": "", "start": MIB, "end": 2 * MIB, "block_bytes": MIB}
-"""The second of three blocks of an object that Azure does not hold."""
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"destination_etag": None},
-        {"start": MIB // 2},
-        {"end": MIB + 1},
-        {"end": MIB},
-        {"end": 4 * MIB},
-        {"start": UNSET},
-        {"end": UNSET},
-        {"block_bytes": UNSET},
-        {"metadata_only": True, "destination_etag": "0x8D1"},
-    ],
-    ids=str,
-)
-def test_a_part_that_fits_no_other_is_corrupt_state(change: dict[str, Any]) -> None:
-    """Parts have one condition, and begin and end where blocks do: their tasks never see each other."""
-
-    def read(values: dict[str, Any]) -> list[EntryLine]:
-        files = MemoryState()
-        line = EntryLine("in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", **values)
-        written([line], files, "entries")
-        return list(read_entries(files.chunks("entries"), prefix="in/", path="entries"))
-
-    assert len(read(PART)) == 1
-    with pytest.raises(CorruptState):
-        read(PART | change)
-
-
-def test_an_entry_outside_the_prefix_is_corrupt_state() -> None:
-    """A plan cannot name an object elsewhere."""
-    files = MemoryState()
-    written([entry_line(LISTED, None)], files, "entries")
-    with pytest.raises(CorruptState):
-        list(read_entries(files.chunks("entries"), prefix="elsewhere/", path="entries"))
 
 
 def test_objects_left_out_come_back_as_written() -> None:

@@ -39,18 +39,19 @@ TRANSPORT: Final = "transport"
 READBACK: Final = "readback"
 BY_REPORT: Final = " (report)"
 """The end of a verification level whose checksum a report of S3 Batch Operations has, and not the object itself."""
-_REPORTED: Final = (
-    "crc64nvme",
-    "crc32c",
-    "crc32",
-    "md5",
-    "sha512",
-    "sha256",
-    "sha1",
-    "xxhash128",
-    "xxhash3",
-    "xxhash64",
-)
+WIDTHS: Final = {
+    "crc64nvme": 8,
+    "crc32c": 4,
+    "crc32": 4,
+    "md5": 16,
+    "sha512": 64,
+    "sha256": 32,
+    "sha1": 20,
+    "xxhash128": 16,
+    "xxhash3": 8,
+    "xxhash64": 8,
+}
+"""Bytes of the checksums that S3 computes, by their algorithm, in the order of preference."""
 VERIFICATION_LEVELS: Final = (
     "crc64nvme",
     "crc32c",
@@ -65,7 +66,7 @@ VERIFICATION_LEVELS: Final = (
     "xxhash3",
     "xxhash64",
     "md5_composite",
-    *(f"{algorithm}{BY_REPORT}" for algorithm in _REPORTED),
+    *(f"{algorithm}{BY_REPORT}" for algorithm in WIDTHS),
     REREAD,
     TRANSPORT,
 )

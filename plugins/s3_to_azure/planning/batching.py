@@ -24,8 +24,9 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import KIB, MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import Block
 from s3_to_azure.model.settings import check_batching, parse_size
+from s3_to_azure.state.entries import ABSENT, EntryLine
 from s3_to_azure.state.lines import LinesWriter, Member
-from s3_to_azure.state.plan import ABSENT, MAX_MEMBER_BYTES, BatchDescriptor, BatchKind, EntryLine
+from s3_to_azure.state.plan import MAX_MEMBER_BYTES, BatchDescriptor, BatchKind
 from s3_to_azure.transfer.blocks import Layout
 
 # The requests for one small object take as long as these bytes of a large one: about 300 objects/s against

@@ -23,14 +23,9 @@ from s3_to_azure.planning.plan import (
     requests_for,
 )
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.state.entries import EntryLine, entry_line
 from s3_to_azure.state.lines import LinesWriter
-from s3_to_azure.state.plan import (
-    BatchDescriptor,
-    EntryLine,
-    LeftOut,
-    LeftOutStatus,
-    entry_line,
-)
+from s3_to_azure.state.plan import BatchDescriptor, LeftOut, LeftOutStatus
 from s3_to_azure.transfer.blocks import block_bytes_for, layout_for
 
 _MEMBER_LINES: Final = 10_000

@@ -27,17 +27,15 @@ from s3_to_azure.planning.plan import (
 )
 from s3_to_azure.planning.plan_builder import PlanBuilder
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.state.entries import EntryLine, PlanEntry, read_entries
 from s3_to_azure.state.lines import LinesWriter, Member
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.plan import (
     BatchDescriptor,
-    EntryLine,
-    PlanEntry,
     PlanIndex,
     batches_name,
     decisions_name,
     left_out_name,
-    read_entries,
     write_plan_index,
 )
 from s3_to_azure.transfer.blocks import Layout, fingerprint, layout_for, most_staged_size, parse

@@ -14,7 +14,8 @@ from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import SKIPPED, SOURCE_DELETED, STATUSES, Status
 from s3_to_azure.runs.batch_slice import BatchSlice
-from s3_to_azure.state.plan import BatchDescriptor, PlanEntry
+from s3_to_azure.state.entries import PlanEntry
+from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.state.receipts import ReceiptWriter, note_try, read_receipts, settles, was_found_damaged
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import Outcome

@@ -16,7 +16,8 @@ from s3_to_azure.model.objects import BlobState, Receipt
 from s3_to_azure.model.options import ALWAYS, READBACK, Overwrite
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import BY_EARLIER_TRY, COPIED, UNCHANGED
-from s3_to_azure.state.plan import BatchDescriptor, EntryLine, PlanEntry, batches_name, read_entries
+from s3_to_azure.state.entries import EntryLine, PlanEntry, read_entries
+from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.transfer.context import CopyTask
 
 MAX_LABEL_CHARACTERS: Final = 250  # Airflow keeps no more of a mapped task's name

@@ -24,8 +24,9 @@ from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.runs.batch_slice import BatchSlice
+from s3_to_azure.state.entries import PlanEntry
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
-from s3_to_azure.state.plan import BatchDescriptor, LeftOut, PlanEntry, PlanIndex, left_out_name, read_left_out
+from s3_to_azure.state.plan import BatchDescriptor, LeftOut, PlanIndex, left_out_name, read_left_out
 from s3_to_azure.state.receipts import read_receipts, settles, stronger, was_found_damaged
 from s3_to_azure.state.reported import times_of
 

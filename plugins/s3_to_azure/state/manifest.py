@@ -18,7 +18,8 @@ from msgspec import Meta, structs
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MAX_KEY_BYTES
 from s3_to_azure.model.names import check_bucket, is_shown_only
-from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.objects import ListedObject, SourceChecksum
+from s3_to_azure.model.options import WIDTHS
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
@@ -29,10 +30,16 @@ _MEMBER_LINES: Final = 10_000
 _MAX_OBJECTS: Final = 10**12
 _MAX_FILE_BYTES: Final = 1 << 50
 _MAX_PROBLEM_CHARACTERS: Final = 1_000
+_MAX_REPORTED_CHARACTERS: Final = 200
+_HEX: Final = re.compile("[0-9a-f]+")
 # An ETag goes into request headers between quotes: visible ASCII without a quote.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
 _CLASS: Final = re.compile(r"[!-~]{1,64}")
 _USUAL_CLASSES: Final = frozenset({"STANDARD", "STANDARD_IA", "INTELLIGENT_TIERING"})
+
+
+ReportedText = Annotated[str, Meta(max_length=_MAX_REPORTED_CHARACTERS)]
+"""The checksum that a report has of the object: algorithm, colon, hex digits; empty: none."""
 
 
 class ObjectLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -49,6 +56,7 @@ class ManifestLine(ObjectLine, frozen=True):
     """A line of a manifest."""
 
     problem: Annotated[str, Meta(max_length=_MAX_PROBLEM_CHARACTERS)] = ""
+    reported: ReportedText = ""
 
 
 class ManifestPointer(msgspec.Struct, frozen=True, gc=False):
@@ -162,7 +170,14 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
     for line in typed_lines(ManifestLine, digest, path=path):
         check_line(line, prefix=pointer.prefix, path=path)
         listed = ListedObject(
-            pointer.bucket, line.key, line.etag, line.size_bytes, line.last_modified, line.storage_class, line.problem
+            pointer.bucket,
+            line.key,
+            line.etag,
+            line.size_bytes,
+            line.last_modified,
+            line.storage_class,
+            line.problem,
+            reported_checksum(line.reported, path=path) if line.reported else None,
         )
         count += 1
         size_bytes += listed.size_bytes
@@ -176,8 +191,31 @@ def read_manifest(files: StateFiles, pointer: ManifestPointer) -> Iterator[Liste
 def line_of(listed: ListedObject) -> ManifestLine:
     """Return a listed object as a line."""
     return ManifestLine(
-        listed.key, listed.etag, listed.size_bytes, listed.last_modified, listed.storage_class, listed.problem
+        listed.key,
+        listed.etag,
+        listed.size_bytes,
+        listed.last_modified,
+        listed.storage_class,
+        listed.problem,
+        reported_text(listed.reported) if listed.reported else "",
     )
+
+
+def reported_text(checksum: SourceChecksum) -> str:
+    """Return a reported checksum as lines have it."""
+    return f"{checksum.algorithm}:{checksum.value:0{2 * WIDTHS[checksum.algorithm]}x}"
+
+
+def reported_checksum(text: str, *, path: str) -> SourceChecksum:
+    """Return the reported checksum of a line.
+
+    Raises:
+        CorruptState: The text is none.
+    """
+    algorithm, _, digits = text.partition(":")
+    if 2 * WIDTHS.get(algorithm, 0) != len(digits) or not _HEX.fullmatch(digits):
+        raise CorruptState(path=path, detail="a reported checksum is invalid")
+    return SourceChecksum(algorithm, int(digits, 16), reported=True)
 
 
 def check_line(line: ObjectLine, *, prefix: str, path: str) -> None:
