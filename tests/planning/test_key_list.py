@@ -33,6 +33,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.planning import key_list as key_lists
+from s3_to_azure.planning import temporary_table
 from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
 from s3_to_azure.state.manifest import read_manifest, write_manifest
 from tests.fakes.memory_destination import MemoryDestination
@@ -129,7 +130,7 @@ def test_an_invalid_line_is_named_by_its_number(text: bytes, name: str, says: st
 def test_long_lists_are_sorted_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many runs, merged more than once, give each key once and in order."""
     # SQLite sorts runs of the size of its cache, at least 1 MiB, and merges 16 of them at a time.
-    monkeypatch.setattr(key_lists, "_CACHE_BYTES", MIB)
+    monkeypatch.setattr(temporary_table, "_CACHE_BYTES", MIB)
     keys = [f"{number % 8_000:04} ü\n{'x' * 1_000}" for number in range(20_000)]
     random.Random(1).shuffle(keys)
     pieces = (json.dumps(key).encode() + b"\n" for key in keys)
@@ -228,7 +229,7 @@ def test_memory_of_the_whole_process_does_not_grow_with_the_list() -> None:
     (found, _), large = sort_elsewhere("", 800_000)
     assert found == 800_000
     assert large < 1.3 * small
-    assert large < 1.5 * 2 * key_lists._CACHE_BYTES
+    assert large < 1.5 * 2 * temporary_table._CACHE_BYTES
 
 
 @pytest.mark.parametrize(

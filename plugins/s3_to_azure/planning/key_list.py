@@ -7,11 +7,9 @@ each line is a JSON string, or a JSON object whose ``key`` is one, so that a key
 import codecs
 import json
 import re
-import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,13 +31,12 @@ from s3_to_azure.model.objects import NO_ETAG, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.reasons import MISSING_IN_SOURCE, explained
 from s3_to_azure.model.retry import Retrier
+from s3_to_azure.planning.temporary_table import temporary_table
 
 JSON_LINES: Final = ".jsonl"
 MISSING: Final = explained(MISSING_IN_SOURCE, "S3 holds no object of this key")
 _PIECE_BYTES: Final = 1 * MIB
 _MAX_LINE_BYTES: Final = 16 * KIB
-# SQLite takes this much for the keys that it stores, and as much again to sort them.
-_CACHE_BYTES: Final = 8 * MIB
 _GZIP: Final = b"\x1f\x8b"
 _QUOTED_VALUES: Final = re.compile(r'"[^"]*","')
 _MAX_PROBLEM_CHARACTERS: Final = 900
@@ -78,18 +75,11 @@ def keys_of(pieces: Iterable[bytes], *, name: str, prefix: str) -> Iterator[str]
     """
     lines = enumerate(_split_lines(pieces, name), start=1)
     keys = (_parse_line(line, number, name, prefix) for number, line in lines)
-    try:
-        with closing(_open_temporary_table()) as database:
-            database.executemany("INSERT INTO listed VALUES (?)", ((key,) for key in keys if key))
-            # One scan and one external merge sort. An index would take a random write for each key instead.
-            for (key,) in database.execute("SELECT DISTINCT key FROM listed ORDER BY key"):
-                yield key.decode()
-    except sqlite3.OperationalError as error:
-        raise UsageError(
-            detail=f"{name} is too long to be sorted in memory, and SQLite cannot sort it in temporary files: {error}. "
-            "They take two to three times the size of the list, in the directory that TMPDIR names, or else "
-            "in /var/tmp or /tmp. Free space there, or set TMPDIR to a directory that is writable and has the space."
-        ) from error
+    with temporary_table("key BLOB NOT NULL", name=name) as database:
+        database.executemany("INSERT INTO listed VALUES (?)", ((key,) for key in keys if key))
+        # One scan and one external merge sort. An index would take a random write for each key instead.
+        for (key,) in database.execute("SELECT DISTINCT key FROM listed ORDER BY key"):
+            yield key.decode()
 
 
 def look_up(
@@ -151,24 +141,6 @@ def _read_range(source: ObjectSource, version: ObjectVersion, start: int, end: i
     if filled < len(data):
         raise ConnectionFailed(service=S3, resource=repr(version.key), detail="the answer ended early")
     return bytes(data)
-
-
-def _open_temporary_table() -> sqlite3.Connection:
-    """Open a database whose only table, ``listed``, is empty and temporary.
-
-    SQLite creates the table's file when the table outgrows its cache, unlinks the file as soon as it is open, and never
-    syncs it. So a short list needs no disk, and a process that is killed leaves no keys behind.
-    """
-    # A generator may be resumed, or closed by the garbage collector, in another thread than the one that started it.
-    database = sqlite3.connect(":memory:", check_same_thread=False)
-    database.executescript(f"""
-        PRAGMA temp_store = FILE;
-        PRAGMA cache_size = -{_CACHE_BYTES // KIB};  -- bounds the memory of a sort
-        PRAGMA temp.cache_size = -{_CACHE_BYTES // KIB};
-        PRAGMA temp.journal_mode = OFF;  -- nothing is ever rolled back
-        CREATE TEMP TABLE listed (key BLOB NOT NULL);  -- BLOBs compare byte by byte
-    """)
-    return database
 
 
 def _split_lines(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:

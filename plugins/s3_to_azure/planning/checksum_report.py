@@ -1,0 +1,355 @@
+"""Checksum reports of S3 Batch Operations: read, checked, and looked up for each listed object in bounded memory.
+
+A job of the operation *Compute checksum* reads objects at rest, and its completion report has the checksum of each: a
+``manifest.json`` names CSV files with one row per object, and their MD5. The forms, and an example of a row:
+
+- https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-compute-checksums.html
+- https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-examples-reports.html
+
+A row counts for a listed object of its key and ETag, and of its version where the user named one. The report is refused
+as a whole if a file is not the one that the job wrote, or a row is not what such a job writes: a report that is wrong
+in one place proves nothing in another.
+"""
+
+import csv
+import hashlib
+import sqlite3
+from base64 import b64decode
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final, NoReturn
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from s3_to_azure.model.errors import ObjectNotFound, UsageError
+from s3_to_azure.model.formatting import count_text
+from s3_to_azure.model.limits import KIB, MIB
+from s3_to_azure.model.objects import NO_ETAG, ListedObject, SourceChecksum
+from s3_to_azure.model.options import WIDTHS
+from s3_to_azure.model.ports import ObjectSource
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.uris import S3Uri
+from s3_to_azure.planning.key_list import object_pieces
+from s3_to_azure.planning.temporary_table import temporary_table
+from s3_to_azure.state.manifest import ETAG
+
+_FORMAT: Final = "Report_CSV_20180820"
+_COLUMNS: Final = ["Bucket", "Key", "VersionId", "TaskStatus", "ErrorCode", "HTTPStatusCode", "ResultMessage"]
+_SUCCEEDED: Final = "succeeded"
+_FAILED: Final = "failed"
+_FULL_OBJECT: Final = "FULL_OBJECT"
+_MAX_MANIFEST_BYTES: Final = 16 * MIB
+_MAX_LINE_BYTES: Final = 64 * KIB
+_MAX_SHOWN_CHARACTERS: Final = 80
+_GZIP: Final = b"\x1f\x8b"
+_MD5_DIGITS: Final = 32
+_ALGORITHMS: Final = tuple(WIDTHS)
+_AGAIN: Final = "Take the report as the job wrote it, or make a new job (docs/checksum-reports.md)"
+
+
+class _File(msgspec.Struct, gc=False):
+    """A file of rows."""
+
+    status: str = msgspec.field(name="TaskExecutionStatus")
+    bucket: str = msgspec.field(name="Bucket")
+    md5: str = msgspec.field(name="MD5Checksum")
+    key: str = msgspec.field(name="Key")
+
+
+class _Manifest(msgspec.Struct, gc=False):
+    """What ``manifest.json`` holds."""
+
+    form: str = msgspec.field(name="Format")
+    files: list[_File] = msgspec.field(name="Results")
+    schema: str = msgspec.field(name="ReportSchema")
+
+
+class _Result(msgspec.Struct, gc=False):
+    """The message of a task that succeeded."""
+
+    base64: str = msgspec.field(name="checksum_base64")
+    etag: str
+    algorithm: str = msgspec.field(name="checksumAlgorithm")
+    kind: str = msgspec.field(name="checksumType")
+    hex: str = msgspec.field(name="checksum_hex", default="")
+
+
+_read_manifest: Final = msgspec.json.Decoder(_Manifest)
+_read_result: Final = msgspec.json.Decoder(_Result)
+
+
+class ChecksumReport:
+    """The rows of a report, in a temporary table with an index by key.
+
+    Attributes:
+        name: The report's address.
+        rows: All rows of the report.
+        failed: Rows of objects whose checksum the job could not compute.
+        proven: Listed objects that a row has the checksum of.
+        stale: Listed objects whose rows all are of other versions, and prove nothing.
+    """
+
+    def __init__(self, name: str, database: sqlite3.Connection, version_id: str | None) -> None:
+        self.name = name
+        self.rows = self.failed = self.proven = self.stale = 0
+        self._database = database
+        self._version_id = version_id
+
+    def complete(self, listed: ListedObject) -> ListedObject:
+        """Return a listed object with the checksum that the report has of this very version, if it has one."""
+        if listed.problem or listed.etag == NO_ETAG:
+            return listed
+        found = self._database.execute(
+            "SELECT etag, version, algorithm, value FROM listed WHERE key = ? ORDER BY etag, version, algorithm",
+            (listed.key.encode(errors="surrogatepass"),),
+        ).fetchall()
+        fitting = [
+            (algorithm, value)
+            for etag, version, algorithm, value in found
+            if etag == listed.etag and (self._version_id is None or version in ("", self._version_id))
+        ]
+        if not fitting:
+            self.stale += bool(found)
+            return listed
+        self.proven += 1
+        algorithm, value = min(fitting)
+        checksum = SourceChecksum(_ALGORITHMS[algorithm], int.from_bytes(value, "big"), reported=True)
+        return replace(listed, reported=checksum)
+
+    def text(self) -> str:
+        """Return one sentence for a person."""
+        stale = count_text(self.stale, "listed object")
+        return (
+            f"The checksum report {self.name} has {count_text(self.rows, 'row')}: {self.proven:,} of listed objects, "
+            f"{self.failed:,} of objects that the job could not read; {stale} only in other versions, which proves nothing"
+        )
+
+
+@contextmanager
+def open_report(
+    at: S3Uri, source: ObjectSource, retrier: Retrier, *, bucket: str, prefix: str, version_id: str | None = None
+) -> Iterator[ChecksumReport]:
+    """Read a report and yield its rows; the temporary table ends with the block.
+
+    Memory: 2 * 8 MiB and the manifest, however many rows there are. Beyond some 8 MiB the rows are in temporary files,
+    of about twice the size of their keys and 150 bytes each.
+
+    Args:
+        at: The report's ``manifest.json``.
+        source: Where it is; not one that reads a named version.
+        retrier: Repeats requests.
+        bucket: The bucket of the listing.
+        prefix: The prefix of the listing; rows of other keys are checked, and not kept.
+        version_id: The version that the user named, if any.
+
+    Raises:
+        UsageError: It is not the report of a job that computed full-object checksums of this bucket, or not as the job
+            wrote it, or the temporary directory cannot hold its rows.
+    """
+    reader = _Reader(at, source, retrier, bucket=bucket, prefix=prefix)
+    columns = (
+        "key BLOB NOT NULL, etag TEXT NOT NULL, version TEXT NOT NULL, algorithm INT NOT NULL, value BLOB NOT NULL"
+    )
+    with temporary_table(columns, name=reader.name) as database:
+        database.executemany("INSERT INTO listed VALUES (?, ?, ?, ?, ?)", reader.rows())
+        # One external merge sort. The index holds all columns, so that looking up never goes back to the table.
+        database.execute("CREATE INDEX temp.by_key ON listed (key, etag, version, algorithm, value)")
+        twice = database.execute(
+            "SELECT key, etag FROM listed GROUP BY key, etag, version, algorithm HAVING min(value) <> max(value) "
+            "LIMIT 1"
+        ).fetchone()
+        if twice:
+            reader.refuse(f"it has two different checksums of {twice[0].decode(errors='replace')!r}, ETag {twice[1]}")
+        report = ChecksumReport(reader.name, database, version_id)
+        report.rows, report.failed = reader.count, reader.failed
+        yield report
+
+
+class _Reader:
+    """Reads the files of a report and checks each row.
+
+    Attributes:
+        name: The report's address.
+        count: Rows so far.
+        failed: Rows of tasks that failed.
+    """
+
+    def __init__(self, at: S3Uri, source: ObjectSource, retrier: Retrier, *, bucket: str, prefix: str) -> None:
+        self.name = f"s3://{at.bucket}/{at.key}"
+        self.count = self.failed = 0
+        self._at = at
+        self._source = source
+        self._retrier = retrier
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(detail=f"The checksum report {self.name} cannot be used: {problem}. {_AGAIN}.")
+
+    def rows(self) -> Iterator[tuple[bytes, str, str, int, bytes]]:
+        """Yield key, ETag, version, place of the algorithm, and value of each object below the prefix."""
+        for file in self._manifest().files:
+            if file.bucket != self._at.bucket:
+                self.refuse(f"its file {file.key!r} is in another bucket, {file.bucket!r}")
+            if file.status not in (_SUCCEEDED, _FAILED):
+                self.refuse(f"its file {file.key!r} has the status {file.status[:_MAX_SHOWN_CHARACTERS]!r}")
+            yield from self._rows_of(file)
+
+    def _manifest(self) -> _Manifest:
+        text = bytearray()
+        for piece in self._pieces(self._at.key):
+            text += piece
+            if len(text) > _MAX_MANIFEST_BYTES:
+                self.refuse(f"it is no manifest.json: it has more than {_MAX_MANIFEST_BYTES:,} bytes")
+        try:
+            manifest = _read_manifest.decode(text)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            self.refuse(f"it is no manifest.json of a completion report ({error})")
+        if manifest.form != _FORMAT:
+            self.refuse(f"its Format is {manifest.form[:_MAX_SHOWN_CHARACTERS]!r} instead of {_FORMAT}")
+        if [column.strip() for column in manifest.schema.split(",")] != _COLUMNS:
+            self.refuse(f"its ReportSchema is {manifest.schema[:200]!r} instead of {', '.join(_COLUMNS)!r}")
+        if not manifest.files:
+            self.refuse("it names no file: no task of the job succeeded, or the job was made without a report")
+        return manifest
+
+    def _pieces(self, key: str) -> Iterator[bytes]:
+        try:
+            yield from object_pieces(self._source, self._retrier, bucket=self._at.bucket, key=key)
+        except ObjectNotFound:
+            if key == self._at.key:
+                raise
+            self.refuse(f"its file {key!r} does not exist")
+
+    def _rows_of(self, file: _File) -> Iterator[tuple[bytes, str, str, int, bytes]]:
+        digest = hashlib.md5(usedforsecurity=False)
+        pieces = self._pieces(file.key)
+
+        def digested() -> Iterator[bytes]:
+            for piece in pieces:
+                digest.update(piece)
+                yield piece
+
+        problem = ""
+        hashed = digested()
+        try:
+            yield from self._checked(file, hashed)
+        except _WrongRow as error:
+            problem = str(error)
+        for _ in hashed:
+            # The rest tells whether the file is the one that the job wrote.
+            pass
+        if digest.hexdigest() != file.md5.lower() or len(file.md5) != _MD5_DIGITS:
+            self.refuse(
+                f"its file {file.key!r} is not the one that the job wrote: its MD5 is {digest.hexdigest()}, and the "
+                f"manifest has {file.md5[:_MD5_DIGITS]}"
+            )
+        if problem:
+            self.refuse(problem)
+
+    def _checked(self, file: _File, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, str, str, int, bytes]]:
+        for number, row in self._table(file, pieces):
+            self.count += 1
+            # Rows have the status and the error code in another order than ReportSchema; neither is needed.
+            bucket, key, version, status, _, _, message = row
+            if bucket != self._bucket:
+                raise _wrong_row(file, number, f"is of the bucket {bucket[:63]!r} instead of {self._bucket!r}")
+            if status == _FAILED:
+                self.failed += 1
+                continue
+            if status != _SUCCEEDED:
+                raise _wrong_row(file, number, f"has the status {status[:_MAX_SHOWN_CHARACTERS]!r}")
+            try:
+                etag, algorithm, value = _parse_result(message)
+            except ValueError as error:
+                raise _wrong_row(file, number, str(error)) from None
+            for name in _keys(key):
+                if name.startswith(self._prefix):
+                    yield name.encode(), etag, "" if version == "null" else version, algorithm, value
+
+    def _table(self, file: _File, pieces: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
+        """Yield each row with the number of its last line."""
+        table = csv.reader(self._lines(file, pieces), strict=True)
+        while True:
+            try:
+                row = next(table, None)
+            except (csv.Error, ValueError) as error:
+                raise _wrong_row(file, table.line_num, f"is no CSV in UTF-8 ({error})") from None
+            if row is None:
+                return
+            if len(row) != len(_COLUMNS):
+                raise _wrong_row(file, table.line_num, f"has {len(row)} columns instead of {len(_COLUMNS)}")
+            yield table.line_num, row
+
+    @staticmethod
+    def _lines(file: _File, pieces: Iterable[bytes]) -> Iterator[str]:
+        rest, number = b"", 0
+        for piece in pieces:
+            if not number and not rest and piece.startswith(_GZIP):
+                raise _wrong_row(file, 1, "is compressed, and a job writes plain CSV")
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                number += 1
+                yield line.decode() + "\n"
+            if len(rest) > _MAX_LINE_BYTES:
+                raise _wrong_row(file, number + 1, f"has more than {_MAX_LINE_BYTES:,} bytes")
+        if rest:
+            yield rest.decode()
+
+
+class _WrongRow(Exception):
+    """A row is not what such a job writes; the file's MD5, which tells more, is looked at first."""
+
+
+def _wrong_row(file: _File, line: int, problem: str) -> _WrongRow:
+    return _WrongRow(f"line {line:,} of its file {file.key!r} {problem}")
+
+
+def _keys(text: str) -> Iterator[str]:
+    """Yield the keys that a row may be of.
+
+    The manifest of a job has URL-encoded keys, and its report shows them so. A key that another manifest gave as it is
+    has the same text: the ETag decides, which a row of another object does not have.
+    """
+    try:
+        decoded = unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        decoded = text
+    yield decoded
+    if text != decoded:
+        yield text
+
+
+def _parse_result(message: str) -> tuple[str, int, bytes]:
+    """Return ETag, place of the algorithm, and value.
+
+    Raises:
+        ValueError: The message is not that of such a task, or its checksum is not of the object's bytes.
+    """
+    try:
+        result = _read_result.decode(message)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"has a ResultMessage that is not of a job of Compute checksum ({error})") from None
+    algorithm = result.algorithm.lower()
+    if algorithm not in WIDTHS:
+        raise ValueError(f"has the unknown algorithm {result.algorithm[:_MAX_SHOWN_CHARACTERS]!r}")
+    if result.kind != _FULL_OBJECT:
+        raise ValueError(
+            f"has a checksum of the type {result.kind[:_MAX_SHOWN_CHARACTERS]!r}, which is not over the object's "
+            f"bytes: a job with the type {_FULL_OBJECT} is needed"
+        )
+    try:
+        value = b64decode(result.base64, validate=True)
+    except ValueError:
+        value = b""
+    if len(value) != WIDTHS[algorithm]:
+        raise ValueError(f"has {result.base64[:_MAX_SHOWN_CHARACTERS]!r}, which is no {result.algorithm} in base64")
+    if result.hex and result.hex.lower() != value.hex():
+        raise ValueError(f"has different checksums in base64 and in hex, {result.hex[:_MAX_SHOWN_CHARACTERS]!r}")
+    etag = result.etag.strip('"')
+    if not ETAG.fullmatch(etag):
+        raise ValueError("has no ETag")
+    return etag, _ALGORITHMS.index(algorithm), value
