@@ -54,7 +54,7 @@ def test_options_reach_both_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://account.blob.core.windows.net"
     options = ("--no-verify-tls", "--no-sign-request", "--request-payer", "--version-id", "v1")
     with opened("s3://bucket/key", *options, destination=f"{url}/container/path") as stores:
-        assert stores == Stores(source, destination, (source, destination))  # type: ignore[arg-type]
+        assert stores == Stores(source, destination, (source, destination), version_id="v1")  # type: ignore[arg-type]
         assert not source.closed
         assert not destination.closed
     assert source.closed

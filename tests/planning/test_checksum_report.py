@@ -91,7 +91,7 @@ def test_only_exactly_this_version_is_proven() -> None:
         assert (found.rows, found.failed, found.proven, found.stale) == (4, 1, 1, 1)
         assert found.text() == (
             "The checksum report s3://reports/reports/job-f8fb9d89/manifest.json has 4 rows: 1 of listed objects, 1 of "
-            "objects that the job could not read; 1 listed object only in other versions, which proves nothing"
+            "objects that the job failed on; 1 listed object only in other versions, which proves nothing"
         )
 
 

@@ -146,6 +146,7 @@ def _add_compare(commands: "_Commands[argparse.ArgumentParser]") -> None:
         metavar="FILE",
         help="receipts.jsonl.gz of an earlier run: shows blobs that were changed in Azure since",
     )
+    groups.add_checksums_from(comparison)
     comparison.add_argument("--sample", metavar="PERCENT", help="read this share of the blobs back, such as 1%%")
     comparison.add_argument(
         "--seed", metavar="N", type=int, help="the sample's seed (default: a random one, which is printed)"
@@ -219,6 +220,7 @@ def _add_command(
 def _add_selection(parser: argparse.ArgumentParser, title: str) -> groups.Group:
     selection = parser.add_argument_group(title)
     groups.add_keys(selection)
+    groups.add_checksums_from(selection)
     groups.add_filters(selection)
     return selection
 

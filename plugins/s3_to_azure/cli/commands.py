@@ -27,12 +27,12 @@ from s3_to_azure.cli.output import (
 )
 from s3_to_azure.cli.progress_bar import has_bar, show_progress
 from s3_to_azure.cli.settings import copy_settings, filters_from
-from s3_to_azure.cli.stores import open_stores
+from s3_to_azure.cli.stores import Completed, open_stores
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import unmap_blob
-from s3_to_azure.model.objects import ListedObject, Receipt
+from s3_to_azure.model.objects import NO_ETAG, ListedObject, Receipt
 from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.progress import Progress
@@ -70,6 +70,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
         )
     progress = Progress()
     results = _Results(options.max_errors, stop)
+    notes: list[str] = []
     with (
         open_stores(options, source, destination, settings, stop) as stores,
         worker_processes(options.processes, stores, settings) as workers,
@@ -90,7 +91,8 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
         def copy_all() -> TransferError | None:
             with stores.transfer_context(settings, progress, stop) as context:
                 context.check_access(source.bucket, create_container=options.create_container)
-                error = _copy_all(context, options, (source, destination), filters, on_receipt, workers)
+                with stores.completed(context, source, notes.append) as completed:
+                    error = _copy_all(context, options, (source, destination), filters, on_receipt, workers, completed)
                 results.look_near(context.source, source)
                 return error
 
@@ -103,7 +105,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     if not options.quiet:
         print_copy_summary(results.counts, progress.snapshot(), time.monotonic() - started)
     print_failure_groups(results.failures)
-    for text in (results.too_many_errors or error, results.hint):
+    for text in (*notes, results.too_many_errors or error, results.hint):
         if text:
             print_message(str(text))
     return results.end(failed=bool(results.too_many_errors or error) or printer.has_failed, quiet=options.quiet)
@@ -116,14 +118,15 @@ def _copy_all(
     filters: Filters,
     on_receipt: Callable[..., None],
     workers: "WorkerProcesses | None",
+    completed: Completed | None,
 ) -> TransferError | None:
     from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
 
     source, destination = addresses
     if source.is_prefix and not options.keys_from:
-        return copy_prefix(context, source, destination, filters, on_receipt, workers)
+        return copy_prefix(context, source, destination, filters, on_receipt, workers, completed)
     tally = Tally()
-    for outcome in copy_many(context, copy_tasks(context, options, source, destination)):
+    for outcome in copy_many(context, copy_tasks(context, options, source, destination, completed=completed)):
         tally.add(outcome.receipt, outcome.error)
         on_receipt(outcome.receipt, outcome.error)
     return tally.error()
@@ -197,7 +200,7 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
     planning = plan_settings(options, source, destination)
     rate = parse_size(options.rate, name="--rate")
     settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
-    hint = ""
+    hint, notes = "", list[str]()
     with (
         open_stores(options, source, destination, settings, stop) as stores,
         ResultPrinter(json=options.json, quiet=options.quiet) as printer,
@@ -208,12 +211,16 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
 
         def make() -> "Plan":
             nonlocal hint
-            with stores.transfer_context(settings, Progress(), stop) as context:
+            with (
+                stores.transfer_context(settings, Progress(), stop) as context,
+                stores.completed(context, source, notes.append) as completed,
+            ):
                 made = make_temporary_plan(
                     context,
                     source,
                     planning,
                     keys_from=options.keys_from,
+                    completed=completed,
                     create_container=options.create_container,
                     on_object=print_object if options.list else None,
                 )
@@ -222,6 +229,8 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
                 return made
 
         made = run_stoppable(make, stop, grace_s=TASK_GRACE_S)
+    for note in notes:
+        print_message(note)
     if not (options.list and options.json):
         print_text(plan_text(made, rate_bytes_s=rate, as_json=options.json), json=options.json)
     if not matches_nothing(made):
@@ -241,7 +250,7 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
         fidelity=Fidelity(etag_is_md5=options.etag_is_md5),
     )
     counts = Counter[str]()
-    hint = ""
+    hint, notes = "", list[str]()
     with (
         open_stores(options, source, destination, settings, stop) as stores,
         ResultPrinter(json=options.json, quiet=options.quiet) as printer,
@@ -254,12 +263,13 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
                 ThreadPoolExecutor(settings.objects_at_once) as pool,
             ):
                 context.check_access(source.bucket)
-                tasks = copy_tasks(context, options, source, destination, filters)
-                for result in _map_in_order(
-                    pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
-                ):
-                    counts[result.status] += 1
-                    printer.print(result)
+                with stores.completed(context, source, notes.append) as completed:
+                    tasks = copy_tasks(context, options, source, destination, filters, completed=completed)
+                    for result in _map_in_order(
+                        pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
+                    ):
+                        counts[result.status] += 1
+                        printer.print(result)
                 if not counts:
                     hint = near_source(context.source, source)
 
@@ -268,8 +278,9 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
         print_verify_summary(counts)
     elif not counts:
         print_message(NO_MATCH)
-    if hint:
-        print_message(hint)
+    for note in (*notes, hint):
+        if note:
+            print_message(note)
     if not counts:
         return NOTHING_MATCHED
     return OK if counts.keys() <= {"equal", "skipped"} else FAILED
@@ -293,9 +304,13 @@ def copy_tasks(
     source: S3Uri,
     destination: AzureUri,
     filters: Filters | None = None,
+    *,
+    completed: Completed | None = None,
 ) -> Iterator[CopyTask]:
     """Yield the tasks in the order of the key list or of S3's listing, and count each in the progress."""
-    if options.keys_from:
+    if completed and (options.keys_from or not source.is_prefix):
+        yield from _tasks_of_keys(context, options, source, destination, completed)
+    elif options.keys_from:
         # A copy of one object pays for the import of key lists only here.
         from s3_to_azure.cli.copy_prefix import keys_from_file  # noqa: PLC0415
 
@@ -303,11 +318,28 @@ def copy_tasks(
             yield _copy_task(context, source, destination, key, None)
     elif source.is_prefix:
         listing = context.source.list(source.bucket, source.key)
+        if completed:
+            listing = completed(listing)
         for listed in with_retries(listing, context.retrier, f"list s3://{source.bucket}"):
             if not filters or not filters.reason_to_skip(listed):
                 yield _copy_task(context, source, destination, listed.key, listed)
     else:
         yield _copy_task(context, source, destination, source.key, None)
+
+
+def _tasks_of_keys(
+    context: TransferContext, options: argparse.Namespace, source: S3Uri, destination: AzureUri, completed: Completed
+) -> Iterator[CopyTask]:
+    """Look up each key first: the report's checksum is bound to its ETag."""
+    from s3_to_azure.cli.copy_prefix import keys_from_file  # noqa: PLC0415
+    from s3_to_azure.planning.key_list import look_up  # noqa: PLC0415
+
+    keys = keys_from_file(options.keys_from, source) if options.keys_from else iter([source.key])
+    at_once = context.settings.objects_at_once
+    objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
+    for listed in completed(objects):
+        known = None if listed.problem or listed.etag == NO_ETAG else listed
+        yield _copy_task(context, source, destination, listed.key, known)
 
 
 def _copy_task(

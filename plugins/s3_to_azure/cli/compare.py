@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from s3_to_azure.cli.certificate import opened, receipt_lines
-from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, print_text
+from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, print_message, print_text
 from s3_to_azure.cli.settings import filters_from
 from s3_to_azure.cli.stores import open_stores
 from s3_to_azure.model.errors import PermanentError, UsageError
@@ -56,6 +56,7 @@ def compare(options: argparse.Namespace, stop: StopEvent) -> int:
         fidelity=Fidelity(etag_is_md5=options.etag_is_md5),
     )
     sample = _sample(options)
+    notes: list[str] = []
     with (
         open_stores(options, source, destination, settings, stop) as stores,
         _differences(options.csv) as differences,
@@ -65,7 +66,8 @@ def compare(options: argparse.Namespace, stop: StopEvent) -> int:
         def compare_all() -> "Comparison":
             with stores.transfer_context(settings, Progress(), stop) as context, TemporaryState() as files:
                 context.check_access(source.bucket)
-                pointer = write_listing(context, source, files, None)
+                with stores.completed(context, source, notes.append) as completed:
+                    pointer = write_listing(context, source, files, None, completed)
                 return compare_listings(
                     context,
                     files,
@@ -77,6 +79,8 @@ def compare(options: argparse.Namespace, stop: StopEvent) -> int:
                 )
 
         result = run_stoppable(compare_all, stop, grace_s=TASK_GRACE_S)
+    for note in notes:
+        print_message(note)
     if options.json:
         shown = [asdict(each) for each in differences.shown]
         values = result.summary() | {"differences": shown, "more_differences": differences.more}

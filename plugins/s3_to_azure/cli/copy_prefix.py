@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from s3_to_azure.cli.multiprocess import WorkerProcesses
+from s3_to_azure.cli.stores import Completed
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
@@ -38,8 +39,22 @@ def keys_from_file(path: str, source: S3Uri) -> Iterator[str]:
         raise UsageError(detail=f"--keys-from {path!r} cannot be read: {error.strerror}.") from error
 
 
-def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, keys_from: str | None) -> ManifestPointer:
-    """Write a manifest of the objects below SRC, of the object SRC, or of those whose keys ``keys_from`` lists."""
+def write_listing(
+    context: TransferContext,
+    source: S3Uri,
+    files: StateFiles,
+    keys_from: str | None,
+    completed: Completed | None = None,
+) -> ManifestPointer:
+    """Write a manifest of the objects below SRC, of the object SRC, or of those whose keys ``keys_from`` lists.
+
+    Args:
+        context: The stores.
+        source: SRC.
+        files: Where the manifest is written.
+        keys_from: The file of the keys.
+        completed: Adds the checksums of a report.
+    """
     if keys_from or not source.is_prefix:
         keys = keys_from_file(keys_from, source) if keys_from else iter([source.key])
         at_once = context.settings.objects_at_once
@@ -47,7 +62,7 @@ def write_listing(context: TransferContext, source: S3Uri, files: StateFiles, ke
     else:
         objects = context.source.list(source.bucket, source.key)
     return write_manifest(
-        objects,
+        completed(objects) if completed else objects,
         files,
         bucket=source.bucket,
         prefix=source.key,
@@ -63,6 +78,7 @@ def copy_prefix(
     filters: Filters,
     on_receipt: Callable[[Receipt], None],
     workers: WorkerProcesses | None,
+    completed: Completed | None = None,
 ) -> TransferError | None:
     """Plan from the listings of both sides, then copy in this process or in the workers.
 
@@ -70,7 +86,7 @@ def copy_prefix(
         The error of all failed objects together, or None.
     """
     with TemporaryState() as files:
-        pointer = write_listing(context, source, files, None)
+        pointer = write_listing(context, source, files, None, completed)
         settings = prefix_plan_settings(
             context,
             pointer,

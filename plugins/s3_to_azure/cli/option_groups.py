@@ -25,6 +25,16 @@ def add_keys(group: Group) -> None:
     group.add_argument("--version-id", metavar="ID", help="read this version of the object instead of the current one")
 
 
+def add_checksums_from(group: Group) -> None:
+    """Add the report that has checksums which S3 does not store with the objects."""
+    group.add_argument(
+        "--checksums-from",
+        metavar="REPORT",
+        help="s3://bucket/job-.../manifest.json of an S3 Batch Operations job that computed checksums; they verify "
+        "objects for which S3 stores none",
+    )
+
+
 def add_filters(group: Group) -> None:
     """Add what selects among the objects below a prefix."""
     group.add_argument(

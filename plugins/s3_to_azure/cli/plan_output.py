@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from s3_to_azure.cli.copy_prefix import write_listing
 from s3_to_azure.cli.settings import filters_from
+from s3_to_azure.cli.stores import Completed
 from s3_to_azure.model.errors import ContainerNotFound
 from s3_to_azure.model.objects import BlobState, ListedBlock
 from s3_to_azure.model.options import MAP
@@ -52,6 +53,7 @@ def make_temporary_plan(
     settings: PlanSettings,
     *,
     keys_from: str | None,
+    completed: Completed | None = None,
     create_container: bool = False,
     on_object: Callable[["PlannedObject"], None] | None = None,
 ) -> Plan:
@@ -62,6 +64,7 @@ def make_temporary_plan(
         source: What is to be copied.
         settings: The plan's settings.
         keys_from: The file of the keys, instead of a listing.
+        completed: Adds the checksums of a report to listed objects.
         create_container: A missing container would be created, so plan as if it were empty.
         on_object: Receives each object, first those to copy.
     """
@@ -73,7 +76,7 @@ def make_temporary_plan(
             raise
         destination = cast(BlobDestination, _MissingContainer(destination))
     with TemporaryState() as files:
-        pointer = write_listing(context, source, files, keys_from)
+        pointer = write_listing(context, source, files, keys_from, completed)
         plan = make_plan(files, pointer, destination, settings, retrier=context.retrier)
         if on_object:
             for planned in _planned_objects(files, plan, settings, source.bucket):

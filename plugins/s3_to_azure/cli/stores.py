@@ -2,16 +2,18 @@
 
 import argparse
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.model.uris import AzureUri, S3Uri
+from s3_to_azure.model.uris import AzureUri, S3Uri, parse_report
 from s3_to_azure.startup import gc_paused
 from s3_to_azure.stores.open_files import within_open_files
 from s3_to_azure.transfer.context import TransferContext, open_context
@@ -22,13 +24,54 @@ if TYPE_CHECKING:
     from s3_to_azure.stores.s3.source import S3Source
 
 
+Completed = Callable[[Iterable[ListedObject]], Iterator[ListedObject]]
+"""Adds to listed objects the checksums that a report has of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The source and the destination of a copy, before the first request and the first thread."""
+    """The source and the destination of a copy, before the first request and the first thread.
+
+    Attributes:
+        report: The report of ``--checksums-from``, if any.
+        reports: Where it is.
+        version_id: The version that the user named, if any.
+    """
 
     source: ObjectSource
     destination: BlobDestination
     small_object_client: Callable[[], SmallObjectClient] | None
+    report: S3Uri | None = None
+    reports: ObjectSource | None = None
+    version_id: str | None = None
+
+    @contextmanager
+    def completed(
+        self, context: TransferContext, source: S3Uri, on_text: Callable[[str], None]
+    ) -> Iterator[Completed | None]:
+        """Yield what adds the report's checksums to objects below SRC; None without a report.
+
+        Args:
+            context: Repeats requests.
+            source: SRC.
+            on_text: Receives one sentence about the report after the block.
+        """
+        if self.report is None or self.reports is None:
+            yield None
+            return
+        # A command without a report does not pay for the import of planning.
+        from s3_to_azure.planning.checksum_report import open_report  # noqa: PLC0415
+
+        with open_report(
+            self.report,
+            self.reports,
+            context.retrier,
+            bucket=source.bucket,
+            prefix=source.key,
+            version_id=self.version_id,
+        ) as found:
+            yield partial(map, found.complete)
+        on_text(f"{found.text()}.")
 
     def transfer_context(
         self, settings: CopySettings, progress: Progress, stop: threading.Event
@@ -58,14 +101,19 @@ def open_stores(
         raise UsageError(
             detail="With --keys-from, SRC is a bucket or a prefix that ends in '/': all keys lie below it."
         )
+    report = parse_report(options.checksums_from, name="--checksums-from") if options.checksums_from else None
     connections = settings.connections + settings.objects_at_once
+    # A named version is that of the object, not of the report.
+    of_reports = argparse.Namespace(**{**vars(options), "version_id": None})
     with (
         open_source(options, stop, connections=connections) as bucket,
+        open_source(of_reports, stop, connections=1) if report else nullcontext() as reports,
         open_container(options, stop, destination, connections=connections) as container,
     ):
         with gc_paused():
             from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
-        yield Stores(bucket, container, small_object_client(bucket, container))
+        small_objects = small_object_client(bucket, container)
+        yield Stores(bucket, container, small_objects, report, reports, options.version_id)
 
 
 @contextmanager

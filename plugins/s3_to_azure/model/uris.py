@@ -102,6 +102,21 @@ def parse_key_list(text: str, *, bucket: str, name: str) -> str:
     return listed.key
 
 
+def parse_report(text: str, *, name: str) -> S3Uri:
+    """Read the address of a checksum report, ``s3://bucket/.../manifest.json``, in any bucket.
+
+    Raises:
+        UsageError: It is not an S3 address, or it names no object.
+    """
+    bucket, key = _split_s3(text, name, "s3://bucket/.../manifest.json")
+    report = S3Uri(check_bucket(bucket), key)
+    if report.is_prefix:
+        raise UsageError(
+            detail=f"{name} {text!r} is a prefix. Name the manifest.json that the job has written below it."
+        )
+    return report
+
+
 def parse_destination(text: str, *, name: str) -> AzureUri:
     """Read ``az://container/path`` or the URL of a container or blob.
 

@@ -123,7 +123,7 @@ class ChecksumReport:
         stale = count_text(self.stale, "listed object")
         return (
             f"The checksum report {self.name} has {count_text(self.rows, 'row')}: {self.proven:,} of listed objects, "
-            f"{self.failed:,} of objects that the job could not read; {stale} only in other versions, which proves nothing"
+            f"{self.failed:,} of objects that the job failed on; {stale} only in other versions, which proves nothing"
         )
 
 
