@@ -51,6 +51,7 @@ _ELSEWHERE = {
     "python check.py": "tests/docs/test_certificates_page.py",
     "docker build": "nothing: no Docker where CI runs; make compose-check builds the same Dockerfile",
     "docker push": "nothing: needs a registry",
+    "aws s3control": "tests/docs/test_checksum_reports_page.py",  # against the service model
     "kubectl": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the policy",
     "helm": "nothing: needs a cluster; tests/docs/test_kubernetes_values.py checks the values",
 }
