@@ -11,12 +11,11 @@ copy, and none makes a run succeed whose objects nothing accounts for.
 # ruff: noqa: ANN401 - DAG's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any
 
 from s3_to_azure.airflow.compat import (
     DAG,
-    START_IS_OPTIONAL,
     BaseOperator,
     Context,
     Param,
@@ -31,6 +30,7 @@ from s3_to_azure.airflow.migration.dag_arguments import (
     TASKS,
     WAIT,
     check_migration,
+    dag_arguments_for,
     merged_params,
     task_defaults,
 )
@@ -43,6 +43,7 @@ from s3_to_azure.airflow.migration.dag_parts import (
     report_task,
 )
 from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
+from s3_to_azure.airflow.migration.verdict import template_verdict
 from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
@@ -50,15 +51,6 @@ from s3_to_azure.model.options import Overwrite
 from s3_to_azure.operators import MAP_INDEX_TEMPLATE, S3ToAzureBlobStreamOperator
 from s3_to_azure.planning.overlap import warn_of_overlaps
 from s3_to_azure.sensors import S3ObjectsSensor
-
-_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
-_NEED_A_START: Final = ("@once", "@continuous")
-_DOC: Final = """\
-Copies new and changed objects from `{source}` to `{destination}`. The data is streamed through the workers' memory, and
-each object is verified by its checksum. A retry, and the next run, send only what Azure does not hold yet. The task
-`report` fails the run if an object is not accounted for; its log, and the report in the state container, name every
-object that failed.
-"""
 
 
 def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the first three have defaults
@@ -209,7 +201,14 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         max_active_runs=max_active_runs,
         default_args=task_defaults(arguments),
         params=run_params,
-        **_dag_arguments(source, destination, dag_arguments, schedule=schedule, catchup=catchup),
+        **dag_arguments_for(
+            source,
+            destination,
+            dag_arguments,
+            macros={"verdict": template_verdict},
+            schedule=schedule,
+            catchup=catchup,
+        ),
     ) as dag:
         if migration is None:
             _NotConfigured(task_id="not_configured", retries=0)
@@ -271,22 +270,6 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             }
             copies >> compare_task(migration, settings, compare, filters or {}, tasks[COMPARE])
     return dag
-
-
-def _dag_arguments(
-    source: str | None, destination: str | None, given: Mapping[str, Any], *, schedule: object, catchup: bool
-) -> dict[str, Any]:
-    """Return more arguments of ``DAG``: the caller's, and what they leave out. The tag is always there."""
-    return {
-        # Without a start, Airflow makes up for no interval when a new DAG is unpaused, for example for a dry run; but
-        # two schedules never run without one.
-        "start_date": _START if catchup or not START_IS_OPTIONAL or schedule in _NEED_A_START else None,
-        "doc_md": _DOC.format(source=source, destination=destination),
-        **given,
-        # The history page finds migrations by it.
-        # A list: Airflow 2.10 takes no set.
-        "tags": sorted({"s3_to_azure", *(given.get("tags") or ())}),
-    }
 
 
 def _wait_task(migration: Addresses, **arguments: Any) -> S3ObjectsSensor:

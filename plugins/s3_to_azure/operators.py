@@ -325,6 +325,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
 
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
         """
+        from s3_to_azure.airflow.metrics import send
         from s3_to_azure.airflow.migration.run_state import check_deadline, try_number_of
         from s3_to_azure.airflow.progress import ProgressReporter, progress_store
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
@@ -347,6 +348,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             return run_stoppable(job.run, cancelled, grace_s=TASK_GRACE_S, on_poll=on_poll, on_end=reporter.close)
         finally:
             self.one_object = job.one_object
+            if job.measured is not None:
+                send(job.measured, context)
 
     def _job(self, opened: "OpenTransfer", context: Context) -> "Job":
         """Return the job for ``s3_key``, ``s3_prefix`` or ``batch``; only what it needs is imported."""

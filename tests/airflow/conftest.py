@@ -86,3 +86,12 @@ def set_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         return "defined"
 
     return define
+
+
+@pytest.fixture
+def statsd() -> Iterator[Callable[[], list[str]]]:
+    """Return a function that returns the lines that Airflow has sent to its StatsD server, which runs meanwhile."""
+    from tests.airflow.statsd_listener import listening
+
+    with pytest.MonkeyPatch.context() as patch, listening(patch) as received:
+        yield received

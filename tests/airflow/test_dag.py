@@ -3,13 +3,15 @@
 import json
 import logging
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 from airflow.models.pool import Pool
+from airflow.sdk import BaseNotifier, Context
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 from azure.storage.blob import ContainerClient
@@ -40,6 +42,33 @@ def migrate(connections: dict[str, Any], bucket: str, container: ContainerClient
     return run
 
 
+class Told(BaseNotifier):
+    """A notifier as those of Slack and mail are, which keeps its texts."""
+
+    template_fields = ("text",)
+    texts: ClassVar[list[str]] = []
+
+    def __init__(self, text: str) -> None:
+        """Take the template."""
+        super().__init__()
+        self.text = text
+
+    def notify(self, context: Context) -> None:
+        """Keep the rendered text."""
+        assert context["dag"]
+        self.texts.append(self.text)
+
+
+@pytest.fixture
+def telling() -> Iterator[dict[str, Any]]:
+    """Return arguments of a migration that tells its result to ``Told``, as docs/operations.md shows it."""
+    kinds = ("on_success_callback", "on_failure_callback", "on_skipped_callback")
+    Told.texts.clear()
+    # A notifier renders its own fields, once.
+    yield {"task_arguments": {"check_report": {kind: Told("{{ verdict() }}") for kind in kinds}}}
+    Told.texts.clear()
+
+
 @pytest.fixture
 def fill(s3_client: Any, bucket: str) -> Any:
     """Return a function that writes objects."""
@@ -59,10 +88,10 @@ def _counts(report: dict[str, Any]) -> dict[str, int]:
     return {status: report[status]["objects"] for status in _STATUSES}
 
 
-def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None:
-    """The first night copies everything, the second one nothing; both account for every object."""
+def test_two_nights(migrate: Any, fill: Any, container: ContainerClient, telling: dict[str, Any]) -> None:
+    """The first night copies everything, the second one nothing; both account for every object, and tell it."""
     fill(**{"in/a.txt": b"a", "in/b/{{ ds }}.txt": b"bb", "in/empty": b"", "in/../x": b"never"})
-    first = migrate({"refused_names": "skip"})
+    first = migrate({"refused_names": "skip"}, **telling)
     assert first.state == "success"
     assert _counts(first.only("report").xcom) == {
         "listed": 4,
@@ -77,6 +106,8 @@ def test_two_nights(migrate: Any, fill: Any, container: ContainerClient) -> None
     assert asset_events(first) == [f"x-az://{container.container_name}/out"]
     (counts,) = asset_counts(first)
     assert {name: counts[name] for name in _STATUSES} == _counts(first.only("report").xcom)
+    assert Told.texts == ["All 4 objects are accounted for: 3 copied and proven, 1 skipped."]
+    assert counts["verdict"] == Told.texts[0].rstrip(".")
     second = migrate({"refused_names": "skip"})
     assert (second.state, second.only("copy").state) == ("success", "skipped")
     report = second.only("report").xcom
@@ -108,14 +139,31 @@ def test_several_tasks(migrate: Any, fill: Any, container: ContainerClient) -> N
 
 
 def test_a_failed_object_fails_the_run(
-    migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
+    migrate: Any,
+    fill: Any,
+    container: ContainerClient,
+    caplog: pytest.LogCaptureFixture,
+    telling: dict[str, Any],
+    statsd: Callable[[], list[str]],
 ) -> None:
-    """All other objects are copied; the report fails the run and names the objects that failed."""
+    """All other objects are copied; the report fails the run, names what failed, counts it, and somebody is told."""
     container.get_blob_client("out/taken").create_append_blob()
     fill(**{"in/fine": b"1", "in/taken": b"2", "in/bad/../name": b"3"})
     with caplog.at_level(logging.INFO):
-        ran = migrate()
+        ran = migrate(**telling)
     assert ran.state == "failed"
+    assert Told.texts == ["2 of 3 objects failed, for 2 reasons; 1 copied and proven."]
+    # Each object is counted once, by the report, although a task has copied it.
+    sent = [line for line in statsd() if line.startswith("airflow.s3_to_azure.")]
+    for name, count in {
+        "objects.copied": 1,
+        "objects.failed": 2,
+        "bytes.failed": 2,
+        "failures.wrong_blob_type": 1,
+        "failures.name_refused": 1,
+        "bytes_sent": 1,
+    }.items():
+        assert [line for line in sent if f".{name}:" in line] == [f"airflow.s3_to_azure.{name}:{count}|c"]
     assert (ran.only("report").state, ran.only("check_report").state) == ("failed", "failed")
     assert asset_events(ran) == []
     assert _blobs(container) == {"out/fine", "out/taken"}
@@ -124,13 +172,14 @@ def test_a_failed_object_fails_the_run(
 
 
 def test_dry_run_copies_nothing(
-    migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture
+    migrate: Any, fill: Any, container: ContainerClient, caplog: pytest.LogCaptureFixture, telling: dict[str, Any]
 ) -> None:
     """A dry run logs the plan and succeeds."""
     fill(**{"in/a": b"12345"})
     with caplog.at_level(logging.INFO):
-        ran = migrate({"dry_run": True})
+        ran = migrate({"dry_run": True}, **telling)
     assert (ran.state, ran.only("copy").state) == ("success", "skipped")
+    assert Told.texts == ["Dry run: 1 of 1 object would be copied."]
     # A success would start the DAGs that wait for the destination's asset.
     assert asset_events(ran) == []
     assert ran.only("report").state == "skipped"

@@ -119,6 +119,15 @@ def is_missing_pool(name: str) -> bool | None:
     return Pool.get_pool(name) is None
 
 
+def stats() -> Any:  # noqa: ANN401 - a class of functions, not the same in all versions
+    """Return Airflow's metrics, imported only where they are on."""
+    try:
+        from airflow.sdk.observability.stats import Stats  # noqa: PLC0415
+    except ImportError:  # 2.10 to 3.1, and some of 3.2
+        from airflow.stats import Stats  # noqa: PLC0415
+    return Stats
+
+
 def retry_arguments(given: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a policy of any kind
     """Return the keyword for the retry policy: the given one, or ours; none where Airflow has no policies."""
     return {"retry_policy": given or RETRY_POLICY} if RETRY_POLICY is not None else {}
@@ -132,18 +141,3 @@ def task_error(error: TransferError) -> Exception:
     if RETRY_POLICY is None and isinstance(error, PermanentError):
         return AirflowFailException(f"{type(error).__name__}: {error}")
     return error.with_traceback(None)
-
-
-def state_of_run(instance: Any, run_id: str) -> str | None:  # noqa: ANN401 - a task instance of any version
-    """Return the state of a run of the task's DAG; None if Airflow has no such run, or does not tell."""
-    try:
-        if hasattr(instance, "get_dagrun_state"):
-            state = instance.get_dagrun_state(dag_id=instance.dag_id, run_id=run_id)
-        else:  # 2.10, 2.11: tasks read the database
-            from airflow.models import DagRun  # noqa: PLC0415 - not allowed in a task of 3.0 and later
-
-            state = next((run.state for run in DagRun.find(dag_id=instance.dag_id, run_id=run_id)), None)
-    except Exception:
-        log.debug("Airflow does not tell the state of the run %r", run_id, exc_info=True)
-        return None
-    return None if state is None else str(getattr(state, "value", state))

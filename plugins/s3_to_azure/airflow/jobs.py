@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol
 
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.failure_log import FailureLog
+from s3_to_azure.airflow.metrics import Measured
 from s3_to_azure.airflow.s3_hook import s3_source
-from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed
+from s3_to_azure.model.errors import Cancelled, RetryableObjectsFailed, SomeObjectsFailed, TransferError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.names import check_blob, check_bucket, check_key
 from s3_to_azure.model.objects import ListedObject, Receipt
@@ -107,6 +108,9 @@ class Job(Protocol):
     one_object: tuple[str, str] | None
     """Key and blob of the only object, once known; None if there are several."""
 
+    measured: Measured | None
+    """What the metrics say of the job at its end; None: nothing, as the run's report counts its objects."""
+
     def run(self) -> dict[str, Any]:
         """Copy; return the task's XCom."""
         ...
@@ -126,6 +130,7 @@ class ObjectJob:
     def __init__(self, context: TransferContext, endpoints: Endpoints, *, key: str, blob: str, try_number: int) -> None:
         self.is_listing = False
         self.one_object: tuple[str, str] | None = (key, blob)
+        self.measured: Measured | None = None
         self._context = context
         self._endpoints = endpoints
         self._key = check_key(key)
@@ -138,6 +143,17 @@ class ObjectJob:
         Raises:
             TransferError: Nothing was committed.
         """
+        try:
+            receipt = self._copy()
+        except Cancelled:
+            raise
+        except TransferError as error:
+            self.measured = Measured.of_error(error)
+            raise
+        self.measured = Measured.of_receipt(receipt)
+        return receipt
+
+    def _copy(self) -> dict[str, Any]:
         context, bucket, key = self._context, self._endpoints.bucket, self._key
         context.check_access(bucket, create_container=self._endpoints.create_container)
         version = context.retrier.call(f"look at {key!r}", lambda: context.source.head(bucket, key))
@@ -189,6 +205,7 @@ class BatchJob:
     ) -> None:
         self.is_listing = False
         self.one_object: tuple[str, str] | None = None
+        self.measured: Measured | None = None
         self._context = context
         self._endpoints = endpoints
         self._files = files

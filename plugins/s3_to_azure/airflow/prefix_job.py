@@ -9,11 +9,12 @@ from typing import Any
 
 from s3_to_azure.airflow.failure_log import FailureLog
 from s3_to_azure.airflow.jobs import Endpoints, summary_line, try_text
+from s3_to_azure.airflow.metrics import Measured
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
-from s3_to_azure.model.reasons import FINAL_STATUSES, code_of
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, code_of, short_code
 from s3_to_azure.planning.plan import Plan
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.runs.report import make_report
@@ -52,6 +53,7 @@ class PrefixJob:
     ) -> None:
         self.is_listing = True
         self.one_object: tuple[str, str] | None = None
+        self.measured: Measured | None = None
         self._context = context
         self._endpoints = endpoints
         self._files = files
@@ -80,6 +82,12 @@ class PrefixJob:
         with ExitStack() as stack:
             error = self._copy(self._files or stack.enter_context(TemporaryState()), counts)
         summary = self._summary(counts, time.monotonic() - began)
+        self.measured = Measured(
+            objects=counts.statuses,
+            size_bytes=counts.size_bytes,
+            failures=counts.failed,
+            **{name: summary[name] for name in ("bytes_sent", "bytes_resumed", "retries", "seconds")},
+        )
         counts.failures.end(summary_line(summary), error)
         if error:
             raise error
@@ -158,11 +166,16 @@ class _ReceiptCounts:
         self.statuses = Counter[str]()
         self.reasons = Counter[str]()
         self.levels = Counter[str]()
+        self.failed = Counter[str]()
+        self.size_bytes = Counter[str]()
         self.failures = FailureLog()
 
     def add(self, receipt: Receipt) -> None:
         self.failures.add(receipt)
         self.statuses[receipt.status] += 1
+        self.size_bytes[receipt.status] += receipt.size_bytes
+        if receipt.status == FAILED:
+            self.failed[short_code(receipt.reason)] += 1
         if receipt.reason:
             self.reasons[code_of(receipt.reason)] += 1
         if receipt.verified_by:

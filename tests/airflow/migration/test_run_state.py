@@ -167,6 +167,6 @@ def test_the_counts_are_in_the_assets_events() -> None:
     """Whoever waits for the data sees how much there is."""
     asset = Asset("x-az://container/out")
     events = {asset: SimpleNamespace(extra={})}
-    note_counts(_context({}, task=SimpleNamespace(outlets=[asset]), outlet_events=events), _report())
+    note_counts(_context({}, task=SimpleNamespace(outlets=[asset]), outlet_events=events), _report(verdict="All"))
     counts = {"listed": 7, "copied": 0, "unchanged": 0, "skipped": 0, "failed": 0}
-    assert events[asset].extra == counts | {"bytes_sent": 5, "location": "state/x"}
+    assert events[asset].extra == counts | {"verdict": "All", "bytes_sent": 5, "location": "state/x"}

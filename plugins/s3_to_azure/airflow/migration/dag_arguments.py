@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from s3_to_azure.airflow.arguments import (
@@ -23,6 +23,7 @@ from s3_to_azure.airflow.arguments import (
 from s3_to_azure.airflow.compat import (
     DAG,
     RETRY_BACKOFF,
+    START_IS_OPTIONAL,
     BaseOperator,
     BaseSensorOperator,
     Param,
@@ -103,6 +104,16 @@ _KINDS: Final[Mapping[str, Kind]] = {
 }
 # What wires the tasks.
 _WIRING: Final = frozenset({"self", "kwargs", "task_id", "dag", "task_group", "trigger_rule", "default_args", "params"})
+
+
+_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_NEED_A_START: Final = ("@once", "@continuous")
+_DOC: Final = """\
+Copies new and changed objects from `{source}` to `{destination}`. The data is streamed through the workers' memory, and
+each object is verified by its checksum. A retry, and the next run, send only what Azure does not hold yet. The task
+`report` fails the run if an object is not accounted for; its log says why objects failed, and the report in the state
+container names every one of them.
+"""
 
 
 def check_migration(arguments: Mapping[str, Any]) -> None:
@@ -213,3 +224,26 @@ def merged_params(own: Mapping[str, Param], given: Mapping[str, Any] | None) -> 
         except Exception as error:  # noqa: BLE001 - Airflow's versions have different classes for it
             raise UsageError(detail=f"params[{name!r}]={value!r} is refused: {error}") from None
     return merged
+
+
+def dag_arguments_for(
+    source: str | None,
+    destination: str | None,
+    given: Mapping[str, Any],
+    *,
+    macros: Mapping[str, Any],
+    schedule: object,
+    catchup: bool,
+) -> dict[str, Any]:
+    """Return more arguments of ``DAG``: the caller's, and what they leave out. The tag is always there."""
+    return {
+        # Without a start, Airflow makes up for no interval when a new DAG is unpaused, for example for a dry run; but
+        # two schedules never run without one.
+        "start_date": _START if catchup or not START_IS_OPTIONAL or schedule in _NEED_A_START else None,
+        "doc_md": _DOC.format(source=source, destination=destination),
+        **given,
+        "user_defined_macros": {**macros, **(given.get("user_defined_macros") or {})},
+        # The history page finds migrations by it.
+        # A list: Airflow 2.10 takes no set.
+        "tags": sorted({"s3_to_azure", *(given.get("tags") or ())}),
+    }

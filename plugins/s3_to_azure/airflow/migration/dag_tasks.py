@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool
 from s3_to_azure.airflow.connections import get_connection
+from s3_to_azure.airflow.metrics import Measured, send
 from s3_to_azure.airflow.migration.dag_arguments import REPORT, STATE_CONNECTION, STATE_CONTAINER
 from s3_to_azure.airflow.migration.params import RunLimits
 from s3_to_azure.airflow.migration.run_state import (
@@ -278,6 +279,7 @@ def report_run(
         report = run_stoppable(make, stop_of(context), grace_s=TASK_GRACE_S)
     summary = report.summary()
     note_counts(context, summary)
+    send(Measured.of_report(summary), context)
     for line in report.lines():
         log.info("%s", line)
     error = report.error()

@@ -1,11 +1,12 @@
 """What the tasks of a run leave for each other in Airflow, and what they ask it about each other."""
 
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.airflow.compat import AirflowSkipException, Context, state_of_run
+from s3_to_azure.airflow.compat import AirflowSkipException, Context
 from s3_to_azure.airflow.migration.dag_arguments import COPY, PLAN, REPORT
 from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
@@ -27,6 +28,7 @@ WHICH_PLAN: Final = "plan"
 PLAN_DIGEST: Final = "plan_sha256"
 """Name in the plan's summary: the digest of the plan's file."""
 
+_IN_EVENTS: Final = ("verdict", "bytes_sent", "location")
 _UNFINISHED: Final = ("queued", "running")
 _FINAL_STATES: Final = ("success", "failed", "skipped", "upstream_failed", "removed")
 
@@ -89,10 +91,38 @@ def is_over(context: Context) -> Callable[[str], bool | None]:
     instance = context["ti"]
 
     def told(run_id: str) -> bool | None:
-        state = state_of_run(instance, run_id)
+        state = _state_of_run(instance, run_id)
         return None if state is None else state not in _UNFINISHED
 
     return told
+
+
+def _state_of_run(instance: Any, run_id: str) -> str | None:  # noqa: ANN401 - a task instance of any version
+    """Return the state of a run of the task's DAG; None if Airflow has no such run, or does not tell."""
+    try:
+        if hasattr(instance, "get_dagrun_state"):
+            state = instance.get_dagrun_state(dag_id=instance.dag_id, run_id=run_id)
+        else:  # 2.10, 2.11: tasks read the database
+            from airflow.models import DagRun  # noqa: PLC0415 - not allowed in a task of 3.0 and later
+
+            state = next((run.state for run in DagRun.find(dag_id=instance.dag_id, run_id=run_id)), None)
+    except Exception:
+        log.debug("Airflow does not tell the state of the run %r", run_id, exc_info=True)
+        return None
+    return None if state is None else str(getattr(state, "value", state))
+
+
+def failed_tasks(context: Context, task_ids: Iterable[str]) -> list[str]:
+    """Return those of the tasks that have failed in the run, in the given order."""
+    instance: Any = context["ti"]
+    if hasattr(instance, "get_task_states"):
+        states = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id]).get(instance.run_id, {})
+    else:  # 2.10, 2.11: tasks read the database
+        run: Any = context["dag_run"]
+        states = {one.task_id: one.state for one in run.get_task_instances(state=["failed"])}
+    failed = {name for name, state in states.items() if str(getattr(state, "value", state)) == "failed"}
+    # The index of a mapped task follows its id.
+    return [task_id for task_id in task_ids if any(re.fullmatch(f"{task_id}(_[0-9]+)?", name) for name in failed)]
 
 
 def check_deadline(context: Context, run_timeout: timedelta | None) -> float | None:
@@ -113,6 +143,16 @@ def check_deadline(context: Context, run_timeout: timedelta | None) -> float | N
     return left_s
 
 
+def report_of_plan(context: Context) -> Mapping[str, Any] | None:
+    """Return the summary of the report of the run's current plan; None if there is none."""
+    instance = context["ti"]
+    report = instance.xcom_pull(task_ids=REPORT) or instance.xcom_pull(task_ids=REPORT, key=REPORT_KEY)
+    plan = instance.xcom_pull(task_ids=PLAN, key=PLAN_KEY)
+    if not isinstance(report, Mapping) or not isinstance(plan, Mapping):
+        return None
+    return report if report.get(WHICH_PLAN) == plan.get(WHICH_PLAN) else None
+
+
 @raises_task_errors
 def check_run(context: Context) -> None:
     """Fail the run unless its report accounts for every object of its plan.
@@ -126,14 +166,8 @@ def check_run(context: Context) -> None:
     """
     if context["params"]["dry_run"]:
         raise AirflowSkipException("Dry run: nothing was copied, so there is no report to check")
-    instance = context["ti"]
-    report = instance.xcom_pull(task_ids=REPORT) or instance.xcom_pull(task_ids=REPORT, key=REPORT_KEY)
-    plan = instance.xcom_pull(task_ids=PLAN, key=PLAN_KEY)
-    if (
-        not isinstance(report, Mapping)
-        or not isinstance(plan, Mapping)
-        or report.get(WHICH_PLAN) != plan.get(WHICH_PLAN)
-    ):
+    instance, report = context["ti"], report_of_plan(context)
+    if report is None:
         raise CorruptState(
             path=f"{instance.dag_id}/{instance.run_id}",
             detail="the run has no report of its plan: the task report was skipped, was marked by hand, or ran for an "
@@ -148,8 +182,8 @@ def check_run(context: Context) -> None:
 
 
 def note_counts(context: Context, report: Mapping[str, Any]) -> None:
-    """Put the report's counts into the events of the assets that this task's success updates."""
+    """Put the report's verdict and counts into the events of the assets that this task's success updates."""
     counts = {status: report[status]["objects"] for status in ("listed", *FINAL_STATUSES)}
-    extra = counts | {"bytes_sent": report["bytes_sent"], "location": report["location"]}
+    extra = counts | {name: report[name] for name in _IN_EVENTS if name in report}
     for outlet in getattr(context.get("task"), "outlets", ()):
         context["outlet_events"][outlet].extra = dict(extra)
