@@ -62,6 +62,17 @@ def test_refused_name_fails_by_default(
         assert "1 of 3 objects failed" in printed.err
 
 
+def test_two_reasons_are_said_once(
+    s3_client: Any, filled: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their groups have the first object of each, so the command does not end with the first of all again."""
+    s3_client.put_object(Bucket=filled, Key="d/archived", Body=b"1", StorageClass="GLACIER")
+    assert main(["copy", f"s3://{filled}/d/", f"az://{container.container_name}/to"]) == FAILED
+    printed = capsys.readouterr().err
+    assert "2 failures, by reason:" in printed
+    assert "objects failed; first" not in printed
+
+
 def test_mapped_names_are_reversible(
     s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -323,6 +323,44 @@ def test_failures_are_grouped_by_reason(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
+    ("terminal", "columns", "ends"),
+    [
+        (True, 60, "'k': access_denied: Grant ...\n"),
+        (True, 20, "'k': access_denied ...\n"),
+        (True, 200, "'k': access_denied: Grant the role this permission.\n"),
+        (False, 60, "'k': access_denied: Grant the role this permission.\n"),
+    ],
+)
+def test_a_failure_takes_one_line_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, columns: int, ends: str
+) -> None:
+    """Its reason is cut off after the code at the earliest; the key never is, and a file gets all of it."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = Output(terminal=terminal)
+    failed = replace(RECEIPT, key="k", status="failed", verified_by="")
+    with ResultPrinter(json=False, out=out) as printer:
+        printer.print(replace(failed, reason="access_denied: Grant the role this permission."))
+    assert out.getvalue().endswith(ends)
+
+
+def test_groups_are_indented_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The counts stand alone in their column."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    groups = FailureGroups()
+    groups.add("a", f"access_denied: {'Grant it. ' * 9}")
+    groups.add("b", "integrity_error")
+    print_failure_groups(groups)
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 60
+    assert {line[:11] for line in lines} == {"        1  ", " " * 11}
+    assert not any(line[11] == " " for line in lines)
+
+
+@pytest.mark.parametrize(
     ("counts", "totals", "says"),
     [
         ({}, Totals(), "no objects found; 0 bytes sent in 2.0 s."),

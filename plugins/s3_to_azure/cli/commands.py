@@ -28,7 +28,7 @@ from s3_to_azure.cli.output import (
 from s3_to_azure.cli.progress_bar import has_bar, show_progress
 from s3_to_azure.cli.settings import copy_settings, filters_from
 from s3_to_azure.cli.stores import Completed, open_stores
-from s3_to_azure.model.errors import Cancelled, ObjectNotFound, TransferError, UsageError
+from s3_to_azure.model.errors import Cancelled, ObjectNotFound, SomeObjectsFailed, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import unmap_blob
@@ -105,7 +105,9 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     if not options.quiet:
         print_copy_summary(results.counts, progress.snapshot(), time.monotonic() - started)
     print_failure_groups(results.failures)
-    for text in (*notes, results.too_many_errors or error, results.hint):
+    # The groups say more than the first failure's reason.
+    said = isinstance(error, SomeObjectsFailed) and len(results.failures) > 1
+    for text in (*notes, results.too_many_errors or (None if said else error), results.hint):
         if text:
             print_message(str(text))
     return results.end(failed=bool(results.too_many_errors or error) or printer.has_failed, quiet=options.quiet)

@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import shutil
 import sys
+import textwrap
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
-from s3_to_azure.model.reasons import FailureGroups
+from s3_to_azure.model.reasons import FailureGroups, code_of
 from s3_to_azure.state.lines import as_json
 
 if TYPE_CHECKING:
@@ -134,9 +136,11 @@ class ResultPrinter:
     def _line(self, result: "Result") -> bytes:
         symbol, colour, plain = self._looks(result.status)
         proof = f" [{result.verified_by}]" if result.verified_by else ""
-        reason = f": {result.reason}" if result.reason else ""
-        text = f"{colour}{symbol}{result.status:9}{plain} {result.size_bytes:>16,}  {result.key!r}{proof}{reason}\n"
-        return text.encode("utf-8", "backslashreplace")
+        text = f" {result.size_bytes:>16,}  {result.key!r}{proof}"
+        if result.reason:
+            room = _columns() - len(f"{symbol}{result.status:9}{text}: ") if self._unbuffered else None
+            text = f"{text}: {_cut(result.reason, room)}"
+        return f"{colour}{symbol}{result.status:9}{plain}{text}\n".encode("utf-8", "backslashreplace")
 
     def _run_timer(self) -> None:
         while not self._closed.wait(_FLUSH_EVERY_S):
@@ -270,7 +274,26 @@ def print_verify_summary(counts: Counter[str]) -> None:
 def print_failure_groups(groups: FailureGroups) -> None:
     """Print the groups, the largest first; one alone is in the error already."""
     if len(groups) > 1:
-        print_message("\n".join([groups.title(), *groups.lines()]))
+        lines = [_indented(line) if sys.stderr.isatty() else line for line in groups.lines()]
+        print_message("\n".join([groups.title(), *lines]))
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _cut(reason: str, room: int | None) -> str:
+    """Return a reason in one line of a terminal, its code at least: the groups at the end have the sentences."""
+    if room is None or len(reason) <= room:
+        return reason
+    return f"{reason[: max(room - 4, len(code_of(reason)))].rstrip()} ..."
+
+
+def _indented(line: str) -> str:
+    """Return a group's line with its further lines below its text, not below its count."""
+    text = line.lstrip()
+    below = " " * (len(line) - len(text) + len(text.split("  ")[0]) + 2)
+    return textwrap.fill(line, _columns(), subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
 
 
 def _statuses(counts: Counter[str]) -> str:
