@@ -343,9 +343,7 @@ def test_a_failure_takes_one_line_of_a_terminal(
     assert out.getvalue().endswith(ends)
 
 
-def test_groups_are_indented_on_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_groups_are_indented_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The counts stand alone in their column."""
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
