@@ -223,7 +223,7 @@ def fill(s3: LocalS3, azure: LocalAzure) -> None:
     for day in range(1, 8):
         put(f"daily/reports/2026-11-{day:02}.csv", 190_000 * day)
     for year in range(2019, 2023):
-        put(f"odd/{year}/ledger.csv", 40_000, StorageClass="GLACIER")
+        put(f"odd/{year}/accounts.csv", 40_000, StorageClass="GLACIER")
         put(f"odd/{year}/notes.txt", 9_000)
     put("odd/drafts/a\\b.txt", 100)
     put("odd/drafts/ends with a dot.", 100)
