@@ -36,6 +36,11 @@ def text_of(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
 
+def without_code(text: str) -> str:
+    """Return a page's text without its fenced blocks."""
+    return _FENCE.sub("", text)
+
+
 def blocks(*languages: str) -> list[Block]:
     """Return the fenced blocks of all pages in these languages, or all blocks without an argument."""
     found = []

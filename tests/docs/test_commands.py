@@ -22,7 +22,7 @@ from s3_to_azure import __version__
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import OK
-from tests.docs.pages import ROOT, blocks, text_of
+from tests.docs.pages import PAGES, ROOT, blocks, text_of, without_code
 
 _SHELL = ("sh", "bash", "console", "shell")
 _OURS = "s3-to-azure"
@@ -37,6 +37,7 @@ _ELSEWHERE = {
     "pip install --constraint": "tests/airflow_matrix/test_places.py",  # the same resolution, as a dry run
     "pip install --no-deps": "make wheel-check",  # into an environment of its own
     ".venv/bin/python benchmarks/plan_memory.py": "test_programs_are_there",  # minutes; it exits 1 when it fails
+    ".venv/bin/python benchmarks/plan_cost.py": "test_programs_are_there",
     ".venv/bin/python -m pytest": "test_programs_are_there",  # it runs inside pytest itself
     ". .venv/bin/activate": "tests/docs/test_tutorial.py",
     "python -m local_cloud": "tests/docs/test_tutorial.py",
@@ -111,6 +112,9 @@ def test_every_block_has_a_language() -> None:
     odd = [str(block) for block in blocks() if block.language not in known and not block.language.startswith("{")]
     # The README's drawing is text; GitHub shows it best without a language.
     assert [place for place in odd if not place.startswith("README.md")] == []
+    # A block that is only indented has no language, and its commands would be seen by nobody.
+    indented = re.compile(r"\n\n {4}\S")
+    assert [page.name for page in PAGES if indented.search(without_code(page.read_text(encoding="utf-8")))] == []
     drawings = [block.text for block in blocks("") if block.page == "README.md"]
     assert all("┌" in text for text in drawings)
 

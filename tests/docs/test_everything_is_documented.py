@@ -13,7 +13,7 @@ from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from s3_to_azure.sensors import S3ObjectsSensor
-from tests.docs.pages import PAGES, ROOT, text_of
+from tests.docs.pages import PAGES, ROOT, text_of, without_code
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 
@@ -80,7 +80,7 @@ def test_the_page_documents_every_field_of_a_receipt() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_have_targets(page: Path) -> None:
     """The file exists and has the heading, as GitHub makes anchors. Sphinx checks only the pages of the site."""
-    for found in _LINK.findall(_without_code(page.read_text(encoding="utf-8"))):
+    for found in _LINK.findall(without_code(page.read_text(encoding="utf-8"))):
         target = next(filter(None, found))
         if "://" in target:
             continue
@@ -91,15 +91,11 @@ def test_links_have_targets(page: Path) -> None:
             assert heading in _headings(there.read_text(encoding="utf-8")), target
 
 
-def _without_code(text: str) -> str:
-    return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
 def _headings(text: str) -> set[str]:
     """Return the anchors as GitHub makes them."""
     seen: dict[str, int] = {}
     anchors = set()
-    for line in re.findall(r"^#+ (.*)$", _without_code(text), re.MULTILINE):
+    for line in re.findall(r"^#+ (.*)$", without_code(text), re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-")
         count = seen.get(anchor, 0)
         seen[anchor] = count + 1
