@@ -117,3 +117,39 @@ def test_a_file_of_something_else_is_named(sides: list[str], capsys: Output, tmp
     (tmp_path / "other").write_text("hello\n")
     assert main(["compare", *sides, "--receipts", str(tmp_path / "other")]) == FAILED
     assert f"A line of '{tmp_path / 'other'}' is not a receipt." in capsys.readouterr().err
+
+
+def test_copies_that_an_md5_verified(
+    environment: None, s3_client: Any, bucket: str, container: ContainerClient, capsys: Output
+) -> None:
+    """Azure's Content-MD5 is that of the bytes, until somebody writes others and keeps the record."""
+    addresses = [f"s3://{bucket}/in/", f"az://{container.container_name}/out/"]
+    for key in ("a", "b"):
+        s3_client.put_object(Bucket=bucket, Key=f"in/{key}", Body=key.encode(), ChecksumAlgorithm="SHA256")
+    assert main(["copy", *addresses, "--quiet", "--json"]) == OK
+    assert '"verified_by":"md5"' in capsys.readouterr().out.replace(" ", "")
+    assert main(["compare", *addresses]) == OK
+    assert "2 equal by record" in capsys.readouterr().out
+    blob = container.get_blob_client("out/a")
+    blob.upload_blob(b"x", overwrite=True, metadata=blob.get_blob_properties().metadata)
+    assert main(["compare", *addresses]) == FAILED
+    assert "its Content-MD5 is not that of the copied bytes" in capsys.readouterr().out
+
+
+def test_blobs_of_another_program_are_compared_by_md5(
+    environment: None, s3_client: Any, bucket: str, container: ContainerClient, capsys: Output
+) -> None:
+    """One HEAD for each, no byte of either: what both services store of the bytes tells."""
+    for key in ("a", "b", "c"):
+        s3_client.put_object(Bucket=bucket, Key=f"in/{key}", Body=b"bytes")
+    container.upload_blob("out/a", b"bytes")
+    container.upload_blob("out/b", b"other")
+    container.upload_blob("out/c", b"bytes")
+    addresses = [f"s3://{bucket}/in/", f"az://{container.container_name}/out/"]
+    assert main(["compare", *addresses]) == FAILED
+    out = capsys.readouterr().out
+    assert "'in/b': its Content-MD5 is not the MD5 that S3 has of the object" in out
+    assert "Listed:    3 = 2 equal by record + 0 unproven + 0 missing + 0 stale + 1 changed" in out
+    assert "and 3 requests for single objects and blobs" in out
+    assert main(["compare", *addresses, "--etag-is-md5", "no"]) == OK
+    assert "0 equal by record + 3 unproven" in capsys.readouterr().out

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.model.objects import BlobState, ListedObject
-from s3_to_azure.runs.standing import DRIFT, OF_OBJECTS, Sample, standing
+from s3_to_azure.model.objects import BlobState, ListedObject, SourceChecksum
+from s3_to_azure.runs.standing import DRIFT, OF_OBJECTS, Sample, by_stored_checksums, standing
 from s3_to_azure.state.reported import ReportedReceipt
 from tests.fakes.contexts import record_of
 
@@ -18,13 +18,50 @@ CHECKSUM = "crc64nvme:/yfikpaCHTs="
 RECORD = record_of(OBJECT, s3_verified_by="crc64nvme", s3_checksum=CHECKSUM)
 BLOB = BlobState("k", "0x1", 3, "BlockBlob", RECORD)
 RECEIPT = ReportedReceipt("k", "copied", 3, "e", CHECKSUM, "crc64nvme", NOON.isoformat(), 60.0)
-MD5: dict[str, Any] = {"s3_verified_by": "md5", "s3_checksum": "md5:1B2M2Y8AsgTpgAmY7PhCfg=="}
+MD5: dict[str, Any] = {"s3_verified_by": "md5", "s3_checksum": "md5:d41d8cd98f00b204e9800998ecf8427e"}
 
 
 def blob_with(size_bytes: int = 3, content_md5: str = "", written_at: str = "", **record: str | None) -> BlobState:
     """Return the blob with other metadata; None removes a name."""
     metadata = {name: text for name, text in (RECORD | record).items() if text is not None}
     return replace(BLOB, size_bytes=size_bytes, content_md5=content_md5, written_at=written_at, metadata=metadata)
+
+
+EMPTY_MD5 = SourceChecksum("md5", 0xD41D8CD98F00B204E9800998ECF8427E)
+
+
+@pytest.mark.parametrize(
+    ("stored", "status"),
+    [
+        ([EMPTY_MD5], "equal"),
+        ([replace(EMPTY_MD5, value=1)], "changed"),
+        ([replace(EMPTY_MD5, parts=2)], "unproven"),
+        ([SourceChecksum("crc32c", 1)], "unproven"),
+        ([SourceChecksum("crc32c", 1), replace(EMPTY_MD5, reported=True)], "equal"),
+        ([], "unproven"),
+    ],
+)
+def test_both_sides_md5_tells_of_a_blob_without_a_record(stored: list[SourceChecksum], status: str) -> None:
+    """Another program copied it; the two services store an MD5 each."""
+    blob = blob_with(s3_etag=None, content_md5="1B2M2Y8AsgTpgAmY7PhCfg==")
+    found = standing(OBJECT, blob)
+    assert found.status == "unproven"
+    assert by_stored_checksums(found, blob, stored).status == status
+
+
+@pytest.mark.parametrize(
+    ("reported", "status"),
+    [
+        (SourceChecksum("crc64nvme", 0xFF27E29296821D3B, reported=True), "equal"),
+        (SourceChecksum("crc64nvme", 1, reported=True), "changed"),
+        (SourceChecksum("crc32c", 1, reported=True), "equal"),
+    ],
+)
+def test_a_report_is_compared_with_the_record(reported: SourceChecksum, status: str) -> None:
+    """Where both have the same algorithm."""
+    found = standing(replace(OBJECT, reported=reported), BLOB)
+    assert found.status == status
+    assert ("the report has AAAAAAAAAAE= of the object" in found.reason) == (status == "changed")
 
 
 def http_date(after: timedelta) -> str:

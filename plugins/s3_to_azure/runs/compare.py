@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from s3_to_azure.model.checksums import MD5
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import blob_name, is_shown_only, unmap_blob
 from s3_to_azure.model.objects import BlobState, ListedObject
-from s3_to_azure.model.options import MAP
+from s3_to_azure.model.options import MAP, NO
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.model.retry import with_retries
@@ -34,6 +35,7 @@ from s3_to_azure.runs.standing import (
     Difference,
     Sample,
     Standing,
+    by_stored_checksums,
     standing,
 )
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
@@ -215,6 +217,8 @@ class _Comparing:
         self._sampled = AmountCounter()
         self._differs = 0
         self._lookups = 0
+        # The threads of the pool append to it.
+        self._checksums_looked_up: deque[None] = deque()
         self._waiting: deque[_Waiting] = deque()
         self._in_pool = 0
         self._join = Join(listing, ordered=pointer.ordered, is_counted=self._add_extra)
@@ -233,7 +237,7 @@ class _Comparing:
             amounts={status: counter.amount() for status, counter in self._counters.items()},
             blobs=self._join.seen,
             warnings=tuple(self._warnings()),
-            lookups=self._lookups,
+            lookups=self._lookups + len(self._checksums_looked_up),
             sample=self._sample,
             sampled=self._sampled.amount(),
             sample_differs=self._differs,
@@ -263,7 +267,9 @@ class _Comparing:
             return _Found(Difference(LEFT_OUT, listed.key, name, listed.size_bytes, listed.etag, reason=reason))
         is_sampled = self._sample.takes(listed.key)
         if blob is not None and not is_sampled:
-            return _Found(standing(listed, blob, receipt))
+            found = standing(listed, blob, receipt)
+            if not _needs_checksum(found, blob):
+                return _Found(found)
         self._lookups += blob is None
         self._in_pool += 1
         return pool.submit(self._looked_up, listed, name, blob, receipt, is_sampled=is_sampled)
@@ -282,10 +288,25 @@ class _Comparing:
         if blob is None:
             blob = context.retrier.call(f"look at blob {name!r}", lambda: context.destination.head(name))
         found = standing(listed, blob, receipt)
+        if blob is not None and _needs_checksum(found, blob):
+            found = self._by_checksums_of_s3(found, listed, blob)
         if not is_sampled or found.status not in (EQUAL, UNPROVEN):
             return _Found(found)
         verified = verify_object(context, CopyTask(listed.bucket, listed.key, name, listed=listed))
         return _Found(_read_back(found, verified), was_read=True)
+
+    def _by_checksums_of_s3(self, found: Difference, listed: ListedObject, blob: BlobState) -> Difference:
+        """Look up what S3 stores of an object whose blob has no record, and compare the MD5s of both sides."""
+        context = self._context
+        self._checksums_looked_up.append(None)
+        version = context.retrier.call(
+            f"look at {listed.key!r}", lambda: context.source.head(listed.bucket, listed.key)
+        )
+        if version.etag != listed.etag:
+            return found
+        etag_is_md5 = context.settings.fidelity.etag_is_md5 != NO
+        stored = (each for each in version.weaker if etag_is_md5 or each.algorithm != MD5.name)
+        return by_stored_checksums(found, blob, filter(None, (version.checksum, *stored, listed.reported)))
 
     def _take_first(self) -> None:
         found = self._waiting.popleft()
@@ -319,6 +340,11 @@ class _Comparing:
         key = self._settings.s3_prefix + name.removeprefix(self._settings.blob_prefix)
         context, bucket = self._context, self._pointer.bucket
         return context.retrier.call(f"look up {key!r}", lambda: context.source.current_etag(bucket, key)) is not None
+
+
+def _needs_checksum(found: Difference, blob: BlobState) -> bool:
+    """Return whether only the checksums of S3 and Azure can tell how the object stands."""
+    return found.status == UNPROVEN and blob.source_etag is None and bool(blob.content_md5)
 
 
 def _read_back(found: Difference, verified: Verification) -> Difference:

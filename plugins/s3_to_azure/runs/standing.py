@@ -1,14 +1,17 @@
 """How one object and its blob stand, by what listings, records and receipts say; no request, and no byte of either."""
 
-from dataclasses import dataclass
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Final, Literal
 
 from s3_to_azure.model import record
+from s3_to_azure.model.checksums import MD5, to_s3
 from s3_to_azure.model.decide import are_different
-from s3_to_azure.model.objects import BlobState, ListedObject
+from s3_to_azure.model.objects import BlobState, ListedObject, SourceChecksum
 from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.runs.proven import is_proof
 from s3_to_azure.state.reported import ReportedReceipt
@@ -101,7 +104,8 @@ def standing(listed: ListedObject, blob: BlobState | None, receipt: ReportedRece
         return found(STALE, f"the blob is recorded to be a copy of the version with ETag {blob.source_etag}")
     if blob.size_bytes != listed.size_bytes:
         return found(CHANGED, f"the blob has {blob.size_bytes:,} bytes")
-    if (changed := _changed_record(blob, receipt if is_settled else None)) is not None:
+    changed = _changed_record(blob, receipt if is_settled else None) or _other_checksum(listed.reported, blob)
+    if changed is not None:
         return found(CHANGED, changed)
     copied = blob.source_last_modified
     if copied is not None and are_different(listed.last_modified, copied):
@@ -113,10 +117,42 @@ def standing(listed: ListedObject, blob: BlobState | None, receipt: ReportedRece
     return found(EQUAL)
 
 
+def by_stored_checksums(found: Difference, blob: BlobState, stored: Iterable[SourceChecksum]) -> Difference:
+    """Return how a blob without a record stands, by the MD5s that both services store of the bytes.
+
+    Args:
+        found: How it stands without them.
+        blob: The blob; its Content-MD5 is compared.
+        stored: The object's checksums.
+    """
+    for checksum in stored:
+        if checksum.algorithm == MD5.name and not checksum.parts:
+            if _hex(blob.content_md5) == to_s3(checksum):
+                return replace(found, status=EQUAL, reason="")
+            return replace(found, status=CHANGED, reason="its Content-MD5 is not the MD5 that S3 has of the object")
+    return found
+
+
+def _hex(content_md5: str) -> str:
+    """Return a Content-MD5 as records have an MD5; empty if it is none."""
+    try:
+        return base64.b64decode(content_md5, validate=True).hex()
+    except ValueError:
+        return ""
+
+
+def _other_checksum(reported: SourceChecksum | None, blob: BlobState) -> str | None:
+    """Return what shows that the blob was not copied from the bytes that S3 holds; None if nothing does."""
+    algorithm, _, value = blob.checksum.partition(":")
+    if reported is None or reported.algorithm != algorithm or "-" in value or to_s3(reported) == value:
+        return None
+    return f"its recorded checksum is {blob.checksum}, and the report has {to_s3(reported)} of the object"
+
+
 def _changed_record(blob: BlobState, receipt: ReportedReceipt | None) -> str | None:
     """Return what shows that the blob was changed since its copy; None if nothing does."""
     algorithm, _, value = blob.checksum.partition(":")
-    if blob.content_md5 and algorithm == "md5" and "-" not in value and blob.content_md5 != value:
+    if blob.content_md5 and algorithm == MD5.name and "-" not in value and _hex(blob.content_md5) != value:
         return "its Content-MD5 is not that of the copied bytes"
     if receipt is None:
         return None
