@@ -1,5 +1,6 @@
 """Each verification level on an object in a real server that allows only that level, and the damage that it finds."""
 
+import base64
 import hashlib
 import threading
 import time
@@ -15,12 +16,12 @@ from s3_to_azure.model.errors import Cancelled, IntegrityError, IntegrityUnavail
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import ObjectSource
-from s3_to_azure.model.settings import CopySettings, RetryBudget
+from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget
 from s3_to_azure.transfer.context import CopyTask, open_context
 from s3_to_azure.transfer.object import copy_object
 from s3_to_azure.transfer.verify import verify_object
 from tests.fidelity.faulty_source import FlippingSource
-from tests.fidelity.uploads import put_parts, some_bytes, upload_for
+from tests.fidelity.uploads import put, put_parts, some_bytes, upload_for
 from tests.real_stores import azure_container, s3_source
 
 VERIFICATION_LEVELS = ["crc64nvme", "crc32c", "crc32", "crc32c_composite", "crc32_composite", "md5", "md5_composite"]
@@ -81,6 +82,24 @@ def test_strongest_level_of_the_object(
     properties = container.get_blob_client(KEY).get_blob_properties()
     assert properties.metadata["s3_verified_by"] == level
     assert properties.metadata["s3_checksum"] == receipt.checksum
+
+
+@pytest.mark.parametrize("level", ["sha256", "sha1"])
+def test_the_hash_of_an_object_whose_etag_is_no_md5(
+    level: str, copied: Callable[..., Receipt], source: ObjectSource, s3_client: Any, bucket: str, container: Any
+) -> None:
+    """As an upload under SSE-KMS: its hash verifies the copy, and bytes that are damaged for good are refused."""
+    put(s3_client, bucket, KEY, DATA, ChecksumAlgorithm=level.upper())
+    no_md5 = {"fidelity": Fidelity(etag_is_md5="no"), "integrity": level}
+    with pytest.raises(IntegrityError, match=level):
+        copied(through=FlippingSource(source, at=FLIPPED, times=99), **no_md5)
+    assert not is_there(container)
+    receipt = copied(**no_md5)
+    assert (receipt.status, receipt.verified_by, receipt.blocks) == ("copied", level, 1)
+    assert receipt.checksum == f"{level}:{base64.b64encode(hashlib.new(level, DATA).digest()).decode()}"
+    properties = container.get_blob_client(KEY).get_blob_properties()
+    assert properties.metadata["s3_verified_by"] == level
+    assert blob_bytes(container) == DATA
 
 
 @pytest.mark.parametrize("level", VERIFICATION_LEVELS)

@@ -23,6 +23,7 @@ GIB = 1 << 30
             (
                 "1 object (1 byte) of 1,205 in Azure: 1 by crc64nvme+readback. Not proven: 1,204 objects (3.0 GiB) "
                 "only by transport, since S3 stores no checksum. "
+                "A checksum report would prove what S3 has no checksum of (docs/checksum-reports.md); "
                 "`s3-to-azure verify` proves these by reading both sides"
             ),
         ),
@@ -31,6 +32,7 @@ GIB = 1 << 30
             (
                 "0 objects (0 bytes) of 5 in Azure. Not proven: 1 object (1 byte) only by transport, since S3 stores "
                 "no checksum; 4 objects (31 bytes) without a recorded level. "
+                "A checksum report would prove what S3 has no checksum of (docs/checksum-reports.md); "
                 "`s3-to-azure verify` proves these by reading both sides"
             ),
         ),

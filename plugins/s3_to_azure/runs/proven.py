@@ -10,6 +10,7 @@ from s3_to_azure.planning.plan import Amount
 UNRECORDED: Final = "none"
 """Stands for the level of a blob that has no record of one."""
 
+_BY_REPORT: Final = "A checksum report would prove what S3 has no checksum of (docs/checksum-reports.md); "
 _PROOFS: Final = frozenset(VERIFICATION_LEVELS) - {TRANSPORT}
 
 
@@ -51,7 +52,10 @@ class ProvenAmounts:
             missing.append(f"{unrecorded.text()} without a recorded level")
         if not missing:
             return text
-        return f"{text}. Not proven: {'; '.join(missing)}. `s3-to-azure verify` proves these by reading both sides"
+        report = _BY_REPORT if transported.objects else ""
+        return (
+            f"{text}. Not proven: {'; '.join(missing)}. {report}`s3-to-azure verify` proves these by reading both sides"
+        )
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:
