@@ -64,6 +64,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     state_container: str | None = None,
     create_container: bool = False,
     keys_from: str | None = None,
+    checksums_from: str | None = None,
     pool: str | None = None,
     max_active_tis_per_dagrun: int | None = None,
     memory_budget: str | int = defaults.MEMORY_BUDGET,
@@ -118,6 +119,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         create_container: Create missing containers.
         keys_from: ``s3://bucket/key`` of a list of keys in the source's bucket; only these are copied (see
             ``S3ObjectsSensor``). It may hold templates, such as ``{{ ds }}``.
+        checksums_from: ``s3://bucket/.../manifest.json`` of a job of S3 Batch Operations that computed checksums; they
+            verify objects for which S3 stores none (docs/checksum-reports.md). It may hold templates.
         pool: Limits the copies of all migrations that share it; it must exist. None: that of ``default_args``, else
             ``default_pool``.
         max_active_tis_per_dagrun: Maximum number of copy tasks of one run that run at once.
@@ -219,6 +222,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             **stores
             | {
                 "keys_from": keys_from,
+                "checksums_from": checksums_from,
                 "min_objects": min_objects,
                 "allow_empty": allow_empty,
                 "deferrable": deferrable,
@@ -268,7 +272,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
                 "aws_conn_id": aws_conn_id,
                 "s3_arguments": {"verify": s3_verify, "hook_arguments": s3_extra_args},
             }
-            copies >> compare_task(migration, settings, compare, filters or {}, tasks[COMPARE])
+            copies >> compare_task(migration, settings, compare, filters or {}, checksums_from or "", tasks[COMPARE])
     return dag
 
 

@@ -2,7 +2,7 @@
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from glob import escape
@@ -40,15 +40,15 @@ from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import check_bucket, check_container
-from s3_to_azure.model.uris import parse_key_list
+from s3_to_azure.model.uris import parse_key_list, parse_report
 from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
-    from s3_to_azure.model.objects import ListedObject
+    from s3_to_azure.airflow.listing import ListedPlace
     from s3_to_azure.state.manifest import ManifestPointer
     from s3_to_azure.stores.s3.source import S3Source
 
-# HEAD requests at once while the keys of a list are looked up.
+# As many as ``listing`` looks up at once, without its imports.
 _LOOKUPS_AT_ONCE: Final = 16
 _T = TypeVar("_T")
 
@@ -57,6 +57,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "bucket_name": TEXT,
     "prefix": TEXT,
     "keys_from": TEXT.or_none,
+    "checksums_from": TEXT.or_none,
     "min_objects": INTEGER,
     "allow_empty": FLAG,
     "manual_runs_wait": FLAG,
@@ -85,6 +86,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         keys_from: ``s3://bucket/key`` of a list of keys in the same bucket: text with one key per line, or JSON lines
             if its name ends in ``.jsonl``. All keys lie below ``prefix``; one that does not exist is a failed object
             of the run. Set it in DAG code only, because the list decides what is copied. (templated)
+        checksums_from: ``s3://bucket/.../manifest.json`` of a job of S3 Batch Operations that computed checksums. They
+            go into the listing, and verify objects for which S3 stores none (docs/checksum-reports.md). (templated)
         min_objects: How many objects to wait for; not used with ``keys_from``.
         allow_empty: Do not wait, however few objects exist; a list that does not exist counts as empty.
         manual_runs_wait: Whether a run that was started by hand waits too; otherwise it looks once, and fails if there
@@ -110,6 +113,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         "bucket_name",
         "prefix",
         "keys_from",
+        "checksums_from",
         "manual_runs_wait",
         "include",
         "exclude",
@@ -123,6 +127,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         bucket_name: str,
         prefix: str = "",
         keys_from: str | None = None,
+        checksums_from: str | None = None,
         min_objects: int = defaults.MIN_OBJECTS,
         allow_empty: bool = False,
         manual_runs_wait: bool | str = True,
@@ -144,6 +149,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self.bucket_name = bucket_name
         self.prefix = prefix
         self.keys_from = keys_from
+        self.checksums_from = checksums_from
         self.min_objects = min_objects
         self.allow_empty = allow_empty
         self.manual_runs_wait = manual_runs_wait
@@ -178,6 +184,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             )
         if keys_from is not None and is_known(keys_from) and is_known(bucket_name):
             parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
+        if checksums_from and is_known(checksums_from):
+            parse_report(checksums_from, name="checksums_from")
         if deferrable and s3_extra_args:
             raise UsageError(detail=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
 
@@ -368,12 +376,6 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         counted = (listed for listed in listing if filters.reason_to_skip(listed) is None)
         return sum(1 for _ in islice(counted, self.min_objects))
 
-    def _listing(self, source: "S3Source", list_key: str | None, *, is_there: bool) -> "Iterator[ListedObject]":
-        """Yield all objects below the prefix, or those of the list of keys if it exists."""
-        if list_key:
-            return self._look_up(source, list_key, is_there=is_there)
-        return source.list(self.bucket_name, self.prefix)
-
     def _keys(self, source: "S3Source", list_key: str | None, *, is_there: bool) -> list[str]:
         """Return the keys of the objects that are counted.
 
@@ -381,12 +383,16 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             UsageError: There are more than Airflow maps a task over.
             NameRefused: The text of an object's key is not the key, so no task could copy it.
         """
+        from s3_to_azure.airflow.listing import listed_objects
         from s3_to_azure.model.names import is_folder_marker, is_shown_only
+        from s3_to_azure.model.retry import Retrier
+        from s3_to_azure.model.settings import RetryBudget
 
         most = conf.getint("core", "max_map_length", fallback=1_024)
         filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
         keys: list[str] = []
-        for listed in self._listing(source, list_key, is_there=is_there):
+        retrier = Retrier(RetryBudget(), self._cancelled or threading.Event())
+        for listed in listed_objects(source, self._place(list_key, is_there=is_there), retrier):
             if is_folder_marker(listed) or filters.reason_to_skip(listed) is not None:
                 continue
             if is_shown_only(listed):
@@ -406,9 +412,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         # Imported only here: a poke that finds too few objects, in a process of its own, needs no Azure SDK.
         with gc_paused():
             from s3_to_azure.airflow.azure_hook import azure_service, run_files
-            from s3_to_azure.model.retry import Retrier
-            from s3_to_azure.model.settings import RetryBudget
-            from s3_to_azure.state.manifest import write_manifest
+            from s3_to_azure.airflow.listing import ReportPlace, write_listing
 
         service = azure_service(
             self.wasb_conn_id,
@@ -416,32 +420,20 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             hook_arguments=self.wasb_extra_args,
             worked_before=try_number_of(context) > 1,
         )
+        place = self._place(list_key, is_there=is_there)
+        report = ReportPlace(self.checksums_from or "", self.aws_conn_id, self.s3_verify, self.s3_extra_args or {})
 
         def write() -> "tuple[ManifestPointer, str]":
             files = run_files(service, str(self.state_container), context, create=self.create_container)
-            pointer = write_manifest(
-                self._listing(source, list_key, is_there=is_there),
-                files,
-                bucket=self.bucket_name,
-                prefix=self.prefix,
-                retrier=Retrier(RetryBudget(), self._cancelled or threading.Event()),
-                looked_up=bool(list_key),
-            )
-            return pointer, files.location
+            return write_listing(source, place, report, files, self._cancelled or threading.Event()), files.location
 
         with closing(service):
             return self._stoppable(write)
 
-    def _look_up(self, source: "S3Source", list_key: str, *, is_there: bool) -> "Iterator[ListedObject]":
-        """Yield the objects that the list of keys names; none if the list does not exist."""
-        from s3_to_azure.model.retry import Retrier
-        from s3_to_azure.model.settings import RetryBudget
-        from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
+    def _place(self, list_key: str | None, *, is_there: bool) -> "ListedPlace":
+        from s3_to_azure.airflow.listing import ListedPlace
 
-        retrier = Retrier(RetryBudget(), self._cancelled or threading.Event())
-        pieces = object_pieces(source, retrier, bucket=self.bucket_name, key=list_key) if is_there else ()
-        keys = keys_of(pieces, name=str(self.keys_from), prefix=self.prefix)
-        return look_up(keys, source, retrier, bucket=self.bucket_name, at_once=_LOOKUPS_AT_ONCE)
+        return ListedPlace(self.bucket_name, self.prefix, self.keys_from, list_key, is_there)
 
 
 def _below(prefix: str) -> str:

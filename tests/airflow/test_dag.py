@@ -24,6 +24,8 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.metadata import metadata_from_azure
 from tests.airflow.airflow_runs import Run, asset_counts, asset_events, link_of, run_dag
+from tests.checksum_reports import Report, result, row
+from tests.fidelity.uploads import put_parts
 
 _PAGE = Path(__file__).parents[2] / "docs/ui.md"
 _STATUSES = ("listed", "copied", "unchanged", "skipped", "failed")
@@ -211,6 +213,31 @@ def test_keys_from_a_list(
     steered = migrate(keys_from=f"s3://{bucket}/in/bad.txt", retries=3)
     assert (steered.only("wait_for_objects").state, steered.only("wait_for_objects").try_number) == ("failed", 1)
     assert _blobs(container) == {"out/a"}
+
+
+def test_checksums_from_a_report(
+    migrate: Any, s3_client: Any, bucket: str, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What had only its transport as proof is proven; the listing and `compare` read the report."""
+    for key in ("in/a", "in/b"):
+        put_parts(s3_client, bucket, key, key.encode(), [], ChecksumAlgorithm="SHA256", ChecksumType="COMPOSITE")
+    etag = s3_client.head_object(Bucket=bucket, Key="in/a")["ETag"].strip('"')
+    report = Report(bucket, "reports/7/").add("a", [row(bucket, "in/a", result(b"in/a", etag=etag))])
+    for key, data in report.objects().items():
+        s3_client.put_object(Bucket=bucket, Key=key, Body=data)
+    more: dict[str, Any] = {
+        "checksums_from": f"s3://{bucket}/reports/{{{{ 3 + 4 }}}}/manifest.json",
+        "fidelity": {"etag_is_md5": "no"},
+        "compare_every": timedelta(days=7),
+    }
+    with caplog.at_level(logging.INFO):
+        ran = migrate(**more)
+    assert ran.state == "success"
+    levels = {name: container.get_blob_client(f"out/{name}").get_blob_properties().metadata for name in "ab"}
+    assert [levels[name]["s3_verified_by"] for name in "ab"] == ["crc64nvme (report)", "transport"]
+    assert "1 by crc64nvme (report)" in ran.only("report").xcom["proven"]
+    # The sensor and the comparison.
+    assert sum("has 1 row: 1 of listed objects" in message for message in caplog.messages) == 2
 
 
 def test_fidelity_of_a_run(

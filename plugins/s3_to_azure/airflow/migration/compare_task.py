@@ -9,6 +9,7 @@ from typing import Any
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
 from s3_to_azure.airflow.failure_log import log_groups
 from s3_to_azure.airflow.jobs import Endpoints, open_transfer
+from s3_to_azure.airflow.listing import ReportPlace
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_settings, stop_of
 from s3_to_azure.airflow.migration.run_state import COMPARE_KEY, try_number_of
 from s3_to_azure.airflow.task_errors import raises_task_errors
@@ -31,12 +32,14 @@ class CompareSettings:
     Attributes:
         every: One comparison in each period of this length.
         s3_arguments: As those of ``Endpoints``.
+        checksums_from: The address of a checksum report; empty: there is none.
     """
 
     every: timedelta
     bucket: str
     aws_conn_id: str | None
     s3_arguments: Mapping[str, Any]
+    checksums_from: str = ""
 
 
 @raises_task_errors
@@ -65,6 +68,12 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
     endpoints = Endpoints(
         compare.bucket, settings.container, compare.aws_conn_id, settings.wasb_conn_id, compare.s3_arguments
     )
+    report = ReportPlace(
+        compare.checksums_from,
+        compare.aws_conn_id,
+        compare.s3_arguments.get("verify"),
+        compare.s3_arguments.get("hook_arguments") or {},
+    )
     drift = _Drift()
     copying = CopySettings(connections=1, refused_names=how.refused_names)
     stop = stop_of(context)
@@ -79,8 +88,10 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
         )
 
         def compare_all() -> Comparison:
-            listing = transfer.source.list(compare.bucket, prefix)
-            pointer = write_manifest(listing, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
+            with report.opened(transfer.retrier, bucket=compare.bucket, prefix=prefix) as found:
+                listing = transfer.source.list(compare.bucket, prefix)
+                objects = map(found.complete, listing) if found else listing
+                pointer = write_manifest(objects, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
             return compare_listings(transfer, files, pointer, how, on_difference=drift.add)
 
         result = run_stoppable(compare_all, stop, grace_s=TASK_GRACE_S)

@@ -65,6 +65,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "state_container": TEXT.or_none,
     "create_container": FLAG,
     "keys_from": TEXT.or_none,
+    "checksums_from": TEXT.or_none,
     "pool": TEXT.or_none,
     "max_active_tis_per_dagrun": COUNT.or_none,
     "memory_budget": SIZE,

@@ -116,18 +116,22 @@ def compare_task(
     settings: Mapping[str, Any],
     compare: Mapping[str, Any],
     filters: Mapping[str, Any],
+    checksums_from: str,
     arguments: Mapping[str, Any],
 ) -> Any:
     """Return the task that compares both sides after the copies, if there were any and none failed."""
     own: dict[str, Any] = {"trigger_rule": "none_failed", "show_return_value_in_logs": False}
 
     @task(task_id=COMPARE, **(own | dict(arguments)))
-    def compare_sides(bucket: str, names: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
+    def compare_sides(
+        bucket: str, names: dict[str, Any], filters: dict[str, Any], checksums_from: str
+    ) -> dict[str, Any]:
         with gc_paused():
             from s3_to_azure.airflow.migration.compare_task import CompareSettings, compare_run
             from s3_to_azure.airflow.migration.dag_tasks import RunSettings
 
         run = RunSettings(**names, **settings, filters=filters)
-        return compare_run(run, CompareSettings(bucket=bucket, **compare), get_current_context())
+        settings_of_it = CompareSettings(bucket=bucket, checksums_from=checksums_from, **compare)
+        return compare_run(run, settings_of_it, get_current_context())
 
-    return compare_sides(migration.source.bucket, migration.names, dict(filters))
+    return compare_sides(migration.source.bucket, migration.names, dict(filters), checksums_from)
