@@ -12,6 +12,7 @@ copy, and none makes a run succeed whose objects nothing accounts for.
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from s3_to_azure.airflow.compat import (
@@ -41,10 +42,12 @@ from s3_to_azure.airflow.migration.dag_parts import (
     parse_addresses,
     plan_task,
     report_task,
+    schedule_with_events,
 )
 from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
 from s3_to_azure.airflow.migration.verdict import template_verdict
 from s3_to_azure.airflow.task_errors import raises_task_errors
+from s3_to_azure.events import S3EventsSensor
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.options import Overwrite
@@ -65,6 +68,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     create_container: bool = False,
     keys_from: str | None = None,
     checksums_from: str | None = None,
+    events: str | None = None,
+    list_every: timedelta | None = None,
     pool: str | None = None,
     max_active_tis_per_dagrun: int | None = None,
     memory_budget: str | int = defaults.MEMORY_BUDGET,
@@ -121,6 +126,10 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             ``S3ObjectsSensor``). It may hold templates, such as ``{{ ds }}``.
         checksums_from: ``s3://bucket/.../manifest.json`` of a job of S3 Batch Operations that computed checksums; they
             verify objects for which S3 stores none (docs/checksum-reports.md). It may hold templates.
+        events: URL of an SQS queue in which S3 announces objects: a run copies them as they come, besides those that
+            the schedule starts to list the bucket. In Airflow 3 a trigger reads the queue (docs/events.md).
+        list_every: With ``events`` on Airflow 2 or without a triggerer: each scheduled run empties the queue by
+            itself, except for the first of each period of this length, such as ``timedelta(days=1)``, which lists.
         pool: Limits the copies of all migrations that share it; it must exist. None: that of ``default_args``, else
             ``default_pool``.
         max_active_tis_per_dagrun: Maximum number of copy tasks of one run that run at once.
@@ -199,7 +208,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     limits = RunLimits.of(run_params)
     with DAG(
         dag_id,
-        schedule=schedule if migration else None,
+        schedule=_schedule(migration, arguments) if migration else None,
         catchup=catchup,
         max_active_runs=max_active_runs,
         default_args=task_defaults(arguments),
@@ -219,6 +228,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         warn_of_overlaps(dag, migration.mapping(dag_id, wasb_conn_id))
         wait = _wait_task(
             migration,
+            arguments,
             **stores
             | {
                 "keys_from": keys_from,
@@ -229,7 +239,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
                 "state_container": state_container or migration.destination.container,
                 "create_container": create_container,
                 "poke_interval": poke_interval,
-                "timeout": min(wait_timeout, dagrun_timeout) if dagrun_timeout else wait_timeout,
+                "timeout": _wait_timeout(arguments),
                 # Before it waits, perhaps for hours.
                 "pre_execute": raises_task_errors(limits.check),
             }
@@ -247,6 +257,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "run_timeout": dagrun_timeout,
             "limits": limits,
             "signing_key": signing_key,
+            "has_events": bool(events),
             "pool": tasks[COPY].get("pool") or pool or (default_args or {}).get("pool") or "",
             **memory,
         }
@@ -276,9 +287,28 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     return dag
 
 
-def _wait_task(migration: Addresses, **arguments: Any) -> S3ObjectsSensor:
-    """Return the task that waits for objects and lists them."""
-    return S3ObjectsSensor(
+def _schedule(migration: Addresses, given: Mapping[str, Any]) -> Any:
+    """Return when the migration runs: by its schedule, and by events if a trigger reads them."""
+    if not given["events"] or given["list_every"]:
+        return given["schedule"]
+    trigger = {name: given[name] for name in ("aws_conn_id", "wasb_conn_id", "s3_verify")}
+    trigger |= {
+        "queue_url": given["events"],
+        "state_container": given["state_container"] or migration.destination.container,
+    }
+    return schedule_with_events(given["schedule"], migration, given["dag_id"], trigger)
+
+
+def _wait_timeout(given: Mapping[str, Any]) -> timedelta:
+    """Return how long a run waits: for events, at least until the next listing is due."""
+    wait: timedelta = max(given["wait_timeout"], 2 * (given["list_every"] or timedelta()))
+    return min(wait, given["dagrun_timeout"] or wait)
+
+
+def _wait_task(migration: Addresses, given: Mapping[str, Any], **arguments: Any) -> S3ObjectsSensor:
+    """Return the task that waits for objects and lists them, or takes those that were announced."""
+    sensor = partial(S3EventsSensor, queue_url=given["events"], list_every=given["list_every"])
+    return (sensor if given["events"] else S3ObjectsSensor)(
         task_id=WAIT,
         bucket_name=migration.source.bucket,
         prefix=migration.source.key + "{{ params.prefix or '' }}",

@@ -9,6 +9,7 @@ from reference import command_line_page, run_params_table
 
 from s3_to_azure.cli.arguments import command_line
 from s3_to_azure.dag import migration_dag
+from s3_to_azure.events import S3EventsSensor
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
@@ -18,7 +19,7 @@ from tests.docs.pages import PAGES, ROOT, text_of, without_code
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 
 
-@pytest.mark.parametrize("documented", [S3ToAzureBlobStreamOperator, S3ObjectsSensor, migration_dag])
+@pytest.mark.parametrize("documented", [S3ToAzureBlobStreamOperator, S3ObjectsSensor, S3EventsSensor, migration_dag])
 def test_the_reference_documents_every_parameter(documented: type) -> None:
     """The docstring has an entry for each parameter, and the reference shows the docstring."""
     text = inspect.getdoc(documented) or ""

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import AccessDenied, ConnectionFailed, CorruptState
 from s3_to_azure.model.retry import Retrier
-from s3_to_azure.runs.drain import MAX_MESSAGES, Drained, drain
+from s3_to_azure.runs.drain import MAX_MESSAGES, Drained, WakeUps, drain
 from s3_to_azure.state.announced import AnnouncedKeys
 from s3_to_azure.state.lines import lines
 from tests.fakes.event_queue import MemoryQueue, bridge_event, s3_event
@@ -186,3 +187,31 @@ def test_the_newest_version_of_each_key_is_kept(events: list[tuple[str, int]], s
     newest = {key: max(number for its, number in events if its == key) for key, _ in events}
     found = {line.key: line.etag for line in AnnouncedKeys(files).since(EPOCH - timedelta(days=1))}
     assert found == {key: f"{number}" for key, number in newest.items()}
+
+
+def test_one_run_is_started_at_a_time() -> None:
+    """It takes all that waits; what came after it had looked starts the next one."""
+    now = [0.0]
+    wake = WakeUps(lambda: now[0])
+    assert not wake.is_due([])
+    assert wake.is_due(["a"])
+    assert not wake.is_due(["a"])
+    assert not wake.is_due(["a", "b"])
+    # A run has taken a.
+    assert wake.is_due(["b"])
+    assert not wake.is_due(["b"])
+    assert not wake.is_due([])
+    assert wake.is_due(["c"])
+
+
+def test_a_start_that_nobody_followed_is_repeated_ever_more_rarely() -> None:
+    """The DAG may be paused, or a long run in the way."""
+    now = [0.0]
+    wake = WakeUps(lambda: now[0])
+    started = []
+    for minute in range(600):
+        now[0] = minute * 60.0
+        if wake.is_due(["a"]):
+            started.append(minute)
+    assert started[:5] == [0, 5, 15, 35, 75]
+    assert {later - earlier for earlier, later in pairwise(started[5:])} == {60}

@@ -157,6 +157,12 @@ def test_the_last_listing_is_remembered() -> None:
     assert announced.listed_at() is None
     announced.note_listing(NOW)
     assert announced.listed_at() == NOW
+    assert announced.listed_before(NOW) is None
+    later = NOW + timedelta(days=1)
+    for _ in range(2):
+        # A report that is repeated finds the same listing before its own.
+        assert announced.listed_before(later) == NOW
+        announced.note_listing(later)
     for content in (b"", b"[]", b'{"began": 1}', b'{"began": "2026-01-01T00:00:00"}', b"\xff"):
         files.files["listed.json"] = content
         assert announced.listed_at() is None

@@ -12,6 +12,7 @@ from s3_to_azure.airflow.connections import environment, get_connection, unknown
 from s3_to_azure.model.errors import AZURE
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
+from s3_to_azure.state.announced import EVENTS, AnnouncedKeys
 from s3_to_azure.stores.azure.accounts import check_client
 from s3_to_azure.stores.azure.client import AUDIENCE, StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -116,6 +117,17 @@ def run_files(service: StreamingClient, container: str, context: Context, *, cre
         AzureContainer(service, container).check(create=True)
     instance = context["ti"]
     return AzureState(service, container, dag_id=instance.dag_id, run_id=instance.run_id)
+
+
+def announced_keys(service: StreamingClient, container: str, dag_id: str) -> AnnouncedKeys:
+    """Return the keys that events have announced to a DAG.
+
+    Args:
+        service: From ``azure_service``.
+        container: The state container.
+        dag_id: The DAG.
+    """
+    return AnnouncedKeys(AzureState(service, container, dag_id=EVENTS, run_id=dag_id))
 
 
 def task_files(service: StreamingClient, container: str, context: Context) -> AzureState:

@@ -35,6 +35,14 @@ except ImportError:  # 2.10, 2.11
         from airflow.utils.context import Context
         from airflow.utils.log.secrets_masker import mask_secret
 try:
+    from airflow.sdk import AssetOrTimeSchedule
+except ImportError:  # 2.10 to 3.1
+    if not TYPE_CHECKING:
+        try:
+            from airflow.timetables.assets import AssetOrTimeSchedule
+        except ImportError:  # 2.10, 2.11: no trigger starts a DAG
+            AssetOrTimeSchedule = None
+try:
     from airflow.sdk import BaseHook
 except ImportError:  # 2.10 to 3.0
     if not TYPE_CHECKING:
@@ -100,6 +108,9 @@ RETRY_BACKOFF: Final[Any] = (
 START_IS_OPTIONAL: Final = DAG.__module__.startswith("airflow.sdk")
 """Whether a DAG needs no ``start_date``; in 2.10 and 2.11 it does."""
 
+HAS_EVENT_TRIGGERS: Final = START_IS_OPTIONAL
+"""Whether triggers can start DAGs; in 2.10 and 2.11 they cannot."""
+
 MIGRATION_PAGE: Final = (
     "/dags/{dag_id}/runs/{run_id}/plugin/s3_to_azure_migration"
     if BaseHook.__module__.startswith("airflow.sdk")
@@ -126,6 +137,17 @@ def stats() -> Any:  # noqa: ANN401 - a class of functions, not the same in all 
     except ImportError:  # 2.10 to 3.1, and some of 3.2
         from airflow.stats import Stats  # noqa: PLC0415
     return Stats
+
+
+def run_type_of(context: Context) -> str:
+    """Return what has started the run: ``manual``, ``scheduled``, ``asset_triggered``, ``backfill`` and others."""
+    found = context["dag_run"].run_type
+    return str(getattr(found, "value", found))
+
+
+def is_started_by_hand(context: Context) -> bool:
+    """Return whether somebody has started the run."""
+    return run_type_of(context) == "manual"
 
 
 def retry_arguments(given: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a policy of any kind

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.names import blob_name, check_bucket, check_container, split_bucket
@@ -14,6 +14,10 @@ _HOST: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-F
 # These hosts name no account, so the first path segment does: emulators in the same network, by a name without a domain
 # or by an address.
 _HOST_WITHOUT_ACCOUNT: Final = re.compile(r"[^.]+|[0-9.]+|\[.*")
+# https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
+_QUEUE_REGION: Final = re.compile(r"(?:^|\.)sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.")
+_QUEUE_PATH: Final = re.compile(r"(?:/queue/[a-z0-9-]+)?/\d{12}/[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
+_LOCAL: Final = re.compile(r"(?:.+\.)?localhost(?:\.localstack\.cloud)?|127\.\d+\.\d+\.\d+|[a-z0-9-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +191,24 @@ def _parse_url(scheme: str, rest: str, name: str) -> AzureUri:
         return AzureUri(check_container(container), unquote(path, errors="strict"), account_url)
     except UnicodeDecodeError:
         raise UsageError(detail=f"{name} has percent-encoded bytes that are not UTF-8.") from None
+
+
+def queue_endpoint(url: str) -> tuple[str, str | None]:
+    """Return the endpoint of a queue's URL, and the region that its host names.
+
+    Raises:
+        UsageError: It is not the URL of an SQS queue, or one without TLS on another machine.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    host = parts.hostname or ""
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _LOCAL.fullmatch(host))
+    if not is_safe or not host or not _QUEUE_PATH.fullmatch(parts.path) or parts.query or parts.fragment or "@" in url:
+        raise UsageError(
+            detail=f"{url[:200]!r} is not the URL of an SQS queue: https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as "
+            "the console and `aws sqs get-queue-url` show it."
+        )
+    match = _QUEUE_REGION.search(host)
+    return f"{parts.scheme}://{parts.netloc}", match["region"] if match else None

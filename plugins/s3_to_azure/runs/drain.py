@@ -28,6 +28,8 @@ MAX_SECONDS: Final = 30.0
 """A batch ends after so long: well before its messages, which are hidden for some minutes, are delivered again."""
 
 _LINGER_S: Final = 1
+_REPEATED_AFTER_S: Final = 300.0
+_LONGEST_REPEAT_S: Final = 3_600.0
 _DELETED_AT_ONCE: Final = 10
 _MAX_BEGINNING: Final = 2_000
 
@@ -67,6 +69,40 @@ class Drained:
         more = f"; {self.refused:,} refused, noted below refused/" if self.refused else ""
         keys = count_text(self.keys, "key")
         return f"{count_text(self.messages, 'message')} announced {keys} (events: {kinds}){more}"
+
+
+class WakeUps:
+    """Decides when to start a run for waiting batches: one run takes all of them, so one is started at a time.
+
+    A wake-up that nobody followed, because its DAG was paused or a long run is in the way, is repeated ever more
+    rarely.
+
+    Args:
+        clock: The time, for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._woken_for: frozenset[str] = frozenset()
+        self._next_at = 0.0
+        self._wait_s = 0.0
+
+    def is_due(self, waiting: Sequence[str]) -> bool:
+        """Return whether to start a run now, which then counts as started.
+
+        Args:
+            waiting: The batches that no run has taken.
+        """
+        if not waiting:
+            return False
+        now = self._clock()
+        is_taken = self._woken_for.isdisjoint(waiting)
+        if not is_taken and now < self._next_at:
+            return False
+        self._wait_s = _REPEATED_AFTER_S if is_taken else min(2 * self._wait_s, _LONGEST_REPEAT_S)
+        self._next_at = now + self._wait_s
+        self._woken_for = frozenset(waiting)
+        return True
 
 
 def drain(

@@ -35,6 +35,7 @@ from s3_to_azure.model.reasons import (
     such_as,
 )
 from s3_to_azure.planning.plan import Amount
+from s3_to_azure.runs.announced import Missed, MissedByEvents
 from s3_to_azure.runs.certificate import (
     Certificate,
     Certification,
@@ -103,6 +104,7 @@ class Report:
         samples: The first failed object of each reason's code, in one line that says what to do.
         certificate: The certificate over all receipts; None before it is made.
         proven: What is in Azure, by verification level; None before all receipts are counted.
+        missed: What no event announced; None where that is not known.
     """
 
     bucket: str
@@ -122,6 +124,7 @@ class Report:
     samples: Mapping[str, str] = field(default_factory=dict)
     certificate: Certificate | None = None
     proven: ProvenAmounts | None = None
+    missed: Missed | None = None
 
     def total(self, status: str) -> Amount:
         """Return the objects and bytes with a status."""
@@ -171,6 +174,8 @@ class Report:
                 if its == status and reason:
                     sample = self.samples.get(reason) if its == FAILED else None
                     yield f"           {amount.text()}: {reason}{such_as(sample)}"
+        if self.missed:
+            yield f"Missed:    {self.missed.text()}"
         if self.proofs:
             yield f"Verified:  {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
         yield (
@@ -212,6 +217,8 @@ class Report:
                 for receipt in self.slowest
             ],
         }
+        if self.missed:
+            values["missed_by_events"] = self.missed.summary()
         failures = self._failures_within(MAX_SUMMARY_BYTES - len(json.dumps(values)) - 100)
         more = self.total(FAILED).objects - len(failures)
         return values | {"failures": failures, "more_failures": more}
@@ -247,6 +254,7 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
     keep_days: int | None = None,
     is_over: IsOver | None = None,
     certification: Certification | None = None,
+    missed: MissedByEvents | None = None,
     now: datetime | None = None,
 ) -> Report:
     """Reconcile the run's receipts with its listing, and write the report, all receipts, and their certificate.
@@ -263,6 +271,7 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
         keep_days: Delete the state of this DAG's other runs that ended longer ago; None keeps all.
         is_over: Tells which of them have ended, as for ``StateFiles.delete_runs_before``.
         certification: What the certificate says besides the receipts; None: it is unsigned.
+        missed: Finds what no event announced; None: there are no events.
         now: The current time, for tests.
 
     Raises:
@@ -275,6 +284,8 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
         for listed, result in reconcile_run(files, pointer, index, destination):
             rows.add(listed, result)
             totals.add(listed, result)
+            if missed:
+                missed.add(listed, result.receipt)
     is_planned = index is None or index.manifest == pointer.token
     if is_planned and totals.listed != Amount(pointer.objects, pointer.bytes_total):
         raise CorruptState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")
@@ -282,7 +293,12 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
         rows.sums, pointer, index, run=files.location, certification=certification or Certification(), now=now
     )
     write_certificate(files, certificate, by)
-    report = replace(totals.report(pointer, index, files.location), certificate=certificate, proven=rows.sums.proven)
+    report = replace(
+        totals.report(pointer, index, files.location),
+        certificate=certificate,
+        proven=rows.sums.proven,
+        missed=missed.result() if missed else None,
+    )
     with files.write(REPORT_NAME, by=by) as out:
         out.write(json.dumps(report.summary(), indent=1).encode("ascii"))
     if keep_days is not None:

@@ -147,17 +147,28 @@ class AnnouncedKeys:
 
     def listed_at(self) -> datetime | None:
         """Return when the last run began that listed the bucket and has reported; None if that is not known."""
-        try:
-            values = json.loads(self._files.read(_LISTED))
-            found = datetime.fromisoformat(values["began"])
-        except (CorruptState, ValueError, KeyError, TypeError):
-            return None
-        return found if found.tzinfo else None
+        return self._listed().get("began")
+
+    def listed_before(self, began: datetime) -> datetime | None:
+        """Return when the last such run before one that began at a time began; None if that is not known."""
+        noted = self._listed()
+        found = noted.get("previous" if noted.get("began") == began else "began")
+        return found if found and found < began else None
 
     def note_listing(self, began: datetime) -> None:
-        """Note when a run began that listed the bucket and has reported."""
+        """Note when a run began that listed the bucket and has reported; safe to repeat."""
+        previous = self.listed_before(began)
+        values = {"began": began.isoformat()} | ({"previous": previous.isoformat()} if previous else {})
         with self._files.write(_LISTED) as out:
-            out.write(json.dumps(with_version({"began": began.isoformat()})).encode("ascii"))
+            out.write(json.dumps(with_version(values)).encode("ascii"))
+
+    def _listed(self) -> dict[str, datetime]:
+        found: dict[str, datetime] = {}
+        with suppress(CorruptState, ValueError, AttributeError, TypeError):
+            for name, text in json.loads(self._files.read(_LISTED)).items():
+                if name in {"began", "previous"} and (moment := datetime.fromisoformat(text)).tzinfo:
+                    found[name] = moment
+        return found
 
     def _write(self, folder: str, lines: Iterable[msgspec.Struct], now: datetime) -> str:
         content = _Bytes()

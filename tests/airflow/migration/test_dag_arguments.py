@@ -17,6 +17,8 @@ def _dag(**arguments: Any) -> DAG:
     return migration_dag("migration", **(places | arguments))
 
 
+QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789012/q"
+ACCESS_POINT = "arn:aws:s3:us-east-1:123456789012:accesspoint/point"
 MOMENT = "2026-01-01T00:00:00Z"
 
 
@@ -58,6 +60,17 @@ MOMENT = "2026-01-01T00:00:00Z"
         ({"retry_delay": "1m"}, "retry_delay='1m'"),
         ({"keep_state_days": 0}, "keep_state_days=0"),
         ({"max_active_runs": 0}, "max_active_runs=0"),
+        ({"list_every": timedelta(days=1)}, "list_every needs events"),
+        ({"events": "queue"}, "not the URL of an SQS queue"),
+        ({"events": QUEUE, "keys_from": "s3://bucket/keys"}, "cannot be combined with keys_from"),
+        ({"events": QUEUE, "source": "s3://bucket/{{ ds }}/"}, "Name a prefix without one"),
+        ({"events": QUEUE, "source": f"s3://{ACCESS_POINT}/a/"}, "no access point"),
+        ({"events": QUEUE, "schedule": []}, "a schedule of time"),
+        ({"events": QUEUE, "list_every": timedelta(days=1)}, "list_every needs a schedule"),
+        (
+            {"events": QUEUE, "list_every": timedelta(days=1), "schedule": "@hourly", "deferrable": True},
+            "excludes deferrable=True",
+        ),
         ({"catchup": "no"}, "catchup='no'"),
         ({"pool": 7}, "pool=7 is not a text"),
         ({"aws_conn_id": 7}, "aws_conn_id=7"),

@@ -13,7 +13,7 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.planning.events import read_message
 from s3_to_azure.stores.s3.errors import queue_errors
 from s3_to_azure.stores.s3.options import botocore_config
-from s3_to_azure.stores.s3.queue import SqsQueue, queue_endpoint
+from s3_to_azure.stores.s3.queue import SqsQueue
 
 ACCOUNT = "000000000000"
 
@@ -73,40 +73,6 @@ def test_a_queue_that_is_away_may_come_back() -> None:
     server = LocalS3("http://127.0.0.1:9", "test", "test", "us-east-1")
     with pytest.raises(errors.ConnectionFailed, match="Amazon SQS failed on queue 'events'"):
         queue_at(server, "events").receive(wait_s=0)
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "path", "region"),
-    [
-        ("https://sqs.eu-central-1.amazonaws.com", "/123456789012/q", "eu-central-1"),
-        ("https://sqs.cn-north-1.amazonaws.com.cn", "/123456789012/q.fifo", "cn-north-1"),
-        ("https://sqs-fips.us-gov-west-1.amazonaws.com", "/123456789012/q", "us-gov-west-1"),
-        ("https://vpce-0-x.sqs.us-east-1.vpce.amazonaws.com", "/123456789012/q", "us-east-1"),
-        ("http://127.0.0.1:4566", "/000000000000/q", None),
-        ("http://localhost.localstack.cloud:4566", "/queue/us-east-1/000000000000/q", None),
-    ],
-)
-def test_the_host_of_a_queue_is_asked(endpoint: str, path: str, region: str | None) -> None:
-    """It also tells the region, so that a queue may be in another one than the connection."""
-    assert queue_endpoint(endpoint + path) == (endpoint, region)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "q",
-        "arn:aws:sqs:us-east-1:123456789012:q",
-        "http://sqs.us-east-1.amazonaws.com/123456789012/q",
-        "https://sqs.us-east-1.amazonaws.com/q",
-        "https://sqs.us-east-1.amazonaws.com/123456789012/q?x=1",
-        "https://user:secret@sqs.us-east-1.amazonaws.com/123456789012/q",
-    ],
-)
-def test_other_addresses_are_refused(url: str) -> None:
-    """Without TLS only on this machine or its network of containers."""
-    with pytest.raises(UsageError, match="not the URL of an SQS queue"):
-        queue_endpoint(url)
 
 
 @pytest.mark.parametrize(

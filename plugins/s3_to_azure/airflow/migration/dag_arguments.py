@@ -22,6 +22,7 @@ from s3_to_azure.airflow.arguments import (
 )
 from s3_to_azure.airflow.compat import (
     DAG,
+    HAS_EVENT_TRIGGERS,
     RETRY_BACKOFF,
     START_IS_OPTIONAL,
     BaseOperator,
@@ -34,6 +35,7 @@ from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.names import check_container
 from s3_to_azure.model.options import did_you_mean
 from s3_to_azure.model.settings import CopySettings, Fidelity, check_batching, parse_size
+from s3_to_azure.model.uris import is_template, queue_endpoint
 
 WAIT: Final = "wait_for_objects"
 PLAN: Final = "plan"
@@ -66,6 +68,8 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "create_container": FLAG,
     "keys_from": TEXT.or_none,
     "checksums_from": TEXT.or_none,
+    "events": TEXT.or_none,
+    "list_every": DURATION.or_none,
     "pool": TEXT.or_none,
     "max_active_tis_per_dagrun": COUNT.or_none,
     "memory_budget": SIZE,
@@ -107,7 +111,9 @@ _KINDS: Final[Mapping[str, Kind]] = {
 _WIRING: Final = frozenset({"self", "kwargs", "task_id", "dag", "task_group", "trigger_rule", "default_args", "params"})
 
 
-_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""The start of DAGs that need one."""
+
 _NEED_A_START: Final = ("@once", "@continuous")
 _DOC: Final = """\
 Copies new and changed objects from `{source}` to `{destination}`. The data is streamed through the workers' memory, and
@@ -165,8 +171,42 @@ def _check_settings(arguments: Mapping[str, Any]) -> None:
         raise UsageError(detail="task_arguments has the task compare, which needs compare_every, such as a week.")
     if arguments["compare_every"] and arguments["keys_from"]:
         raise UsageError(detail="compare_every compares all objects below the source's prefix: leave out keys_from.")
+    _check_events(arguments)
     filters = arguments["filters"] or {}
     read_filters({name: text if is_known(text) else None for name, text in filters.items()})
+
+
+def _check_events(arguments: Mapping[str, Any]) -> None:
+    """Refuse what cannot be combined with events."""
+    if not arguments["events"]:
+        if arguments["list_every"]:
+            raise UsageError(
+                detail="list_every needs events, the URL of a queue. Without events each run lists the bucket."
+            )
+        return
+    queue_endpoint(arguments["events"])
+    source, given = arguments["source"] or "", arguments["schedule"]
+    if arguments["keys_from"]:
+        raise UsageError(detail="events cannot be combined with keys_from.")
+    if is_template(source):
+        raise UsageError(
+            detail=f"events cannot be combined with source={source!r}: they come at any time, when no run has rendered "
+            "its template. Name a prefix without one."
+        )
+    if ":" in source.removeprefix("s3://"):
+        raise UsageError(detail="events need the bucket's name in source: they name it, and no access point.")
+    if arguments["list_every"] is None and not HAS_EVENT_TRIGGERS:
+        raise UsageError(
+            detail="This Airflow starts no DAG by events. Pass list_every, such as timedelta(days=1), and a schedule "
+            "of minutes: then each run empties the queue, and the first of each such period lists the bucket."
+        )
+    if arguments["list_every"] is None and not (given is None or isinstance(given, (str, timedelta))):
+        raise UsageError(detail=f"events need a schedule of time, such as @daily, or None; not {given!r}.")
+    if arguments["list_every"] is not None and (given is None or arguments["deferrable"]):
+        raise UsageError(
+            detail="list_every needs a schedule, such as '*/5 * * * *', and excludes deferrable=True: it is for an "
+            "Airflow without a triggerer."
+        )
 
 
 def _check_task_arguments(task_arguments: Mapping[str, Any]) -> None:
@@ -240,7 +280,7 @@ def dag_arguments_for(
     return {
         # Without a start, Airflow makes up for no interval when a new DAG is unpaused, for example for a dry run; but
         # two schedules never run without one.
-        "start_date": _START if catchup or not START_IS_OPTIONAL or schedule in _NEED_A_START else None,
+        "start_date": START if catchup or not START_IS_OPTIONAL or schedule in _NEED_A_START else None,
         "doc_md": _DOC.format(source=source, destination=destination),
         **given,
         "user_defined_macros": {**macros, **(given.get("user_defined_macros") or {})},

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3_to_azure.airflow.compat import Asset, get_current_context, task
-from s3_to_azure.airflow.migration.dag_arguments import CHECK, COMPARE, PLAN, REPORT
+from s3_to_azure.airflow.compat import DAG, Asset, AssetOrTimeSchedule, get_current_context, task
+from s3_to_azure.airflow.migration.dag_arguments import CHECK, COMPARE, PLAN, REPORT, START
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.names import check_blob_prefix, dot_segment
 from s3_to_azure.model.uris import AzureUri, S3Uri, is_template, parse_destination_prefix, parse_source_prefix
@@ -53,6 +53,34 @@ def parse_addresses(source: str | None, destination: str | None) -> Addresses | 
     if dot_segment(read.key):
         raise UsageError(detail=f"source {source!r} has a path segment '.' or '..'. No key that has one is copied.")
     return Addresses(read, written)
+
+
+def schedule_with_events(schedule: Any, migration: Addresses, dag_id: str, trigger: Mapping[str, Any]) -> Any:
+    """Return a schedule that also starts a run when a queue announces objects; Airflow 3 only.
+
+    Args:
+        schedule: The schedule of the listings; None: nothing else starts a run.
+        migration: Where the objects are.
+        dag_id: The DAG's.
+        trigger: More arguments of ``S3EventsTrigger``.
+    """
+    from airflow.sdk import AssetWatcher
+
+    from s3_to_azure.airflow.event_trigger import S3EventsTrigger
+
+    watcher = S3EventsTrigger(
+        bucket_name=migration.source.bucket, prefix=migration.source.key, dag_id=dag_id, **trigger
+    )
+    asset = Asset(
+        name=f"{dag_id} events",
+        uri=f"x-s3-events://{dag_id}",
+        watchers=[AssetWatcher(name=f"{dag_id} queue", trigger=watcher)],
+    )
+    if schedule is None:
+        return [asset]
+    # The DAG knows how this Airflow reads a schedule.
+    timetable: Any = DAG(dag_id, schedule=schedule, start_date=START).timetable
+    return AssetOrTimeSchedule(timetable=timetable, assets=[asset])
 
 
 def plan_task(

@@ -19,6 +19,7 @@ from s3_to_azure.airflow.connections import get_connection
 from s3_to_azure.airflow.metrics import Measured, send
 from s3_to_azure.airflow.migration.dag_arguments import REPORT, STATE_CONNECTION, STATE_CONTAINER
 from s3_to_azure.airflow.migration.params import RunLimits
+from s3_to_azure.airflow.migration.run_events import RunEvents
 from s3_to_azure.airflow.migration.run_state import (
     PLAN_DIGEST,
     PLAN_KEY,
@@ -73,6 +74,7 @@ class RunSettings:
         limits: What a run cannot loosen.
         pool: The copies' pool; empty: Airflow's default, which always exists.
         signing_key: Signs the certificate, as ``load_signing_key`` reads it; None: it is unsigned.
+        has_events: Some runs copy what events announce.
     """
 
     s3_prefix: str
@@ -91,6 +93,7 @@ class RunSettings:
     limits: RunLimits = field(default_factory=RunLimits)
     pool: str = ""
     signing_key: str | None = None
+    has_events: bool = False
 
     def service(self, context: Context) -> StreamingClient:
         """Return a client of the storage account."""
@@ -248,7 +251,7 @@ def report_run(
 
     Raises:
         SomeObjectsFailed: An object failed, or is not accounted for.
-        AirflowSkipException: The run is a dry run.
+        AirflowSkipException: The run is a dry run, or no event has announced anything to it.
         CorruptState: The run has no listing.
     """
     with closing(settings.service(context)) as service:
@@ -263,9 +266,11 @@ def report_run(
         log.info("Reporting on the copy of %s", _what(manifest, settings))
         certification = Certification(load_signing_key(settings.signing_key), service.account_url)
         plan, told = mapped_plan(context), is_over(context)
+        container = settings.state_container or settings.container
+        events = RunEvents.of(service, container, manifest, context) if settings.has_events else None
 
         def make() -> Report:
-            return make_report(
+            report = make_report(
                 files,
                 manifest,
                 destination=AzureContainer(service, settings.container),
@@ -274,7 +279,11 @@ def report_run(
                 keep_days=keep_state_days,
                 is_over=told,
                 certification=certification,
+                missed=events.missed() if events else None,
             )
+            if events:
+                events.settle()
+            return report
 
         report = run_stoppable(make, stop_of(context), grace_s=TASK_GRACE_S)
     summary = report.summary()
@@ -288,6 +297,10 @@ def report_run(
         # A failed task returns no value, and the report of a failed run matters most.
         context["ti"].xcom_push(REPORT_KEY, summary)
         raise error
+    if events and manifest.looked_up and not manifest.objects:
+        context["ti"].xcom_push(REPORT_KEY, summary)
+        # A success would update the asset.
+        raise AirflowSkipException("Another run has copied what the events announced, or it exists no longer")
     return summary
 
 

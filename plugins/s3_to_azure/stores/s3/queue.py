@@ -2,13 +2,12 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.ports import QueueMessage
+from s3_to_azure.model.uris import queue_endpoint
 from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.s3.errors import queue_errors
 
@@ -18,29 +17,7 @@ MAX_WAIT_S: Final = 20
 HIDDEN_S: Final = 300
 """How long received messages are hidden from other readers: some batches' time, retries of the state store included."""
 
-_REGION: Final = re.compile(r"(?:^|\.)sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.")
-_PATH: Final = re.compile(r"(?:/queue/[a-z0-9-]+)?/\d{12}/[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
-_LOCAL: Final = re.compile(r"(?:.+\.)?localhost(?:\.localstack\.cloud)?|127\.\d+\.\d+\.\d+|[a-z0-9-]+")
-
 log = logging.getLogger(__name__)
-
-
-def queue_endpoint(url: str) -> tuple[str, str | None]:
-    """Return the endpoint of a queue's URL, and the region that its host names.
-
-    Raises:
-        UsageError: It is not the URL of a queue.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _LOCAL.fullmatch(host))
-    if not is_safe or not host or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment or parts.username:
-        raise UsageError(
-            detail=f"{url[:200]!r} is not the URL of an SQS queue: https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as "
-            "the console and `aws sqs get-queue-url` show it."
-        )
-    match = _REGION.search(host)
-    return f"{parts.scheme}://{parts.netloc}", match["region"] if match else None
 
 
 class SqsQueue:
