@@ -91,3 +91,10 @@ def test_choices(option: str, values: tuple[str, ...], capsys: pytest.CaptureFix
     error = capsys.readouterr().err
     assert error.startswith("usage: s3-to-azure copy [OPTION ...] SRC DST\n")
     assert all(value in error for value in values)
+
+
+def test_the_overview_lists_the_commands_below_their_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its summary beside it, its aliases too, and no placeholder stands above them."""
+    monkeypatch.setenv("COLUMNS", "100")
+    _, commands = command_line().format_help().split("commands:\n")
+    assert commands.startswith("  copy (cp, sync)  copy new and changed objects, and verify each copy\n  plan  ")

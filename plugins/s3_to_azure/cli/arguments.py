@@ -56,11 +56,18 @@ _Command = Callable[[argparse.Namespace, StopEvent], int]
 _Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives this class no public name
 
 
+class _Overview(argparse.RawDescriptionHelpFormatter):
+    """Lists the commands below their title, without a line and an indent for their placeholder."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no public way to ask
+            return super()._format_action(action)
+        return "".join(map(super()._format_action, action._get_subactions()))  # noqa: SLF001 - likewise
+
+
 def command_line() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="s3-to-azure", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="s3-to-azure", description=_DESCRIPTION, formatter_class=_Overview)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_copy(commands)
