@@ -223,7 +223,8 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
     """Each s3-to-azure command of the pages runs unchanged against the local servers."""
     assert {command.words[1] for command in _RUNS} >= {"copy", "plan", "verify"}
     for command in _RUNS:
-        if command.words[1] == "certificate":
+        # tests/cli/test_checksums_from.py makes the reports that these need.
+        if command.words[1] == "certificate" or "--checksums-from" in command.words:
             continue
         if command.words[1:] == ("--version",):
             with pytest.raises(SystemExit, match="0"):

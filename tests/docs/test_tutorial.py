@@ -22,7 +22,7 @@ PAGE: Final = "docs/tutorial.md"
 # Commands that keep a terminal busy, and the words by which the page knows that they are ready.
 _SERVERS: Final = {"python -m local_cloud": "Ready.", "airflow standalone": "Airflow is ready"}
 _EXPORTS: Final = re.compile(r"^export .*$", re.MULTILINE)
-_END_S: Final = 60.0
+_END_S: Final = 120.0
 
 
 class Terminal:
@@ -73,6 +73,7 @@ class Terminal:
     def serve(self, command: str, ready: str) -> str:
         """Start a command that does not end; return what it has printed when it is ready."""
         log = self._home / f"{len(self._servers)}.log"
+        log.touch()
         status, printed = self.run(f"set -m; {command} >{shlex.quote(str(log))} 2>&1 & set +m; echo PID $!")
         assert status == 0, printed
         self._servers.append(int(printed.rpartition("PID ")[2]))
@@ -116,7 +117,7 @@ def _lines(block: Block) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_tutorial_works_as_it_stands(terminal: Terminal, tmp_path: Path) -> None:
     """From no container, no connection and no Airflow to a night whose blobs are equal; the dry run copies nothing."""
     said = {}
