@@ -46,6 +46,8 @@ NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALLOWED: Final = 1.30
 STEPS: Final = ("list", "plan", "copy", "report")
 COMPARE: Final = "compare"
+WRITE_REPORT: Final = "write a checksum report"
+WITH_REPORT: Final = "list with it"
 AGAIN: Final = ("list again", "plan again", "report again")
 SETTINGS: Final = PlanSettings(s3_prefix="", blob_prefix="")
 # The variable that gives the servers' addresses to the processes of the steps.
@@ -85,7 +87,7 @@ class HalfFilledDestination:
         raise AssertionError(f"the plan called {name}")
 
 
-def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:
+def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:  # noqa: PLR0911 - one for each step
     """Run one step; return its counts."""
     if REAL in os.environ:
         return run_real_step(step, count, directory)
@@ -94,6 +96,14 @@ def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:
         from benchmarks.drift import compare_drift  # noqa: PLC0415
 
         return compare_drift(partial(listing, count), BUCKET)
+    if step in (WRITE_REPORT, WITH_REPORT):
+        from benchmarks.checksum_report import list_with_report, write_report  # noqa: PLC0415
+
+        objects = partial(listing, count)
+        if step == WITH_REPORT:
+            return list_with_report(objects, BUCKET, LocalState(directory), directory)
+        write_report(objects, directory)
+        return {}
     files = LocalState(directory)
     pointer_path = directory / "pointer.json"
     if step == "list":
@@ -203,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--real", action="store_true", help="real objects in LocalStack, copied to Azurite")
-    parser.add_argument("--step", choices=(*STEPS, *AGAIN, COMPARE), help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=(*STEPS, *AGAIN, COMPARE, WRITE_REPORT, WITH_REPORT), help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.step:
@@ -217,7 +227,7 @@ def main() -> int:
         }
         print(json.dumps(counts))
         return 0
-    steps = STEPS + AGAIN if chosen.real else (*STEPS, COMPARE)
+    steps = STEPS + AGAIN if chosen.real else (*STEPS, COMPARE, WITH_REPORT)
     rows: dict[str, list[dict[str, Any]]] = {step: [] for step in steps}
     with ExitStack() as stack:
         for count in chosen.objects:
@@ -225,6 +235,8 @@ def main() -> int:
                 fill_real(stack, count)
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for step in steps:
+                if step == WITH_REPORT:
+                    measured(WRITE_REPORT, count, directory)
                 rows[step].append(measured(step, count, directory))
             size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
             print(f"{count:>11,} objects: {size / count:.0f} bytes of state each", flush=True)

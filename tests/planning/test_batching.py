@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, MIB, TIB
-from s3_to_azure.model.objects import ListedObject
+from s3_to_azure.model.objects import ListedObject, SourceChecksum
 from s3_to_azure.planning.batching import (
     OBJECT_WEIGHT,
     BatchPolicy,
@@ -159,6 +159,24 @@ def test_an_object_of_10_tb_is_split_as_far_as_there_are_tasks(max_tasks: int, p
     batches, *_ = cut([size], max_tasks=max_tasks)
     assert len(batches) == parts
     assert {batch.kind for batch in batches} == ({"range"} if parts > 1 else {"objects"})
+
+
+def test_each_part_has_the_reported_checksum() -> None:
+    """Whichever task finds the set complete compares the whole with it."""
+    reported = SourceChecksum("crc64nvme", 7, reported=True)
+    listed = ListedObject("bucket", "k", "etag", 8 * MIB, NOON, reported=reported)
+    out = Bytes()
+    batches, _ = write_batches(
+        "0" * 16,
+        LinesWriter(out),
+        lambda: [entry_line(listed, None)],
+        policy=BatchPolicy(weight_of(8 * MIB), max_tasks=20, split_bytes=2 * MIB, batch_bytes=1),
+        layout_of=lambda entry: Layout(entry.size_bytes, MIB),
+    )
+    members = [bytes(out.data[batch.offset : batch.offset + batch.length]) for batch in batches]
+    lines = [line for member in members for line in read_entries([member], prefix="", path="batches")]
+    assert len(lines) == 4
+    assert all(PlanEntry.of_line(line, bucket="bucket").listed == listed for line in lines)
 
 
 def test_an_object_without_a_condition_is_not_split() -> None:

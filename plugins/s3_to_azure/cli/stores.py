@@ -103,11 +103,9 @@ def open_stores(
         )
     report = parse_report(options.checksums_from, name="--checksums-from") if options.checksums_from else None
     connections = settings.connections + settings.objects_at_once
-    # A named version is that of the object, not of the report.
-    of_reports = argparse.Namespace(**{**vars(options), "version_id": None})
     with (
         open_source(options, stop, connections=connections) as bucket,
-        open_source(of_reports, stop, connections=1) if report else nullcontext() as reports,
+        open_source(options, stop, connections=1, of_objects=False) if report else nullcontext() as reports,
         open_container(options, stop, destination, connections=connections) as container,
     ):
         with gc_paused():
@@ -117,8 +115,16 @@ def open_stores(
 
 
 @contextmanager
-def open_source(options: argparse.Namespace, stop: StopEvent, *, connections: int) -> "Iterator[S3Source]":
+def open_source(
+    options: argparse.Namespace, stop: StopEvent, *, connections: int, of_objects: bool = True
+) -> "Iterator[S3Source]":
     """Yield S3 with the environment's credentials, and close it after the block.
+
+    Args:
+        options: The command's.
+        stop: Stops the look-up of the credentials.
+        connections: Number of connections.
+        of_objects: Whether the objects are read, whose version or customer key the user may have named.
 
     Raises:
         UsageError: The environment holds no credentials.
@@ -130,13 +136,14 @@ def open_source(options: argparse.Namespace, stop: StopEvent, *, connections: in
     # A credential program, or a metadata service, may take any time. It is not run in another thread: worker
     # processes are forked next, and a lock that OpenSSL holds while that thread ends would stay held in them.
     with stop.interrupting():
+        variables = from_environment.current()
         bucket = from_environment.s3_source(
-            from_environment.current(),
+            variables if of_objects else {**variables, from_environment.CUSTOMER_KEY: ""},
             connections=connections,
             verify=not options.no_verify_tls,
             sign=not options.no_sign_request,
             requester_pays=options.request_payer,
-            version_id=options.version_id,
+            version_id=options.version_id if of_objects else None,
         )
     with closing(bucket):
         yield bucket

@@ -23,6 +23,8 @@ from s3_to_azure.stores.s3.errors import s3_settings_errors
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 
+CUSTOMER_KEY: Final = "S3_SSE_CUSTOMER_KEY"
+"""The variable of the key that decrypts the objects (SSE-C), in base64."""
 _OURS: Final = ("AWS_", "AZURE_", "S3_")
 _TRUE: Final = ("1", "true", "yes", "on")
 _CURE: Final = (
@@ -78,7 +80,7 @@ def s3_source(
     reading = ReadOptions.of(
         {"VersionId": version_id} if version_id else {},
         requester_pays=requester_pays,
-        key=environment.get("S3_SSE_CUSTOMER_KEY"),
+        key=environment.get(CUSTOMER_KEY) or None,
     )
     proxies = Proxies.of_environment(environment)
     return S3Source(session, options, proxies=proxies, options=reading, provider=provider)
