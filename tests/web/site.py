@@ -18,6 +18,9 @@ from demo.airflow_instance import Airflow, AirflowError, running
 from local_cloud.servers import LocalAzure, LocalS3
 
 DAG_ID = "nightly_reports"
+BARE_DAG_ID = "archive_one_table"
+"""A DAG that uses the operator, and is no migration."""
+
 MIB = 1024**2
 EVIL_KEY = "nightly/archive/<img src=x onerror=\"document.title='owned'\">.tar"
 ADMIN = {"username": "admin", "password": "for-these-tests"}
@@ -28,10 +31,13 @@ SLOW_TASK = 0
 
 # Airflow looks only into files in which both its name and the word "dag" are written.
 _DAG = """\
-# A migration for Airflow
+# A migration for Airflow, and another DAG with the operator alone
 from datetime import timedelta
 
+from airflow.sdk import DAG
+
 from s3_to_azure.dag import migration_dag
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 
 dag = migration_dag(
     {dag_id!r},
@@ -40,6 +46,16 @@ dag = migration_dag(
     task_size="24MiB",
     retry_delay=timedelta(seconds=5),
 )
+
+with DAG({bare_dag_id!r}):
+    S3ToAzureBlobStreamOperator(
+        task_id="archive",
+        s3_bucket={bucket!r},
+        s3_key="nightly/tables/part-000.parquet",
+        container_name={container!r},
+        blob_prefix="bare",
+        retries=0,
+    )
 """
 
 
@@ -79,10 +95,10 @@ class Site:
         runs = self.airflow.get(f"dags/{DAG_ID}/dagRuns", order_by="-run_after", limit=1)["dag_runs"]
         return dict(runs[0])
 
-    def wait_for_end(self, run_id: str) -> None:
+    def wait_for_end(self, run_id: str, dag_id: str = DAG_ID) -> None:
         """Wait until the run has ended."""
         for _ in range(240):
-            if self.airflow.state(DAG_ID, run_id) in ("success", "failed"):
+            if self.airflow.state(dag_id, run_id) in ("success", "failed"):
                 return
             time.sleep(1)
         raise TimeoutError(run_id)
@@ -104,7 +120,9 @@ def site(home: Path, s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[S
         service.create_container(container)
     dags = home / "dags"
     dags.mkdir(parents=True)
-    (dags / "nightly_reports.py").write_text(_DAG.format(dag_id=DAG_ID, bucket=bucket, container=container))
+    (dags / "nightly_reports.py").write_text(
+        _DAG.format(dag_id=DAG_ID, bare_dag_id=BARE_DAG_ID, bucket=bucket, container=container)
+    )
     aws = {
         "conn_type": "aws",
         "login": s3_server.access_key,

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.servers import LocalAzure, LocalS3
-from tests.web.site import ADMIN, DAG_ID, EVIL_KEY, READER, SLOW_TASK, Site, site
+from tests.web.site import ADMIN, BARE_DAG_ID, DAG_ID, EVIL_KEY, READER, SLOW_TASK, Site, site
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -76,11 +76,11 @@ def open_first_run(page: Any, there: Site) -> str:
     return run_id
 
 
-def shoot(page: Any, name: str, *, height: int = 1000, schemes: Sequence[str] = ("light",)) -> None:
+def shoot(page: Any, name: str, *, width: int = 1440, height: int = 1000, schemes: Sequence[str] = ("light",)) -> None:
     """Take screenshots, if they are requested."""
     if not SHOTS:
         return
-    page.set_viewport_size({"width": 1440, "height": height})
+    page.set_viewport_size({"width": width, "height": height})
     for scheme in schemes:
         page.evaluate("name => { document.documentElement.className = name }", scheme)
         page.wait_for_timeout(700)
@@ -176,7 +176,8 @@ def test_form_in_sections(page: Any, there: Site) -> None:
 
 
 def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
-    """A run with filters succeeds and is triggered again from its page; the history shows all runs."""
+    """A run with filters succeeds and is triggered again from its page; the history shows all runs, as they are chosen."""
+    bare_run_id = there.airflow.trigger(BARE_DAG_ID, {})
     form = open_form(page, there)
     form.get_by_role("button", name="What to copy").click()
     form.locator("#element_exclude").fill("*/archive/*")
@@ -202,10 +203,37 @@ def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
     page.get_by_role("button", name="Browse").click()
     page.get_by_role("menuitem", name="Migrations").click()
     expect(page.get_by_role("heading", name="S3 to Azure migrations")).to_be_visible()
-    rows = page.get_by_role("region", name="Runs", exact=True).locator("tbody tr")
-    expect(rows.filter(has_text="success")).to_have_count(2)
+    there.wait_for_end(bare_run_id, BARE_DAG_ID)
+    page.reload()
+    runs = page.get_by_role("region", name="Runs", exact=True)
+    rows = runs.locator("tbody tr")
+    expect(rows.filter(has_text="success")).to_have_count(3)
+    expect(rows.filter(has_text=BARE_DAG_ID)).to_contain_text("no report, 1 copy task")
+    standing = page.get_by_role("region", name="Migrations").locator("tbody tr")
+    expect(standing.filter(has_text=DAG_ID)).to_contain_text("less than a day ago")
     expect(page.get_by_role("region", name="Failures by reason")).to_contain_text("object archived")
-    shoot(page, "history", height=900, schemes=("dark", "light"))
+    shoot(page, "history", height=1100, schemes=("dark", "light"))
+
+    page.get_by_label("DAG", exact=True).select_option(DAG_ID)
+    expect(rows).to_have_count(3)
+    runs.get_by_role("button", name="Failed 1").click()
+    expect(rows).to_have_count(1)
+    with page.expect_download() as saved:
+        runs.get_by_role("button", name="Save as CSV").click()
+    header, row = saved.value.path().read_text().splitlines()
+    assert header.startswith('"started_at","dag_id","run_id","state"')
+    assert f'"{DAG_ID}"' in row
+    # The address keeps the choice.
+    page.reload()
+    expect(rows).to_have_count(1)
+    runs.get_by_role("button", name="All").click()
+    runs.get_by_role("button", name="Copied").click()
+    expect(runs.get_by_role("columnheader", name="Copied")).to_have_attribute("aria-sort", "descending")
+    expect(rows.first).to_contain_text("failed")
+    page.set_viewport_size({"width": 420, "height": 900})
+    assert page.evaluate("document.querySelector('.s3az').scrollWidth <= document.querySelector('.s3az').clientWidth")
+    shoot(page, "history-narrow", width=420, height=1000)
+    runs.get_by_role("button", name="Started").click()
     rows.first.get_by_role("link").click()
     expect(page.get_by_role("heading", name="Completed")).to_be_visible()
     expect(page.locator(".s3az-equation")).to_contain_text("1 copied")

@@ -61,12 +61,16 @@ function timeFormat(options) {
 
 const clock = timeFormat({ second: "2-digit" });
 const minute = timeFormat({});
+const date = timeFormat({ year: "numeric", month: "2-digit", day: "2-digit", hour: undefined, minute: undefined, hourCycle: undefined });
 const dateAndMinute = timeFormat({ year: "numeric", month: "2-digit", day: "2-digit" });
 
 export const timeOfDay = (iso) => (iso ? clock.format(new Date(iso)) : "–");
 export const minuteOfDay = (date) => minute.format(date);
 export const secondOfDay = (date) => clock.format(date);
 export const dateTime = (iso) => (iso ? dateAndMinute.format(new Date(iso)) : "–");
+
+/** The day, as `2026-11-23`: such texts have the order of their days. */
+export const dateOf = (time) => date.format(new Date(time));
 
 /** `not_found` as `not found`. */
 export const words = (code) => code.replaceAll("_", " ");

@@ -1,24 +1,22 @@
 // The history of all migrations that the user may read.
 
-import { RunsChart } from "./chart.js";
 import { usePolled } from "./data.js";
-import { count, dateTime, duration, rate, size, words } from "./format.js";
+import { count, dateOf, rate, size } from "./format.js";
+import { RunsChart } from "./history_chart.js";
+import { PERIOD_OPTIONS, STATES, useChoice } from "./history_choice.js";
+import { Comparisons, Migrations, Reasons, Runs } from "./history_parts.js";
 import { historyApi, migrationPath } from "./links.js";
-import { h, Link, loadStyles, useId, useMemo, useState } from "./react.js";
-import { Badge, Card, Choice, Figure, Figures, Notice, Table } from "./widgets.js";
-
-const PERIODS = [7, 30, 90, 365];
-const FIRST_ROWS = 100;
+import { h, loadStyles, useId, useMemo } from "./react.js";
+import { Badge, Card, Choice, Figure, Figures, Notice } from "./widgets.js";
 
 loadStyles();
 
 const pause = () => 60_000;
-const hasFigures = (run) => run.has_report;
+const hasFigures = (run) => run.has_figures;
 
 function History() {
-  const [days, setDays] = useState(30);
-  const [dag, setDag] = useState("");
-  const url = useMemo(() => historyApi(days), [days]);
+  const [choice, change] = useChoice();
+  const url = useMemo(() => historyApi(choice.days, choice.dag), [choice.days, choice.dag]);
   const { data: view, error, isLoading } = usePolled(url, pause);
   return h(
     "div",
@@ -27,23 +25,19 @@ function History() {
       "header",
       { className: "s3az-head" },
       h("h1", null, "S3 to Azure migrations"),
-      h(Dags, { dags: view?.dags ?? [], dag, onChange: setDag }),
-      h(Choice, {
-        label: "Period",
-        value: days,
-        options: PERIODS.map((period) => ({ value: period, label: `${period} days` })),
-        onChange: setDays,
-      }),
+      h(Dags, { dags: view?.dags ?? [], dag: choice.dag, onChange: (dag) => change({ dag, from: "", to: "" }) }),
+      h(Choice, { label: "Period", value: choice.days, options: PERIOD_OPTIONS, onChange: (days) => change({ days, from: "", to: "" }) }),
     ),
     error && h(Notice, { tone: "bad", role: "alert" }, error.message),
     isLoading && h(Notice, null, "Loading …"),
-    view && h(Runs, { view, runs: view.runs.filter((run) => !dag || run.dag_id === dag), isOneDag: Boolean(dag) }),
+    view && h(Whole, { view, choice, change }),
   );
 }
 
 function Dags({ dags, dag, onChange }) {
   const id = useId();
   if (dags.length < 2 && !dag) return null;
+  const named = dag && !dags.includes(dag) ? [dag, ...dags] : dags;
   return h(
     "span",
     { className: "s3az-select" },
@@ -52,96 +46,68 @@ function Dags({ dags, dag, onChange }) {
       "select",
       { id, value: dag, onChange: (event) => onChange(event.target.value) },
       h("option", { value: "" }, `All ${count(dags.length)} DAGs`),
-      dags.map((name) => h("option", { key: name, value: name }, name)),
+      named.map((name) => h("option", { key: name, value: name }, name)),
     ),
   );
 }
 
-function Runs({ view, runs, isOneDag }) {
-  const [isWhole, setWhole] = useState(false);
-  if (!runs.length) {
-    return h(Notice, null, `No migration that you have access to ran in the last ${view.days} days.`);
-  }
-  const reported = runs.filter(hasFigures);
+function Whole({ view, choice, change }) {
+  const { runs } = view;
+  const isOneDag = Boolean(choice.dag);
+  if (!view.migrations.length) return h(Notice, null, "There is no migration that you have access to.");
+  const withFigures = runs.filter(hasFigures);
+  return [
+    h(Migrations, { key: "migrations", view, onChoose: (dag) => change({ dag, from: "", to: "" }) }),
+    h(Sums, { key: "sums", view, runs, reported: withFigures, onChoose: (bar) => openOrChoose(bar, change) }),
+    h(Reasons, { key: "reasons", runs: withFigures }),
+    h(Comparisons, { key: "comparisons", runs: runs.filter((run) => run.comparison), isOneDag }),
+    h(Runs, { key: "runs", runs: chosenRuns(runs, choice), all: runs, choice, change, isOneDag }),
+  ];
+}
+
+/** The runs of the chosen days and state. */
+function chosenRuns(runs, { from, to, state }) {
+  const inDays = (run) => !from || (dateOf(run.started_at) >= from && dateOf(run.started_at) <= to);
+  return runs.filter((run) => STATES[state].has(run) && inDays(run));
+}
+
+// A click in the chart follows the link in the table, which keyboards and screen readers use.
+function openOrChoose({ from, to, runs }, change) {
+  const link = runs.length === 1 && document.querySelector(`a[data-run="${CSS.escape(migrationPath(runs[0].dag_id, runs[0].run_id))}"]`);
+  if (link) link.click();
+  else change({ from, to, state: "all" });
+}
+
+function Sums({ view, runs, reported, onChoose }) {
+  if (!runs.length) return h(Notice, null, `No migration ran in the last ${view.days} days.`);
   const sum = (value) => reported.reduce((total, run) => total + value(run), 0);
   const failedRuns = runs.filter((run) => run.state === "failed").length;
   const sentBytes = sum((run) => run.bytes_sent);
   // Weighted by time: the average over the time in which runs sent something.
-  const busySeconds = sum((run) => (run.bytes_per_second ? run.bytes_sent / run.bytes_per_second : 0));
-  const shown = isWhole ? runs : runs.slice(0, FIRST_ROWS);
-  return [
+  const timed = reported.filter((run) => run.bytes_per_second);
+  const busySeconds = timed.reduce((total, run) => total + run.bytes_sent / run.bytes_per_second, 0);
+  const timedBytes = timed.reduce((total, run) => total + run.bytes_sent, 0);
+  const failedObjects = sum((run) => run.failed.objects);
+  const unreported = runs.filter(STATES.unreported.has).length;
+  const name = `The last ${view.days} days`;
+  return h(
+    Card,
+    { id: "sum", title: name, aside: view.is_cut && h(Badge, { state: "up_for_retry", label: "only the newest 1,000 runs" }) },
     h(
-      Card,
-      { key: "sum", id: "sum", title: `The last ${view.days} days`, aside: view.is_cut && h(Badge, { state: "up_for_retry", label: "only the newest 1,000 runs" }) },
-      h(
-        Figures,
-        { label: `The last ${view.days} days` },
-        h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? h("span", { className: "s3az-tone-bad" }, `${count(failedRuns)} failed`) : "none failed" }),
-        h(Figure, { name: "Bytes sent", value: size(sentBytes) }),
-        h(Figure, { name: "Resumed", value: size(sum((run) => run.bytes_resumed)) }),
-        h(Figure, { name: "Objects copied", value: count(sum((run) => run.copied.objects)) }),
-        h(Figure, { name: "Objects failed", value: count(sum((run) => run.failed.objects)), tone: sum((run) => run.failed.objects) ? "bad" : undefined }),
-        h(Figure, { name: "Average rate", value: busySeconds ? rate(sentBytes / busySeconds) : "–" }),
-        h(Figure, { name: "Retried requests", value: count(sum((run) => run.retries)) }),
-      ),
-      reported.length > 1 && h(RunsChart, { runs: reported, onOpen: open }),
-      reported.length > 1 && h(Legend),
+      Figures,
+      { label: name },
+      h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? h("span", { className: "s3az-tone-bad" }, `${count(failedRuns)} failed`) : "none failed" }),
+      unreported > 0 && h(Figure, { name: "Without report", value: count(unreported) }),
+      h(Figure, { name: "Bytes sent", value: size(sentBytes) }),
+      h(Figure, { name: "Resumed", value: size(sum((run) => run.bytes_resumed)) }),
+      h(Figure, { name: "Objects copied", value: count(sum((run) => run.copied.objects)) }),
+      h(Figure, { name: "Objects failed", value: count(failedObjects), tone: failedObjects ? "bad" : undefined }),
+      h(Figure, { name: "Average rate", value: busySeconds ? rate(timedBytes / busySeconds) : "–" }),
+      h(Figure, { name: "Retried requests", value: count(sum((run) => run.retries)) }),
     ),
-    h(Reasons, { key: "reasons", runs: reported }),
-    h(Comparisons, { key: "comparisons", runs: runs.filter((run) => run.comparison), isOneDag }),
-    h(
-      Card,
-      { key: "runs", id: "runs", title: "Runs" },
-      h(Table, {
-        caption: "Runs, newest first",
-        columns: [
-          { name: "Started" },
-          ...(isOneDag ? [] : [{ name: "DAG" }]),
-          { name: "State" },
-          { name: "Copied", isNumber: true },
-          { name: "Sent", isNumber: true },
-          { name: "Resumed", isNumber: true },
-          { name: "Rate", isNumber: true },
-          { name: "Duration", isNumber: true },
-          { name: "Unchanged", isNumber: true },
-          { name: "Skipped", isNumber: true },
-          { name: "Failed", isNumber: true },
-          { name: "Retries", isNumber: true },
-        ],
-        rows: shown.map((run) => runRow(run, isOneDag)),
-      }),
-      runs.length > FIRST_ROWS &&
-        h("button", { type: "button", className: "s3az-more", onClick: () => setWhole(!isWhole) }, isWhole ? `Show the newest ${FIRST_ROWS}` : `Show all ${count(runs.length)} runs`),
-    ),
-  ];
-}
-
-// A click in the chart follows the link in the table, which keyboards and screen readers use.
-function open(run) {
-  const path = migrationPath(run.dag_id, run.run_id);
-  document.querySelector(`a[data-run="${CSS.escape(path)}"]`)?.click();
-}
-
-function runRow(run, isOneDag) {
-  const path = migrationPath(run.dag_id, run.run_id);
-  const figure = (value) => (hasFigures(run) ? value : "–");
-  return {
-    key: path,
-    cells: [
-      h(Link, { to: path, "data-run": path }, dateTime(run.started_at)),
-      ...(isOneDag ? [] : [run.dag_id]),
-      h("span", null, h(Badge, { state: run.state }), run.dry_run && " dry run"),
-      figure(count(run.copied.objects)),
-      figure(size(run.bytes_sent)),
-      figure(run.bytes_resumed ? size(run.bytes_resumed) : "–"),
-      figure(run.bytes_per_second ? rate(run.bytes_per_second) : "–"),
-      duration(run.seconds),
-      figure(count(run.unchanged.objects)),
-      figure(count(run.skipped.objects)),
-      figure(h("span", { className: run.failed.objects ? "s3az-tone-bad" : undefined }, count(run.failed.objects))),
-      figure(count(run.retries)),
-    ],
-  };
+    h(RunsChart, { runs, now: view.now, days: view.days, onChoose }),
+    h(Legend),
+  );
 }
 
 const Legend = () =>
@@ -150,59 +116,7 @@ const Legend = () =>
     { className: "s3az-legend" },
     h("li", { className: "s3az-key-busy" }, "sent"),
     h("li", { className: "s3az-key-resumed" }, "resumed (not sent again)"),
-    h("li", { className: "s3az-key-bad" }, "sent by a failed run"),
+    h("li", { className: "s3az-key-bad" }, "sent by a failed run, or nothing sent"),
   );
-
-const STANDINGS = ["equal", "unproven", "missing", "stale", "changed", "left_out", "extra"];
-const DRIFT = ["missing", "stale", "changed"];
-
-/** What the task compare found: how the objects of both sides stand. */
-function Comparisons({ runs, isOneDag }) {
-  if (!runs.length) return null;
-  const cell = ({ comparison }, name) =>
-    h("span", { className: DRIFT.includes(name) && comparison[name].objects ? "s3az-tone-bad" : undefined }, count(comparison[name].objects));
-  return h(
-    Card,
-    { id: "comparisons", title: "Comparisons" },
-    h(Table, {
-      caption: "Comparisons, newest first",
-      columns: [
-        { name: "Started" },
-        ...(isOneDag ? [] : [{ name: "DAG" }]),
-        ...["listed", ...STANDINGS].map((name) => ({ name: words(name), isNumber: true })),
-      ],
-      rows: runs.slice(0, FIRST_ROWS).map((run) => ({
-        key: migrationPath(run.dag_id, run.run_id),
-        cells: [
-          h(Link, { to: migrationPath(run.dag_id, run.run_id) }, dateTime(run.started_at)),
-          ...(isOneDag ? [] : [run.dag_id]),
-          ...["listed", ...STANDINGS].map((name) => cell(run, name)),
-        ],
-      })),
-    }),
-  );
-}
-
-function Reasons({ runs }) {
-  const counts = new Map();
-  for (const run of runs) {
-    for (const { reason, objects } of run.failures) {
-      const earlier = counts.get(reason) ?? { objects: 0, runs: 0 };
-      counts.set(reason, { objects: earlier.objects + objects, runs: earlier.runs + 1 });
-    }
-  }
-  if (!counts.size) return null;
-  return h(
-    Card,
-    { id: "reasons", title: "Failures by reason" },
-    h(Table, {
-      caption: "Failures by reason",
-      columns: [{ name: "Reason" }, { name: "Objects", isNumber: true }, { name: "Runs", isNumber: true }],
-      rows: [...counts]
-        .sort(([, one], [, other]) => other.objects - one.objects)
-        .map(([reason, sum]) => ({ key: reason, cells: [words(reason), count(sum.objects), count(sum.runs)] })),
-    }),
-  );
-}
 
 globalThis.AirflowPlugin = History;

@@ -30,7 +30,7 @@ export const migrationApi = (dagId, runId) => api(`dags/${part(dagId)}/migration
 /** The address of the report's table, for a download. */
 export const csvApi = (dagId, runId) => api(`dags/${part(dagId)}/report.csv?run_id=${part(runId)}`);
 
-export const historyApi = (days) => api(`history?days=${part(days)}`);
+export const historyApi = (days, dag) => api(`history?days=${part(days)}&dag=${part(dag)}`);
 
 /** An address of Airflow's own API. */
 const airflowApi = (path) => new URL(`../../api/v2/${path}`, import.meta.url).href;

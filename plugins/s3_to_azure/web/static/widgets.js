@@ -63,30 +63,59 @@ export function Bar({ done, resumed = 0, total, text, label, tone = "busy", isLa
   );
 }
 
-/** A table that scrolls inside its card; `columns` are `{name, isNumber}`, `rows` are `{key, cells}`. */
-export function Table({ caption, columns, rows }) {
+/**
+ * A table that scrolls inside its card; `columns` are `{name, isNumber, isText, sort}`, `rows` are `{key, cells}`.
+ *
+ * `sort` is the name of the column that the rows are sorted by, after a minus if the largest come first. A stacked table
+ * becomes a list where there is little room, each cell with its column's name.
+ */
+export function Table({ caption, columns, rows, isStacked = false, sort, onSort }) {
   const align = (index) => (columns[index].isNumber ? "s3az-number" : undefined);
   return h(
     "div",
     // Focusable, so that it can be scrolled by keyboard.
-    { className: "s3az-scroll", tabIndex: 0, role: "group", "aria-label": `${caption}, table` },
+    { className: `s3az-scroll${isStacked ? " s3az-stacked" : ""}`, tabIndex: 0, role: "group", "aria-label": `${caption}, table` },
     h(
       "table",
-      null,
+      // As a list it would lose its roles.
+      { role: "table" },
       h("caption", { className: "s3az-hidden" }, caption),
       h(
         "thead",
-        null,
-        h("tr", null, ...columns.map((column, index) => h("th", { scope: "col", className: align(index) }, column.name))),
+        { role: "rowgroup" },
+        h(
+          "tr",
+          { role: "row" },
+          ...columns.map((column, index) => h(Heading, { key: column.name, column, className: align(index), sort, onSort })),
+        ),
       ),
       h(
         "tbody",
-        null,
+        { role: "rowgroup" },
         rows.map(({ key, cells }) =>
-          h("tr", { key }, ...cells.map((cell, index) => h("td", { className: align(index) }, cell))),
+          h(
+            "tr",
+            { key, role: "row" },
+            ...cells.map((cell, index) => h("td", { role: "cell", className: align(index), "data-name": columns[index].name }, cell)),
+          ),
         ),
       ),
     ),
+  );
+}
+
+function Heading({ column, className, sort, onSort }) {
+  const header = { role: "columnheader", scope: "col", className };
+  if (!onSort || !column.sort) return h("th", header, column.name);
+  const direction = sort === column.sort ? "ascending" : sort === `-${column.sort}` ? "descending" : "none";
+  // The largest and the newest come first, texts in their order.
+  const [first, second] = column.isText ? [column.sort, `-${column.sort}`] : [`-${column.sort}`, column.sort];
+  const next = sort === first ? second : first;
+  const mark = { ascending: " ▲", descending: " ▼", none: "" }[direction];
+  return h(
+    "th",
+    { ...header, "aria-sort": direction },
+    h("button", { type: "button", className: "s3az-sort", onClick: () => onSort(next) }, column.name, h("span", { "aria-hidden": true }, mark)),
   );
 }
 
