@@ -73,6 +73,7 @@ function chosenRuns(runs, { from, to, state }) {
 
 // A click in the chart follows the link in the table, which keyboards and screen readers use.
 function openOrChoose({ from, to, runs }, change) {
+  // The run may be on another page of the table.
   const link = runs.length === 1 && document.querySelector(`a[data-run="${CSS.escape(migrationPath(runs[0].dag_id, runs[0].run_id))}"]`);
   if (link) link.click();
   else change({ from, to, state: "all" });

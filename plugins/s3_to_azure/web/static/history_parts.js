@@ -8,7 +8,8 @@ import { migrationPath } from "./links.js";
 import { h, Link, useState } from "./react.js";
 import { Badge, Card, Choice, Notice, Table } from "./widgets.js";
 
-const FIRST_RUNS = 50;
+const RUNS_OF_A_PAGE = 25;
+const FIRST_COMPARISONS = 20;
 const FIRST_MIGRATIONS = 20;
 
 const runLink = (run, text) => {
@@ -145,11 +146,14 @@ function sorted(runs, sort) {
 
 /** The runs of the chosen state and days. */
 export function Runs({ runs, all, choice, change, isOneDag }) {
-  const [isWhole, setWhole] = useState(false);
+  const [turned, setTurned] = useState(0);
   const { state, sort, from, to } = choice;
   const columns = Object.entries(COLUMNS).filter(([name]) => name !== "dag" || !isOneDag);
   const ordered = sorted(runs, sort);
-  const shown = isWhole ? ordered : ordered.slice(0, FIRST_RUNS);
+  const pages = Math.max(1, Math.ceil(ordered.length / RUNS_OF_A_PAGE));
+  // Another choice may have fewer pages.
+  const page = Math.min(turned, pages - 1);
+  const shown = ordered.slice(page * RUNS_OF_A_PAGE, (page + 1) * RUNS_OF_A_PAGE);
   const options = Object.entries(STATES)
     .map(([value, { label, has }]) => ({ value, label, count: all.filter(has).length }))
     .filter((option) => option.count || option.value === "all" || option.value === state);
@@ -179,7 +183,19 @@ export function Runs({ runs, all, choice, change, isOneDag }) {
           })),
         })
       : h(Notice, null, "No run is in this state and period."),
-    h(More, { total: ordered.length, first: FIRST_RUNS, noun: "run", isWhole, onClick: () => setWhole(!isWhole) }),
+    pages > 1 && h(Pager, { page, pages, onTurn: setTurned }),
+  );
+}
+
+function Pager({ page, pages, onTurn }) {
+  const button = (name, to) =>
+    h("button", { type: "button", className: "s3az-button", disabled: to < 0 || to >= pages, onClick: () => onTurn(to) }, name);
+  return h(
+    "nav",
+    { className: "s3az-pager", "aria-label": "Pages of the runs" },
+    button("Previous", page - 1),
+    h("span", { role: "status" }, `Page ${count(page + 1)} of ${count(pages)}`),
+    button("Next", page + 1),
   );
 }
 
@@ -202,7 +218,7 @@ export function Comparisons({ runs, isOneDag }) {
         ...(isOneDag ? [] : [{ name: "DAG" }]),
         ...["listed", ...STANDINGS].map((name) => ({ name: words(name), isNumber: true })),
       ],
-      rows: runs.slice(0, FIRST_RUNS).map((run) => ({
+      rows: runs.slice(0, FIRST_COMPARISONS).map((run) => ({
         key: migrationPath(run.dag_id, run.run_id),
         cells: [
           h(Link, { to: migrationPath(run.dag_id, run.run_id) }, dateTime(run.started_at)),

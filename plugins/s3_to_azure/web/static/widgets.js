@@ -134,7 +134,8 @@ export function Choice({ label, value, options, onChange }) {
           onClick: () => onChange(option.value),
         },
         option.label,
-        option.count !== undefined && h("span", { className: "s3az-count" }, count(option.count)),
+        // A space, because a screen reader reads both as one name.
+        option.count !== undefined && [" ", h("span", { key: "count", className: "s3az-count" }, count(option.count))],
       ),
     ),
   );
