@@ -92,6 +92,16 @@ def _look(page: Page, airflow: "_Airflow", shoot: Callable[[str], Any]) -> None:
     shoot("history")
     rows.get_by_role("link").click()
     expect(page.get_by_role("heading", name=re.compile("% Failed"))).to_be_visible()
+    actions, dialog = page.get_by_role("region", name="Actions"), page.get_by_role("dialog")
+    actions.get_by_role("button", name="Run again").click()
+    expect(dialog.get_by_role("button", name="Start the run")).to_be_enabled()
+    page.keyboard.press("Escape")
+    actions.get_by_role("button", name="Retry failed").click()
+    expect(dialog.get_by_role("listitem")).to_contain_text([re.compile("^copy "), "report", "check_report"])
+    shoot("retry")
+    dialog.get_by_role("button", name=re.compile("^Clear ")).click()
+    expect(actions).to_contain_text("runs them again")
+    until("the report has run again", lambda: airflow.tries(run_id, "report") == (2, "failed"))
 
 
 def _fill(name: str, variables: Mapping[str, str]) -> None:
@@ -129,6 +139,11 @@ class _Airflow:
         """Start a run once the DAG is there; return its id."""
         until("the DAG is there", lambda: self.get(f"dags?dag_id_pattern={DAG_ID}")["dags"])
         return str(self._request("POST", f"dags/{DAG_ID}/dagRuns", json={"logical_date": None})["dag_run_id"])
+
+    def tries(self, run_id: str, task_id: str) -> tuple[int, str]:
+        """Return the number of a task's tries, and its state."""
+        task = self.get(f"dags/{DAG_ID}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}")
+        return task["try_number"], task["state"]
 
     def links(self, run_id: str) -> dict[str, str]:
         """Return the links of the first copy task."""

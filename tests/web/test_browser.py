@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.servers import LocalAzure, LocalS3
+from tests.web.many_runs import SILENT, many_runs_view
 from tests.web.site import ADMIN, BARE_DAG_ID, DAG_ID, EVIL_KEY, READER, SLOW_TASK, Site, site
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -212,8 +213,6 @@ def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
     standing = page.get_by_role("region", name="Migrations").locator("tbody tr")
     expect(standing.filter(has_text=DAG_ID)).to_contain_text("less than a day ago")
     expect(page.get_by_role("region", name="Failures by reason")).to_contain_text("object archived")
-    shoot(page, "history", height=1100, schemes=("dark", "light"))
-
     rows.filter(has_text=DAG_ID).first.get_by_role("link").click()
     expect(page.get_by_role("heading", name="Completed")).to_be_visible()
     expect(page.locator(".s3az-equation")).to_contain_text("1 copied")
@@ -242,7 +241,33 @@ def test_the_history_as_it_is_chosen(page: Any, there: Site) -> None:
     expect(rows.first).to_contain_text("failed")
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.querySelector('.s3az').scrollWidth <= document.querySelector('.s3az').clientWidth")
-    shoot(page, "history-narrow", width=420, height=1000)
+
+
+@pytest.mark.parametrize("count", [12, 400])
+def test_a_history_of_many_runs(page: Any, there: Site, count: int) -> None:
+    """It is read page by page, fits wide and narrow windows, and a day of the chart chooses its runs."""
+    page.route("**/s3_to_azure/api/history?*", lambda route: route.fulfill(json=many_runs_view(count)))
+    page.goto(f"{there.airflow.url}/plugin/s3_to_azure_history?days=90")
+    standing = page.get_by_role("region", name="Migrations").locator("tbody tr")
+    expect(standing).to_have_count(6)
+    expect(standing.filter(has_text=SILENT)).to_contain_text("none in 90 days")
+    runs = page.get_by_role("region", name="Runs", exact=True)
+    rows = runs.locator("tbody tr")
+    expect(rows).to_have_count(min(count, 25))
+    name = "history" if count == 400 else f"history-{count}"
+    shoot(page, name, height=1250, schemes=("dark", "light"))
+    for width in (420, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        overflow = "(all => all.filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.className))"
+        assert page.evaluate(f"{overflow}([...document.querySelectorAll('.s3az, .s3az-stacked')])") == []
+        if width < 1000:
+            shoot(page, f"{name}-narrow", width=width, height=1900, schemes=("dark", "light"))
+    if count > 25:
+        runs.get_by_role("button", name="Next").click()
+        expect(runs.get_by_role("status")).to_have_text("Page 2 of 16")
+        page.locator(".s3az-run").first.click()
+        expect(runs.get_by_role("button", name=re.compile("show all days$"))).to_be_visible()
+        expect(runs.get_by_role("status")).to_have_count(0)
 
 
 def test_keyboard_and_reader(page: Any, there: Site) -> None:
