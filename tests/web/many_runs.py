@@ -39,11 +39,19 @@ def _run(index: int, at: datetime) -> RunRow:
     if (dag_id == BROKEN and index < 15) or index % 29 == 11:
         failed = {"objects": 3 + index * 13 % 90, "size_bytes": GIB}
         reasons = [{"status": "failed", "reason": "object_archived", **failed}]
-        report = report_summary(bytes_sent=size // 8, bytes_per_second=size // 6_000, failed=failed, reasons=reasons)
+        report = report_summary(
+            bytes_sent=size // 8, bytes_per_second=size // 6_000, bytes_resumed=0, failed=failed, reasons=reasons
+        )
         return RunRow(dag_id, run_id, "failed", at, ends, report)
     copied = {"objects": 1_000 + index * 311 % 3_000, "size_bytes": size}
+    resumed = size // 3 if index % 13 == 3 else 0
     report = report_summary(
-        bytes_sent=size, bytes_per_second=size // 700, copied=copied, failed=nothing, reasons=[], bytes_resumed=0
+        bytes_sent=size - resumed,
+        bytes_resumed=resumed,
+        bytes_per_second=size // 700,
+        copied=copied,
+        failed=nothing,
+        reasons=[],
     )
     compared = {"listed": copied, "equal": copied, "changed": {"objects": index // 50, "size_bytes": 1}}
     return RunRow(dag_id, run_id, "success", at, ends, report, compared if index % 50 == 0 else {})

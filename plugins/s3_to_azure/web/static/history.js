@@ -60,8 +60,8 @@ function Whole({ view, choice, change }) {
     h(Migrations, { key: "migrations", view, onChoose: (dag) => change({ dag, from: "", to: "" }) }),
     h(Sums, { key: "sums", view, runs, reported: withFigures, onChoose: (bar) => openOrChoose(bar, change) }),
     h(Reasons, { key: "reasons", runs: withFigures }),
-    h(Comparisons, { key: "comparisons", runs: runs.filter((run) => run.comparison), isOneDag }),
     h(Runs, { key: "runs", runs: chosenRuns(runs, choice), all: runs, choice, change, isOneDag }),
+    h(Comparisons, { key: "comparisons", runs: runs.filter((run) => run.comparison), isOneDag }),
   ];
 }
 
