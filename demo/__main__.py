@@ -15,6 +15,7 @@ from rich.console import Console
 
 from demo.airflow_instance import ROOT, AirflowError, running
 from demo.airflow_runs import DemoError
+from demo.announcements import Announcements
 from demo.migration import DAG_ID, SOURCE, Migration
 from demo.oddity_night import ODDITIES_DAG_ID, OddityNight
 from local_cloud.__main__ import export_lines
@@ -40,10 +41,10 @@ make down stops the demo."""
 
 
 def run(home: Path, console: Console, *, port: int | None = None, ready: Path | None = None) -> None:
-    """Run two nights and a night of odd objects in ``home``; with ``ready``, write what to try there and wait.
+    """Run three nights and a minute of events in ``home``; with ``ready``, write what to try there, and wait.
 
     Raises:
-        DemoError: A blob differs from its object, or the second night sent bytes.
+        DemoError: A blob differs from its object or does not appear, or the second night sent bytes.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -54,14 +55,21 @@ def run(home: Path, console: Console, *, port: int | None = None, ready: Path | 
         migration.prepare()
         oddities = OddityNight(s3, azure, console)
         oddities.prepare()
+        announcements = Announcements(s3, azure, console)
+        announcements.prepare()
         console.print("Starting Airflow …")
         airflow = stack.enter_context(
-            running(home / "airflow", migration.environment() | oddities.environment(), port=port)
+            running(
+                home / "airflow",
+                migration.environment() | oddities.environment() | announcements.environment(),
+                port=port,
+            )
         )
         migration.first_night(airflow)
         migration.second_night(airflow)
         migration.compare()
         oddities.run(airflow)
+        announcements.run(airflow)
         console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s: every blob is equal to its object.")
         if ready is not None:
             text = _WHAT_TO_TRY.format(url=f"{airflow.url}/dags", exports=export_lines(s3, azure), source=SOURCE)

@@ -25,6 +25,7 @@ def test_profiled_functions_exist(kind: str) -> None:
         ["benchmarks/plan_cost.py"],
         ["-m", "benchmarks.run"],
         ["-m", "benchmarks.cpu_profile"],
+        ["-m", "benchmarks.events"],
     ],
     ids=lambda command: command[-1],
 )

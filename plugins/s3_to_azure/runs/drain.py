@@ -67,8 +67,8 @@ class Drained:
         """Return the counts as a line for the log."""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.counts.items())) or "none"
         more = f"; {self.refused:,} refused, noted below refused/" if self.refused else ""
-        keys = count_text(self.keys, "key")
-        return f"{count_text(self.messages, 'message')} announced {keys} (events: {kinds}){more}"
+        keys, requests = count_text(self.keys, "key"), count_text(self.requests, "request")
+        return f"{count_text(self.messages, 'message')} announced {keys} (events: {kinds}; {requests}){more}"
 
 
 class WakeUps:

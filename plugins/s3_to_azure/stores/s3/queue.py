@@ -14,8 +14,8 @@ from s3_to_azure.stores.s3.errors import queue_errors
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
 MAX_RECEIVED: Final = 10
 MAX_WAIT_S: Final = 20
-HIDDEN_S: Final = 300
-"""How long received messages are hidden from other readers: some batches' time, retries of the state store included."""
+HIDDEN_S: Final = 120
+"""How long received messages are hidden from other readers: a batch takes less. A dead reader's come again then."""
 
 log = logging.getLogger(__name__)
 
