@@ -163,8 +163,9 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             (docs/fidelity.md).
         include: Only keys that match one of these patterns are copied; a run may narrow it by its Param.
         exclude: Keys that match one of these patterns are left out; a run may add more by its Param.
-        filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (ISO 8601
-            with a time zone; may hold templates), ``storage_classes``.
+        filters: What else to leave out: ``min_size``, ``max_size``, ``modified_after``, ``modified_before`` (an age
+            such as ``24h``, or ISO 8601 with a time zone; may hold templates), ``storage_classes``. A run may
+            narrow sizes and dates by its Params.
         max_tasks: Default of the run's Param, and its maximum if it is not 500.
         objects_at_once: Default of the run's Param, and its maximum if it is not 8.
         bandwidth_limit: Default of the run's Param, and its maximum.
@@ -193,6 +194,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     }
     memory = {"memory_budget": memory_budget, "block_size": block_size}
     own_params = migration_params(
+        source=source,
+        destination=destination,
         overwrite=overwrite,
         integrity=integrity,
         refused_names=refused_names,

@@ -411,7 +411,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         Raises:
             UsageError: A value is not allowed.
         """
-        from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
+        from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate, parse_size
 
         by_replace: dict[bool | None, Overwrite] = {None: self.overwrite, True: ALWAYS, False: NEVER}
         try:
@@ -427,6 +427,6 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             memory_budget_bytes=parse_size(self.memory_budget, name="memory_budget"),
             objects_at_once=objects_at_once,
             bandwidth_bytes_s=(
-                parse_size(self.bandwidth_limit, name="bandwidth_limit") if self.bandwidth_limit else None
+                parse_rate(self.bandwidth_limit, name="bandwidth_limit") if self.bandwidth_limit else None
             ),
         )

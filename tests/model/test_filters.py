@@ -1,12 +1,16 @@
 """Filters: each rule at its boundary, and values that are refused."""
 
+import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.filters import Filters, read_filters
+from s3_to_azure.model.filters import MOMENT_PATTERN, Filters, moment, read_filters
 from s3_to_azure.model.objects import ListedObject
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -126,3 +130,69 @@ def test_a_range_that_holds_nothing_is_refused(texts: dict[str, str]) -> None:
 def test_one_size_is_a_range() -> None:
     """Both ends belong to it."""
     assert read_filters({"min_size": "1KiB", "max_size": "1KiB"}).min_size_bytes == 1024
+
+
+NOW = datetime(2026, 3, 1, 6, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("24h", "2026-02-28T06:30:00+00:00"),
+        ("7d", "2026-02-22T06:30:00+00:00"),
+        ("90m", "2026-03-01T05:00:00+00:00"),
+        ("1w", "2026-02-22T06:30:00+00:00"),
+        ("30s", "2026-03-01T06:29:30+00:00"),
+        ("2026-01-31", "2026-01-31T00:00:00+00:00"),
+        ("2026-01-31T06:00:00+01:00", "2026-01-31T06:00:00+01:00"),
+        (" 24h ", "2026-02-28T06:30:00+00:00"),
+        ("yesterday", "yesterday"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_moment(text: str | None, expected: str | None) -> None:
+    """An age counts back from now, a date begins in UTC, and what is neither is left to be refused."""
+    assert moment(text, name="--modified-after", now=NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2026-13-01", "0000-01-01", "999999w"])
+def test_moment_that_does_not_exist(text: str) -> None:
+    """The error names the option."""
+    with pytest.raises(UsageError, match=f"--modified-after '{text}' is not a date, nor an age such as 24h"):
+        moment(text, name="--modified-after", now=NOW)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_moment_or_refused(text: str) -> None:
+    """No text is a surprise."""
+    with suppress(UsageError):
+        assert moment(text, name="--modified-after", now=NOW) != ""
+
+
+@given(st.one_of(st.from_regex(MOMENT_PATTERN, fullmatch=True), st.text(max_size=12)))
+def test_what_the_pattern_accepts_can_be_read(text: str) -> None:
+    """All but days that no month has, and ages beyond the first year."""
+    if not re.search(MOMENT_PATTERN, text):
+        return
+    with suppress(UsageError):
+        read = moment(text, name="modified_after", now=NOW)
+        assert read_filters({"modified_after": read}).modified_after
+
+
+def test_ages_and_dates_are_read() -> None:
+    """In the DAG's filters and a run's Params as on the command line."""
+    read = read_filters({"modified_after": "24h", "modified_before": "2026-03-01T06:00:00Z"}, now=NOW)
+    assert read.modified_after == datetime(2026, 2, 28, 6, 30, tzinfo=UTC)
+    assert read.modified_before == datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def test_filters_are_narrowed_and_never_widened() -> None:
+    """The larger minimum and the smaller maximum hold, whoever has set them."""
+    own = Filters(min_size_bytes=5, modified_before=NOW, include=("a*",))
+    wider = own.narrowed(Filters(min_size_bytes=1, max_size_bytes=9, modified_before=NOW + timedelta(days=1)))
+    assert wider == Filters(min_size_bytes=5, max_size_bytes=9, modified_before=NOW, include=("a*",))
+    assert own.narrowed(Filters(min_size_bytes=7)).min_size_bytes == 7
+    assert own.narrowed(Filters()) == own
+    with pytest.raises(UsageError, match="min_size is above max_size"):
+        own.narrowed(Filters(max_size_bytes=4))

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
-from s3_to_azure.model.settings import CopySettings, Fidelity, RetryBudget, parse_size
+from s3_to_azure.model.settings import (
+    RATE_PATTERN,
+    SIZE_PATTERN,
+    CopySettings,
+    Fidelity,
+    RetryBudget,
+    parse_rate,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,27 @@ def test_other_texts_are_no_sizes(text: str) -> None:
     """The error names the setting."""
     with pytest.raises(UsageError, match="memory_budget"):
         parse_size(text, name="memory_budget")
+
+
+@pytest.mark.parametrize("text", ["50MB", "50 MB/s", "50mb/S", " 50 MB / s ", "50000000", "50000000/s", 50_000_000])
+def test_rates(text: str | int) -> None:
+    """Everybody writes ``/s``, and it changes nothing."""
+    assert parse_rate(text, name="x") == 50_000_000
+
+
+@pytest.mark.parametrize("text", ["", "/s", "50 MB/h", "50 MB/s/s", "50 Mbit/s", "50 Mbps", "fast"])
+def test_other_texts_are_no_rates(text: str) -> None:
+    """The error says how to write one; a size has no ``/s``."""
+    with pytest.raises(UsageError, match=r"bandwidth_limit=.* is not a rate.*Write for example 50 MB/s"):
+        parse_rate(text, name="bandwidth_limit")
+    with pytest.raises(UsageError):
+        parse_size("50 MB/s", name="memory_budget")
+
+
+@given(st.one_of(st.from_regex(RATE_PATTERN, fullmatch=True), st.from_regex(SIZE_PATTERN, fullmatch=True)))
+def test_what_the_patterns_accept_can_be_read(text: str) -> None:
+    """So the form refuses what a task would refuse."""
+    assert parse_rate(text, name="x") >= 0
 
 
 @given(st.text(max_size=30))

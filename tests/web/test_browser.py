@@ -126,12 +126,12 @@ def wait_for_share(page: Any, least: int) -> None:
 def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     """A wrong value is refused in the form; the page advances, survives a killed task, and names what failed."""
     form = open_form(page, there)
-    form.get_by_role("button", name="Speed").click()
     limit = form.locator("#element_bandwidth_limit")
     limit.fill("as fast as it can")
     send(form)
-    expect(form.get_by_text("Write a size such as 50MiB, or leave it empty.")).to_be_visible()
-    limit.fill("3MiB")
+    sentence = re.compile(r"does not match '\(\?#Write bytes per second, such as 50 MB/s")
+    expect(form.get_by_text(sentence)).to_be_visible()
+    limit.fill("3 MiB/s")
     run_id = trigger(page, form)
 
     page.get_by_role("link", name="Migration", exact=True).click()
@@ -163,24 +163,24 @@ def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     expect(page.get_by_text("is archived and cannot be read").first).to_be_visible()
 
 
-def test_form_in_sections(page: Any, there: Site) -> None:
-    """The form opens without an error, one section at a time, each value with its help."""
+def test_form_opens_with_all_fields(page: Any, there: Site) -> None:
+    """Nothing is closed: source and destination first, every choice in words, and help without a file's name."""
     form = open_form(page, there)
-    for section, shown in (
-        ("How to copy", "The weakest verification level to accept"),
-        ("Speed", "How many objects each task copies at the same time"),
-        ("What to copy", "Leave out keys that match"),
-    ):
-        form.get_by_role("button", name=section).click()
-        expect(form.get_by_text(shown)).to_be_visible()
-    shoot(page, "trigger-form")
+    source = f"This DAG copies from s3://{there.bucket}/nightly/ to az://"
+    shown = ("Leave out keys that match", "such as 24h or 7d", "The weakest verification level", "such as 50 MB/s")
+    for text in (source, *shown, "auto: the strongest that S3's checksums allow"):
+        expect(form.get_by_text(text)).to_be_visible()
+    expect(form.get_by_text("docs/")).to_have_count(0)
+    shoot(page, "trigger-form", height=1900)
+    form.locator("#element_integrity").get_by_role("combobox").press("ArrowDown")
+    for text in ("transport: proven from the worker to Azure at least", "readback: as auto, then read each blob back"):
+        expect(page.get_by_text(text)).to_be_visible()
 
 
 def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
     """A run with filters succeeds and is triggered again from its page; the history shows all runs."""
     bare_run_id = there.airflow.trigger(BARE_DAG_ID, {})
     form = open_form(page, there)
-    form.get_by_role("button", name="What to copy").click()
     form.locator("#element_exclude").fill("*/archive/*")
     there.put("tables/part-100.parquet", 30 * 1024**2)
     run_id = trigger(page, form)
@@ -190,7 +190,6 @@ def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
     page.get_by_role("button", name="Trigger Dag").click()
     page.get_by_role("menuitem", name="Trigger again with this config").click()
     form = page.get_by_role("dialog")
-    form.get_by_role("button", name="What to copy").click()
     expect(form.locator("#element_exclude")).to_have_value("*/archive/*")
     there.put("media/video-9.mp4", 40 * 1024**2, ChecksumAlgorithm="CRC64NVME")
     send(form)

@@ -39,7 +39,7 @@ from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.reasons import FAILED as FAILED_STATUS
 from s3_to_azure.model.reasons import FILTERED, FailureGroups, code_of
 from s3_to_azure.model.retry import with_retries
-from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
+from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_source
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
@@ -200,7 +200,7 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
 
     source, destination = _addresses(options)
     planning = plan_settings(options, source, destination)
-    rate = parse_size(options.rate, name="--rate")
+    rate = parse_rate(options.rate, name="--rate")
     settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
     hint, notes = "", list[str]()
     with (

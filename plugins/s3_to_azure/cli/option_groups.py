@@ -214,7 +214,9 @@ def add_limits(group: Group) -> None:
     )
     group.add_argument("--block-size", metavar="SIZE", help="such as 32MiB (default: by the object's size)")
     group.add_argument(
-        "--bandwidth-limit", metavar="SIZE", help="the most bytes per second, such as 50MiB (default: no limit)"
+        "--bandwidth-limit",
+        metavar="SIZE",
+        help="the most bytes per second, such as 50MB/s or 50MiB (default: no limit)",
     )
 
 

@@ -3,11 +3,11 @@
 import argparse
 from dataclasses import replace
 
-from s3_to_azure.cli.values import filter_file, moment
+from s3_to_azure.cli.values import filter_file
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.filters import Filters, read_filters
+from s3_to_azure.model.filters import Filters, moment, read_filters
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.settings import CopySettings, Fidelity, parse_size
+from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate, parse_size
 
 
 def copy_settings(options: argparse.Namespace) -> CopySettings:
@@ -57,7 +57,7 @@ def _settings(options: argparse.Namespace) -> CopySettings:
         objects_at_once=options.objects_at_once,
         connections=options.connections,
         bandwidth_bytes_s=(
-            parse_size(options.bandwidth_limit, name="--bandwidth-limit") if options.bandwidth_limit else None
+            parse_rate(options.bandwidth_limit, name="--bandwidth-limit") if options.bandwidth_limit else None
         ),
     )
 

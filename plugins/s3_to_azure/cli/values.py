@@ -1,16 +1,11 @@
-"""The texts that people type as values of options: choices, moments, and patterns from a file."""
+"""The texts that people type as values of options: choices, and patterns from a file."""
 
-import re
 from collections.abc import Callable, Collection
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from s3_to_azure.model.errors import UsageError
 
-_AGE: Final = re.compile(r"([0-9]{1,6})([smhdw])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MAX_FILTER_BYTES: Final = 1024 * 1024
 
 
@@ -22,29 +17,6 @@ def choice(values: Collection[str]) -> Callable[[str], str]:
         return same[0] if same else text
 
     return read
-
-
-def moment(text: str | None, *, name: str, now: datetime | None = None) -> str | None:
-    """Return a moment as ISO 8601 with a time zone; other texts are returned as they are, to be refused by name.
-
-    Args:
-        text: An age such as ``24h`` or ``7d``, a date, which means its begin in UTC, or ISO 8601.
-        name: The option's name, for the error.
-        now: The moment from which an age is counted back.
-
-    Raises:
-        UsageError: The age reaches back beyond the first year, or the date does not exist.
-    """
-    text = (text or "").strip()
-    age = _AGE.fullmatch(text)
-    try:
-        if age:
-            return ((now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: int(age[1])})).isoformat()
-        if _DATE.fullmatch(text):
-            return f"{date.fromisoformat(text)}T00:00:00+00:00"
-    except (ValueError, OverflowError):
-        raise UsageError(detail=f"{name} {text!r} is not a date, nor an age such as 24h.") from None
-    return text or None
 
 
 def filter_file(path: str) -> tuple[list[str], list[str]]:

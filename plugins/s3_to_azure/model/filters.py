@@ -2,17 +2,28 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from fnmatch import translate
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from s3_to_azure.model import reasons
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.options import did_you_mean
 from s3_to_azure.model.settings import parse_size
+
+_T = TypeVar("_T", int, datetime)
+
+_AGE: Final = re.compile(r"([0-9]{1,6}) ?([smhdw])")
+_AGE_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MOMENT_PATTERN: Final = (
+    "^ *([0-9]{1,6} ?[smhdw]|[0-9]{4}(-[0-9]{2}){2}"
+    "([T ][0-9]{2}(:[0-9]{2}){1,2}([.][0-9]{3}([0-9]{3})?)?(Z|[+-][0-9]{2}:[0-9]{2}))?) *$"
+)
+"""What ``moment`` accepts, and a time zone where there is a time, as a regular expression of Python and JavaScript."""
 
 FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before", "storage_classes")
 """The filters that a user writes as texts."""
@@ -107,6 +118,20 @@ class Filters:
             return reasons.STORAGE_CLASS_EXCLUDED
         return None
 
+    def narrowed(self, other: "Filters") -> "Filters":
+        """Return filters that pass what both pass, of sizes and dates.
+
+        Raises:
+            UsageError: Nothing can pass both.
+        """
+        return replace(
+            self,
+            min_size_bytes=max(_given(self.min_size_bytes, other.min_size_bytes), default=None),
+            max_size_bytes=min(_given(self.max_size_bytes, other.max_size_bytes), default=None),
+            modified_after=max(_given(self.modified_after, other.modified_after), default=None),
+            modified_before=min(_given(self.modified_before, other.modified_before), default=None),
+        )
+
     @cached_property
     def _included(self) -> re.Pattern[str] | None:
         return _any_of(self.include)
@@ -120,21 +145,54 @@ class Filters:
         return _any_of(self.exclude)
 
 
+def _given(*values: _T | None) -> list[_T]:
+    return [value for value in values if value is not None]
+
+
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
     parts = [translate(pattern) for pattern in patterns]
     return re.compile("|".join(parts)) if parts else None
 
 
+def moment(text: str | None, *, name: str, now: datetime | None = None) -> str | None:
+    """Return a moment as ISO 8601 with a time zone; other texts are returned as they are, to be refused by name.
+
+    Args:
+        text: An age such as ``24h`` or ``7d``, a date, which means its begin in UTC, or ISO 8601.
+        name: The option's name, for the error.
+        now: The moment from which an age is counted back.
+
+    Raises:
+        UsageError: The age reaches back beyond the first year, or the date does not exist.
+    """
+    text = (text or "").strip()
+    age = _AGE.fullmatch(text)
+    try:
+        if age:
+            return ((now or datetime.now(UTC)) - timedelta(**{_AGE_UNITS[age[2]]: int(age[1])})).isoformat()
+        if _DATE.fullmatch(text):
+            return f"{date.fromisoformat(text)}T00:00:00+00:00"
+    except (ValueError, OverflowError):
+        raise UsageError(detail=f"{name} {text!r} is not a date, nor an age such as 24h.") from None
+    return text or None
+
+
 def read_filters(
-    texts: Mapping[str, Any], *, include: Sequence[str] | None = (), exclude: Sequence[str] | None = ()
+    texts: Mapping[str, Any],
+    *,
+    include: Sequence[str] | None = (),
+    exclude: Sequence[str] | None = (),
+    now: datetime | None = None,
 ) -> Filters:
     """Return the filters that a user wrote as texts.
 
     Args:
-        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (ISO 8601 with a
-            time zone), ``storage_classes`` (a list). A text that is empty or missing does not filter.
+        texts: ``min_size`` and ``max_size`` (``10MiB``), ``modified_after`` and ``modified_before`` (an age such as
+            ``24h``, or ISO 8601 with a time zone), ``storage_classes`` (a list). A text that is empty or
+            missing does not filter.
         include: Patterns of keys to copy.
         exclude: Patterns of keys to skip.
+        now: The moment from which ages are counted back; None: the present.
 
     Raises:
         UsageError: A name is not the name of a filter, or its text cannot be parsed.
@@ -148,8 +206,8 @@ def read_filters(
         exclude=tuple(exclude or ()),
         min_size_bytes=_size(texts, "min_size"),
         max_size_bytes=_size(texts, "max_size"),
-        modified_after=_timestamp(texts, "modified_after"),
-        modified_before=_timestamp(texts, "modified_before"),
+        modified_after=_timestamp(texts, "modified_after", now),
+        modified_before=_timestamp(texts, "modified_before", now),
         storage_classes=texts.get("storage_classes") or (),
     )
 
@@ -159,11 +217,15 @@ def _size(texts: Mapping[str, Any], name: str) -> int | None:
     return None if text in (None, "") else parse_size(text, name=name)
 
 
-def _timestamp(texts: Mapping[str, Any], name: str) -> datetime | None:
-    text = str(texts.get(name) or "")
+def _timestamp(texts: Mapping[str, Any], name: str, now: datetime | None) -> datetime | None:
+    text = str(texts.get(name) or "").strip()
+    if _AGE.fullmatch(text):
+        text = moment(text, name=name, now=now) or ""
     try:
-        return datetime.fromisoformat(text) if text else None
+        # Python 3.10 reads no Z.
+        return datetime.fromisoformat(re.sub("[Zz]$", "+00:00", text)) if text else None
     except ValueError:
         raise UsageError(
-            detail=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00."
+            detail=f"{name}={text!r} is not an ISO 8601 timestamp. Write it as 2026-01-31T00:00:00+00:00, or an age "
+            "such as 24h or 7d."
         ) from None

@@ -46,6 +46,13 @@ from s3_to_azure.model.options import (
 )
 
 _SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([KMGT]i?)?B?", re.IGNORECASE)
+SIZE_PATTERN: Final = "^ *[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]? *$"
+"""What ``parse_size`` accepts, as a regular expression of Python and JavaScript: fractions only with a unit."""
+RATE_PATTERN: Final = (
+    "^ *(?=0*[1-9]|0+[.]0{0,2}[1-9])[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]?( */ *[Ss])? *$"
+)
+"""What ``parse_rate`` accepts, and at least one byte a second."""
+_PER_SECOND: Final = re.compile(r"\s*/\s*s\s*$", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
 _DECIMAL: Final = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -70,6 +77,25 @@ def parse_size(text: str | int, *, name: str) -> int:
     decimal = unit and not unit.endswith("i") and text.strip().lower().endswith("b")
     factor = _DECIMAL[unit] if decimal else _UNITS[unit.removesuffix("i")]
     return int(Decimal(match[1]) * factor)
+
+
+def parse_rate(text: str | int, *, name: str) -> int:
+    """Read bytes per second, such as ``50 MB/s``, ``50MB``, ``64MiB/s`` or a number of bytes.
+
+    Args:
+        text: The rate; ``/s`` may be left out.
+        name: The setting's name, for the error.
+
+    Raises:
+        UsageError: It is not a rate.
+    """
+    try:
+        return parse_size(text if isinstance(text, int) else _PER_SECOND.sub("", text), name=name)
+    except UsageError:
+        raise UsageError(
+            detail=f"{name}={text!r} is not a rate in bytes per second. Write for example 50 MB/s, 50MiB or a number "
+            "of bytes."
+        ) from None
 
 
 def check_batching(*, max_tasks: int, split_bytes: int, batch_bytes: int) -> None:

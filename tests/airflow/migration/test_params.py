@@ -1,5 +1,6 @@
 """The run Params: their defaults, what Airflow's form accepts, and that it agrees with what the copy accepts."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.options import INTEGRITY, MAX_TASKS, VERIFICATION_LEVELS, at_least
-from s3_to_azure.model.settings import parse_size
+from s3_to_azure.model.settings import parse_rate
 
 
 def _params(**changes: Any) -> dict[str, Param]:
@@ -37,7 +38,8 @@ def test_every_param_has_a_title_a_description_and_a_valid_default() -> None:
     """The form shows all of them, and can be sent unchanged."""
     params = _params()
     assert list(params) == [
-        *("prefix", "include", "exclude", "wait", "dry_run"),
+        *("prefix", "dry_run", "wait", "include", "exclude"),
+        *("min_size", "max_size", "modified_after", "modified_before"),
         *("overwrite", "integrity", "refused_names"),
         *("max_tasks", "objects_at_once", "bandwidth_limit"),
     ]
@@ -49,7 +51,7 @@ def test_every_param_has_a_title_a_description_and_a_valid_default() -> None:
 
 def test_every_choice_is_explained() -> None:
     """The form shows a sentence beside each value whose name does not say enough."""
-    for name in ("overwrite", "refused_names"):
+    for name in ("overwrite", "integrity", "refused_names"):
         schema = _params()[name].schema
         assert set(schema["values_display"]) == set(schema["enum"])
 
@@ -77,6 +79,7 @@ def test_the_form_refuses_other_values(name: str, value: Any) -> None:
     ("text", "is_accepted"),
     [
         *((text, True) for text in ("1", "50MiB", "1.5 GB", "64k", "0.5GiB", "100 b", "0.001K", "10.5 m", None)),
+        *((text, True) for text in ("50MB", "50 MB/s", " 50 MiB / S ", "1/s")),
         *(
             (text, False)
             for text in (
@@ -88,7 +91,8 @@ def test_the_form_refuses_other_values(name: str, value: Any) -> None:
                 "MiB",
                 "-1MiB",
                 "1e6",
-                "50 MiB/s",
+                "50 MiB/h",
+                "50 MB/s/s",
                 "5XiB",
                 "0.1B",
                 "1.5",
@@ -102,10 +106,51 @@ def test_the_form_accepts_what_the_copy_can_use(text: str | None, is_accepted: b
     limit = _params()["bandwidth_limit"]
     if is_accepted:
         assert limit.resolve(text) == text
-        assert text is None or parse_size(text, name="bandwidth_limit") > 0
+        assert text is None or parse_rate(text, name="bandwidth_limit") > 0
     else:
         with pytest.raises(ParamValidationError):
             limit.resolve(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, text) for name in ("min_size", "max_size") for text in ("0", "1KiB", "1.5 GB", "50MB", None)),
+        *(("modified_after", text) for text in ("24h", "7 d", "2026-01-31", "2026-01-31T06:00:00Z", None)),
+        *(("modified_before", text) for text in ("30m", "2026-01-31 06:00:00.000+01:00", None)),
+    ],
+)
+def test_the_form_accepts_sizes_and_ages_that_the_plan_can_read(name: str, text: str | None) -> None:
+    """Both by one parser."""
+    assert _params()[name].resolve(text) == text
+    RunLimits().filters_of({name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("bandwidth_limit", "fast", "Write bytes per second, such as 50 MB/s or 50MiB, or leave it empty."),
+        ("min_size", "big", "Write a size such as 10MiB or 1.5 GB, or leave it empty."),
+        ("modified_after", "yesterday", "Write an age such as 24h or 7d, a date"),
+        ("prefix", "../x", "Write the beginning of keys as S3 has them"),
+    ],
+)
+def test_a_refusal_begins_with_a_sentence(name: str, value: str, sentence: str) -> None:
+    """The form shows Airflow's message from its begin: the value, the pattern, and the whole schema after it."""
+    with pytest.raises(ParamValidationError) as refused:
+        _params()[name].resolve(value)
+    assert str(refused.value).startswith(f"{value!r} does not match '(?#{sentence}")
+
+
+def test_the_form_opens_with_all_fields() -> None:
+    """Airflow's form shows a section closed; it names source and destination, and no file of this project."""
+    params = _params(source="s3://exports/{{ ds }}/", destination="az://archive/reports/")
+    for name, param in params.items():
+        assert "section" not in param.schema, name
+        assert "docs/" not in f"{param.description} {param.schema}", name
+    assert str(params["prefix"].description).startswith(
+        "This DAG copies from s3://exports/{{ ds }}/ to az://archive/reports/. "
+    )
 
 
 @pytest.mark.parametrize("prefix", ["2026/", "a..b/.c/", "...", "/abs", "{{ ds }}", "\u00fc/", "", None])
@@ -138,6 +183,8 @@ LOOSER: list[tuple[dict[str, Any], str, Any]] = [
     ({"max_tasks": 7}, "max_tasks", 8),
     ({"objects_at_once": 4}, "objects_at_once", 5),
     ({"bandwidth_limit": "50MiB"}, "bandwidth_limit", None),
+    *(({}, name, text) for name in ("min_size", "max_size") for text in ("many", "5XiB", "-1", 5, "9" * 200)),
+    *(({}, name, text) for name in ("modified_after", "modified_before") for text in ("then", "2026-01-31T06:00", 5)),
     *(({}, name, "a text") for name in ("include", "exclude", "dry_run", "wait", "max_tasks", "objects_at_once")),
     *(({}, name, None) for name in ("overwrite", "integrity", "dry_run", "max_tasks")),
     ({}, "dry_run", "false"),
@@ -248,3 +295,34 @@ def test_limits_are_those_of_the_author_whatever_airflow_makes_of_the_params() -
     limits = RunLimits.of(limited)
     limited["exclude"].resolve(["none"])
     assert (limits.include, limits.exclude) == (("*.csv",), ("*.key",))
+
+
+def test_sizes_and_dates_of_a_run_are_within_the_migrations() -> None:
+    """What the author sets by ``params`` holds, whatever a run asks for; ages count back from the run's start."""
+    params = _params()
+    params["min_size"] = Param("1KiB", **params["min_size"].schema)
+    params["modified_after"] = Param("7d", **params["modified_after"].schema)
+    limited = limit_params(params, own=params)
+    limits = RunLimits.of(limited)
+    began = datetime(2026, 3, 8, tzinfo=UTC)
+    looser = limits.filters_of({"min_size": "1", "modified_after": "30d"}, began=began)
+    assert (looser.min_size_bytes, looser.modified_after) == (1_024, datetime(2026, 3, 1, tzinfo=UTC))
+    tighter = limits.filters_of({"min_size": "1MiB", "modified_after": "24h", "max_size": "1GB"}, began=began)
+    assert tighter.min_size_bytes == 1024**2
+    assert (tighter.max_size_bytes, tighter.modified_after) == (10**9, datetime(2026, 3, 7, tzinfo=UTC))
+    with pytest.raises(ParamValidationError):
+        limited["min_size"].resolve(None)
+
+
+@pytest.mark.parametrize(
+    ("conf", "says"),
+    [
+        ({"min_size": "2GB", "max_size": "1GB"}, "min_size is above max_size"),
+        ({"modified_after": "2026-02-30"}, "is not a date"),
+        ({"modified_after": "1h", "modified_before": "2h"}, "modified_after is not before modified_before"),
+    ],
+)
+def test_filters_that_nothing_passes_refuse_the_run(conf: dict[str, Any], says: str) -> None:
+    """Before it waits: such a run would succeed and copy nothing."""
+    with pytest.raises(UsageError, match=says):
+        _is_accepted({}, conf)

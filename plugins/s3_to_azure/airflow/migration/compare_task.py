@@ -59,8 +59,8 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
         raise AirflowSkipException("Dry run: there is nothing to compare")
     if not is_due(context, compare.every):
         raise AirflowSkipException(f"The last comparison is of this period of {compare.every}")
-    how = plan_settings(settings, params)
     began = context["dag_run"].start_date
+    how = plan_settings(settings, params, began=began)
     if began is not None:
         before = how.filters.modified_before
         how = replace(how, filters=replace(how.filters, modified_before=min(before, began) if before else began))

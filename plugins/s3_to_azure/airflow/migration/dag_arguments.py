@@ -34,7 +34,7 @@ from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.names import check_container
 from s3_to_azure.model.options import did_you_mean
-from s3_to_azure.model.settings import CopySettings, Fidelity, check_batching, parse_size
+from s3_to_azure.model.settings import CopySettings, Fidelity, check_batching, parse_rate, parse_size
 from s3_to_azure.model.uris import is_template, queue_endpoint
 
 WAIT: Final = "wait_for_objects"
@@ -152,8 +152,9 @@ def _check_settings(arguments: Mapping[str, Any]) -> None:
     """Read the settings as the tasks will read them."""
     sizes = {
         name: parse_size(arguments[name], name=name) if arguments[name] is not None else None
-        for name in ("memory_budget", "block_size", "split_size", "task_size", "bandwidth_limit")
+        for name in ("memory_budget", "block_size", "split_size", "task_size")
     }
+    limit = arguments["bandwidth_limit"]
     CopySettings(
         overwrite=arguments["overwrite"],
         integrity=arguments["integrity"],
@@ -162,7 +163,7 @@ def _check_settings(arguments: Mapping[str, Any]) -> None:
         block_bytes=sizes["block_size"],
         memory_budget_bytes=sizes["memory_budget"] or 0,
         objects_at_once=arguments["objects_at_once"],
-        bandwidth_bytes_s=sizes["bandwidth_limit"],
+        bandwidth_bytes_s=None if limit is None else parse_rate(limit, name="bandwidth_limit"),
     )
     check_batching(
         max_tasks=arguments["max_tasks"], split_bytes=sizes["split_size"] or 0, batch_bytes=sizes["task_size"] or 0

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,7 +125,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     # Before hours of copying: a key that is missing would fail the report.
     load_signing_key(settings.signing_key)
     with closing(settings.service(context)) as service:
-        how = plan_settings(settings, context["params"])
+        how = plan_settings(settings, context["params"], began=context["dag_run"].start_date)
         files = settings.files(service, context)
         stands = read_plan(files, reported_plan(context)) if report_is_final(context) else None
         if stands is not None:
@@ -215,15 +215,22 @@ def _overlaps(settings: RunSettings, bucket: str, service: StreamingClient, cont
     return found
 
 
-def plan_settings(settings: RunSettings, params: Mapping[str, Any]) -> PlanSettings:
-    """Return the settings of the plan: the migration's own, and the run's Params."""
+def plan_settings(settings: RunSettings, params: Mapping[str, Any], *, began: datetime | None = None) -> PlanSettings:
+    """Return the settings of the plan: the migration's own, and the run's Params.
+
+    Args:
+        settings: The migration's.
+        params: The run's.
+        began: When the run began: ages such as ``24h`` count back from it, so that they mean the same in each try.
+    """
+    own = read_filters(settings.filters or {}, include=params["include"], now=began)
     return PlanSettings(
         s3_prefix=settings.s3_prefix,
         blob_prefix=settings.blob_prefix,
         overwrite=params["overwrite"],
         integrity=params["integrity"],
         filters=replace(
-            read_filters(settings.filters or {}, include=params["include"]),
+            own.narrowed(settings.limits.filters_of(params, began=began)),
             within=settings.limits.include,
             exclude=(*settings.limits.exclude, *(params["exclude"] or ())),
         ),

@@ -6,42 +6,61 @@ it is created and again in each task; ``RunLimits`` is the rest, which no schema
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from s3_to_azure.airflow.arguments import check_names
 from s3_to_azure.airflow.compat import Context, Param
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.filters import MOMENT_PATTERN, Filters, moment, read_filters
 from s3_to_azure.model.limits import MAX_KEY_BYTES
 from s3_to_azure.model.options import (
+    AUTO,
     INTEGRITY,
     MAX_OBJECTS_AT_ONCE,
     MAX_TASKS,
     OVERWRITE,
+    READBACK,
     REFUSED_NAMES,
+    REREAD,
+    TRANSPORT,
+    VERIFICATION_LEVELS,
     Overwrite,
     at_least,
 )
-from s3_to_azure.model.settings import parse_size
+from s3_to_azure.model.settings import RATE_PATTERN, SIZE_PATTERN, parse_rate
 
-# What model.settings.parse_size accepts: one byte or more, fractions only with a unit. The form shows the pattern to
-# a user whose value it refuses, so it is kept short.
-_SIZE: Final = "^(?=0*[1-9]|0+[.]0{0,2}[1-9])[0-9]{1,20}(([.][0-9]{1,20})? *[KMGTkmgt]i?| *)[Bb]?$"
+_EMPTY: Final = "or leave it empty."
+_A_SIZE: Final = f"Write a size such as 10MiB or 1.5 GB, {_EMPTY}"
+_A_RATE: Final = f"Write bytes per second, such as 50 MB/s or 50MiB, {_EMPTY}"
+_A_MOMENT: Final = f"Write an age such as 24h or 7d, a date such as 2026-01-31, or 2026-01-31T06:00:00+01:00, {_EMPTY}"
+_A_PREFIX: Final = "Write the beginning of keys as S3 has them; . and .. are no folders there."
 
 # A default that is not the usual one is the author's limit.
 _MAXIMUMS: Final = {"max_tasks": defaults.MAX_TASKS, "objects_at_once": defaults.OBJECTS_AT_ONCE}
-_NULLABLE: Final = {"include": "array", "exclude": "array", "bandwidth_limit": "string"}
+_RUN_FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before")
+_NULLABLE: Final = {
+    "include": "array",
+    "exclude": "array",
+    "bandwidth_limit": "string",
+    **dict.fromkeys(_RUN_FILTERS, "string"),
+}
 _MAX_PATTERNS: Final = 1_000
+_MAX_TEXT: Final = 100
+_LEVELS: Final[Mapping[str, str]] = {
+    AUTO: "auto: the strongest that S3's checksums allow",
+    **{level: f"{level}: at least as strong as this checksum of S3" for level in VERIFICATION_LEVELS},
+    REREAD: "reread: where S3 has no checksum, read the object twice",
+    TRANSPORT: "transport: proven from the worker to Azure at least",
+    READBACK: "readback: as auto, then read each blob back from Azure",
+}
 
 # No name with such a segment is ever sent (model.names.check_key), so a run would copy nothing.
 _NO_DOTS: Final = r"^(?!(.*/)?[.]{1,2}(/|$))"
 
-_WHAT_TO_COPY: Final = "What to copy"
-_HOW_TO_COPY: Final = "How to copy"
-_SPEED: Final = "Speed"
 
-
-def migration_params(
+def migration_params(  # noqa: PLR0913 - the defaults of a run
     *,
     overwrite: Overwrite,
     integrity: str,
@@ -51,13 +70,25 @@ def migration_params(
     max_tasks: int,
     objects_at_once: int,
     bandwidth_limit: str | None,
+    source: str | None = None,
+    destination: str | None = None,
 ) -> dict[str, Param]:
-    """Return the Params with the migration's defaults; buckets, containers and connections are set in DAG code only."""
+    """Return the Params with the migration's defaults; buckets, containers and connections are set in DAG code only.
+
+    They have no sections: Airflow's form opens none of those, so that a person would see headings alone.
+    """
     return {
-        **_selection(include, exclude),
+        **_place_and_mode(source, destination),
+        **_patterns_of_keys(include, exclude),
+        **_size_and_age(),
         **_handling(overwrite, integrity, refused_names),
         **_speed(max_tasks, objects_at_once, bandwidth_limit),
     }
+
+
+def _pattern(sentence: str, pattern: str) -> str:
+    """Return the pattern with a comment at its begin, because a refusal shows the value and then the pattern."""
+    return f"(?#{sentence}){pattern}"
 
 
 def limit_params(params: Mapping[str, Any], *, own: Collection[str], pinned: Collection[str] = ()) -> dict[str, Any]:
@@ -124,12 +155,14 @@ class RunLimits:
         include: A key must match one of these patterns, whatever the run includes; empty: any key.
         exclude: Keys that match one of these patterns are left out, whatever the run excludes.
         bandwidth_limit: The highest limit of a run; None: a run need not have one.
+        filters: Sizes and dates that an object must have, whatever the run asks for.
     """
 
     names: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     bandwidth_limit: str | None = None
+    filters: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> "RunLimits":
@@ -141,6 +174,7 @@ class RunLimits:
             include=_patterns(values["include"]),
             exclude=_patterns(values["exclude"]),
             bandwidth_limit=most if isinstance(most, str) else None,
+            filters=tuple((name, values[name]) for name in _RUN_FILTERS if isinstance(values.get(name), str)),
         )
 
     def check(self, context: Context) -> None:
@@ -152,17 +186,64 @@ class RunLimits:
         given: Mapping[str, Any] = getattr(context.get("dag_run"), "conf", None) or {}
         if self.names:
             check_names(given, self.names, what="run parameter")
+        self.filters_of(context["params"])
         wanted = context["params"].get("bandwidth_limit")
         if self.bandwidth_limit and wanted:
-            most = parse_size(self.bandwidth_limit, name="bandwidth_limit")
-            if parse_size(wanted, name="bandwidth_limit") > most:
+            most = parse_rate(self.bandwidth_limit, name="bandwidth_limit")
+            if parse_rate(wanted, name="bandwidth_limit") > most:
                 raise UsageError(
                     detail=f"bandwidth_limit={wanted!r} is above {self.bandwidth_limit}, the limit of this migration. "
                     "Start the run with a lower one, or change the migration."
                 )
 
+    def filters_of(self, params: Mapping[str, Any], *, began: datetime | None = None) -> Filters:
+        """Return the run's sizes and dates, within the migration's defaults of them.
 
-def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Param]:
+        Args:
+            params: The run's.
+            began: When the run began: ages count back from it, so that they mean the same in each try.
+
+        Raises:
+            UsageError: A text cannot be read, or nothing can pass.
+        """
+        return _filters(params, began).narrowed(_filters(dict(self.filters), began))
+
+
+def _filters(texts: Mapping[str, Any], began: datetime | None) -> Filters:
+    """Return the filters that a person has typed: a date alone means its begin in UTC, as on the command line."""
+    dates = {name: moment(texts.get(name), name=name, now=began) for name in ("modified_after", "modified_before")}
+    return read_filters({name: texts.get(name) for name in ("min_size", "max_size")} | dates)
+
+
+def _place_and_mode(source: str | None, destination: str | None) -> dict[str, Param]:
+    copies = f"This DAG copies from {source} to {destination}. " if source and destination else ""
+    return {
+        "prefix": Param(
+            None,
+            type=["null", "string"],
+            maxLength=MAX_KEY_BYTES,
+            pattern=_pattern(_A_PREFIX, _NO_DOTS),
+            title="Prefix",
+            description=f"{copies}Copy only objects below this prefix, which is relative to the source's prefix. "
+            "The names of the blobs do not change.",
+            examples=["2026/", "2026/11/"],
+        ),
+        "dry_run": Param(
+            False,  # noqa: FBT003 - a Param's default
+            type="boolean",
+            title="Dry run",
+            description="Only make the plan, and write to the log what would be copied.",
+        ),
+        "wait": Param(
+            False,  # noqa: FBT003 - a Param's default
+            type="boolean",
+            title="Wait",
+            description="Wait for objects as a scheduled run does; otherwise a run that is started by hand looks once.",
+        ),
+    }
+
+
+def _patterns_of_keys(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Param]:
     # Airflow's form sends null for an empty text, and does not accept an empty text where null is not allowed.
     patterns: dict[str, Any] = {
         "type": ["null", "array"],
@@ -170,25 +251,12 @@ def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Para
         "maxItems": _MAX_PATTERNS,
     }
     return {
-        "prefix": Param(
-            None,
-            type=["null", "string"],
-            maxLength=MAX_KEY_BYTES,
-            pattern=_NO_DOTS,
-            cure="Write the beginning of keys as S3 has them; . and .. are no folders there.",
-            title="Prefix",
-            description="Copy only objects below this prefix, which is relative to the source's prefix. "
-            "The names of the blobs do not change.",
-            section=_WHAT_TO_COPY,
-            examples=["2026/", "2026/11/"],
-        ),
         "include": Param(
             list(include) or None,
             **patterns,
             title="Include",
             description="Copy only keys that match one of these patterns, one per line, such as *.parquet; "
             "* also matches /. The migration's own patterns apply as well.",
-            section=_WHAT_TO_COPY,
         ),
         "exclude": Param(
             list(exclude) or None,
@@ -196,21 +264,35 @@ def _selection(include: Sequence[str], exclude: Sequence[str]) -> dict[str, Para
             title="Exclude",
             description="Leave out keys that match one of these patterns, one per line; takes precedence over Include. "
             "The migration's own patterns apply as well.",
-            section=_WHAT_TO_COPY,
         ),
-        "wait": Param(
-            False,  # noqa: FBT003 - a Param's default
-            type="boolean",
-            title="Wait",
-            description="Wait for objects as a scheduled run does; otherwise a run that is started by hand looks once.",
-            section=_WHAT_TO_COPY,
+    }
+
+
+def _size_and_age() -> dict[str, Param]:
+    text: dict[str, Any] = {"type": ["null", "string"], "maxLength": _MAX_TEXT}
+    size = text | {"pattern": _pattern(_A_SIZE, SIZE_PATTERN), "examples": ["1KiB", "10MiB", "1GiB"]}
+    age = text | {"pattern": _pattern(_A_MOMENT, MOMENT_PATTERN), "examples": ["24h", "7d", "2026-01-31"]}
+    return {
+        "min_size": Param(
+            None,
+            **size,
+            title="Minimum size",
+            description="Copy only objects of at least this size, such as 10MiB or 1.5 GB. The migration's own filters "
+            "apply as well.",
         ),
-        "dry_run": Param(
-            False,  # noqa: FBT003 - a Param's default
-            type="boolean",
-            title="Dry run",
-            description="Only make the plan, and write to the log what would be copied.",
-            section=_WHAT_TO_COPY,
+        "max_size": Param(None, **size, title="Maximum size", description="Copy only objects of at most this size."),
+        "modified_after": Param(
+            None,
+            **age,
+            title="Modified after",
+            description="Copy only objects that were modified after this time: an age, counted back from the start of "
+            "the run, such as 24h or 7d, a date (UTC), or 2026-01-31T06:00:00+01:00.",
+        ),
+        "modified_before": Param(
+            None,
+            **age,
+            title="Modified before",
+            description="Copy only objects that were modified before this time.",
         ),
     }
 
@@ -228,16 +310,14 @@ def _handling(overwrite: Overwrite, integrity: str, refused_names: str) -> dict[
             },
             title="Overwrite",
             description="What to do if a blob of that name exists.",
-            section=_HOW_TO_COPY,
         ),
         "integrity": Param(
             integrity,
             type="string",
             enum=list(INTEGRITY),
+            values_display=_LEVELS,
             title="Integrity",
-            description="The weakest verification level to accept; auto uses the strongest that S3's checksums allow. "
-            "reread and readback transfer everything twice.",
-            section=_HOW_TO_COPY,
+            description="The weakest verification level to accept.",
         ),
         "refused_names": Param(
             refused_names,
@@ -246,11 +326,10 @@ def _handling(overwrite: Overwrite, integrity: str, refused_names: str) -> dict[
             values_display={
                 "fail": "fail: copy everything else, then fail the run",
                 "skip": "skip: leave these objects out and count them",
-                "map": "map: change the names reversibly (docs/fidelity.md)",
+                "map": "map: copy under a changed name, which the command s3-to-azure key turns back",
             },
             title="Refused names",
             description="What to do with objects whose names Azure does not accept.",
-            section=_HOW_TO_COPY,
         ),
     }
 
@@ -264,7 +343,6 @@ def _speed(max_tasks: int, objects_at_once: int, bandwidth_limit: str | None) ->
             maximum=MAX_TASKS,
             title="Maximum tasks",
             description=f"The largest number of copy tasks to divide the work into, 1 to {MAX_TASKS:,}.",
-            section=_SPEED,
         ),
         "objects_at_once": Param(
             objects_at_once,
@@ -274,17 +352,14 @@ def _speed(max_tasks: int, objects_at_once: int, bandwidth_limit: str | None) ->
             title="Objects at once",
             description=f"How many objects each task copies at the same time, 1 to {MAX_OBJECTS_AT_ONCE:,}; "
             "they share its memory budget.",
-            section=_SPEED,
         ),
         "bandwidth_limit": Param(
             None if bandwidth_limit is None else str(bandwidth_limit),
-            # The form shows the schema of a value that it refuses, so this sentence reaches the user.
-            cure="Write a size such as 50MiB, or leave it empty.",
             type=["null", "string"],
-            pattern=_SIZE,
+            pattern=_pattern(_A_RATE, RATE_PATTERN),
             title="Bandwidth limit",
-            description="Bytes per second of each task (not of the whole run), such as 50MiB; empty: no limit.",
-            section=_SPEED,
-            examples=["10MiB", "50MiB", "100MiB"],
+            description="Bytes per second of each task (not of the whole run), such as 50 MB/s or 50MiB; empty: no "
+            "limit.",
+            examples=["10 MB/s", "50 MB/s", "100 MB/s"],
         ),
     }
