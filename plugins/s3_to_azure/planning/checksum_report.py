@@ -91,9 +91,13 @@ class ChecksumReport:
         stale: Listed objects whose rows all are of other versions, and prove nothing.
     """
 
-    def __init__(self, name: str, database: sqlite3.Connection, version_id: str | None) -> None:
+    def __init__(
+        self, name: str, database: sqlite3.Connection, version_id: str | None, *, rows: int, failed: int
+    ) -> None:
         self.name = name
-        self.rows = self.failed = self.proven = self.stale = 0
+        self.rows = rows
+        self.failed = failed
+        self.proven = self.stale = 0
         self._database = database
         self._version_id = version_id
 
@@ -162,9 +166,7 @@ def open_report(
         ).fetchone()
         if twice:
             reader.refuse(f"it has two different checksums of {twice[0].decode(errors='replace')!r}, ETag {twice[1]}")
-        report = ChecksumReport(reader.name, database, version_id)
-        report.rows, report.failed = reader.count, reader.failed
-        yield report
+        yield ChecksumReport(reader.name, database, version_id, rows=reader.count, failed=reader.failed)
 
 
 class _Reader:
