@@ -47,19 +47,22 @@ class RunRows:
         dag_id: The run's DAG, which must be there.
         state: The run's.
         began: Hours ago.
+        run_type: What has started it.
     """
 
-    def __init__(self, session: Session, dag_id: str, *, state: str = "running", began: float = 1.0) -> None:
+    def __init__(
+        self, session: Session, dag_id: str, *, state: str = "running", began: float = 1.0, run_type: str = "manual"
+    ) -> None:
         """Add the run."""
         self.dag_id = dag_id
-        self.run_id = f"manual__{uuid4().hex}+00:00"
+        self.run_id = f"{run_type}__{uuid4().hex}+00:00"
         self.session = session
         self._began = datetime.now(UTC) - timedelta(hours=began)
         session.execute(
             insert(DagRun).values(
                 dag_id=dag_id,
                 run_id=self.run_id,
-                run_type="manual",
+                run_type=run_type,
                 state=state,
                 start_date=self._began,
                 end_date=self._began + timedelta(minutes=10) if state in ("success", "failed") else None,

@@ -120,3 +120,37 @@ def test_a_run_without_report_has_the_figures_of_its_tasks(states: tuple[str, st
     assert (run["copied"]["objects"], run["unchanged"]["objects"], run["failed"]["objects"]) == (2, 2, 0)
     assert (run["bytes_sent"], run["bytes_resumed"], run["retries"]) == (75, 4, 1)
     assert (empty["has_figures"], empty["tasks"]) == (False, 0)
+
+
+def by_events(minutes: int, state: str = "success", *, dag_id: str = "a", **report: Any) -> RunRow:
+    """Return a run by events that began so many minutes after seven, and took one."""
+    at = NOW.replace(hour=7, minute=0) + timedelta(minutes=minutes)
+    values = report_summary(bytes_sent=10, bytes_resumed=0, announced=True) | report
+    return RunRow(dag_id, f"{minutes}", state, at, at + timedelta(minutes=1), values)
+
+
+def test_runs_by_events_are_one_row_for_each_hour() -> None:
+    """With the sums of all, the time of the first and a link to the last; a failed one keeps its own row."""
+    rows = [by_events(70), by_events(59), by_events(31, "failed"), by_events(30), by_events(1), night(1)]
+    history = history_view([*rows, by_events(0, dag_id="b")])
+    found = [(run["run_id"], run["runs"], run["state"], run["bytes_sent"], run["seconds"]) for run in history["runs"]]
+    assert found == [
+        ("70", 1, "success", 10, 60),
+        ("59", 3, "success", 30, 180),
+        ("31", 1, "failed", 10, 60),
+        ("1", 1, "success", 100, 180),
+        ("0", 1, "success", 10, 60),
+    ]
+    hour = history["runs"][1]
+    assert hour["started_at"] == history_view([by_events(1)])["runs"][0]["started_at"]
+    assert hour["copied"]["objects"] == 3 * history["runs"][0]["copied"]["objects"]
+    assert history["totals"]["runs"] == 7
+    # How a migration's nights went is not hidden by them.
+    trend = {migration["dag_id"]: len(migration["trend"]) for migration in history["migrations"]}
+    assert trend == {"a": 1, "b": 0}
+
+
+def test_what_no_event_told_is_shown() -> None:
+    """So that somebody notices a notification that is gone."""
+    rows = [night(0, **report_summary(missed_by_events={"objects": 3, "unchecked": 0, "first": ["k"]})), night(1)]
+    assert [run["missed"] for run in history_view(rows)["runs"]] == [3, 0]

@@ -8,6 +8,8 @@ from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 
 from s3_to_azure.airflow.links import MigrationPageLink
+from s3_to_azure.events import S3EventsSensor
+from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.web import queries
 from s3_to_azure.web.queries import (
     COPY_OPERATOR,
@@ -257,3 +259,28 @@ def test_progress_that_is_longer_than_any_is_not_read(session: Any) -> None:
     run.copy(1, progress=progress_record())
     _, tasks = read_run(session, "noted", run.done().run_id) or (None, [])
     assert [bool(task.progress) for task in tasks] == [False, True]
+
+
+def test_runs_by_events_push_no_night_out_of_the_history(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be one each minute; the newest of them are shown beside the nights."""
+    monkeypatch.setattr(queries, "MAX_RUNS", 3)
+    add_dag(session, "stream")
+    night = RunRows(session, "stream", state="success", began=2).done()
+    by_events = [
+        RunRows(session, "stream", state="success", began=hours, run_type="asset_triggered").done().run_id
+        for hours in (0.1, 0.2, 0.3, 0.4)
+    ]
+    ids = [run.run_id for run in read_history(session, {"stream"}, _since(3))]
+    assert ids == [*by_events[:2], night.run_id]
+
+
+def test_both_sensors_are_read(session: Any) -> None:
+    """A migration with events waits by another one."""
+    add_dag(session, "announced")
+    run = RunRows(session, "announced")
+    run.task("wait_for_objects", S3EventsSensor.__name__, xcoms={"return_value": {"objects": 1}})
+    found = read_run(session, "announced", run.done().run_id)
+    assert found is not None
+    (wait,) = found[1]
+    assert wait.results == {"return_value": {"objects": 1}}
+    assert {S3EventsSensor.__name__, S3ObjectsSensor.__name__} == set(queries.SENSORS)

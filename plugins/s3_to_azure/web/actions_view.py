@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from s3_to_azure.web.batch_view import is_copy, log_try
-from s3_to_azure.web.queries import COMPARE_TASK, PLAN_TASK, REPORT_TASK, SENSOR, TaskRow
+from s3_to_azure.web.queries import COMPARE_TASK, PLAN_TASK, REPORT_TASK, SENSORS, TaskRow
 
 _CHECK_TASK: Final = "check_report"
 # They depend on the copies, so Airflow clears them together with these.
@@ -23,7 +23,7 @@ def actions_view(tasks: Sequence[TaskRow], may: Mapping[str, bool]) -> dict[str,
         ``retry`` has the failed tasks as Airflow's API names them, without those that depend on them; ``logs`` has the
         tasks other than copies that have a log, in the order in which they run.
     """
-    ours = [task for task in tasks if is_copy(task) or task.operator == SENSOR or task.task_id in _ORDER]
+    ours = [task for task in tasks if is_copy(task) or task.operator in SENSORS or task.task_id in _ORDER]
     failed = [task for task in ours if task.state == "failed" and task.task_id not in _AFTER_THE_COPIES]
     with_logs = [task for task in ours if not is_copy(task) and log_try(task)]
     return {

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES
-from s3_to_azure.web.queries import MAX_RUNS, RunRow
+from s3_to_azure.web.queries import MAX_RUNS, RunRow, as_mapping
 from s3_to_azure.web.values import amount, iso_time, items, number, text
 
 # A report has at most some 50.
@@ -53,7 +53,7 @@ def history_view(
         "is_cut": len(runs) >= MAX_RUNS,
         "dags": sorted(dags),
         "migrations": sorted(migrations, key=_urgency),
-        "runs": shown,
+        "runs": _by_hour(shown),
         "totals": {
             "runs": len(shown),
             "runs_failed": sum(run["state"] == "failed" for run in shown),
@@ -75,7 +75,8 @@ def _migration(dag_id: str, runs: Sequence[tuple[RunRow, Mapping[str, Any]]], no
     # A dry run delivers nothing, whatever its state.
     real = [(row, shown) for row, shown in runs if not shown["dry_run"]]
     success = next((row.ended_at for row, _ in real if row.state == "success" and row.ended_at), None)
-    ended = [shown for row, shown in real if row.state in _ENDED]
+    # A run by events copies a few objects, and says nothing of the others.
+    ended = [shown for row, shown in real if row.state in _ENDED and not shown["announced"]]
     sizes = [run["bytes_sent"] + run["bytes_resumed"] for run in ended if run["has_figures"]]
     usual = sum(sizes[1 : 1 + _USUAL]) / len(sizes[1 : 1 + _USUAL]) if len(sizes) > 1 else 0
     return {
@@ -119,6 +120,9 @@ def _run(run: RunRow) -> dict[str, Any]:
         "has_report": has_report,
         "has_figures": has_report or bool(run.copies),
         "dry_run": report.get("dry_run") is True,
+        "announced": report.get("announced") is True,
+        "missed": int(number(as_mapping(report.get("missed_by_events")), "objects")),
+        "runs": 1,
         "tasks": len(run.copies),
         "tasks_failed": sum(state == "failed" for state, _ in run.copies),
         **{status: amount(figures, status) for status in ("listed", *FINAL_STATUSES)},
@@ -131,6 +135,32 @@ def _run(run: RunRow) -> dict[str, Any]:
             if item.get("status") == FAILED
         ],
     }
+
+
+def _by_hour(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs, in the same order, with those by events that succeeded as one row for each DAG and hour.
+
+    A row has the id of its newest run, the time of its oldest, and the sums of all.
+    """
+    found: list[dict[str, Any]] = []
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in shown:
+        if not run["announced"] or run["state"] != "success":
+            found.append(run)
+            continue
+        hour = run["dag_id"], str(run["started_at"])[: len("2026-01-01T00")]
+        if hour not in rows:
+            rows[hour] = dict(run)
+            found.append(rows[hour])
+            continue
+        row = rows[hour]
+        for name in ("runs", "seconds", "tasks", *_SUMS):
+            row[name] = (row[name] or 0) + (run[name] or 0)
+        for status in ("listed", *FINAL_STATUSES):
+            row[status] = {part: row[status][part] + run[status][part] for part in row[status]}
+        # The rate of one of them is not that of all.
+        row |= {"started_at": run["started_at"], "bytes_per_second": 0}
+    return found
 
 
 def _sums_of(copies: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

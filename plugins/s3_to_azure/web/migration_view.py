@@ -10,7 +10,7 @@ from s3_to_azure.airflow.progress import WAITING_KEY
 from s3_to_azure.airflow.throughput import rates
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NO_RECEIPT, SKIPPED, UNCHANGED, code_of
 from s3_to_azure.web.batch_view import Batch, FailedObject, batch_of, is_copy
-from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSOR, RunRow, TaskRow, as_mapping, as_report
+from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSORS, RunRow, TaskRow, as_mapping, as_report
 from s3_to_azure.web.values import amount, iso_time, items, mapping, names, number, text, texts
 
 _BINS: Final = 90
@@ -26,7 +26,7 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
     plan = as_mapping(plan_task.results.get(PLAN_TASK)) if plan_task else {}
     report = _report(report_task)
     batches = _batches(tasks, plan_task, now)
-    sensor = next((task for task in tasks if task.operator == SENSOR), None)
+    sensor = next((task for task in tasks if task.operator in SENSORS), None)
     listing = as_mapping(sensor.results.get(_RESULT)) if sensor else {}
     totals = _totals(batches, plan)
     # Airflow has a placeholder for a mapped task until it is expanded.
@@ -50,7 +50,7 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
         "phase": _phase(run, tasks, batches),
         "waiting": _waiting(run, sensor),
         "missing_pools": sorted({task.missing_pool[:250] for task in tasks if task.missing_pool and not ended}),
-        "is_migration": bool(batches or plan or listing or any(task.operator == SENSOR for task in tasks)),
+        "is_migration": bool(batches or plan or listing or any(task.operator in SENSORS for task in tasks)),
         "source": {"bucket": text(listing, "bucket"), "prefix": text(listing, "prefix")},
         "destination": {"container": text(plan, "container"), "prefix": text(plan, "blob_prefix")},
         "totals": totals,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # SQLAlchemy 1.4, which Airflow 3.0 has, keeps them elsewhere
     from sqlalchemy import ColumnElement, Subquery
 
 COPY_OPERATOR: Final = "S3ToAzureBlobStreamOperator"
-SENSOR: Final = "S3ObjectsSensor"
+SENSORS: Final = ("S3ObjectsSensor", "S3EventsSensor")
 PLAN_TASK: Final = "plan"
 REPORT_TASK: Final = "report"
 COMPARE_TASK: Final = "compare"
@@ -32,6 +32,7 @@ LINK_KEY: Final = "_link_MigrationPageLink"
 MAX_RUNS: Final = 1_000
 MAX_TASKS: Final = 5_000
 _RESULT: Final = "return_value"
+_BY_EVENTS: Final = "asset_triggered"
 
 # JSON within JSON doubles quotes and backslashes.
 _MAX_REPORT: Final = 2 * 64_000
@@ -59,6 +60,7 @@ _HISTORY_COLUMNS: Final[tuple[Any, ...]] = (
 _SHOWN_IN_HISTORY: Final = (
     *("listed", *FINAL_STATUSES, "dry_run", "reasons"),
     *("bytes_sent", "bytes_resumed", "retries", "bytes_per_second"),
+    *("announced", "missed_by_events"),
 )
 
 
@@ -113,7 +115,7 @@ class RunRow:
 def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[TaskRow]] | None:
     """Return a run and its task instances in order, at most ``MAX_TASKS``; None if the run does not exist."""
     is_ours = or_(
-        TaskInstance.operator.in_((COPY_OPERATOR, SENSOR)), TaskInstance.task_id.in_((PLAN_TASK, REPORT_TASK))
+        TaskInstance.operator.in_((COPY_OPERATOR, *SENSORS)), TaskInstance.task_id.in_((PLAN_TASK, REPORT_TASK))
     )
     tasks = (
         select(*_TASK_COLUMNS)
@@ -146,7 +148,7 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
                     and_(xcom.task_id == PLAN_TASK, xcom.key.in_((PLAN_TASK, _RESULT)), _is_at_most(_MAX_PLAN)),
                     and_(xcom.task_id == REPORT_TASK, xcom.key.in_((REPORT_TASK, _RESULT)), _is_at_most(_MAX_REPORT)),
                     and_(
-                        tasks.c.operator.in_((COPY_OPERATOR, SENSOR)),
+                        tasks.c.operator.in_((COPY_OPERATOR, *SENSORS)),
                         xcom.key.in_((_RESULT, WAITING_KEY)),
                         _is_at_most(_MAX_VALUE),
                     ),
@@ -226,7 +228,7 @@ def migrations(session: Session, dag_ids: Collection[str]) -> set[str]:
 
 
 def read_history(session: Session, dag_ids: Collection[str], since: datetime) -> list[RunRow]:
-    """Return the runs that began since then, the newest first, at most ``MAX_RUNS``.
+    """Return the runs that began since then, the newest first, at most ``MAX_RUNS``; those by events count last.
 
     Args:
         session: A session of Airflow's database.
@@ -236,7 +238,8 @@ def read_history(session: Session, dag_ids: Collection[str], since: datetime) ->
     runs = (
         select(*_HISTORY_COLUMNS)
         .where(DagRun.dag_id.in_(dag_ids), DagRun.start_date >= since)
-        .order_by(DagRun.start_date.desc(), DagRun.id.desc())
+        # Events may start a run each minute, which must not push the nights out.
+        .order_by(case((DagRun.run_type == _BY_EVENTS, 1), else_=0), DagRun.start_date.desc(), DagRun.id.desc())
         .limit(MAX_RUNS)
         .subquery()
     )

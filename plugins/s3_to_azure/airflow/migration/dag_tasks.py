@@ -294,6 +294,9 @@ def report_run(
 
         report = run_stoppable(make, stop_of(context), grace_s=TASK_GRACE_S)
     summary = report.summary()
+    if events and manifest.looked_up:
+        # The history groups these runs.
+        summary["announced"] = True
     note_counts(context, summary)
     send(Measured.of_report(summary), context)
     for line in report.lines():

@@ -83,6 +83,7 @@ function Sums({ view, runs, reported, onChoose }) {
   if (!runs.length) return h(Notice, null, `No migration ran in the last ${view.days} days.`);
   const sum = (value) => reported.reduce((total, run) => total + value(run), 0);
   const failedRuns = runs.filter((run) => run.state === "failed").length;
+  const missed = sum((run) => run.missed);
   const sentBytes = sum((run) => run.bytes_sent);
   // Weighted by time: the average over the time in which runs sent something.
   const timed = reported.filter((run) => run.bytes_per_second);
@@ -97,12 +98,13 @@ function Sums({ view, runs, reported, onChoose }) {
     h(
       Figures,
       { label: name },
-      h(Figure, { name: "Runs", value: count(runs.length), detail: failedRuns ? h("span", { className: "s3az-tone-bad" }, `${count(failedRuns)} failed`) : "none failed" }),
+      h(Figure, { name: "Runs", value: count(view.totals.runs), detail: failedRuns ? h("span", { className: "s3az-tone-bad" }, `${count(failedRuns)} failed`) : "none failed" }),
       unreported > 0 && h(Figure, { name: "Without report", value: count(unreported) }),
       h(Figure, { name: "Bytes sent", value: size(sentBytes) }),
       h(Figure, { name: "Resumed", value: size(sum((run) => run.bytes_resumed)) }),
       h(Figure, { name: "Objects copied", value: count(sum((run) => run.copied.objects)) }),
       h(Figure, { name: "Objects failed", value: count(failedObjects), tone: failedObjects ? "bad" : undefined }),
+      missed > 0 && h(Figure, { name: "Missed by events", value: count(missed), tone: "bad" }),
       h(Figure, { name: "Average rate", value: busySeconds ? rate(timedBytes / busySeconds) : "–" }),
       h(Figure, { name: "Retried requests", value: count(sum((run) => run.retries)) }),
     ),

@@ -125,6 +125,8 @@ function RunState({ run }) {
   const isEnded = ["success", "failed"].includes(run.state);
   const notes = [
     run.dry_run && "dry run",
+    run.announced && (run.runs > 1 ? `${counted(run.runs, "run")} by events in this hour` : "by events"),
+    run.missed > 0 && `${counted(run.missed, "object")} missed by events`,
     !run.has_report && !run.dry_run && isEnded && "no report",
     run.tasks > 0 && `${counted(run.tasks, "copy task")}${run.tasks_failed ? `, ${count(run.tasks_failed)} failed` : ""}`,
   ].filter(Boolean);
