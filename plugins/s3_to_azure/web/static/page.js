@@ -21,7 +21,7 @@ const ways = [
 React.render(
   [
     h("nav", { key: "ways", className: "s3az-ways" }, ways.map(([href, name]) => h("a", { key: href, href }, name))),
-    h(globalThis.AirflowPlugin, { key: "page", dagId, runId }),
+    h("main", { key: "page" }, h(globalThis.AirflowPlugin, { dagId, runId })),
   ],
   document.body,
 );
