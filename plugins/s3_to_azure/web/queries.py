@@ -127,7 +127,14 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
     )
     stored, xcom = _stored_notes(), XComModel
     rows = session.execute(
-        select(*_RUN_COLUMNS, tasks, *stored.c[_NOTE_COLUMNS], xcom.key.label("xcom_key"), _XCOM.label("xcom"))
+        select(
+            *_RUN_COLUMNS,
+            tasks,
+            # SQLAlchemy 1.4, which Airflow 3.0 has, takes one name at a time.
+            *(stored.c[name] for name in _NOTE_COLUMNS),
+            xcom.key.label("xcom_key"),
+            _XCOM.label("xcom"),
+        )
         .select_from(DagRun)
         .outerjoin(tasks, DagRun.dag_id == dag_id)
         .outerjoin(
