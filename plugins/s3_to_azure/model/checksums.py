@@ -105,6 +105,7 @@ FOLDABLE: Final[tuple[Algorithm, ...]] = (CRC64NVME, CRC32C, CRC32)
 """Algorithms that combine, and that S3 stores over an object's bytes, strongest first."""
 PARTWISE: Final[tuple[Algorithm, ...]] = (CRC32C, CRC32)
 """Algorithms that combine, and that S3 stores as composite checksums (there is no composite CRC64NVME)."""
+_FOLDED: Final = frozenset(algorithm.name for algorithm in FOLDABLE)
 ALGORITHMS: Final = {algorithm.name: algorithm for algorithm in (*FOLDABLE, MD5, *SERIAL)}
 _ETAG_MD5: Final = re.compile(r"([0-9a-f]{32})(?:-([1-9][0-9]{0,4}))?")
 
@@ -192,8 +193,11 @@ def serial(offered: dict[str, str]) -> tuple[SourceChecksum, ...]:
     Args:
         offered: Values as S3 writes them, by the algorithm's name in lower case.
     """
-    algorithms = (*SERIAL, MD5)
-    whole = (from_s3(each.name, offered[each.name]) for each in algorithms if each.name in offered)
+    # This runs for every object, and most have a CRC alone.
+    if offered.keys() <= _FOLDED:
+        return ()
+    algorithms = [each for each in (*SERIAL, MD5) if each.name in offered]
+    whole = (from_s3(each.name, offered[each.name]) for each in algorithms)
     return (*filter(None, whole), *partwise(offered, algorithms))
 
 

@@ -13,6 +13,7 @@ in one place proves nothing in another.
 
 import csv
 import hashlib
+import logging
 import sqlite3
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,8 @@ from s3_to_azure.model.uris import S3Uri
 from s3_to_azure.planning.key_list import object_pieces
 from s3_to_azure.planning.temporary_table import temporary_table
 from s3_to_azure.state.manifest import ETAG
+
+log = logging.getLogger(__name__)
 
 _FORMAT: Final = "Report_CSV_20180820"
 _COLUMNS: Final = ["Bucket", "Key", "VersionId", "TaskStatus", "ErrorCode", "HTTPStatusCode", "ResultMessage"]
@@ -216,6 +219,7 @@ class _Reader:
             self.refuse(f"its ReportSchema is {manifest.schema[:200]!r} instead of {', '.join(_COLUMNS)!r}")
         if not manifest.files:
             self.refuse("it names no file: no task of the job succeeded, or the job was made without a report")
+        log.info("Reading %s of the checksum report %s", count_text(len(manifest.files), "file"), self.name)
         return manifest
 
     def _pieces(self, key: str) -> Iterator[bytes]:

@@ -105,7 +105,7 @@ def parse_version(
         weaker=(
             *checksums.partwise(stored),
             *_etag_md5(headers),
-            *(found for found in checksums.serial(stored) if found.parts or is_full_object),
+            *[found for found in checksums.serial(stored) if found.parts or is_full_object],
         ),
         metadata={
             utf8_text(name[len(_METADATA) :]): _metadata_text(value)
