@@ -92,6 +92,12 @@ def test_links_have_targets(page: Path) -> None:
             assert heading in _headings(there.read_text(encoding="utf-8")), target
 
 
+def test_pages_use_no_definition_lists() -> None:
+    """Neither GitHub nor the site renders them: a list with a bold beginning looks the same on both."""
+    lists = re.compile(r"^: ", re.MULTILINE)
+    assert [page.name for page in PAGES if lists.search(without_code(page.read_text(encoding="utf-8")))] == []
+
+
 def _headings(text: str) -> set[str]:
     """Return the anchors as GitHub makes them."""
     seen: dict[str, int] = {}
