@@ -184,6 +184,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             )
         if keys_from is not None and is_known(keys_from) and is_known(bucket_name):
             parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
+        if checksums_from and state_container is None:
+            raise UsageError(detail=f"{self.task_id}: checksums_from goes into the listing: pass state_container too.")
         if checksums_from and is_known(checksums_from):
             parse_report(checksums_from, name="checksums_from")
         if deferrable and s3_extra_args:

@@ -137,6 +137,22 @@ def test_wrong_lists(wrong: dict[str, Any], says: str) -> None:
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"checksums_from": "s3://reports/job/manifest.json"}, "pass state_container too"),
+        ({"checksums_from": "s3://reports/job/", "state_container": "state"}, "Name the manifest.json"),
+        ({"checksums_from": "manifest.json", "state_container": "state"}, "is not an S3 address"),
+        ({"checksums_from": 3, "state_container": "state"}, "is not a text"),
+    ],
+)
+def test_wrong_reports(wrong: dict[str, Any], says: str) -> None:
+    """When the DAG is parsed; a template is checked when it is rendered."""
+    with pytest.raises(UsageError, match=says):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
+    S3ObjectsSensor(task_id="wait", bucket_name="bucket", checksums_from="{{ ds }}", state_container="state")
+
+
 @pytest.mark.parametrize("waits", ["{{ 1 == 2 }}", False])
 def test_a_run_that_is_started_by_hand_can_look_once(waits: Any, sense: Any, fill: Any) -> None:
     """A prefix typed wrong fails at once instead of waiting, and is not retried; a right one is listed."""
