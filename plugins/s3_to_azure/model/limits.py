@@ -36,3 +36,6 @@ MAX_PARTS: Final = 10_000
 LISTING_PAGE_KEYS: Final = 1_000
 # https://learn.microsoft.com/rest/api/storageservices/list-blobs
 AZURE_PAGE_BLOBS: Final = 5_000
+
+LISTING_REQUESTS: Final = 24
+"""Pages of one listing that are requested at the same time: below one prefix S3 takes 5,500 requests a second."""

@@ -89,8 +89,8 @@ def test_botocore_neither_retries_nor_signs_otherwise() -> None:
     given = Config(
         retries={"max_attempts": 9}, signature_version="s3", s3={"addressing_style": "path"}, proxies={"https": "p"}
     )
-    config: Any = botocore_config(7, given)
+    config: Any = botocore_config(70, given)
     assert config.signature_version is None
     assert config.retries["total_max_attempts"] == 1
-    assert config.max_pool_connections == 7
+    assert config.max_pool_connections == 70
     assert (config.s3, config.proxies) == ({"addressing_style": "path"}, {"https": "p"})

@@ -9,6 +9,7 @@ import pytest
 from botocore.config import Config
 
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.limits import LISTING_REQUESTS
 from s3_to_azure.stores.http.settings import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, HttpSettings, Proxies
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.transport import settings_of, use_settings
@@ -96,4 +97,4 @@ def test_the_client_has_the_settings_itself() -> None:
         assert session._proxy_config.proxy_url_for("https://s3.eu-west-1.amazonaws.com/") == "http://p:1"
         assert session._proxy_config.proxy_url_for(URL) is None
         assert session._manager.connection_pool_kw["ssl_context"] is given.tls_context()
-        assert (session._timeout.connect_timeout, session._max_pool_connections) == (3, 3)
+        assert (session._timeout.connect_timeout, session._max_pool_connections) == (3, LISTING_REQUESTS)

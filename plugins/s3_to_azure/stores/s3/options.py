@@ -11,6 +11,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.limits import LISTING_REQUESTS
 from s3_to_azure.stores.http.settings import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
 
 _CUSTOMER: Final = "x-amz-server-side-encryption-customer"
@@ -107,7 +108,7 @@ def botocore_config(connections: int, given: Config | None = None) -> Config:
     """Return the botocore settings of an S3 client: requests are signed as each bucket needs it, and never repeated.
 
     Args:
-        connections: Connections that the client keeps.
+        connections: Connections that the client keeps, beside those of a listing.
         given: The connection's settings, which are kept except for these. Requests stay unsigned if they say so, and
             timeouts are the general ones if they say nothing.
     """
@@ -116,6 +117,6 @@ def botocore_config(connections: int, given: Config | None = None) -> Config:
         # A named signature is used for every bucket, also for directory buckets and access points that need another.
         signature_version=UNSIGNED if given.signature_version is UNSIGNED else None,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=connections,
+        max_pool_connections=max(connections, LISTING_REQUESTS),
     )
     return given.merge(ours)

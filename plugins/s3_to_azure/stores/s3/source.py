@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
-from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -24,17 +22,16 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from s3_to_azure.model.limits import LISTING_PAGE_KEYS
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.headers import ContentRange
-from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import hide, hide_in, protect_logs
 from s3_to_azure.stores.http.settings import Proxies
 from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
 from s3_to_azure.stores.s3.body import S3Body
+from s3_to_azure.stores.s3.bucket_listings import BucketListings
 from s3_to_azure.stores.s3.credentials import obtained_credentials
 from s3_to_azure.stores.s3.errors import (
     REFUSES_REQUEST,
@@ -45,7 +42,7 @@ from s3_to_azure.stores.s3.errors import (
     s3_settings_errors,
 )
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ResponseHeaders, keep_raw_headers
-from s3_to_azure.stores.s3.listing import NextPage, parse_page, probe_plus, take_over_parsing
+from s3_to_azure.stores.s3.listing import take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.parts import part_sizes
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
@@ -97,11 +94,11 @@ class S3Source:
         self._http = HttpConnections(settings)
         self._signers: dict[str, Signer | None] = {}
         self._lock = threading.Lock()
-        self._plus_meanings: dict[str, bool] = {}
         self._logged: set[str] = set()
         # boto3's own setting, for stores that refuse the header (AWS_RESPONSE_CHECKSUM_VALIDATION).
         self._asks_for_checksums = self._client.meta.config.response_checksum_validation != _WHEN_REQUIRED
         self._whole_object_headers = (_CHECKSUM_MODE if self._asks_for_checksums else {}) | self._options.headers()
+        self._listings = BucketListings(self._client, self._options.payer(), log_once=self._log_once)
         self._client.meta.events.register_first("before-sign.s3", look_at_credentials)
         hide_in(self._client.meta.endpoint_url)
         hide(*self._options.headers().values())
@@ -257,47 +254,12 @@ class S3Source:
             yield S3Body(response, found, ResponseHeaders(_uri(version.bucket, version.key), received), length)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
-        """Yield the objects below the prefix, one page of 1,000 at a time."""
+        """Yield the objects below the prefix in the order of the store."""
         if self._options.version_id:
             raise UsageError(
                 detail="VersionId can be used with one key only: objects below a prefix have other versions."
             )
-        page_keys = min(LISTING_PAGE_KEYS, max_keys or LISTING_PAGE_KEYS)
-        plus_is_space = partial(self._plus_is_space, bucket)
-
-        def fetch_page(start: NextPage | None) -> tuple[list[ListedObject], NextPage | None]:
-            page = self._list_page(bucket, prefix, start, page_keys)
-            found, following = parse_page(page, bucket, prefix=prefix, plus_is_space=plus_is_space)
-            below = [listed for listed in found if listed.key.startswith(prefix)]
-            if len(below) < len(found):
-                self._log_once("The store lists objects outside of the prefix that was asked for: they are ignored")
-            return below, following
-
-        return Pages(fetch_page, name_of=attrgetter("key"), service=S3, resource=f"s3://{bucket}", limit=max_keys)
-
-    def _list_page(self, bucket: str, prefix: str, start: NextPage | None, page_keys: int) -> Mapping[str, Any]:
-        """Request a page of a listing; with ListObjects (version 1) if the store has answered with its pages."""
-        request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": page_keys, **self._options.payer()}
-        with s3_errors(bucket=bucket, key=None):
-            if start is not None and start.is_marker:
-                page: Mapping[str, Any] = self._client.list_objects(**request, Marker=start.token)
-            else:
-                continuation = {"ContinuationToken": start.token} if start else {}
-                page = self._client.list_objects_v2(**request, **continuation)
-        return page
-
-    def _plus_is_space(self, bucket: str, encoded_key: bytes) -> bool:
-        """Return whether a ``+`` in a URL-encoded key is a space: the store lists no such key with a real ``+``.
-
-        Only the first ``+`` of a bucket that its page does not explain costs this request.
-        """
-        with self._lock:
-            known = self._plus_meanings.get(bucket)
-        if known is None:
-            known = probe_plus(encoded_key, bucket, lambda prefix: self._list_page(bucket, prefix, None, 1))
-            with self._lock:
-                self._plus_meanings[bucket] = known
-        return known
+        return self._listings.list(bucket, prefix, max_keys=max_keys)
 
     def close(self) -> None:
         """Close all connections."""
