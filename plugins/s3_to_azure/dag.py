@@ -45,6 +45,7 @@ from s3_to_azure.airflow.migration.dag_parts import (
     schedule_with_events,
 )
 from s3_to_azure.airflow.migration.params import RunLimits, limit_params, migration_params
+from s3_to_azure.airflow.migration.run_state import begin_run
 from s3_to_azure.airflow.migration.verdict import template_verdict
 from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.events import S3EventsSensor
@@ -244,7 +245,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
                 "poke_interval": poke_interval,
                 "timeout": _wait_timeout(arguments),
                 # Before it waits, perhaps for hours.
-                "pre_execute": raises_task_errors(limits.check),
+                "pre_execute": begin_run(limits, tuple(own_params)),
             }
             | tasks[WAIT],
         )

@@ -82,9 +82,10 @@ class RunRows:
         try_number: int = 1,
         label: str | None = None,
         progress: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
         xcoms: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a task instance with its progress and its XComs."""
+        """Add a task instance with its progress, its last error and its XComs."""
         where = {"dag_id": self.dag_id, "run_id": self.run_id, "task_id": task_id, "map_index": map_index}
         self.session.execute(
             # The table: the model's label is an expression.
@@ -100,13 +101,15 @@ class RunRows:
                 rendered_map_index=label,
             )
         )
-        if progress is not None:
+        for key, note in (("progress", progress), ("s3_to_azure_error", error)):
+            if note is None:
+                continue
             self.session.execute(
                 insert(TaskStateStoreModel).values(
                     **where,
                     dag_run_id=self._id,
-                    key="progress",
-                    value=json.dumps(progress),
+                    key=key,
+                    value=json.dumps(note),
                     updated_at=datetime.now(UTC),
                 )
             )

@@ -20,7 +20,8 @@ from local_cloud.servers import LocalAzure, LocalS3
 DAG_ID = "nightly_reports"
 BARE_DAG_ID = "archive_one_table"
 """A DAG that uses the operator, and is no migration."""
-
+LOST_DAG_ID = "lost_reports"
+"""A migration to a container that does not exist."""
 MIB = 1024**2
 EVIL_KEY = "nightly/archive/<img src=x onerror=\"document.title='owned'\">.tar"
 ADMIN = {"username": "admin", "password": "for-these-tests"}
@@ -46,6 +47,7 @@ dag = migration_dag(
     task_size="24MiB",
     retry_delay=timedelta(seconds=5),
 )
+lost = migration_dag({lost_dag_id!r}, "s3://{bucket}/nightly/", "az://not-there/reports/")
 
 with DAG({bare_dag_id!r}):
     S3ToAzureBlobStreamOperator(
@@ -120,9 +122,8 @@ def site(home: Path, s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[S
         service.create_container(container)
     dags = home / "dags"
     dags.mkdir(parents=True)
-    (dags / "nightly_reports.py").write_text(
-        _DAG.format(dag_id=DAG_ID, bare_dag_id=BARE_DAG_ID, bucket=bucket, container=container)
-    )
+    names = {"dag_id": DAG_ID, "bare_dag_id": BARE_DAG_ID, "lost_dag_id": LOST_DAG_ID}
+    (dags / "nightly_reports.py").write_text(_DAG.format(**names, bucket=bucket, container=container))
     aws = {
         "conn_type": "aws",
         "login": s3_server.access_key,
@@ -137,6 +138,7 @@ def site(home: Path, s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[S
     variables = {
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
         "AIRFLOW_CONN_WASB_DEFAULT": json.dumps(wasb),
+        "AIRFLOW__S3_TO_AZURE__REPORT_CONNECTIONS": "wasb_default",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
@@ -160,7 +162,7 @@ def site(home: Path, s3_server: LocalS3, azure_server: LocalAzure) -> Iterator[S
 
 def _wait_for_dag(airflow: Airflow) -> None:
     for _ in range(120):
-        if airflow.get("dags", dag_id_pattern=DAG_ID)["dags"]:
+        if len(airflow.get("dags", dag_id_pattern="_reports")["dags"]) == len((DAG_ID, LOST_DAG_ID)):
             return
         time.sleep(1)
     raise TimeoutError(airflow.get("importErrors"))

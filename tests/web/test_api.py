@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 from airflow import settings
+from azure.storage.blob import BlobServiceClient
 from fastapi.routing import APIRoute
 from sqlalchemy import event
 from sqlalchemy import text as sql
 
 from local_cloud.servers import LocalAzure
 from s3_to_azure.model.names import folder_name
+from s3_to_azure.state.failures import FailureLine, add_failure
+from s3_to_azure.state.lines import LinesWriter
+from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.web import queries
 from s3_to_azure.web.airflow_internals import requires_access_dag
 from s3_to_azure.web.api import web_app
@@ -96,7 +100,12 @@ def test_every_dag_route_checks_permissions() -> None:
     """No route with a DAG in its path can be added without the check."""
     check = requires_access_dag("GET").__code__
     routes = [route for route in web_app().routes if isinstance(route, APIRoute)]
-    data = {"/api/dags/{dag_id}/migration", "/api/dags/{dag_id}/report.csv", "/api/history"}
+    data = {
+        "/api/dags/{dag_id}/migration",
+        "/api/dags/{dag_id}/failures",
+        "/api/dags/{dag_id}/report.csv",
+        "/api/history",
+    }
     assert {route.path for route in routes} == data
     for route in routes:
         assert route.methods == {"GET"}
@@ -119,7 +128,8 @@ def test_a_running_run(client_of: Clients, mine: RunRows) -> None:
     assert [batch["map_index"] for batch in view["batches"]] == [0, 1, 2]
     assert view["throughput"]["bytes_per_second"]
     # A key is returned unchanged, in JSON, which no browser renders.
-    (failed,) = view["failures"]
+    path = migration_path(mine).replace("/migration", "/failures")
+    (failed,) = client_of("reader_of_mine").get(path, params={"run_id": mine.run_id}).json()["rows"]
     assert (failed["key"], failed["reason"], failed["map_index"], failed["will_retry"]) == (EVIL, EVIL, 2, True)
 
 
@@ -168,6 +178,83 @@ def test_the_report_is_downloaded_where_the_server_may_read_it(
     assert client.get(path, params={"run_id": "none"}).status_code == 404
     assert client_of("reader_of_other").get(path, params={"run_id": run.run_id}).status_code == 403
     assert client_of(None).get(path, params={"run_id": run.run_id}).status_code == 401
+
+
+def test_failed_objects_are_read_from_the_reports_file(
+    client_of: Clients, session: Any, monkeypatch: pytest.MonkeyPatch, azure_server: LocalAzure, container: Any
+) -> None:
+    """All of them, page by page, if the API server may; else those of the database, and a sentence that says so."""
+    wasb = {"conn_type": "wasb", "extra": {"connection_string": azure_server.connection_string}}
+    monkeypatch.setenv("AIRFLOW_CONN_STATE", json.dumps(wasb))
+    add_dag(session, "with_file")
+    run = RunRows(session, "with_file", state="failed")
+    place = {"wasb_conn_id": "state", "state_container": container.container_name, "listed": {}, "copy": {}}
+    run.task("plan", "_PythonDecoratedOperator", xcoms={"plan": place, "return_value": []})
+    run.report(
+        state="failed",
+        key="report",
+        listed={"objects": 1_005, "size_bytes": 1_005},
+        failed={"objects": 1_000, "size_bytes": 1_000},
+        reasons=[{"status": "failed", "reason": "throttled", "objects": 1_000, "size_bytes": 1_000}],
+    )
+    run.done()
+    with BlobServiceClient.from_connection_string(azure_server.connection_string) as service:
+        files = AzureState(service, container.container_name, dag_id="with_file", run_id=run.run_id)
+        with files.write("failures.jsonl.gz") as out:
+            lines = LinesWriter(out)
+            for number in range(1_000):
+                add_failure(lines, FailureLine(f"{EVIL}{number:04}", f"throttled: {number}", number, None, 1))
+            lines.end_member()
+    path, client = migration_path(run).replace("/migration", "/failures"), client_of("reader_of_with_file")
+    query = {"run_id": run.run_id, "order": "size", "descending": "true", "page": "2"}
+
+    closed = client.get(path, params=query).json()
+    assert (closed["matching"], closed["failed"]) == (1, 1_000)
+    assert "1 of 1,000 failed objects. The API server may not read the report's files." in closed["note"]
+
+    monkeypatch.setenv("AIRFLOW__S3_TO_AZURE__REPORT_CONNECTIONS", "state")
+    page = client.get(path, params=query).json()
+    assert (page["matching"], page["pages"], page["note"]) == (1_000, 20, "")
+    assert [row["key"] for row in page["rows"]] == [f"{EVIL}{number:04}" for number in range(949, 899, -1)]
+    found = client.get(path, params={"run_id": run.run_id, "search": "0007", "reason": "throttled"}).json()
+    assert [row["size_bytes"] for row in found["rows"]] == [7]
+
+    with files.write("failures.jsonl.gz") as out:
+        out.write(b"not gzip at all")
+    damaged = client.get(path, params=query)
+    assert damaged.status_code == 200
+    assert "The report cannot be read" in damaged.json()["note"]
+    assert client_of("reader_of_other").get(path, params=query).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"page": 0}, {"page": 10**9}, {"order": "x"}, {"search": "x" * 1_025}, {"descending": "?"}]
+)
+def test_a_wrong_query_is_refused(client_of: Clients, mine: RunRows, wrong: dict[str, Any]) -> None:
+    """Before anything is read."""
+    path = migration_path(mine).replace("/migration", "/failures")
+    assert client_of("reader_of_mine").get(path, params={"run_id": mine.run_id, **wrong}).status_code == 422
+
+
+def test_a_tasks_last_error_is_shown_beside_its_progress(client_of: Clients, session: Any) -> None:
+    """Both notes of a task, and all its XComs, each once."""
+    add_dag(session, "mine")
+    run = RunRows(session, "mine", state="failed")
+    note = {"error": "AccessDenied", "message": "Azure denied access.", "subject": "s3://b/k", "try_number": 1}
+    run.task(
+        "copy_one",
+        "S3ToAzureBlobStreamOperator",
+        state="failed",
+        progress=progress_record(objects_failed=1, failures=[{"key": "k", "reason": "access_denied: no"}]),
+        error=note,
+        xcoms={"return_value": {"objects": 4, "size_bytes": GIB}, "settings": {"dry_run": False}},
+    )
+    run.done()
+    view = client_of("reader_of_mine").get(migration_path(run), params={"run_id": run.run_id}).json()
+    (cause,) = view["causes"]
+    assert (cause["message"], cause["subject"]) == ("Azure denied access.", "s3://b/k")
+    assert (view["totals"]["objects_total"], view["totals"]["objects_failed"]) == (4, 1)
+    assert view["failure_groups"][0]["reason"] == "access_denied"
 
 
 def test_a_run_costs_one_query(client_of: Clients, session: Any) -> None:
@@ -278,16 +365,24 @@ def test_no_value_breaks_a_page(client_of: Clients, session: Any, hostile: objec
     run = RunRows(session, "mine", state="failed", began=0.01)
     run.copy(0, state="failed", progress={"bytes_total": 1, "throughput": hostile, "failures": hostile})
     run.copy(1, progress={"bytes_total": hostile}, xcoms={"return_value": hostile})
-    run.task("wait_for_objects", "S3ObjectsSensor", xcoms={"return_value": hostile})
+    run.copy(2, state="failed", error={"error": hostile, "message": hostile, "try_number": hostile})
+    run.copy(3, state="failed", error={"error": "x", "message": hostile, "subject": hostile, "try_number": 1})
+    waits = {"return_value": hostile, "settings": {"x": hostile}, "waiting": {"source": hostile, "until": hostile}}
+    run.task("wait_for_objects", "S3ObjectsSensor", xcoms=waits)
     run.task("plan", "x", xcoms={"plan": {"copy": hostile, "warnings": hostile}, "return_value": hostile})
     values: dict[str, Any] = dict.fromkeys(
-        ("reasons", "failures", "slowest", "proofs", "files", "certificate", "proven"), hostile
+        ("reasons", "failures", "slowest", "proofs", "files", "certificate", "proven", "samples"), hostile
     )
     run.report(key="report", **values)
     run.task("compare", "x", xcoms={"compare": {"equal": hostile} if isinstance(hostile, str) else hostile})
     run.done()
     client = client_of("reader_of_mine")
-    for path, params in ((migration_path(run), {"run_id": run.run_id}), ("/s3_to_azure/api/history", {})):
+    failures = migration_path(run).replace("/migration", "/failures")
+    for path, params in (
+        (migration_path(run), {"run_id": run.run_id}),
+        (failures, {"run_id": run.run_id, "order": "size"}),
+        ("/s3_to_azure/api/history", {}),
+    ):
         answer = client.get(path, params=params)
         assert answer.status_code == 200
         assert answer.content.isascii()

@@ -15,7 +15,7 @@ import pytest
 
 from local_cloud.servers import LocalAzure, LocalS3
 from tests.web.many_runs import SILENT, many_runs_view
-from tests.web.site import ADMIN, BARE_DAG_ID, DAG_ID, EVIL_KEY, READER, SLOW_TASK, Site, site
+from tests.web.site import ADMIN, BARE_DAG_ID, DAG_ID, EVIL_KEY, LOST_DAG_ID, READER, SLOW_TASK, Site, site
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -147,18 +147,30 @@ def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     expect(row.locator("td").nth(5)).to_contain_text("MiB", timeout=WAIT_MS)
     shoot(page, "migration-resumed", height=1420)
 
-    expect(page.get_by_role("heading", name=re.compile("% Failed"))).to_be_visible(timeout=WAIT_MS)
+    verdict = "1 of 45 objects failed, for 1 reason; 44 copied"
+    expect(page.get_by_role("heading", name=re.compile(verdict))).to_be_visible(timeout=WAIT_MS)
     # 45 listed: the archived one failed, and its name is text, not a picture.
     expect(page.locator(".s3az-equation")).to_contain_text("45 listed = 44 copied + 0 unchanged + 0 skipped + 1 failed")
+    reasons = page.get_by_role("region", name="Failures by reason")
+    expect(reasons).to_contain_text("object archived")
+    expect(reasons).to_contain_text("What to do:")
+    shoot(page, "migration-ended", height=2500)
+    reasons.get_by_role("button", name="Show the object").click()
+    # The API server reads it from the report's file.
     expect(page.get_by_text(EVIL_KEY, exact=True)).to_be_visible()
+    objects = page.get_by_role("region", name="Failed objects")
+    expect(objects.get_by_role("navigation")).to_contain_text("1 to 1 of 1")
+    expect(objects).to_contain_text("3 bytes")
+    expect(objects.locator(".s3az-notice")).to_have_count(0)
+    expect(page.get_by_label("Settings of this run")).to_contain_text("bandwidth limit3MiB")
+    expect(page.locator(".s3az-cause")).to_have_count(0)
     verification = page.get_by_role("region", name="Verification")
     for level in ("crc64nvme", "crc32c"):
         expect(verification.get_by_text(level, exact=True)).to_be_visible()
     assert page.locator(".s3az img").count() == 0
     assert "owned" not in page.title()
-    shoot(page, "migration-ended", height=2150)
 
-    page.get_by_role("region", name="Failed objects").get_by_role("link").click()
+    objects.get_by_role("link").click()
     page.wait_for_url(re.compile(r"/tasks/copy/mapped/\d+\?try_number=\d"))
     expect(page.get_by_text("is archived and cannot be read").first).to_be_visible()
 
@@ -213,7 +225,7 @@ def test_trigger_again_and_look_back(page: Any, there: Site) -> None:
     expect(standing.filter(has_text=DAG_ID)).to_contain_text("less than a day ago")
     expect(page.get_by_role("region", name="Failures by reason")).to_contain_text("object archived")
     rows.filter(has_text=DAG_ID).first.get_by_role("link").click()
-    expect(page.get_by_role("heading", name="Completed")).to_be_visible()
+    expect(page.get_by_role("heading", name="objects are accounted for: 1 copied and proven")).to_be_visible()
     expect(page.locator(".s3az-equation")).to_contain_text("1 copied")
 
 
@@ -272,7 +284,7 @@ def test_a_history_of_many_runs(page: Any, there: Site, count: int) -> None:
 def test_keyboard_and_reader(page: Any, there: Site) -> None:
     """Every control has a name and works by keyboard; changes are announced politely."""
     open_first_run(page, there)
-    expect(page.get_by_role("heading", name="% Failed")).to_be_visible()
+    expect(page.get_by_role("heading", name="1 of 45 objects failed")).to_be_visible()
     assert page.locator(".s3az [aria-live=polite]").count() == 1
     for bar in page.get_by_role("progressbar").all():
         assert bar.get_attribute("aria-label")
@@ -290,6 +302,23 @@ def test_other_runs_say_so(page: Any, there: Site) -> None:
     """The tab is on the runs of every DAG, so it says if there is nothing to show."""
     page.goto(f"{there.airflow.url}/dags/none/runs/none/plugin/s3_to_azure_migration")
     expect(page.get_by_text("This run does not exist.")).to_be_visible()
+
+
+def test_what_is_no_objects_failure_says_why(page: Any, there: Site) -> None:
+    """A container that does not exist: the task's own words, and what to do; no object is blamed."""
+    run_id = there.airflow.trigger(LOST_DAG_ID, {"dry_run": True})
+    for _ in range(120):
+        if there.airflow.state(LOST_DAG_ID, run_id) == "failed":
+            break
+        page.wait_for_timeout(500)
+    page.goto(f"{there.airflow.url}/dags/{LOST_DAG_ID}/runs/{quote(run_id, safe='')}/plugin/s3_to_azure_migration")
+    expect(page.get_by_role("heading", name=re.compile("The task wait_for_objects failed"))).to_be_visible()
+    cause = page.locator(".s3az-cause").first
+    expect(cause).to_contain_text("container 'not-there' does not exist in this account. Create it")
+    assert page.get_by_role("region", name="Failures by reason").count() == 0
+    shoot(page, "migration-cause", height=640)
+    cause.get_by_role("link", name="Read its log").click()
+    page.wait_for_url(re.compile(r"/tasks/wait_for_objects\?try_number=1"))
 
 
 def test_a_reader_may_look_only(page: Any, there: Site) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.web.migration_view import migration_view, utc_now
+from s3_to_azure.state.failures import FailureLine
+from s3_to_azure.web.failure_list import FailureQuery
+from s3_to_azure.web.migration_view import failures_view, migration_view, utc_now
 from s3_to_azure.web.queries import RunRow, TaskRow, as_mapping, as_report
+from s3_to_azure.web.report_files import ReportUnavailable
 from tests.web.airflow_rows import GIB, progress_record, report_summary
 from tests.web.hostile_values import HOSTILE
 from tests.web.view_rows import DESCRIPTOR, NOW, history_view, planned, task
@@ -16,6 +19,15 @@ from tests.web.view_rows import DESCRIPTOR, NOW, history_view, planned, task
 def view(*tasks: TaskRow, state: str = "running") -> dict[str, Any]:
     """Return the Migration page's data."""
     return migration_view(RunRow("dag", "run", state, NOW - timedelta(hours=1), None), tasks, NOW)
+
+
+def listed(*tasks: TaskRow, query: FailureQuery | None = None) -> dict[str, Any]:
+    """Return the first page of the failed objects, without access to the report's file."""
+
+    def unavailable(_: object) -> list[FailureLine]:
+        raise ReportUnavailable(404, "Not here.")
+
+    return failures_view(tasks, NOW, query or FailureQuery(), lines=unavailable)
 
 
 def test_an_object_in_parts_is_one_object() -> None:
@@ -47,7 +59,12 @@ def test_phases(tasks: tuple[TaskRow, ...], state: str, phase: str) -> None:
 
 def test_a_waiting_run_says_what_for_and_until_when() -> None:
     """The address is the rendered one; nothing is said once the sensor or the run has ended."""
-    waiting = {"source": "s3://bucket/typo/", "until": "2026-11-23T18:00:00+00:00"}
+    waiting = {
+        "source": "s3://bucket/typo/",
+        "found": "0 of 1 object",
+        "until": "2026-11-23T18:00:00+00:00",
+        "next_look": "2026-11-23T06:05:00+00:00",
+    }
     sensor: dict[str, Any] = {"operator": "S3ObjectsSensor", "results": {"waiting": waiting}}
     rescheduled = task("wait_for_objects", state="up_for_reschedule", **sensor)
     assert view(rescheduled)["waiting"] == waiting
@@ -81,19 +98,18 @@ def test_a_failure_of_the_report_links_to_the_log_of_its_task() -> None:
         {"key": "c", "reason": "name_refused: no", "batch": None, "try_number": 1},
         {"key": "d", "reason": "x", "batch": 7, "try_number": 1},
     ]
-    summary = report_summary(failures=failures, failed={"objects": 9, "size_bytes": 9})
-    page = view(
-        task(state="failed", try_number=3),
-        task("report", state="failed", results={"report": summary}),
-        state="failed",
+    summary = report_summary(
+        failures=failures, listed={"objects": 14, "size_bytes": 509}, failed={"objects": 9, "size_bytes": 9}
     )
-    assert [(f["task_id"], f["map_index"], f["try_number"]) for f in page["failures"]] == [
+    tasks = (task(state="failed", try_number=3), task("report", state="failed", results={"report": summary}))
+    page, rows = view(*tasks, state="failed"), listed(*tasks)
+    assert [(f["task_id"], f["map_index"], f["try_number"]) for f in rows["rows"]] == [
         ("copy", 0, 1),
         ("copy", 0, 3),
         ("report", None, 1),
         ("report", None, 1),
     ]
-    assert page["more_failures"] == 5
+    assert rows["note"] == "Airflow's database has 4 of 9 failed objects. Not here."
     assert page["report"]["levels"] == [{"level": "crc64nvme", "objects": 3}, {"level": "transport", "objects": 1}]
 
 

@@ -19,6 +19,9 @@ PROGRESS_KEY: Final = "progress"
 WAITING_KEY: Final = "waiting"
 """XCom key under which a waiting sensor says what for, and until when; the Migration page shows it."""
 
+SETTINGS_KEY: Final = "settings"
+"""XCom key under which the first task of a migration leaves the run's Params."""
+
 ERROR_KEY: Final = "s3_to_azure_error"
 """Key in the same places: the last error of a task, as ``task_errors.error_record`` returns it."""
 

@@ -1,6 +1,7 @@
 """The pages' data and files, below ``/s3_to_azure`` of Airflow's API server; each data route checks permissions."""
 
 import json
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from os import PathLike, stat_result
 from pathlib import Path
@@ -13,7 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from s3_to_azure.model.names import REPORT_CSV_NAME
+from s3_to_azure.model.names import REPORT_CSV_NAME, REPORT_FAILURES_NAME
+from s3_to_azure.state.failures import FailureLine, read_failures
 from s3_to_azure.web.actions_view import actions_view
 from s3_to_azure.web.airflow_internals import (
     SHOWN_ENTITIES,
@@ -24,10 +26,11 @@ from s3_to_azure.web.airflow_internals import (
     readable_dags,
     requires_access_dag,
 )
+from s3_to_azure.web.failure_list import MAX_PAGE, FailureQuery, Order
 from s3_to_azure.web.history_view import history_view
-from s3_to_azure.web.migration_view import migration_view, utc_now
+from s3_to_azure.web.migration_view import failures_view, migration_view, utc_now
 from s3_to_azure.web.queries import RunRow, TaskRow, migrations, plan_of, read_history, read_run
-from s3_to_azure.web.report_files import ReportUnavailable, is_allowed, report_chunks, report_location
+from s3_to_azure.web.report_files import ReportUnavailable, is_allowed, open_report, report_chunks, report_location
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -84,6 +87,28 @@ def web_app() -> FastAPI:
             "X-Content-Type-Options": "nosniff",
         }
         return StreamingResponse(chunks, media_type="text/csv; charset=utf-8", headers=headers)
+
+    @app.get("/api/dags/{dag_id}/failures", dependencies=may_read_dag)
+    def failures(
+        dag_id: str,
+        run_id: Annotated[str, Query(max_length=250)],
+        session: SessionDep,
+        reason: Annotated[str, Query(max_length=100)] = "",
+        search: Annotated[str, Query(max_length=1_024)] = "",
+        order: Order = "listing",
+        descending: Annotated[bool, Query()] = False,  # noqa: FBT002 - FastAPI reads it from the query
+        page: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1,
+    ) -> Response:
+        _, tasks = _read_run(session, dag_id, run_id)
+        # The database is not kept waiting for a storage account.
+        session.commit()
+        query = FailureQuery(reason, search, order, descending, page)
+
+        def lines(plan: Mapping[str, Any]) -> Iterator[FailureLine]:
+            with open_report(report_location(dag_id, run_id, plan)) as files:
+                yield from read_failures(files.chunks(REPORT_FAILURES_NAME), location=files.location)
+
+        return _json(failures_view(tasks, utc_now(), query, lines=lines))
 
     @app.get("/api/history")
     def history(

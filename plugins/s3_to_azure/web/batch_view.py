@@ -25,6 +25,7 @@ class FailedObject:
     map_index: int | None
     try_number: int
     will_retry: bool = False
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Batch:
         bytes_done: Bytes in Azure, sent by this try or by an earlier one.
         bytes_sent: Bytes sent by all tries, as far as recorded.
         bytes_resumed: Bytes that the last try did not have to send again.
+        bytes_in_flight: Bytes that have arrived from S3, and that Azure has not confirmed yet.
         is_range: Whether it copies one range of an object whose other ranges are copied by other tasks.
         intervals: Bytes sent over time, for the chart.
     """
@@ -51,6 +53,7 @@ class Batch:
     bytes_done: int
     bytes_sent: int
     bytes_resumed: int
+    bytes_in_flight: int
     retries: int
     bytes_per_second: int
     is_range: bool
@@ -119,12 +122,13 @@ def batch_of(task: TaskRow, descriptor: Mapping[str, Any], now: datetime) -> Bat
         label="" if task.label in (None, str(task.map_index)) else str(task.label),
         objects_total=int(objects_total),
         objects_done=int(objects_total if is_done else min(objects_total, number(progress, "objects_done"))),
-        objects_failed=int(number(progress, "objects_failed")),
+        objects_failed=0 if _is_of_earlier_try(task) else int(number(progress, "objects_failed")),
         bytes_total=int(bytes_total),
         # What a task that succeeded did not send was in Azure already or left out for a reason, so it is done.
         bytes_done=int(bytes_total if is_done else min(bytes_total, bytes_sent + bytes_resumed)),
         bytes_sent=max(int(bytes_sent), sum(interval.size_bytes for interval in intervals)),
         bytes_resumed=int(bytes_resumed),
+        bytes_in_flight=max(0, int(number(progress, "bytes_read") - bytes_sent)) if task.state == "running" else 0,
         retries=int(number(progress, "retries") or number(summary, "retries")),
         bytes_per_second=int(number(progress, "bytes_per_second")) if task.state == "running" and is_fresh else 0,
         is_range=descriptor.get("kind") == "range",
@@ -134,10 +138,7 @@ def batch_of(task: TaskRow, descriptor: Mapping[str, Any], now: datetime) -> Bat
 
 
 def _failures(task: TaskRow) -> list[FailedObject]:
-    if task.state == "success" or not task.progress_at:
-        return []
-    if task.started_at and task.progress_at < task.started_at:
-        # They are an earlier try's, and this one tries these objects again.
+    if task.state == "success" or not task.progress_at or _is_of_earlier_try(task):
         return []
     return [
         FailedObject(
@@ -150,6 +151,11 @@ def _failures(task: TaskRow) -> list[FailedObject]:
         )
         for item in items(task.progress, "failures")
     ]
+
+
+def _is_of_earlier_try(task: TaskRow) -> bool:
+    """Return whether the progress is an earlier try's: this one tries its failed objects again."""
+    return bool(task.started_at and task.progress_at and task.progress_at < task.started_at)
 
 
 def log_try(task: TaskRow) -> int:

@@ -1,43 +1,62 @@
 """The data of the Migration page: a run's totals, tasks, failures, throughput, plan and report. No I/O."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
-from s3_to_azure.airflow.progress import WAITING_KEY
+from s3_to_azure.airflow.progress import SETTINGS_KEY, WAITING_KEY
 from s3_to_azure.airflow.throughput import rates
-from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NO_RECEIPT, SKIPPED, UNCHANGED, code_of
-from s3_to_azure.web.batch_view import Batch, FailedObject, batch_of, is_copy
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, SKIPPED, UNCHANGED
+from s3_to_azure.state.failures import FailureLine
+from s3_to_azure.web.batch_view import Batch, batch_of, is_copy
+from s3_to_azure.web.causes import causes_of
+from s3_to_azure.web.failure_list import FailureLogs, FailureQuery, failure_groups, failure_page, recorded_failures
 from s3_to_azure.web.queries import PLAN_TASK, REPORT_TASK, SENSORS, RunRow, TaskRow, as_mapping, as_report
+from s3_to_azure.web.report_files import ReportUnavailable
+from s3_to_azure.web.run_numbers import RunNumbers, run_numbers
 from s3_to_azure.web.values import amount, iso_time, items, mapping, names, number, text, texts
+from s3_to_azure.web.verdict import verdict_of
 
 _BINS: Final = 90
-_MAX_FAILURES: Final = 200
 _RESULT: Final = "return_value"
+_MAX_SETTINGS: Final = 40
+_MAX_SETTING: Final = 300
 _ENDED: Final = ("success", "failed")
 _STARTED: Final = ("running", "success", "failed", "up_for_retry", "up_for_reschedule", "deferred")
 
 
 def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict[str, Any]:
     """Return the data of a run's Migration page as JSON-ready values."""
-    plan_task, report_task = _named(tasks, PLAN_TASK), _named(tasks, REPORT_TASK)
-    plan = as_mapping(plan_task.results.get(PLAN_TASK)) if plan_task else {}
-    report = _report(report_task)
-    batches = _batches(tasks, plan_task, now)
-    sensor = next((task for task in tasks if task.operator in SENSORS), None)
-    listing = as_mapping(sensor.results.get(_RESULT)) if sensor else {}
-    totals = _totals(batches, plan)
+    found = _Found.of(tasks, now)
+    plan, report, batches, sensor, numbers = found.plan, found.report, found.batches, found.sensor, found.numbers
     # Airflow has a placeholder for a mapped task until it is expanded.
     shown = [batch for batch in batches if batch.task.map_index >= 0 or batch.task.state]
-    running = [batch for batch in batches if batch.is_running]
     intervals = [interval for batch in batches for interval in batch.intervals]
     began_s, step_s, values = rates(intervals, bins=_BINS)
     ended = run.state in _ENDED
-    rate_now = 0 if ended else sum(batch.bytes_per_second for batch in running)
+    rate_now = 0 if ended else sum(batch.bytes_per_second for batch in batches if batch.is_running)
     until = max((interval.end_s for interval in intervals), default=0.0) if ended else now.timestamp()
-    failures = _failures(batches, report)
+    totals = _totals(numbers, batches)
+    groups = failure_groups(recorded_failures(batches, report), report, numbers.failed + numbers.unplanned)
+    causes = causes_of(tasks, objects_are_shown=bool(groups) or "listed" in report)
+    settings = as_mapping(sensor.results.get(SETTINGS_KEY)) if sensor else {}
+    dry_run = any(values.get("dry_run") is True for values in (report, plan, settings))
+    phase, waiting = _phase(run, tasks, batches), _waiting(run, sensor)
+    missing_pools = sorted({task.missing_pool[:250] for task in tasks if task.missing_pool and not ended})
+    verdict = verdict_of(
+        phase=phase,
+        succeeded=run.state == "success",
+        dry_run=dry_run,
+        numbers=numbers,
+        causes=causes,
+        groups=groups,
+        report=report,
+        waiting=waiting,
+        missing_pools=missing_pools,
+    )
     return {
         "run": {
             "dag_id": run.dag_id,
@@ -47,12 +66,16 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
             "ended_at": iso_time(run.ended_at),
         },
         "now": iso_time(now),
-        "phase": _phase(run, tasks, batches),
-        "waiting": _waiting(run, sensor),
-        "missing_pools": sorted({task.missing_pool[:250] for task in tasks if task.missing_pool and not ended}),
-        "is_migration": bool(batches or plan or listing or any(task.operator in SENSORS for task in tasks)),
-        "source": {"bucket": text(listing, "bucket"), "prefix": text(listing, "prefix")},
+        "phase": phase,
+        "verdict": verdict.as_dict(),
+        "causes": [cause.as_dict() for cause in causes],
+        "waiting": waiting,
+        "missing_pools": missing_pools,
+        "is_migration": bool(batches or plan or found.listing or sensor),
+        "source": {"bucket": text(found.listing, "bucket"), "prefix": text(found.listing, "prefix")},
         "destination": {"container": text(plan, "container"), "prefix": text(plan, "blob_prefix")},
+        "settings": _settings(settings),
+        "numbers": asdict(numbers),
         "totals": totals,
         "bytes_per_second": rate_now,
         "mean_bytes_per_second": round(totals["bytes_sent"] / (until - began_s)) if values and until > began_s else 0,
@@ -60,13 +83,66 @@ def migration_view(run: RunRow, tasks: Sequence[TaskRow], now: datetime) -> dict
         "tasks": dict(Counter(_state_group(batch) for batch in shown)),
         "batches": [batch.as_dict() for batch in shown],
         "other_tasks": [_other_task(task) for task in tasks if not is_copy(task)],
-        "failures": [asdict(failed) for failed in failures[:_MAX_FAILURES]],
-        "more_failures": max(0, _failed_objects(batches, report) - min(len(failures), _MAX_FAILURES)),
+        "failure_groups": groups,
         "throughput": {"began_at": began_s, "step_s": step_s, "bytes_per_second": values},
         "plan": _plan_view(plan) if plan else None,
         "report": _report_view(report) if "listed" in report else None,
-        "dry_run": bool(report.get("dry_run") or plan.get("dry_run") is True),
+        "dry_run": dry_run,
     }
+
+
+def failures_view(
+    tasks: Sequence[TaskRow],
+    now: datetime,
+    query: FailureQuery,
+    *,
+    lines: Callable[[Mapping[str, Any]], Iterable[FailureLine]],
+) -> dict[str, Any]:
+    """Return one page of a run's failed objects as JSON-ready values.
+
+    Args:
+        tasks: The run's.
+        now: The time.
+        query: Which failed objects.
+        lines: Opens the report's file of failed objects, given the plan's summary; raises ``ReportUnavailable``.
+    """
+    found = _Found.of(tasks, now)
+    failed = found.numbers.failed + found.numbers.unplanned
+    recorded = recorded_failures(found.batches, found.report)
+    note = ""
+    if failed and "listed" in found.report:
+        # Airflow's database has the first of them, with keys cut and without sizes.
+        try:
+            rows = FailureLogs(found.batches).of_file(lines(found.plan))
+            return failure_page(rows, query) | {"failed": failed, "note": ""}
+        except ReportUnavailable as error:
+            note = error.detail
+    if len(recorded) < failed:
+        note = f"Airflow's database has {len(recorded):,} of {failed:,} failed objects. {note}".rstrip()
+    return failure_page(recorded, query) | {"failed": failed, "note": note}
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the tasks of a run have left in Airflow's database."""
+
+    plan: Mapping[str, Any]
+    report: Mapping[str, Any]
+    listing: Mapping[str, Any]
+    sensor: TaskRow | None
+    batches: Sequence[Batch]
+    numbers: RunNumbers
+
+    @classmethod
+    def of(cls, tasks: Sequence[TaskRow], now: datetime) -> "_Found":
+        plan_task = _named(tasks, PLAN_TASK)
+        plan = as_mapping(plan_task.results.get(PLAN_TASK)) if plan_task else {}
+        report = _report(_named(tasks, REPORT_TASK))
+        sensor = next((task for task in tasks if task.operator in SENSORS), None)
+        listing = as_mapping(sensor.results.get(_RESULT)) if sensor else {}
+        batches = _batches(tasks, plan_task, now)
+        numbers = run_numbers(batches, listing=listing, plan=plan, report=report)
+        return cls(plan, report, listing, sensor, batches, numbers)
 
 
 def _named(tasks: Sequence[TaskRow], task_id: str) -> TaskRow | None:
@@ -88,22 +164,14 @@ def _batches(tasks: Sequence[TaskRow], plan_task: TaskRow | None, now: datetime)
     ]
 
 
-def _totals(batches: Sequence[Batch], plan: Mapping[str, Any]) -> dict[str, int]:
-    whole, parts = [b for b in batches if not b.is_range], [b for b in batches if b.is_range]
-    planned = amount(plan, "copy")
-    objects_total = int(planned["objects"]) or sum(batch.objects_total for batch in batches)
-    objects_done = sum(batch.objects_done for batch in whole)
-    if parts:
-        # An object in parts is done when all its parts are. Which parts belong together is not known here, so the
-        # objects count as done in the proportion of the parts.
-        split = max(1, objects_total - sum(batch.objects_total for batch in whole))
-        objects_done += split * sum(part.task.state == "success" for part in parts) // len(parts)
+def _totals(numbers: RunNumbers, batches: Sequence[Batch]) -> dict[str, int]:
     return {
-        "objects_total": objects_total,
-        "objects_done": min(objects_done, objects_total),
-        "objects_failed": sum(batch.objects_failed for batch in batches if batch.task.state != "success"),
-        "bytes_total": int(planned["bytes"]) or sum(batch.bytes_total for batch in batches),
-        "bytes_done": sum(batch.bytes_done for batch in batches),
+        "objects_total": numbers.to_copy,
+        "objects_done": numbers.copied,
+        "objects_failed": numbers.failed,
+        "bytes_total": numbers.bytes_total,
+        "bytes_done": numbers.bytes_done,
+        "bytes_in_flight": sum(batch.bytes_in_flight for batch in batches),
         "bytes_sent": sum(batch.bytes_sent for batch in batches),
         "bytes_resumed": sum(batch.bytes_resumed for batch in batches),
         "retries": sum(batch.retries for batch in batches),
@@ -111,7 +179,8 @@ def _totals(batches: Sequence[Batch], plan: Mapping[str, Any]) -> dict[str, int]
 
 
 def _seconds_left(totals: Mapping[str, int], rate: int, *, ended: bool) -> int | None:
-    left = totals["bytes_total"] - totals["bytes_done"]
+    # What has arrived from S3 needs no more of the time that S3's rate tells of.
+    left = totals["bytes_total"] - totals["bytes_done"] - totals["bytes_in_flight"]
     if ended or rate <= 0 or left <= 0:
         return None
     return round(left / rate)
@@ -150,7 +219,7 @@ def _waiting(run: RunRow, sensor: TaskRow | None) -> dict[str, str] | None:
     waiting = as_mapping(sensor.results.get(WAITING_KEY)) if sensor else {}
     if run.state in _ENDED or not waiting or not sensor or sensor.state in _ENDED:
         return None
-    return {"source": text(waiting, "source"), "until": text(waiting, "until")}
+    return {name: text(waiting, name) for name in ("source", "found", "until", "next_look")}
 
 
 def _other_task(task: TaskRow) -> dict[str, Any]:
@@ -164,32 +233,15 @@ def _other_task(task: TaskRow) -> dict[str, Any]:
     }
 
 
-def _failures(batches: Sequence[Batch], report: Mapping[str, Any]) -> list[FailedObject]:
-    """Return the failed objects: those of the report, or until it exists those that the tasks recorded."""
-    recorded = [failed for batch in batches for failed in batch.failures]
-    if "listed" not in report:
-        return recorded
-    copy_task = next((batch.task.task_id for batch in batches), "")
-    tries = {batch.task.map_index: batch.log_try for batch in batches}
+def _settings(settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the run's settings as names and texts, without those that are empty."""
     found = []
-    for item in items(report, "failures"):
-        index = item.get("batch")
-        failed = FailedObject(
-            key=text(item, "key"), reason=text(item, "reason"), task_id=REPORT_TASK, map_index=None, try_number=1
-        )
-        if isinstance(index, int) and index in tries:
-            # An object without a receipt has no try, so its last log is the one to read.
-            latest = tries[index]
-            tried = int(number(item, "try_number")) if code_of(failed.reason) != NO_RECEIPT else latest
-            failed = replace(failed, task_id=copy_task, map_index=index, try_number=max(1, min(tried, latest)))
-        found.append(failed)
+    for name, value in islice(settings.items(), _MAX_SETTINGS):
+        if value is None or value in ("", [], False):
+            continue
+        shown = ", ".join(str(item) for item in value[:_MAX_SETTINGS]) if isinstance(value, list) else value
+        found.append({"name": str(name)[:_MAX_SETTING], "value": "yes" if value is True else str(shown)[:_MAX_SETTING]})
     return found
-
-
-def _failed_objects(batches: Sequence[Batch], report: Mapping[str, Any]) -> int:
-    if "listed" in report:
-        return int(amount(report, FAILED)["objects"])
-    return sum(batch.objects_failed for batch in batches if batch.failures)
 
 
 def _plan_view(plan: Mapping[str, Any]) -> dict[str, Any]:

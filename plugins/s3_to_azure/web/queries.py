@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Text, and_, case, cast, func, or_, select, union
 from sqlalchemy.orm import Session
 
-from s3_to_azure.airflow.progress import ERROR_KEY, PROGRESS_KEY, WAITING_KEY
+from s3_to_azure.airflow.progress import ERROR_KEY, PROGRESS_KEY, SETTINGS_KEY, WAITING_KEY
 from s3_to_azure.model.reasons import COPIED, FAILED, FINAL_STATUSES
 from s3_to_azure.web.airflow_internals import DagRun, DagTag, Pool, TaskInstance, TaskStateStoreModel, XComModel
 
@@ -156,7 +156,7 @@ def read_run(session: Session, dag_id: str, run_id: str) -> tuple[RunRow, list[T
                     and_(xcom.task_id == REPORT_TASK, xcom.key.in_((REPORT_TASK, _RESULT)), _is_at_most(_MAX_REPORT)),
                     and_(
                         tasks.c.operator.in_((COPY_OPERATOR, *SENSORS)),
-                        xcom.key.in_((_RESULT, WAITING_KEY)),
+                        xcom.key.in_((_RESULT, WAITING_KEY, SETTINGS_KEY)),
                         _is_at_most(_MAX_VALUE),
                     ),
                 ),

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from s3_to_azure.airflow.migration.run_state import (
     PLAN_KEY,
     REPORT_KEY,
+    begin_run,
     check_deadline,
     check_run,
     is_over,
@@ -20,6 +21,7 @@ from s3_to_azure.airflow.migration.run_state import (
     report_is_final,
     reported_plan,
 )
+from s3_to_azure.airflow.progress import ERROR_KEY, SETTINGS_KEY
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 
@@ -170,3 +172,30 @@ def test_the_counts_are_in_the_assets_events() -> None:
     note_counts(_context({}, task=SimpleNamespace(outlets=[asset]), outlet_events=events), _report(verdict="All"))
     counts = {"listed": 7, "copied": 0, "unchanged": 0, "skipped": 0, "failed": 0}
     assert events[asset].extra == counts | {"verdict": "All", "bytes_sent": 5, "location": "state/x"}
+
+
+def test_a_run_begins_by_checking_and_showing_its_params() -> None:
+    """Only the migration's own: others of the DAG's author may be nobody else's business."""
+    pushed: dict[str, Any] = {}
+    instance = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}), try_number=1)
+    params = {"prefix": "a/", "dry_run": True, "token": "of another task"}
+    limits = SimpleNamespace(check=lambda _: None)
+    begin_run(cast("Any", limits), ("prefix", "dry_run", "gone"))(cast("Context", {"ti": instance, "params": params}))
+    assert pushed == {SETTINGS_KEY: {"prefix": "a/", "dry_run": True}}
+
+
+def test_a_run_that_asks_for_too_much_shows_why() -> None:
+    """The error is noted for the Migration page, and nothing else is."""
+    kept: dict[str, Any] = {}
+
+    def refuse(_: object) -> None:
+        raise UsageError(detail="There is no run parameter 'dryrun'.")
+
+    context: Any = {
+        "ti": SimpleNamespace(try_number=1),
+        "params": {},
+        "task_state_store": SimpleNamespace(set=kept.__setitem__),
+    }
+    with pytest.raises(UsageError):
+        begin_run(cast("Any", SimpleNamespace(check=refuse)), ())(context)
+    assert kept[ERROR_KEY]["message"] == "There is no run parameter 'dryrun'."

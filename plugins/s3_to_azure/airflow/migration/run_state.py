@@ -2,12 +2,14 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
 from s3_to_azure.airflow.migration.dag_arguments import COPY, PLAN, REPORT
+from s3_to_azure.airflow.migration.params import RunLimits
+from s3_to_azure.airflow.progress import SETTINGS_KEY
 from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, sample_text
@@ -40,6 +42,23 @@ log = logging.getLogger(__name__)
 def try_number_of(context: Context) -> int:
     """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
     return int(getattr(context.get("ti"), "try_number", 1))
+
+
+def begin_run(limits: RunLimits, names: Sequence[str]) -> Callable[[Context], None]:
+    """Return what a migration's first task does before its work: it checks the run's Params, and shows them.
+
+    Args:
+        limits: What a run cannot loosen.
+        names: The Params to show on the Migration page.
+    """
+
+    @raises_task_errors
+    def begin(context: Context) -> None:
+        limits.check(context)
+        params = context["params"]
+        context["ti"].xcom_push(SETTINGS_KEY, {name: params[name] for name in names if name in params})
+
+    return begin
 
 
 def report_is_final(context: Context) -> bool:

@@ -31,6 +31,20 @@ async function getJson(url, signal) {
   return response.json();
 }
 
+/** Return `{data, error}` of an address, asked again when `version` changes; `data` stays until there is a new one. */
+export function useFetched(url, version) {
+  const [state, setState] = useState({ data: null, error: null });
+  useEffect(() => {
+    const stop = new AbortController();
+    getJson(url, stop.signal).then(
+      (data) => setState({ data, error: null }),
+      (error) => stop.signal.aborted || setState((previous) => ({ ...previous, error })),
+    );
+    return () => stop.abort();
+  }, [url, version]);
+  return state;
+}
+
 /**
  * Ask Airflow's own API with the rights of the signed-in user; an error has Airflow's own words.
  *

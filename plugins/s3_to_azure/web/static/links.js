@@ -27,6 +27,12 @@ const api = (path) => new URL(`../api/${path}`, import.meta.url).href;
 
 export const migrationApi = (dagId, runId) => api(`dags/${part(dagId)}/migration?run_id=${part(runId)}`);
 
+/** The address of one page of a run's failed objects. */
+export const failuresApi = (dagId, runId, query) => api(`dags/${part(dagId)}/failures?${new URLSearchParams({ run_id: runId, ...query })}`);
+
+/** The address of what to do about a reason. */
+export const helpPath = (place) => `${new URL("help.html", import.meta.url).href}#${part(place)}`;
+
 /** The address of the report's table, for a download. */
 export const csvApi = (dagId, runId) => api(`dags/${part(dagId)}/report.csv?run_id=${part(runId)}`);
 

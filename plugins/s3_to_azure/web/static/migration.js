@@ -5,8 +5,9 @@ import { ThroughputChart } from "./chart.js";
 import { usePolled } from "./data.js";
 import { dateTime, duration, percent, rate, timeOfDay } from "./format.js";
 import { migrationApi } from "./links.js";
-import { Failures, OtherTasks, Overview, phaseText, Plan, Report, Tasks } from "./migration_parts.js";
-import { h, Fragment, loadStyles, useMemo } from "./react.js";
+import { FailureGroups, FailureList } from "./failures.js";
+import { Causes, Overview, phaseText, Plan, Report, Tasks } from "./migration_parts.js";
+import { h, Fragment, loadStyles, useMemo, useState } from "./react.js";
 import { Card, Notice } from "./widgets.js";
 
 // Tasks record their progress every 5 seconds.
@@ -21,6 +22,7 @@ const pause = (view) => (view.phase === "ended" ? 60_000 : POLL_MS);
 function Migration({ dagId, runId }) {
   const url = useMemo(() => migrationApi(dagId, runId), [dagId, runId]);
   const { data: view, error, isLoading, refresh } = usePolled(url, pause);
+  const [chosen, setChosen] = useState({ reason: "", at: 0 });
   if (!view) {
     return h("div", { className: "s3az" }, h(Notice, error ? { tone: "bad", role: "alert" } : {}, error ? error.message : isLoading ? "Loading …" : ""));
   }
@@ -32,15 +34,16 @@ function Migration({ dagId, runId }) {
     { className: "s3az" },
     h(Announcement, { view }),
     h(Freshness, { view, error }),
-    h(Obstacles, { view }),
-    h(OtherTasks, { view }),
     h(Overview, { view }),
+    h(Causes, { view }),
+    h(Obstacles, { view }),
     h(Actions, { view, onDone: refresh }),
+    h(FailureGroups, { view, onChoose: (reason) => setChosen({ reason, at: Date.now() }) }),
     h(Throughput, { view }),
-    h(Failures, { view }),
     h(Report, { view }),
     h(Tasks, { view }),
     h(Plan, { view }),
+    h(FailureList, { view, chosen }),
   );
 }
 
@@ -67,7 +70,7 @@ function Obstacles({ view }) {
   return h(
     Fragment,
     null,
-    view.waiting && h(Notice, null, `Waiting for objects in ${view.waiting.source} until ${dateTime(view.waiting.until)}. Then the run fails.`),
+    view.waiting && h(Notice, null, `Next look at ${timeOfDay(view.waiting.next_look)}. It gives up at ${dateTime(view.waiting.until)}; then the run fails.`),
     ...view.missing_pools.map((pool) =>
       h(Notice, { key: pool, tone: "bad", role: "alert" }, `The pool ${pool} does not exist, so its tasks never start. Create it: airflow pools set ${pool} 8 "copies to Azure"`),
     ),

@@ -1,93 +1,154 @@
 // The sections of the Migration page.
 
 import { count, counted, duration, percent, rate, size, words } from "./format.js";
-import { logPath } from "./links.js";
+import { helpPath, logPath } from "./links.js";
 import { h, Fragment, Link, useState } from "./react.js";
+import { REASONS } from "./reasons.js";
 import { Badge, Bar, Card, Choice, Figure, Figures, Notice, Table } from "./widgets.js";
 
-const FIRST_ROWS = 50;
+const FIRST_ROWS = 20;
 
-const PHASES = {
-  waiting: "Waiting for objects",
-  planning: "Listing and planning",
-  copying: "Copying",
-  reporting: "Writing the report",
-  ended: "Ended",
-};
+export const phaseText = (view) => view.verdict.state;
 
-export function phaseText(view) {
-  if (view.phase !== "ended") return PHASES[view.phase];
-  if (view.dry_run) return "Dry run completed";
-  return view.run.state === "success" ? "Completed" : "Failed";
-}
+const TONES = { good: "success", bad: "failed", warn: "up_for_retry", busy: "running" };
 
-const tone = (view) => (view.run.state === "success" ? "good" : view.run.state === "failed" ? "bad" : "busy");
-
-/** The run's overview: source and destination, progress, rate, time. */
+/** The run's overview: the verdict, source and destination, settings, progress, and what its objects add up to. */
 export function Overview({ view }) {
-  const { totals, tasks } = view;
+  const { totals, verdict } = view;
   const isEnded = view.phase === "ended";
   const share = percent(totals.bytes_done, totals.bytes_total);
   const progress = `${share}%, ${size(totals.bytes_done)} of ${size(totals.bytes_total)}`;
-  const left = Math.max(0, totals.bytes_total - totals.bytes_done);
-  const waiting = (tasks.waiting ?? 0) + (tasks.waiting_to_retry ?? 0);
-  const failedTasks = tasks.failed ? `, ${count(tasks.failed)} failed` : "";
-  const failed = view.report ? view.report.failed.objects : totals.objects_failed;
   return h(
     Card,
     {
       id: "overview",
-      title: h(
-        Fragment,
-        null,
-        totals.bytes_total > 0 && h("span", { className: "s3az-percent" }, `${share}%`),
-        ` ${phaseText(view)}`,
+      title: h("span", { className: "s3az-verdict" }, verdict.text),
+      aside: h(
+        "span",
+        { className: "s3az-pills" },
+        view.dry_run && !isEnded && h(Badge, { state: "skipped", label: "Dry run" }),
+        h(Badge, { state: TONES[verdict.tone], label: verdict.state }),
       ),
-      aside: h(Badge, { state: view.run.state }),
     },
     h(Route, { view }),
-    h(Bar, {
-      done: totals.bytes_done,
-      resumed: totals.bytes_resumed,
-      total: totals.bytes_total,
-      label: "Bytes in Azure",
-      text: progress,
-      tone: tone(view),
-      isLarge: true,
+    h(Settings, { view }),
+    totals.bytes_total > 0 &&
+      !view.dry_run &&
+      h(
+        Fragment,
+        null,
+        h(Bar, {
+          done: totals.bytes_done,
+          resumed: totals.bytes_resumed,
+          total: totals.bytes_total,
+          label: "Bytes in Azure",
+          text: progress,
+          tone: verdict.tone,
+          isLarge: true,
+        }),
+        h("p", { className: "s3az-share" }, !isEnded && h("strong", { className: "s3az-percent" }, `${share}%`), `${size(totals.bytes_done)} of ${size(totals.bytes_total)} in Azure`),
+      ),
+    // A run that has ended without a listing has none.
+    (view.numbers.listed > 0 || !isEnded) && h(RunFigures, { view }),
+    h(Equation, { view }),
+  );
+}
+
+function RunFigures({ view }) {
+  const { numbers, totals, tasks } = view;
+  const isEnded = view.phase === "ended";
+  const left = Math.max(0, totals.bytes_total - totals.bytes_done);
+  const waiting = (tasks.waiting ?? 0) + (tasks.waiting_to_retry ?? 0);
+  const failedTasks = tasks.failed ? `, ${count(tasks.failed)} failed` : "";
+  return h(
+    Figures,
+    { label: "Figures of this run" },
+    h(Figure, { name: "Copied", value: count(numbers.copied), detail: `of ${counted(totals.objects_total, "object")} to copy` }),
+    h(Figure, { name: "Failed", value: count(numbers.failed), tone: numbers.failed ? "bad" : undefined, detail: numbers.failed ? counted(view.failure_groups.filter(({ reason }) => reason !== "unplanned").length, "reason") : undefined }),
+    h(Figure, {
+      name: isEnded ? "Average rate" : "Current rate",
+      value: isEnded ? rate(view.mean_bytes_per_second) : rate(view.bytes_per_second),
+      detail: isEnded ? undefined : `average ${rate(view.mean_bytes_per_second)}`,
     }),
+    isEnded
+      ? h(Figure, { name: "Duration", value: duration(seconds(view.run.started_at, view.run.ended_at)) })
+      : h(Figure, {
+          name: "Time left",
+          value: duration(view.seconds_left),
+          detail: left ? `${size(left)} left` : undefined,
+        }),
+    h(Figure, {
+      name: isEnded ? "Tasks" : "Running tasks",
+      value: isEnded ? count(view.batches.length) : count(tasks.running ?? 0),
+      detail: isEnded
+        ? `${count(tasks.done ?? 0)} succeeded${failedTasks}`
+        : `${count(waiting)} waiting, ${count(tasks.done ?? 0)} done${failedTasks}`,
+    }),
+    h(Figure, {
+      name: "Resumed",
+      value: size(totals.bytes_resumed),
+      detail: counted(totals.retries, "retried request"),
+    }),
+  );
+}
+
+/** What became of every listed object. */
+function Equation({ view }) {
+  const { numbers, report } = view;
+  if (!numbers.listed) return null;
+  const pending = view.phase === "ended" ? "not reached" : view.dry_run ? "to copy" : "still to copy";
+  const parts = [
+    `${count(numbers.copied)} copied`,
+    `${count(numbers.unchanged)} unchanged`,
+    `${count(numbers.skipped)} skipped`,
+    `${count(numbers.failed)} failed`,
+    ...(numbers.unplanned ? [`${count(numbers.unplanned)} not planned`] : []),
+    ...(numbers.pending ? [`${count(numbers.pending)} ${pending}`] : []),
+  ];
+  return h(
+    "p",
+    { className: "s3az-equation" },
+    h("strong", null, `${count(numbers.listed)} listed`),
+    ` = ${parts.join(" + ")}`,
+    report?.proven && h("span", { className: "s3az-proven" }, h("strong", null, "Proven: "), report.proven),
+  );
+}
+
+function Settings({ view }) {
+  if (!view.settings.length) return null;
+  return h(
+    "dl",
+    { className: "s3az-settings", "aria-label": "Settings of this run" },
+    view.settings.map(({ name, value }) => h("div", { key: name }, h("dt", null, words(name)), h("dd", null, value))),
+  );
+}
+
+/** Why tasks failed, in their own words; the first cause first. */
+export function Causes({ view }) {
+  return view.causes.map((cause, index) =>
     h(
-      Figures,
-      { label: "Figures of this run" },
-      h(Figure, { name: "Bytes", value: size(totals.bytes_done), detail: `of ${size(totals.bytes_total)}` }),
-      h(Figure, { name: "Objects", value: count(totals.objects_done), detail: `of ${count(totals.objects_total)}` }),
-      h(Figure, {
-        name: isEnded ? "Average rate" : "Current rate",
-        value: isEnded ? rate(view.mean_bytes_per_second) : rate(view.bytes_per_second),
-        detail: isEnded ? undefined : `average ${rate(view.mean_bytes_per_second)}`,
-      }),
-      isEnded
-        ? h(Figure, { name: "Duration", value: duration(seconds(view.run.started_at, view.run.ended_at)) })
-        : h(Figure, {
-            name: "Time left",
-            value: duration(view.seconds_left),
-            detail: left ? `${size(left)} left` : undefined,
-          }),
-      h(Figure, {
-        name: isEnded ? "Tasks" : "Running tasks",
-        value: isEnded ? count(view.batches.length) : count(tasks.running ?? 0),
-        detail: isEnded
-          ? `${count(tasks.done ?? 0)} succeeded${failedTasks}`
-          : `${count(waiting)} waiting, ${count(tasks.done ?? 0)} done${failedTasks}`,
-      }),
-      h(Figure, {
-        name: "Resumed",
-        value: size(totals.bytes_resumed),
-        detail: counted(totals.retries, "retried request"),
-      }),
-      h(Figure, { name: "Failed objects", value: count(failed), tone: failed ? "bad" : undefined }),
+      "section",
+      { key: `${cause.task_id} ${cause.map_index} ${cause.error}`, className: `s3az-cause s3az-${cause.will_retry ? "warn" : "bad"}`, role: index ? undefined : "alert", "aria-label": `Why ${cause.task_id} failed` },
+      h(
+        "p",
+        null,
+        h("strong", null, `${index && !cause.will_retry ? "Then " : ""}${cause.tasks > 1 ? counted(cause.tasks, "task") + " of " : ""}${cause.task_id} ${cause.will_retry ? "failed, and will be tried again" : "failed"}`),
+        cause.subject && h(Fragment, null, " on ", h("code", null, cause.subject)),
+        ": ",
+        cause.message || "it could not say why. It was killed, ran out of memory, or stopped before its work began.",
+      ),
+      h(
+        "p",
+        { className: "s3az-group-links" },
+        h(Link, { to: logPath(view.run, cause.task_id, cause.map_index, cause.log_try) }, "Read its log"),
+        helpOf(cause.error) && h("a", { href: helpPath(helpOf(cause.error)), target: "_blank", rel: "noreferrer" }, `More about ${cause.error}`),
+      ),
     ),
   );
 }
+
+const PLACES = new Set(Object.values(REASONS).map(([, , place]) => place));
+const helpOf = (error) => (PLACES.has(error.toLowerCase()) ? error.toLowerCase() : "");
 
 const seconds = (from, to) => (from && to ? (new Date(to) - new Date(from)) / 1000 : null);
 
@@ -100,35 +161,6 @@ function Route({ view }) {
     h("code", null, `s3://${source.bucket}/${source.prefix}`),
     h("span", { "aria-label": "to" }, " → "),
     h("code", null, destination.container ? `az://${destination.container}/${destination.prefix}` : "Azure"),
-  );
-}
-
-/** The failed objects with their reasons, and links to the logs. */
-export function Failures({ view }) {
-  if (!view.failures.length) return null;
-  const rows = view.failures.map((failed, index) => ({
-    key: index,
-    cells: [
-      h("code", { className: "s3az-key" }, failed.key),
-      h("span", { className: "s3az-reason" }, failed.reason),
-      h(
-        Link,
-        { to: logPath(view.run, failed.task_id, failed.map_index, failed.try_number), className: "s3az-nowrap" },
-        failed.map_index === null ? `Log of ${failed.task_id}` : `Task ${failed.map_index}, try ${failed.try_number}`,
-      ),
-      failed.will_retry ? h(Badge, { state: "up_for_retry", label: "may be retried" }) : h(Badge, { state: "failed" }),
-    ],
-  }));
-  return h(
-    Card,
-    { id: "failures", title: "Failed objects", aside: h(Badge, { state: "failed", label: count(rows.length + view.more_failures) }) },
-    h(Table, {
-      caption: "Failed objects",
-      columns: [{ name: "Object" }, { name: "Reason" }, { name: "Log" }, { name: "State" }],
-      rows,
-    }),
-    view.more_failures > 0 &&
-      h(Notice, null, `${counted(view.more_failures, "more object")} failed; ${view.report ? "the report names all of them" : "the tasks' logs name them"}.`),
   );
 }
 
@@ -264,7 +296,6 @@ const STATUSES = ["copied", "unchanged", "skipped", "failed"];
 export function Report({ view }) {
   const { report } = view;
   if (!report) return null;
-  const sum = STATUSES.map((status) => `${count(report[status].objects)} ${status}`).join(" + ");
   const rows = STATUSES.flatMap((status) => {
     const badge = h(Badge, { state: status });
     const reasons = report.reasons.filter((item) => item.status === status);
@@ -277,8 +308,6 @@ export function Report({ view }) {
     h(
       Card,
       { id: "report", title: "Report", aside: h("span", { className: "s3az-aside" }, `${rate(report.bytes_per_second)} over ${duration(report.seconds)}`) },
-      report.proven && h("p", { className: "s3az-proven" }, h("strong", null, "Proven: "), report.proven),
-      h("p", { className: "s3az-equation" }, h("strong", null, `${count(report.listed.objects)} listed`), ` = ${sum}`),
       h(Table, {
         caption: "Report",
         columns: AMOUNT_COLUMNS,
@@ -359,20 +388,5 @@ function Slowest({ report }) {
         ],
       })),
     }),
-  );
-}
-
-/** The run's other tasks that failed, with links to their logs. */
-export function OtherTasks({ view }) {
-  // The report task fails if an object has failed; the page shows that already.
-  const isShown = (task) => task.task_id === "report" && view.report;
-  const failed = view.other_tasks.filter((task) => ["failed", "up_for_retry"].includes(task.state) && !isShown(task));
-  return failed.map((task) =>
-    h(
-      Notice,
-      { key: `${task.task_id} ${task.map_index}`, tone: task.state === "failed" ? "bad" : "warn" },
-      `Task ${task.task_id} ${task.state === "failed" ? "failed" : "failed and will be retried"}. `,
-      h(Link, { to: logPath(view.run, task.task_id, task.map_index, task.try_number) }, "Read its log"),
-    ),
   );
 }
