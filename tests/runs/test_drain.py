@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import AccessDenied, ConnectionFailed, CorruptState
 from s3_to_azure.model.retry import Retrier
+from s3_to_azure.runs import drain as drain_module
 from s3_to_azure.runs.drain import MAX_MESSAGES, Drained, WakeUps, drain
 from s3_to_azure.state.announced import AnnouncedKeys
 from s3_to_azure.state.lines import lines
@@ -215,3 +216,16 @@ def test_a_start_that_nobody_followed_is_repeated_ever_more_rarely() -> None:
             started.append(minute)
     assert started[:5] == [0, 5, 15, 35, 75]
     assert {later - earlier for earlier, later in pairwise(started[5:])} == {60}
+
+
+def test_messages_with_many_keys_end_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message may have thousands of records: memory and the file of a batch stay small, and nothing is lost."""
+    monkeypatch.setattr(drain_module, "MAX_KEYS", 50)
+    queue, files = MemoryQueue(), MemoryState()
+    records = [[s3_event(f"{message:02}/{number}")["Records"][0] for number in range(20)] for message in range(30)]
+    queue.send(*({"Records": some} for some in records))
+    rounds = [drained(queue, files)]
+    while rounds[-1].is_full:
+        rounds.append(drained(queue, files))
+    assert max(found.keys for found in rounds) < 50 + 10 * 20
+    assert len(set(announced_keys(files))) == 600

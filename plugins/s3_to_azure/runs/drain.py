@@ -24,6 +24,9 @@ from s3_to_azure.state.announced import AnnouncedKeys, AnnouncedLine, RefusedLin
 MAX_MESSAGES: Final = 1_000
 """A batch ends with so many messages; all that memory holds of them is their keys."""
 
+MAX_KEYS: Final = 100_000
+"""A batch ends with so many keys: one message may announce thousands."""
+
 MAX_SECONDS: Final = 30.0
 """A batch ends after so long: well before its messages, which are hidden for some minutes, are delivered again."""
 
@@ -61,7 +64,7 @@ class Drained:
     @property
     def is_full(self) -> bool:
         """Whether the queue most likely holds more."""
-        return self.messages >= MAX_MESSAGES
+        return self.messages >= MAX_MESSAGES or self.keys >= MAX_KEYS
 
     def text(self) -> str:
         """Return the counts as a line for the log."""
@@ -147,13 +150,13 @@ def drain(
                 refused.append(_note(message, found.problems))
             # Only the handle is needed from now on.
             received.append(QueueMessage(message.message_id, message.handle, ""))
-        drained.messages = len(received)
+        drained.messages, drained.keys = len(received), len(newest)
     now = datetime.now(UTC)
     if newest:
         drained.batch = announced.add((newest[key] for key in sorted(newest)), now)
     if refused:
         announced.note(refused, now)
-    drained.keys, drained.refused = len(newest), len(refused)
+    drained.refused = len(refused)
     _delete(queue, received, retrier, drained)
     if received:
         log.info("%s: %s", queue.name, drained.text())
