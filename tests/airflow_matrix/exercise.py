@@ -82,6 +82,11 @@ class Copies:
         written = self._last_modified("nights/")
         run_dag("nights", {"copy": "skipped"})
         assert self._last_modified("nights/") == written
+        told = (HOME / "told.txt").read_text().splitlines()
+        assert told == [
+            "nights: All 2 objects are accounted for: 2 copied and proven.",
+            "nights: All 2 objects are accounted for: 0 copied, 2 unchanged.",
+        ], told
 
     def sensors(self) -> None:
         """Find an object that is there."""
