@@ -63,7 +63,7 @@ def test_rates(text: str | int) -> None:
 @pytest.mark.parametrize("text", ["", "/s", "50 MB/h", "50 MB/s/s", "50 Mbit/s", "50 Mbps", "fast"])
 def test_other_texts_are_no_rates(text: str) -> None:
     """The error says how to write one; a size has no ``/s``."""
-    with pytest.raises(UsageError, match=r"bandwidth_limit=.* is not a rate.*Write for example 50 MB/s"):
+    with pytest.raises(UsageError, match=r"bandwidth_limit=.* in bytes per second.*Write for example 50 MB/s"):
         parse_rate(text, name="bandwidth_limit")
     with pytest.raises(UsageError):
         parse_size("50 MB/s", name="memory_budget")

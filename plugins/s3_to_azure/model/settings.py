@@ -93,7 +93,7 @@ def parse_rate(text: str | int, *, name: str) -> int:
         return parse_size(text if isinstance(text, int) else _PER_SECOND.sub("", text), name=name)
     except UsageError:
         raise UsageError(
-            detail=f"{name}={text!r} is not a rate in bytes per second. Write for example 50 MB/s, 50MiB or a number "
+            detail=f"{name}={text!r} is not a size in bytes per second. Write for example 50 MB/s, 50MiB or a number "
             "of bytes."
         ) from None
 

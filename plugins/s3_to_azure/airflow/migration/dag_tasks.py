@@ -125,7 +125,7 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     # Before hours of copying: a key that is missing would fail the report.
     load_signing_key(settings.signing_key)
     with closing(settings.service(context)) as service:
-        how = plan_settings(settings, context["params"], began=context["dag_run"].start_date)
+        how = plan_settings(settings, context["params"], began=getattr(context.get("dag_run"), "start_date", None))
         files = settings.files(service, context)
         stands = read_plan(files, reported_plan(context)) if report_is_final(context) else None
         if stands is not None:
