@@ -19,6 +19,7 @@ _BUCKET: Final = "demo-announced"
 _CONTAINER: Final = "demo-announced"
 _QUEUE: Final = "demo-announced"
 _PREFIX: Final = "finished/"
+_FIRST: Final = "order 1.pdf"
 _KEYS: Final = ("invoice 1.pdf", "invoice 2.pdf", "übersicht+summe.csv")
 _AT_ONCE: Final = 8
 _WAIT_S: Final = 240.0
@@ -82,6 +83,10 @@ class Announcements:
         """
         self._console.rule("As S3 announces them")
         wait_for_dag(airflow, ANNOUNCED_DAG_ID)
+        # Airflow starts the watcher of a DAG that was paused when it next parses the file.
+        self._console.print("Uploading a first object, and waiting until Airflow has started the DAG's watcher …")
+        self.upload([_FIRST])
+        self.wait([_FIRST], airflow)
         self._console.print(f"Uploading {len(_KEYS)} objects; nobody starts a run …")
         uploaded = self.upload(_KEYS)
         self.wait(_KEYS, airflow)
