@@ -65,7 +65,8 @@ class Task:
             task=SimpleNamespace(),
             get_task_states=lambda **_: {"manual__1": {"report": report}},
         )
-        self.context = cast("Context", {"ti": instance, "params": PARAMS | params})
+        dag_run = SimpleNamespace(run_type="scheduled", start_date=datetime.now(UTC))
+        self.context = cast("Context", {"ti": instance, "dag_run": dag_run, "params": PARAMS | params})
 
 
 @pytest.fixture

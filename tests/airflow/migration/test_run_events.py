@@ -106,7 +106,6 @@ def test_a_run_to_which_nothing_was_left_updates_no_asset(
         announced.add([AnnouncedLine("in/gone")], BEGAN)
         announced.take("manual__1", is_over=lambda _: False, now=BEGAN)
         assert plan_run(pointer.as_dict(), settings, planned.context) == []
-        cast("dict[str, Any]", reported.context)["dag_run"] = SimpleNamespace(run_type="scheduled", start_date=BEGAN)
         with pytest.raises(AirflowSkipException):
             report_run(pointer.as_dict(), settings, reported.context, keep_state_days=None)
         assert reported.xcoms[REPORT_KEY]["plan"] == planned.xcoms[PLAN_KEY]["plan"]
