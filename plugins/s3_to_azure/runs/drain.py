@@ -8,7 +8,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -39,7 +38,7 @@ _MAX_BEGINNING: Final = 2_000
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Drained:
     """What one batch has taken from the queue.
 
@@ -129,20 +128,21 @@ def drain(
         wait_s: How long to wait for the first message.
         clock: The time, for tests.
     """
-    drained = Drained()
     newest: dict[str, AnnouncedLine] = {}
+    counts: Counter[str] = Counter()
     refused: list[RefusedLine] = []
     received: list[QueueMessage] = []
+    requests = 0
     until = clock() + MAX_SECONDS + wait_s
-    while not drained.is_full and clock() < until:
+    while len(received) < MAX_MESSAGES and len(newest) < MAX_KEYS and clock() < until:
         wait = _LINGER_S if received else wait_s
         messages = retrier.call(f"read {queue.name}", lambda wait=wait: queue.receive(wait_s=wait))  # type: ignore[misc]
-        drained.requests += 1
+        requests += 1
         if not messages:
             break
         for message in messages:
             found = read_message(message.body, bucket=bucket, prefix=prefix)
-            drained.counts += found.counts
+            counts += found.counts
             for line in found.lines:
                 if line.key not in newest or is_newer(line, newest[line.key]):
                     newest[line.key] = line
@@ -150,30 +150,34 @@ def drain(
                 refused.append(_note(message, found.problems))
             # Only the handle is needed from now on.
             received.append(QueueMessage(message.message_id, message.handle, ""))
-        drained.messages, drained.keys = len(received), len(newest)
     now = datetime.now(UTC)
-    if newest:
-        drained.batch = announced.add((newest[key] for key in sorted(newest)), now)
+    batch = announced.add((newest[key] for key in sorted(newest)), now) if newest else ""
     if refused:
         announced.note(refused, now)
-    drained.refused = len(refused)
-    _delete(queue, received, retrier, drained)
+    groups = [received[start : start + _DELETED_AT_ONCE] for start in range(0, len(received), _DELETED_AT_ONCE)]
+    left = sum(_delete(queue, group, retrier) for group in groups)
+    if left:
+        log.warning("%s: %d messages could not be deleted, and will be delivered again", queue.name, left)
+    drained = Drained(
+        batch=batch,
+        keys=len(newest),
+        counts=counts,
+        refused=len(refused),
+        messages=len(received),
+        requests=requests + len(groups),
+        left=left,
+    )
     if received:
         log.info("%s: %s", queue.name, drained.text())
     return drained
 
 
-def _delete(queue: EventQueue, received: Sequence[QueueMessage], retrier: Retrier, drained: Drained) -> None:
-    """Delete what is written now; what cannot be deleted comes again, which is harmless."""
-    for start in range(0, len(received), _DELETED_AT_ONCE):
-        group = received[start : start + _DELETED_AT_ONCE]
-        drained.requests += 1
-        left = len(group)
-        with suppress(TransientError):
-            left = retrier.call(f"empty {queue.name}", lambda group=group: queue.delete(group))  # type: ignore[misc]
-        drained.left += left
-    if drained.left:
-        log.warning("%s: %d messages could not be deleted, and will be delivered again", queue.name, drained.left)
+def _delete(queue: EventQueue, group: Sequence[QueueMessage], retrier: Retrier) -> int:
+    """Delete what is written now; return how many could not be deleted and come again, which is harmless."""
+    try:
+        return retrier.call(f"empty {queue.name}", lambda: queue.delete(group))
+    except TransientError:
+        return len(group)
 
 
 def _note(message: QueueMessage, problems: Sequence[str]) -> RefusedLine:
