@@ -26,7 +26,8 @@ def help_page() -> ModuleType:
 def test_the_files_are_the_documentations() -> None:
     """`python scripts/help_page.py --write` refreshes them."""
     for name, text in help_page().files().items():
-        assert (STATIC / name).read_text(encoding="utf-8") == text, name
+        refresh = f"{name}: python scripts/help_page.py --write"
+        assert (STATIC / name).read_text(encoding="utf-8") == text, refresh
 
 
 def test_each_reason_has_a_meaning_a_remedy_and_a_place() -> None:

@@ -162,7 +162,7 @@ def test_trigger_watch_and_read_why(page: Any, there: Site) -> None:
     expect(objects.get_by_role("navigation")).to_contain_text("1 to 1 of 1")
     expect(objects).to_contain_text("3 bytes")
     expect(objects.locator(".s3az-notice")).to_have_count(0)
-    expect(page.get_by_label("Settings of this run")).to_contain_text("bandwidth limit3MiB")
+    expect(page.get_by_label("Settings of this run")).to_contain_text("bandwidth limit3 MiB/s")
     expect(page.locator(".s3az-cause")).to_have_count(0)
     verification = page.get_by_role("region", name="Verification")
     for level in ("crc64nvme", "crc32c"):
