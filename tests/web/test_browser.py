@@ -368,9 +368,9 @@ def test_retry_what_failed(page: Any, there: Site) -> None:
     expect(actions.get_by_role("button", name="Retry failed")).to_have_count(0)
 
     actions.get_by_role("button", name="Run again").click()
-    expect(dialog.locator("pre")).to_contain_text('"bandwidth_limit": "3MiB"')
+    expect(dialog.locator("pre")).to_contain_text('"bandwidth_limit": "3 MiB/s"')
     dialog.get_by_role("button", name="Start the run").click()
     started = actions.get_by_role("link", name=re.compile("^manual__"))
     expect(started).to_be_visible()
     again = there.newest_run()
-    assert (again["dag_run_id"], again["conf"]["bandwidth_limit"]) == (started.inner_text(), "3MiB")
+    assert (again["dag_run_id"], again["conf"]["bandwidth_limit"]) == (started.inner_text(), "3 MiB/s")
