@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from s3_to_azure.airflow.arguments import DURATION, TEXT, check_kinds
-from s3_to_azure.airflow.compat import Context, PokeReturnValue, is_started_by_hand, run_type_of
-from s3_to_azure.airflow.migration.run_state import is_over, try_number_of
+from s3_to_azure.airflow.compat import Context, PokeReturnValue
+from s3_to_azure.airflow.migration.run_state import is_over, is_started_by_hand, run_type_of, try_number_of
 from s3_to_azure.airflow.waiting import show_waiting
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text, size_text

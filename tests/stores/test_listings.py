@@ -38,7 +38,7 @@ def test_s3_continues_after_a_failed_page(
     for name in NAMES:
         s3_client.put_object(Bucket=bucket, Key=name, Body=b"")
     source = s3_source(s3_server)
-    monkeypatch.setattr("s3_to_azure.stores.s3.source.LISTING_PAGE_KEYS", 2)
+    monkeypatch.setattr("s3_to_azure.stores.s3.bucket_listings.LISTING_PAGE_KEYS", 2)
     monkeypatch.setattr(source._client, "list_objects_v2", failing_once(source._client.list_objects_v2, call=call))
     listed = with_retries(source.list(bucket, ""), Retrier(QUICK, threading.Event()), "list")
     assert [item.key for item in listed] == NAMES

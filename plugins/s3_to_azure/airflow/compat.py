@@ -4,7 +4,6 @@
 # ruff: noqa: F401
 
 import inspect
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from s3_to_azure.model.errors import Cancelled, PermanentError, TransferError, TransientError
@@ -87,8 +86,6 @@ else:
         rules=[RetryRule(exception=error, action=action, reason=reason) for error, action, reason in _RULES]
     )
 
-log = logging.getLogger(__name__)
-
 try:
     from airflow.sdk.exceptions import AirflowRuntimeError as AirflowFailure
 except ImportError:  # 2.10, 2.11: tasks read the database
@@ -108,9 +105,7 @@ RETRY_BACKOFF: Final[Any] = (
 START_IS_OPTIONAL: Final = DAG.__module__.startswith("airflow.sdk")
 """Whether a DAG needs no ``start_date``; in 2.10 and 2.11 it does."""
 
-HAS_EVENT_TRIGGERS: Final = START_IS_OPTIONAL
-"""Whether triggers can start DAGs; in 2.10 and 2.11 they cannot."""
-
+HAS_EVENT_TRIGGERS: Final = START_IS_OPTIONAL  # 2.10, 2.11: triggers cannot start DAGs
 MIGRATION_PAGE: Final = (
     "/dags/{dag_id}/runs/{run_id}/plugin/s3_to_azure_migration"
     if BaseHook.__module__.startswith("airflow.sdk")
@@ -137,17 +132,6 @@ def stats() -> Any:  # noqa: ANN401 - a class of functions, not the same in all 
     except ImportError:  # 2.10 to 3.1, and some of 3.2
         from airflow.stats import Stats  # noqa: PLC0415
     return Stats
-
-
-def run_type_of(context: Context) -> str:
-    """Return what has started the run: ``manual``, ``scheduled``, ``asset_triggered``, ``backfill`` and others."""
-    found = context["dag_run"].run_type
-    return str(getattr(found, "value", found))
-
-
-def is_started_by_hand(context: Context) -> bool:
-    """Return whether somebody has started the run."""
-    return run_type_of(context) == "manual"
 
 
 def retry_arguments(given: Any = None) -> dict[str, Any]:  # noqa: ANN401 - a policy of any kind

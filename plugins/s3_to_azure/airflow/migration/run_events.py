@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from s3_to_azure.airflow.azure_hook import announced_keys
-from s3_to_azure.airflow.compat import Context, is_started_by_hand
+from s3_to_azure.airflow.compat import Context
+from s3_to_azure.airflow.migration.run_state import is_started_by_hand
 from s3_to_azure.runs.announced import MissedByEvents
 from s3_to_azure.state.announced import AnnouncedKeys
 from s3_to_azure.state.manifest import ManifestPointer

@@ -206,3 +206,14 @@ def note_counts(context: Context, report: Mapping[str, Any]) -> None:
     extra = counts | {name: report[name] for name in _IN_EVENTS if name in report}
     for outlet in getattr(context.get("task"), "outlets", ()):
         context["outlet_events"][outlet].extra = dict(extra)
+
+
+def run_type_of(context: Context) -> str:
+    """Return what has started the run: ``manual``, ``scheduled``, ``asset_triggered``, ``backfill`` and others."""
+    found = context["dag_run"].run_type
+    return str(getattr(found, "value", found))
+
+
+def is_started_by_hand(context: Context) -> bool:
+    """Return whether somebody has started the run."""
+    return run_type_of(context) == "manual"
