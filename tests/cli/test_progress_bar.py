@@ -91,6 +91,19 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsy
     assert "/s), 2.0 KiB already in Azure, 1 retry\n" in err
 
 
+def test_the_rate_counts_what_arrives(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under a limit a block arrives over many seconds before Azure confirms it at once."""
+    monkeypatch.setattr(progress_bar, "_LINE_EVERY_S", 0.01)
+    progress = Progress(objects_total=1)
+    progress.add(bytes_read=10**15)
+    printed = threading.Event()
+    monkeypatch.setattr(progress_bar, "resumed_text", lambda _: printed.set() or "")
+    with show_progress(progress):
+        assert printed.wait(60)
+    assert "0 of 1 object, 0 bytes sent (" in (err := capsys.readouterr().err)
+    assert "(0 bytes/s)" not in err
+
+
 def test_documents_for_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each line is JSON, and the last one has the totals of the end."""
     monkeypatch.setattr(progress_bar, "_DOCUMENT_EVERY_S", 0.01)

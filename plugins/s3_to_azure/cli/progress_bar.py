@@ -66,10 +66,12 @@ def _show_bar(progress: Progress, closed: threading.Event) -> None:
         task = bar.add_task("", total=None, amount="", rate="")
         while True:
             totals = progress.snapshot()
+            # What arrives, for the rate: under a limit Azure confirms a block once in many seconds.
+            moved = totals.bytes_moved + totals.bytes_resumed
             bar.update(
                 task,
                 description=_objects(totals),
-                completed=totals.bytes_sent + totals.bytes_resumed,
+                completed=min(moved, totals.bytes_total) if totals.bytes_total else moved,
                 total=totals.bytes_total or None,
                 amount=_amount(totals),
                 rate=_rate(bar.tasks[0].speed, bar.tasks[0].time_remaining),
@@ -82,7 +84,7 @@ def _print_lines(progress: Progress, closed: threading.Event) -> None:
     started = time.monotonic()
     while not closed.wait(_LINE_EVERY_S):
         totals = progress.snapshot()
-        rate = size_text(totals.bytes_sent / max(time.monotonic() - started, 0.001))
+        rate = size_text(totals.bytes_moved / max(time.monotonic() - started, 0.001))
         sent = size_text(totals.bytes_sent)
         print(f"{_objects(totals)}, {sent} sent ({rate}/s){resumed_text(totals)}", file=sys.stderr, flush=True)
 
