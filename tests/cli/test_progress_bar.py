@@ -97,7 +97,12 @@ def test_the_rate_counts_what_arrives(monkeypatch: pytest.MonkeyPatch, capsys: p
     progress = Progress(objects_total=1)
     progress.add(bytes_read=10**15)
     printed = threading.Event()
-    monkeypatch.setattr(progress_bar, "resumed_text", lambda _: printed.set() or "")
+
+    def end_of_line(_: Totals) -> str:
+        printed.set()
+        return ""
+
+    monkeypatch.setattr(progress_bar, "resumed_text", end_of_line)
     with show_progress(progress):
         assert printed.wait(60)
     assert "0 of 1 object, 0 bytes sent (" in (err := capsys.readouterr().err)
