@@ -76,6 +76,8 @@ def web_app() -> FastAPI:
         dag_id: str, run_id: Annotated[str, Query(max_length=250)], session: SessionDep
     ) -> StreamingResponse:
         _, tasks = _read_run(session, dag_id, run_id)
+        # The database is not kept waiting for a storage account.
+        session.commit()
         try:
             chunks = report_chunks(report_location(dag_id, run_id, plan_of(tasks)), REPORT_CSV_NAME)
         except ReportUnavailable as error:
