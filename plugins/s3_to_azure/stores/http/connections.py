@@ -25,6 +25,8 @@ from s3_to_azure.stores.http.settings import HttpSettings
 
 # A body is sent in pieces: each has its own timeout, so a slow but steady connection is not given up.
 _SEND_BYTES: Final = 256 * 1024
+# Under TLS each piece is one call of OpenSSL without Python's lock: four times as many cost some 5 % more CPU.
+_SEND_TLS_BYTES: Final = 1024 * 1024
 # How long a response may take that a server sends instead of reading the body.
 _EARLY_RESPONSE_TIMEOUT_S: Final = 5.0
 _MIN_ERROR_STATUS: Final = 400
@@ -244,10 +246,11 @@ def _send(connection: _Connection, body: memoryview) -> None:
     """Send a body piece by piece, until it is sent or the server responds without reading the rest."""
     # Under TLS a readable socket may only hold a session ticket.
     may_respond = not isinstance(connection.sock, ssl.SSLSocket | SSLTransport)
-    for start in range(0, len(body), _SEND_BYTES):
+    size = _SEND_BYTES if may_respond else _SEND_TLS_BYTES
+    for start in range(0, len(body), size):
         if start and may_respond and _is_readable(connection.sock):
             raise ConnectionAbortedError("the server responded before it had read the body")
-        with body[start : start + _SEND_BYTES] as piece:
+        with body[start : start + size] as piece:
             connection.send(piece)
 
 
