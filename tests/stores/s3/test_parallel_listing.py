@@ -322,3 +322,18 @@ def test_a_long_listing_takes_a_part_of_the_time(shape: str, times: int, clock: 
     pages = len(bucket.keys) / 50
     assert clock.now < pages / times
     assert bucket.requests < 3 * pages
+
+
+@pytest.mark.parametrize("shape", ["numbers", "words", "users", "partitions"])
+def test_few_pages_wait_however_far_the_guesses_were_off(shape: str, clock: Clock) -> None:
+    """Memory stays below the pages that docs/scale.md names."""
+    randomness = random.Random(3)
+    bucket = Bucket([_SHAPES[shape](randomness, number) for number in range(10_000)], page_keys=5)
+    listing = ParallelListing(bucket.page, resource="s3://bucket")
+    most = 0
+    found = []
+    for item in listing:
+        found.append(item.key)
+        most = max(most, len(listing._known) + len(listing._requests) + 1)
+    assert found == bucket.keys
+    assert 20 < most <= 100

@@ -27,8 +27,8 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.s3.listing import NextPage
 
-# Pages that wait for their turn: some 20 MB.
-_MAX_WAITING: Final = 2 * LISTING_REQUESTS
+# Pages that wait for their turn. Those that were guessed too far ahead are given up, and requested again later.
+_MAX_WAITING: Final = 3 * LISTING_REQUESTS
 _MAX_EMPTY_PAGES: Final = 1_000
 # The next page is requested a little before the end of the one before, so that there is rarely a gap between them.
 _OVERLAP: Final = 0.1
@@ -276,6 +276,8 @@ class ParallelListing:
                 self._distrust("its keys do not ascend", done)
                 return
             self._known.append(stretch)
+        self._known.sort(key=attrgetter("after"))
+        del self._known[_MAX_WAITING:]
         if failure is not None:
             raise failure
 
