@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, Final
 
 from botocore import exceptions as botocore
@@ -201,25 +202,23 @@ def _not_found(refusal: Refusal, *, bucket: str, key: str | None) -> errors.Tran
     return errors.UnexpectedResponse(service=S3, resource=_uri(bucket, key), detail=detail)
 
 
-@contextmanager
-def s3_errors(*, bucket: str, key: str | None, etag: str = "", permission: str = READ_PERMISSION) -> Iterator[None]:
+def s3_errors(
+    *, bucket: str, key: str | None, etag: str = "", permission: str = READ_PERMISSION
+) -> AbstractContextManager[None]:
     """Translate every exception of a request; the original is not chained, since it may contain a secret."""
-    try:
-        yield
-    except errors.TransferError:
-        raise
-    except botocore.ClientError as error:
-        refusal = _refusal(error)
-        if was_raised_in(error, *_CREDENTIAL_MODULES):
-            raise _credentials_error(refusal) from None
-        raise s3_error(refusal, bucket=bucket, key=key, etag=etag, permission=permission) from None
-    except Exception as error:  # noqa: BLE001 - whatever botocore raises about a response or a setting
-        raise _translated(error, _uri(bucket, key)) from None
+    meaning = partial(s3_error, bucket=bucket, key=key, etag=etag, permission=permission)
+    return _request_errors(meaning, partial(_uri, bucket, key), S3)
+
+
+def queue_errors(name: str) -> AbstractContextManager[None]:
+    """Translate every exception of a request to SQS; the original is not chained, since it may contain a secret."""
+    return _request_errors(partial(_queue_error, name=name), lambda: name, SQS)
 
 
 @contextmanager
-def queue_errors(name: str) -> Iterator[None]:
-    """Translate every exception of a request to SQS; the original is not chained, since it may contain a secret."""
+def _request_errors(
+    meaning: Callable[[Refusal], errors.TransferError], resource: Callable[[], str], service: str
+) -> Iterator[None]:
     try:
         yield
     except errors.TransferError:
@@ -228,17 +227,20 @@ def queue_errors(name: str) -> Iterator[None]:
         refusal = _refusal(error)
         if was_raised_in(error, *_CREDENTIAL_MODULES):
             raise _credentials_error(refusal) from None
-        if _NO_QUEUE.search(refusal.code):
-            raise errors.UsageError(
-                detail=f"There is no {name} at this endpoint. Check its URL, and the region and account of the AWS "
-                "connection."
-            ) from None
-        request = {"service": SQS, "resource": name, "cure": f"Grant the identity of this connection {_QUEUE_RIGHTS}."}
-        raise error_of(refusal, _QUEUE_CAUSES, request) or unexpected_response(
-            SQS, name, refusal, check="the queue's URL"
-        ) from None
+        raise meaning(refusal) from None
     except Exception as error:  # noqa: BLE001 - whatever botocore raises about a response or a setting
-        raise _translated(error, name, SQS) from None
+        raise _translated(error, resource(), service) from None
+
+
+def _queue_error(refusal: Refusal, *, name: str) -> errors.TransferError:
+    if _NO_QUEUE.search(refusal.code):
+        return errors.UsageError(
+            detail=f"There is no {name} at this endpoint. Check its URL, and the region and account of the AWS "
+            "connection."
+        )
+    request = {"service": SQS, "resource": name, "cure": f"Grant the identity of this connection {_QUEUE_RIGHTS}."}
+    found = error_of(refusal, _QUEUE_CAUSES, request)
+    return found or unexpected_response(SQS, name, refusal, check="the queue's URL")
 
 
 @contextmanager
