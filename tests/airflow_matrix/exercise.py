@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -285,9 +285,10 @@ def running(*arguments: str, **variables: str) -> Iterator[None]:
             yield
         finally:
             os.killpg(process.pid, 15)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-            except subprocess.TimeoutExpired:
+            # Its own end does not mean that of all its processes.
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
 
 
