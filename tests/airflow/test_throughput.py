@@ -1,6 +1,6 @@
 """The throughput of a task: few intervals that hold all bytes, and the rates that a page draws from them."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3_to_azure.airflow.throughput import MAX_INTERVALS, Interval, Throughput, rates, read_intervals
@@ -19,6 +19,9 @@ def test_no_byte_is_lost(amounts: list[int]) -> None:
     assert (kept[0][0], kept[-1][1]) == (1_000, 1_000 + 5 * len(amounts))
 
 
+# An interval of half a second does not overlap the next one.
+@example([(1.5, 0), (0.5, 60_002), (1.0, 3_000_000)])
+@example([(0.5, 9_000_000)])
 @given(st.lists(st.tuples(st.floats(0.5, 20), st.integers(0, 50_000_000)), min_size=1, max_size=200))
 def test_no_rate_is_above_the_limit(steps: list[tuple[float, int]]) -> None:
     """Pieces are counted at their ends; what exceeds an interval is drawn in the next, and no bar is too high."""

@@ -92,7 +92,7 @@ def rates(intervals: Sequence[Interval], *, bins: int) -> tuple[float, float, li
         return 0.0, 0.0, []
     start_s = min(interval.start_s for interval in intervals)
     total_s = max(_end_s(interval) for interval in intervals) - start_s
-    bins = min(bins, int(total_s))
+    bins = max(1, min(bins, int(total_s)))
     width_s = total_s / bins
     sums = [0.0] * bins
     for interval in intervals:
@@ -107,5 +107,5 @@ def rates(intervals: Sequence[Interval], *, bins: int) -> tuple[float, float, li
 
 
 def _end_s(interval: Interval) -> float:
-    """Return the end, at least a second after the start: times are recorded in whole seconds."""
-    return max(interval.end_s, interval.start_s + 1)
+    """Return the end; a second after the start for an interval that rounding made empty."""
+    return interval.end_s if interval.end_s > interval.start_s else interval.start_s + 1
