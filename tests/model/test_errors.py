@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3_to_azure.model import errors
-from s3_to_azure.model.errors import PermanentError, Throttled, TransferError, TransientError
+from s3_to_azure.model.errors import PermanentError, TransferError, TransientError
 from s3_to_azure.transfer import commit
 
 
@@ -17,7 +17,9 @@ def all_classes(root: type[TransferError] = TransferError) -> list[type[Transfer
     return [root, *(found for child in root.__subclasses__() for found in all_classes(child))]
 
 
-CLASSES = [cls for cls in all_classes() if cls.__module__ in (errors.__name__, commit.__name__)]
+CLASSES = [
+    cls for cls in all_classes() if cls.__module__.startswith(errors.__name__) or cls.__module__ == commit.__name__
+]
 
 
 def example(cls: type[TransferError]) -> TransferError:
@@ -78,7 +80,7 @@ def test_every_error_is_raised_with_its_attributes() -> None:
     """The type checker cannot compare the keywords with the template, and a wrong one would hide the failure itself."""
     known = {cls.__name__: cls for cls in CLASSES}
     found = 0
-    for path in (Path(errors.__file__).parents[1]).rglob("*.py"):
+    for path in Path(errors.__file__).parents[2].rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call):
                 continue
@@ -89,14 +91,3 @@ def test_every_error_is_raised_with_its_attributes() -> None:
             found += 1
             assert (path.name, call.lineno, keywords) == (path.name, call.lineno, known[name].fields())
     assert found > len(known)
-
-
-def test_reason_example() -> None:
-    """Programs that read receipts compare this code."""
-    assert errors.ObjectNotFound.reason() == "object_not_found"
-
-
-@pytest.mark.parametrize(("given", "wait_s"), [(None, None), (3, 3.0), (0.5, 0.5), ("soon", None)])
-def test_throttled_has_the_wait_that_the_service_asked_for(given: object, wait_s: float | None) -> None:
-    """Seconds, or None where the service said nothing usable."""
-    assert Throttled(service="S3", code="SlowDown", retry_after_s=given).retry_after_s == wait_s
