@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from azure.storage.blob import ContainerClient
 
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, USAGE_ERROR
+from s3_to_azure.runs import announced as announced_module
+from s3_to_azure.state.announced import EVENTS, AnnouncedKeys, AnnouncedLine
+from s3_to_azure.stores import from_environment
+from s3_to_azure.stores.azure.state import AzureState
 
 Output = pytest.CaptureFixture[str]
 
@@ -153,3 +158,33 @@ def test_blobs_of_another_program_are_compared_by_md5(
     assert "and 3 requests for single objects and blobs" in out
     assert main(["compare", *addresses, "--etag-is-md5", "no"]) == OK
     assert "0 equal by record + 3 unproven" in capsys.readouterr().out
+
+
+def test_what_no_event_announced_is_counted(
+    sides: list[str], container: ContainerClient, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the state container that --events names, in text, JSON and CSV; it is no drift."""
+    monkeypatch.setattr(announced_module, "GRACE", -timedelta(minutes=1))
+    service = from_environment.azure_service(from_environment.current(), account_url=None, connections=1, verify=True)
+    announced = AnnouncedKeys(AzureState(service, container.container_name, dag_id=EVENTS, run_id="nightly"))
+    began = datetime.now(UTC) - timedelta(hours=1)
+    events = ["--events", f"az://{container.container_name}/nightly"]
+    assert main(["compare", *sides, *events]) == OK
+    assert "no run of this DAG that lists the bucket" in capsys.readouterr().out
+    announced.note_listing(began)
+    etags = {blob.name: blob.metadata["s3_etag"] for blob in container.list_blobs("out/", include=["metadata"])}
+    told = [AnnouncedLine(f"in/{name}", etags[f"out/{name}"]) for name in ("a", "b", "c")]
+    announced.add(told, datetime.now(UTC))
+    service.close()
+    table = tmp_path / "drift.csv"
+    assert main(["compare", *sides, *events, "--csv", str(table)]) == OK
+    assert "Missed:    2 objects by events; first: 'in/d', 'in/e'." in capsys.readouterr().out
+    with table.open(newline="", encoding="utf-8") as file:
+        assert [(row["status"], row["key"]) for row in csv.DictReader(file)] == [
+            ("missed_by_events", "in/d"),
+            ("missed_by_events", "in/e"),
+        ]
+    assert main(["compare", *sides, *events, "--json"]) == OK
+    assert json.loads(capsys.readouterr().out)["missed_by_events"]["objects"] == 2
+    assert main(["compare", *sides, "--events", f"az://{container.container_name}"]) == USAGE_ERROR
+    assert "names no DAG" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def missed(
     announced.add(batches, at)
     found = MissedByEvents(announced, began=BEGAN, previous=PREVIOUS)
     for listed, receipt in candidates:
-        found.add(listed, receipt)
+        found.add_copied(listed, receipt)
     return found.result()
 
 
@@ -100,9 +100,18 @@ def test_batches_from_before_the_period_do_not_count() -> None:
 def test_memory_is_bounded_if_no_event_came_at_all(monkeypatch: Any) -> None:
     """The rest is counted and not looked up, and the report says so."""
     monkeypatch.setattr(module, "_MAX_CANDIDATES", 2)
+    monkeypatch.setattr(module, "_MAX_LOOK_UPS", 1)
     found = missed(*(candidate(f"{number}") for number in range(5)), batches=[AnnouncedLine("0", "etag")])
     assert (found.objects, found.unchecked) == (1, 3)
     assert "and 3 more were not looked up" in found.text()
+
+
+def test_more_objects_than_fit_are_looked_up_in_turns(monkeypatch: Any) -> None:
+    """Each against all batches, so that nothing announced counts, whichever turn it is in."""
+    monkeypatch.setattr(module, "_MAX_CANDIDATES", 2)
+    batches = [AnnouncedLine(f"{number}", "etag") for number in (0, 3, 4)]
+    found = missed(*(candidate(f"{number}") for number in range(7)), batches=batches)
+    assert found == Missed(4, ("1", "2", "5", "6"))
 
 
 def test_the_report_tells_what_was_missed() -> None:

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -14,6 +15,7 @@ from s3_to_azure.model.objects import BlobState
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.compare import Comparison, compare_listings
 from s3_to_azure.runs.standing import Difference, Sample
+from s3_to_azure.state.announced import AnnouncedKeys, AnnouncedLine
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.reported import ReportedReceipt
 from tests.fakes.contexts import record_of, transfer_context
@@ -66,14 +68,26 @@ class Sides:
         self.destination.write(f"out/{key}", DATA, metadata=metadata)
 
     def compare(
-        self, settings: PlanSettings = SETTINGS, *, receipts: Any = (), sample: Sample | None = None
+        self,
+        settings: PlanSettings = SETTINGS,
+        *,
+        receipts: Any = (),
+        sample: Sample | None = None,
+        announced: AnnouncedKeys | None = None,
     ) -> tuple[Comparison, list[Difference]]:
         """Compare; return the result and all differences."""
         files, found = MemoryState(), list[Difference]()
         with transfer_context(self.source, self.destination) as context:
             pointer = write_manifest(self.source.list(BUCKET, "in/"), files, bucket=BUCKET, prefix="in/")
             result = compare_listings(
-                context, files, pointer, settings, receipts=receipts, sample=sample, on_difference=found.append
+                context,
+                files,
+                pointer,
+                settings,
+                receipts=receipts,
+                sample=sample,
+                announced=announced,
+                on_difference=found.append,
             )
         assert result.listed.objects == pointer.objects
         assert result.listed.size_bytes == pointer.bytes_total
@@ -282,3 +296,52 @@ def test_a_name_that_cannot_be_checked_for_a_moment_is_checked_again(
     monkeypatch.setattr(sides.destination, "check_name", check)
     result, found = sides.compare()
     assert (result.amounts["equal"].objects, found, fails) == (30, [], [])
+
+
+def put_announced(sides: Sides, announced: AnnouncedKeys, key: str, *, hours_ago: float, is_told: bool) -> None:
+    """Put a copied object whose event is told, or lost."""
+    at = datetime.now(UTC) - timedelta(hours=hours_ago)
+    version = sides.source.put(BUCKET, f"in/{key}", DATA, last_modified=at)
+    metadata = record_of(version, s3_verified_by="crc64nvme", s3_checksum=CHECKSUM)
+    sides.destination.write(f"out/{key}", DATA, metadata=metadata)
+    if is_told:
+        announced.add([AnnouncedLine(version.key, version.etag)], at)
+
+
+def test_objects_that_no_event_announced_are_counted_beside_their_standing(sides: Sides) -> None:
+    """Copied by a listing or not at all; neither older ones, nor those whose event may yet come, nor filtered ones."""
+    announced = AnnouncedKeys(MemoryState())
+    announced.note_listing(datetime.now(UTC) - timedelta(days=2))
+    announced.note_listing(datetime.now(UTC) - timedelta(hours=1))
+    for key, hours_ago, is_told in (
+        ("told", 5, True),
+        ("by a listing", 5, False),
+        ("not at all", 6, False),
+        ("young", 0.1, False),
+        ("before events", 49, False),
+        ("filtered.tmp", 5, False),
+    ):
+        put_announced(sides, announced, key, hours_ago=hours_ago, is_told=is_told)
+    del sides.destination.blobs["out/not at all"]
+    settings = PlanSettings(s3_prefix="in/", blob_prefix="out/", filters=Filters(exclude=("*.tmp",)))
+    result, found = sides.compare(settings, announced=announced)
+    assert counts(result) == {"equal": 34, "missing": 1, "left_out": 1}
+    assert result.summary()["missed_by_events"] == {
+        "objects": 2,
+        "unchecked": 0,
+        "first": ["in/by a listing", "in/not at all"],
+    }
+    assert any(line.startswith("Missed:    2 objects by events; first: ") for line in result.lines())
+    rows = [(each.key, each.blob, each.size_bytes) for each in found if each.status == "missed_by_events"]
+    assert rows == [("in/by a listing", "out/by a listing", 3), ("in/not at all", "out/not at all", 3)]
+    # An object that is equal is no drift, whatever has brought it.
+    sides.source.delete(BUCKET, "in/not at all")
+    assert not sides.compare(settings, announced=announced)[0].has_drift
+
+
+def test_before_the_first_listing_nothing_is_known_of_events(sides: Sides) -> None:
+    """A wrong DAG id looks the same: a warning, and no zero."""
+    result, _ = sides.compare(announced=AnnouncedKeys(MemoryState()))
+    assert any("not known since when S3 announces objects" in warning for warning in result.warnings)
+    assert "missed_by_events" not in result.summary()
+    assert "missed_by_events" not in sides.compare()[0].summary()

@@ -163,6 +163,12 @@ def test_the_last_listing_is_remembered() -> None:
         # A report that is repeated finds the same listing before its own.
         assert announced.listed_before(later) == NOW
         announced.note_listing(later)
+    # Events are set up before the first one, which stays known.
+    latest = later + timedelta(days=1)
+    announced.note_listing(latest)
+    assert (announced.listed_at(), announced.listed_before(latest)) == (latest, later)
+    assert announced.listed_first() == NOW
     for content in (b"", b"[]", b'{"began": 1}', b'{"began": "2026-01-01T00:00:00"}', b"\xff"):
         files.files["listed.json"] = content
         assert announced.listed_at() is None
+        assert announced.listed_first() is None

@@ -71,6 +71,17 @@ def test_a_comparison_has_a_row() -> None:
     assert without["comparison"] is None
 
 
+def test_a_comparison_of_a_migration_with_events_tells_what_was_missed() -> None:
+    """Also that nothing was; without events it is not known."""
+    summaries: list[dict[str, Any]] = [
+        {"missed_by_events": {"objects": 2, "unchecked": 0, "first": ["k"]}},
+        {"missed_by_events": {}},
+    ]
+    rows = [RunRow("a", f"{index}", "success", NOW, NOW, {}, values) for index, values in enumerate(summaries)]
+    found = [run["comparison"]["missed_by_events"] for run in history_view(rows)["runs"]]
+    assert found == [{"objects": 2}, {"objects": 0}]
+
+
 def test_each_migration_has_its_last_run_its_last_success_and_its_trend() -> None:
     """A dry run is the last run, but neither a success nor a part of the trend."""
     runs = [

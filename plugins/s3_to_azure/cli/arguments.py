@@ -154,6 +154,11 @@ def _add_compare(commands: "_Commands[argparse.ArgumentParser]") -> None:
         help="receipts.jsonl.gz of an earlier run: shows blobs that were changed in Azure since",
     )
     groups.add_checksums_from(comparison)
+    comparison.add_argument(
+        "--events",
+        metavar="az://STATE/DAG",
+        help="state container and DAG id of a migration with events: count the objects that no event announced",
+    )
     comparison.add_argument("--sample", metavar="PERCENT", help="read this share of the blobs back, such as 1%%")
     comparison.add_argument(
         "--seed", metavar="N", type=int, help="the sample's seed (default: a random one, which is printed)"

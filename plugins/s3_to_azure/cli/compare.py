@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from s3_to_azure.cli.certificate import opened, receipt_lines
 from s3_to_azure.cli.output import FAILED, NOTHING_MATCHED, OK, print_message, print_text
 from s3_to_azure.cli.settings import filters_from
-from s3_to_azure.cli.stores import open_stores
+from s3_to_azure.cli.stores import open_announced, open_stores
 from s3_to_azure.model.errors import PermanentError, UsageError
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings, Fidelity
@@ -61,6 +61,7 @@ def compare(options: argparse.Namespace, stop: StopEvent) -> int:
         open_stores(options, source, destination, settings, stop) as stores,
         _differences(options.csv) as differences,
         _earlier_receipts(options.receipts) as receipts,
+        open_announced(options, stop, destination) as announced,
     ):
 
         def compare_all() -> "Comparison":
@@ -75,6 +76,7 @@ def compare(options: argparse.Namespace, stop: StopEvent) -> int:
                     planning,
                     receipts=receipts,
                     sample=sample,
+                    announced=announced,
                     on_difference=differences.add,
                 )
 

@@ -13,13 +13,14 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.model.uris import AzureUri, S3Uri, parse_report
+from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_report
 from s3_to_azure.startup import gc_paused
 from s3_to_azure.stores.open_files import within_open_files
 from s3_to_azure.transfer.context import TransferContext, open_context
 from s3_to_azure.transfer.watchdog import StopEvent
 
 if TYPE_CHECKING:
+    from s3_to_azure.state.announced import AnnouncedKeys
     from s3_to_azure.stores.azure.container import AzureContainer
     from s3_to_azure.stores.s3.source import S3Source
 
@@ -171,3 +172,33 @@ def open_container(
         )
     with closing(container):
         yield container
+
+
+@contextmanager
+def open_announced(
+    options: argparse.Namespace, stop: StopEvent, destination: AzureUri
+) -> "Iterator[AnnouncedKeys | None]":
+    """Yield what events have announced to the migration that ``--events`` names; None without it.
+
+    Raises:
+        UsageError: ``--events`` names no state container and DAG.
+    """
+    if options.events is None:
+        yield None
+        return
+    with gc_paused():
+        from s3_to_azure.state.announced import EVENTS, AnnouncedKeys  # noqa: PLC0415
+        from s3_to_azure.stores import from_environment  # noqa: PLC0415
+        from s3_to_azure.stores.azure.state import AzureState  # noqa: PLC0415
+    state = parse_destination(options.events, name="--events")
+    if not state.path:
+        raise UsageError(detail=f"--events={options.events!r} names no DAG: az://STATE-CONTAINER/DAG-ID.")
+    with stop.interrupting():
+        service = from_environment.azure_service(
+            from_environment.current(),
+            account_url=state.account_url or destination.account_url,
+            connections=1,
+            verify=not options.no_verify_tls,
+        )
+    with closing(service):
+        yield AnnouncedKeys(AzureState(service, state.container, dag_id=EVENTS, run_id=state.path))

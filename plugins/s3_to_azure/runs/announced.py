@@ -1,7 +1,7 @@
 """The objects that events have announced to a run, and those that a listing has found and no event announced."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,8 @@ GRACE: Final = timedelta(minutes=15)
 _LONGEST_PERIOD: Final = timedelta(days=7)
 _CLOCKS: Final = timedelta(hours=1)
 _MAX_CANDIDATES: Final = 100_000
+# Each reads all batches of a week.
+_MAX_LOOK_UPS: Final = 100
 _MAX_SHOWN: Final = 20
 _MAX_KEY_CHARACTERS: Final = 300
 
@@ -67,12 +69,12 @@ class AnnouncedObjects:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Objects that a listing has found, was the first to copy, and of which no event told.
+    """Objects that a listing has found and of which no event told.
 
     Attributes:
         objects: How many there are.
         keys: The first keys.
-        unchecked: More objects that were copied, of which it was not looked up whether an event told.
+        unchecked: More objects, of which it was not looked up whether an event told.
     """
 
     objects: int
@@ -82,7 +84,7 @@ class Missed:
     def text(self) -> str:
         """Return a sentence, for the report."""
         if not self.objects and not self.unchecked:
-            return "by no event: every object that was copied and older than 15 minutes was announced"
+            return "no object by events: every object of the period was announced"
         more = f", and {self.unchecked:,} more were not looked up" if self.unchecked else ""
         shown = ", ".join(repr(key) for key in self.keys[:3])
         return (
@@ -96,39 +98,68 @@ class Missed:
 
 
 class MissedByEvents:
-    """Finds what no event announced, among the objects that a listing has found and the run has copied.
+    """Finds what no event announced, among the objects that a listing has found.
 
-    An object counts if it was uploaded between the previous listing and this one, was copied now, and no batch since
-    then names its key with the ETag of the copied version. Memory: at most 100,000 keys.
+    An object counts if it was uploaded between an earlier listing and this one, and no batch since then names its key
+    with its ETag. Memory: at most 100,000 keys; whenever there are so many, all batches are read.
 
     Args:
         announced: The batches.
-        began: When this run began.
-        previous: When the last run began that listed the bucket and has reported.
+        began: When this listing began.
+        previous: When the earlier one began.
+        on_missed: Receives key, ETag and size of each such object.
     """
 
-    def __init__(self, announced: AnnouncedKeys, *, began: datetime, previous: datetime) -> None:
+    def __init__(
+        self,
+        announced: AnnouncedKeys,
+        *,
+        began: datetime,
+        previous: datetime,
+        on_missed: Callable[[str, str, int], None] | None = None,
+    ) -> None:
         self._announced = announced
         self._since = max(previous, began - _LONGEST_PERIOD)
         self._before = began - GRACE
-        self._candidates: dict[tuple[str, str], None] = {}
+        self._on_missed = on_missed
+        self._candidates: dict[tuple[str, str], int] = {}
+        self._look_ups = 0
+        self._objects = 0
+        self._first: list[str] = []
         self._unchecked = 0
 
-    def add(self, listed: ListedObject, receipt: Receipt) -> None:
-        """Note one object of the run; one that was overwritten since the listing is too young to tell."""
-        if receipt.status != COPIED or not self._since <= listed.last_modified < self._before:
+    def add(self, listed: ListedObject) -> None:
+        """Note one object of the listing."""
+        if not self._since <= listed.last_modified < self._before:
             return
-        if receipt.etag != listed.etag:
-            return
+        if len(self._candidates) >= _MAX_CANDIDATES and self._look_ups < _MAX_LOOK_UPS - 1:
+            self._look_up()
         if len(self._candidates) < _MAX_CANDIDATES:
-            self._candidates[listed.key, listed.etag] = None
+            self._candidates[listed.key, listed.etag] = listed.size_bytes
         else:
             self._unchecked += 1
 
+    def add_copied(self, listed: ListedObject, receipt: Receipt) -> None:
+        """Note one object of a run if the run has copied it; one that was overwritten since is too young to tell."""
+        if receipt.status == COPIED and receipt.etag == listed.etag:
+            self.add(listed)
+
     def result(self) -> Missed:
-        """Read the batches, and return what none of them names."""
-        if self._candidates:
-            for line in self._announced.since(self._since - _CLOCKS):
-                self._candidates.pop((line.key, line.etag), None)
-        keys = tuple(key[:_MAX_KEY_CHARACTERS] for key, _ in list(self._candidates)[:_MAX_SHOWN])
-        return Missed(len(self._candidates), keys, self._unchecked)
+        """Return what no batch names."""
+        self._look_up()
+        return Missed(self._objects, tuple(self._first), self._unchecked)
+
+    def _look_up(self) -> None:
+        """Read the batches, and count the candidates that none of them names."""
+        if not self._candidates:
+            return
+        self._look_ups += 1
+        for line in self._announced.since(self._since - _CLOCKS):
+            self._candidates.pop((line.key, line.etag), None)
+        for (key, etag), size_bytes in self._candidates.items():
+            self._objects += 1
+            if len(self._first) < _MAX_SHOWN:
+                self._first.append(key[:_MAX_KEY_CHARACTERS])
+            if self._on_missed:
+                self._on_missed(key, etag, size_bytes)
+        self._candidates.clear()

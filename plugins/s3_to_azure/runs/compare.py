@@ -8,7 +8,8 @@ read bytes; a sample is read back if the caller asks for one.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from s3_to_azure.model.checksums import MD5
@@ -23,12 +24,14 @@ from s3_to_azure.planning.coverage import Coverage, name_check, reason_to_skip, 
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import Amount, AmountCounter
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs.announced import Missed, MissedByEvents
 from s3_to_azure.runs.standing import (
     CHANGED,
     DRIFT,
     EQUAL,
     EXTRA,
     LEFT_OUT,
+    MISSED_BY_EVENTS,
     MISSING,
     OF_OBJECTS,
     UNPROVEN,
@@ -38,6 +41,7 @@ from s3_to_azure.runs.standing import (
     by_stored_checksums,
     standing,
 )
+from s3_to_azure.state.announced import AnnouncedKeys
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.reported import ReportedReceipt
 from s3_to_azure.transfer.context import CopyTask, TransferContext
@@ -46,6 +50,10 @@ from s3_to_azure.transfer.verify import Verification, verify_object
 _MOST_WAITING: Final = 1_000
 _UNORDERED: Final = "one side lists out of order, so blobs without an object are not known, and each blob was looked up"
 _CLASSES: Final = "blobs do not tell the storage class of their objects, so blobs without an object are not known"
+_NO_LISTING: Final = (
+    "no run of this DAG that lists the bucket has reported to this state container, so it is not known since when S3 "
+    "announces objects"
+)
 _UNORDERED_RECEIPTS: Final = (
     "the receipts are not in the order of their keys, as a report's are, so only the first ones were used"
 )
@@ -63,6 +71,7 @@ class Comparison:
         sample: What was read back.
         sampled: Objects and bytes that were read back.
         sample_differs: How many of them differ, or could not be read.
+        missed: Objects that no event announced; None where that is not known.
     """
 
     amounts: dict[Standing, Amount]
@@ -72,6 +81,7 @@ class Comparison:
     sample: Sample
     sampled: Amount
     sample_differs: int
+    missed: Missed | None = None
 
     @property
     def listed(self) -> Amount:
@@ -98,6 +108,8 @@ class Comparison:
         for status in (*OF_OBJECTS, EXTRA):
             if self.amounts[status].objects:
                 yield f"{_words(status).capitalize() + ':':10} {self.amounts[status].text()}"
+        if self.missed:
+            yield f"Missed:    {self.missed.text()}"
         yield f"Requests:  both listings, and {count_text(self.lookups, 'request')} for single objects and blobs"
         if self.sample.share:
             yield (
@@ -118,6 +130,7 @@ class Comparison:
             "sampled": _values(self.sampled)
             | {"share": self.sample.share, "seed": self.sample.seed, "differ": self.sample_differs},
             "drift": self.has_drift,
+            **({"missed_by_events": self.missed.summary()} if self.missed else {}),
         }
 
 
@@ -137,6 +150,7 @@ def compare_listings(
     *,
     receipts: Iterable[ReportedReceipt] = (),
     sample: Sample | None = None,
+    announced: AnnouncedKeys | None = None,
     on_difference: Callable[[Difference], None],
 ) -> Comparison:
     """Compare a listing of S3 with the destination, in constant memory.
@@ -148,9 +162,29 @@ def compare_listings(
         settings: Prefixes, filters and names.
         receipts: Those of an earlier run, in the order of their keys.
         sample: What to read back.
-        on_difference: Receives all that is not equal by record, in the order in which it is found.
+        announced: What events have announced: the objects of which none told are counted too.
+        on_difference: Receives all that is not equal by record, in the order in which it is found, and each object that
+            no event announced.
     """
-    return _Comparing(context, files, pointer, settings, receipts, sample or Sample(), on_difference).run()
+    missed = _missed(announced, settings, on_difference) if announced else None
+    comparing = _Comparing(context, files, pointer, settings, receipts, sample or Sample(), missed, on_difference)
+    result = comparing.run()
+    return replace(result, warnings=(*result.warnings, _NO_LISTING)) if announced and not missed else result
+
+
+def _missed(
+    announced: AnnouncedKeys, settings: PlanSettings, on_difference: Callable[[Difference], None]
+) -> MissedByEvents | None:
+    """Return what finds the objects of which no event told since the first listing of a migration with events."""
+    first = announced.listed_first()
+    if first is None:
+        return None
+
+    def tell(key: str, etag: str, size_bytes: int) -> None:
+        reason = "no event announced it"
+        on_difference(Difference(MISSED_BY_EVENTS, key, settings.blob_of(key), size_bytes, etag, reason=reason))
+
+    return MissedByEvents(announced, began=datetime.now(UTC), previous=first, on_missed=tell)
 
 
 class _Receipts:
@@ -198,6 +232,7 @@ class _Comparing:
         settings: PlanSettings,
         receipts: Iterable[ReportedReceipt],
         sample: Sample,
+        missed: MissedByEvents | None,
         on_difference: Callable[[Difference], None],
     ) -> None:
         self._context = context
@@ -206,6 +241,7 @@ class _Comparing:
         self._settings = settings
         self._receipts = _Receipts(receipts)
         self._sample = sample
+        self._missed = missed
         self._on_difference = on_difference
         self._coverage = Coverage(pointer, settings)
         destination = context.destination
@@ -241,6 +277,7 @@ class _Comparing:
             sample=self._sample,
             sampled=self._sampled.amount(),
             sample_differs=self._differs,
+            missed=self._missed.result() if self._missed else None,
         )
 
     def _warnings(self) -> Iterator[str]:
@@ -265,6 +302,8 @@ class _Comparing:
         )
         if reason is not None:
             return _Found(Difference(LEFT_OUT, listed.key, name, listed.size_bytes, listed.etag, reason=reason))
+        if self._missed:
+            self._missed.add(listed)
         is_sampled = self._sample.takes(listed.key)
         if blob is not None and not is_sampled:
             found = standing(listed, blob, receipt)

@@ -285,7 +285,7 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
             rows.add(listed, result)
             totals.add(listed, result)
             if missed:
-                missed.add(listed, result.receipt)
+                missed.add_copied(listed, result.receipt)
     is_planned = index is None or index.manifest == pointer.token
     if is_planned and totals.listed != Amount(pointer.objects, pointer.bytes_total):
         raise CorruptState(path=f"{files.location}/{pointer.name}", detail="not every listed object is accounted for")

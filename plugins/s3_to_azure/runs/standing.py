@@ -16,7 +16,7 @@ from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.runs.proven import is_proof
 from s3_to_azure.state.reported import ReportedReceipt
 
-Standing = Literal["equal", "unproven", "missing", "stale", "changed", "left_out", "extra"]
+Standing = Literal["equal", "unproven", "missing", "stale", "changed", "left_out", "extra", "missed_by_events"]
 EQUAL: Final = "equal"
 UNPROVEN: Final = "unproven"
 MISSING: Final = "missing"
@@ -24,6 +24,9 @@ STALE: Final = "stale"
 CHANGED: Final = "changed"
 LEFT_OUT: Final = "left_out"
 EXTRA: Final = "extra"
+MISSED_BY_EVENTS: Final = "missed_by_events"
+"""Said of an object besides its standing."""
+
 OF_OBJECTS: Final[tuple[Standing, ...]] = (EQUAL, UNPROVEN, MISSING, STALE, CHANGED, LEFT_OUT)
 """Each listed object has one of these."""
 

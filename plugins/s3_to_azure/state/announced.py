@@ -155,10 +155,15 @@ class AnnouncedKeys:
         found = noted.get("previous" if noted.get("began") == began else "began")
         return found if found and found < began else None
 
+    def listed_first(self) -> datetime | None:
+        """Return when the first such run began, as far back as it is known; None if none has reported."""
+        noted = self._listed()
+        return min(noted.values(), default=None)
+
     def note_listing(self, began: datetime) -> None:
         """Note when a run began that listed the bucket and has reported; safe to repeat."""
-        previous = self.listed_before(began)
-        values = {"began": began.isoformat()} | ({"previous": previous.isoformat()} if previous else {})
+        noted = {"began": began, "previous": self.listed_before(began), "first": self.listed_first() or began}
+        values = {name: moment.isoformat() for name, moment in noted.items() if moment}
         with self._files.write(_LISTED) as out:
             out.write(json.dumps(with_version(values)).encode("ascii"))
 
@@ -166,7 +171,7 @@ class AnnouncedKeys:
         found: dict[str, datetime] = {}
         with suppress(CorruptState, ValueError, AttributeError, TypeError):
             for name, text in json.loads(self._files.read(_LISTED)).items():
-                if name in {"began", "previous"} and (moment := datetime.fromisoformat(text)).tzinfo:
+                if name in {"began", "previous", "first"} and (moment := datetime.fromisoformat(text)).tzinfo:
                     found[name] = moment
         return found
 

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
 from s3_to_azure.stores.azure.accounts import account_endpoint, check_client
-from s3_to_azure.stores.azure.client import service_client
+from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.errors import azure_settings_errors
 from s3_to_azure.stores.http.credentials import CredentialsProvider
@@ -92,8 +92,27 @@ def azure_container(
     """Return a container with the environment's credentials.
 
     Args:
-        environment: Environment variables.
+        environment: As for ``azure_service``.
         container: The container's name.
+        account_url: As for ``azure_service``.
+        connections: As for ``azure_service``.
+        verify: As for ``azure_service``.
+
+    Raises:
+        ConnectionMissing: As for ``azure_service``.
+        UsageError: As for ``azure_service``.
+    """
+    service = azure_service(environment, account_url=account_url, connections=connections, verify=verify)
+    return AzureContainer(service, container)
+
+
+def azure_service(
+    environment: Mapping[str, str], *, account_url: str | None, connections: int, verify: bool
+) -> StreamingClient:
+    """Return a client of the storage account with the environment's credentials.
+
+    Args:
+        environment: Environment variables.
         account_url: The account's blob endpoint if the destination was given as a URL, else None.
         connections: Connections that the SDK keeps.
         verify: False to accept any certificate.
@@ -113,7 +132,7 @@ def azure_container(
     settings = HttpSettings(
         verify=ca_bundle(environment) if verify else False, proxies=Proxies.of_environment(environment)
     )
-    return AzureContainer(service_client(client, connections=connections, settings=settings), container)
+    return service_client(client, connections=connections, settings=settings)
 
 
 def _client(environment: Mapping[str, str], account_url: str | None) -> BlobServiceClient:

@@ -15,6 +15,7 @@ _MAX_REASONS: Final = 200
 _MAX_REASON: Final = 100
 # As ``runs.compare`` names them, which imports what the pages must not.
 _STANDINGS: Final = ("listed", "equal", "unproven", "missing", "stale", "changed", "left_out", "extra")
+_MISSED: Final = "missed_by_events"
 _SUMS: Final = ("bytes_sent", "bytes_resumed", "retries")
 _ENDED: Final = ("success", "failed")
 # The runs that are drawn beside each migration, and those that the last one is compared with.
@@ -121,20 +122,28 @@ def _run(run: RunRow) -> dict[str, Any]:
         "has_figures": has_report or bool(run.copies),
         "dry_run": report.get("dry_run") is True,
         "announced": report.get("announced") is True,
-        "missed": int(number(as_mapping(report.get("missed_by_events")), "objects")),
+        "missed": int(number(as_mapping(report.get(_MISSED)), "objects")),
         "runs": 1,
         "tasks": len(run.copies),
         "tasks_failed": sum(state == "failed" for state, _ in run.copies),
         **{status: amount(figures, status) for status in ("listed", *FINAL_STATUSES)},
         **{name: number(figures, name) for name in _SUMS},
         "bytes_per_second": number(figures, "bytes_per_second"),
-        "comparison": {name: amount(run.comparison, name) for name in _STANDINGS} if run.comparison else None,
+        "comparison": _comparison(run.comparison) if run.comparison else None,
         "failures": [
             {"reason": text(item, "reason")[:_MAX_REASON], "objects": number(item, "objects")}
             for item in islice(items(report, "reasons"), _MAX_REASONS)
             if item.get("status") == FAILED
         ],
     }
+
+
+def _comparison(summary: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: amount(summary, name) for name in _STANDINGS}
+    if isinstance(summary.get(_MISSED), Mapping):
+        # Only a migration with events knows.
+        found[_MISSED] = {"objects": number(summary[_MISSED], "objects")}
+    return found
 
 
 def _by_hour(shown: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

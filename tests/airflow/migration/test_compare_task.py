@@ -12,11 +12,13 @@ import pytest
 from airflow.sdk import Context
 from azure.storage.blob import ContainerClient
 
+from s3_to_azure.airflow.azure_hook import announced_keys, azure_service
 from s3_to_azure.airflow.migration import compare_task
 from s3_to_azure.airflow.migration.compare_task import CompareSettings, compare_run, is_due
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings
 from s3_to_azure.dag import migration_dag
-from s3_to_azure.model.errors import Cancelled, UsageError
+from s3_to_azure.model.errors import Cancelled, PermanentError, UsageError
+from s3_to_azure.runs import announced
 from tests.airflow.airflow_runs import Run, run_dag
 from tests.airflow.migration.test_dag_tasks import Task
 
@@ -111,3 +113,25 @@ def test_two_nights(migrate: Any, container: ContainerClient, caplog: pytest.Log
     assert (second.only("report").state, second.only("compare").state, second.state) == ("success", "failed", "failed")
     assert any(line.startswith("changed 'in/b': the blob has 7 bytes") for line in caplog.messages)
     assert migrate({"dry_run": True}).only("compare").state == "skipped"
+
+
+def test_what_no_event_announced_is_counted(
+    connections: dict[str, Any],
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the migration's own folder of the state container, for the history; it fails nothing by itself."""
+    monkeypatch.setattr(announced, "GRACE", -timedelta(hours=1))
+    s3_client.put_object(Bucket=bucket, Key="in/a", Body=b"a", ChecksumAlgorithm="CRC64NVME")
+    task = Task(prefix=None)
+    cast("Any", task.context)["dag_run"].start_date = datetime.now(UTC) + timedelta(minutes=1)
+    service = azure_service(connections["wasb_conn_id"], connections=1)
+    announced_keys(service, container.container_name, "dag").note_listing(datetime.now(UTC) - timedelta(days=1))
+    service.close()
+    settings = RunSettings("in/", container.container_name, "out/", connections["wasb_conn_id"], has_events=True)
+    compare = CompareSettings(WEEK, bucket, connections["aws_conn_id"], {})
+    with pytest.raises(PermanentError, match="1 of 1 objects are missing"):
+        compare_run(settings, compare, task.context)
+    assert task.xcoms["compare"]["missed_by_events"] == {"objects": 1, "unchecked": 0, "first": ["in/a"]}

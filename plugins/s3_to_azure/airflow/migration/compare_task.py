@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from s3_to_azure.airflow.azure_hook import announced_keys
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
 from s3_to_azure.airflow.failure_log import log_groups
 from s3_to_azure.airflow.jobs import Endpoints, open_transfer
@@ -82,6 +83,8 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
         TemporaryState() as files,
     ):
         transfer = opened.context
+        container = settings.state_container or settings.container
+        announced = announced_keys(opened.service, container, context["ti"].dag_id) if settings.has_events else None
 
         log.info(
             "Comparing s3://%s/%s with az://%s/%s", compare.bucket, prefix, settings.container, settings.blob_prefix
@@ -92,7 +95,7 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
                 listing = transfer.source.list(compare.bucket, prefix)
                 objects = map(found.complete, listing) if found else listing
                 pointer = write_manifest(objects, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
-            return compare_listings(transfer, files, pointer, how, on_difference=drift.add)
+            return compare_listings(transfer, files, pointer, how, announced=announced, on_difference=drift.add)
 
         result = run_stoppable(compare_all, stop, grace_s=TASK_GRACE_S)
     for line in result.lines():

@@ -202,13 +202,17 @@ function Pager({ page, pages, onTurn }) {
 }
 
 const STANDINGS = ["equal", "unproven", "missing", "stale", "changed", "left_out", "extra"];
-const DRIFT = ["missing", "stale", "changed"];
+const MISSED = "missed_by_events";
+const NOT_GOOD = ["missing", "stale", "changed", MISSED];
 
 /** What the task compare found: how the objects of both sides stand. */
 export function Comparisons({ runs, isOneDag }) {
   if (!runs.length) return null;
+  const names = ["listed", ...STANDINGS, ...(runs.some(({ comparison }) => comparison[MISSED]) ? [MISSED] : [])];
   const cell = ({ comparison }, name) =>
-    h("span", { className: DRIFT.includes(name) && comparison[name].objects ? "s3az-tone-bad" : undefined }, count(comparison[name].objects));
+    comparison[name]
+      ? h("span", { className: NOT_GOOD.includes(name) && comparison[name].objects ? "s3az-tone-bad" : undefined }, count(comparison[name].objects))
+      : "–";
   return h(
     Card,
     { id: "comparisons", title: "Comparisons" },
@@ -218,14 +222,14 @@ export function Comparisons({ runs, isOneDag }) {
       columns: [
         { name: "Started" },
         ...(isOneDag ? [] : [{ name: "DAG" }]),
-        ...["listed", ...STANDINGS].map((name) => ({ name: words(name), isNumber: true })),
+        ...names.map((name) => ({ name: words(name), isNumber: true })),
       ],
       rows: runs.slice(0, FIRST_COMPARISONS).map((run) => ({
         key: migrationPath(run.dag_id, run.run_id),
         cells: [
           h(Link, { to: migrationPath(run.dag_id, run.run_id) }, dateTime(run.started_at)),
           ...(isOneDag ? [] : [run.dag_id]),
-          ...["listed", ...STANDINGS].map((name) => cell(run, name)),
+          ...names.map((name) => cell(run, name)),
         ],
       })),
     }),
