@@ -1,7 +1,7 @@
 """Runs in an environment of the matrix: uses the installed package as its users do; prints each check's result as JSON.
 
-`exercise.py EXAMPLE [--scheduler]`. It knows no version of Airflow: everything goes through the command line and the
-database's two tables that every version has.
+`exercise.py EXAMPLE [--scheduler] [--events]`. It knows no version of Airflow: everything goes through the command
+line and the database's two tables that every version has.
 """
 
 # ruff: noqa: T201 - a script, which prints what it found
@@ -99,6 +99,28 @@ class Copies:
         self.s3.delete_object(Bucket=NAME, Key="late/object")
         run_scheduler(self.make_late_object)
 
+    def events(self) -> None:
+        """Copy an object that S3 announces after the listing, by a real triggerer where Airflow has such triggers."""
+        sqs = boto3.client("sqs", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+        sqs.create_queue(QueueName=NAME)
+        self.s3.put_object(Bucket=NAME, Key="announced/listed", Body=b"listed")
+        queue = {"QueueArn": f"arn:aws:sqs:{os.environ['AWS_DEFAULT_REGION']}:000000000000:{NAME}"}
+        self.s3.put_bucket_notification_configuration(
+            Bucket=NAME,
+            NotificationConfiguration={"QueueConfigurations": [queue | {"Events": ["s3:ObjectCreated:*"]}]},
+        )
+        with standalone(MATRIX_QUEUE=f"{os.environ['AWS_ENDPOINT_URL']}/000000000000/{NAME}"):
+            self._wait_for("announced/listed")
+            wait_for("the listing run to end", lambda: "success" in _runs_and_waits()[0].get("announced", []))
+            self.s3.put_object(Bucket=NAME, Key="announced/told", Body=b"told")
+            self._wait_for("announced/told")
+            # A run has reported what the event announced.
+            self._wait_for("_s3_to_azure/~events/announced/done/")
+        assert self.container.download_blob("announced/told").readall() == b"told"
+
+    def _wait_for(self, blob: str) -> None:
+        wait_for(f"the blob {blob}", lambda: any(self.container.list_blob_names(name_starts_with=blob)))
+
     def make_late_object(self) -> None:
         """Make the object that the sensors wait for."""
         self.s3.put_object(Bucket=NAME, Key="late/object", Body=b"late")
@@ -116,7 +138,7 @@ class Copies:
 
 def main() -> int:
     """Run all checks; return the exit status."""
-    example, with_scheduler = sys.argv[1], "--scheduler" in sys.argv[2:]
+    example, more = sys.argv[1], sys.argv[2:]
     copies = Copies()
     airflow("db", "migrate")
     checks: dict[str, Callable[[], Any]] = {
@@ -132,8 +154,10 @@ def main() -> int:
     }
     if has_api_server():
         checks["page data"] = read_pages
-    if with_scheduler:
+    if "--scheduler" in more:
         checks["scheduler"] = copies.scheduler
+    if "--events" in more:
+        checks["events"] = copies.events
     results = {name: result_of(check) for name, check in checks.items()}
     print(json.dumps(results))
     return 0 if set(results.values()) == {"ok"} else 1
@@ -305,6 +329,13 @@ def tasks_text(dag_id: str) -> str:
 
 def run_scheduler(make_late_object: Callable[[], Any]) -> None:
     """Run all DAGs by a real scheduler: two nights, each other DAG once, sensors that have to wait."""
+    with standalone(MATRIX_ONCE="@once", MATRIX_NIGHTS="@continuous"):
+        _wait_for_runs(make_late_object)
+
+
+@contextmanager
+def standalone(**variables: str) -> Iterator[None]:
+    """Run all components of Airflow with a new database."""
     # With the journals that a killed Airflow 3 leaves: SQLite cannot open another database beside them.
     for path in HOME.glob("airflow.db*"):
         path.unlink()
@@ -312,24 +343,31 @@ def run_scheduler(make_late_object: Callable[[], Any]) -> None:
     # The DAGs come once the server answers: Airflow 3 starts tasks before, and fails those that do not reach it.
     (HOME / "dags").rename(HOME / "later")
     (HOME / "dags").mkdir()
-    with running("standalone", MATRIX_ONCE="@once", MATRIX_NIGHTS="@continuous"):
+    with running("standalone", **variables):
         _wait_for_server()
         for path in (HOME / "later").iterdir():
             path.rename(HOME / "dags" / path.name)
-        _wait_for_runs(make_late_object)
+        (HOME / "later").rmdir()
+        yield
 
 
 def _wait_for_server() -> None:
-    end = time.monotonic() + DEADLINE_S
-    while True:
-        try:
+    def answers() -> bool:
+        with suppress(OSError):
             _status("/")
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(1)
-        else:
-            return
+            return True
+        return False
+
+    wait_for("the web server", answers)
+
+
+def wait_for(what: str, is_there: Callable[[], bool]) -> None:
+    """Wait until something is there."""
+    end = time.monotonic() + DEADLINE_S
+    while not is_there():
+        if time.monotonic() > end:
+            raise RuntimeError(f"after {DEADLINE_S} s without {what}: {_runs_and_waits()[0]}; see standalone.log")
+        time.sleep(1)
 
 
 def _wait_for_runs(make_late_object: Callable[[], Any]) -> None:

@@ -96,9 +96,9 @@ def run_row(
     uv("pip", "install", "--no-deps", "--python", python, wheel)
     home = folder / "home"
     shutil.copytree(Path(__file__).parent / "dags", home / "dags")
-    scheduler = ["--scheduler"] if row.has_scheduler else []
+    more = ["--scheduler"] * row.has_scheduler + ["--events"] * row.has_events
     done = subprocess.run(
-        [python, Path(__file__).with_name("exercise.py"), ROOT / "dags/s3_to_azure_migration.py", *scheduler],
+        [python, Path(__file__).with_name("exercise.py"), ROOT / "dags/s3_to_azure_migration.py", *more],
         env=environment(python.parent, home, s3, azure),
         cwd=home,
         capture_output=True,

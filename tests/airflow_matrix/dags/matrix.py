@@ -12,12 +12,17 @@ from s3_to_azure.sensors import S3ObjectsSensor
 try:
     from airflow.sdk import DAG
     from airflow.sdk.bases.notifier import BaseNotifier
+
+    HAS_EVENTS = True
 except ImportError:  # 2.10, 2.11
     from airflow import DAG
     from airflow.notifications.basenotifier import BaseNotifier  # type: ignore[import-not-found, no-redef]
 
+    HAS_EVENTS = False
+
 NAME = os.environ["MATRIX_NAME"]
 ENDPOINTS: dict[str, Any] = {"s3_bucket": NAME, "container_name": NAME}
+DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -72,3 +77,15 @@ nights = migration_dag(
     poke_interval=timedelta(seconds=2),
     task_arguments={"check_report": {"on_success_callback": Told("{{ dag.dag_id }}: {{ verdict() }}")}},
 )
+
+if queue := os.environ.get("MATRIX_QUEUE"):
+    # Elsewhere the first run lists and the next ones empty the queue.
+    reading: dict[str, Any] = {"schedule": "@once"} if HAS_EVENTS else {"schedule": "@continuous", "list_every": DAY}
+    announced = migration_dag(
+        "announced",
+        f"s3://{NAME}/announced/",
+        f"az://{NAME}/announced",
+        events=queue,
+        poke_interval=timedelta(seconds=2),
+        **reading,
+    )
