@@ -29,6 +29,7 @@ from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
     Condition,
+    FetchUrl,
     ListedBlock,
     ListedObject,
     ObjectVersion,
@@ -318,6 +319,9 @@ class ActorSource:
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         return False
+
+    def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
+        return self._source.fetch_url(version)
 
     @contextmanager
     def open(

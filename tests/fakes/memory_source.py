@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from s3_to_azure.model.checksums import ALGORITHMS
 from s3_to_azure.model.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedResponse
 from s3_to_azure.model.names import check_key
-from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.objects import ContentHeaders, FetchUrl, ListedObject, ObjectVersion, PartSizes, SourceChecksum
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -150,6 +151,10 @@ class MemorySource:
         self.bytes_served += len(sent)
         # S3 sends the checksum of whole objects only.
         yield MemoryBody(replace(current, checksum=None) if end is not None else current, sent, self._piece_bytes)
+
+    def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
+        """Return a URL that names the object."""
+        return FetchUrl(f"memory://{version.bucket}/{quote(version.key, safe='/~')}", expires_at=None)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         self.check(bucket)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchUrl, ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.model.ports import BodyReader, ObjectSource
 
 
@@ -76,6 +76,9 @@ class FlippingSource:
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:
         return self._source.restore(bucket, key, days=days, tier=tier)
+
+    def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
+        return self._source.fetch_url(version)
 
     @contextmanager
     def open(

@@ -243,8 +243,9 @@ BLOB_ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
     "update": ("k", CONTENTS, Condition("etag")),
     "read": ("k", 0, 1),
 }
-# A listing sends a request for each page, while its caller does other things; the others are sent once for a task.
-UNLIMITED: Final = {"check", "check_name", "list", "reads_named_version"}
+# A listing sends a request for each page, while its caller does other things; the others are sent once for a task, or
+# send none.
+UNLIMITED: Final = {"check", "check_name", "list", "reads_named_version", "fetch_url"}
 
 
 def methods(port: type) -> set[str]:

@@ -232,6 +232,19 @@ class Condition:
         return self.etag == (blob.etag if blob else None)
 
 
+@dataclass(frozen=True, slots=True)
+class FetchUrl:
+    """A URL by which somebody else reads an object. Whoever has it may read, so it is written nowhere.
+
+    Attributes:
+        url: Percent-encoded; a GET with any Range reads it.
+        expires_at: Seconds since 1970; None: it does not expire.
+    """
+
+    url: str = field(repr=False)
+    expires_at: float | None
+
+
 @value
 class ListedBlock:
     """An uncommitted block as Get Block List shows it; ``block_id`` is decoded from the service's base64."""

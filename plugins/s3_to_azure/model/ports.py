@@ -14,6 +14,7 @@ from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
     Condition,
+    FetchUrl,
     ListedBlock,
     ListedObject,
     ObjectVersion,
@@ -81,6 +82,13 @@ class ObjectSource(Protocol):
 
         Raises:
             SourceChanged: The object is no longer this version.
+        """
+        ...
+
+    def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
+        """Return a URL by which Azure reads the object by itself, made for one request; None if there is none.
+
+        The bytes that it gives are not pinned to the version.
         """
         ...
 

@@ -13,6 +13,7 @@ from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
     Condition,
+    FetchUrl,
     ListedBlock,
     ListedObject,
     ObjectVersion,
@@ -237,6 +238,9 @@ class LimitedSource:
     ) -> Iterator[BodyReader]:
         with self._limiter.request(self._stopped), self._source.open(version, start, end) as body:
             yield _MeteredBody(body, self._bandwidth, self._stopped)
+
+    def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
+        return self._source.fetch_url(version)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         return self._source.list(bucket, prefix, max_keys=max_keys)

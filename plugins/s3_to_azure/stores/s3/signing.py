@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from botocore.auth import AUTH_TYPE_MAPS
 from botocore.awsrequest import AWSRequest
@@ -16,7 +16,7 @@ from botocore.exceptions import NoCredentialsError
 from s3_to_azure.stores.http.redaction import check_printable, hide
 
 _NO_BODY: Final = hashlib.sha256(b"").hexdigest()
-_SIGV4: Final = ("v4", "s3v4")
+SIGV4: Final = ("v4", "s3v4")
 _EXPRESS_SESSION: Final = "v4-s3express"
 _EXPRESS_HEADER: Final = "x-amz-s3session-token"
 
@@ -64,11 +64,39 @@ def signer_for(scheme: str, credentials: Any, *, region: str, service: str) -> S
         region: The region, or the regions, that the signature is made for.
         service: The service's name in the signature.
     """
-    if scheme in _SIGV4:
+    if scheme in SIGV4:
         return SigV4(credentials, region, service)
     if scheme == _EXPRESS_SESSION:
         return SigV4(credentials, region, service, express_session=True)
     return _BotocoreSigner(scheme, credentials, region, service)
+
+
+def is_sigv4(scheme: str) -> bool:
+    """Return whether a signature that botocore names so is one of a single region with the caller's own credentials."""
+    return scheme in SIGV4
+
+
+# What all presigned URLs have in common, with values of the usual length.
+_PRESIGNED_QUERY: Final = {
+    "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+    "X-Amz-Date": "20260101T000000Z",
+    "X-Amz-Expires": "604800",
+    "X-Amz-SignedHeaders": "host",
+    "X-Amz-Signature": 64 * "0",
+}
+
+
+def presigned_query_characters(credentials: Any, *, region: str, service: str) -> int:
+    """Return the length of a presigned URL's query with the credentials that are valid now.
+
+    Raises:
+        NoCredentialsError: There are none.
+    """
+    frozen = frozen_credentials(credentials)
+    query = {**_PRESIGNED_QUERY, "X-Amz-Credential": f"{frozen.access_key}/20260101/{region}/{service}/aws4_request"}
+    if frozen.token:
+        query["X-Amz-Security-Token"] = frozen.token
+    return len(urlencode(query))
 
 
 class _BotocoreSigner(Signer):
@@ -82,7 +110,7 @@ class _BotocoreSigner(Signer):
         self._used_key: str | None = None
 
     def sign_get(self, url: str, headers: Mapping[str, str]) -> Mapping[str, str]:
-        frozen = _frozen(self._credentials)
+        frozen = frozen_credentials(self._credentials)
         self._used_key = frozen.access_key
         covered = {name: value for name, value in headers.items() if _is_signed(name.lower())}
         request = AWSRequest(method="GET", url=url, headers=covered)
@@ -135,7 +163,7 @@ class SigV4(Signer):
     def _signed(self, url: str, own: Mapping[str, str], shared: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of a GET with the signature that botocore would make, in a fraction of its time."""
         stamp = _stamp(int(time.time()))
-        frozen = _frozen(self._credentials)
+        frozen = frozen_credentials(self._credentials)
         self._used_key = frozen.access_key
         prepared = self._prepared
         if prepared is None or prepared.inputs != (stamp, frozen, shared, tuple(own)):
@@ -233,7 +261,7 @@ def _is_signed(name: str) -> bool:
     return name in _OWN or name.startswith("x-amz-")
 
 
-def _frozen(credentials: Any) -> Any:
+def frozen_credentials(credentials: Any) -> Any:
     """Return the credentials that are valid now.
 
     Raises:
@@ -259,4 +287,4 @@ def look_at_credentials(request_signer: Any, **_: Any) -> None:
     """Look at the credentials with which botocore signs a request; for its event ``before-sign``."""
     credentials = request_signer._credentials  # noqa: SLF001 - botocore's event has no other way to them
     if credentials is not None:
-        _frozen(credentials)
+        frozen_credentials(credentials)

@@ -23,7 +23,7 @@ from s3_to_azure.model.errors import (
     UsageError,
 )
 from s3_to_azure.model.names import check_key
-from s3_to_azure.model.objects import ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchUrl, ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.headers import ContentRange
@@ -45,6 +45,7 @@ from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ResponseHeader
 from s3_to_azure.stores.s3.listing import take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.parts import part_sizes
+from s3_to_azure.stores.s3.presigning import fetch_url
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
 from s3_to_azure.stores.s3.signing import Signer, look_at_credentials
 from s3_to_azure.stores.s3.transport import settings_of, use_settings
@@ -252,6 +253,14 @@ class S3Source:
             check_body(response.status, received, version, found, start=start, end=end)
             length = (version.size_bytes if end is None else end) - start
             yield S3Body(response, found, ResponseHeaders(_uri(version.bucket, version.key), received), length)
+
+    def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
+        """Return a URL that reads the object; None where a request must say more than a URL can."""
+        check_key(version.key)
+        if self._options.headers():
+            return None
+        with s3_errors(bucket=version.bucket, key=version.key):
+            return fetch_url(self._address_of(version.bucket), self._url(version.bucket, version.key))
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         """Yield the objects below the prefix in the order of the store."""
