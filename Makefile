@@ -54,6 +54,8 @@ COVERAGE_CORE = $$($(PYTHON_BIN) -c 'import sys; print("sysmon" if sys.version_i
 # Half the time on two cores, where the tests mostly wait for servers. Each process has its own servers (some 500 MiB);
 # PYTEST_ARGS=-n0 runs the tests in one process.
 PARALLEL := -n 3 --dist loadfile
+# The same code gets the same generated examples, so that what fails is the change that is tested; make soak tries others.
+REPEATABLE := --hypothesis-profile=repeatable
 # Says it and judges nothing: a threshold would be met by tests that look at nothing.
 COVERED = echo "Lines of the package that these tests ran: $$(.venv/bin/coverage report --format=total) %"
 # npm is a script for `node`: it must find the one installed here, and no other.
@@ -82,7 +84,7 @@ down: $(SETUP) ## Stop what `make up` left running
 
 test: $(SETUP) ## Run the core tests against real local servers; says how much of the package they ran
 	@mkdir -p build/coverage
-	@COVERAGE_CORE=$(COVERAGE_CORE) $(PYTHON_BIN) -m pytest $(PARALLEL) --cov --cov-report= \
+	@COVERAGE_CORE=$(COVERAGE_CORE) $(PYTHON_BIN) -m pytest $(PARALLEL) $(REPEATABLE) --cov --cov-report= \
 	    -m "not slow and not cluster and not browser and not soak" $(PYTEST_ARGS) || { \
 	    status=$$?; $(COVERED); exit $$status; }
 	@$(COVERED)
@@ -93,7 +95,7 @@ coverage: $(VENV_READY) ## Show the lines that the last `make test` did not run,
 
 test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debian it installs what they need
 	@sh tests/install_tools.sh
-	@$(PYTHON_BIN) -m pytest -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
+	@$(PYTHON_BIN) -m pytest $(REPEATABLE) -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
 	    test $$status -eq 5 && echo "There are no such tests yet."; }
 
 test-tools: ## Install what `make test-all` needs beside the locks (as root on Debian or Ubuntu)
@@ -106,8 +108,10 @@ faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make tes
 chaos: $(VENV_READY) ## Run one random history of tests/chaos and print what happens in it (SEED=17 TIMES=1)
 	@PYTHONPATH=. $(PYTHON_BIN) -m tests.chaos.replay $(SEED) $(TIMES)
 
-soak: $(SETUP) ## Run the long form of faults and of random histories, which CI leaves out (six minutes)
+soak: $(SETUP) ## Run the long form of faults, random histories and generated examples, which CI leaves out (SOAKTIME)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
+	@$(PYTHON_BIN) -m pytest $(PARALLEL) --hypothesis-profile=exploring \
+	    -m "hypothesis and not slow and not cluster and not browser and not soak" $(PYTEST_ARGS)
 
 mutants: $(VENV_READY) ## Change the code that decides in small ways; count what no test notices (hours; MUTANTS_ARGS=score, results, by-hand)
 	@sh tests/mutation/run.sh $(MUTANTS_ARGS)

@@ -22,6 +22,10 @@ vars(uuid)["_generate_time_safe"] = None
 
 # A slow example on a busy machine is no failure; pytest's timeout ends what hangs.
 settings.register_profile("untimed", deadline=None)
+# make test and make test-all: the same examples for the same code.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+# make soak: other examples each time, and many.
+settings.register_profile("exploring", deadline=None, max_examples=1_000)
 settings.load_profile("untimed")
 
 
