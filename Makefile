@@ -108,7 +108,7 @@ faults: $(SETUP) ## Run the faults alone, cluster too: `make test` and `make tes
 chaos: $(VENV_READY) ## Run one random history of tests/chaos and print what happens in it (SEED=17 TIMES=1)
 	@PYTHONPATH=. $(PYTHON_BIN) -m tests.chaos.replay $(SEED) $(TIMES)
 
-soak: $(SETUP) ## Run the long form of faults, random histories and generated examples, which CI leaves out (SOAKTIME)
+soak: $(SETUP) ## Run the long form of faults, random histories and generated examples, which CI leaves out (12 minutes)
 	@$(PYTHON_BIN) -m pytest -m soak $(PYTEST_ARGS)
 	@$(PYTHON_BIN) -m pytest $(PARALLEL) --hypothesis-profile=exploring \
 	    -m "hypothesis and not slow and not cluster and not browser and not soak" $(PYTEST_ARGS)
