@@ -1,11 +1,13 @@
 """The shipped stores on the local servers, made as an entry point makes them."""
 
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import boto3
 import botocore.session
-from azure.storage.blob import BlobServiceClient
+from azure.core.credentials import AzureSasCredential
+from azure.storage.blob import AccountSasPermissions, BlobServiceClient, ResourceTypes, generate_account_sas
 
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.stores.azure.client import service_client
@@ -13,6 +15,7 @@ from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.http.settings import HttpSettings
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
+from tests.fakes.fetching_azure import FetchingAzure
 
 
 @cache
@@ -47,6 +50,18 @@ def s3_source(
         "region_name": server.region,
     }
     return S3Source(session, options, options=reading)
+
+
+def fetching_container(server: LocalAzure, container: str, azure: FetchingAzure) -> AzureContainer:
+    """Return a container whose blocks Azure's fetcher fetches: with a SAS, which it sends on for the block."""
+    sas = generate_account_sas(
+        server.account_name,
+        server.account_key,
+        ResourceTypes(service=True, container=True, object=True),
+        AccountSasPermissions(read=True, write=True, list=True, create=True, delete=True, add=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    return azure_container(server, container, account_url=azure.url, credential=AzureSasCredential(sas))
 
 
 def azure_container(

@@ -20,6 +20,7 @@ from s3_to_azure.model.errors import (
     AZURE,
     S3,
     ConnectionFailed,
+    FetchRefused,
     ObjectNotFound,
     ServerFailed,
     Throttled,
@@ -28,6 +29,7 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
+    Block,
     Condition,
     FetchUrl,
     ListedBlock,
@@ -474,6 +476,11 @@ class ActorDestination:
         found = self._actor.request("list blocks", blob, lambda: self._real.list_staged(blob))
         self._listed[blob] = [block.block_id for block in found]
         return found
+
+    def stage_from_url(
+        self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
+    ) -> int | None:
+        raise FetchRefused(blob=blob, code="CannotVerifyCopySource", detail="nothing is fetched here")
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         self._actor.check_may_write(blob)

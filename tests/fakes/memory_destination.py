@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from s3_to_azure.model.checksums import CRC64NVME
@@ -13,6 +13,7 @@ from s3_to_azure.model.errors import (
     ConditionNotMet,
     ContainerNotFound,
     CorruptedInTransit,
+    FetchRefused,
     ForeignBlocks,
     NameRefused,
     TooManyStagedBlocks,
@@ -21,7 +22,15 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MAX_STAGED_BLOCKS
 from s3_to_azure.model.names import check_blob
-from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ContentHeaders, ListedBlock
+from s3_to_azure.model.objects import (
+    BlobContents,
+    BlobState,
+    Block,
+    Condition,
+    ContentHeaders,
+    FetchUrl,
+    ListedBlock,
+)
 
 
 @dataclass
@@ -55,6 +64,8 @@ class MemoryDestination:
         self.staged: dict[str, dict[bytes, bytes]] = {}
         """Uncommitted blocks by blob and id, in staging order."""
         self.leased: set[str] = set()
+        self.fetch: Callable[[str, Block], bytes] | None = None
+        """Reads a range of a URL, as Azure does for Put Block From URL; None: this container cannot fetch."""
         self.bytes_staged = 0
         self.commits = 0
         self._etags = itertools.count(1)
@@ -106,8 +117,28 @@ class MemoryDestination:
             return [ListedBlock(name, len(data)) for name, data in self.staged.get(blob, {}).items()]
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+        received = bytes(data)
+        if CRC64NVME.digest(memoryview(received)) != crc64:
+            raise CorruptedInTransit(blob=blob)
+        with self._lock:
+            self._stage(blob, block_id, received)
+            self.bytes_staged += len(received)
+
+    def stage_from_url(
+        self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
+    ) -> int | None:
+        if self.fetch is None:
+            raise FetchRefused(blob=blob, code="CannotVerifyCopySource", detail="this container cannot fetch")
+        fetched = self.fetch(url.url, block)
+        computed = CRC64NVME.digest(memoryview(fetched))
+        if crc64 not in (None, computed):
+            raise FetchRefused(blob=blob, code="Crc64Mismatch", detail="other bytes")
+        self._stage(blob, block_id, fetched)
+        return computed
+
+    def _stage(self, blob: str, block_id: str, data: bytes) -> None:
         self.check_name(blob)
-        received, name = bytes(data), block_id.encode("ascii")
+        name = block_id.encode("ascii")
         with self._lock:
             self._require_container()
             self._require_writable(blob)
@@ -116,12 +147,9 @@ class MemoryDestination:
                 raise ForeignBlocks(blob=blob, container=self.container)
             if len(blocks) >= MAX_STAGED_BLOCKS:
                 raise TooManyStagedBlocks(blob=blob, container=self.container)
-            if CRC64NVME.digest(memoryview(received)) != crc64:
-                raise CorruptedInTransit(blob=blob)
             blocks.pop(name, None)
-            blocks[name] = received
+            blocks[name] = data
             self.staged[blob] = blocks
-            self.bytes_staged += len(received)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         self.check_name(blob)

@@ -10,7 +10,15 @@ import pytest
 
 from s3_to_azure.model.errors import AZURE, S3, Cancelled, ServerFailed, Throttled
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
+from s3_to_azure.model.objects import (
+    BlobContents,
+    Block,
+    Condition,
+    ContentHeaders,
+    FetchUrl,
+    ListedObject,
+    ObjectVersion,
+)
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
 from s3_to_azure.transfer.throttle import (
     BandwidthLimit,
@@ -238,6 +246,7 @@ BLOB_ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
     "head": ("k",),
     "list_staged": ("k",),
     "stage_block": ("k", "id", memoryview(b"x"), 1),
+    "stage_from_url": ("k", "id", FetchUrl("https://s3/k", None), Block(0, 1)),
     "commit": ("k", ["id"], CONTENTS, Condition(None)),
     "put_blob": ("k", memoryview(b"x"), 1, CONTENTS, Condition(None)),
     "update": ("k", CONTENTS, Condition("etag")),
@@ -271,7 +280,7 @@ def test_every_request_to_azure_is_limited() -> None:
     store: Any = Store(limiter)
     limited = LimitedDestination(store, limiter, stopped)
     for name, given in BLOB_ARGUMENTS.items():
-        getattr(limited, name)(*given)
+        getattr(limited, name)(*given, **({"etag": None, "crc64": None} if name == "stage_from_url" else {}))
     assert store.noted == dict.fromkeys(methods(BlobDestination) - {"container"}, True)
 
 
@@ -287,3 +296,30 @@ def test_bytes_that_are_read_count_against_the_bandwidth() -> None:
         assert clock.now == pytest.approx(4.096)
         assert body.readinto(view[4_096:]) == 904
     assert clock.now == pytest.approx(5)
+
+
+def test_fetches_begin_few_and_double_until_azure_throttles() -> None:
+    """Azure's answers alone set the level: it grows fast until the first refusal, and slowly afterwards."""
+    clock = Clock()
+    limiter = RequestLimiter(AZURE, 100, clock, first=4, halved_by=(Throttled, ServerFailed))
+    for _ in range(4):
+        with limiter.request(threading.Event()):
+            pass
+    assert limiter.limit == 8
+    with pytest.raises(ServerFailed), limiter.request(threading.Event()):
+        raise ServerFailed(service=AZURE, status=500, code="OperationTimedOut", resource="'b'")
+    assert limiter.limit == 4
+    for _ in range(4):
+        limiter.increase()
+    assert limiter.limit == 4, "one more for a round of successes"
+
+
+def test_blocks_that_azure_fetches_have_a_level_of_their_own() -> None:
+    """Hundreds of them take no request from the worker's own."""
+    own, fetches = Counted(), Counted()
+    store: Any = Store(fetches)
+    limited = LimitedDestination(store, own, threading.Event(), fetches=fetches)
+    limited.stage_from_url("k", "id", FetchUrl("https://s3/k", None), Block(0, 1), etag=None, crc64=None)
+    assert store.noted == {"stage_from_url": True}
+    limited.head("k")
+    assert store.noted["head"] is False

@@ -13,6 +13,7 @@ from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
+    Block,
     Condition,
     FetchUrl,
     ListedBlock,
@@ -132,6 +133,27 @@ class BlobDestination(Protocol):
         Raises:
             CorruptedInTransit: Azure computed another CRC64.
             ForeignBlocks: Blocks with ids of another length are staged.
+        """
+        ...
+
+    def stage_from_url(
+        self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
+    ) -> int | None:
+        """Put Block From URL: Azure fetches a range of the URL and stages it; sent once, whatever happens.
+
+        Args:
+            blob: The blob.
+            block_id: Unless ``crc64`` is given, an id that no other request has: a late one would replace the block.
+            url: Where Azure reads.
+            block: The range.
+            etag: The ETag that the object must have; None: any.
+            crc64: The CRC64 that the bytes must have; None: any.
+
+        Returns:
+            The CRC64 of the bytes that Azure has staged; None if Azure does not say it.
+
+        Raises:
+            FetchRefused: Azure cannot read the URL, or the bytes have another CRC64.
         """
         ...
 

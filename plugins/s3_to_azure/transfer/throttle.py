@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.model.errors import AZURE, S3, Cancelled, Throttled
+from s3_to_azure.model.errors import AZURE, S3, Cancelled, ServerFailed, Throttled, TransientError
 from s3_to_azure.model.limits import KIB
 from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
+    Block,
     Condition,
     FetchUrl,
     ListedBlock,
@@ -25,6 +26,7 @@ _POLL_S: Final = 0.1
 _BACKOFF_S: Final = 1.0
 _PIECES_PER_S: Final = 4
 _LEAST_PIECE_BYTES: Final = 4 * KIB
+_FIRST_FETCHES: Final = 16
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +38,26 @@ class RequestLimiter:
         service: The service's name, for the log.
         maximum: Upper bound, and the start: a service that never throttles is never held back.
         clock: Seconds, monotonic.
+        first: The start where it is not the upper bound; until the service first throttles, the limit then doubles
+            with each round of requests.
+        halved_by: The errors that halve the limit.
     """
 
-    def __init__(self, service: str, maximum: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        service: str,
+        maximum: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first: int | None = None,
+        halved_by: tuple[type[TransientError], ...] = (Throttled,),
+    ) -> None:
         self._service = service
         self._maximum = maximum
         self._clock = clock
-        self._limit = float(maximum)
+        self._limit = float(min(first or maximum, maximum))
+        self._is_starting = True
+        self._halved_by = halved_by
         self._active = 0
         self._ignore_until = 0.0
         self._changed = threading.Condition()
@@ -74,7 +89,7 @@ class RequestLimiter:
         try:
             yield
             succeeded = True
-        except Throttled:
+        except self._halved_by:
             self.decrease()
             raise
         finally:
@@ -91,7 +106,7 @@ class RequestLimiter:
                 self._increase()
 
     def _increase(self) -> None:
-        self._limit = min(self._maximum, self._limit + 1 / self._limit)
+        self._limit = min(self._maximum, self._limit + (1 if self._is_starting else 1 / self._limit))
 
     def decrease(self) -> None:
         """Halve the limit because the service throttles; several such answers within a second count as one."""
@@ -100,6 +115,7 @@ class RequestLimiter:
             if now < self._ignore_until:
                 return
             self._ignore_until = now + _BACKOFF_S
+            self._is_starting = False
             self._limit = max(1.0, self._limit / 2)
             log.warning("%s throttles: at most %d requests at once for now", self._service, self.limit)
 
@@ -109,11 +125,16 @@ class ServiceLimits:
 
     Args:
         maximum: Upper bound of the requests to each service.
+        fetches: Upper bound of the blocks that Azure fetches by itself at once. They take nothing of this machine, so
+            Azure's answers alone set their level: a 500, such as its own timeout, halves it too.
     """
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, *, fetches: int = 1) -> None:
         self.s3 = RequestLimiter(S3, maximum)
         self.azure = RequestLimiter(AZURE, maximum)
+        self.fetches = RequestLimiter(
+            f"{AZURE} (fetching)", fetches, first=_FIRST_FETCHES, halved_by=(Throttled, ServerFailed)
+        )
         self._by_service = {S3: self.s3, AZURE: self.azure}
 
     def scaled(self, count: int) -> int:
@@ -247,12 +268,27 @@ class LimitedSource:
 
 
 class LimitedDestination:
-    """A destination behind a request limit."""
+    """A destination behind a request limit.
 
-    def __init__(self, destination: BlobDestination, limiter: RequestLimiter, stopped: threading.Event) -> None:
+    Args:
+        destination: The destination.
+        limiter: Limits all requests but fetches.
+        stopped: Ends every wait.
+        fetches: Limits the requests with which Azure fetches a block; None: ``limiter`` does.
+    """
+
+    def __init__(
+        self,
+        destination: BlobDestination,
+        limiter: RequestLimiter,
+        stopped: threading.Event,
+        *,
+        fetches: RequestLimiter | None = None,
+    ) -> None:
         self.container = destination.container
         self._destination = destination
         self._limiter = limiter
+        self._fetches = fetches or limiter
         self._stopped = stopped
 
     def check(self, *, create: bool = False) -> None:
@@ -275,6 +311,12 @@ class LimitedDestination:
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         with self._limiter.request(self._stopped):
             self._destination.stage_block(blob, block_id, data, crc64)
+
+    def stage_from_url(
+        self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
+    ) -> int | None:
+        with self._fetches.request(self._stopped):
+            return self._destination.stage_from_url(blob, block_id, url, block, etag=etag, crc64=crc64)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         with self._limiter.request(self._stopped):

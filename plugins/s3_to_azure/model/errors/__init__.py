@@ -32,7 +32,8 @@
         │   ├── BucketNotFound
         │   ├── ObjectNotFound
         │   ├── ObjectArchived
-        │   └── SourceChanged
+        │   ├── SourceChanged
+        │   └── FetchRefused           Azure cannot fetch the object by itself
         ├── DestinationError
         │   ├── ContainerNotFound
         │   ├── DestinationConflict
@@ -108,6 +109,7 @@ from s3_to_azure.model.errors.objects import (
     DestinationConflict,
     DestinationError,
     EncryptionRefused,
+    FetchRefused,
     ForeignBlocks,
     IntegrityError,
     IntegrityUnavailable,
@@ -156,6 +158,7 @@ __all__ = [
     "DestinationConflict",
     "DestinationError",
     "EncryptionRefused",
+    "FetchRefused",
     "ForeignBlocks",
     "IntegrityError",
     "IntegrityUnavailable",

@@ -31,6 +31,12 @@ class SourceChanged(SourceError):
     template = "S3 object {key!r} in bucket {bucket!r} changed during the copy (its ETag was {etag}). Nothing was committed; the next run copies the new version."
 
 
+class FetchRefused(SourceError):
+    """Azure cannot fetch the object by itself."""
+
+    template = "Azure could not fetch the bytes of blob {blob!r} from S3 by itself ({code}: {detail}). Nothing was committed. Copy with via=auto, which sends such bytes through the worker, or let the bucket's policy and endpoint accept Azure's requests."
+
+
 class DestinationError(PermanentError):
     """The blob in Azure, or its container."""
 

@@ -255,16 +255,36 @@ class SignedRequests:
         described = {"Content-Length": str(len(body)), "Content-Type": "application/octet-stream"}
         return self._sent("PUT", url, {**headers, **described}, body, max_bytes=_MAX_RESPONSE_BYTES)
 
+    def put_once(self, url: str, headers: Mapping[str, str], *, timeout_s: float) -> Response:
+        """PUT without a body, and never send the request a second time. Raises as ``put`` does.
+
+        Args:
+            url: Percent-encoded.
+            headers: All but those of every request.
+            timeout_s: How long the service may work before it answers.
+        """
+        empty = {"Content-Length": "0"}
+        return self._sent(
+            "PUT", url, {**headers, **empty}, None, max_bytes=_MAX_RESPONSE_BYTES, once_within_s=timeout_s
+        )
+
     def get(self, url: str, headers: Mapping[str, str], *, max_bytes: int) -> Response:
         """GET a percent-encoded URL and return the response, whatever its status. Raises as ``put`` does."""
         return self._sent("GET", url, headers, None, max_bytes=max(max_bytes, _MAX_RESPONSE_BYTES))
 
     def _sent(
-        self, method: str, url: str, headers: Mapping[str, str], body: memoryview | None, *, max_bytes: int
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: memoryview | None,
+        *,
+        max_bytes: int,
+        once_within_s: float | None = None,
     ) -> Response:
         headers = {**headers, REQUEST_ID: new_request_id()}
         signed_url, signed = self._signed(method, url, headers)
-        with self.http_connections.request(method, signed_url, signed, body) as response:
+        with self.http_connections.request(method, signed_url, signed, body, once_within_s=once_within_s) as response:
             received = {name.lower(): value for name, value in response.getheaders()}
             if not belongs_to(headers, received):
                 raise requests.ConnectionError(_NOT_OURS)

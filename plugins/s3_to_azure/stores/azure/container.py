@@ -23,10 +23,11 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
 )
 from s3_to_azure.model.names import check_blob, check_container
-from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedBlock
+from s3_to_azure.model.objects import BlobContents, BlobState, Block, Condition, FetchUrl, ListedBlock
 from s3_to_azure.stores.azure.client import ContainerAuthorization, Response, StreamingClient
 from s3_to_azure.stores.azure.download import BlobReader, BlobUrls
 from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of
+from s3_to_azure.stores.azure.fetching import TIMEOUT_S, crc64_of, fetch_error, fetch_headers, mismatch
 from s3_to_azure.stores.azure.listing import list_page, state_of
 from s3_to_azure.stores.azure.responses import (
     CONTENT_CRC64,
@@ -162,9 +163,7 @@ class AzureContainer:
 
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """Put Block with the block's CRC64."""
-        self.check_name(blob)
-        name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
-        url = self._urls.of(blob, f"comp=block&blockid={quote(name, safe='')}")
+        url = self._block_url(blob, block_id)
         try:
             with azure_errors(container=self.container, blob=blob):
                 response = self._requests.put(url, {CONTENT_CRC64: to_azure(crc64)}, data)
@@ -174,6 +173,29 @@ class AzureContainer:
             if any(len(block.block_id) != _BLOCK_ID_CHARACTERS for block in self.list_staged(blob)):
                 raise ForeignBlocks(blob=blob, container=self.container) from None
             raise self._refused_by_account() or error from None
+
+    def stage_from_url(
+        self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
+    ) -> int | None:
+        """Put Block From URL, sent once; return the CRC64 that Azure computed."""
+        headers = fetch_headers(url, block, etag=etag, crc64=crc64)
+        with azure_errors(container=self.container, blob=blob):
+            response = self._requests.put_once(self._block_url(blob, block_id), headers, timeout_s=TIMEOUT_S)
+        if response.status != _CREATED:
+            refusal = refusal_of(response.status, response.headers, response.body)
+            refused = fetch_error(refusal, blob=blob)
+            if refused is not None:
+                raise refused
+        self._raise_unless_created(response, blob)
+        found = crc64_of(response.headers)
+        if crc64 is not None and found not in (None, crc64):
+            raise mismatch(blob)
+        return found
+
+    def _block_url(self, blob: str, block_id: str) -> str:
+        self.check_name(blob)
+        name = base64.b64encode(block_id.encode("ascii")).decode("ascii")
+        return self._urls.of(blob, f"comp=block&blockid={quote(name, safe='')}")
 
     def _raise_unless_created(self, response: Response, blob: str) -> None:
         """Raise the error that a write's response means unless it is 201."""

@@ -57,7 +57,13 @@ class HttpConnections:
 
     @contextmanager
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], body: memoryview | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: memoryview | None = None,
+        *,
+        once_within_s: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request and yield its response as soon as the headers have arrived.
 
@@ -68,6 +74,8 @@ class HttpConnections:
             url: Percent-encoded; path and query are sent unchanged.
             headers: All headers except Host.
             body: The request's body.
+            once_within_s: Wait this long for the response instead of the general timeout, and never send the request
+                again, not even where the server has closed an idle connection.
 
         Raises:
             OSError: The connection failed.
@@ -81,10 +89,12 @@ class HttpConnections:
         connection = connection or self._connect(parts)
         response: http.client.HTTPResponse | None = None
         try:
+            if once_within_s is not None:
+                connection.sock.settimeout(once_within_s)
             try:
                 response = _exchange(connection, method, parts, headers, body)
             except _STALE:
-                if is_new:
+                if is_new or once_within_s is not None:
                     raise
                 connection.close()
                 connection = self._connect(parts)
@@ -124,6 +134,8 @@ class HttpConnections:
     def _keep(self, host: _Host, connection: "_Connection") -> bool:
         with self._lock:
             if not self._closed:
+                if connection.sock.gettimeout() != self.settings.read_timeout_s:
+                    connection.sock.settimeout(self.settings.read_timeout_s)
                 self._idle.setdefault(host, []).append(connection)
             return not self._closed
 

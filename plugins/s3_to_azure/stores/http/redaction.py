@@ -37,9 +37,13 @@ _PATTERNS: Final = (
     re.compile(rf"(?i)((?:{_NAMES})['\"],\s*b?['\"])[^'\"]+"),
     re.compile(r"(?i)(\b(?:proxy-)?authorization['\"]?\s*[:,=]\s*b?['\"]?)[^'\"\r\n]+"),
     re.compile(r"(?i)(\b(?:set-)?cookie['\"]?\s*[:,=]\s*b?['\"]?)[^'\"\r\n]+"),
+    # A URL that Azure is to read: whoever has it may read the object.
+    re.compile(r"(?i)(\bcopy-source['\"]?\s*[:,=]\s*b?['\"]?)[^'\"\s]+"),
     # The user name and the password of a URL: either may be a token.
     re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^\s/'\"<>]+(?=@)"),
     re.compile(r"(?i)((?:[?&;,\s'\"]|^)(?:sig|x-amz-signature|x-amz-security-token|x-amz-credential)=)[^&\s'\"]+"),
+    # The same in a URL that is a parameter of another one.
+    re.compile(r"(?i)((?:%26|%3F)x-amz-(?:signature|security-token|credential)%3D)[^&\s'\"]+?(?=%26|[&\s'\"]|$)"),
     re.compile(r"(?i)(\bSignature=)[0-9a-f]{16,}"),
     re.compile(r"(?i)(Signature:\s*)[0-9a-f]{64}"),
     re.compile(r"(?i)(\b(?:AccountKey|SharedAccessSignature|SharedAccessKey)=)[^;\s'\"]+"),
