@@ -31,6 +31,7 @@ from s3_to_azure.model.objects import (
     BlobState,
     Block,
     Condition,
+    FetchAccess,
     FetchUrl,
     ListedBlock,
     ListedObject,
@@ -312,6 +313,10 @@ class ActorSource:
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         return {}
+
+    def fetch_access(self, bucket: str) -> FetchAccess:
+        """Pass the question on; it needs no request."""
+        return self._source.fetch_access(bucket)
 
     def current_etag(self, bucket: str, key: str) -> str | None:
         def look() -> str | None:

@@ -93,6 +93,7 @@ def test_values_of_options() -> None:
         "archived": (options.ARCHIVED, defaults.ARCHIVED),
         "oversized_metadata": (options.OVERSIZED_METADATA, defaults.OVERSIZED_METADATA),
         "etag_is_md5": (options.ETAG_IS_MD5, defaults.ETAG_IS_MD5),
+        "via": (options.VIA, defaults.VIA),
         "restore_tier": (options.RESTORE_TIERS, defaults.RESTORE_TIER),
     }
     told = {code(row[0]): (tuple(map(code, row[1].split(", "))), row[2]) for row in table("Values of options")}
@@ -104,13 +105,21 @@ def test_every_constant_is_in_a_list() -> None:
     """A reason or status that the lists of ``reasons`` leave out would escape the tests above."""
     constants = {value for name, value in inspect.getmembers(reasons) if name.isupper() and isinstance(value, str)}
     listed = {reason for group in reasons.REASONS.values() for reason in group}
-    assert constants == listed | set(reasons.STATUSES)
+    assert constants == listed | set(reasons.STATUSES) | set(reasons.NOT_FETCHED)
+
+
+def test_reasons_of_objects_that_are_not_fetched() -> None:
+    """Each code has its row with a meaning and what to do, in the code's order; each has a sentence in the code."""
+    rows = table("Why Azure does not fetch an object")
+    assert [code(row[0]) for row in rows] == list(reasons.NOT_FETCHED)
+    assert all(len(row) == 3 and row[1] and row[2] for row in rows)
+    assert all(reasons.NOT_FETCHED.values())
 
 
 def test_no_error_has_the_name_of_another_reason() -> None:
     """A code alone says what happened."""
     names = [each.reason() for each in error_classes()]
-    listed = [reason for group in reasons.REASONS.values() for reason in group]
+    listed = [reason for group in (*reasons.REASONS.values(), reasons.NOT_FETCHED) for reason in group]
     assert len({*names, *listed}) == len(names) + len(listed)
 
 
@@ -120,7 +129,7 @@ ELSEWHERE = {"archived"}
 
 def test_reasons_are_written_in_one_module() -> None:
     """A reason written a second time could differ from the first."""
-    listed = {reason for group in reasons.REASONS.values() for reason in group} - ELSEWHERE
+    listed = {reason for group in (*reasons.REASONS.values(), reasons.NOT_FETCHED) for reason in group} - ELSEWHERE
     names = {each.reason() for each in error_classes()}
     for path in sorted(PACKAGE.rglob("*.py")):
         if path == PACKAGE / "model/reasons.py":

@@ -11,7 +11,15 @@ from urllib.parse import quote
 from s3_to_azure.model.checksums import ALGORITHMS
 from s3_to_azure.model.errors import BucketNotFound, ObjectNotFound, SourceChanged, UnexpectedResponse
 from s3_to_azure.model.names import check_key
-from s3_to_azure.model.objects import ContentHeaders, FetchUrl, ListedObject, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.objects import (
+    ContentHeaders,
+    FetchAccess,
+    FetchUrl,
+    ListedObject,
+    ObjectVersion,
+    PartSizes,
+    SourceChecksum,
+)
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -113,6 +121,10 @@ class MemorySource:
     def check(self, bucket: str) -> None:
         if bucket not in self._objects:
             raise BucketNotFound(bucket=bucket)
+
+    def fetch_access(self, bucket: str) -> FetchAccess:
+        """Return what a public bucket of S3 has."""
+        return FetchAccess(f"https://{bucket}.s3.us-east-1.amazonaws.com", query_characters=300)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         check_key(key)

@@ -96,5 +96,5 @@ def test_fields_of_a_receipt_are_frozen() -> None:
     """Readers of receipts, from ``--json`` or the state files, rely on these names in this order."""
     assert " ".join(RECEIPT_FIELDS) == (
         "bucket key etag size_bytes container blob status reason verified_by checksum blocks blocks_resumed bytes_sent"
-        " retries seconds started_at try_number"
+        " retries seconds started_at try_number via blocks_fetched blocks_streamed not_fetched"
     )

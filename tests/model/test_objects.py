@@ -138,6 +138,10 @@ def test_a_receipt_as_json_is_the_contract() -> None:
         "seconds",
         "started_at",
         "try_number",
+        "via",
+        "blocks_fetched",
+        "blocks_streamed",
+        "not_fetched",
     ]
     receipt = replace(RECEIPT, seconds=0.125, started_at="2026-01-01T00:00:00.000+00:00", try_number=2)
     told = receipt.as_dict()

@@ -13,7 +13,7 @@ from s3_to_azure.model.objects import SourceChecksum
 
 def test_each_constant_is_an_option_value() -> None:
     """A constant that no option accepts would be refused where it is used."""
-    types = (options.Overwrite, options.RefusedNames, options.Archived, options.OversizedMetadata)
+    types = (options.Overwrite, options.RefusedNames, options.Archived, options.OversizedMetadata, options.Via)
     values = set(chain.from_iterable(map(get_args, types)))
     assert values == {
         options.IF_CHANGED,
@@ -24,6 +24,9 @@ def test_each_constant_is_an_option_value() -> None:
         options.MAP,
         options.RESTORE,
         options.DROP,
+        options.VIA_WORKER,
+        options.VIA_AZURE,
+        options.AUTO,
     }
 
 
@@ -48,6 +51,13 @@ def test_another_value_is_refused(value: object) -> None:
     """The error names the option, the value and what is allowed."""
     with pytest.raises(UsageError, match=r"overwrite=.* is not one of if_changed, never, always\."):
         options.check_choice(value, options.OVERWRITE, name="overwrite")
+
+
+@pytest.mark.parametrize(("value", "near"), [("azur", "azure"), ("Worker", "worker"), ("automatic", "auto")])
+def test_a_misspelt_value_is_told_the_nearest(value: str, near: str) -> None:
+    """Who writes it almost right need not look it up."""
+    with pytest.raises(UsageError, match=rf"via='{value}' is not one of worker, azure, auto\. Did you mean {near}\?"):
+        options.check_choice(value, options.VIA, name="via")
 
 
 def test_an_allowed_value_does_not_raise() -> None:

@@ -95,6 +95,7 @@ def test_a_unit_is_a_factor(number: int, unit: str) -> None:
     [
         {"overwrite": "sometimes"},
         {"integrity": "md6"},
+        {"via": "azcopy"},
         {"block_bytes": 0},
         {"block_bytes": MIB - 1},
         {"block_bytes": MAX_BLOCK_BYTES + 1},

@@ -79,3 +79,21 @@ def test_progress_counts_retries_sent_and_resumed(context: TransferContext) -> N
     seen = context.progress.snapshot()
     assert (seen.retries, seen.bytes_sent, seen.bytes_resumed) == (2, 8, 30)
     assert stats.receipt(VERSION, "copied").bytes_sent == 208
+
+
+def test_blocks_of_both_ways_are_counted_once_azure_fetches(context: TransferContext) -> None:
+    """A streamed copy counts none; one that begins fetched and ends streamed counts both, with the reason."""
+    stats = CopyStats(context, task("a/key"), 1)
+    stats.add_sent(4)
+    plain = stats.receipt(VERSION, "copied")
+    assert (plain.via, plain.blocks_fetched, plain.blocks_streamed, plain.not_fetched) == ("worker", 0, 0, "")
+    stats.begin_fetching()
+    assert stats.receipt(VERSION, "copied").via == "azure", "all blocks may have been in Azure already"
+    stats.is_streamed("fetch_refused")
+    assert stats.receipt(VERSION, "copied").via == "worker"
+    stats.add_fetched(5)
+    stats.add_sent(3)
+    receipt = stats.receipt(VERSION, "copied")
+    assert (receipt.via, receipt.blocks_fetched, receipt.blocks_streamed) == ("azure", 1, 1)
+    assert (receipt.not_fetched, receipt.bytes_sent) == ("fetch_refused", 12)
+    assert context.progress.snapshot().bytes_sent == 12

@@ -254,7 +254,7 @@ BLOB_ARGUMENTS: Final[dict[str, tuple[Any, ...]]] = {
 }
 # A listing sends a request for each page, while its caller does other things; the others are sent once for a task, or
 # send none.
-UNLIMITED: Final = {"check", "check_name", "list", "reads_named_version", "fetch_url"}
+UNLIMITED: Final = {"check", "check_name", "list", "reads_named_version", "fetch_url", "fetch_access"}
 
 
 def methods(port: type) -> set[str]:

@@ -12,6 +12,7 @@ WASB_CONN_ID: Final = "wasb_default"
 
 OVERWRITE: Final = options.IF_CHANGED
 INTEGRITY: Final = options.AUTO
+VIA: Final = options.VIA_WORKER
 REFUSED_NAMES: Final = options.FAIL
 """A name that Azure refuses fails its object, so that nothing is left behind unnoticed."""
 ARCHIVED: Final = options.FAIL

@@ -13,6 +13,8 @@ MAX_BLOCKS_PER_BLOB: Final = 50_000
 MAX_BLOCK_BYTES: Final = 4_000 * MIB
 MAX_BLOCK_ID_BYTES: Final = 64
 MAX_STAGED_BLOCKS: Final = 100_000
+# https://learn.microsoft.com/rest/api/storageservices/put-block-from-url
+MAX_SOURCE_URL_CHARACTERS: Final = 2_048
 # https://learn.microsoft.com/rest/api/storageservices/put-blob
 MAX_PUT_BLOB_BYTES: Final = 5_000 * MIB
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata

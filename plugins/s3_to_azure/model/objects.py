@@ -152,6 +152,25 @@ class PartSizes:
 
 
 @value
+class FetchAccess:
+    """How somebody else reads the objects of a bucket by presigned URLs.
+
+    Attributes:
+        base_url: The bucket's URL, without a slash at its end.
+        query_characters: Length of a presigned URL's query, with a session's token and the version's id.
+        requester_pays: The bucket charges the reader.
+        has_customer_key: The objects are encrypted with a key that each request must carry (SSE-C).
+        can_presign: URLs can be presigned for the bucket.
+    """
+
+    base_url: str
+    query_characters: int = 0
+    requester_pays: bool = False
+    has_customer_key: bool = False
+    can_presign: bool = True
+
+
+@value
 class BlobState:
     """A committed blob as HEAD or a listing shows it. Metadata names are lower case.
 
@@ -272,7 +291,14 @@ class BlobContents:
 
 @value
 class Receipt:
-    """The result of one object. The names of the fields are a public contract (docs/reference/receipt.md)."""
+    """The result of one object. The names of the fields are a public contract (docs/reference/receipt.md).
+
+    Attributes:
+        via: ``azure`` if Azure fetched bytes of the object in this try, else ``worker``.
+        blocks_fetched: Blocks that Azure fetched in this try.
+        blocks_streamed: Blocks that the worker sent in this try; counted only where Azure was to fetch.
+        not_fetched: Code of ``reasons.NOT_FETCHED``: why bytes that Azure might have fetched were streamed.
+    """
 
     bucket: str
     key: str
@@ -291,6 +317,10 @@ class Receipt:
     seconds: float = 0.0
     started_at: str = ""
     try_number: int = 1
+    via: str = "worker"
+    blocks_fetched: int = 0
+    blocks_streamed: int = 0
+    not_fetched: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the receipt as JSON-ready values, in the contract's order."""

@@ -22,6 +22,10 @@ RESTORE: Final = "restore"
 DROP: Final = "drop"
 NO: Final = "no"
 
+Via = Literal["worker", "azure", "auto"]
+VIA_WORKER: Final = "worker"
+VIA_AZURE: Final = "azure"
+
 RestoreTier = Literal["Standard", "Bulk", "Expedited"]
 AccessTier = Literal["Hot", "Cool", "Cold", "Archive"]
 
@@ -34,6 +38,8 @@ RESTORE_TIERS: Final[tuple[RestoreTier, ...]] = get_args(RestoreTier)
 ACCESS_TIERS: Final[tuple[AccessTier, ...]] = get_args(AccessTier)
 
 AUTO: Final = "auto"
+VIA: Final[tuple[Via, ...]] = get_args(Via)
+"""Which way bytes take: through the worker, fetched by Azure or not copied, or as each object allows."""
 REREAD: Final = "reread"
 TRANSPORT: Final = "transport"
 READBACK: Final = "readback"
@@ -98,7 +104,8 @@ def check_choice(value: object, allowed: Sequence[str], *, name: str) -> None:
         UsageError: It has another one.
     """
     if value not in allowed:
-        raise UsageError(detail=f"{name}={value!r} is not one of {', '.join(allowed)}.")
+        near = did_you_mean(str(value), allowed)
+        raise UsageError(detail=f"{name}={value!r} is not one of {', '.join(allowed)}.{near}")
 
 
 def at_least(integrity: str) -> tuple[str, ...]:

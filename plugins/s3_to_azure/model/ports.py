@@ -15,6 +15,7 @@ from s3_to_azure.model.objects import (
     BlobState,
     Block,
     Condition,
+    FetchAccess,
     FetchUrl,
     ListedBlock,
     ListedObject,
@@ -49,6 +50,10 @@ class ObjectSource(Protocol):
 
     def check(self, bucket: str) -> None:
         """Raise BucketNotFound, AccessDenied or CredentialsRefused if the bucket certainly cannot be used."""
+        ...
+
+    def fetch_access(self, bucket: str) -> FetchAccess:
+        """Return how somebody else reads the bucket's objects by presigned URLs, with the credentials of the moment."""
         ...
 
     def head(self, bucket: str, key: str) -> ObjectVersion:

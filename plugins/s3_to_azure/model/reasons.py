@@ -66,6 +66,37 @@ REASONS: Final[Mapping[Status, tuple[str, ...]]] = {
 }
 """The codes that are not errors' names, by the status that they explain."""
 
+ONE_REQUEST: Final = "one_request"
+NO_CRC64NVME: Final = "no_crc64nvme"
+ARCHIVE_CLASS: Final = "archive_class"
+LONG_URL: Final = "long_url"
+NO_BLOCK_SIZE: Final = "no_block_size"
+SSE_C: Final = "sse_c"
+REQUESTER_PAID: Final = "requester_paid"
+CANNOT_PRESIGN: Final = "cannot_presign"
+PRIVATE_ENDPOINT: Final = "private_endpoint"
+WORKER_READS: Final = "worker_reads"
+FETCH_REFUSED: Final = "fetch_refused"
+NO_CRC_RETURNED: Final = "no_crc_returned"
+
+NOT_FETCHED: Final[Mapping[str, str]] = {
+    ONE_REQUEST: "the worker copies so small an object in one request, and Azure would need more",
+    NO_CRC64NVME: "S3 stores no CRC64NVME over all its bytes and no checksum report has one, and Azure computes no "
+    "other checksum",
+    ARCHIVE_CLASS: "it is in an archive storage class, and only reading it shows whether it is restored",
+    LONG_URL: "its presigned URL would be longer than the 2,048 characters that Azure accepts",
+    NO_BLOCK_SIZE: "no block size suits it: Azure fetches at most 12,500 blocks of at most 256 MiB, and the memory "
+    "budget must hold one",
+    SSE_C: "Azure cannot send the key that decrypts it (SSE-C)",
+    REQUESTER_PAID: "its bucket charges the requester, which a URL for Azure does not confirm",
+    CANNOT_PRESIGN: "no URL can be presigned for its bucket, such as one of S3 Express or a multi-region access point",
+    PRIVATE_ENDPOINT: "Azure reaches only public https endpoints, and its endpoint is none",
+    WORKER_READS: "integrity=reread and integrity=readback have the worker read all bytes",
+    FETCH_REFUSED: "Azure could not read the bucket by a presigned URL",
+    NO_CRC_RETURNED: "Azure returned no CRC64 of the bytes that it fetched",
+}
+"""Why Azure does not fetch an object, by the code in a receipt's ``not_fetched``; each sentence goes on after it."""
+
 _REMEDIES: Final[Mapping[str, str]] = {
     "name_refused": "Rename the objects, exclude them by a filter, or copy them under other names (refused_names=map).",
     "wrong_blob_type": "A blob of another type, or a directory, has the name: delete or rename it.",

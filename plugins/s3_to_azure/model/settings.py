@@ -35,12 +35,14 @@ from s3_to_azure.model.options import (
     OVERWRITE,
     REFUSED_NAMES,
     RESTORE_TIERS,
+    VIA,
     Archived,
     EtagIsMd5,
     OversizedMetadata,
     Overwrite,
     RefusedNames,
     RestoreTier,
+    Via,
     check_choice,
     did_you_mean,
 )
@@ -213,6 +215,8 @@ class CopySettings:
         overwrite: What to do if the blob exists (``decide.decide``).
         integrity: ``auto``, the weakest verification level to accept, ``reread`` or ``readback``
             (``options.INTEGRITY``).
+        via: Which way the bytes take: through this ``worker``, fetched by ``azure``, whose objects fail where it
+            cannot, or ``auto``: fetched where it can (``transfer.fetched.eligibility``).
         block_bytes: Block size; None: by the object's size. A blob never gets more than 50,000 blocks.
         memory_budget_bytes: Upper bound of the object data in memory.
         objects_at_once: Objects in flight; they share the budget.
@@ -228,6 +232,7 @@ class CopySettings:
 
     overwrite: Overwrite = defaults.OVERWRITE
     integrity: str = defaults.INTEGRITY
+    via: Via = defaults.VIA
     block_bytes: int | None = None
     memory_budget_bytes: int = parse_size(defaults.MEMORY_BUDGET, name="memory_budget")
     objects_at_once: int = defaults.OBJECTS_AT_ONCE
@@ -274,6 +279,7 @@ class CopySettings:
         """
         check_choice(self.overwrite, OVERWRITE, name="overwrite")
         check_choice(self.integrity, INTEGRITY, name="integrity")
+        check_choice(self.via, VIA, name="via")
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
         if self.block_bytes is not None and not MIB <= self.block_bytes <= MAX_BLOCK_BYTES:
             raise UsageError(

@@ -12,8 +12,6 @@ from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, such_as
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 from s3_to_azure.transfer.blocks import block_bytes_for
 
-# Storage classes whose objects must be restored before they can be read.
-ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 MAX_EXAMPLES: Final = 3
 
 

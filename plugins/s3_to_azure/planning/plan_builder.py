@@ -14,7 +14,6 @@ from s3_to_azure.planning.batching import weight_of
 from s3_to_azure.planning.coverage import Coverage, reason_to_skip, refused_name
 from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
-    ARCHIVE_CLASSES,
     MAX_EXAMPLES,
     METADATA_UPDATE_REQUESTS,
     AmountCounter,
@@ -27,6 +26,7 @@ from s3_to_azure.state.entries import EntryLine, entry_line
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.plan import BatchDescriptor, LeftOut, LeftOutStatus
 from s3_to_azure.transfer.blocks import block_bytes_for, layout_for
+from s3_to_azure.transfer.fetched.eligibility import ARCHIVE_CLASSES
 
 _MEMBER_LINES: Final = 10_000
 

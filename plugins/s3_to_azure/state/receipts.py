@@ -18,7 +18,8 @@ from msgspec import Meta
 
 from s3_to_azure.model.errors import ConditionNotMet, CorruptState, ReadbackDiffers, TransferError
 from s3_to_azure.model.limits import MAX_BLOB_NAME_CHARACTERS, MAX_BLOCKS_PER_BLOB, MAX_KEY_BYTES, MAX_OBJECT_BYTES
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.objects import RECEIPT_FIELDS, Receipt
+from s3_to_azure.model.options import VIA_WORKER
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, FAILED, SKIPPED, STAGED, UNCHANGED, Status, code_of
 from s3_to_azure.state.lines import LinesWriter, Size, as_json, typed_lines
@@ -29,6 +30,7 @@ CHUNK_SECONDS: Final = 30.0
 _MOST_TRIES: Final = 999
 _MOST_CHUNKS: Final = 99_999
 _MOST_REASON: Final = 2_000
+_MOST_CODE: Final = 100
 _DIGEST_CHARACTERS: Final = 16
 _NO_DIGEST: Final = b'"}'
 _CHUNK: Final = re.compile(r"(\d{3})-(\d{5})\.jsonl\.gz")
@@ -39,8 +41,8 @@ _STRENGTH: Final = {COPIED: 4, UNCHANGED: 3, SKIPPED: 2, STAGED: 1, FAILED: 0}
 log = logging.getLogger(__name__)
 
 
-class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
-    """A receipt as a line: the same fields in the same order, and the digest."""
+class BoundLine(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a receipt as version 1.0 has them, in its order, and the digest over them."""
 
     bucket: Annotated[str, Meta(max_length=255)]
     key: Annotated[str, Meta(max_length=MAX_KEY_BYTES)]
@@ -62,11 +64,33 @@ class ReceiptLine(msgspec.Struct, frozen=True, gc=False):
     digest: Annotated[str, Meta(max_length=_DIGEST_CHARACTERS)] = ""
 
 
+class ReceiptLine(BoundLine, frozen=True, omit_defaults=True, gc=False):
+    """A receipt as a line; the fields after the digest came later, and are left out where they say nothing."""
+
+    via: Annotated[str, Meta(max_length=_MOST_CODE)] = VIA_WORKER
+    blocks_fetched: Annotated[int, Meta(ge=0, le=MAX_BLOCKS_PER_BLOB)] = 0
+    blocks_streamed: Annotated[int, Meta(ge=0, le=MAX_BLOCKS_PER_BLOB)] = 0
+    not_fetched: Annotated[str, Meta(max_length=_MOST_CODE)] = ""
+
+    def receipt(self) -> Receipt:
+        """Return the receipt."""
+        values = msgspec.structs.astuple(self)
+        return Receipt(*values[:_BOUND_FIELDS], *values[_BOUND_FIELDS + 1 :])
+
+    def bound(self) -> BoundLine:
+        """Return what the digest is made of: the fields of version 1.0, without a digest."""
+        return BoundLine(*msgspec.structs.astuple(self)[:_BOUND_FIELDS])
+
+
+_BOUND_FIELDS: Final = len(msgspec.structs.fields(BoundLine)) - 1
+_LATER_FIELDS: Final = RECEIPT_FIELDS[_BOUND_FIELDS:]
+_DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.fields(ReceiptLine)}
+
+
 class _Binding:
     """Makes and checks the digests that bind receipts to a batch.
 
-    A later minor version that adds fields to a receipt leaves them out of the digest: this version must be able to
-    check it.
+    Fields that a receipt got after version 1.0 are left out of the digest: its first readers must be able to check it.
     """
 
     def __init__(self, batch: BatchDescriptor) -> None:
@@ -78,12 +102,15 @@ class _Binding:
         values["reason"] = receipt.reason[:_MOST_REASON]
         # As it is read: a whole number would be written without a decimal point.
         values["seconds"] = float(receipt.seconds)
-        line = as_json(ReceiptLine(**values))
-        return msgspec.Raw(line.removesuffix(_NO_DIGEST) + self._digest(line).encode() + b'"}')
+        later = {name: values.pop(name) for name in _LATER_FIELDS}
+        line = as_json(BoundLine(**values))
+        text = line.removesuffix(_NO_DIGEST) + self._digest(line).encode() + b'"}'
+        said = {name: value for name, value in later.items() if value != _DEFAULTS[name]}
+        return msgspec.Raw(text[:-1] + b"," + as_json(said)[1:] if said else text)
 
     def holds(self, line: ReceiptLine) -> bool:
         """Return whether the line was made for this batch."""
-        return line.digest == self._digest(as_json(msgspec.structs.replace(line, digest="")))
+        return line.digest == self._digest(as_json(line.bound()))
 
     def _digest(self, line: bytes) -> str:
         digest = self._batch.copy()
@@ -244,7 +271,7 @@ def read_receipts(
             receipts += 1
             if receipts > most:
                 raise CorruptState(path=location, detail=_TOO_MANY)
-            receipt = Receipt(*msgspec.structs.astuple(line)[:-1])
+            receipt = line.receipt()
             if binding.holds(line):
                 yield receipt
             else:

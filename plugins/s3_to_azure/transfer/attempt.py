@@ -11,7 +11,7 @@ from s3_to_azure.model import record
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
-from s3_to_azure.model.options import ALWAYS
+from s3_to_azure.model.options import ALWAYS, VIA_AZURE, VIA_WORKER
 from s3_to_azure.model.reasons import (
     BY_EARLIER_TRY,
     COPIED,
@@ -43,6 +43,9 @@ class CopyStats:
         self._retries = 0
         self._bytes_sent = 0
         self._blocks_resumed = 0
+        self._is_fetching = False
+        self._blocks_fetched = self._blocks_streamed = 0
+        self._not_fetched = ""
         self._lock = threading.Lock()
         self.started_at = datetime.now(UTC)
 
@@ -53,10 +56,28 @@ class CopyStats:
         self._context.progress.add(retries=1)
 
     def add_sent(self, size_bytes: int) -> None:
-        """Count bytes that Azure confirmed."""
+        """Count a block of these bytes that the worker sent and Azure confirmed."""
         with self._lock:
             self._bytes_sent += size_bytes
+            self._blocks_streamed += self._is_fetching
         self._context.progress.add(bytes_sent=size_bytes)
+
+    def begin_fetching(self) -> None:
+        """Note that Azure fetches the object: from now on, the blocks of both ways are counted."""
+        with self._lock:
+            self._is_fetching = True
+
+    def add_fetched(self, size_bytes: int) -> None:
+        """Count a block of these bytes that Azure fetched and confirmed."""
+        with self._lock:
+            self._bytes_sent += size_bytes
+            self._blocks_fetched += 1
+        self._context.progress.add(bytes_sent=size_bytes)
+
+    def is_streamed(self, not_fetched: str) -> None:
+        """Note why bytes that Azure might have fetched are streamed, by a code of ``reasons.NOT_FETCHED``."""
+        with self._lock:
+            self._not_fetched = not_fetched
 
     def add_sent_without_progress(self, size_bytes: int) -> None:
         """Count bytes for the receipt only; the caller adds them to the task's progress."""
@@ -93,6 +114,10 @@ class CopyStats:
             seconds=round(time.monotonic() - self._clock, 3),
             started_at=self.started_at.isoformat(timespec="milliseconds"),
             try_number=self._try_number,
+            via=VIA_AZURE if self._blocks_fetched or (self._is_fetching and not self._not_fetched) else VIA_WORKER,
+            blocks_fetched=self._blocks_fetched,
+            blocks_streamed=self._blocks_streamed,
+            not_fetched=self._not_fetched,
         )
 
 

@@ -14,6 +14,7 @@ from s3_to_azure.model.objects import (
     BlobState,
     Block,
     Condition,
+    FetchAccess,
     FetchUrl,
     ListedBlock,
     ListedObject,
@@ -232,6 +233,9 @@ class LimitedSource:
     @property
     def reads_named_version(self) -> bool:
         return self._source.reads_named_version
+
+    def fetch_access(self, bucket: str) -> FetchAccess:
+        return self._source.fetch_access(bucket)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         with self._limiter.request(self._stopped):

@@ -1,11 +1,14 @@
 """Where and how boto3 would send a request is where and how our own requests are sent."""
 
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from boto3 import Session
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.exceptions import NoCredentialsError
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.model.errors import AccessError, BucketNotFound, ConnectionMissing, TransferError
@@ -54,6 +57,32 @@ def test_fips_endpoints() -> None:
     """The connection's setting applies to our requests too."""
     found = address("b-1", Config(use_fips_endpoint=True), of_store="us-west-2")
     assert found.base_url == "https://b-1.s3-fips.us-west-2.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("token", "secret"), [(None, "wJalrXUtnFEMI/K7MDENG"), ("FwoGZXIvYXdzE+/==" * 40, "s")], ids=["key", "session"]
+)
+def test_the_length_of_a_presigned_query(token: str | None, secret: str) -> None:
+    """It is that of boto3's own URL, but for the digits of the expiry."""
+    session = Session("AKIAIOSFODNN7EXAMPLE", secret, token)
+    config = Config(signature_version="s3v4")
+    with closing(session.client("s3", region_name="eu-west-1", config=config)) as client:
+        url = client.generate_presigned_url("get_object", {"Bucket": "b-1", "Key": "k"}, ExpiresIn=123_456)
+        addresses = Addresses(client, session.get_credentials())
+        addresses._regions["b-1"] = "eu-west-1"
+        found = addresses.of("b-1", payer={})
+    assert found.can_presign
+    assert found.query_characters() == len(url.partition("?")[2])
+
+
+def test_buckets_of_which_no_url_is_presigned() -> None:
+    """A multi-region access point has another signature; what is read unsigned needs none."""
+    points = address(f"arn:aws:s3::{ACCOUNT}:accesspoint/mfzwi23gnjvgw.mrap")
+    assert not points.can_presign
+    public = address("b-1", Config(signature_version=UNSIGNED))
+    assert (public.can_presign, public.query_characters()) == (True, 0)
+    with pytest.raises(NoCredentialsError):
+        replace(address("b-1"), credentials=None).query_characters()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
 )
 from s3_to_azure.model.objects import ListedObject, ObjectVersion
-from s3_to_azure.stores.s3.options import botocore_config
+from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.signing import SigV4
 from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
@@ -182,6 +182,25 @@ def test_addresses(options: dict[str, str], bucket: str, region: str, url: str) 
     source._addresses._regions[bucket] = region
     assert source._url(bucket, "a b/c") == f"{url}/a%20b/c"
     source.close()
+
+
+def test_how_somebody_else_reads_a_bucket() -> None:
+    """The URL, and what a URL cannot carry: a customer's key, and the consent of a requester who pays."""
+    plain = S3Source(boto3.Session("AK", "secret"), {"region_name": "us-east-1", "endpoint_url": "http://minio:9000"})
+    odd = S3Source(
+        boto3.Session("AK", "secret"),
+        {"region_name": "us-east-1", "endpoint_url": "http://minio:9000"},
+        options=ReadOptions(requester_pays=True, customer_key=bytes(32), version_id="v+1"),
+    )
+    for source in (plain, odd):
+        source._addresses._regions["b-b"] = "us-east-1"
+    seen, other = plain.fetch_access("b-b"), odd.fetch_access("b-b")
+    assert (seen.base_url, seen.can_presign) == ("http://minio:9000/b-b", True)
+    assert (seen.requester_pays, seen.has_customer_key) == (False, False)
+    assert (other.requester_pays, other.has_customer_key) == (True, True)
+    assert other.query_characters - seen.query_characters == len("&versionId=v%2B1")
+    plain.close()
+    odd.close()
 
 
 class OddServer:

@@ -11,7 +11,7 @@ from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
 from s3_to_azure.stores.s3.errors import s3_errors
-from s3_to_azure.stores.s3.signing import Signer, signer_for
+from s3_to_azure.stores.s3.signing import Signer, is_sigv4, presigned_query_characters, signer_for
 
 _KEY: Final = "k"
 _ARN: Final = "arn:"
@@ -46,6 +46,21 @@ class BucketAddress:
         if self.scheme is None:
             return None
         return signer_for(self.scheme, self.credentials, region=self.region, service=self.service)
+
+    @property
+    def can_presign(self) -> bool:
+        """Whether anybody may read an object by its URL: presigned with SigV4, or as it is if nothing is signed."""
+        return self.scheme is None or is_sigv4(self.scheme)
+
+    def query_characters(self) -> int:
+        """Return the length of a presigned URL's query with the credentials of the moment; 0 if nothing is signed.
+
+        Raises:
+            NoCredentialsError: There are none.
+        """
+        if self.scheme is None:
+            return 0
+        return presigned_query_characters(self.credentials, region=self.region, service=self.service)
 
 
 class Addresses:

@@ -23,7 +23,7 @@ from s3_to_azure.model.errors import (
     UsageError,
 )
 from s3_to_azure.model.names import check_key
-from s3_to_azure.model.objects import FetchUrl, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.headers import ContentRange
@@ -118,6 +118,21 @@ class S3Source:
     def check(self, bucket: str) -> None:
         """Raise if the bucket is certainly unusable; only the first call for a bucket sends a request."""
         self._address_of(bucket)
+
+    def fetch_access(self, bucket: str) -> FetchAccess:
+        """Return how somebody else reads the bucket's objects by presigned URLs."""
+        address, options = self._address_of(bucket), self._options
+        with s3_errors(bucket=bucket, key=None):
+            query = address.query_characters() if address.can_presign else 0
+        if options.version_id:
+            query += len("&versionId=") + len(quote(options.version_id, safe="~"))
+        return FetchAccess(
+            address.base_url,
+            query,
+            requester_pays=options.requester_pays,
+            has_customer_key=options.customer_key is not None,
+            can_presign=address.can_presign,
+        )
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """Return the object's current version with every checksum that S3 provides."""
