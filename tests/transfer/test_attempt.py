@@ -89,11 +89,11 @@ def test_blocks_of_both_ways_are_counted_once_azure_fetches(context: TransferCon
     assert (plain.via, plain.blocks_fetched, plain.blocks_streamed, plain.not_fetched) == ("worker", 0, 0, "")
     stats.begin_fetching()
     assert stats.receipt(VERSION, "copied").via == "azure", "all blocks may have been in Azure already"
-    stats.is_streamed("fetch_refused")
+    stats.is_streamed("source_unreachable")
     assert stats.receipt(VERSION, "copied").via == "worker"
     stats.add_fetched(5)
     stats.add_sent(3)
     receipt = stats.receipt(VERSION, "copied")
     assert (receipt.via, receipt.blocks_fetched, receipt.blocks_streamed) == ("azure", 1, 1)
-    assert (receipt.not_fetched, receipt.bytes_sent) == ("fetch_refused", 12)
+    assert (receipt.not_fetched, receipt.bytes_sent) == ("source_unreachable", 12)
     assert context.progress.snapshot().bytes_sent == 12

@@ -76,7 +76,7 @@ REQUESTER_PAID: Final = "requester_paid"
 CANNOT_PRESIGN: Final = "cannot_presign"
 PRIVATE_ENDPOINT: Final = "private_endpoint"
 WORKER_READS: Final = "worker_reads"
-FETCH_REFUSED: Final = "fetch_refused"
+SOURCE_UNREACHABLE: Final = "source_unreachable"
 NO_CRC_RETURNED: Final = "no_crc_returned"
 
 NOT_FETCHED: Final[Mapping[str, str]] = {
@@ -92,7 +92,7 @@ NOT_FETCHED: Final[Mapping[str, str]] = {
     CANNOT_PRESIGN: "no URL can be presigned for its bucket, such as one of S3 Express or a multi-region access point",
     PRIVATE_ENDPOINT: "Azure reaches only public https endpoints, and its endpoint is none",
     WORKER_READS: "integrity=reread and integrity=readback have the worker read all bytes",
-    FETCH_REFUSED: "Azure could not read the bucket by a presigned URL",
+    SOURCE_UNREACHABLE: "Azure could not read the bucket by a presigned URL",
     NO_CRC_RETURNED: "Azure returned no CRC64 of the bytes that it fetched",
 }
 """Why Azure does not fetch an object, by the code in a receipt's ``not_fetched``; each sentence goes on after it."""
