@@ -49,6 +49,15 @@ def test_a_copy_knows_its_object(record: dict[str, str], *, of_another: bool, ho
     assert blob.holds(LISTED) is blob.is_copy_of(LISTED) is holds
 
 
+def test_an_object_without_a_known_bucket_is_known_by_its_version() -> None:
+    """The same version is the same object; another version may be another object, whose copy is not replaced."""
+    unknown = replace(LISTED, bucket="https://d1.cloudfront.net")
+    blob = replace(BLOB, metadata={**BLOB.metadata, "s3_source": source_id("bucket", "a/b")})
+    assert blob.is_copy_of(unknown)
+    assert not blob.is_copy_of(replace(unknown, etag="other"))
+    assert blob.is_of_another(unknown)
+
+
 @pytest.mark.parametrize("level", UNPROVEN)
 @pytest.mark.parametrize("source", ["", source_id("bucket", "a/b"), source_id("bucket", "x")])
 def test_an_unproven_blob_is_no_finished_copy(level: str, source: str) -> None:

@@ -29,6 +29,12 @@ def test_a_source_is_a_bucket_and_a_key() -> None:
     assert recorded_source({"s3_source": source_id("bücket", "ключ/日本")}) == source_id("bücket", "ключ/日本")
 
 
+def test_an_object_without_a_known_bucket_is_not_recorded() -> None:
+    """Only the host of its URL is known, and another URL of the same object may have another."""
+    assert not source_id("https://d1.cloudfront.net", "k")
+    assert recorded_source({"s3_source": source_id("https://d1.cloudfront.net", "k")}) is None
+
+
 @pytest.mark.parametrize("text", ["", "x", "C8764B011D2DE4813860362DA365D58E", "c8764b011d2de481", "0" * 33, "\n" * 32])
 def test_other_texts_are_no_source(text: str) -> None:
     """A blob with such a text is treated as one without: anyone can write it."""

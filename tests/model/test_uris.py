@@ -12,7 +12,9 @@ from s3_to_azure.model.names import check_bucket, check_container
 from s3_to_azure.model.uris import (
     AzureUri,
     S3Uri,
+    is_local_host,
     is_template,
+    object_uri,
     parse_destination,
     parse_destination_prefix,
     parse_key_list,
@@ -273,3 +275,32 @@ def test_other_addresses_are_refused(url: str) -> None:
     """Without TLS only on this machine or its network of containers."""
     with pytest.raises(UsageError, match="not the URL of an SQS queue"):
         queue_endpoint(url)
+
+
+@pytest.mark.parametrize("text", ["https://b.s3.amazonaws.com/k?X-Amz-Signature=secret", "http://h/?sig=secret"])
+def test_the_query_of_a_url_is_not_shown(text: str) -> None:
+    """It may be a signature; a question mark in a key is shown."""
+    with pytest.raises(UsageError) as raised:
+        parse_source(text, name="SRC")
+    assert "secret" not in str(raised.value)
+    with pytest.raises(UsageError, match="what"):
+        parse_key_list("s3://other/what?", bucket="bucket", name="keys_from")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "minio", "s3.localhost.localstack.cloud"])
+def test_local_hosts_need_no_tls(host: str) -> None:
+    """They are this machine, or have a name without a domain."""
+    assert is_local_host(host)
+
+
+@pytest.mark.parametrize("host", ["example.com", "10.0.0.7", "169.254.169.254", ""])
+def test_other_hosts_need_tls(host: str) -> None:
+    """Addresses of a network may be anybody's, and the metadata service has one."""
+    assert not is_local_host(host)
+
+
+def test_an_object_has_an_address_for_people() -> None:
+    """Also where its URL does not tell its bucket."""
+    assert object_uri("bucket", "a/k") == "s3://bucket/a/k"
+    assert object_uri("bucket") == "s3://bucket"
+    assert object_uri("https://d1.cloudfront.net", "a/k") == "https://d1.cloudfront.net/a/k"

@@ -228,7 +228,9 @@ class BlobState:
         """Return whether this blob is recorded to be a copy of exactly that version, proven or not."""
         if self.source_etag != version.etag or self.size_bytes != version.size_bytes:
             return False
-        return not self.is_of_another(version)
+        # An object whose bucket is not known cannot be told from others but by its version.
+        is_known = bool(record.source_id(version.bucket, version.key))
+        return not is_known or not self.is_of_another(version)
 
     def holds(self, version: ObjectVersion | ListedObject) -> bool:
         """Return whether this blob is recorded to be a finished copy of exactly that version."""

@@ -45,7 +45,12 @@ _SOURCE: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def source_id(bucket: str, key: str) -> str:
-    """Return the text that identifies an object in its copy's record; ``bucket`` and ``key`` cannot be read from it."""
+    """Return the text that identifies an object in its copy's record; ``bucket`` and ``key`` cannot be read from it.
+
+    It is empty for an object whose bucket is not known, but only the host of its URL: the record leaves it out then.
+    """
+    if "://" in bucket:
+        return ""
     identity = json.dumps([bucket, key], ensure_ascii=True)
     return hashlib.sha256(identity.encode("ascii")).hexdigest()[:32]
 

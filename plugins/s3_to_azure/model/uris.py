@@ -150,7 +150,9 @@ def is_template(value: object) -> bool:
 
 
 def _split_s3(text: str, name: str, form: str) -> tuple[str, str]:
-    return _split(text, "s3", f"{name} {text!r} is not an S3 address. Write {form}.")
+    # The query of a URL may be its signature.
+    shown = text.partition("?")[0] if "://" in text and not text.startswith("s3://") else text
+    return _split(text, "s3", f"{name} {shown!r} is not an S3 address. Write {form}.")
 
 
 def _split_azure(text: str, name: str, form: str) -> tuple[str, str]:
@@ -193,6 +195,20 @@ def _parse_url(scheme: str, rest: str, name: str) -> AzureUri:
         raise UsageError(detail=f"{name} has percent-encoded bytes that are not UTF-8.") from None
 
 
+def object_uri(bucket: str, key: str | None = None) -> str:
+    """Return an object's address, or its bucket's, for people.
+
+    Of an object whose URL does not tell the bucket, ``bucket`` is scheme and host (stores/presigned).
+    """
+    root = bucket if "://" in bucket else f"s3://{bucket}"
+    return root if key is None else f"{root}/{key}"
+
+
+def is_local_host(host: str) -> bool:
+    """Return whether a host is this machine, or is in its network by a name without a domain: neither needs TLS."""
+    return _LOCAL.fullmatch(host) is not None
+
+
 def queue_endpoint(url: str) -> tuple[str, str | None]:
     """Return the endpoint of a queue's URL, and the region that its host names.
 
@@ -204,7 +220,7 @@ def queue_endpoint(url: str) -> tuple[str, str | None]:
     except ValueError:
         parts = urlsplit("")
     host = parts.hostname or ""
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _LOCAL.fullmatch(host))
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_local_host(host))
     if not is_safe or not host or not _QUEUE_PATH.fullmatch(parts.path) or parts.query or parts.fragment or "@" in url:
         raise UsageError(
             detail=f"{url[:200]!r} is not the URL of an SQS queue: https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE, as "

@@ -41,7 +41,9 @@ _PATTERNS: Final = (
     re.compile(r"(?i)(\bcopy-source['\"]?\s*[:,=]\s*b?['\"]?)[^'\"\s]+"),
     # The user name and the password of a URL: either may be a token.
     re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^\s/'\"<>]+(?=@)"),
-    re.compile(r"(?i)((?:[?&;,\s'\"]|^)(?:sig|x-amz-signature|x-amz-security-token|x-amz-credential)=)[^&\s'\"]+"),
+    re.compile(r"(?i)((?:[?&;,\s'\"]|^)(?:sig|x-(?:amz|goog)-(?:signature|security-token|credential))=)[^&\s'\"]+"),
+    # The query of a presigned URL, of SigV2 or CloudFront.
+    re.compile(r"(?i)([?&;](?:signature|policy|key-pair-id|awsaccesskeyid|googleaccessid)=)[^&\s'\"<>]+"),
     # The same in a URL that is a parameter of another one.
     re.compile(r"(?i)((?:%26|%3F)x-amz-(?:signature|security-token|credential)%3D)[^&\s'\"]+?(?=%26|[&\s'\"]|$)"),
     re.compile(r"(?i)(\bSignature=)[0-9a-f]{16,}"),

@@ -11,6 +11,7 @@ from botocore.parsers import ResponseParserError
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import S3
+from s3_to_azure.model.uris import object_uri
 from s3_to_azure.stores.http.errors import network_error, translated, unreadable, was_raised_in
 from s3_to_azure.stores.http.redaction import redacted_line
 from s3_to_azure.stores.http.refusals import (
@@ -401,4 +402,4 @@ def is_error_document(document: bytes) -> bool:
 
 
 def _uri(bucket: str, key: str | None) -> str:
-    return f"s3://{bucket}" if key is None else repr(f"s3://{bucket}/{key}")
+    return object_uri(bucket) if key is None else repr(object_uri(bucket, key))

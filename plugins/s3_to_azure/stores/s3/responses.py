@@ -11,6 +11,7 @@ from typing import Final
 from s3_to_azure.model import checksums, errors
 from s3_to_azure.model.errors import S3
 from s3_to_azure.model.objects import ContentHeaders, ListedObject, ObjectVersion, SourceChecksum
+from s3_to_azure.model.uris import object_uri
 from s3_to_azure.stores.http.headers import ContentRange
 from s3_to_azure.stores.s3.errors import response_error
 from s3_to_azure.stores.s3.headers import ResponseHeaders
@@ -83,7 +84,7 @@ def parse_version(
     Raises:
         UnexpectedResponse: ETag, size or date is absent or not valid.
     """
-    read = ResponseHeaders(repr(f"s3://{bucket}/{key}"), headers)
+    read = ResponseHeaders(repr(object_uri(bucket, key)), headers)
     etag = read.etag()
     size_bytes = read.content_length() if size_bytes is None else size_bytes
     if size_bytes is None:
@@ -209,7 +210,7 @@ def check_body(
         start: First byte of the range.
         end: Byte after the range; None if the whole object was requested.
     """
-    read = ResponseHeaders(repr(f"s3://{wanted.bucket}/{wanted.key}"), headers)
+    read = ResponseHeaders(repr(object_uri(wanted.bucket, wanted.key)), headers)
     if found.etag != wanted.etag:
         raise errors.SourceChanged(bucket=wanted.bucket, key=wanted.key, etag=wanted.etag)
     read.refuse_decompressed()

@@ -24,6 +24,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.names import check_key
 from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.uris import object_uri
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.headers import ContentRange
@@ -429,7 +430,7 @@ class S3Source:
 
 
 def _uri(bucket: str, key: str) -> str:
-    return repr(f"s3://{bucket}/{key}")
+    return repr(object_uri(bucket, key))
 
 
 def _status(error: ClientError) -> int:
