@@ -18,7 +18,7 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from s3_to_azure.model.objects import ObjectVersion
+from s3_to_azure.model.objects import FetchAccess, ObjectVersion
 from s3_to_azure.stores.http.settings import HttpSettings
 from s3_to_azure.stores.presigned.source import PresignedSource
 from s3_to_azure.stores.presigned.url import PresignedUrl, parse_url
@@ -286,12 +286,16 @@ def test_a_url_offers_itself_to_azure() -> None:
         found = source.fetch_url(version)
         assert found is not None
         assert (found.url, found.expires_at) == (f"{address}?s", expiry.timestamp())
+        assert source.fetch_access("bucket") == FetchAccess("https://bucket.s3.amazonaws.com", 2)
     for url in (
         PresignedUrl("bucket", "k", address, headers={"x-amz-checksum-mode": "ENABLED"}),
         PresignedUrl("bucket", "k", f"{address}?{'s' * MAX_URL_CHARACTERS}"),
     ):
         with source_of(url) as source:
             assert source.fetch_url(version) is None
+            access = source.fetch_access("bucket")
+            assert access.can_presign is not bool(url.headers)
+            assert access.query_characters == len(url.url) - len(url.shown)
 
 
 @pytest.mark.parametrize(

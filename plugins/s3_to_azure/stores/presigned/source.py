@@ -20,7 +20,7 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from s3_to_azure.model.objects import FetchUrl, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.headers import ContentRange
 from s3_to_azure.stores.http.redaction import protect_logs
@@ -96,6 +96,15 @@ class PresignedSource:
 
     def check(self, bucket: str) -> None:
         """Send nothing: a URL says nothing about its bucket."""
+
+    def fetch_access(self, bucket: str) -> FetchAccess:
+        """Return how Azure reads the objects that the URLs of a bucket name: by the URLs themselves."""
+        urls = [url for url in self._urls.values() if url.bucket == bucket]
+        return FetchAccess(
+            urls[0].host,
+            max(len(url.url) - len(url.shown) for url in urls),
+            can_presign=not any(url.headers for url in urls),
+        )
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """Return the version that the URL reads, with every checksum that an answer carries.
