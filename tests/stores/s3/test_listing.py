@@ -18,6 +18,7 @@ from s3_to_azure.model.errors import TransientError, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.reasons import code_of
+from s3_to_azure.stores.s3 import listing as s3_listing
 from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.headers import parse_time
 from s3_to_azure.stores.s3.listing import NextPage, parse_page, take_over_parsing
@@ -30,6 +31,7 @@ ITEM = (
     "<ChecksumType>FULL_OBJECT</ChecksumType><Size>3</Size><Owner><ID>o</ID></Owner>"
     "<StorageClass>GLACIER</StorageClass></Contents>"
 )
+USUAL = ITEM.replace("<Owner><ID>o</ID></Owner>", "")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -106,6 +108,57 @@ def test_keys_equal_botocores(encoding: str, keys: list[str]) -> None:
     theirs = BOTOCORES.page(listing(inner)).get("Contents", ())
     for ours, item in zip(read(listing(inner))[0], theirs, strict=True):
         assert ours.key == item["Key"] or ("\ufffd" in item["Key"] and "not UTF-8" in ours.problem)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        *(
+            USUAL.format(key=key)
+            for key in ("a&amp;b", "&#13;", "&#1;", "\r", "\x01", "\n", "\uffff", "\U0010fe41", ">")
+        ),
+        *(USUAL.format(key=key) for key in ("<![CDATA[k]]>", "k<!-- -->", "]]>", "\x7f", "é", "\uf8ff", " k ", "")),
+        f"<!--{USUAL}-->",
+        f"<Other>{USUAL}</Other>",
+        f"{USUAL}<!-- -->{USUAL}",
+        f"{USUAL}<CommonPrefixes><Prefix>p</Prefix></CommonPrefixes>{USUAL}",
+        f"{USUAL}text{USUAL}",
+        f"{USUAL}{USUAL}<Contents>",
+        f"{USUAL}<Contents/>",
+        f"{USUAL}<Contents />{USUAL}",
+        f"<!--{USUAL}--><Contents/>",
+        USUAL.replace("<Size>3</Size>", ""),
+        USUAL.replace("<Size>", "<Size>3</Size><Size>"),
+        USUAL.replace("<Size>3", "<Size>x"),
+        USUAL.replace("e-1", "&amp;"),
+        USUAL.replace("GLACIER", ""),
+        USUAL.replace("<Key>", '<Key xmlns="other">'),
+        "<EncodingType>url</EncodingType>" + USUAL.format(key="%41+%2B") + USUAL.format(key="a+b"),
+    ],
+)
+def test_the_regular_expression_reads_what_the_parser_reads(inner: str) -> None:
+    """Or it reads nothing, and the parser does."""
+
+    def result(document: Any) -> object:
+        try:
+            return parse_page({s3_listing._PARSED: document}, "b")
+        except UnexpectedResponse as error:
+            return str(error)
+
+    body = listing(LAST + inner)
+    assert result(s3_listing._document(body)) == result(s3_listing._parsed_document(body))
+
+
+def test_usual_entries_are_read_by_the_regular_expression() -> None:
+    """Those that S3 writes: with a checksum or without, whatever the class."""
+    algorithm = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm>"
+    entries = (USUAL, USUAL.replace("<ChecksumType>", f"{algorithm}<ChecksumType>"), USUAL.replace("&quot;", '"'))
+    inner = LAST + "".join(entry.format(key=key) for entry, key in zip(entries, "abc", strict=True))
+    document = s3_listing._document(listing(inner))
+    assert document is not None
+    assert document.entries is not None
+    assert len(document.entries) == len(document.root.findall("{*}Contents")) + 2
+    assert read(listing(inner))[0] == [ListedObject("b", key, "e-1", 3, NOON, "GLACIER") for key in "abc"]
 
 
 def without(name: str) -> Callable[[str], str]:

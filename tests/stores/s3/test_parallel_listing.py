@@ -140,6 +140,7 @@ _SHAPES: Final[dict[str, Callable[[random.Random, int], str]]] = {
     "numbers without leading zeros": lambda _, i: f"k{i}",
     "a long common prefix": lambda _, i: "x/" * 450 + f"{i:05}",
     "random hexadecimal": lambda r, _: f"{r.getrandbits(128):032x}",
+    "hexadecimal": lambda _, i: f"{i * 0x9E3779B97F4A7C15 % 2**64:016x}",
     "days": lambda _, i: f"logs/2026/{1 + i // 2_800:02}/{1 + i // 100 % 28:02}/part-{i % 100:05}.gz",
     "partitions": lambda r, i: f"year={2020 + i // 500}/month={1 + i // 40 % 12}/{r.getrandbits(64):x}.parquet",
     "words": lambda r, _: "".join(r.choices(ascii_letters, k=r.randint(1, 9))),
@@ -310,7 +311,8 @@ def test_a_permanent_error_ends_the_listing(clock: Clock) -> None:
         ("days", 10),
         ("words", 10),
         ("beyond ASCII", 10),
-        ("random hexadecimal", 5),
+        ("random hexadecimal", 12),
+        ("hexadecimal", 15),
         ("partitions", 2),
     ],
 )

@@ -2,12 +2,14 @@
 
 botocore signs and sends the request, and handles every other response. Its documented event ``before-parse`` takes the
 document out of a successful response: botocore would parse it twice and walk a thousand objects' elements in Python.
+Entries of exactly the form that S3 writes are read by a regular expression, which takes a fifth of the CPU of an XML
+parser; a page with any other entry is read by the parser as a whole.
 
 A store that does not know ListObjectsV2 answers with a page of version 1, whose next page starts after a marker.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -26,8 +28,21 @@ _DOCUMENT: Final = "ListBucketResult"
 _PARSED: Final = "S3ToAzureListing"
 _EMPTY_LISTING: Final = b"<ListBucketResult/>"
 # The elements that are read of an object.
-_FIELDS: Final = ("Key", "ETag", "Size", "LastModified", "StorageClass")
+_FIELDS: Final = ("Key", "LastModified", "ETag", "Size", "StorageClass")
 _GROUP: Final = "CommonPrefixes"
+# Text without a reference is the same to the XML parser below, which keeps characters that XML does not allow.
+_TEXT: Final = "[^<>&]*+"
+_WORD: Final = "[!-%'-;=?-~]*+"
+_QUOTE: Final = '(?:&quot;|")?+'
+_ENTRY: Final = re.compile(
+    f"<Contents><Key>({_TEXT})</Key><LastModified>({_WORD})</LastModified>"
+    f"<ETag>{_QUOTE}([!#-%'-;=?-~]*+){_QUOTE}</ETag>(?:<ChecksumAlgorithm>{_WORD}</ChecksumAlgorithm>)*+"
+    f"(?:<ChecksumType>{_WORD}</ChecksumType>)?+<Size>({_WORD})</Size><StorageClass>({_WORD})</StorageClass></Contents>"
+)
+_FIRST_ENTRY: Final = b"<Contents>"
+_STAND_IN_ATTRIBUTES: Final = {"entries": "s3-to-azure"}
+_LAST_ENTRY: Final = b"</Contents>"
+_STAND_IN_ENTRY: Final = b'<Contents entries="s3-to-azure"/>'
 _CLASS: Final = re.compile(r"[!-~]{1,64}")
 _UNKNOWN_CLASS: Final = "UNKNOWN"
 _UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
@@ -36,12 +51,30 @@ _MAX_SHOWN_CHARACTERS: Final = 80
 
 # Bytes that no XML document may contain stand as characters of a private area while the document is parsed.
 _STAND_IN: Final = 0x10FE00
-_HAS_STAND_INS: Final = "has-stand-ins"
 _KEY_WITH_RETURN: Final = re.compile(r"<((?:Next)?(?:Key|Marker))>[^<]*\r[^<]*</\1>")
 # Those characters themselves are among them, so that each stand-in has one meaning.
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\udc80-\udcff\ufffe\uffff\U0010fe00-\U0010feff]")
 _FORBIDDEN_REFERENCE: Final = re.compile(r"&#(?:x0*([0-9A-Fa-f]{1,2})|0*([0-9]{1,2}));")
 _STOOD_IN: Final = re.compile(f"[{chr(_STAND_IN)}-{chr(_STAND_IN + 0xFF)}]")
+
+
+_Texts = Sequence[str | None]
+"""The texts of an entry's fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A page's document.
+
+    Attributes:
+        root: Its root; if ``entries`` is not None, an empty ``Contents`` stands in it for all entries.
+        entries: The texts of each entry, if a regular expression has read them.
+        has_stand_ins: Whether characters stand in for bytes that XML does not allow.
+    """
+
+    root: ET.Element
+    entries: list[_Texts] | None = None
+    has_stand_ins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +120,11 @@ def parse_page(
             the end of this one; it has fewer entries than it says; or an entry has no key, so that its object cannot
             be named.
     """
-    root = page.get(_PARSED)
+    document = page.get(_PARSED)
     try:
-        if root is None:
+        if document is None:
             raise ValueError("the response is not a listing")
-        reader = _PageReader(root, bucket, plus_is_space)
+        reader = _PageReader(document, bucket, plus_is_space)
         found = reader.objects()
         reader.check_prefix(prefix, found)
         return found, reader.next_page()
@@ -123,24 +156,48 @@ def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, An
     """Parse a listing and leave botocore an empty one; leave every other response to botocore."""
     if response_dict["status_code"] != 200:
         return
-    root = _root(response_dict["body"])
-    if root is not None and root.tag.rpartition("}")[2] == _DOCUMENT:
-        customized_response_dict[_PARSED] = root
+    document = _document(response_dict["body"])
+    if document is not None and document.root.tag.rpartition("}")[2] == _DOCUMENT:
+        customized_response_dict[_PARSED] = document
         response_dict["body"] = _EMPTY_LISTING
 
 
-def _root(body: bytes) -> ET.Element | None:
+def _document(body: bytes) -> _Document | None:
     # A listing has no DTD, and without one no entity can be expanded or fetched.
     if b"<!DOCTYPE" in body:
         return None
+    return _with_usual_entries(body) or _parsed_document(body)
+
+
+def _with_usual_entries(body: bytes) -> _Document | None:
+    """Return the document of a page whose entries all have the form that S3 writes, else None."""
+    start, end = body.find(_FIRST_ENTRY), body.rfind(_LAST_ENTRY) + len(_LAST_ENTRY)
+    if start < 0 or end <= start:
+        return None
+    try:
+        pieces = _ENTRY.split(body[start:end].decode())
+    except UnicodeDecodeError:
+        return None
+    stride = _ENTRY.groups + 1
+    # Nothing may be before, between and behind the entries.
+    if any(pieces[::stride]):
+        return None
+    root = _parsed(body[:start] + _STAND_IN_ENTRY + body[end:])
+    # The entries must be the root's, and not in a comment or another element.
+    found = () if root is None else root.findall(f"{root.tag.removesuffix(_DOCUMENT)}Contents")
+    if root is None or [item.attrib for item in found] != [_STAND_IN_ATTRIBUTES]:
+        return None
+    return _Document(root, list(zip(*(pieces[at::stride] for at in range(1, stride)), strict=True)))
+
+
+def _parsed_document(body: bytes) -> _Document | None:
     # A parser reads a carriage return as a line feed: in a key that would be another key.
     has_return = b"\r" in body and _KEY_WITH_RETURN.search(body.decode("utf-8", "replace")) is not None
     root = None if has_return else _parsed(body)
-    if root is None:
-        root = _parsed(_with_stand_ins(body))
-        if root is not None:
-            root.set(_HAS_STAND_INS, "")
-    return root
+    if root is not None:
+        return _Document(root)
+    root = _parsed(_with_stand_ins(body))
+    return None if root is None else _Document(root, has_stand_ins=True)
 
 
 def _parsed(body: bytes) -> ET.Element | None:
@@ -173,13 +230,14 @@ def _stand_ins(data: bytes) -> str:
 class _PageReader:
     """The values of one page's document."""
 
-    def __init__(self, root: ET.Element, bucket: str, plus_is_space: Callable[[bytes], bool]) -> None:
-        self._root = root
+    def __init__(self, document: _Document, bucket: str, plus_is_space: Callable[[bytes], bool]) -> None:
+        self._root = document.root
+        self._entries = document.entries
         self._bucket = bucket
-        self._namespace = root.tag.removesuffix(_DOCUMENT)
+        self._namespace = self._root.tag.removesuffix(_DOCUMENT)
         self._contents = f"{self._namespace}Contents"
         self._is_encoded = self._text("EncodingType") == "url"
-        self._has_stand_ins = root.get(_HAS_STAND_INS) is not None
+        self._has_stand_ins = document.has_stand_ins
         self._ask = plus_is_space
         self._plus: bytes | None = None
         self._last_key: bytes = b""
@@ -190,17 +248,21 @@ class _PageReader:
         Raises:
             ValueError: An entry has no key, or the page says that it has more entries than it shows.
         """
+        found = [self._object(texts) for texts in self._entries] if self._entries is not None else self._parsed()
+        counted = self._text("KeyCount") or ""
+        shown = len(found) + len(self._root.findall(f"{self._namespace}{_GROUP}"))
+        if len(counted) <= _MAX_SIZE_DIGITS and counted.isascii() and counted.isdigit() and int(counted) > shown:
+            raise ValueError(f"the listing says that it has {int(counted):,} entries, and shows {shown:,}")
+        return found
+
+    def _parsed(self) -> list[ListedObject]:
         names = [f"{self._namespace}{name}" for name in _FIELDS]
-        found: list[ListedObject] = []
+        found = []
         for item in self._root:
             if item.tag == self._contents:
                 texts = {child.tag: child.text for child in item}
                 repeated = _repeated(item, names) if len(texts) < len(item) else ""
                 found.append(self._object([texts.get(name) for name in names], repeated))
-        counted = self._text("KeyCount") or ""
-        shown = len(found) + len(self._root.findall(f"{self._namespace}{_GROUP}"))
-        if len(counted) <= _MAX_SIZE_DIGITS and counted.isascii() and counted.isdigit() and int(counted) > shown:
-            raise ValueError(f"the listing says that it has {int(counted):,} entries, and shows {shown:,}")
         return found
 
     def check_prefix(self, prefix: str, found: list[ListedObject]) -> None:
@@ -259,8 +321,8 @@ class _PageReader:
         except UnicodeDecodeError:
             raise ValueError("the next page starts after a key that is not UTF-8, which cannot be requested") from None
 
-    def _object(self, texts: list[str | None], repeated: str) -> ListedObject:
-        key_text, etag_text, size_text, time_text, class_text = texts
+    def _object(self, texts: _Texts, repeated: str = "") -> ListedObject:
+        key_text, time_text, etag_text, size_text, class_text = texts
         if not key_text or repeated == "Key":
             raise ValueError(f"the listing has an object {'with several keys' if repeated else 'without a key'}")
         encoded = self._original(key_text)
@@ -295,7 +357,12 @@ class _PageReader:
         return unquote_to_bytes(encoded)
 
     def _plus_is_space(self, encoded: bytes) -> bool:
-        keys = [text for text in (item.text for item in self._root.iter(f"{self._namespace}Key")) if text]
+        texts = (
+            (item.text for item in self._root.iter(f"{self._namespace}Key"))
+            if self._entries is None
+            else (entry[0] for entry in self._entries)
+        )
+        keys = [text for text in texts if text]
         if any("%2B" in key or "%2b" in key for key in keys):
             return True
         if any("%20" in key for key in keys):

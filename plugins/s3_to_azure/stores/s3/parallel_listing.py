@@ -15,9 +15,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import groupby
 from math import prod
 from operator import attrgetter
-from string import ascii_lowercase, ascii_uppercase, digits
+from string import ascii_lowercase, ascii_uppercase, digits, hexdigits
 from typing import Final, Self
 
 from s3_to_azure.model.errors import S3, TransientError, UnexpectedResponse
@@ -36,7 +37,7 @@ _OVERLAP: Final = 0.1
 _SAMPLE: Final = 25
 _MAX_FOLDERS_LENGTH: Final = 200
 _MAX_ACROSS: Final = 3
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_HEX_DIGITS: Final = frozenset(hexdigits[:16])
 # Above it, stores that compare UTF-16 have another order than those that compare bytes.
 _LAST_COMPARABLE: Final = "\ud7ff"
 
@@ -313,7 +314,7 @@ class _Guesses:
         self.start = _common(first, last)
         keys = [listed.key for listed in objects[::_SAMPLE]] + [last]
         columns = [{key[at] for key in keys if at < len(key)} for at in range(self.start, self.start + self._DIGITS)]
-        self._alphabets = [_alphabet(column) for column in columns if column]
+        self._alphabets = _alphabets([column for column in columns if column])
         self._sizes = [len(alphabet) for alphabet in self._alphabets]
         distance = self._number(last) - self._number(first)
         self._distance = max(1, int(distance * len(objects) / (len(objects) - 1) * (1 - _OVERLAP)))
@@ -328,7 +329,7 @@ class _Guesses:
             characters.append(alphabet[index])
         beginning: str | None = key[: self.start]
         if overflow:
-            beginning = _increased(key[: self.start])
+            beginning = _counted_on(key[: self.start], self._alphabets[0])
         if beginning is None:
             return None
         guess = beginning + "".join(reversed(characters))
@@ -386,14 +387,37 @@ def _folders_of(key: str) -> list[int]:
     return [at + 1 for at, character in enumerate(key[:_MAX_FOLDERS_LENGTH]) if character == "/"]
 
 
-def _alphabet(seen: set[str]) -> list[str]:
-    """Return the characters that probably stand where these do, in order."""
+def _alphabets(columns: list[set[str]]) -> list[list[str]]:
+    """Return the characters that probably stand where these do, in order.
+
+    A column that shows digits only is hexadecimal if one beside it is.
+    """
+    found: list[list[str]] = []
+    for is_hexadecimal, group in groupby(columns, _HEX_DIGITS.issuperset):
+        together = list(group)
+        has_letters = is_hexadecimal and any(len(column) > 1 and not column <= set(digits) for column in together)
+        found += [_alphabet(column, _HEX_DIGITS if has_letters else frozenset()) for column in together]
+    return found
+
+
+def _alphabet(seen: set[str], least: frozenset[str]) -> list[str]:
     if len(seen) == 1:
         return list(seen)
-    if seen <= _HEX_DIGITS:
-        return sorted(_HEX_DIGITS if not seen <= set(digits) else digits)
+    if least:
+        return sorted(least)
     kinds = [kind for kind in (digits, ascii_uppercase, ascii_lowercase) if not seen.isdisjoint(kind)]
     return sorted(seen.union(*kinds))
+
+
+def _counted_on(text: str, alphabet: list[str]) -> str | None:
+    """Return the text whose last number in these digits is one larger, or else ``_increased`` of it."""
+    at = len(text) - 1
+    while at >= 0 and text[at] == alphabet[-1]:
+        at -= 1
+    if len(alphabet) > 1 and at >= 0 and text[at] in alphabet:
+        following = alphabet[alphabet.index(text[at]) + 1]
+        return text[:at] + following + alphabet[0] * (len(text) - at - 1)
+    return _increased(text)
 
 
 def _increased(text: str) -> str | None:
