@@ -26,6 +26,7 @@ def test_profiled_functions_exist(kind: str) -> None:
         ["-m", "benchmarks.run"],
         ["-m", "benchmarks.cpu_profile"],
         ["-m", "benchmarks.events"],
+        ["-m", "benchmarks.listing"],
     ],
     ids=lambda command: command[-1],
 )

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def test_broken_listing_is_never_an_empty_one(store: AzureContainer, proxy: Faul
     )
     with pytest.raises((TransientError, UnexpectedResponse)):
         list(store.list(""))
+
+
+def test_listing_starts_at_a_text(store: AzureContainer, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azurite includes the blob of that very name, as Azure does: each blob comes once, whichever page shows it."""
+    names = [f"n/{number:03}" for number in range(60)]
+    for name in names:
+        store.put_blob(name, DATA, CRC, BlobContents({}, ContentHeaders()), Condition(None))
+    pages = partial(store._client.list_blobs, results_per_page=4)
+    monkeypatch.setattr(store._client, "list_blobs", pages)
+    assert [blob.name for blob in store.list("n/")] == names
+    starts = [request.path for request in proxy.seen if "startFrom=" in request.path]
+    assert len(starts) > 10
 
 
 def test_shortened_read_back_is_noticed(store: AzureContainer, proxy: FaultyProxy) -> None:

@@ -1,6 +1,8 @@
 """Listings parsed without the SDK: the same blobs, and an error for every other document."""
 
 import io
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +21,7 @@ from urllib3 import HTTPResponse
 from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.client import service_client
-from s3_to_azure.stores.azure.listing import list_page, modified_of, state_of
+from s3_to_azure.stores.azure.listing import list_page, list_side_by_side, modified_of, state_of
 from s3_to_azure.stores.azure.responses import blob_state
 
 NEXT = "<NextMarker />"
@@ -311,3 +313,125 @@ def test_name_without_a_date_is_refused(text: str) -> None:
     )
     with pytest.raises(UnexpectedResponse, match="without date"):
         list_page(CANNED.client, "", None, modified_of)
+
+
+# -- side by side ----------------------------------------------------------------------------------------------------
+
+
+def by_bytes(name: str) -> Any:
+    """The order of a flat account."""
+    return name.encode()
+
+
+def by_folders(name: str) -> Any:
+    """The order of an account with a hierarchical namespace."""
+    return name.split("/")
+
+
+class Container:
+    """Answers List Blobs as an account does: pages of five blobs, startFrom included.
+
+    Args:
+        names: The blobs' names.
+        order: The account's order.
+        knows_start: Whether it knows startFrom; None: it refuses it.
+    """
+
+    def __init__(
+        self, names: Iterable[str], *, order: Callable[[str], Any] = by_bytes, knows_start: bool | None = True
+    ) -> None:
+        self.names = sorted(names, key=order)
+        self.queries: list[dict[str, str]] = []
+        self._order = order
+        self._knows_start = knows_start
+        self._lock = threading.Lock()
+
+    def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
+        """Return a page."""
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request.url or "").query).items()}
+        with self._lock:
+            self.queries.append(query)
+        response = requests.Response()
+        response.request, response.url, response.status_code = request, request.url or "", 200
+        response.headers.update({"Content-Type": "application/xml"})
+        start = query.get("startFrom")
+        if start is not None and self._knows_start is None:
+            response.status_code = 400
+            response.headers["x-ms-error-code"] = "InvalidQueryParameterValue"
+            body = b"<Error><Code>InvalidQueryParameterValue</Code><Message>startFrom</Message></Error>"
+        else:
+            body = self._page(query, start if self._knows_start else None)
+        response.raw = HTTPResponse(io.BytesIO(body), status=response.status_code, preload_content=False)
+        return response
+
+    def _page(self, query: dict[str, str], start: str | None) -> bytes:
+        names = [name for name in self.names if name.startswith(query.get("prefix", ""))]
+        names = [name for name in names if start is None or self._order(name) >= self._order(start)]
+        first = names.index(query["marker"]) if query.get("marker") else 0
+        more = f"<NextMarker>{names[first + 5]}</NextMarker>" if first + 5 < len(names) else NEXT
+        return listing("".join(BLOB.format(name=name) for name in names[first : first + 5]), end=more)
+
+
+def listed(container: Container, monkeypatch: pytest.MonkeyPatch, prefix: str = "") -> list[str]:
+    """Return the names that the listing yields."""
+    monkeypatch.setattr(CANNED, "send", container.send)
+    return [blob.name for blob in list_side_by_side(CANNED.client, prefix)]
+
+
+MANY = [f"logs/{number // 50}/{number % 50:04}" for number in range(500)]
+
+
+def test_long_listing_is_requested_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every blob comes once and in order; most pages are started at a text, and none outside of the prefix."""
+    container = Container([*MANY, "a", "z"])
+    assert listed(container, monkeypatch, "logs/") == sorted(MANY)
+    starts = [query["startFrom"] for query in container.queries if "startFrom" in query]
+    assert len(starts) > 80
+    assert all(start.startswith("logs/") for start in starts)
+    assert len(container.queries) < 200
+
+
+def test_listing_of_one_page_takes_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As most do."""
+    container = Container(MANY[:5])
+    assert (listed(container, monkeypatch), len(container.queries)) == (MANY[:5], 1)
+
+
+@pytest.mark.parametrize("knows_start", [False, None])
+def test_account_that_cannot_start_at_a_text_is_listed_plainly(
+    monkeypatch: pytest.MonkeyPatch, *, knows_start: bool | None
+) -> None:
+    """It ignores the parameter, or refuses it: page after page costs one more request."""
+    container = Container(MANY, knows_start=knows_start)
+    assert listed(container, monkeypatch) == sorted(MANY)
+    assert len(container.queries) == 101
+
+
+def test_older_version_of_the_api_is_listed_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no such parameter, nor has its SDK."""
+    container = Container(MANY)
+    monkeypatch.setattr(CANNED.client._client._config, "version", "2025-11-05")
+    assert listed(container, monkeypatch) == sorted(MANY)
+    assert len(container.queries) == 100
+    assert not any("startFrom" in query for query in container.queries)
+
+
+def test_order_of_folders_loses_no_blob(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account with a hierarchical namespace lists a folder before its neighbours that sort before its slash."""
+    names = [f"{folder}{mark}{number:02}" for folder in "abc" for mark in ("/", "-", "!/", "") for number in range(40)]
+    container = Container(names, order=by_folders)
+    assert listed(container, monkeypatch) == sorted(names, key=by_folders)
+
+
+def test_guess_that_is_refused_ends_the_guessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is listed page after page."""
+    container = Container(MANY)
+    real = container._page
+
+    def page(query: dict[str, str], start: str | None) -> bytes:
+        if start is not None and start not in MANY:
+            return b"<Error>an odd text</Error>"
+        return real(query, start)
+
+    monkeypatch.setattr(container, "_page", page)
+    assert listed(container, monkeypatch) == sorted(MANY)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.http.parallel_listing import ParallelListing
 from s3_to_azure.stores.s3 import bucket_listings
-from s3_to_azure.stores.s3.parallel_listing import ParallelListing
 from tests.real_stores import s3_source
 
 USUAL = [f"logs/2026-11-{day:02}/part-{number}.gz" for day in range(1, 9) for number in range(5)]

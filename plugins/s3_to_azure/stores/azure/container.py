@@ -3,7 +3,6 @@
 import base64
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
@@ -28,7 +27,7 @@ from s3_to_azure.stores.azure.client import ContainerAuthorization, Response, St
 from s3_to_azure.stores.azure.download import BlobReader, BlobUrls
 from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of
 from s3_to_azure.stores.azure.fetching import TIMEOUT_S, crc64_of, fetch_error, fetch_headers, mismatch
-from s3_to_azure.stores.azure.listing import list_page, state_of
+from s3_to_azure.stores.azure.listing import list_side_by_side
 from s3_to_azure.stores.azure.responses import (
     CONTENT_CRC64,
     blob_state,
@@ -38,7 +37,6 @@ from s3_to_azure.stores.azure.responses import (
     written_etag,
 )
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.redaction import protect_logs
 
 _BLOCK_ID_CHARACTERS: Final = 52
@@ -127,13 +125,8 @@ class AzureContainer:
                 raise
 
     def list(self, prefix: str) -> Iterator[BlobState]:
-        """Yield the committed blobs below the prefix with their metadata, one page at a time."""
-        return Pages(
-            lambda token: list_page(self._client, prefix, token, state_of),
-            name_of=attrgetter("name"),
-            service=AZURE,
-            resource=repr(self.container),
-        )
+        """Yield the committed blobs below the prefix with their metadata."""
+        return list_side_by_side(self._client, prefix)
 
     def list_staged(self, blob: str) -> Sequence[ListedBlock]:
         """Return the uncommitted blocks in staging order; other tools' ids may be any bytes."""

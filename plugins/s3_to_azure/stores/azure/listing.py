@@ -4,9 +4,10 @@ The SDK authorises and sends the request, and handles every error. Its documente
 document out of a successful response: the SDK would parse it twice and build some twenty models for each blob.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -16,15 +17,20 @@ from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.model.errors import AZURE, UnexpectedResponse
+from s3_to_azure.model.limits import AZURE_LISTING_REQUESTS
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.errors import azure_errors
 from s3_to_azure.stores.azure.responses import blob_type_of, unquoted
 from s3_to_azure.stores.http.headers import http_date
+from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.http.parallel_listing import ParallelListing
 
 _DOCUMENT: Final = "EnumerationResults"
 _EMPTY_LISTING: Final = "<EnumerationResults><Blobs/></EnumerationResults>"
 # Parsed at a time: the elements of a whole page take 20 MiB, and the garbage collector's passes double the CPU.
 _CHUNK_CHARACTERS: Final = 16 * 1024
+# The version of the API that has startFrom: https://learn.microsoft.com/rest/api/storageservices/list-blobs
+_STARTS_AT_A_TEXT: Final = "2026-02-06"
 _TRUE: Final = ("true", "1")
 # In the order of the fields of ``ContentHeaders``.
 _HEADERS: Final = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control")
@@ -45,16 +51,61 @@ class Entry(NamedTuple):
     metadata: ET.Element | None
 
 
+class PageToken(NamedTuple):
+    """Names a page of a listing.
+
+    Attributes:
+        marker: What the page before names it; None for the first page.
+        start_from: The text that the listing starts at; None: it starts at the first blob.
+    """
+
+    marker: str | None
+    start_from: str | None = None
+
+
+def list_side_by_side(client: ContainerClient, prefix: str) -> Iterator[BlobState]:
+    """Yield the blobs below a prefix; with several requests at the same time if the service can start at a text."""
+
+    def fetch_page(after: str | None, token: PageToken | None) -> tuple[list[BlobState], PageToken | None]:
+        if after is not None and after > prefix and not after.startswith(prefix):
+            # All names below the prefix come before it.
+            return [], None
+        token = token or PageToken(None, after)
+        found, marker = list_page(client, prefix, token.marker, state_of, start_from=token.start_from)
+        if found and found[0].name == after:
+            # Azure includes the blob that it starts at.
+            del found[0]
+        return found, token._replace(marker=marker) if marker else None
+
+    name_of, resource = attrgetter("name"), repr(client.container_name)
+    if client.api_version < _STARTS_AT_A_TEXT:
+        return Pages(partial(fetch_page, None), name_of=name_of, service=AZURE, resource=resource)
+    return ParallelListing(
+        fetch_page,
+        name_of=name_of,
+        service=AZURE,
+        resource=resource,
+        at_once=AZURE_LISTING_REQUESTS,
+        max_waiting=2 * AZURE_LISTING_REQUESTS,
+    )
+
+
 def list_page(
-    client: ContainerClient, prefix: str, token: str | None, read: Callable[[Entry], T]
+    client: ContainerClient,
+    prefix: str,
+    marker: str | None,
+    read: Callable[[Entry], T],
+    *,
+    start_from: str | None = None,
 ) -> tuple[list[T], str | None]:
-    """Return a page's blobs, and the next page's token, None after the last page.
+    """Return a page's blobs, and the next page's marker, None after the last page.
 
     Args:
         client: Lists its container.
         prefix: Only blobs whose names begin with it.
-        token: The page's token, None for the first page.
+        marker: The page's marker, None for the first page.
         read: Makes a value of a blob, or raises ValueError if a property is missing: ``state_of`` or ``modified_of``.
+        start_from: The text that the listing starts at, None for the first blob; not every version of the API has it.
 
     Raises:
         UnexpectedResponse: The response is another document, which must not be taken for the end of the listing; or it
@@ -85,9 +136,13 @@ def list_page(
             raise UnexpectedResponse(service=AZURE, resource=repr(container), detail=str(error)) from None
         pipeline_response.http_response = _WithEmptyListing(response)
 
+    # Older SDKs know no such argument.
+    start: dict[str, Any] = {} if start_from is None else {"start_from": start_from}
     with azure_errors(container=container, blob=""):
-        listing = client.list_blobs(name_starts_with=prefix or None, include=["metadata"], raw_response_hook=parse)
-        next(listing.by_page(token))
+        listing = client.list_blobs(
+            name_starts_with=prefix or None, include=["metadata"], raw_response_hook=parse, **start
+        )
+        next(listing.by_page(marker))
     return pages[-1]
 
 

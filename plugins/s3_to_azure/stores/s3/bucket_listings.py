@@ -7,12 +7,13 @@ from operator import attrgetter
 from typing import Any, Final
 
 from s3_to_azure.model.errors import S3
-from s3_to_azure.model.limits import LISTING_PAGE_KEYS
+from s3_to_azure.model.limits import LISTING_PAGE_KEYS, LISTING_REQUESTS
+from s3_to_azure.model.names import is_shown_only
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.stores.http.parallel_listing import ParallelListing
 from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.listing import NextPage, parse_page, probe_plus
-from s3_to_azure.stores.s3.parallel_listing import ParallelListing
 
 # S3 Express lists in no order, and cannot start after a key:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-express-differences.html
@@ -50,7 +51,15 @@ class BucketListings:
 
         resource = f"s3://{bucket}"
         if max_keys is None and not bucket.endswith(_DIRECTORY_BUCKET):
-            return ParallelListing(fetch_page, resource=resource)
+            return ParallelListing(
+                fetch_page,
+                name_of=attrgetter("key"),
+                service=S3,
+                resource=resource,
+                at_once=LISTING_REQUESTS,
+                max_waiting=3 * LISTING_REQUESTS,
+                is_named=lambda listed: not is_shown_only(listed),
+            )
         first_page = partial(fetch_page, None)
         return Pages(first_page, name_of=attrgetter("key"), service=S3, resource=resource, limit=max_keys)
 

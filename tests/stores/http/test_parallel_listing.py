@@ -5,7 +5,9 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from string import ascii_letters
 from typing import Any, Final
 
@@ -17,12 +19,13 @@ from s3_to_azure.model.errors import S3, AccessDenied, ServerFailed, UnexpectedR
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
-from s3_to_azure.stores.s3 import parallel_listing
+from s3_to_azure.stores.http import parallel_listing
+from s3_to_azure.stores.http.parallel_listing import ParallelListing
 from s3_to_azure.stores.s3.listing import NextPage
-from s3_to_azure.stores.s3.parallel_listing import ParallelListing
 
 NOW: Final = datetime(2026, 11, 28, tzinfo=UTC)
 Order = Callable[[str], Any]
+FetchPage = Callable[[str | None, NextPage | None], tuple[list[ListedObject], NextPage | None]]
 
 
 def by_bytes(key: str) -> bytes:
@@ -38,6 +41,11 @@ def by_utf16(key: str) -> bytes:
 def without_case(key: str) -> tuple[str, str]:
     """The order of a store on a database that does not distinguish large letters from small ones."""
     return key.lower(), key
+
+
+def by_folders(key: str) -> list[str]:
+    """The order of accounts with a hierarchical namespace."""
+    return key.split("/")
 
 
 class Bucket:
@@ -119,9 +127,25 @@ class _Request:
         return self._future.result()
 
 
+Listing = ParallelListing[ListedObject, NextPage]
+
+
+def listing_of(page: FetchPage, *, at_once: int = 24) -> Listing:
+    """Return the listing of a bucket."""
+    return ParallelListing(
+        page,
+        name_of=attrgetter("key"),
+        service=S3,
+        resource="s3://bucket",
+        at_once=at_once,
+        max_waiting=72,
+        is_named=lambda found: not found.problem,
+    )
+
+
 def listed(bucket: Bucket, *, at_once: int = 8) -> list[str]:
     """Return the keys that a listing yields, with retries as in a task."""
-    listing = ParallelListing(bucket.page, resource="s3://bucket", at_once=at_once)
+    listing = listing_of(bucket.page, at_once=at_once)
     retrier = Retrier(RetryBudget(first_wait_s=0), threading.Event())
     return [found.key for found in with_retries(listing, retrier, "list")]
 
@@ -163,10 +187,10 @@ def test_every_key_comes_once_and_in_order(shape: str, page_keys: int, clock: Cl
 
 @settings(max_examples=80)
 @given(
-    keys=st.lists(st.text("aAbBcC/0\x7f\ud7ff\ue000\uffff\U00010000", max_size=3).filter(bool), max_size=80),
+    keys=st.lists(st.text("aAbBcC!/0\x7f\ud7ff\ue000\uffff\U00010000", max_size=3).filter(bool), max_size=80),
     page_keys=st.integers(1, 7),
     at_once=st.integers(1, 9),
-    order=st.sampled_from([by_bytes, by_utf16, without_case]),
+    order=st.sampled_from([by_bytes, by_utf16, without_case, by_folders]),
     seed=st.integers(0, 1_000),
 )
 def test_no_order_of_the_store_loses_a_key(
@@ -235,7 +259,7 @@ def test_a_store_that_cannot_start_after_a_key_is_listed_plainly(oddity: str, cl
         more = first + 5 < 100
         return found, NextPage(str(first + 5), is_marker=oddity == "version 1") if more else None
 
-    listing = ParallelListing(page, resource="s3://bucket")
+    listing = listing_of(page)
     assert [found.key for found in listing] == bucket.keys
     assert bucket.requests <= 21
     assert clock.now == 0
@@ -249,6 +273,23 @@ def test_an_order_that_changes_on_the_way_is_noticed(clock: Clock, caplog: pytes
     assert "page after page" in caplog.text
 
 
+@pytest.mark.parametrize("at", [0, 3, 4, 5, 40, 99])
+def test_a_key_without_a_place_in_the_order_is_listed(at: int, clock: Clock) -> None:
+    """Its text stands for a name that no request can carry: no page is started at it."""
+    bucket = Bucket([f"k{number:03}" for number in range(100)])
+    odd = bucket.keys[at]
+    starts: list[str | None] = []
+
+    def page(after: str | None, start: NextPage | None) -> tuple[list[ListedObject], NextPage | None]:
+        starts.append(after)
+        found, following = bucket.page(after, start)
+        return [replace(it, key="�", problem="odd") if it.key == odd else it for it in found], following
+
+    expected = ["�" if key == odd else key for key in bucket.keys]
+    assert [found.key for found in listing_of(page)] == expected
+    assert all(start is None or start.isascii() for start in starts)
+
+
 def test_empty_pages_are_followed(clock: Clock) -> None:
     """Some stores send a page without keys that names the next one, and the listing goes on there."""
     bucket = Bucket([f"k{number:03}" for number in range(100)])
@@ -258,7 +299,7 @@ def test_empty_pages_are_followed(clock: Clock) -> None:
             return [], NextPage(after)
         return bucket.page(after, start)
 
-    assert [found.key for found in ParallelListing(page, resource="s3://bucket")] == bucket.keys
+    assert [found.key for found in listing_of(page)] == bucket.keys
 
 
 def test_empty_pages_without_end_are_refused(clock: Clock) -> None:
@@ -269,7 +310,7 @@ def test_empty_pages_without_end_are_refused(clock: Clock) -> None:
         return bucket.page(None, None) if after is None and start is None else ([], NextPage("again"))
 
     with pytest.raises(UnexpectedResponse, match="consecutive pages that are empty"):
-        list(ParallelListing(page, resource="s3://bucket"))
+        list(listing_of(page))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -295,7 +336,7 @@ def test_a_permanent_error_ends_the_listing(clock: Clock) -> None:
             raise AccessDenied(service=S3, resource="s3://bucket", code="403", cure="")
 
     bucket = Bucket([f"k{number:03}" for number in range(300)], before_each=refuse)
-    listing = ParallelListing(bucket.page, resource="s3://bucket")
+    listing = listing_of(bucket.page)
     with pytest.raises(AccessDenied):
         list(listing)
 
@@ -331,7 +372,7 @@ def test_few_pages_wait_however_far_the_guesses_were_off(shape: str, clock: Cloc
     """Memory stays below the pages that docs/scale.md names."""
     randomness = random.Random(3)
     bucket = Bucket([_SHAPES[shape](randomness, number) for number in range(10_000)], page_keys=5)
-    listing = ParallelListing(bucket.page, resource="s3://bucket")
+    listing = listing_of(bucket.page)
     most = 0
     found = []
     for item in listing:
