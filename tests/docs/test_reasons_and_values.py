@@ -10,6 +10,7 @@ import pytest
 from s3_to_azure.model import defaults, errors, options, reasons
 from s3_to_azure.model.errors import PermanentError, TransferError
 from s3_to_azure.transfer.commit import LeftoverBlocks
+from s3_to_azure.transfer.fetched.eligibility import NotFetchable
 from tests.docs.pages import ROOT, text_of
 
 PAGE = "docs/reference/reasons.md"
@@ -73,7 +74,7 @@ def test_reasons_of_failed_objects() -> None:
     own = [row for row in rows if row[0] == "`failed`"]
     assert [code(row[1]) for row in own] == list(reasons.REASONS[reasons.FAILED])
     told = {tuple(row) for row in rows[len(own) + 1 :]}
-    assert LeftoverBlocks in set(error_classes())
+    assert {LeftoverBlocks, NotFetchable} <= set(error_classes())
     assert {(row[0], row[2], row[3]) for row in told} == {
         (
             f"`{each.reason()}`",

@@ -7,6 +7,7 @@ import pytest
 
 from s3_to_azure.model.errors import PermanentError, TransferError, TransientError
 from s3_to_azure.transfer.commit import LeftoverBlocks
+from s3_to_azure.transfer.fetched.eligibility import NotFetchable
 from tests.docs.pages import text_of
 
 _ENTRY = re.compile(r"^##+ `(\w+)`\n\n((?:>.*\n)*)", re.MULTILINE)
@@ -28,7 +29,7 @@ _ENTRIES = {
 
 def test_every_class_has_an_entry_and_every_entry_a_class() -> None:
     """Each error that a log can show is explained, and each explanation belongs to an error."""
-    assert LeftoverBlocks.__name__ in _CLASSES
+    assert {LeftoverBlocks.__name__, NotFetchable.__name__} <= set(_CLASSES)
     assert sorted(_ENTRIES) == sorted(_CLASSES)
 
 

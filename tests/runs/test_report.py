@@ -1,10 +1,8 @@
 """The report: listed = copied + unchanged + skipped + failed, by key, whatever happened to tasks and files."""
 
-import csv
 import gzip
 import json
 import random
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +16,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import REPORT_FILES
 from s3_to_azure.model.reasons import Status
 from s3_to_azure.planning.plan import Amount
-from s3_to_azure.runs.report import COLUMNS, MAX_SUMMARY_BYTES, safe_cell
+from s3_to_azure.runs.report import MAX_SUMMARY_BYTES
 from s3_to_azure.state.failures import FailureLine, read_failures
 from s3_to_azure.state.lines import lines
 from s3_to_azure.state.plan import left_out_name
@@ -337,38 +335,6 @@ def test_the_summary_has_the_slowest_ten_and_the_rate() -> None:
     summary = run.report().summary()
     assert [slow["key"] for slow in summary["slowest"]] == [f"{number:04}" for number in range(19, 9, -1)]
     assert (summary["seconds"], summary["bytes_per_second"]) == (38.0, round(2_000 / 38))
-
-
-@pytest.mark.parametrize(
-    "start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\x00=", "\u00a0@", "\ufeff+", "\uff1d", "\uff20"]
-)
-def test_no_cell_is_a_formula(start: str) -> None:
-    """A key that a spreadsheet would evaluate gets an apostrophe in the CSV, and is unchanged in the receipts."""
-    assert safe_cell(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
-    assert safe_cell("a=1") == "a=1"
-    assert safe_cell(-1) == -1
-    run = PlannedRun(0)
-    key = f'{start}1,2"3'
-    run.source.put("bucket", key, b"abc")
-    run.night.run()
-    (row,) = run.rows()
-    assert row["key"] == f"'{key}"
-    assert tuple(row) == COLUMNS
-    (line,) = lines([run.files.files["receipts.jsonl.gz"]], path="")
-    assert json.loads(line)["key"] == key
-
-
-def test_every_cell_is_quoted() -> None:
-    """Programs that split lines at another separator, such as a semicolon, find one cell."""
-    run = PlannedRun(2)
-    run.source.put("bucket", 'a;=1,b\t"c"', b"abc")
-    run.night.run()
-    header, *rows = run.files.files["report.csv"].decode().split("\r\n")[:-1]
-    assert header == ",".join(f'"{column}"' for column in COLUMNS)
-    assert len(rows) == 3
-    for row in rows:
-        assert re.fullmatch(r'"(?:[^"]|"")*"(?:,"(?:[^"]|"")*")*', row)
-        assert len(next(csv.reader([row]))) == len(COLUMNS)
 
 
 @pytest.mark.parametrize("name", ["manifest", "plan.json", "batches", "left_out", "receipts/00000"])

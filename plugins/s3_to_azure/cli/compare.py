@@ -140,7 +140,7 @@ class _Differences:
     """
 
     def __init__(self, out: TextIO | None) -> None:
-        from s3_to_azure.runs.report import safe_cell  # noqa: PLC0415
+        from s3_to_azure.runs.report_rows import safe_cell  # noqa: PLC0415
         from s3_to_azure.runs.standing import DRIFT, Difference  # noqa: PLC0415
 
         self._safe_cell = safe_cell

@@ -1,28 +1,21 @@
 """The report of a run: every listed object accounted for, the totals, and whether the run failed."""
 
-import csv
 import heapq
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-
-import msgspec
 
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
 from s3_to_azure.model.formatting import duration_text, size_text, verdict_text
 from s3_to_azure.model.names import (
-    REPORT_CSV_NAME,
-    REPORT_FAILURES_NAME,
     REPORT_FILES,
     REPORT_NAME,
-    REPORT_RECEIPTS_NAME,
 )
 from s3_to_azure.model.objects import ListedObject, Receipt, TaskTry
 from s3_to_azure.model.options import TRANSPORT
-from s3_to_azure.model.ports import BlobDestination, IsOver, StateFiles, StateWriter
+from s3_to_azure.model.ports import BlobDestination, IsOver, StateFiles
 from s3_to_azure.model.reasons import (
     COPIED,
     FAILED,
@@ -39,14 +32,12 @@ from s3_to_azure.runs.announced import Missed, MissedByEvents
 from s3_to_azure.runs.certificate import (
     Certificate,
     Certification,
-    ReceiptSums,
     make_certificate,
     write_certificate,
 )
 from s3_to_azure.runs.proven import ProvenAmounts
 from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
-from s3_to_azure.state.failures import FailureLine, add_failure
-from s3_to_azure.state.lines import LinesWriter, as_json
+from s3_to_azure.runs.report_rows import report_rows
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, PlanReference, read_plan_index
 
@@ -280,7 +271,7 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
     by = None if try_number is None else TaskTry(pointer.token, try_number, datetime.now(UTC))
     index = read_plan_index(files, plan)
     totals = _Totals()
-    with _report_rows(files, by) as rows:
+    with report_rows(files, by) as rows:
         for listed, result in reconcile_run(files, pointer, index, destination):
             rows.add(listed, result)
             totals.add(listed, result)
@@ -374,74 +365,3 @@ class _Totals:
             return
         self._first_start = min(self._first_start or start, start)
         self._last_end = max(self._last_end, start + receipt.seconds)
-
-
-COLUMNS: Final = tuple(field.name for field in fields(Receipt))
-# A spreadsheet evaluates text that starts with one of these (https://owasp.org/www-community/attacks/CSV_Injection),
-# or with its full-width form, in some settings behind white space too.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_CONTROLS: Final = ("\t", "\r", "\n")
-_WHITE_SPACE: Final = "".join(map(chr, range(33))) + "\u00a0\u3000\ufeff"
-_MEMBER_LINES: Final = 10_000
-
-
-def safe_cell(value: object) -> object:
-    """Return the value so that no spreadsheet evaluates it as a formula: with an apostrophe in front."""
-    if not isinstance(value, str):
-        return value
-    shown = value.lstrip(_WHITE_SPACE)
-    return f"'{value}" if shown.startswith(_FORMULA_STARTS) or value.startswith(_CONTROLS) else value
-
-
-@contextmanager
-def _report_rows(files: StateFiles, by: TaskTry | None) -> Iterator["_ReportRows"]:
-    """Open the files with a row for each object; they become visible after a clean exit."""
-    with (
-        files.write(REPORT_CSV_NAME, by=by) as table,
-        files.write(REPORT_RECEIPTS_NAME, by=by) as receipts,
-        files.write(REPORT_FAILURES_NAME, by=by) as failures,
-    ):
-        rows = _ReportRows(table, receipts, failures)
-        yield rows
-        rows.finish()
-
-
-class _ReportRows:
-    """Writes one row per object into the CSV file and the JSON lines, and one line per failed object."""
-
-    def __init__(self, table: StateWriter, receipts: StateWriter, failures: StateWriter) -> None:
-        self._csv = csv.writer(_TextWriter(table), lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-        self._csv.writerow(COLUMNS)
-        self._lines = LinesWriter(receipts, header=b"")
-        self._failures = LinesWriter(failures)
-        self._rows = 0
-        self.sums = ReceiptSums()
-
-    def add(self, listed: ListedObject, result: ObjectResult) -> None:
-        receipt = result.receipt
-        values = receipt.as_dict()
-        self._csv.writerow([safe_cell(values[column]) for column in COLUMNS])
-        line = as_json(values)
-        self._lines.add(msgspec.Raw(line))
-        self.sums.add(line)
-        if receipt.status == FAILED:
-            failure = FailureLine(receipt.key, receipt.reason, listed.size_bytes, result.batch, receipt.try_number)
-            add_failure(self._failures, failure)
-        self._rows += 1
-        if not self._rows % _MEMBER_LINES:
-            self._lines.end_member()
-
-    def finish(self) -> None:
-        self._lines.end_member()
-        self._failures.end_member()
-
-
-class _TextWriter:
-    """Encodes the text that ``csv`` writes."""
-
-    def __init__(self, out: StateWriter) -> None:
-        self._out = out
-
-    def write(self, text: str) -> int:
-        self._out.write(text.encode("utf-8"))
-        return len(text)
