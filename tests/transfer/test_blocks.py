@@ -24,6 +24,7 @@ from s3_to_azure.model.objects import Block, ListedBlock, ListedObject, ObjectVe
 from s3_to_azure.transfer.blocks import (
     ID_CHARACTERS,
     NO_SECOND,
+    FetchedBlock,
     Layout,
     StagedBlock,
     adopt,
@@ -34,6 +35,7 @@ from s3_to_azure.transfer.blocks import (
     missing,
     parse,
     second_digest,
+    staged_blocks,
     usable,
 )
 
@@ -306,7 +308,7 @@ def test_in_order_needs_every_block() -> None:
 
 VERSION = ObjectVersion("bucket", "a/key", "0123abcd", 12_345, datetime(2026, 1, 1, tzinfo=UTC))
 
-staged_blocks = st.builds(
+blocks_of_any = st.builds(
     lambda start, size, crc64, second, mark: StagedBlock(start, start + size, crc64, second, mark),
     st.integers(0, MAX_OBJECT_BYTES - 1),
     st.integers(1, 4_000 * 2**20),
@@ -327,7 +329,7 @@ def test_fingerprint_is_frozen() -> None:
     assert fingerprint(VERSION).hex() == "a29131e511646c36"
 
 
-@given(staged_blocks)
+@given(blocks_of_any)
 def test_id_is_parsed_as_it_was_written(block: StagedBlock) -> None:
     """A later worker reads from the listed id exactly what the earlier one wrote into it."""
     text = block.block_id
@@ -351,7 +353,7 @@ def test_any_bytes_are_parsed_or_ignored(name: bytes, size_bytes: int) -> None:
     assert block is None or block.block_id.encode("ascii") == name
 
 
-@given(staged_blocks, st.integers(0, ID_CHARACTERS - 1), st.integers(0, 255))
+@given(blocks_of_any, st.integers(0, ID_CHARACTERS - 1), st.integers(0, 255))
 def test_changed_id_is_never_parsed_as_the_original(block: StagedBlock, index: int, byte: int) -> None:
     """An id with one changed byte is either ignored or parsed as the block that has this changed id."""
     changed = bytearray(block.block_id.encode("ascii"))
@@ -408,3 +410,77 @@ def test_fingerprint_separates_its_fields(one: tuple[str, str, str], two: tuple[
     """No two different triples of bucket, key and ETag give the same fingerprint."""
     first, second = (ObjectVersion(*names, 1, VERSION.last_modified) for names in (one, two))
     assert (fingerprint(first) == fingerprint(second)) == (one == two)
+
+
+def fetched(start: int = 0, end: int = 8, crc64: int = 5, nonce: int = 1) -> FetchedBlock:
+    """Return a block that Azure fetched."""
+    return FetchedBlock(start, end, crc64, NO_SECOND, MARK, bytes([nonce]) * 16)
+
+
+def data_of(block: StagedBlock) -> ListedBlock:
+    """Return a block as Azure lists it."""
+    return ListedBlock(block.block_id.encode(), block.size_bytes)
+
+
+def note_of(block: FetchedBlock, size_bytes: int = 1) -> ListedBlock:
+    """Return a block's note as Azure lists it."""
+    return ListedBlock(block.note_id.encode(), size_bytes)
+
+
+class TestFetchedBlocks:
+    """A fetched block counts with exactly one CRC64 in the notes of its one request."""
+
+    def test_order_does_not_matter(self) -> None:
+        """Notes and blocks come in any order, as threads stage them."""
+        first, second = fetched(), fetched(8, 16, 6, 2)
+        listed = [data_of(first), note_of(second), note_of(first), data_of(second)]
+        for order in itertools.permutations(listed):
+            assert set(staged_blocks(order, MARK)) == {first, second}
+
+    def test_without_a_note_nobody_saw_it_staged(self) -> None:
+        """A worker that was killed before the note left only the block; a late request leaves only a block, too."""
+        assert staged_blocks([data_of(fetched())], MARK) == []
+
+    def test_note_without_a_block_is_nothing(self) -> None:
+        """A note is never committed."""
+        assert staged_blocks([note_of(fetched())], MARK) == []
+
+    def test_notes_that_differ(self) -> None:
+        """Of two CRC64s neither is known to be right."""
+        block = fetched()
+        assert staged_blocks([data_of(block), note_of(block), note_of(replace(block, crc64=6))], MARK) == []
+
+    def test_equal_notes_are_one(self) -> None:
+        """A list may show a note twice; it says the same."""
+        assert staged_blocks([data_of(fetched()), note_of(fetched()), note_of(fetched())], MARK) == [fetched()]
+
+    @pytest.mark.parametrize(
+        "other", [fetched(nonce=2), fetched(start=8, end=16), replace(fetched(), fingerprint=b"other ob")]
+    )
+    def test_note_of_another_request(self, other: FetchedBlock) -> None:
+        """Nonce, start and fingerprint must all be the block's own."""
+        assert staged_blocks([data_of(fetched()), note_of(other)], MARK) == []
+
+    @pytest.mark.parametrize("size_bytes", [0, 2, 8])
+    def test_note_is_one_byte(self, size_bytes: int) -> None:
+        """A block of another size is no note of ours."""
+        assert staged_blocks([data_of(fetched()), note_of(fetched(), size_bytes)], MARK) == []
+
+    def test_id_with_a_crc64_is_not_of_this_version(self) -> None:
+        """What should be zero is zero, or another program wrote it."""
+        odd = base64.urlsafe_b64encode(b"\x02" + MARK + bytes(6) + b"\0" * 7 + b"\x05" + b"\x01" * 16)
+        assert staged_blocks([ListedBlock(odd, 8), note_of(fetched())], MARK) == []
+
+    @pytest.mark.parametrize("other", [staged(0, 8, 6), fetched(crc64=6, nonce=2)])
+    def test_another_crc64_at_the_start(self, other: StagedBlock) -> None:
+        """Streamed or fetched: of two different CRC64s the range is fetched again; of two equal ones either will do."""
+        layout = Layout(16, 8)
+        assert usable(layout, [fetched(), other], None) == {}
+        assert usable(layout, [fetched(), replace(other, crc64=5)], None).keys() == {0}
+
+    @given(st.integers(0, 2**48 - 9), st.integers(0, 2**64 - 1), st.binary(min_size=16, max_size=16))
+    def test_round_trip(self, start: int, crc64: int, nonce: bytes) -> None:
+        """Ids are as long as those of version 1, and read back as they were written."""
+        block = FetchedBlock(start, start + 8, crc64, NO_SECOND, MARK, nonce)
+        assert len(block.block_id) == len(block.note_id) == ID_CHARACTERS
+        assert staged_blocks([data_of(block), note_of(block)], MARK) == [block]

@@ -38,7 +38,7 @@ from s3_to_azure.state.plan import (
     left_out_name,
     write_plan_index,
 )
-from s3_to_azure.transfer.blocks import Layout, fingerprint, layout_for, most_staged_size, parse
+from s3_to_azure.transfer.blocks import Layout, fingerprint, layout_for, most_staged_size, staged_blocks
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class _Planning:
         usual = layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=self._settings.block_bytes)
         source = fingerprint(listed)
         found = self._retrier.call(f"list the staged blocks of {blob!r}", lambda: self._destination.list_staged(blob))
-        staged = [block for item in found if (block := parse(item, source))]
+        staged = staged_blocks(found, source)
         # The plan's lines accept no block size below 1 MiB; the end of an object, or of a part, may be shorter.
         block_bytes = most_staged_size(usual, staged, smallest_bytes=MIB, budget_bytes=budget)
         return Layout(listed.size_bytes, block_bytes)

@@ -7,6 +7,11 @@ A block id holds everything that a later worker needs to know of a staged block,
 
 The block's length is not part of the id: Get Block List returns it. A change of this format would orphan every block
 that is staged when it is deployed, so it needs a new version number.
+
+The CRC64 of a block that Azure fetches by itself may be known only afterwards. Such a block has an id of version 2,
+whose CRC64 is zero and whose last 16 bytes are random: no two requests have the same, so a request that is late
+replaces no other block. Its CRC64 stands in the id of a note, version 3, a block of one byte with the same random
+bytes, which is staged after Azure's answer and never committed.
 """
 
 import base64
@@ -26,8 +31,16 @@ from s3_to_azure.model.limits import MAX_BLOCK_BYTES, MAX_BLOCKS_PER_BLOB, MAX_O
 from s3_to_azure.model.objects import Block, ListedBlock, ListedObject, ObjectVersion
 
 FORMAT_VERSION: Final = 1
+FETCHED_VERSION: Final = 2
+NOTE_VERSION: Final = 3
+NONCE_BYTES: Final = 16
+NOTE_BODY: Final = b"\0"
 ID_CHARACTERS: Final = 52
 _ID_BYTES: Final = 39
+_FINGERPRINT: Final = slice(1, 9)
+_START: Final = slice(9, 15)
+_CRC64: Final = slice(15, 23)
+_LAST: Final = slice(23, 39)
 NO_SECOND: Final = bytes(16)
 _TAG_BYTES: Final = 8
 _BASE_BLOCK_BYTES: Final = 8 * MIB
@@ -55,16 +68,34 @@ class StagedBlock:
     @property
     def block_id(self) -> str:
         """The id under which Azure holds the block: 52 ASCII characters, before the service's own base64."""
-        packed = b"".join(
-            (
-                FORMAT_VERSION.to_bytes(1, "big"),
-                self.fingerprint,
-                self.start.to_bytes(6, "big"),
-                self.crc64.to_bytes(8, "big"),
-                self.second,
-            )
-        )
-        return base64.urlsafe_b64encode(packed).decode("ascii")
+        return _block_id(FORMAT_VERSION, self, self.crc64, self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedBlock(StagedBlock):
+    """A block that Azure fetched by itself, and whose CRC64 was known only afterwards.
+
+    Attributes:
+        nonce: 16 random bytes of the one request that staged it.
+    """
+
+    nonce: bytes
+
+    @property
+    def block_id(self) -> str:
+        """The id under which Azure holds the block."""
+        return _block_id(FETCHED_VERSION, self, 0, self.nonce)
+
+    @property
+    def note_id(self) -> str:
+        """The id of the note that holds the block's CRC64."""
+        return _block_id(NOTE_VERSION, self, self.crc64, self.nonce)
+
+
+def _block_id(version: int, block: StagedBlock, crc64: int, last: bytes) -> str:
+    start = block.start.to_bytes(6, "big")
+    packed = b"".join((version.to_bytes(1, "big"), block.fingerprint, start, crc64.to_bytes(8, "big"), last))
+    return base64.urlsafe_b64encode(packed).decode("ascii")
 
 
 def fingerprint(version: ObjectVersion | ListedObject) -> bytes:
@@ -77,30 +108,62 @@ def fingerprint(version: ObjectVersion | ListedObject) -> bytes:
 
 
 def parse(listed: ListedBlock, of: bytes) -> StagedBlock | None:
-    """Parse a listed block's id; return None for another tool's block and for a block of another source version.
+    """Parse an id of version 1; return None for another tool's block and for a block of another source version.
 
     Args:
         listed: The block as Get Block List shows it.
         of: The fingerprint that the id must hold.
     """
-    if len(listed.block_id) != ID_CHARACTERS:
+    packed = _unpacked(listed, of)
+    if packed is None or packed[0] != FORMAT_VERSION:
+        return None
+    start = int.from_bytes(packed[_START], "big")
+    crc64 = int.from_bytes(packed[_CRC64], "big")
+    return StagedBlock(start, start + listed.size_bytes, crc64, packed[_LAST], of)
+
+
+def staged_blocks(listed: Iterable[ListedBlock], of: bytes) -> list[StagedBlock]:
+    """Return the staged blocks of one source version whose CRC64 is known.
+
+    A block that Azure fetched counts only with notes of exactly one CRC64: without one nobody saw it staged, and of two
+    CRC64s neither is known to be right.
+
+    Args:
+        listed: The blocks as Get Block List shows them.
+        of: The fingerprint that the ids must hold.
+    """
+    found: list[StagedBlock] = []
+    fetched: list[tuple[int, bytes]] = []
+    noted: dict[tuple[bytes, bytes], set[int]] = defaultdict(set)
+    for item in listed:
+        if (block := parse(item, of)) is not None:
+            found.append(block)
+        elif (packed := _unpacked(item, of)) is None:
+            continue
+        elif packed[0] == FETCHED_VERSION and not any(packed[_CRC64]):
+            fetched.append((item.size_bytes, packed))
+        elif packed[0] == NOTE_VERSION and item.size_bytes == len(NOTE_BODY):
+            noted[packed[_START], packed[_LAST]].add(int.from_bytes(packed[_CRC64], "big"))
+    for size_bytes, packed in fetched:
+        crc64s = set(noted.get((packed[_START], packed[_LAST]), ()))
+        if len(crc64s) == 1:
+            start = int.from_bytes(packed[_START], "big")
+            found.append(FetchedBlock(start, start + size_bytes, crc64s.pop(), NO_SECOND, of, packed[_LAST]))
+    return found
+
+
+def _unpacked(listed: ListedBlock, of: bytes) -> bytes | None:
+    """Return the bytes of an id; None for another tool's block and for a block of another source version."""
+    if len(listed.block_id) != ID_CHARACTERS or listed.size_bytes <= 0:
         return None
     try:
         packed = base64.b64decode(listed.block_id, altchars=b"-_", validate=True)
     except binascii.Error:
         return None
-    if len(packed) != _ID_BYTES or packed[0] != FORMAT_VERSION or packed[1:9] != of or listed.size_bytes <= 0:
+    if len(packed) != _ID_BYTES or packed[_FINGERPRINT] != of:
         return None
-    start = int.from_bytes(packed[9:15], "big")
-    block = StagedBlock(
-        start=start,
-        end=start + listed.size_bytes,
-        crc64=int.from_bytes(packed[15:23], "big"),
-        second=packed[23:39],
-        fingerprint=of,
-    )
     # Another spelling of the same bytes (``+`` for ``-``) is a different id to Azure: no commit would name it.
-    return block if block.block_id.encode("ascii") == listed.block_id else None
+    return packed if base64.urlsafe_b64encode(packed) == listed.block_id else None
 
 
 def second_digest(algorithm: Algorithm | None, data: memoryview) -> bytes:

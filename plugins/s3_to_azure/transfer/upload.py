@@ -32,7 +32,7 @@ from s3_to_azure.transfer.blocks import (
     fingerprint,
     in_order,
     missing,
-    parse,
+    staged_blocks,
     usable,
 )
 from s3_to_azure.transfer.commit import Commit, Committed, LeftoverBlocks, commit
@@ -281,7 +281,7 @@ class BlockUpload:
         listed = attempt.retrier.call(
             f"list the staged blocks of {blob!r}", lambda: attempt.context.destination.list_staged(blob)
         )
-        return [block for item in listed if (block := parse(item, own))]
+        return staged_blocks(listed, own)
 
     def _find_staged(self) -> None:
         """Take over what earlier tries staged, and cut the rest as they did."""
