@@ -41,8 +41,12 @@ class LocalAzure:
 
 
 @contextmanager
-def localstack(directory: Path) -> Iterator[LocalS3]:
+def localstack(directory: Path, services: str = "s3,sqs") -> Iterator[LocalS3]:
     """Run LocalStack's S3 with all its files in `directory`; it checks presigned URLs, but no signatures in headers.
+
+    Args:
+        directory: Of its files.
+        services: The names of those that run, with commas between; each costs seconds at the start.
 
     Raises:
         ServerError: It is not installed, or did not start.
@@ -55,8 +59,8 @@ def localstack(directory: Path) -> Iterator[LocalS3]:
         [python, "-P", Path(__file__).with_name("run_localstack.py"), str(objects)],
         directory=directory,
         log=directory / "localstack.log",
-        environment=base_environment(directory) | _localstack_settings(directory, port),
-        is_up=lambda: _localstack_is_up(port),
+        environment=base_environment(directory) | _localstack_settings(directory, port, services),
+        is_up=lambda: _localstack_is_up(port, services),
         start_timeout_s=_START_TIMEOUT_S,
         stop_grace_s=0.0,  # a regular stop takes 4 s, and its data is not needed
     ):
@@ -118,10 +122,10 @@ def base_environment(directory: Path) -> dict[str, str]:
     }
 
 
-def _localstack_settings(directory: Path, port: int) -> dict[str, str]:
+def _localstack_settings(directory: Path, port: int, services: str) -> dict[str, str]:
     """Return settings of https://docs.localstack.cloud/references/configuration/ and of LocalStack's `config.py`."""
     return {
-        "SERVICES": "s3,sqs",
+        "SERVICES": services,
         "SQS_ENDPOINT_STRATEGY": "path",
         "EAGER_SERVICE_LOADING": "1",
         "GATEWAY_LISTEN": f"{HOST}:{port}",
@@ -135,12 +139,13 @@ def _localstack_settings(directory: Path, port: int) -> dict[str, str]:
     }
 
 
-def _localstack_is_up(port: int) -> bool:
+def _localstack_is_up(port: int, services: str) -> bool:
     body = http_get(port, "/_localstack/health")
     if body is None:
         return False
     try:
-        return bool(json.loads(body)["services"]["s3"] == "running")
+        states = json.loads(body)["services"]
+        return all(states[name] == "running" for name in services.split(","))
     except (ValueError, KeyError, TypeError):
         return False
 

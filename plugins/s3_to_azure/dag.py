@@ -153,8 +153,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         max_retry_delay: Longest wait between retries.
         keep_state_days: The state files of runs that ended longer ago are deleted; None: never.
         signing_key: Signs the certificate of each run: path of an Ed25519 private key on the workers, such as
-            ``/run/secrets/signing.pem``, or id of an Airflow connection with the key as its password; None: the
-            certificate is unsigned (docs/certificates.md).
+            ``/run/secrets/signing.pem``; id of an Airflow connection with the key as its password; ARN of a key in AWS
+            KMS; or identifier of a key in Azure Key Vault. None: it is unsigned (docs/certificates.md).
         compare_every: Add a task ``compare``, which compares both sides once in each period of this length, such as
             ``timedelta(days=7)``, after the copies: by listings and records, without reading objects (docs/drift.md).
         overwrite: Default of the run's Param.
@@ -261,6 +261,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "run_timeout": dagrun_timeout,
             "limits": limits,
             "signing_key": signing_key,
+            "aws_conn_id": aws_conn_id,
+            "s3_verify": s3_verify,
             "has_events": bool(events),
             "pool": tasks[COPY].get("pool") or pool or (default_args or {}).get("pool") or "",
             **memory,

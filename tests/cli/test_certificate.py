@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import FAILED, OK, USAGE_ERROR
 from s3_to_azure.runs.certificate import Certification
+from s3_to_azure.runs.signatures import FileKey
 from tests.runs.planned_run import PlannedRun
 
 Output = pytest.CaptureFixture[str]
@@ -21,7 +22,7 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the working directory: a signed certificate, an unsigned one, the receipts, and the public key."""
     run = PlannedRun(3)
-    run.report(certification=Certification(KEY))
+    run.report(certification=Certification(FileKey(KEY)))
     (tmp_path / "signed.json").write_bytes(run.files.files["certificate.json"])
     (tmp_path / "receipts.jsonl.gz").write_bytes(run.files.files["receipts.jsonl.gz"])
     run.report()

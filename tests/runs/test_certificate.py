@@ -4,22 +4,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
-from s3_to_azure.model.errors import PermanentError, UsageError
+from s3_to_azure.model.errors import AccessDenied, PermanentError
 from s3_to_azure.model.names import CERTIFICATE_NAME, REPORT_RECEIPTS_NAME
+from s3_to_azure.model.ports import Signer
 from s3_to_azure.runs.certificate import (
     Certificate,
     Certification,
@@ -27,21 +19,22 @@ from s3_to_azure.runs.certificate import (
     check_proof,
     check_receipts,
     read_certificate,
-    read_public_key,
-    read_signing_key,
 )
+from s3_to_azure.runs.signatures import FileKey, public_key_of
 from s3_to_azure.state.lines import lines
+from tests.fakes.key_services import P256Key
 from tests.runs.planned_run import PlannedRun
 
-KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-OTHER: Final = Ed25519PrivateKey.from_private_bytes(bytes(32))
+KEY: Final = FileKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+OTHER: Final = FileKey(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+PUBLIC: Final = public_key_of(KEY)
 NOW: Final = datetime(2026, 3, 1, 3, tzinfo=UTC)
 
 
 class CertifiedRun:
     """A run of six objects with all statuses, and its certificate."""
 
-    def __init__(self, key: Ed25519PrivateKey | None = KEY) -> None:
+    def __init__(self, key: Signer | None = KEY) -> None:
         run = PlannedRun(6, unchanged=1)
         run.source.put("bucket", "folder/", b"")
         plan = run.night.plan(run.night.make_manifest())
@@ -59,7 +52,7 @@ class CertifiedRun:
 
     def certificate(self) -> Certificate:
         """Return the certificate as it is read."""
-        return read_certificate(self.data, KEY.public_key())
+        return read_certificate(self.data, PUBLIC)
 
     def proof(self, key: str) -> bytes:
         """Return the file that proves a key's receipt."""
@@ -115,7 +108,7 @@ def test_a_certificate_says_what_the_run_did(certified: CertifiedRun) -> None:
         "none": {"objects": 1, "size_bytes": 3},
         "transport": {"objects": 1, "size_bytes": 3},
     }
-    assert values["public_key"] == KEY.public_key().public_bytes_raw().hex()
+    assert values["public_key"] == PUBLIC.data.hex()
     assert len(certified.data) < 2_000
 
 
@@ -146,7 +139,7 @@ def test_every_receipt_has_a_proof(certified: CertifiedRun) -> None:
 
 def test_every_changed_byte_of_a_certificate_is_found(certified: CertifiedRun) -> None:
     """Changed, removed or doubled: no byte of the file is left unchecked, with the signer's key and without."""
-    assert all_refused(certified.data, lambda data: read_certificate(data, KEY.public_key())) > 5_000
+    assert all_refused(certified.data, lambda data: read_certificate(data, PUBLIC)) > 5_000
     assert all_refused(certified.data[-400:], lambda data: read_certificate(certified.data[:-400] + data)) > 1_500
 
 
@@ -185,9 +178,9 @@ def test_sums_that_the_receipts_do_not_have_are_found(certified: CertifiedRun, n
 def test_the_key_of_another_proves_nothing(certified: CertifiedRun) -> None:
     """Anyone can sign; only the given key counts."""
     forged = CertifiedRun(OTHER)
-    assert read_certificate(forged.data).public_key == OTHER.public_key().public_bytes_raw().hex()
+    assert read_certificate(forged.data).public_key == public_key_of(OTHER).data.hex()
     with pytest.raises(PermanentError, match="which is not the given key"):
-        read_certificate(forged.data, KEY.public_key())
+        read_certificate(forged.data, PUBLIC)
 
 
 def test_an_unsigned_certificate_is_none_of_a_key(certified: CertifiedRun) -> None:
@@ -197,7 +190,7 @@ def test_an_unsigned_certificate_is_none_of_a_key(certified: CertifiedRun) -> No
     assert (found.is_signed, found.root) == (False, certified.certificate().root)
     assert list(unsigned.report.lines())[-1].endswith("unsigned")
     with pytest.raises(PermanentError, match="not signed"):
-        read_certificate(unsigned.data, KEY.public_key())
+        read_certificate(unsigned.data, PUBLIC)
     signature = json.loads(certified.data)["signature"].encode()
     with pytest.raises(PermanentError, match="its signature was removed"):
         read_certificate(certified.data.replace(signature, b""))
@@ -215,7 +208,7 @@ def test_other_files_are_no_certificate(certified: CertifiedRun, data: bytes) ->
 def test_another_major_format_is_named(certified: CertifiedRun) -> None:
     """The person who checks reads that the program is too old, not that somebody has forged."""
     with pytest.raises(PermanentError, match=r"format '2\.0'.*upgrade"):
-        read_certificate(certified.data.replace(b'"format": "1.0"', b'"format": "2.0"'), KEY.public_key())
+        read_certificate(certified.data.replace(b'"format": "1.0"', b'"format": "2.0"'), PUBLIC)
 
 
 def test_a_run_without_objects_has_a_certificate() -> None:
@@ -240,37 +233,33 @@ def test_keys_of_any_text_are_certified() -> None:
             sums.add(line)
 
 
-def pem(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
-    """Return a private key as OpenSSL writes it."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+def test_a_certificate_of_a_key_service_is_checked_in_the_same_way() -> None:
+    """The file names the algorithm, and a change of one byte is found; a key of the other algorithm is another key."""
+    signer = P256Key()
+    public, certified = public_key_of(signer), CertifiedRun(signer)
+    found = read_certificate(certified.data, public)
+    assert (found.values["algorithm"], found.key) == ("ES256", public)
+    assert found.signed_by == f"signed by the ES256 key {public.data.hex()}"
+    assert all_refused(certified.data, lambda data: read_certificate(data, public)) > 5_000
+    with pytest.raises(PermanentError, match="which is not the given key: Ed25519 key"):
+        read_certificate(certified.data, PUBLIC)
+    with pytest.raises(PermanentError, match="changed after it was signed"):
+        read_certificate(certified.data.replace(b'"ES256"', b'"Ed25519"'))
 
 
-@pytest.mark.parametrize(
-    "text", [pem(KEY), pem(KEY).replace("\n", "\r\n"), pem(KEY).split("\n")[1], pem(KEY).replace("\n", " ")]
-)
-def test_a_signing_key_is_pem_or_its_line(text: str) -> None:
-    """A connection's password is one line."""
-    assert read_signing_key(text, name="x").private_bytes_raw() == KEY.private_bytes_raw()
+def test_a_certificate_from_before_the_algorithms_name_is_ed25519s(certified: CertifiedRun) -> None:
+    """It is read as it was written."""
+    signed = certified.data.rpartition(b',\n "signature"')[0].replace(b'\n "algorithm": "Ed25519",', b"")
+    data = signed + b',\n "signature": "%b"\n}\n' % KEY.sign(signed).hex().encode()
+    assert read_certificate(data, PUBLIC).key == PUBLIC
 
 
-def test_what_is_no_signing_key_is_refused_without_being_shown() -> None:
-    """Another kind of key, an encrypted one, or any text; the message holds nothing of it."""
-    encrypted = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")).decode()
-    for text in ("", "secret", pem(X25519PrivateKey.generate()), encrypted, "AAAA" * 20):
-        with pytest.raises(UsageError, match="x is no unencrypted Ed25519 private key") as caught:
-            read_signing_key(text, name="x")
-        assert not text or text[:40] not in str(caught.value)
+def test_a_run_whose_key_cannot_sign_has_no_certificate() -> None:
+    """Never an unsigned one in its place."""
 
+    class Refusing(P256Key):
+        def sign(self, data: bytes) -> bytes:
+            raise AccessDenied(service="KMS", resource="key", code="no", cure="Grant it.")
 
-def test_a_public_key_is_read_from_a_file(tmp_path: Path) -> None:
-    """A missing file and another kind of key are wrong use."""
-    path = tmp_path / "public.pem"
-    with pytest.raises(UsageError, match="cannot be read: No such file"):
-        read_public_key(str(path))
-    for public in (X25519PrivateKey.generate().public_key(), OTHER.public_key(), KEY.public_key()):
-        path.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-        if public == KEY.public_key():
-            assert read_public_key(str(path)).public_bytes_raw() == KEY.public_key().public_bytes_raw()
-    path.write_text(pem(KEY))
-    with pytest.raises(UsageError, match="is no Ed25519 public key"):
-        read_public_key(str(path))
+    with pytest.raises(AccessDenied):
+        CertifiedRun(Refusing())

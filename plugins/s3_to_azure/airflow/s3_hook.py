@@ -1,4 +1,4 @@
-"""The S3 store, and the queue of its events, behind an Airflow connection of type ``aws``."""
+"""The S3 store, the queue of its events, and a key of KMS, behind an Airflow connection of type ``aws``."""
 
 import logging
 from collections.abc import Mapping
@@ -10,11 +10,13 @@ from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, Connection
 from s3_to_azure.airflow.connections import environment, find_connection, get_connection, unknown_argument
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
+from s3_to_azure.model.retry import Retrier
 from s3_to_azure.stores.http.credentials import CredentialsProvider
 from s3_to_azure.stores.http.hosts import note_all_reached
 from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.http.settings import Proxies, aws_ca_bundle
 from s3_to_azure.stores.s3.errors import s3_settings_errors
+from s3_to_azure.stores.s3.kms import KmsKey
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.queue import SqsQueue
 from s3_to_azure.stores.s3.source import S3Source
@@ -99,6 +101,33 @@ def sqs_queue(
     provider = CredentialsProvider(S3, worked_before=worked_before)
     session, client_options = _session(aws_conn_id, "sqs", provider, connections=1, verify=verify, arguments=arguments)
     return SqsQueue(session, client_options, url)
+
+
+def kms_key(
+    aws_conn_id: str | None,
+    arn: str,
+    retrier: Retrier,
+    *,
+    verify: bool | str | None = None,
+) -> KmsKey:
+    """Return a key of KMS that signs certificates; no request is sent yet.
+
+    Args:
+        aws_conn_id: As for ``s3_source``; the connection's identity needs rights on the key too.
+        arn: The key's ARN, whose region is asked.
+        retrier: Repeats each request.
+        verify: As for ``s3_source``.
+
+    Raises:
+        ConnectionMissing: The Airflow connection does not exist.
+        UsageError: The connection's settings, or the ARN, cannot be used.
+    """
+    protect_logs()
+    aws_conn_id, _ = _connection(aws_conn_id)
+    session, client_options = _session(
+        aws_conn_id, "kms", CredentialsProvider(S3), connections=1, verify=verify, arguments={}
+    )
+    return KmsKey(session, client_options, arn, retrier)
 
 
 def _connection(aws_conn_id: str | None) -> tuple[str | None, Connection | None]:

@@ -193,7 +193,7 @@ def _add_certificate(commands: "_Commands[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument("file", metavar="FILE", help="the certificate, certificate.json of a run's state files")
     parser.add_argument(
-        "--public-key", metavar="FILE", help="the Ed25519 key in PEM that must have signed the certificate"
+        "--public-key", metavar="FILE", help="the public key in PEM that must have signed the certificate"
     )
     parser.add_argument(
         "--receipts", metavar="FILE", help="receipts.jsonl.gz of the run: check that they are the certificate's"

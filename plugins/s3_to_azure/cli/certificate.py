@@ -27,8 +27,8 @@ def certificate(options: argparse.Namespace, _stop: StopEvent) -> int:
         check_proof,
         check_receipts,
         read_certificate,
-        read_public_key,
     )
+    from s3_to_azure.runs.signatures import read_public_key  # noqa: PLC0415
 
     _check_options(options)
     public_key = read_public_key(options.public_key) if options.public_key else None

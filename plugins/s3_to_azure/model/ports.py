@@ -275,6 +275,25 @@ class EventQueue(Protocol):
         ...
 
 
+class Signer(Protocol):
+    """A private key that signs certificates, wherever it is kept."""
+
+    name: str
+    """What it is, for errors."""
+
+    def public_key(self) -> bytes:
+        """Return the public key as DER (SubjectPublicKeyInfo)."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Return a signature of 64 bytes: of Ed25519, or the numbers r and s of ECDSA with P-256 and SHA-256."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
 class StateWriter(Protocol):
     """A state file while it is written."""
 

@@ -6,26 +6,20 @@ it, so the signed text needs no canonical form; what follows it is fixed. docs/c
 
 import json
 import re
-from base64 import b64decode
-from binascii import Error as NotBase64
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_public_key
-
 from s3_to_azure import __version__
-from s3_to_azure.model.errors import PermanentError, UsageError
+from s3_to_azure.model.errors import PermanentError
 from s3_to_azure.model.names import CERTIFICATE_NAME
 from s3_to_azure.model.objects import TaskTry
-from s3_to_azure.model.ports import StateFiles
+from s3_to_azure.model.ports import Signer, StateFiles
 from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, UNCHANGED
 from s3_to_azure.planning.plan import AmountCounter
 from s3_to_azure.runs.proven import UNRECORDED, ProvenAmounts
+from s3_to_azure.runs.signatures import ED25519, PublicKey, public_key_of, sign
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.merkle import MerkleTree, root_by_path
 from s3_to_azure.state.plan import PlanIndex
@@ -38,9 +32,9 @@ MAX_FILE_BYTES: Final = 64_000
 
 _SIGNATURE: Final = ',\n "signature": "'
 _END: Final = '"\n}\n'
+_KEY: Final = re.compile(r"(?:[0-9a-f]{64}|04[0-9a-f]{128})?")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _FILE: Final = re.compile(f"(.*){_SIGNATURE}((?:[0-9a-f]{{128}})?){_END}".encode(), re.DOTALL)
-_ARMOUR: Final = re.compile(r"-----(?:BEGIN|END) PRIVATE KEY-----|\s+")
 # There are few levels, but a damaged receipt could hold any text.
 _MAX_LEVELS: Final = 50
 _OTHER: Final = "other"
@@ -51,11 +45,11 @@ class Certification:
     """What a report's certificate says besides the receipts.
 
     Attributes:
-        signing_key: Signs it; None: it is unsigned.
+        signer: Signs it; None: it is unsigned.
         account: The storage account's endpoint; empty if it is not known.
     """
 
-    signing_key: Ed25519PrivateKey | None = None
+    signer: Signer | None = None
     account: str = ""
 
 
@@ -161,7 +155,12 @@ class Certificate:
     @property
     def signed_by(self) -> str:
         """Who signed it, for a person."""
-        return _signed_text(self.public_key)
+        return f"signed by the {self.key.text}" if self.is_signed else "unsigned"
+
+    @property
+    def key(self) -> PublicKey:
+        """The key that it says it is signed with; one of before this field existed is signed with Ed25519."""
+        return PublicKey(str(self.values.get("algorithm", ED25519)), bytes.fromhex(self.public_key))
 
     def summary(self) -> dict[str, Any]:
         """Return what the report's summary holds of it."""
@@ -170,11 +169,6 @@ class Certificate:
     def text(self) -> str:
         """Return one line for a person."""
         return f"{CERTIFICATE_NAME}, root {self.root}, {self.signed_by}"
-
-
-def _signed_text(public_key: str) -> str:
-    """Say who signed."""
-    return f"signed by the Ed25519 key {public_key}" if public_key else "unsigned"
 
 
 def make_certificate(
@@ -195,8 +189,12 @@ def make_certificate(
         run: Where the run's files are.
         certification: The key, and the account.
         now: The current time, for tests.
+
+    Raises:
+        TransferError: It cannot be signed.
     """
-    key = certification.signing_key
+    signer = certification.signer
+    key = public_key_of(signer) if signer else None
     values = {
         "kind": KIND,
         "format": FORMAT,
@@ -208,10 +206,11 @@ def make_certificate(
         "plan": index.token if index else "",
         "issued_at": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
         **sums.values(),
-        "public_key": key.public_key().public_bytes_raw().hex() if key else "",
+        "algorithm": key.algorithm if key else "",
+        "public_key": key.data.hex() if key else "",
     }
     signed = json.dumps(values, indent=1).removesuffix("\n}").encode("ascii")
-    signature = key.sign(signed).hex() if key else ""
+    signature = sign(signer, key, signed).hex() if signer and key else ""
     return Certificate(values, signed + f"{_SIGNATURE}{signature}{_END}".encode("ascii"))
 
 
@@ -221,7 +220,7 @@ def write_certificate(files: StateFiles, certificate: Certificate, by: TaskTry |
         out.write(certificate.data)
 
 
-def read_certificate(data: bytes, public_key: Ed25519PublicKey | None = None) -> Certificate:
+def read_certificate(data: bytes, public_key: PublicKey | None = None) -> Certificate:
     """Read a certificate, and check its signature.
 
     Args:
@@ -242,7 +241,7 @@ def read_certificate(data: bytes, public_key: Ed25519PublicKey | None = None) ->
         )
     certificate = Certificate(values, data)
     if not (
-        re.fullmatch(r"(?:[0-9a-f]{64})?", str(values.get("public_key")))
+        _KEY.fullmatch(str(values.get("public_key")))
         and _HASH.fullmatch(str(values.get("root")))
         and isinstance(values.get("receipts"), int)
     ):
@@ -251,16 +250,12 @@ def read_certificate(data: bytes, public_key: Ed25519PublicKey | None = None) ->
         return certificate
     if not certificate.is_signed or not parts[2]:
         raise PermanentError(detail="The certificate is not signed, or its signature was removed.")
-    named = bytes.fromhex(certificate.public_key)
-    if public_key is not None and public_key.public_bytes_raw() != named:
+    if public_key is not None and public_key != certificate.key:
         raise PermanentError(
-            detail=f"The certificate is {certificate.signed_by}, which is not the given key "
-            f"{public_key.public_bytes_raw().hex()}."
+            detail=f"The certificate is {certificate.signed_by}, which is not the given key: {public_key.text}."
         )
-    try:
-        Ed25519PublicKey.from_public_bytes(named).verify(bytes.fromhex(parts[2].decode()), parts[1])
-    except (InvalidSignature, ValueError):
-        raise PermanentError(detail="The certificate was changed after it was signed.") from None
+    if not certificate.key.has_signed(parts[1], bytes.fromhex(parts[2].decode())):
+        raise PermanentError(detail="The certificate was changed after it was signed.")
     return certificate
 
 
@@ -351,45 +346,3 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
-
-
-def read_signing_key(text: str, *, name: str) -> Ed25519PrivateKey:
-    """Read an Ed25519 private key: PKCS #8 as PEM, or the line between PEM's first and last.
-
-    Args:
-        text: The key.
-        name: Where it comes from, for errors; the key itself is in none.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    try:
-        key = load_der_private_key(b64decode(_ARMOUR.sub("", text), validate=True), password=None)
-    except (NotBase64, ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(
-            detail=f"{name} is no unencrypted Ed25519 private key in PEM. `openssl genpkey -algorithm ed25519 -out "
-            "signing.pem` makes one."
-        )
-    return key
-
-
-def read_public_key(path: str) -> Ed25519PublicKey:
-    """Read an Ed25519 public key in PEM from a file.
-
-    Raises:
-        UsageError: There is none.
-    """
-    try:
-        key = load_pem_public_key(Path(path).read_bytes()[:MAX_FILE_BYTES])
-    except OSError as error:
-        raise UsageError(detail=f"The public key {path!r} cannot be read: {error.strerror}.") from None
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise UsageError(
-            detail=f"{path!r} is no Ed25519 public key in PEM. `openssl pkey -in signing.pem -pubout -out public.pem` "
-            "makes it from the private key."
-        )
-    return key

@@ -20,12 +20,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.migration import dag_tasks
-from s3_to_azure.airflow.migration.dag_tasks import RunSettings, load_signing_key, plan_run, plan_settings, report_run
+from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_run, plan_settings, report_run
 from s3_to_azure.airflow.migration.run_state import PLAN_KEY, REPORT_KEY
 from s3_to_azure.model.errors import Cancelled, ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.runs.certificate import read_certificate
+from s3_to_azure.runs.signatures import PublicKey
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.stores.azure.state import AzureState
 
@@ -317,7 +318,7 @@ def test_the_certificate_is_signed_by_the_migrations_key(
     with pytest.raises(SomeObjectsFailed):
         report_run(pointer, signed, Task().context, keep_state_days=None)
     (name,) = (name for name in container.list_blob_names() if name.endswith("/certificate.json"))
-    found = read_certificate(container.download_blob(name).readall(), key.public_key())
+    found = read_certificate(container.download_blob(name).readall(), PublicKey.of(key.public_key()))
     assert found.values["account"] in container.url
     assert (found.values["source"], found.receipts) == ("s3://bucket/in/", 3)
 
@@ -367,50 +368,3 @@ def test_the_plans_settings_are_the_migrations_and_the_runs() -> None:
     assert plan_settings(RunSettings("in/", "target", "out/", "wasb"), PARAMS).block_bytes is None
     with pytest.raises(UsageError, match="split_size"):
         plan_settings(RunSettings("in/", "target", "out/", "wasb", split_size="much"), PARAMS)
-
-
-SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PEM = SIGNING_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def raw(setting: str) -> bytes:
-    """Return the key's bytes."""
-    key = load_signing_key(setting)
-    assert key
-    return key.private_bytes_raw()
-
-
-@pytest.mark.parametrize("setting", [None, ""])
-def test_without_a_setting_there_is_no_key(setting: str | None) -> None:
-    """The certificate is unsigned."""
-    assert load_signing_key(setting) is None
-
-
-def test_a_path_is_a_file(tmp_path: Path) -> None:
-    """It has a slash, which no connection's id has."""
-    path = tmp_path / "signing.pem"
-    path.write_text(PEM)
-    assert raw(str(path)) == SIGNING_KEY.private_bytes_raw()
-    path.write_text("something else")
-    with pytest.raises(UsageError, match=r"signing\.pem' is no unencrypted Ed25519 private key"):
-        load_signing_key(str(path))
-    with pytest.raises(UsageError, match="This worker cannot read the signing key '/missing': No such file"):
-        load_signing_key("/missing")
-
-
-@pytest.mark.parametrize("line", [PEM.split("\n")[1], PEM.replace("\n", "%0A")])
-def test_another_text_is_a_connection(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    """The password is the key, in one line or in PEM."""
-    quoted = line.replace("+", "%2B").replace("/", "%2F").replace(" ", "%20")
-    monkeypatch.setenv("AIRFLOW_CONN_AUDIT", f"generic://:{quoted}@")
-    assert raw("audit") == SIGNING_KEY.private_bytes_raw()
-
-
-def test_a_connection_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing one, and one whose password is something else."""
-    with pytest.raises(UsageError, match="the Airflow connection 'missing' does not exist"):
-        load_signing_key("missing")
-    monkeypatch.setenv("AIRFLOW_CONN_AUDIT", "generic://:sesame@")
-    with pytest.raises(UsageError, match="The password of the Airflow connection 'audit'") as caught:
-        load_signing_key("audit")
-    assert "sesame" not in str(caught.value)

@@ -5,17 +5,13 @@ Imported when one of these tasks runs, never when a DAG is parsed, because the S
 
 import logging
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool
-from s3_to_azure.airflow.connections import get_connection
 from s3_to_azure.airflow.metrics import Measured, send
 from s3_to_azure.airflow.migration.dag_arguments import REPORT, STATE_CONNECTION, STATE_CONTAINER
 from s3_to_azure.airflow.migration.params import RunLimits
@@ -34,12 +30,14 @@ from s3_to_azure.airflow.migration.run_state import (
     reported_plan,
     try_number_of,
 )
+from s3_to_azure.airflow.migration.signing_key import opened_signer
 from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import folder_name
+from s3_to_azure.model.ports import Signer
 from s3_to_azure.model.reasons import FAILED
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
@@ -47,8 +45,9 @@ from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
 from s3_to_azure.planning.plan import Amount, Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
-from s3_to_azure.runs.certificate import MAX_FILE_BYTES, Certification, read_signing_key
+from s3_to_azure.runs.certificate import Certification
 from s3_to_azure.runs.report import Report, make_report
+from s3_to_azure.runs.signatures import check_signer
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import mapped_batches, read_plan
 from s3_to_azure.stores.azure.client import StreamingClient
@@ -73,7 +72,9 @@ class RunSettings:
         run_timeout: A run that is older is not planned; None: no limit.
         limits: What a run cannot loosen.
         pool: The copies' pool; empty: Airflow's default, which always exists.
-        signing_key: Signs the certificate, as ``load_signing_key`` reads it; None: it is unsigned.
+        signing_key: Signs the certificate, as ``opened_signer`` reads it; None: it is unsigned.
+        aws_conn_id: Connection of type ``aws``, with which a key in KMS signs.
+        s3_verify: As for ``s3_source``.
         has_events: Some runs copy what events announce.
     """
 
@@ -93,6 +94,8 @@ class RunSettings:
     limits: RunLimits = field(default_factory=RunLimits)
     pool: str = ""
     signing_key: str | None = None
+    aws_conn_id: str | None = defaults.AWS_CONN_ID
+    s3_verify: bool | str | None = None
     has_events: bool = False
 
     def service(self, context: Context) -> StreamingClient:
@@ -102,6 +105,12 @@ class RunSettings:
     def files(self, service: StreamingClient, context: Context) -> AzureState:
         """Return the run's state files."""
         return run_files(service, self.state_container or self.container, context)
+
+    def signer(self, service: StreamingClient, context: Context) -> AbstractContextManager[Signer | None]:
+        """Open what signs the run's certificate; None without a key."""
+        return opened_signer(
+            self.signing_key, service, aws_conn_id=self.aws_conn_id, s3_verify=self.s3_verify, stop=stop_of(context)
+        )
 
 
 @raises_task_errors
@@ -122,9 +131,11 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     """
     check_deadline(context, settings.run_timeout)
     settings.limits.check(context)
-    # Before hours of copying: a key that is missing would fail the report.
-    load_signing_key(settings.signing_key)
     with closing(settings.service(context)) as service:
+        with settings.signer(service, context) as signer:
+            if signer:
+                # Before hours of copying: a key that is missing, or must not be used, would fail the report.
+                check_signer(signer)
         how = plan_settings(settings, context["params"], began=getattr(context.get("dag_run"), "start_date", None))
         files = settings.files(service, context)
         stands = read_plan(files, reported_plan(context)) if report_is_final(context) else None
@@ -261,7 +272,8 @@ def report_run(
         AirflowSkipException: The run is a dry run, or no event has announced anything to it.
         CorruptState: The run has no listing.
     """
-    with closing(settings.service(context)) as service:
+    with ExitStack() as stack:
+        service = stack.enter_context(closing(settings.service(context)))
         files = settings.files(service, context)
         manifest = _manifest_pointer(pointer, files)
         if context["params"]["dry_run"]:
@@ -271,7 +283,7 @@ def report_run(
                 "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
             )
         log.info("Reporting on the copy of %s", _what(manifest, settings))
-        certification = Certification(load_signing_key(settings.signing_key), service.account_url)
+        certification = Certification(stack.enter_context(settings.signer(service, context)), service.account_url)
         plan, told = mapped_plan(context), is_over(context)
         container = settings.state_container or settings.container
         events = RunEvents.of(service, container, manifest, context) if settings.has_events else None
@@ -338,25 +350,3 @@ def _manifest_pointer(values: Mapping[str, Any] | None, files: AzureState) -> Ma
             path=files.location, detail="this run has no listing; the log of the task wait_for_objects says why"
         )
     return ManifestPointer.from_dict(values)
-
-
-def load_signing_key(setting: str | None) -> Ed25519PrivateKey | None:
-    """Return the key that a migration's ``signing_key`` names; None without one.
-
-    Args:
-        setting: A path, which has a slash, or the id of a connection whose password is the key.
-
-    Raises:
-        UsageError: There is no such key.
-    """
-    if not setting:
-        return None
-    if "/" not in setting:
-        connection = get_connection(setting, "the certificate", "generic", "with the key as password")
-        return read_signing_key(connection.password or "", name=f"The password of the Airflow connection {setting!r}")
-    try:
-        with Path(setting).open("rb") as file:
-            text = file.read(MAX_FILE_BYTES).decode("ascii", "replace")
-    except OSError as error:
-        raise UsageError(detail=f"This worker cannot read the signing key {setting!r}: {error.strerror}.") from None
-    return read_signing_key(text, name=f"The file {setting!r}")

@@ -148,6 +148,9 @@ _OF_OBJECTS: Final = {
     errors.ObjectArchived,
     errors.SourceChanged,
 }
+SERVICE_CAUSES: Final = tuple(cause for cause in _CAUSES if cause.error not in _OF_OBJECTS)
+"""What the refusals mean that AWS's other services have too."""
+
 _QUEUE_CAUSES: Final = (
     Cause(codes("RequestThrottled", "OverLimit", r"K[mM][sS]\.?Throttl\w*"), errors.Throttled),
     Cause(
@@ -156,7 +159,7 @@ _QUEUE_CAUSES: Final = (
         {"cure": "Grant the identity of this connection kms:Decrypt on the queue's KMS key."},
     ),
     Cause(codes("AccessDenied(?:Exception)?"), errors.AccessDenied),
-    *(cause for cause in _CAUSES if cause.error not in _OF_OBJECTS),
+    *SERVICE_CAUSES,
 )
 
 
@@ -208,18 +211,25 @@ def s3_errors(
 ) -> AbstractContextManager[None]:
     """Translate every exception of a request; the original is not chained, since it may contain a secret."""
     meaning = partial(s3_error, bucket=bucket, key=key, etag=etag, permission=permission)
-    return _request_errors(meaning, partial(_uri, bucket, key), S3)
+    return request_errors(meaning, partial(_uri, bucket, key), S3)
 
 
 def queue_errors(name: str) -> AbstractContextManager[None]:
     """Translate every exception of a request to SQS; the original is not chained, since it may contain a secret."""
-    return _request_errors(partial(_queue_error, name=name), lambda: name, SQS)
+    return request_errors(partial(_queue_error, name=name), lambda: name, SQS)
 
 
 @contextmanager
-def _request_errors(
+def request_errors(
     meaning: Callable[[Refusal], errors.TransferError], resource: Callable[[], str], service: str
 ) -> Iterator[None]:
+    """Translate every exception of a request by botocore; the original is not chained: it may contain a secret.
+
+    Args:
+        meaning: Returns the error that a refusal means.
+        resource: What was requested.
+        service: The service's name in errors.
+    """
     try:
         yield
     except errors.TransferError:
