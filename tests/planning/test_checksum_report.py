@@ -32,7 +32,12 @@ PROVEN: Final = SourceChecksum("crc64nvme", crc(DATA), reported=True)
 
 @contextmanager
 def opened(
-    report: Report, *, prefix: str = "in/", version_id: str | None = None, without: str = ""
+    report: Report,
+    *,
+    bucket: str = BUCKET,
+    prefix: str = "in/",
+    version_id: str | None = None,
+    without: str = "",
 ) -> Iterator[ChecksumReport]:
     """Upload a report, without one of its files, and open it."""
     source = MemorySource(BUCKET, REPORTS)
@@ -41,7 +46,7 @@ def opened(
             source.put(REPORTS, key, data, checksum=None)
     retrier = Retrier(RetryBudget(attempts=1), threading.Event())
     at = S3Uri(REPORTS, report.manifest_key)
-    with open_report(at, source, retrier, bucket=BUCKET, prefix=prefix, version_id=version_id) as found:
+    with open_report(at, source, retrier, bucket=bucket, prefix=prefix, version_id=version_id) as found:
         yield found
 
 
@@ -93,6 +98,45 @@ def test_only_exactly_this_version_is_proven() -> None:
             "The checksum report s3://reports/reports/job-f8fb9d89/manifest.json has 4 rows: 1 of listed objects, 1 of "
             "objects that the job failed on; 1 listed object only in other versions, which proves nothing"
         )
+
+
+ACCESS_POINTS = [
+    "arn:aws:s3:eu-central-1:111122223333:accesspoint/daily",
+    "arn:aws:s3::111122223333:accesspoint/mfzwi23gnjvgw.mrap",
+    "arn:aws:s3-outposts:eu-central-1:111122223333:outpost/op-01ac/accesspoint/daily",
+    "daily-hrzrlukc5m36ft7okagglf3gmwluquse1b-s3alias",
+]
+
+
+@pytest.mark.parametrize("bucket", ACCESS_POINTS)
+def test_an_access_point_does_not_tell_its_bucket(bucket: str) -> None:
+    """Its report is of any one bucket, which the log names; what is read must have the checksum anyway."""
+    with opened(report_of(good_row()), bucket=bucket) as found:
+        assert found.complete(listed()).reported == PROVEN
+        assert "1 row of the bucket bucket: 1 of listed objects" in found.text()
+    theirs = good_row("in/b")
+    theirs[0] = "theirs"
+    with (
+        pytest.raises(UsageError, match="is of the bucket 'theirs' instead of 'bucket'"),
+        opened(report_of(good_row(), theirs), bucket=bucket),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "arn:aws:s3-object-lambda:eu-central-1:111122223333:accesspoint/daily",
+        "daily-a1a4tole5kxibhbgbmthgqp3euc1--ol-s3",
+    ],
+)
+def test_a_report_says_nothing_of_what_a_function_makes(bucket: str) -> None:
+    """Objects through S3 Object Lambda need not be those that the job has read."""
+    with (
+        pytest.raises(UsageError, match="is an access point of S3 Object Lambda"),
+        opened(report_of(good_row()), bucket=bucket),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

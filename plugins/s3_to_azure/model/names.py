@@ -29,6 +29,9 @@ _ACCESS_POINT: Final = re.compile(
     r"|s3-outposts:[a-z0-9-]{1,30}:[0-9]{12}:outpost[:/]op-[a-z0-9]{1,32}[:/]accesspoint[:/][A-Za-z0-9-]{3,50})"
     r"(?=/|\Z)"
 )
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html: no bucket may end so.
+_OBJECT_LAMBDA_END: Final = "--ol-s3"
+_ALIAS_ENDS: Final = ("-s3alias", _OBJECT_LAMBDA_END, "--op-s3")
 _CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]|\$root|\$web|\$logs")
 _MAPPED_CHARACTERS: Final = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f]"  # what Azure changes or refuses
@@ -73,6 +76,16 @@ def check_bucket(name: str) -> str:
             "path, no other ARN."
         )
     return name
+
+
+def is_access_point(bucket: str) -> bool:
+    """Return whether requests for this bucket go to an access point, whose own bucket its name does not tell."""
+    return bool(_ACCESS_POINT.fullmatch(bucket)) or bucket.endswith(_ALIAS_ENDS)
+
+
+def changes_objects(bucket: str) -> bool:
+    """Return whether it is an access point of S3 Object Lambda, whose function makes the bytes that are read."""
+    return is_access_point(bucket) and (":s3-object-lambda:" in bucket or bucket.endswith(_OBJECT_LAMBDA_END))
 
 
 def split_bucket(text: str) -> tuple[str, str]:

@@ -6,7 +6,9 @@ A job of the operation *Compute checksum* reads objects at rest, and its complet
 - https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-compute-checksums.html
 - https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-examples-reports.html
 
-A row counts for a listed object of its key and ETag, and of its version where the user named one. The report is refused
+A row counts for a listed object of its key and ETag, and of its version where the user named one. An access point does
+not tell its bucket, so a report for it may be of any one bucket: the bytes that are copied must have the checksum, so
+that of another bucket proves nothing wrong. The report is refused
 as a whole if a file is not the one that the job wrote, or a row is not what such a job writes: a report that is wrong
 in one place proves nothing in another.
 """
@@ -27,6 +29,7 @@ import msgspec
 from s3_to_azure.model.errors import ObjectNotFound, UsageError
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.limits import KIB, MIB
+from s3_to_azure.model.names import changes_objects, is_access_point
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, SourceChecksum
 from s3_to_azure.model.options import WIDTHS
 from s3_to_azure.model.ports import ObjectSource
@@ -88,6 +91,7 @@ class ChecksumReport:
 
     Attributes:
         name: The report's address.
+        bucket: The bucket of the rows, where the listing is of an access point, which does not tell it.
         rows: All rows of the report.
         failed: Rows of objects whose checksum the job could not compute.
         proven: Listed objects that a row has the checksum of.
@@ -95,9 +99,17 @@ class ChecksumReport:
     """
 
     def __init__(
-        self, name: str, database: sqlite3.Connection, version_id: str | None, *, rows: int, failed: int
+        self,
+        name: str,
+        database: sqlite3.Connection,
+        version_id: str | None,
+        *,
+        bucket: str | None,
+        rows: int,
+        failed: int,
     ) -> None:
         self.name = name
+        self.bucket = bucket
         self.rows = rows
         self.failed = failed
         self.proven = self.stale = 0
@@ -127,10 +139,14 @@ class ChecksumReport:
 
     def text(self) -> str:
         """Return one sentence for a person."""
-        stale = count_text(self.stale, "listed object")
+        stale, of_bucket = (
+            count_text(self.stale, "listed object"),
+            f" of the bucket {self.bucket}" if self.bucket else "",
+        )
         return (
-            f"The checksum report {self.name} has {count_text(self.rows, 'row')}: {self.proven:,} of listed objects, "
-            f"{self.failed:,} of objects that the job failed on; {stale} only in other versions, which proves nothing"
+            f"The checksum report {self.name} has {count_text(self.rows, 'row')}{of_bucket}: {self.proven:,} of listed "
+            f"objects, {self.failed:,} of objects that the job failed on; {stale} only in other versions, which proves "
+            "nothing"
         )
 
 
@@ -147,7 +163,7 @@ def open_report(
         at: The report's ``manifest.json``.
         source: Where it is; not one that reads a named version.
         retrier: Repeats requests.
-        bucket: The bucket of the listing.
+        bucket: The bucket of the listing, or an access point.
         prefix: The prefix of the listing; rows of other keys are checked, and not kept.
         version_id: The version that the user named, if any.
 
@@ -169,7 +185,10 @@ def open_report(
         ).fetchone()
         if twice:
             reader.refuse(f"it has two different checksums of {twice[0].decode(errors='replace')!r}, ETag {twice[1]}")
-        yield ChecksumReport(reader.name, database, version_id, rows=reader.count, failed=reader.failed)
+        of_bucket = reader.bucket if is_access_point(bucket) else None
+        yield ChecksumReport(
+            reader.name, database, version_id, bucket=of_bucket, rows=reader.count, failed=reader.failed
+        )
 
 
 class _Reader:
@@ -177,6 +196,7 @@ class _Reader:
 
     Attributes:
         name: The report's address.
+        bucket: The bucket of all rows; None until an access point's first row tells.
         count: Rows so far.
         failed: Rows of tasks that failed.
     """
@@ -187,8 +207,13 @@ class _Reader:
         self._at = at
         self._source = source
         self._retrier = retrier
-        self._bucket = bucket
+        self.bucket = None if is_access_point(bucket) else bucket
         self._prefix = prefix
+        if changes_objects(bucket):
+            self.refuse(
+                f"{bucket!r} is an access point of S3 Object Lambda, whose function may change the objects, and the "
+                "report is of those that S3 stores"
+            )
 
     def refuse(self, problem: str) -> NoReturn:
         """Raise UsageError."""
@@ -261,8 +286,9 @@ class _Reader:
             self.count += 1
             # Rows have the status and the error code in another order than ReportSchema; neither is needed.
             bucket, key, version, status, _, _, message = row
-            if bucket != self._bucket:
-                raise _wrong_row(file, number, f"is of the bucket {bucket[:63]!r} instead of {self._bucket!r}")
+            self.bucket = self.bucket or bucket
+            if bucket != self.bucket:
+                raise _wrong_row(file, number, f"is of the bucket {bucket[:63]!r} instead of {self.bucket[:63]!r}")
             if status == _FAILED:
                 self.failed += 1
                 continue
