@@ -4,8 +4,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from s3_to_azure.model.objects import Block, Condition, ListedObject, value
+from s3_to_azure.model.options import AUTO, VIA_WORKER
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import Retrier
@@ -13,6 +15,12 @@ from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.buffers import BufferPool
 from s3_to_azure.transfer.pipeline import BlockPipeline
 from s3_to_azure.transfer.throttle import BandwidthLimit, LimitedDestination, LimitedSource, ServiceLimits
+
+if TYPE_CHECKING:
+    from s3_to_azure.transfer.fetched.lane import FetchLane
+
+# Each has a thread and a socket, and no buffer: Azure does the work.
+FETCHES_FOR_EACH_CONNECTION: Final = 8
 
 
 @value
@@ -57,6 +65,7 @@ class TransferContext:
         limits: How many requests each service accepts at present.
         bandwidth: The task's bandwidth limit.
         pipeline: Moves blocks.
+        lane: Lets Azure fetch blocks by itself. None: all bytes go through the worker.
         small_object_client: Makes a client for small objects. None: they are copied like all others.
     """
 
@@ -70,6 +79,7 @@ class TransferContext:
     limits: ServiceLimits
     bandwidth: BandwidthLimit
     pipeline: BlockPipeline
+    lane: "FetchLane | None"
     small_object_client: Callable[[], SmallObjectClient] | None
 
     def check_access(self, bucket: str, *, create_container: bool = False) -> None:
@@ -103,10 +113,12 @@ def open_context(
         small_object_client: Makes a client for small objects; None: they are copied like all others.
     """
     cancelled = cancelled or threading.Event()
-    limits = ServiceLimits(settings.connections + settings.objects_at_once)
+    limits = ServiceLimits(
+        settings.connections + settings.objects_at_once, fetches=FETCHES_FOR_EACH_CONNECTION * settings.connections
+    )
     bandwidth = BandwidthLimit(settings.bandwidth_bytes_s)
     limited_source = LimitedSource(source, limits.s3, bandwidth, cancelled)
-    limited_destination = LimitedDestination(destination, limits.azure, cancelled)
+    limited_destination = LimitedDestination(destination, limits.azure, cancelled, fetches=limits.fetches)
     buffers = BufferPool(settings.memory_budget_bytes, cancelled)
     progress = progress or Progress()
     pipeline = BlockPipeline(
@@ -117,6 +129,11 @@ def open_context(
         cancelled=cancelled,
         arrived=progress.add_read,
     )
+    lane = None
+    if settings.via != VIA_WORKER:
+        from s3_to_azure.transfer.fetched.lane import FetchLane  # noqa: PLC0415 - only who wants it loads it
+
+        lane = FetchLane(limits.fetches, may_stream=settings.via == AUTO)
     try:
         yield TransferContext(
             source=limited_source,
@@ -129,7 +146,10 @@ def open_context(
             limits=limits,
             bandwidth=bandwidth,
             pipeline=pipeline,
+            lane=lane,
             small_object_client=small_object_client,
         )
     finally:
         pipeline.close()
+        if lane is not None:
+            lane.close()

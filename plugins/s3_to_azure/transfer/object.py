@@ -20,7 +20,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.names import check_key, is_folder_marker, is_reserved
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion, Receipt
-from s3_to_azure.model.options import FAIL, SKIP
+from s3_to_azure.model.options import FAIL, SKIP, VIA_AZURE
 from s3_to_azure.model.reasons import (
     ARCHIVED,
     DESTINATION_NEWER,
@@ -176,6 +176,12 @@ class _ObjectCopy:
         version, level = attempt.integrity.at_its_level(version)
         if version.size_bytes == 0:
             return upload_empty(attempt, version, level, condition)
+        if self._context.lane is not None:
+            from s3_to_azure.transfer.fetched.upload import fetched_upload  # noqa: PLC0415 - only who wants it loads it
+
+            upload = fetched_upload(attempt, version, self._context.lane, within=self._within)
+            if upload is not None:
+                return upload.run(condition)
         layout = level.layout(
             version.size_bytes,
             budget_bytes=settings.memory_budget_bytes,
@@ -192,7 +198,7 @@ class _ObjectCopy:
     def _one_request_bytes(self, size_bytes: int) -> int:
         """Return the largest size that is copied in one request; 0 for a range of an object."""
         settings = self._context.settings
-        if self._within is not None or size_bytes > settings.memory_budget_bytes:
+        if self._within is not None or size_bytes > settings.memory_budget_bytes or settings.via == VIA_AZURE:
             return 0
         return settings.block_bytes or block_bytes_for(size_bytes)
 

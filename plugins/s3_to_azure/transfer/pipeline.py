@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from s3_to_azure.model.checksums import CRC64NVME, Algorithm
 from s3_to_azure.model.errors import S3, Cancelled, ConnectionFailed, TransientError
@@ -158,7 +158,7 @@ class BlockPipeline:
             TransferError: The first error; no further block is begun, and the blocks in flight are awaited.
             Cancelled: Stopped, within about two seconds whatever the sockets do.
         """
-        in_flight = _BlocksInFlight(self._cancelled, self._slots)
+        in_flight = BlocksInFlight(self._cancelled, self._slots)
         for block in blocks:
             if not in_flight.begin():
                 break
@@ -204,10 +204,31 @@ class BlockPipeline:
         on_staged(staged)
 
 
-class _BlocksInFlight:
-    """The blocks of one ``move``: how many are in flight, and the first error."""
+class Admission(Protocol):
+    """Decides how many blocks may be in flight."""
 
-    def __init__(self, cancelled: threading.Event, slots: ConnectionSlots) -> None:
+    def admit(self, stopped: threading.Event) -> None:
+        """Wait until one more may be; ``leave`` must follow.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Count an admitted block out."""
+        ...
+
+
+class BlocksInFlight:
+    """The blocks that one call moves: how many are in flight, and the first error.
+
+    Args:
+        cancelled: Stops all blocks of the task.
+        slots: Decides how many may be in flight.
+    """
+
+    def __init__(self, cancelled: threading.Event, slots: Admission) -> None:
         self.stopped = _EitherEvent(cancelled)
         self._cancelled = cancelled
         self._slots = slots

@@ -17,7 +17,7 @@ from s3_to_azure.model.errors import (
     TransientError,
 )
 from s3_to_azure.model.objects import Receipt
-from s3_to_azure.model.options import SKIP
+from s3_to_azure.model.options import SKIP, VIA_AZURE
 from s3_to_azure.model.reasons import FAILED, SKIPPED, sample_text
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, try_copy
@@ -99,7 +99,7 @@ class _WorkerPool:
         try:
             with ExitStack() as opened:
                 small = None
-                if self._context.small_object_client:
+                if self._context.small_object_client and self._context.settings.via != VIA_AZURE:
                     small = SmallObjects(self._context, self._context.small_object_client(), self._try_number)
                     opened.callback(small.close)
                 self._distribute(small)

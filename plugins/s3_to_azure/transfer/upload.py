@@ -408,14 +408,16 @@ class BlockUpload:
             return
         if integrity.parts_were_guessed_wrong(version):
             raise PartsLookedUp
-        log.warning(
-            "The blocks of %r do not combine into S3's checksum: reading all of them again to find the damaged ones",
-            version.key,
-        )
-        damaged = self._damaged(self._chain() or ())
-        log.warning("%d damaged blocks of %r found: staging them again", len(damaged), version.key)
-        self._stage(damaged)
+        self._mend()
         require_match(self._compared, self._folded())
+
+    def _mend(self) -> None:
+        """Read all blocks again to find the damaged ones, and stage those again."""
+        text = "The blocks of %r do not combine into S3's checksum: reading all of them again to find the damaged ones"
+        log.warning(text, self._version.key)
+        damaged = self._damaged(self._chain() or ())
+        log.warning("%d damaged blocks of %r found: staging them again", len(damaged), self._version.key)
+        self._stage(damaged)
 
     def _reread(self) -> None:
         """Read every block again until two consecutive readings are equal."""

@@ -37,9 +37,9 @@ ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 # Each block costs two writes, and a killed worker loses those in flight. Blocks that note a CRC, and blocks that
 # are fetched again, count toward the 100,000 uncommitted blocks of a blob.
-_LEAST_BLOCK_BYTES: Final = 64 * MIB
+LEAST_BLOCK_BYTES: Final = 64 * MIB
 _MOST_BLOCK_BYTES: Final = 256 * MIB
-_MOST_BLOCKS: Final = 12_500
+MOST_BLOCKS: Final = 12_500
 
 # A session's token has 400 to 1,200 characters; who plans without the credentials reckons with one.
 _QUERY_WITH_TOKEN: Final = 1_100
@@ -170,8 +170,8 @@ def fetched_block_bytes(size_bytes: int, *, budget_bytes: int, block_bytes: int 
         budget_bytes: The memory budget.
         block_bytes: The user's block size; it is enlarged where the object would need too many blocks.
     """
-    smallest = -(-size_bytes // _MOST_BLOCKS)
-    chosen = max(block_bytes or _LEAST_BLOCK_BYTES, -(-smallest // MIB) * MIB)
+    smallest = -(-size_bytes // MOST_BLOCKS)
+    chosen = max(block_bytes or LEAST_BLOCK_BYTES, -(-smallest // MIB) * MIB)
     return chosen if min(chosen, size_bytes) <= min(budget_bytes, _MOST_BLOCK_BYTES) else None
 
 

@@ -1,0 +1,76 @@
+"""The lane: the threads that wait for Azure while it fetches blocks by itself, and what a task's copies share there."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from s3_to_azure.model.errors import Cancelled
+from s3_to_azure.transfer.fetched.buckets import Buckets
+from s3_to_azure.transfer.throttle import RequestLimiter
+
+_POLL_S: Final = 0.1
+
+
+class FetchLane:
+    """Runs fetches of any number of objects, as many at once as Azure's answers allow.
+
+    Its threads are daemons, and are started as they are needed: each waits for one answer.
+
+    Args:
+        limiter: How many fetches Azure takes at present.
+        may_stream: Whether the worker sends what Azure cannot fetch.
+
+    Attributes:
+        buckets: Which buckets Azure reads.
+        sends_condition: Ask Azure to check the object's ETag; False once it turned out not to know that header.
+    """
+
+    def __init__(self, limiter: RequestLimiter, *, may_stream: bool) -> None:
+        self.may_stream = may_stream
+        self.buckets = Buckets()
+        self.sends_condition = True
+        self._limiter = limiter
+        self._admitted = 0
+        self._changed = threading.Condition()
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = 0
+
+    def admit(self, stopped: threading.Event) -> None:
+        """Wait until one more fetch may be in flight; ``leave`` must follow.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        with self._changed:
+            while self._admitted >= self._limiter.limit:
+                if stopped.is_set():
+                    raise Cancelled.now()
+                self._changed.wait(_POLL_S)
+            self._admitted += 1
+            if self._admitted > self._threads:
+                self._threads += 1
+                threading.Thread(target=self._serve, name=f"fetch-{self._threads}", daemon=True).start()
+
+    def leave(self) -> None:
+        """Count an admitted fetch out."""
+        with self._changed:
+            self._admitted -= 1
+            self._changed.notify()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run an admitted fetch in one of the threads."""
+        self._work.put(job)
+
+    def send_no_condition(self) -> None:
+        """Never ask Azure again to check an object's ETag; the proof finds a change without that."""
+        self.sends_condition = False
+
+    def close(self) -> None:
+        """Let the threads end; do not wait for one that hangs."""
+        for _ in range(self._threads):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (job := self._work.get()) is not None:
+            job()

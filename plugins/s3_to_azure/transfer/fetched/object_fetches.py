@@ -1,0 +1,204 @@
+"""The blocks of one object that Azure fetches by itself: each request once, its CRC64 noted, the object watched."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from s3_to_azure.model.checksums import CRC64NVME
+from s3_to_azure.model.errors import Cancelled, FetchRefused, SourceChanged, TransferError
+from s3_to_azure.model.objects import Block, ObjectVersion
+from s3_to_azure.model.reasons import NO_CRC_RETURNED, SOURCE_UNREACHABLE
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.transfer.attempt import Attempt
+from s3_to_azure.transfer.blocks import (
+    NO_SECOND,
+    NONCE_BYTES,
+    NOTE_BODY,
+    FetchedBlock,
+    StagedBlock,
+    fingerprint,
+)
+from s3_to_azure.transfer.fetched.lane import FetchLane
+from s3_to_azure.transfer.pipeline import BlocksInFlight
+
+LOOK_EVERY_S: Final = 30.0
+"""How often the object is looked up while Azure fetches: what is fetched of another version is fetched for nothing."""
+
+# Where nothing may be streamed, a refusal that passes by must not fail the object.
+_TRIES: Final = 3
+_NO_CRC: Final = "NoCrc64"
+_HEADER_REFUSED: Final = ("UnsupportedHeader", "InvalidHeaderValue")
+
+log = logging.getLogger(__name__)
+
+
+class ObjectFetches:
+    """Lets Azure fetch blocks of one version of an object.
+
+    Args:
+        lane: What the task's copies share.
+        attempt: The try to copy the object.
+        version: The object.
+        known_crc64: Returns the CRC64 that S3 stores for exactly this block, or None.
+        clock: Seconds, monotonic.
+
+    Attributes:
+        left_for: The code of ``reasons.NOT_FETCHED`` why the worker has to send blocks; empty if it has none to send.
+    """
+
+    def __init__(
+        self,
+        lane: FetchLane,
+        attempt: Attempt,
+        version: ObjectVersion,
+        *,
+        known_crc64: Callable[[Block], int | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lane = lane
+        self._attempt = attempt
+        self._version = version
+        self._known_crc64 = known_crc64
+        self._clock = clock
+        self._look_at = clock() + LOOK_EVERY_S
+        self._lock = threading.Lock()
+        self.left_for = ""
+
+    def fetch(self, blocks: Sequence[Block], on_staged: Callable[[StagedBlock], None]) -> list[Block]:
+        """Let Azure fetch the blocks; return those that the worker has to send.
+
+        Args:
+            blocks: In the order in which to begin them.
+            on_staged: Called in a fetch's thread for each block that Azure has staged, and whose CRC64 is noted.
+
+        Raises:
+            TransferError: The first error; no further block is begun, and those in flight are awaited.
+            Cancelled: Stopped, within about two seconds whatever the sockets do.
+        """
+        attempt, lane = self._attempt, self._lane
+        in_flight = BlocksInFlight(attempt.context.cancelled, lane)
+        retrier = attempt.retrier.within(in_flight.stopped)
+        left: list[Block] = []
+        for number, block in enumerate(blocks):
+            if code := lane.buckets.closed_for(self._version.bucket):
+                self.left_for = code
+                left.extend(blocks[number:])
+                break
+            if not in_flight.begin():
+                break
+            job = partial(self._fetch_or_leave, block, retrier, in_flight.stopped, on_staged, left.append)
+            lane.submit(partial(in_flight.run, job))
+        in_flight.finish()
+        return sorted(left, key=lambda block: block.start)
+
+    def look(self) -> None:
+        """Look the object up.
+
+        Raises:
+            SourceChanged: It is no longer this version.
+            TransferError: It is gone, or the worker cannot read it either.
+        """
+        version = self._version
+        if self._attempt.look_up_object().etag != version.etag:
+            raise SourceChanged(key=version.key, bucket=version.bucket, etag=version.etag)
+
+    def _look_if_due(self) -> None:
+        with self._lock:
+            now = self._clock()
+            if now < self._look_at:
+                return
+            self._look_at = now + LOOK_EVERY_S
+        self.look()
+
+    def _fetch_or_leave(
+        self,
+        block: Block,
+        retrier: Retrier,
+        stopped: threading.Event,
+        on_staged: Callable[[StagedBlock], None],
+        leave: Callable[[Block], None],
+    ) -> None:
+        buckets, bucket = self._lane.buckets, self._version.bucket
+        with buckets.turn(bucket, stopped):
+            code = buckets.closed_for(bucket)
+            staged = None if code else self._fetched(block, retrier)
+        if staged is None:
+            self.left_for = code or self.left_for
+            leave(block)
+            return
+        if isinstance(staged, FetchedBlock):
+            self._note(staged, retrier)
+        on_staged(staged)
+
+    def _fetched(self, block: Block, retrier: Retrier) -> StagedBlock | None:
+        """Return the block once Azure has staged it; None if the worker has to send it.
+
+        Raises:
+            TransferError: The object's own error, or Azure's where nothing may be streamed.
+        """
+        lane, bucket = self._lane, self._version.bucket
+        action = f"let Azure fetch bytes {block.start} to {block.end} of {self._attempt.task.blob!r}"
+        for is_last in (*(_TRIES - 1) * (lane.may_stream,), True):
+            self._look_if_due()
+            try:
+                staged = retrier.call(action, partial(self._fetch_once, block))
+            except Cancelled:
+                raise
+            except TransferError as error:
+                # What is wrong with the object itself says more than that Azure could not read it.
+                self.look()
+                if lane.may_stream:
+                    log.info("The worker sends bytes %d to %d itself: %s", block.start, block.end, error)
+                    self.left_for = _code_of(error)
+                    lane.buckets.note_refusal(bucket, error, self.left_for)
+                    return None
+                if is_last:
+                    raise
+            else:
+                lane.buckets.note_read(bucket)
+                return staged
+        raise AssertionError("the last try returns or raises")
+
+    def _fetch_once(self, block: Block) -> StagedBlock:
+        """Let Azure fetch a block in one request, under an id that no other request has unless its bytes are known."""
+        version, blob = self._version, self._attempt.task.blob
+        url = self._attempt.context.source.fetch_url(version)
+        if url is None:
+            raise FetchRefused(blob=blob, code="NoUrl", detail="no URL can be presigned for the object")
+        known, own = self._known_crc64(block), fingerprint(version)
+        staged = StagedBlock(block.start, block.end, known or 0, NO_SECOND, own)
+        if known is None:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            staged = FetchedBlock(block.start, block.end, 0, NO_SECOND, own, nonce)
+        etag = version.etag if self._lane.sends_condition else None
+        try:
+            crc64 = self._attempt.context.destination.stage_from_url(
+                blob, staged.block_id, url, block, etag=etag, crc64=known
+            )
+        except FetchRefused as error:
+            if etag is None or error.attributes["code"] not in _HEADER_REFUSED:
+                raise
+            self._lane.send_no_condition()
+            return self._fetch_once(block)
+        if crc64 is None:
+            raise FetchRefused(blob=blob, code=_NO_CRC, detail="its answer has no CRC64 of the bytes")
+        return replace(staged, crc64=crc64)
+
+    def _note(self, block: FetchedBlock, retrier: Retrier) -> None:
+        """Stage the note that tells a later worker the block's CRC64."""
+        destination, blob = self._attempt.context.destination, self._attempt.task.blob
+        body = memoryview(NOTE_BODY)
+        retrier.call(
+            f"note the CRC64 of bytes {block.start} to {block.end} of {blob!r}",
+            lambda: destination.stage_block(blob, block.note_id, body, CRC64NVME.digest(body)),
+        )
+
+
+def _code_of(error: TransferError) -> str:
+    """Return the code of ``reasons.NOT_FETCHED`` that an error of a fetch means."""
+    return NO_CRC_RETURNED if error.attributes.get("code") == _NO_CRC else SOURCE_UNREACHABLE

@@ -1,0 +1,135 @@
+"""One version of an object as blocks that Azure fetches by itself, and that the worker sends where Azure cannot."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from s3_to_azure.model.objects import Block, ObjectVersion
+from s3_to_azure.model.options import VIA_AZURE
+from s3_to_azure.model.reasons import NO_BLOCK_SIZE
+from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.transfer.attempt import Attempt
+from s3_to_azure.transfer.blocks import Layout, StagedBlock, layout_for
+from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.fetched.eligibility import (
+    LEAST_BLOCK_BYTES,
+    MOST_BLOCKS,
+    Routing,
+    fetched_block_bytes,
+    fetched_checksum,
+)
+from s3_to_azure.transfer.fetched.lane import FetchLane
+from s3_to_azure.transfer.fetched.object_fetches import ObjectFetches
+from s3_to_azure.transfer.integrity import VerificationLevel, matches
+from s3_to_azure.transfer.upload import BlockUpload
+
+# Blocks that are fetched again between two comparisons: a damaged one is most likely alone.
+_WINDOW_BLOCKS: Final = 4
+
+log = logging.getLogger(__name__)
+
+
+def fetched_upload(
+    attempt: Attempt, version: ObjectVersion, lane: FetchLane, *, within: Block | None = None
+) -> "FetchedUpload | None":
+    """Return the upload of a version that Azure fetches; None if the worker has to send it.
+
+    Args:
+        attempt: The try to copy the object.
+        version: With every checksum that S3 offers, or a report has.
+        lane: What the task's copies share to let Azure fetch.
+        within: Stage only the blocks that begin in this range. None: all.
+
+    Raises:
+        NotFetchable: It cannot be fetched, and may not be streamed.
+    """
+    context, settings, task = attempt.context, attempt.context.settings, attempt.task
+    routing = Routing(
+        settings.via,
+        context.source.fetch_access(version.bucket),
+        integrity=settings.integrity,
+        budget_bytes=settings.memory_budget_bytes,
+        block_bytes=_block_bytes(task, settings),
+    )
+    route = routing.route(version)
+    if route.via != VIA_AZURE:
+        attempt.stats.is_streamed(route.not_fetched)
+        return None
+    attempt.stats.begin_fetching()
+    version = replace(version, checksum=fetched_checksum(version, settings.integrity))
+    block_bytes = fetched_block_bytes(
+        version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=routing.block_bytes
+    )
+    layout = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=block_bytes)
+    return FetchedUpload(attempt, version, layout, lane, within=within)
+
+
+def _block_bytes(task: CopyTask, settings: CopySettings) -> int | None:
+    """Return the block size that is wished for; all ranges of a giant object must find the same one."""
+    if task.block_bytes is None:
+        return settings.block_bytes
+    return settings.block_bytes or task.block_bytes * -(-LEAST_BLOCK_BYTES // task.block_bytes)
+
+
+class FetchedUpload(BlockUpload):
+    """Stages what is missing by letting Azure fetch it; the proof and the commit are those of every upload.
+
+    Args:
+        attempt: The try to copy the object.
+        version: With the CRC64NVME that verifies it.
+        layout: How to cut it if nothing of it is staged yet.
+        lane: What the task's copies share to let Azure fetch.
+        within: Stage only the blocks that begin in this range. None: all.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        version: ObjectVersion,
+        layout: Layout,
+        lane: FetchLane,
+        *,
+        within: Block | None = None,
+    ) -> None:
+        super().__init__(attempt, version, layout, VerificationLevel(version.checksum), within=within)
+        self._fetches = ObjectFetches(lane, attempt, version, known_crc64=self._known_crc64)
+
+    def _stage(self, blocks: list[Block]) -> None:
+        stats = self._attempt.stats
+        if len(self._layout) > MOST_BLOCKS:
+            # An earlier try has cut it into more blocks than may be noted.
+            stats.is_streamed(NO_BLOCK_SIZE)
+            super()._stage(blocks)
+            return
+        left = self._fetches.fetch(blocks, self._on_fetched)
+        if left:
+            stats.is_streamed(self._fetches.left_for)
+            super()._stage(left)
+
+    def _on_fetched(self, block: StagedBlock) -> None:
+        with self._lock:
+            self._held[block.start] = block
+        self._attempt.stats.add_fetched(block.size_bytes)
+
+    def _known_crc64(self, block: Block) -> int | None:
+        """Return the CRC64 that S3 stores of exactly this block: that of the object, if it is one block."""
+        checksum = self._version.checksum
+        return checksum.value if checksum and block == Block(0, self._version.size_bytes) else None
+
+    def _mend(self) -> None:
+        """Fetch the blocks again, a few at a time, until they combine into S3's checksum.
+
+        A block's CRC64 is Azure's word for what it read, so which one is wrong shows only when it is read again. Of an
+        object that changed in between, no block needs to be.
+        """
+        key = self._version.key
+        log.warning("The blocks of %r do not combine into S3's checksum: fetching them again, a few at a time", key)
+        self._fetches.look()
+        chain = self._chain() or ()
+        for start in range(0, len(chain), _WINDOW_BLOCKS):
+            window: Sequence[StagedBlock] = chain[start : start + _WINDOW_BLOCKS]
+            self._stage([Block(block.start, block.end) for block in window])
+            if matches(self._compared, self._folded()):
+                log.warning("%r is right after %d of %d blocks", key, start + len(window), len(chain))
+                return

@@ -1,0 +1,54 @@
+"""An Azure container in memory that fetches blocks by itself from S3 in memory."""
+
+import threading
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+
+from s3_to_azure.model.errors import FetchRefused
+from s3_to_azure.model.objects import Block, FetchUrl
+from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_source import MemorySource
+
+Around = Callable[[Block, Callable[[], int | None]], int | None]
+
+
+class FetchingMemory(MemoryDestination):
+    """Fetches from a source in memory; ``around`` is called with each fetch, and may fail, change or delay it."""
+
+    def __init__(self, source: MemorySource, around: Around | None = None) -> None:
+        super().__init__()
+        self.source = source
+        self.around = around
+        self.fetch = self.read_source
+        self.fetched: list[Block] = []
+        """The range of every fetch that was asked for, in order."""
+        self.ids: list[str] = []
+        self.conditions: list[str | None] = []
+        self.checked: list[int | None] = []
+        self._asked = threading.Lock()
+
+    def read_source(self, url: str, block: Block) -> bytes:
+        """Return a range of an object, whatever its version, as a presigned URL gives it."""
+        parts = urlsplit(url)
+        _, data = self.source._find(parts.netloc, unquote(parts.path[1:]))
+        return data[block.start : block.end]
+
+    def stage_from_url(
+        self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
+    ) -> int | None:
+        """Note what is asked for, and fetch."""
+        with self._asked:
+            self.fetched.append(block)
+            self.ids.append(block_id)
+            self.conditions.append(etag)
+            self.checked.append(crc64)
+
+        def fetch() -> int | None:
+            return super(FetchingMemory, self).stage_from_url(blob, block_id, url, block, etag=etag, crc64=crc64)
+
+        return self.around(block, fetch) if self.around else fetch()
+
+
+def refused(code: str = "CannotVerifyCopySource") -> FetchRefused:
+    """Return Azure's refusal of a fetch."""
+    return FetchRefused(blob="k", code=code, detail="S3 answered 403")
