@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
 from s3_to_azure.model.errors import Cancelled, TransferError
@@ -16,21 +15,35 @@ _POLL_S: Final = 0.1
 log = logging.getLogger(__name__)
 
 
-@dataclass
 class _Bucket:
     """What Azure's answers have shown of one bucket.
 
     Attributes:
         probe: Held by the one fetch that is sent while nothing is known.
         was_read: Azure has read the bucket.
-        refusals: Refusals since it last did.
-        closed: Azure is no longer asked, and the code of ``reasons.NOT_FETCHED`` why.
+        closed_for: The code of ``reasons.NOT_FETCHED`` why Azure is no longer asked; empty while it is.
     """
 
-    probe: threading.Lock = field(default_factory=threading.Lock)
-    was_read: bool = False
-    refusals: int = 0
-    closed: str = ""
+    def __init__(self) -> None:
+        self.probe = threading.Lock()
+        self.was_read = False
+        self.closed_for = ""
+        self._refusals = 0
+        self._lock = threading.Lock()
+
+    def note_read(self) -> None:
+        """Note that Azure has read the bucket."""
+        with self._lock:
+            self.was_read, self._refusals = True, 0
+
+    def note_refusal(self, code: str) -> bool:
+        """Note that Azure could not read the bucket; return whether it is no longer asked from now on."""
+        with self._lock:
+            self._refusals += 1
+            if self.closed_for or self._refusals < MOST_REFUSALS:
+                return False
+            self.closed_for = code
+            return True
 
 
 class Buckets:
@@ -42,7 +55,7 @@ class Buckets:
 
     def closed_for(self, bucket: str) -> str:
         """Return the code of why Azure is no longer asked to read the bucket; empty while it is."""
-        return self._of(bucket).closed
+        return self._of(bucket).closed_for
 
     @contextmanager
     def turn(self, bucket: str, stopped: threading.Event) -> Iterator[None]:
@@ -53,7 +66,7 @@ class Buckets:
         """
         state = self._of(bucket)
         is_probe = False
-        while not (state.was_read or state.closed or is_probe):
+        while not (state.was_read or state.closed_for or is_probe):
             if stopped.is_set():
                 raise Cancelled.now()
             is_probe = state.probe.acquire(timeout=_POLL_S)
@@ -65,8 +78,7 @@ class Buckets:
 
     def note_read(self, bucket: str) -> None:
         """Note that Azure has read the bucket."""
-        state = self._of(bucket)
-        state.was_read, state.refusals = True, 0
+        self._of(bucket).note_read()
 
     def note_refusal(self, bucket: str, error: TransferError, code: str) -> None:
         """Note that Azure could not fetch from the bucket; after three times in a row it is no longer asked.
@@ -76,19 +88,14 @@ class Buckets:
             error: Azure's last one.
             code: One of ``reasons.NOT_FETCHED``.
         """
-        state = self._of(bucket)
-        with self._lock:
-            state.refusals += 1
-            if state.closed or state.refusals < MOST_REFUSALS:
-                return
-            state.closed = code
-        log.warning(
-            "Azure could not fetch from bucket %r by itself %d times in a row: its objects go through the worker from "
-            "now on. The last reason: %s",
-            bucket,
-            MOST_REFUSALS,
-            error,
-        )
+        if self._of(bucket).note_refusal(code):
+            log.warning(
+                "Azure could not fetch from bucket %r by itself %d times in a row: its objects go through the worker "
+                "from now on. The last reason: %s",
+                bucket,
+                MOST_REFUSALS,
+                error,
+            )
 
     def _of(self, bucket: str) -> _Bucket:
         with self._lock:
