@@ -17,7 +17,7 @@ from s3_to_azure.transfer.pipeline import BlockPipeline
 from s3_to_azure.transfer.throttle import BandwidthLimit, LimitedDestination, LimitedSource, ServiceLimits
 
 if TYPE_CHECKING:
-    from s3_to_azure.transfer.fetched.lane import FetchLane
+    from s3_to_azure.transfer.fetched.pool import FetchPool
 
 # Each has a thread and a socket, and no buffer: Azure does the work.
 FETCHES_FOR_EACH_CONNECTION: Final = 8
@@ -65,7 +65,7 @@ class TransferContext:
         limits: How many requests each service accepts at present.
         bandwidth: The task's bandwidth limit.
         pipeline: Moves blocks.
-        lane: Lets Azure fetch blocks by itself. None: all bytes go through the worker.
+        fetch_pool: Lets Azure fetch blocks by itself. None: all bytes go through the worker.
         small_object_client: Makes a client for small objects. None: they are copied like all others.
     """
 
@@ -79,7 +79,7 @@ class TransferContext:
     limits: ServiceLimits
     bandwidth: BandwidthLimit
     pipeline: BlockPipeline
-    lane: "FetchLane | None"
+    fetch_pool: "FetchPool | None"
     small_object_client: Callable[[], SmallObjectClient] | None
 
     def check_access(self, bucket: str, *, create_container: bool = False) -> None:
@@ -129,11 +129,11 @@ def open_context(
         cancelled=cancelled,
         arrived=progress.add_read,
     )
-    lane = None
+    fetch_pool = None
     if settings.via != VIA_WORKER:
-        from s3_to_azure.transfer.fetched.lane import FetchLane  # noqa: PLC0415 - only who wants it loads it
+        from s3_to_azure.transfer.fetched.pool import FetchPool  # noqa: PLC0415 - only who wants it loads it
 
-        lane = FetchLane(limits.fetches, may_stream=settings.via == AUTO)
+        fetch_pool = FetchPool(limits.fetches, may_stream=settings.via == AUTO)
     try:
         yield TransferContext(
             source=limited_source,
@@ -146,10 +146,10 @@ def open_context(
             limits=limits,
             bandwidth=bandwidth,
             pipeline=pipeline,
-            lane=lane,
+            fetch_pool=fetch_pool,
             small_object_client=small_object_client,
         )
     finally:
         pipeline.close()
-        if lane is not None:
-            lane.close()
+        if fetch_pool is not None:
+            fetch_pool.close()

@@ -176,10 +176,10 @@ class _ObjectCopy:
         version, level = attempt.integrity.at_its_level(version)
         if version.size_bytes == 0:
             return upload_empty(attempt, version, level, condition)
-        if self._context.lane is not None:
+        if self._context.fetch_pool is not None:
             from s3_to_azure.transfer.fetched.upload import fetched_upload  # noqa: PLC0415 - only who wants it loads it
 
-            upload = fetched_upload(attempt, version, self._context.lane, within=self._within)
+            upload = fetched_upload(attempt, version, self._context.fetch_pool, within=self._within)
             if upload is not None:
                 return upload.run(condition)
         layout = level.layout(

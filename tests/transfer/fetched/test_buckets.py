@@ -62,7 +62,7 @@ def test_one_asks_until_something_is_known(ends: str) -> None:
                 at_once[0] -= 1
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(ask, range(4)))
+        list(threads.map(ask, range(1, 4)))
         if ends == "closed":
             assert most == [1]
             assert buckets.closed_for("b")

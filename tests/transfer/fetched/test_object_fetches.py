@@ -40,9 +40,9 @@ def rig(*, clock: Callable[[], float] = lambda: 0.0, known: int | None = None) -
     version = source.put(BUCKET, "k", DATA)
     azure = FetchingMemory(source)
     with transfer_context(source, azure, via="auto") as context:
-        assert context.lane is not None
+        assert context.fetch_pool is not None
         fetches = ObjectFetches(
-            context.lane, Attempt(context, task(), 1), version, known_crc64=lambda _: known, clock=clock
+            context.fetch_pool, Attempt(context, task(), 1), version, known_crc64=lambda _: known, clock=clock
         )
         yield Rig(fetches, azure, source, version)
 

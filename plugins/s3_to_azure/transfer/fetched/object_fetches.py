@@ -23,7 +23,7 @@ from s3_to_azure.transfer.blocks import (
     StagedBlock,
     fingerprint,
 )
-from s3_to_azure.transfer.fetched.lane import FetchLane
+from s3_to_azure.transfer.fetched.pool import FetchPool
 from s3_to_azure.transfer.pipeline import BlocksInFlight
 
 LOOK_EVERY_S: Final = 30.0
@@ -41,7 +41,7 @@ class ObjectFetches:
     """Lets Azure fetch blocks of one version of an object.
 
     Args:
-        lane: What the task's copies share.
+        pool: What the task's copies share.
         attempt: The try to copy the object.
         version: The object.
         known_crc64: Returns the CRC64 that S3 stores for exactly this block, or None.
@@ -53,14 +53,14 @@ class ObjectFetches:
 
     def __init__(
         self,
-        lane: FetchLane,
+        pool: FetchPool,
         attempt: Attempt,
         version: ObjectVersion,
         *,
         known_crc64: Callable[[Block], int | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lane = lane
+        self._pool = pool
         self._attempt = attempt
         self._version = version
         self._known_crc64 = known_crc64
@@ -80,19 +80,19 @@ class ObjectFetches:
             TransferError: The first error; no further block is begun, and those in flight are awaited.
             Cancelled: Stopped, within about two seconds whatever the sockets do.
         """
-        attempt, lane = self._attempt, self._lane
-        in_flight = BlocksInFlight(attempt.context.cancelled, lane)
+        attempt, pool = self._attempt, self._pool
+        in_flight = BlocksInFlight(attempt.context.cancelled, pool)
         retrier = attempt.retrier.within(in_flight.stopped)
         left: list[Block] = []
         for number, block in enumerate(blocks):
-            if code := lane.buckets.closed_for(self._version.bucket):
+            if code := pool.buckets.closed_for(self._version.bucket):
                 self.left_for = code
                 left.extend(blocks[number:])
                 break
             if not in_flight.begin():
                 break
             job = partial(self._fetch_or_leave, block, retrier, in_flight.stopped, on_staged, left.append)
-            lane.submit(partial(in_flight.run, job))
+            pool.submit(partial(in_flight.run, job))
         in_flight.finish()
         return sorted(left, key=lambda block: block.start)
 
@@ -123,7 +123,7 @@ class ObjectFetches:
         on_staged: Callable[[StagedBlock], None],
         leave: Callable[[Block], None],
     ) -> None:
-        buckets, bucket = self._lane.buckets, self._version.bucket
+        buckets, bucket = self._pool.buckets, self._version.bucket
         with buckets.turn(bucket, stopped):
             code = buckets.closed_for(bucket)
             staged = None if code else self._fetched(block, retrier)
@@ -141,9 +141,9 @@ class ObjectFetches:
         Raises:
             TransferError: The object's own error, or Azure's where nothing may be streamed.
         """
-        lane, bucket = self._lane, self._version.bucket
+        pool, bucket = self._pool, self._version.bucket
         action = f"let Azure fetch bytes {block.start} to {block.end} of {self._attempt.task.blob!r}"
-        for is_last in (*(_TRIES - 1) * (lane.may_stream,), True):
+        for is_last in (*(_TRIES - 1) * (pool.may_stream,), True):
             self._look_if_due()
             try:
                 staged = retrier.call(action, partial(self._fetch_once, block))
@@ -152,15 +152,15 @@ class ObjectFetches:
             except TransferError as error:
                 # What is wrong with the object itself says more than that Azure could not read it.
                 self.look()
-                if lane.may_stream:
+                if pool.may_stream:
                     log.info("The worker sends bytes %d to %d itself: %s", block.start, block.end, error)
                     self.left_for = _code_of(error)
-                    lane.buckets.note_refusal(bucket, error, self.left_for)
+                    pool.buckets.note_refusal(bucket, error, self.left_for)
                     return None
                 if is_last:
                     raise
             else:
-                lane.buckets.note_read(bucket)
+                pool.buckets.note_read(bucket)
                 return staged
         raise AssertionError("the last try returns or raises")
 
@@ -175,7 +175,7 @@ class ObjectFetches:
         if known is None:
             nonce = secrets.token_bytes(NONCE_BYTES)
             staged = FetchedBlock(block.start, block.end, 0, NO_SECOND, own, nonce)
-        etag = version.etag if self._lane.sends_condition else None
+        etag = version.etag if self._pool.sends_condition else None
         try:
             crc64 = self._attempt.context.destination.stage_from_url(
                 blob, staged.block_id, url, block, etag=etag, crc64=known
@@ -183,7 +183,7 @@ class ObjectFetches:
         except FetchRefused as error:
             if etag is None or error.attributes["code"] not in _HEADER_REFUSED:
                 raise
-            self._lane.send_no_condition()
+            self._pool.send_no_condition()
             return self._fetch_once(block)
         if crc64 is None:
             raise FetchRefused(blob=blob, code=_NO_CRC, detail="its answer has no CRC64 of the bytes")

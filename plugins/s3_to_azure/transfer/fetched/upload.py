@@ -19,8 +19,8 @@ from s3_to_azure.transfer.fetched.eligibility import (
     fetched_block_bytes,
     fetched_checksum,
 )
-from s3_to_azure.transfer.fetched.lane import FetchLane
 from s3_to_azure.transfer.fetched.object_fetches import ObjectFetches
+from s3_to_azure.transfer.fetched.pool import FetchPool
 from s3_to_azure.transfer.integrity import VerificationLevel, matches
 from s3_to_azure.transfer.upload import BlockUpload
 
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 
 def fetched_upload(
-    attempt: Attempt, version: ObjectVersion, lane: FetchLane, *, within: Block | None = None
+    attempt: Attempt, version: ObjectVersion, pool: FetchPool, *, within: Block | None = None
 ) -> "FetchedUpload | None":
     """Return the upload of a version that Azure fetches; None if the worker has to send it.
 
     Args:
         attempt: The try to copy the object.
         version: With every checksum that S3 offers, or a report has.
-        lane: What the task's copies share to let Azure fetch.
+        pool: What the task's copies share to let Azure fetch.
         within: Stage only the blocks that begin in this range. None: all.
 
     Raises:
@@ -62,7 +62,7 @@ def fetched_upload(
         version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=routing.block_bytes
     )
     layout = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=block_bytes)
-    return FetchedUpload(attempt, version, layout, lane, within=within)
+    return FetchedUpload(attempt, version, layout, pool, within=within)
 
 
 def _block_bytes(task: CopyTask, settings: CopySettings) -> int | None:
@@ -79,7 +79,7 @@ class FetchedUpload(BlockUpload):
         attempt: The try to copy the object.
         version: With the CRC64NVME that verifies it.
         layout: How to cut it if nothing of it is staged yet.
-        lane: What the task's copies share to let Azure fetch.
+        pool: What the task's copies share to let Azure fetch.
         within: Stage only the blocks that begin in this range. None: all.
     """
 
@@ -88,12 +88,12 @@ class FetchedUpload(BlockUpload):
         attempt: Attempt,
         version: ObjectVersion,
         layout: Layout,
-        lane: FetchLane,
+        pool: FetchPool,
         *,
         within: Block | None = None,
     ) -> None:
         super().__init__(attempt, version, layout, VerificationLevel(version.checksum), within=within)
-        self._fetches = ObjectFetches(lane, attempt, version, known_crc64=self._known_crc64)
+        self._fetches = ObjectFetches(pool, attempt, version, known_crc64=self._known_crc64)
 
     def _stage(self, blocks: list[Block]) -> None:
         stats = self._attempt.stats

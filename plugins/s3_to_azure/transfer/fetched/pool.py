@@ -1,4 +1,4 @@
-"""The lane: the threads that wait for Azure while it fetches blocks by itself, and what a task's copies share there."""
+"""The pool: the threads that wait for Azure while it fetches blocks by itself, and what a task's copies share there."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ from s3_to_azure.transfer.throttle import RequestLimiter
 _POLL_S: Final = 0.1
 
 
-class FetchLane:
+class FetchPool:
     """Runs fetches of any number of objects, as many at once as Azure's answers allow.
 
     Its threads are daemons, and are started as they are needed: each waits for one answer.
