@@ -91,7 +91,7 @@ def test_listing_of_a_key_list(context: TransferContext, tmp_path: Path) -> None
     path = tmp_path / "keys.txt"
     path.write_text("d/two\n")
     files = MemoryState()
-    pointer = write_listing(context, SOURCE, files, str(path))
+    pointer = write_listing(context, SOURCE, files, keys_from_file(str(path), SOURCE))
     assert [each.key for each in read_manifest(files, pointer)] == ["d/two"]
     assert pointer.looked_up
 

@@ -48,7 +48,7 @@ def plan(destination: MemoryDestination) -> Plan:
     source.put(BUCKET, "d/one", b"1")
     source.put(BUCKET, "d/bad.", b"22")
     with transfer_context(source, destination) as context:
-        return make_temporary_plan(context, SOURCE, settings_of(), keys_from=None)
+        return make_temporary_plan(context, SOURCE, settings_of())
 
 
 def test_options_reach_the_settings() -> None:
@@ -76,7 +76,7 @@ def test_one_object_has_a_plan(destination: MemoryDestination, path: str, blob: 
     found: list[PlannedObject] = []
     with transfer_context(source, destination) as context:
         settings = plan_settings(arguments, one, to)
-        made = make_temporary_plan(context, one, settings, keys_from=None, on_object=found.append)
+        made = make_temporary_plan(context, one, settings, keys=[one.key], on_object=found.append)
     assert made.listed.objects == 1
     assert found == [PlannedObject("copy", "d/one", blob, 1)]
 
@@ -91,7 +91,7 @@ def test_each_object_is_listed_once(destination: MemoryDestination) -> None:
     )
     found: list[PlannedObject] = []
     with transfer_context(source, destination) as context:
-        made = make_temporary_plan(context, SOURCE, settings, keys_from=None, on_object=found.append)
+        made = make_temporary_plan(context, SOURCE, settings, on_object=found.append)
     assert [batch.kind for batch in made.batches].count("range") > 1
     assert [(each.status, each.key, each.blob, each.reason.partition(":")[0]) for each in found] == [
         ("copy", "d/giant", "to/giant", ""),
@@ -108,10 +108,10 @@ def test_matches_nothing(destination: MemoryDestination, options: tuple[str, ...
     """The filters leave every object out, or there is none; a refused name matches."""
     source = MemorySource(BUCKET)
     with transfer_context(source, destination) as context:
-        assert matches_nothing(make_temporary_plan(context, SOURCE, settings_of(), keys_from=None))
+        assert matches_nothing(make_temporary_plan(context, SOURCE, settings_of()))
         source.put(BUCKET, "d/one", b"1")
         source.put(BUCKET, "d/bad.", b"22")
-        assert matches_nothing(make_temporary_plan(context, SOURCE, settings_of(*options), keys_from=None)) is nothing
+        assert matches_nothing(make_temporary_plan(context, SOURCE, settings_of(*options))) is nothing
 
 
 def test_missing_container(destination: MemoryDestination, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,8 +126,8 @@ def test_missing_container(destination: MemoryDestination, monkeypatch: pytest.M
         monkeypatch.setattr(destination, name, missing)
     with transfer_context(source, destination) as context:
         with pytest.raises(ContainerNotFound):
-            make_temporary_plan(context, SOURCE, settings_of(), keys_from=None)
-        made = make_temporary_plan(context, SOURCE, settings_of(), keys_from=None, create_container=True)
+            make_temporary_plan(context, SOURCE, settings_of())
+        made = make_temporary_plan(context, SOURCE, settings_of(), create_container=True)
     assert made.copy.objects == 1
 
 
@@ -158,8 +158,8 @@ def test_blobs_of_another_source_are_counted(destination: MemoryDestination) -> 
         source.put(BUCKET, key, key.encode())
     with transfer_context(source, destination) as context:
         copy_object(context, CopyTask(BUCKET, "e/one", "to/one"))
-        plan = make_temporary_plan(context, SOURCE, settings_of(), keys_from=None)
-        again = make_temporary_plan(context, SOURCE, settings_of("--overwrite", "always"), keys_from=None)
+        plan = make_temporary_plan(context, SOURCE, settings_of())
+        again = make_temporary_plan(context, SOURCE, settings_of("--overwrite", "always"))
     out = plan_text(plan, rate_bytes_s=1e6, as_json=False)
     assert "warning: 1 object whose blob is a copy of another S3 object: two migrations write to the same names" in out
     assert (plan.copy.objects, again.copy.objects) == (1, 2)

@@ -1,8 +1,9 @@
 """The argument parser of all commands; ``--help`` and the documentation show its texts."""
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 from s3_to_azure import __version__
 from s3_to_azure.cli import option_groups as groups
@@ -19,6 +20,8 @@ Copy objects from AWS S3 to Azure Blob Storage: streamed, proven, resumable.
 SRC          s3://bucket/key         one object
              s3://bucket/prefix/     all objects below the prefix
              s3://bucket             all objects
+             https://HOST/key?...    one object by a presigned URL, which needs
+                                     no credentials: quote it in a shell
 DST          az://container/path     a blob's name, or a prefix
              https://ACCOUNT.blob.core.windows.net/container/path
 
@@ -47,13 +50,25 @@ Exit status  0    every object was copied, unchanged or skipped
              130  stopped by Ctrl-C; run again, the command sends the rest
 """
 _MORE: Final = "Addresses, credentials and exit status: s3-to-azure --help"
-_SRC: Final = "s3://bucket/key for one object, s3://bucket/prefix/ for all objects below the prefix"
+_SRC: Final = (
+    "s3://bucket/key for one object, s3://bucket/prefix/ for all objects below the prefix, or the presigned URL of one "
+    "object"
+)
 _DST: Final = "az://container/path or https://ACCOUNT.blob.core.windows.net/container/path"
 
 _LIST_SRC: Final = "s3://bucket/prefix/ for objects, or az://container/prefix/ for blobs"
 
+_URL_QUERY: Final = re.compile(r"(?i)(\bhttps?://[^\s?]*\?)\S+")
+
 _Command = Callable[[argparse.Namespace, StopEvent], int]
 _Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse gives this class no public name
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors show no query of a URL, which may be a signature."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_URL_QUERY.sub(r"\1***", message))
 
 
 class _Overview(argparse.RawDescriptionHelpFormatter):
@@ -67,7 +82,7 @@ class _Overview(argparse.RawDescriptionHelpFormatter):
 
 def command_line() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="s3-to-azure", description=_DESCRIPTION, formatter_class=_Overview)
+    parser: argparse.ArgumentParser = _Parser(prog="s3-to-azure", description=_DESCRIPTION, formatter_class=_Overview)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_copy(commands)

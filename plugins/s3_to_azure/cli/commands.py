@@ -28,6 +28,7 @@ from s3_to_azure.cli.output import (
 from s3_to_azure.cli.progress_bar import has_bar, show_progress
 from s3_to_azure.cli.settings import copy_settings, filters_from
 from s3_to_azure.cli.stores import Completed, open_stores
+from s3_to_azure.cli.values import Selection, read_selection
 from s3_to_azure.model.errors import Cancelled, ObjectNotFound, SomeObjectsFailed, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text
@@ -40,7 +41,7 @@ from s3_to_azure.model.reasons import FAILED as FAILED_STATUS
 from s3_to_azure.model.reasons import FILTERED, FailureGroups, code_of
 from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate
-from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_source
+from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
@@ -62,17 +63,19 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     # One object needs no plan, and pays for the import of planning only here.
     from s3_to_azure.cli.multiprocess import worker_processes  # noqa: PLC0415
 
-    source, destination = _addresses(options)
-    settings, filters = copy_settings(options), _filters(options, source)
-    if options.processes != 1 and (options.keys_from or not source.is_prefix):
+    selection, destination = _addresses(options)
+    source = selection.source
+    settings, filters = copy_settings(options), _filters(options, selection)
+    if options.processes != 1 and not selection.is_listed:
         raise UsageError(
-            detail="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from."
+            detail="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from and "
+            "--urls-from."
         )
     progress = Progress()
     results = _Results(options.max_errors, stop)
     notes: list[str] = []
     with (
-        open_stores(options, source, destination, settings, stop) as stores,
+        open_stores(options, source, destination, settings, stop, selection.urls) as stores,
         worker_processes(options.processes, stores, settings) as workers,
         ResultPrinter(
             json=options.json,
@@ -92,7 +95,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
             with stores.transfer_context(settings, progress, stop) as context:
                 context.check_access(source.bucket, create_container=options.create_container)
                 with stores.completed(context, source, notes.append) as completed:
-                    error = _copy_all(context, options, (source, destination), filters, on_receipt, workers, completed)
+                    error = _copy_all(context, selection, destination, filters, on_receipt, workers, completed)
                 results.look_near(context.source, source)
                 return error
 
@@ -115,8 +118,8 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
 
 def _copy_all(
     context: TransferContext,
-    options: argparse.Namespace,
-    addresses: tuple[S3Uri, AzureUri],
+    selection: Selection,
+    destination: AzureUri,
     filters: Filters,
     on_receipt: Callable[..., None],
     workers: "WorkerProcesses | None",
@@ -124,11 +127,10 @@ def _copy_all(
 ) -> TransferError | None:
     from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
 
-    source, destination = addresses
-    if source.is_prefix and not options.keys_from:
-        return copy_prefix(context, source, destination, filters, on_receipt, workers, completed)
+    if selection.is_listed:
+        return copy_prefix(context, selection.source, destination, filters, on_receipt, workers, completed)
     tally = Tally()
-    for outcome in copy_many(context, copy_tasks(context, options, source, destination, completed=completed)):
+    for outcome in copy_many(context, copy_tasks(context, selection, destination, completed=completed)):
         tally.add(outcome.receipt, outcome.error)
         on_receipt(outcome.receipt, outcome.error)
     return tally.error()
@@ -198,13 +200,14 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
         plan_text,
     )
 
-    source, destination = _addresses(options)
+    selection, destination = _addresses(options)
+    source = selection.source
     planning = plan_settings(options, source, destination)
     rate = parse_rate(options.rate, name="--rate")
     settings = CopySettings(connections=1, objects_at_once=options.objects_at_once)
     hint, notes = "", list[str]()
     with (
-        open_stores(options, source, destination, settings, stop) as stores,
+        open_stores(options, source, destination, settings, stop, selection.urls) as stores,
         ResultPrinter(json=options.json, quiet=options.quiet) as printer,
     ):
 
@@ -221,7 +224,7 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
                     context,
                     source,
                     planning,
-                    keys_from=options.keys_from,
+                    keys=selection.keys(),
                     completed=completed,
                     create_container=options.create_container,
                     on_object=print_object if options.list else None,
@@ -243,8 +246,8 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
 
 def verify(options: argparse.Namespace, stop: StopEvent) -> int:
     """Read blobs back, compare them with their objects, and print the results."""
-    source, destination = _addresses(options)
-    filters = _filters(options, source)
+    selection, destination = _addresses(options)
+    source, filters = selection.source, _filters(options, selection)
     settings = CopySettings(
         objects_at_once=options.objects_at_once,
         connections=1,
@@ -254,7 +257,7 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
     counts = Counter[str]()
     hint, notes = "", list[str]()
     with (
-        open_stores(options, source, destination, settings, stop) as stores,
+        open_stores(options, source, destination, settings, stop, selection.urls) as stores,
         ResultPrinter(json=options.json, quiet=options.quiet) as printer,
     ):
 
@@ -266,7 +269,7 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
             ):
                 context.check_access(source.bucket)
                 with stores.completed(context, source, notes.append) as completed:
-                    tasks = copy_tasks(context, options, source, destination, filters, completed=completed)
+                    tasks = copy_tasks(context, selection, destination, filters, completed=completed)
                     for result in _map_in_order(
                         pool, lambda task: verify_object(context, task), tasks, window=4 * settings.objects_at_once
                     ):
@@ -302,41 +305,34 @@ def _key_text(key: str) -> str:
 
 def copy_tasks(
     context: TransferContext,
-    options: argparse.Namespace,
-    source: S3Uri,
+    selection: Selection,
     destination: AzureUri,
     filters: Filters | None = None,
     *,
     completed: Completed | None = None,
 ) -> Iterator[CopyTask]:
     """Yield the tasks in the order of the key list or of S3's listing, and count each in the progress."""
-    if completed and (options.keys_from or not source.is_prefix):
-        yield from _tasks_of_keys(context, options, source, destination, completed)
-    elif options.keys_from:
-        # A copy of one object pays for the import of key lists only here.
-        from s3_to_azure.cli.copy_prefix import keys_from_file  # noqa: PLC0415
-
-        for key in keys_from_file(options.keys_from, source):
+    source, keys = selection.source, selection.keys()
+    if keys is not None and completed:
+        yield from _tasks_of_keys(context, keys, source, destination, completed)
+    elif keys is not None:
+        for key in keys:
             yield _copy_task(context, source, destination, key, None)
-    elif source.is_prefix:
+    else:
         listing = context.source.list(source.bucket, source.key)
         if completed:
             listing = completed(listing)
         for listed in with_retries(listing, context.retrier, f"list s3://{source.bucket}"):
             if not filters or not filters.reason_to_skip(listed):
                 yield _copy_task(context, source, destination, listed.key, listed)
-    else:
-        yield _copy_task(context, source, destination, source.key, None)
 
 
 def _tasks_of_keys(
-    context: TransferContext, options: argparse.Namespace, source: S3Uri, destination: AzureUri, completed: Completed
+    context: TransferContext, keys: Iterator[str], source: S3Uri, destination: AzureUri, completed: Completed
 ) -> Iterator[CopyTask]:
     """Look up each key first: the report's checksum is bound to its ETag."""
-    from s3_to_azure.cli.copy_prefix import keys_from_file  # noqa: PLC0415
     from s3_to_azure.planning.key_list import look_up  # noqa: PLC0415
 
-    keys = keys_from_file(options.keys_from, source) if options.keys_from else iter([source.key])
     at_once = context.settings.objects_at_once
     objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
     for listed in completed(objects):
@@ -352,21 +348,21 @@ def _copy_task(
     return CopyTask(source.bucket, key, destination.blob_for(source, key, mapped=mapped), listed=listed)
 
 
-def _addresses(options: argparse.Namespace) -> tuple[S3Uri, AzureUri]:
-    return parse_source(options.source, name="SRC"), parse_destination(options.destination, name="DST")
+def _addresses(options: argparse.Namespace) -> tuple[Selection, AzureUri]:
+    return read_selection(options), parse_destination(options.destination, name="DST")
 
 
-def _filters(options: argparse.Namespace, source: S3Uri) -> Filters:
+def _filters(options: argparse.Namespace, selection: Selection) -> Filters:
     """Return the filters.
 
     Raises:
         UsageError: SRC is not a prefix whose listing they select from.
     """
     filters = filters_from(options)
-    if filters != Filters() and (options.keys_from or not source.is_prefix):
+    if filters != Filters() and not selection.is_listed:
         raise UsageError(
             detail="--include, --exclude and the other filters select among all objects below a prefix: "
-            "end SRC in '/', and leave out --keys-from."
+            "end SRC in '/', and leave out --keys-from and --urls-from."
         )
     return filters
 

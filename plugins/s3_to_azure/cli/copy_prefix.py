@@ -1,7 +1,7 @@
 """Copy all objects below a prefix, or read the keys of ``--keys-from``."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -43,20 +43,19 @@ def write_listing(
     context: TransferContext,
     source: S3Uri,
     files: StateFiles,
-    keys_from: str | None,
+    keys: Iterable[str] | None,
     completed: Completed | None = None,
 ) -> ManifestPointer:
-    """Write a manifest of the objects below SRC, of the object SRC, or of those whose keys ``keys_from`` lists.
+    """Write a manifest of the objects below SRC, or of those that have these keys.
 
     Args:
         context: The stores.
         source: SRC.
         files: Where the manifest is written.
-        keys_from: The file of the keys.
+        keys: The keys, sorted; None: all below SRC.
         completed: Adds the checksums of a report.
     """
-    if keys_from or not source.is_prefix:
-        keys = keys_from_file(keys_from, source) if keys_from else iter([source.key])
+    if keys is not None:
         at_once = context.settings.objects_at_once
         objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
     else:
@@ -67,7 +66,7 @@ def write_listing(
         bucket=source.bucket,
         prefix=source.key,
         retrier=context.retrier,
-        looked_up=bool(keys_from) or not source.is_prefix,
+        looked_up=keys is not None,
     )
 
 

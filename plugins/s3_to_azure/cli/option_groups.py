@@ -22,6 +22,13 @@ def add_keys(group: Group) -> None:
         help="take the keys from FILE (- for standard input), one per line; in FILE.jsonl each line is a JSON string; "
         "SRC is a prefix of all of them",
     )
+    group.add_argument(
+        "--urls-from",
+        metavar="FILE",
+        help="read the objects by the URLs in FILE (- for standard input), such as presigned ones, one per line; in "
+        "FILE.jsonl each line is a JSON string; SRC is a prefix of all of them, s3://bucket/prefix/ or "
+        "https://host/prefix/",
+    )
     group.add_argument("--version-id", metavar="ID", help="read this version of the object instead of the current one")
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
@@ -52,7 +52,7 @@ def make_temporary_plan(
     source: S3Uri,
     settings: PlanSettings,
     *,
-    keys_from: str | None,
+    keys: Iterable[str] | None = None,
     completed: Completed | None = None,
     create_container: bool = False,
     on_object: Callable[["PlannedObject"], None] | None = None,
@@ -63,7 +63,7 @@ def make_temporary_plan(
         context: Stores, settings, progress.
         source: What is to be copied.
         settings: The plan's settings.
-        keys_from: The file of the keys, instead of a listing.
+        keys: The keys of the objects, sorted, instead of a listing.
         completed: Adds the checksums of a report to listed objects.
         create_container: A missing container would be created, so plan as if it were empty.
         on_object: Receives each object, first those to copy.
@@ -76,7 +76,7 @@ def make_temporary_plan(
             raise
         destination = cast(BlobDestination, _MissingContainer(destination))
     with TemporaryState() as files:
-        pointer = write_listing(context, source, files, keys_from, completed)
+        pointer = write_listing(context, source, files, keys, completed)
         plan = make_plan(files, pointer, destination, settings, retrier=context.retrier)
         if on_object:
             for planned in _planned_objects(files, plan, settings, source.bucket):

@@ -1,12 +1,13 @@
 """Both stores of a command, opened with the environment's credentials."""
 
 import argparse
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.objects import ListedObject
@@ -16,12 +17,14 @@ from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_report
 from s3_to_azure.startup import gc_paused
 from s3_to_azure.stores.open_files import within_open_files
+from s3_to_azure.stores.presigned.url import PresignedUrl
 from s3_to_azure.transfer.context import TransferContext, open_context
 from s3_to_azure.transfer.watchdog import StopEvent
 
 if TYPE_CHECKING:
     from s3_to_azure.state.announced import AnnouncedKeys
     from s3_to_azure.stores.azure.container import AzureContainer
+    from s3_to_azure.stores.presigned.source import PresignedSource
     from s3_to_azure.stores.s3.source import S3Source
 
 
@@ -90,9 +93,22 @@ class Stores:
 
 @contextmanager
 def open_stores(
-    options: argparse.Namespace, source: S3Uri, destination: AzureUri, settings: CopySettings, stop: StopEvent
+    options: argparse.Namespace,
+    source: S3Uri,
+    destination: AzureUri,
+    settings: CopySettings,
+    stop: StopEvent,
+    urls: Sequence[PresignedUrl] = (),
 ) -> Iterator[Stores]:
     """Yield both stores, and close them after the block.
+
+    Args:
+        options: The command's.
+        source: SRC.
+        destination: DST.
+        settings: How many connections are needed.
+        stop: Stops the look-up of credentials.
+        urls: The URLs that the objects are read by; none: they are read with the environment's credentials.
 
     Raises:
         UsageError: The options contradict each other, or the environment holds no credentials.
@@ -105,14 +121,17 @@ def open_stores(
     report = parse_report(options.checksums_from, name="--checksums-from") if options.checksums_from else None
     connections = settings.connections + settings.objects_at_once
     with (
-        open_source(options, stop, connections=connections) as bucket,
+        open_urls(options, urls) if urls else open_source(options, stop, connections=connections) as objects,
         open_source(options, stop, connections=1, of_objects=False) if report else nullcontext() as reports,
         open_container(options, stop, destination, connections=connections) as container,
     ):
+        if urls:
+            yield Stores(objects, container, None)
+            return
         with gc_paused():
             from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
-        small_objects = small_object_client(bucket, container)
-        yield Stores(bucket, container, small_objects, report, reports, options.version_id)
+        small_objects = small_object_client(cast("S3Source", objects), container)
+        yield Stores(objects, container, small_objects, report, reports, options.version_id)
 
 
 @contextmanager
@@ -148,6 +167,21 @@ def open_source(
         )
     with closing(bucket):
         yield bucket
+
+
+@contextmanager
+def open_urls(options: argparse.Namespace, urls: Sequence[PresignedUrl]) -> "Iterator[PresignedSource]":
+    """Yield the objects that URLs name, which need no credentials, and close their connections after the block.
+
+    Raises:
+        UsageError: The environment's proxies or certificates cannot be used.
+    """
+    # botocore is most of the start-up time.
+    with gc_paused():
+        from s3_to_azure.stores.presigned.source import PresignedSource  # noqa: PLC0415
+    verify = False if options.no_verify_tls else None
+    with closing(PresignedSource.with_environment(urls, os.environ, verify=verify)) as source:
+        yield source
 
 
 @contextmanager

@@ -120,7 +120,9 @@ def write_manifest(
     Raises:
         CorruptState: A key is not below the prefix, or in another bucket.
     """
-    check_bucket(bucket)
+    if "://" not in bucket:
+        # Else it is scheme and host of URLs that do not tell their bucket.
+        check_bucket(bucket)
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
     token = secrets.token_hex(8)
     count = size_bytes = 0

@@ -102,7 +102,7 @@ class PresignedSource:
         urls = [url for url in self._urls.values() if url.bucket == bucket]
         return FetchAccess(
             urls[0].host,
-            max(len(url.url) - len(url.shown) for url in urls),
+            max(len(url.url.partition("?")[2]) for url in urls),
             can_presign=not any(url.headers for url in urls),
         )
 

@@ -307,7 +307,9 @@ def _bucket_of_host(parts: SplitResult) -> str | None:
 
 def _checked(key: str, name: str) -> str:
     if not key or key.endswith("/"):
-        raise UsageError(detail=f"{name} names no object: its path ends where a key begins, or in a slash.")
+        raise UsageError(
+            detail=f"{name} names no object: write https://host/key, without a slash at its end, or s3://bucket/key."
+        )
     try:
         return check_key(key)
     except NameRefused as error:
