@@ -193,7 +193,7 @@ def test_our_commands_are_parsed(command: Command) -> None:
     """The real parser accepts each of them; the slow test, or that of the page on certificates, runs them."""
     if command.words[1:] != ("--version",):
         options = command_line().parse_args(command.words[1:])
-        assert command.words[1] == "certificate" or options.source.startswith("s3://")
+        assert command.words[1] == "certificate" or options.source.startswith(("s3://", "https://"))
 
 
 @pytest.fixture
