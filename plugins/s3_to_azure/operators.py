@@ -10,12 +10,12 @@ from s3_to_azure.airflow.arguments import (
     DURATION,
     FLAG,
     MAPPING,
-    MAPPING_CURE,
     SIZE,
     TEXT,
     VERIFY,
     Kind,
     check_kinds,
+    check_selection,
     is_known,
 )
 from s3_to_azure.airflow.compat import BaseOperator, Context, retry_arguments
@@ -256,7 +256,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         Raises:
             UsageError: A value is not allowed, or two cannot be used together.
         """
-        self._check_selection()
+        check_selection(self)
         check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
         if is_known(self.s3_bucket):
             check_bucket(self.s3_bucket)
@@ -267,45 +267,6 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         # Of a subclass's template fields, none is set yet.
         if all(is_known(getattr(self, name, None)) for name in self.template_fields):
             self._settings()
-
-    def _check_selection(self) -> None:
-        """Check that the objects are selected in one way, and that their blobs have one name."""
-        for name, expected in (("s3_key", str), ("s3_prefix", str), ("batch", Mapping)):
-            value = getattr(self, name)
-            if value is not None and is_known(value) and not isinstance(value, expected):
-                raise UsageError(detail=f"{self.task_id}: {name}={value!r} selects nothing. {MAPPING_CURE}")
-        key, prefix, batch = self._is_given("s3_key"), self._is_given("s3_prefix"), self.batch is not None
-        # Passed alone, an empty prefix is the whole bucket.
-        nothing = (key, prefix, batch) == (False, False, False) and (self.s3_prefix is None or self.s3_key is not None)
-        if batch and key:
-            raise UsageError(detail=f"{self.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
-        if nothing or (key and prefix):
-            names = "none" if nothing else "s3_key and s3_prefix (Airflow's own operator ignores s3_prefix then)"
-            raise UsageError(detail=f"{self.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
-        self._check_blob(key=key)
-
-    def _check_blob(self, *, key: bool | None) -> None:
-        """Check the arguments that name the blobs; ``key`` says whether ``s3_key`` is given."""
-        name, prefix = self._is_given("blob_name"), self._is_given("blob_prefix")
-        if name and key is False:
-            raise UsageError(detail=f"{self.task_id}: blob_name needs s3_key; blob_prefix names the blobs of a prefix.")
-        if name and prefix:
-            raise UsageError(
-                detail=f"{self.task_id}: blob_name cannot be combined with blob_prefix. Leave out blob_prefix, which "
-                "Airflow's own operator ignores then."
-            )
-        is_key = self.s3_key and not self.s3_prefix
-        if is_key and isinstance(self.blob_prefix, str) and self.blob_prefix.endswith("/"):
-            raise UsageError(
-                detail=f"{self.task_id}: blob_prefix={self.blob_prefix!r} ends in a slash, and with s3_key another one "
-                f"follows, as in Airflow's own operator. Pass blob_prefix={self.blob_prefix.rstrip('/')!r}, or the "
-                "whole name as blob_name."
-            )
-
-    def _is_given(self, name: str) -> bool | None:
-        """Return whether an argument is passed and not empty; None while it has still to be rendered."""
-        value = getattr(self, name)
-        return bool(value) if is_known(value) else None
 
     def _endpoints(self) -> "Endpoints":
         from s3_to_azure.airflow.jobs import Endpoints

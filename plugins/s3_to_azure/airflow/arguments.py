@@ -1,4 +1,5 @@
 """What a DAG's author passes, checked when the DAG is parsed: names, types, and every value that is known by then."""
+# ruff: noqa: ANN401 - the operator imports this module, so that importing it here would be circular
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,3 +102,49 @@ def check_kinds(owner: str, values: Mapping[str, Any], kinds: Mapping[str, Kind]
         value = values[name]
         if is_known(value) and not kind.accepts(value):
             raise UsageError(detail=f"{owner}: {name}={value!r} is not {kind.expected}.")
+
+
+def check_selection(task: Any) -> None:
+    """Check that a copy task selects its objects in one way, and that their blobs have one name.
+
+    Raises:
+        UsageError: It does not.
+    """
+    for name, expected in (("s3_key", str), ("s3_prefix", str), ("batch", Mapping)):
+        value = getattr(task, name)
+        if value is not None and is_known(value) and not isinstance(value, expected):
+            raise UsageError(detail=f"{task.task_id}: {name}={value!r} selects nothing. {MAPPING_CURE}")
+    key, prefix, batch = _is_given(task, "s3_key"), _is_given(task, "s3_prefix"), task.batch is not None
+    # Passed alone, an empty prefix is the whole bucket.
+    nothing = (key, prefix, batch) == (False, False, False) and (task.s3_prefix is None or task.s3_key is not None)
+    if batch and key:
+        raise UsageError(detail=f"{task.task_id}: batch can be combined with s3_prefix, but not with s3_key.")
+    if nothing or (key and prefix):
+        names = "none" if nothing else "s3_key and s3_prefix (Airflow's own operator ignores s3_prefix then)"
+        raise UsageError(detail=f"{task.task_id}: pass exactly one of s3_key, s3_prefix and batch, not {names}.")
+    _check_blob(task, key=key)
+
+
+def _check_blob(task: Any, *, key: bool | None) -> None:
+    """Check the arguments that name the blobs; ``key`` says whether ``s3_key`` is given."""
+    name, prefix = _is_given(task, "blob_name"), _is_given(task, "blob_prefix")
+    if name and key is False:
+        raise UsageError(detail=f"{task.task_id}: blob_name needs s3_key; blob_prefix names the blobs of a prefix.")
+    if name and prefix:
+        raise UsageError(
+            detail=f"{task.task_id}: blob_name cannot be combined with blob_prefix. Leave out blob_prefix, which "
+            "Airflow's own operator ignores then."
+        )
+    is_key = task.s3_key and not task.s3_prefix
+    if is_key and isinstance(task.blob_prefix, str) and task.blob_prefix.endswith("/"):
+        raise UsageError(
+            detail=f"{task.task_id}: blob_prefix={task.blob_prefix!r} ends in a slash, and with s3_key another one "
+            f"follows, as in Airflow's own operator. Pass blob_prefix={task.blob_prefix.rstrip('/')!r}, or the "
+            "whole name as blob_name."
+        )
+
+
+def _is_given(task: Any, name: str) -> bool | None:
+    """Return whether an argument is passed and not empty; None while it has still to be rendered."""
+    value = getattr(task, name)
+    return bool(value) if is_known(value) else None
