@@ -16,6 +16,7 @@ from s3_to_azure.stores.http.settings import HttpSettings
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.fetching_azure import FetchingAzure
+from tests.fakes.public_source import PublicSource
 
 
 @cache
@@ -40,6 +41,7 @@ def s3_source(
     connections: int = 8,
     verify: bool | str = True,
     reading: ReadOptions | None = None,
+    kind: type[S3Source] = S3Source,
 ) -> S3Source:
     """Return S3 at the server, or at a proxy before it."""
     session = s3_session(access_key or server.access_key, secret_key or server.secret_key, server.region)
@@ -49,18 +51,30 @@ def s3_source(
         "verify": verify,
         "region_name": server.region,
     }
-    return S3Source(session, options, options=reading)
+    return kind(session, options, options=reading)
 
 
-def fetching_container(server: LocalAzure, container: str, azure: FetchingAzure) -> AzureContainer:
-    """Return a container whose blocks Azure's fetcher fetches: with a SAS, which it sends on for the block."""
-    sas = generate_account_sas(
+def public_source(server: LocalS3) -> PublicSource:
+    """Return S3 at the server as if it were a public one."""
+    made = s3_source(server, kind=PublicSource)
+    assert isinstance(made, PublicSource)
+    return made
+
+
+def account_sas(server: LocalAzure) -> str:
+    """Return a SAS for everything that a copy does."""
+    return generate_account_sas(
         server.account_name,
         server.account_key,
         ResourceTypes(service=True, container=True, object=True),
         AccountSasPermissions(read=True, write=True, list=True, create=True, delete=True, add=True),
         datetime.now(UTC) + timedelta(hours=1),
     )
+
+
+def fetching_container(server: LocalAzure, container: str, azure: FetchingAzure) -> AzureContainer:
+    """Return a container whose blocks Azure's fetcher fetches: with a SAS, which it sends on for the block."""
+    sas = account_sas(server)
     return azure_container(server, container, account_url=azure.url, credential=AzureSasCredential(sas))
 
 
