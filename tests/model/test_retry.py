@@ -19,6 +19,7 @@ from s3_to_azure.model.errors import (
     Throttled,
     TransientError,
 )
+from s3_to_azure.model.log_lines import SHOWN
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.http.pages import Pages
@@ -174,6 +175,19 @@ def test_each_retry_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "Try 1 of 4 to look at blob 'b' failed" in caplog.messages[0]
     assert "reset" in caplog.messages[1]
+
+
+def test_thousands_of_retries_take_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """The first ones of each cause in full, and then their number: of all retriers that were made of one."""
+    retrier = Retrier(BUDGET, Clockwork())
+    counted = list[TransientError]()
+    for _ in range(500):
+        retrier.counting(counted.append).call("read a block", Flaky(reset()))
+        retrier.within(Clockwork()).call("read a block", Flaky(reset()))
+    retrier.lines.end()
+    assert len(counted) == 500
+    assert len(caplog.messages) == SHOWN + 2
+    assert caplog.messages[-1].startswith("980 more lines like this: Try 1 of 4 to read a block failed, next in ")
 
 
 FAILED = ServerFailed(service="S3", status=500, code="InternalError", resource="a page")

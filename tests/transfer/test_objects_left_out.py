@@ -11,6 +11,7 @@ import pytest
 
 from s3_to_azure.model.errors import ObjectArchived, ObjectNotFound, WrongBlobType
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.log_lines import SHOWN
 from s3_to_azure.model.names import STATE_FOLDER
 from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.options import Archived
@@ -84,6 +85,20 @@ class TestArchived:
             "'k' is archived: asked S3 to restore it",
             "'k' is archived: its restore is in progress",
         ]
+
+    def test_thousands_of_restores_take_few_lines(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The first ones in full and the number of the others; each receipt has its reason."""
+        caplog.set_level(logging.INFO, "s3_to_azure")
+        source = Archive(BUCKET)
+        for number in range(1_000):
+            source.put(BUCKET, f"{number}", b"12345")
+        with transfer_context(source, MemoryDestination(), fidelity=Fidelity(archived="restore")) as context:
+            receipts = [try_copy(context, task(f"{number}")).receipt for number in range(1_000)]
+        assert {receipt.reason for receipt in receipts} == {"waiting_for_restore"}
+        assert len(source.asked) == 1_000
+        archived = [line for line in caplog.messages if "archived" in line]
+        assert len(archived) == SHOWN + 1
+        assert archived[-1] == "980 more lines like this: '999' is archived: its restore is in progress"
 
     def test_archived_object_fails_on_request(self, source: Archive) -> None:
         """With ``archived="fail"`` an archived object fails, and no restore is requested."""

@@ -1,6 +1,5 @@
 """The retry loop: a request that failed with a transient error is repeated within a budget."""
 
-import logging
 import random
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -9,29 +8,37 @@ from typing import Final, TypeVar
 import tenacity
 
 from s3_to_azure.model.errors import Cancelled, TransientError
+from s3_to_azure.model.log_lines import LineLimit
 from s3_to_azure.model.settings import RetryBudget
 
 T = TypeVar("T")
 _MAX_RETRY_AFTER_S: Final = 120.0
 
-log = logging.getLogger(__name__)
-
 
 class Retrier:
     """Repeats a request until it succeeds, fails permanently, or the budget is used up.
+
+    Attributes:
+        lines: Logs the retries, and what else concerns single objects.
 
     Args:
         budget: Tries and waits.
         cancelled: Ends a wait immediately.
         on_retry: Called before each retry.
+        lines: Those of another retrier; None: its own.
     """
 
     def __init__(
-        self, budget: RetryBudget, cancelled: threading.Event, on_retry: Callable[[TransientError], None] | None = None
+        self,
+        budget: RetryBudget,
+        cancelled: threading.Event,
+        on_retry: Callable[[TransientError], None] | None = None,
+        lines: LineLimit | None = None,
     ) -> None:
         self._budget = budget
         self._cancelled = cancelled
         self._on_retry = on_retry
+        self.lines = lines or LineLimit()
 
     @property
     def budget(self) -> RetryBudget:
@@ -40,11 +47,11 @@ class Retrier:
 
     def counting(self, on_retry: Callable[[TransientError], None]) -> "Retrier":
         """Return a copy that calls another function before each retry."""
-        return Retrier(self._budget, self._cancelled, on_retry)
+        return Retrier(self._budget, self._cancelled, on_retry, self.lines)
 
     def within(self, cancelled: threading.Event) -> "Retrier":
         """Return a copy whose waits another event ends."""
-        return Retrier(self._budget, cancelled, self._on_retry)
+        return Retrier(self._budget, cancelled, self._on_retry, self.lines)
 
     def call(self, action: str, function: Callable[[], T]) -> T:
         """Call ``function`` until it returns.
@@ -81,7 +88,7 @@ class Retrier:
             Cancelled: Stopped while waiting.
         """
         wait_s = self._seconds_before_retry(failures, error)
-        log.warning("Failure %d in a row, next try in %.1f s: %s", failures, wait_s, error)
+        self.lines.warning("Failure %d in a row, next try in %.1f s: %s", failures, wait_s, error)
         if self._on_retry:
             self._on_retry(error)
         self._sleep(wait_s)
@@ -103,7 +110,7 @@ class Retrier:
     def _log_retry(self, action: str, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait_s = state.next_action.sleep if state.next_action else 0.0
-        log.warning(
+        self.lines.warning(
             "Try %d of %d to %s failed, next in %.1f s: %s",
             state.attempt_number,
             self._budget.attempts,

@@ -1,6 +1,5 @@
 """The commit under its condition, and the meaning of each answer that is not a success."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,8 +18,6 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ObjectVersion
 from s3_to_azure.model.ports import BlobDestination
 from s3_to_azure.model.retry import Retrier
-
-log = logging.getLogger(__name__)
 
 
 class LeftoverBlocks(ConditionNotMet):
@@ -99,8 +96,9 @@ def commit(destination: BlobDestination, step: Commit, condition: Condition, ret
             attempts.note(error)
             # A copy of this version that still has the earlier ETag is the one to be replaced: nothing was written.
             if found is not None and not condition.fits(found) and step.is_done(found):
-                log.info(
-                    "Blob %r already holds this version: an answer was lost, or another worker committed it", step.blob
+                retrier.lines.info(
+                    "Blob %r already holds this version: an answer was lost, or another worker committed it",
+                    step.blob,
                 )
                 return Committed(found.etag, by_another=not attempts.maybe_written)
             condition = attempts.next_condition(error, condition, found)
@@ -118,6 +116,7 @@ class _Attempts:
         self._destination = destination
         self._step = step
         self._retrier = retrier
+        self._lines = retrier.lines
         self._failures = self._rounds = self._taken = 0
         self._replaced_another = False
 
@@ -151,7 +150,9 @@ class _Attempts:
             return
         if isinstance(error, BlockListRefused) and step.restage and self._rounds < budget.commit_rounds:
             self._rounds += 1
-            log.warning("Azure no longer holds every block of %r: staging again, round %d", step.blob, self._rounds)
+            self._lines.warning(
+                "Azure no longer holds every block of %r: staging again, round %d", step.blob, self._rounds
+            )
             step.restage()
             return
         if isinstance(error, ConditionNotMet) and found is None and step.restage is None:
@@ -163,11 +164,11 @@ class _Attempts:
         step = self._step
         if _is_unreliable(found, step) and self._taken < self._retrier.budget.commit_rounds:
             self._taken += 1
-            log.warning("Blob %r calls itself this copy, and does not prove it: writing it again", step.blob)
+            self._lines.warning("Blob %r calls itself this copy, and does not prove it: writing it again", step.blob)
             return True
         if not self._replaced_another and _is_outdated(found, step):
             self._replaced_another = True
-            log.warning(
+            self._lines.warning(
                 "Blob %r was written from a version that is not the object's current one: replacing that copy",
                 step.blob,
             )

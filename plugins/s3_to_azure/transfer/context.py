@@ -60,7 +60,7 @@ class TransferContext:
         settings: How to copy.
         cancelled: Set it to stop every copy within three seconds; staged blocks stay.
         progress: The task's counts.
-        retrier: Repeats requests that fail with a transient error.
+        retrier: Repeats requests that fail with a transient error; its ``lines`` log what concerns single objects.
         buffers: The memory budget.
         limits: How many requests each service accepts at present.
         bandwidth: The task's bandwidth limit.
@@ -121,6 +121,7 @@ def open_context(
     limited_destination = LimitedDestination(destination, limits.azure, cancelled, fetches=limits.fetches)
     buffers = BufferPool(settings.memory_budget_bytes, cancelled)
     progress = progress or Progress()
+    retrier = Retrier(settings.retry, cancelled)
     pipeline = BlockPipeline(
         limited_source,
         limited_destination,
@@ -141,7 +142,7 @@ def open_context(
             settings=settings,
             cancelled=cancelled,
             progress=progress,
-            retrier=Retrier(settings.retry, cancelled),
+            retrier=retrier,
             buffers=buffers,
             limits=limits,
             bandwidth=bandwidth,
@@ -153,3 +154,4 @@ def open_context(
         pipeline.close()
         if fetch_pool is not None:
             fetch_pool.close()
+        retrier.lines.end()

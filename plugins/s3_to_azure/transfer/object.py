@@ -1,6 +1,5 @@
 """One object from S3 to Azure: look up both sides, decide, upload it as its size requires, return its receipt."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,8 +38,6 @@ from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel
 from s3_to_azure.transfer.upload import BlockUpload, PartsLookedUp, upload_empty, upload_whole
 from s3_to_azure.transfer.watchdog import run_stoppable
-
-log = logging.getLogger(__name__)
 
 
 def copy_object(context: TransferContext, task: CopyTask, *, try_number: int = 1) -> Receipt:
@@ -95,6 +92,7 @@ class _ObjectCopy:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._lines = attempt.retrier.lines
         self._task = attempt.task
         self._context = attempt.context
         self._within = attempt.task.within
@@ -122,14 +120,16 @@ class _ObjectCopy:
                 changes += 1
                 if self._within is not None or changes > self._context.retrier.budget.source_changes:
                     raise
-                log.warning("S3 object %r changed during the copy: starting again with its new version", task.key)
+                self._lines.warning(
+                    "S3 object %r changed during the copy: starting again with its new version", task.key
+                )
                 listed = None
             except ObjectArchived:
                 if self._context.settings.fidelity.archived == FAIL:
                     raise
                 return self._archived()
             except PartsLookedUp:
-                log.info("The parts of %r have different sizes: cutting it along them", task.key)
+                self._lines.info("The parts of %r have different sizes: cutting it along them", task.key)
                 # The tasks of the other ranges use another layout, so this one copies whatever is missing of the whole.
                 self._within = None
 
@@ -212,7 +212,9 @@ class _ObjectCopy:
             if is_copy_of_newer(source, blob) or self._attempt.current_etag() == blob.source_etag:
                 return Decision("skip", DESTINATION_NEWER)
         elif is_copy_of_newer(source, blob):
-            log.info("Blob %r is a copy of a later version than S3's current one, and is replaced by that", task.blob)
+            self._lines.info(
+                "Blob %r is a copy of a later version than S3's current one, and is replaced by that", task.blob
+            )
         return decision
 
     # -- objects that are not copied -----------------------------------------------------------------------------
@@ -242,7 +244,9 @@ class _ObjectCopy:
                 task.bucket, task.key, days=chosen.restore_days, tier=chosen.restore_tier
             ),
         )
-        log.info("%r is archived: %s", task.key, "asked S3 to restore it" if started else "its restore is in progress")
+        self._lines.info(
+            "%r is archived: %s", task.key, "asked S3 to restore it" if started else "its restore is in progress"
+        )
         return attempt.stats.receipt(version, SKIPPED, reason=WAITING_FOR_RESTORE)
 
     # -- the same bytes, other metadata --------------------------------------------------------------------------
@@ -275,7 +279,7 @@ class _ObjectCopy:
                 # requests: the blob itself shows what is left to do.
                 refused = True
                 continue
-            log.info("%r has the same bytes: updated the metadata of blob %r", task.key, task.blob)
+            self._lines.info("%r has the same bytes: updated the metadata of blob %r", task.key, task.blob)
             return attempt.unchanged(version, blob, reason=METADATA_UPDATED)
         # The plan counted no bytes for this object.
         self._context.progress.add(bytes_total=task.listed.size_bytes if task.listed else 0)

@@ -5,7 +5,6 @@ So whatever ends a read-back early, a retry or a later run makes up for it. A bl
 for a copy either, even where it cannot be marked.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -24,8 +23,6 @@ from s3_to_azure.transfer.pipeline import fill
 
 _PIECE_BYTES: Final = 8 * MIB
 _CRC64: Final = VerificationLevel(None)
-
-log = logging.getLogger(__name__)
 
 FindDifference = Callable[[], Block | None]
 """Reads a blob, and returns a range that differs from the object, or None."""
@@ -77,7 +74,7 @@ def _complete_record(attempt: Attempt, version: ObjectVersion, etag: str) -> boo
     except Cancelled:
         raise
     except TransferError as error:
-        log.warning(
+        attempt.retrier.lines.warning(
             "Blob %r was read back and is right, but its record cannot say so, so the next run reads it back again: %s",
             attempt.task.blob,
             error,
@@ -90,7 +87,9 @@ def _mark_as_damaged(attempt: Attempt, version: ObjectVersion, etag: str) -> Non
         _write_level(attempt, version, record.DAMAGED, etag)
     except TransferError as error:
         # It stays unproven, and is copied again all the same.
-        log.warning("Blob %r was found damaged, and could not be marked so: %s", attempt.task.blob, error)
+        attempt.retrier.lines.warning(
+            "Blob %r was found damaged, and could not be marked so: %s", attempt.task.blob, error
+        )
 
 
 def _write_level(attempt: Attempt, version: ObjectVersion, level: str, etag: str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from s3_to_azure.model.errors import AZURE, S3, Cancelled, ServerFailed, Throttled, TransientError
 from s3_to_azure.model.limits import KIB
+from s3_to_azure.model.log_lines import LineLimit
 from s3_to_azure.model.objects import (
     BlobContents,
     BlobState,
@@ -56,6 +57,7 @@ class RequestLimiter:
         self._service = service
         self._maximum = maximum
         self._clock = clock
+        self._lines = LineLimit(clock)
         self._limit = float(min(first or maximum, maximum))
         self._is_starting = True
         self._halved_by = halved_by
@@ -118,7 +120,7 @@ class RequestLimiter:
             self._ignore_until = now + _BACKOFF_S
             self._is_starting = False
             self._limit = max(1.0, self._limit / 2)
-            log.warning("%s throttles: at most %d requests at once for now", self._service, self.limit)
+            self._lines.warning("%s throttles: at most %d requests at once for now", self._service, self.limit)
 
 
 class ServiceLimits:

@@ -1,6 +1,5 @@
 """One version of an object into Azure: in one request, or as blocks."""
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -40,9 +39,6 @@ from s3_to_azure.transfer.integrity import MAX_READINGS, VerificationLevel, fold
 from s3_to_azure.transfer.pipeline import BlockRoute, damaged_blocks, fill
 from s3_to_azure.transfer.readback import confirm, difference_from_blocks, difference_from_object
 
-log = logging.getLogger(__name__)
-
-
 # -- one request ---------------------------------------------------------------------------------------------------
 
 
@@ -66,7 +62,9 @@ def upload_whole(attempt: Attempt, version: ObjectVersion, condition: Condition)
         try:
             committed = _put_blob(attempt, version, view, crc64, condition)
         except LeftoverBlocks:
-            log.info("Blob %r has leftover uncommitted blocks: staging a block instead of Put Blob", attempt.task.blob)
+            attempt.retrier.lines.info(
+                "Blob %r has leftover uncommitted blocks: staging a block instead of Put Blob", attempt.task.blob
+            )
     # The buffer is given back by now: other copies may wait for it.
     if committed is None:
         _, level = attempt.integrity.at_its_level(version)
@@ -120,7 +118,9 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
             require_match(read, actual)
         if matches(read, actual):
             return read, crc64
-        log.warning("The bytes of %r do not match S3's checksum: reading the object again", version.key)
+        attempt.retrier.lines.warning(
+            "The bytes of %r do not match S3's checksum: reading the object again", version.key
+        )
     raise RereadDiffers(key=version.key)
 
 
@@ -198,6 +198,7 @@ class BlockUpload:
         crc64: int | None = None,
     ) -> None:
         self._attempt = attempt
+        self._lines = attempt.retrier.lines
         self._version = version
         # What the folded blocks are compared with.
         self._compared = version
@@ -268,7 +269,9 @@ class BlockUpload:
         self._held = usable(self._layout, staged, self._second) | self._held
         gaps = missing(self._layout, self._held)
         if gaps and {block.start for block in gaps} <= doubtful(self._layout, staged):
-            log.warning("%d blocks of %r are staged in two ways: reading them again", len(gaps), self._version.key)
+            self._lines.warning(
+                "%d blocks of %r are staged in two ways: reading them again", len(gaps), self._version.key
+            )
             self._stage(gaps)
 
     def _chain(self) -> Sequence[StagedBlock] | None:
@@ -294,7 +297,7 @@ class BlockUpload:
         mine = missing(self._layout, {}, self._within)
         found = [block for block in mine if block.start in self._held]
         resumed_bytes = sum(block.size_bytes for block in found)
-        log.info(
+        self._lines.info(
             "%r: %s, cut into %s blocks of at most %s",
             self._version.key,
             size_text(self._layout.size_bytes),
@@ -302,7 +305,7 @@ class BlockUpload:
             size_text(self._layout.block_bytes),
         )
         attempt.stats.add_resumed(len(found), resumed_bytes)
-        log.info(
+        self._lines.info(
             "%r: %s of %s blocks (%s) are already in Azure; %s to send",
             self._version.key,
             f"{len(found):,}",
@@ -356,7 +359,7 @@ class BlockUpload:
         try:
             confirm(attempt, version, blob.etag, self._difference_from_object)
         except ReadbackDiffers as error:
-            log.warning("%s", error)
+            self._lines.warning("%s", error)
             self._copy_the_whole()
             return False
         return True
@@ -414,9 +417,9 @@ class BlockUpload:
     def _mend(self) -> None:
         """Read all blocks again to find the damaged ones, and stage those again."""
         text = "The blocks of %r do not combine into S3's checksum: reading all of them again to find the damaged ones"
-        log.warning(text, self._version.key)
+        self._lines.warning(text, self._version.key)
         damaged = self._damaged(self._chain() or ())
-        log.warning("%d damaged blocks of %r found: staging them again", len(damaged), self._version.key)
+        self._lines.warning("%d damaged blocks of %r found: staging them again", len(damaged), self._version.key)
         self._stage(damaged)
 
     def _reread(self) -> None:
@@ -428,7 +431,7 @@ class BlockUpload:
             if not differing:
                 return
             if reading + 1 < MAX_READINGS:
-                log.warning("Two readings of %d blocks of %r differ: staging them again", len(differing), key)
+                self._lines.warning("Two readings of %d blocks of %r differ: staging them again", len(differing), key)
                 self._stage(differing)
                 unconfirmed = [self._held[block.start] for block in differing]
         raise RereadDiffers(key=key)

@@ -1,6 +1,5 @@
 """The blocks of one object that Azure fetches by itself: each request once, its CRC64 noted, the object watched."""
 
-import logging
 import secrets
 import threading
 import time
@@ -33,8 +32,6 @@ LOOK_EVERY_S: Final = 30.0
 _TRIES: Final = 3
 _NO_CRC: Final = "NoCrc64"
 _HEADER_REFUSED: Final = ("UnsupportedHeader", "InvalidHeaderValue")
-
-log = logging.getLogger(__name__)
 
 
 class ObjectFetches:
@@ -153,7 +150,7 @@ class ObjectFetches:
                 # What is wrong with the object itself says more than that Azure could not read it.
                 self.look()
                 if pool.may_stream:
-                    log.info("The worker sends bytes %d to %d itself: %s", block.start, block.end, error)
+                    retrier.lines.info("The worker sends bytes %d to %d itself: %s", block.start, block.end, error)
                     self.left_for = _code_of(error)
                     pool.buckets.note_refusal(bucket, error, self.left_for)
                     return None

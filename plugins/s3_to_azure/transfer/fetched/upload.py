@@ -1,6 +1,5 @@
 """One version of an object as blocks that Azure fetches by itself, and that the worker sends where Azure cannot."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -26,8 +25,6 @@ from s3_to_azure.transfer.upload import BlockUpload
 
 # Blocks that are fetched again between two comparisons: a damaged one is most likely alone.
 _WINDOW_BLOCKS: Final = 4
-
-log = logging.getLogger(__name__)
 
 
 def fetched_upload(
@@ -124,12 +121,14 @@ class FetchedUpload(BlockUpload):
         object that changed in between, no block needs to be.
         """
         key = self._version.key
-        log.warning("The blocks of %r do not combine into S3's checksum: fetching them again, a few at a time", key)
+        self._lines.warning(
+            "The blocks of %r do not combine into S3's checksum: fetching them again, a few at a time", key
+        )
         self._fetches.look()
         chain = self._chain() or ()
         for start in range(0, len(chain), _WINDOW_BLOCKS):
             window: Sequence[StagedBlock] = chain[start : start + _WINDOW_BLOCKS]
             self._stage([Block(block.start, block.end) for block in window])
             if matches(self._compared, self._folded()):
-                log.warning("%r is right after %d of %d blocks", key, start + len(window), len(chain))
+                self._lines.warning("%r is right after %d of %d blocks", key, start + len(window), len(chain))
                 return
