@@ -269,9 +269,7 @@ class BlockUpload:
         self._held = usable(self._layout, staged, self._second) | self._held
         gaps = missing(self._layout, self._held)
         if gaps and {block.start for block in gaps} <= doubtful(self._layout, staged):
-            self._lines.warning(
-                "%d blocks of %r are staged in two ways: reading them again", len(gaps), self._version.key
-            )
+            self._lines.warning("%d blocks of %r differ as staged: reading them again", len(gaps), self._version.key)
             self._stage(gaps)
 
     def _chain(self) -> Sequence[StagedBlock] | None:
