@@ -69,6 +69,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     create_container: bool = False,
     keys_from: str | None = None,
     checksums_from: str | None = None,
+    inventory: str | None = None,
     events: str | None = None,
     list_every: timedelta | None = None,
     pool: str | None = None,
@@ -127,6 +128,8 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             ``S3ObjectsSensor``). It may hold templates, such as ``{{ ds }}``.
         checksums_from: ``s3://bucket/.../manifest.json`` of a job of S3 Batch Operations that computed checksums; they
             verify objects for which S3 stores none (docs/checksum-reports.md). It may hold templates.
+        inventory: An S3 Inventory to read instead of listing the source: the address of its ``manifest.json`` or
+            ``symlink.txt``, or its configuration's folder for the newest (docs/inventory.md). It may hold templates.
         events: URL of an SQS queue in which S3 announces objects: a run copies them as they come, besides those that
             the schedule starts to list the bucket. In Airflow 3 a trigger reads the queue (docs/events.md).
         list_every: With ``events`` on Airflow 2 or without a triggerer: each scheduled run empties the queue by
@@ -237,6 +240,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             | {
                 "keys_from": keys_from,
                 "checksums_from": checksums_from,
+                "inventory": inventory,
                 "min_objects": min_objects,
                 "allow_empty": allow_empty,
                 "deferrable": deferrable,

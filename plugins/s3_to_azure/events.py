@@ -36,7 +36,7 @@ class S3EventsSensor(S3ObjectsSensor):
     Args:
         queue_url: URL of the SQS queue. The identity of ``aws_conn_id`` receives and deletes its messages.
         list_every: How often a scheduled run lists the bucket, on Airflow 2 or without a triggerer; None: always.
-        kwargs: As for ``S3ObjectsSensor``; ``state_container`` is needed, and ``keys_from`` is not possible.
+        kwargs: As for ``S3ObjectsSensor``; ``state_container`` is needed, ``keys_from`` and ``inventory`` are refused.
 
     Returns:
         The pointer to the listing.
@@ -48,8 +48,10 @@ class S3EventsSensor(S3ObjectsSensor):
         self.list_every = list_every
         kinds = {"queue_url": TEXT, "list_every": DURATION.or_none}
         check_kinds(self.task_id, {name: getattr(self, name) for name in kinds}, kinds)
-        if self.state_container is None or self.keys_from is not None:
-            raise UsageError(detail=f"{self.task_id}: queue_url needs a state_container, and excludes keys_from.")
+        if self.state_container is None or self.keys_from is not None or self.inventory is not None:
+            raise UsageError(
+                detail=f"{self.task_id}: queue_url needs a state_container, and excludes keys_from and inventory."
+            )
         if self.list_every is not None and self.deferrable:
             raise UsageError(
                 detail=f"{self.task_id}: deferrable=True cannot be combined with list_every, which needs no triggerer."

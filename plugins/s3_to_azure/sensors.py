@@ -10,16 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from s3_to_azure.airflow.arguments import (
-    FLAG,
-    INTEGER,
-    MAPPING,
     MAPPING_CURE,
-    TEXT,
-    TEXTS,
-    VERIFY,
-    Kind,
-    check_kinds,
-    is_known,
 )
 from s3_to_azure.airflow.compat import (
     AirflowSensorTimeout,
@@ -34,17 +25,17 @@ from s3_to_azure.airflow.compat import (
 from s3_to_azure.airflow.migration.run_state import try_number_of
 from s3_to_azure.airflow.rendering import RendersNoData
 from s3_to_azure.airflow.task_errors import raises_task_errors
-from s3_to_azure.airflow.waiting import first_deadline, has_poked, show_waiting, triggerer_error
+from s3_to_azure.airflow.waiting import check_sensor, first_deadline, has_poked, show_waiting, triggerer_error
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import NameRefused, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.formatting import count_text, size_text
-from s3_to_azure.model.names import check_bucket, check_container
-from s3_to_azure.model.uris import parse_key_list, parse_report
+from s3_to_azure.model.names import check_bucket
+from s3_to_azure.model.uris import parse_inventory, parse_key_list
 from s3_to_azure.startup import gc_paused
 
 if TYPE_CHECKING:
-    from s3_to_azure.airflow.listing import ListedPlace
+    from s3_to_azure.airflow.listing import ListedPlace, ReportPlace
     from s3_to_azure.state.manifest import ManifestPointer
     from s3_to_azure.stores.s3.source import S3Source
 
@@ -53,25 +44,6 @@ _LOOKUPS_AT_ONCE: Final = 16
 _T = TypeVar("_T")
 
 _MANUAL: Final = "manual"
-_KINDS: Final[Mapping[str, Kind]] = {
-    "bucket_name": TEXT,
-    "prefix": TEXT,
-    "keys_from": TEXT.or_none,
-    "checksums_from": TEXT.or_none,
-    "min_objects": INTEGER,
-    "allow_empty": FLAG,
-    "manual_runs_wait": FLAG,
-    "include": TEXTS,
-    "exclude": TEXTS,
-    "aws_conn_id": TEXT.or_none,
-    "wasb_conn_id": TEXT,
-    "state_container": TEXT.or_none,
-    "create_container": FLAG,
-    "s3_verify": VERIFY.or_none,
-    "s3_extra_args": MAPPING.or_none,
-    "wasb_extra_args": MAPPING.or_none,
-    "deferrable": FLAG,
-}
 
 
 class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
@@ -88,7 +60,10 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             of the run. Set it in DAG code only, because the list decides what is copied. (templated)
         checksums_from: ``s3://bucket/.../manifest.json`` of a job of S3 Batch Operations that computed checksums. They
             go into the listing, and verify objects for which S3 stores none (docs/checksum-reports.md). (templated)
-        min_objects: How many objects to wait for; not used with ``keys_from``.
+        inventory: An S3 Inventory to read instead of listing the bucket: the address of its ``manifest.json`` or
+            ``symlink.txt``, or its configuration's folder for the newest one; it is waited for (docs/inventory.md).
+            (templated)
+        min_objects: How many objects to wait for; not used with ``keys_from`` and ``inventory``.
         allow_empty: Do not wait, however few objects exist; a list that does not exist counts as empty.
         manual_runs_wait: Whether a run that was started by hand waits too; otherwise it looks once, and fails if there
             are too few objects. (templated)
@@ -114,6 +89,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         "prefix",
         "keys_from",
         "checksums_from",
+        "inventory",
         "manual_runs_wait",
         "include",
         "exclude",
@@ -128,6 +104,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         prefix: str = "",
         keys_from: str | None = None,
         checksums_from: str | None = None,
+        inventory: str | None = None,
         min_objects: int = defaults.MIN_OBJECTS,
         allow_empty: bool = False,
         manual_runs_wait: bool | str = True,
@@ -150,6 +127,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self.prefix = prefix
         self.keys_from = keys_from
         self.checksums_from = checksums_from
+        self.inventory = inventory
         self.min_objects = min_objects
         self.allow_empty = allow_empty
         self.manual_runs_wait = manual_runs_wait
@@ -169,27 +147,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self._stopped = False
         # Not created here, because Airflow copies operators and an event cannot be copied.
         self._cancelled: threading.Event | None = None
-        check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
-        if is_known(bucket_name):
-            check_bucket(bucket_name)
-        if state_container is not None and is_known(state_container):
-            check_container(state_container)
-        if min_objects < 1:
-            raise UsageError(
-                detail=f"{self.task_id}: min_objects={min_objects} is below 1. To wait for none, pass allow_empty=True."
-            )
-        if keys_from is not None and (min_objects != defaults.MIN_OBJECTS or include or exclude):
-            raise UsageError(
-                detail=f"{self.task_id}: keys_from cannot be combined with min_objects, include or exclude."
-            )
-        if keys_from is not None and is_known(keys_from) and is_known(bucket_name):
-            parse_key_list(keys_from, bucket=bucket_name, name="keys_from")
-        if checksums_from and state_container is None:
-            raise UsageError(detail=f"{self.task_id}: checksums_from goes into the listing: pass state_container too.")
-        if checksums_from and is_known(checksums_from):
-            parse_report(checksums_from, name="checksums_from")
-        if deferrable and s3_extra_args:
-            raise UsageError(detail=f"{self.task_id}: s3_extra_args cannot be combined with deferrable=True.")
+        check_sensor(self)
 
     def keys(self) -> Any:
         """Return the keys of the objects that are counted, to map one task over each.
@@ -266,13 +224,12 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             message = f"There were too few objects until {deadline.isoformat(timespec='seconds')}, when the wait ended."
             is_skipped = self.soft_fail or getattr(self, "never_fail", False)  # 2.10 has no never_fail
             raise AirflowSkipException(message) if is_skipped else AirflowSensorTimeout(message)
-        list_key = self._list_key()
+        bucket, prefix, include = self._watched()
         trigger = S3ObjectsTrigger(
-            bucket_name=self.bucket_name,
-            prefix=list_key or self.prefix,
+            bucket_name=bucket,
+            prefix=prefix,
             min_objects=self.min_objects,
-            # Other keys may begin with the key of the list.
-            include=[escape(list_key)] if list_key else self.include,
+            include=include,
             exclude=self.exclude,
             aws_conn_id=self.aws_conn_id,
             s3_verify=self.s3_verify,
@@ -286,6 +243,16 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             kwargs={"deadline": deadline.isoformat()},
             timeout=left,
         )
+
+    def _watched(self) -> tuple[str, str, Sequence[str]]:
+        """Return the bucket, the prefix and the patterns of the keys that a trigger counts."""
+        if self.inventory:
+            from s3_to_azure.planning.inventory import watched
+
+            return watched(parse_inventory(self.inventory, name="inventory"))
+        list_key = self._list_key()
+        # Other keys may begin with the key of the list.
+        return self.bucket_name, list_key or self.prefix, [escape(list_key)] if list_key else self.include
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Check once whether the objects exist; make the listing if they do.
@@ -331,16 +298,18 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
 
     def _poke(self, source: "S3Source", list_key: str | None, context: Context) -> bool | PokeReturnValue:
         count = self._stoppable(lambda: self._count(source, list_key))
-        where = f"named by {self.keys_from}" if list_key else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
+        named = self.keys_from or self.inventory
+        where = f"named by {named}" if named else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
         if count < self.min_objects and not self.allow_empty:
             if not self._may_wait(context):
-                wanted = "list of keys" if list_key else count_text(self.min_objects, "object")
+                what = "list of keys" if list_key else "inventory"
+                wanted = what if named else count_text(self.min_objects, "object")
                 raise UsageError(
                     detail=f"{self.task_id}: {count:,} of {wanted} {where}. A run that is started by hand looks once: "
                     "correct the prefix, or tick Wait in the trigger form."
                 )
-            found = "" if list_key else f"{count:,} of {count_text(self.min_objects, 'object')}"
-            self.log.info(f"Waiting: {found} {where}" if found else f"Waiting for the list {self.keys_from}")
+            found = "" if named else f"{count:,} of {count_text(self.min_objects, 'object')}"
+            self.log.info(f"Waiting: {found} {where}" if found else f"Waiting for {named}")
             show_waiting(context, self, found=found, deadline=self._deadline)
             return False
         if self._returns_keys:
@@ -368,7 +337,12 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         return parse_key_list(self.keys_from, bucket=self.bucket_name, name="keys_from")
 
     def _count(self, source: "S3Source", list_key: str | None) -> int:
-        """Return how many objects are counted, at most ``min_objects``; 1 if the list of keys exists, else 0."""
+        """Return how many objects are counted, at most ``min_objects``; 1 if what names them exists, else 0."""
+        if self.inventory:
+            from s3_to_azure.model.retry import Retrier
+            from s3_to_azure.model.settings import RetryBudget
+
+            return self._report_place().has_inventory(Retrier(RetryBudget(), self._cancelled or threading.Event()))
         if list_key:
             return sum(listed.key == list_key for listed in source.list(self.bucket_name, list_key, max_keys=1))
         filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
@@ -414,7 +388,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         # Imported only here: a poke that finds too few objects, in a process of its own, needs no Azure SDK.
         with gc_paused():
             from s3_to_azure.airflow.azure_hook import azure_service, run_files
-            from s3_to_azure.airflow.listing import ReportPlace, write_listing
+            from s3_to_azure.airflow.listing import write_listing
 
         service = azure_service(
             self.wasb_conn_id,
@@ -423,7 +397,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             worked_before=try_number_of(context) > 1,
         )
         place = self._place(list_key, is_there=is_there)
-        report = ReportPlace(self.checksums_from or "", self.aws_conn_id, self.s3_verify, self.s3_extra_args or {})
+        report = self._report_place()
 
         def write() -> "tuple[ManifestPointer, str]":
             files = run_files(service, str(self.state_container), context, create=self.create_container)
@@ -431,6 +405,13 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
 
         with closing(service):
             return self._stoppable(write)
+
+    def _report_place(self) -> "ReportPlace":
+        with gc_paused():
+            from s3_to_azure.airflow.listing import ReportPlace
+
+        stores = self.aws_conn_id, self.s3_verify, self.s3_extra_args or {}
+        return ReportPlace(self.checksums_from or "", *stores, inventory=self.inventory or "")
 
     def _place(self, list_key: str | None, *, is_there: bool) -> "ListedPlace":
         from s3_to_azure.airflow.listing import ListedPlace

@@ -1,4 +1,4 @@
-"""The listing of a run as its sensor writes it: of the bucket or of a list of keys, with the checksums of a report."""
+"""The listing of a run as its sensor writes it: of the bucket, a list of keys or an inventory, and with checksums."""
 
 import logging
 import threading
@@ -12,8 +12,9 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
-from s3_to_azure.model.uris import parse_report
+from s3_to_azure.model.uris import parse_inventory, parse_report
 from s3_to_azure.planning.checksum_report import ChecksumReport, open_report
+from s3_to_azure.planning.inventory import Inventory, is_there, open_inventory
 from s3_to_azure.planning.key_list import keys_of, look_up, object_pieces
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.stores.s3.source import S3Source
@@ -44,17 +45,19 @@ class ListedPlace:
 
 @dataclass(frozen=True, slots=True)
 class ReportPlace:
-    """Where a checksum report is, and how S3 is reached.
+    """Where a checksum report and an inventory are, and how S3 is reached.
 
     Attributes:
-        address: ``s3://bucket/.../manifest.json``; empty: there is none.
+        address: ``s3://bucket/.../manifest.json`` of the checksum report; empty: there is none.
         arguments: Keyword arguments of ``S3Hook``.
+        inventory: The address of the inventory; empty: there is none.
     """
 
     address: str
     aws_conn_id: str | None
     verify: bool | str | None
     arguments: Mapping[str, Any]
+    inventory: str = ""
 
     @contextmanager
     def opened(self, retrier: Retrier, *, bucket: str, prefix: str) -> Iterator[ChecksumReport | None]:
@@ -67,23 +70,44 @@ class ReportPlace:
             yield None
             return
         at = parse_report(self.address, name="checksums_from")
-        # What reads the objects, such as their own key, does not read the report.
+        with self._source() as source, open_report(at, source, retrier, bucket=bucket, prefix=prefix) as report:
+            yield report
+        log.info("%s", report.text())
+
+    @contextmanager
+    def inventoried(self, retrier: Retrier, *, bucket: str, prefix: str) -> Iterator[Inventory | None]:
+        """Yield the inventory, and log what it had for the listing after the block; None if there is none.
+
+        Raises:
+            UsageError: The inventory cannot be used.
+        """
+        if not self.inventory:
+            yield None
+            return
+        at = parse_inventory(self.inventory, name="inventory")
+        with self._source() as source, open_inventory(at, source, retrier, bucket=bucket, prefix=prefix) as inventory:
+            yield inventory
+        log.info("%s", inventory.text())
+
+    def has_inventory(self, retrier: Retrier) -> bool:
+        """Return whether S3 has finished the inventory."""
+        with self._source() as source:
+            return is_there(parse_inventory(self.inventory, name="inventory"), source, retrier)
+
+    @contextmanager
+    def _source(self) -> Iterator[S3Source]:
+        # What reads the objects, such as their own key, does not read the reports.
         extra = {
             name: value
             for name, value in (self.arguments.get("extra_args") or {}).items()
             if name not in _OF_ONE_OBJECT
         }
         arguments = {**self.arguments, "extra_args": extra}
-        with (
-            closing(
-                s3_source(
-                    self.aws_conn_id, connections=1, verify=self.verify, hook_arguments=arguments, worked_before=True
-                )
-            ) as source,
-            open_report(at, source, retrier, bucket=bucket, prefix=prefix) as report,
-        ):
-            yield report
-        log.info("%s", report.text())
+        source = s3_source(
+            self.aws_conn_id, connections=1, verify=self.verify, hook_arguments=arguments, worked_before=True
+        )
+        with closing(source):
+            yield source
 
 
 def listed_objects(source: S3Source, place: ListedPlace, retrier: Retrier) -> Iterator[ListedObject]:
@@ -100,8 +124,11 @@ def write_listing(
 ) -> ManifestPointer:
     """Write the listing to the run's state files; return the pointer."""
     retrier = Retrier(RetryBudget(), stop)
-    with report.opened(retrier, bucket=place.bucket, prefix=place.prefix) as found:
-        objects: Iterable[ListedObject] = listed_objects(source, place, retrier)
+    with (
+        report.opened(retrier, bucket=place.bucket, prefix=place.prefix) as found,
+        report.inventoried(retrier, bucket=place.bucket, prefix=place.prefix) as inventory,
+    ):
+        objects: Iterable[ListedObject] = inventory.objects() if inventory else listed_objects(source, place, retrier)
         return write_manifest(
             map(found.complete, objects) if found else objects,
             files,
@@ -109,4 +136,5 @@ def write_listing(
             prefix=place.prefix,
             retrier=retrier,
             looked_up=place.list_key is not None,
+            inventoried_at=inventory.made_at if inventory else None,
         )

@@ -5,10 +5,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
+from s3_to_azure.airflow.arguments import (
+    FLAG,
+    INTEGER,
+    MAPPING,
+    TEXT,
+    TEXTS,
+    VERIFY,
+    Kind,
+    check_kinds,
+    is_known,
+)
 from s3_to_azure.airflow.compat import Context
 from s3_to_azure.airflow.migration.run_state import try_number_of
 from s3_to_azure.airflow.progress import WAITING_KEY
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3, CredentialsUnavailable, TransferError, UsageError
+from s3_to_azure.model.names import check_bucket, check_container
+from s3_to_azure.model.uris import parse_inventory, parse_key_list, parse_report
 
 DEADLINE_KEY: Final = "deadline"
 """Key in Airflow's ``task_state_store``: when the wait ends that the first try began."""
@@ -16,6 +30,63 @@ DEADLINE_KEY: Final = "deadline"
 _MAX_SOURCE: Final = 1_000
 
 log = logging.getLogger(__name__)
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "bucket_name": TEXT,
+    "prefix": TEXT,
+    "keys_from": TEXT.or_none,
+    "checksums_from": TEXT.or_none,
+    "inventory": TEXT.or_none,
+    "min_objects": INTEGER,
+    "allow_empty": FLAG,
+    "manual_runs_wait": FLAG,
+    "include": TEXTS,
+    "exclude": TEXTS,
+    "aws_conn_id": TEXT.or_none,
+    "wasb_conn_id": TEXT,
+    "state_container": TEXT.or_none,
+    "create_container": FLAG,
+    "s3_verify": VERIFY.or_none,
+    "s3_extra_args": MAPPING.or_none,
+    "wasb_extra_args": MAPPING.or_none,
+    "deferrable": FLAG,
+}
+
+
+def check_sensor(sensor: Any) -> None:  # noqa: ANN401 - the sensor, which imports this module
+    """Check the arguments of an ``S3ObjectsSensor``.
+
+    Raises:
+        UsageError: One cannot be used, or two contradict each other.
+    """
+    task = sensor.task_id
+    check_kinds(task, {name: getattr(sensor, name) for name in _KINDS}, _KINDS)
+    if is_known(sensor.bucket_name):
+        check_bucket(sensor.bucket_name)
+    if sensor.state_container is not None and is_known(sensor.state_container):
+        check_container(sensor.state_container)
+    if sensor.min_objects < 1:
+        raise UsageError(
+            detail=f"{task}: min_objects={sensor.min_objects} is below 1. To wait for none, pass allow_empty=True."
+        )
+    given = [name for name in ("keys_from", "inventory") if getattr(sensor, name) is not None]
+    if given and (len(given) > 1 or sensor.min_objects != defaults.MIN_OBJECTS or sensor.include or sensor.exclude):
+        others = "keys_from" if len(given) > 1 else "min_objects, include or exclude"
+        raise UsageError(detail=f"{task}: {given[-1]} cannot be combined with {others}.")
+    _check_addresses(sensor)
+    if sensor.deferrable and sensor.s3_extra_args:
+        raise UsageError(detail=f"{task}: s3_extra_args cannot be combined with deferrable=True.")
+
+
+def _check_addresses(sensor: Any) -> None:  # noqa: ANN401 - see above
+    if sensor.keys_from is not None and is_known(sensor.keys_from) and is_known(sensor.bucket_name):
+        parse_key_list(sensor.keys_from, bucket=sensor.bucket_name, name="keys_from")
+    for name, parse in (("checksums_from", parse_report), ("inventory", parse_inventory)):
+        address = getattr(sensor, name)
+        if address and sensor.state_container is None:
+            raise UsageError(detail=f"{sensor.task_id}: {name} goes into the listing: pass state_container too.")
+        if address and is_known(address):
+            parse(address, name=name)
 
 
 def has_poked(context: Context) -> bool:

@@ -99,7 +99,7 @@ def _add_copy(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _add_command(
         commands, "copy", copy, "copy new and changed objects, and verify each copy", aliases=["cp", "sync"]
     )
-    _add_selection(parser, "objects to copy")
+    groups.add_inventory(_add_selection(parser, "objects to copy"))
     copying = parser.add_argument_group("copying")
     copying.add_argument(
         "--dry-run", action="store_true", help="change nothing: list what would be done, as `plan --list` does"
@@ -118,7 +118,7 @@ def _add_plan(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _add_command(
         commands, "plan", plan, "show what a copy would do, how long it would take and what S3 would charge"
     )
-    _add_selection(parser, "objects to copy")
+    groups.add_inventory(_add_selection(parser, "objects to copy"))
     copying = parser.add_argument_group("copying")
     _add_decisions(copying)
     groups.add_create_container(copying, "plan for a container that is missing and would be created")
@@ -136,6 +136,7 @@ def _add_plan(commands: "_Commands[argparse.ArgumentParser]") -> None:
 def _add_verify(commands: "_Commands[argparse.ArgumentParser]") -> None:
     parser = _add_command(commands, "verify", verify, "read blobs back from Azure and compare them with their objects")
     selection = _add_selection(parser, "objects to verify")
+    parser.set_defaults(inventory=None)
     groups.add_refused_names(selection)
     groups.add_etag_is_md5(parser.add_argument_group("comparison"))
     access = parser.add_argument_group("access")
@@ -185,7 +186,7 @@ def _add_compare(commands: "_Commands[argparse.ArgumentParser]") -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--csv", metavar="FILE", help="write all that is not equal by record into FILE")
     groups.add_output(output, json="the result as one JSON document")
-    parser.set_defaults(keys_from=None, version_id=None)
+    parser.set_defaults(keys_from=None, version_id=None, inventory=None)
 
 
 def _add_key(commands: "_Commands[argparse.ArgumentParser]") -> None:

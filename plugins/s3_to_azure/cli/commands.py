@@ -49,6 +49,7 @@ from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 if TYPE_CHECKING:
     from s3_to_azure.cli.multiprocess import WorkerProcesses
+    from s3_to_azure.planning.inventory import Inventory
     from s3_to_azure.planning.plan import Plan
 
 _Result = TypeVar("_Result")
@@ -94,8 +95,13 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
         def copy_all() -> TransferError | None:
             with stores.transfer_context(settings, progress, stop) as context:
                 context.check_access(source.bucket, create_container=options.create_container)
-                with stores.completed(context, source, notes.append) as completed:
-                    error = _copy_all(context, selection, destination, filters, on_receipt, workers, completed)
+                with (
+                    stores.completed(context, source, notes.append) as completed,
+                    stores.inventoried(context, source, notes.append) as inventory,
+                ):
+                    error = _copy_all(
+                        *(context, selection, destination, filters, on_receipt, workers, completed, inventory)
+                    )
                 results.look_near(context.source, source)
                 return error
 
@@ -124,11 +130,12 @@ def _copy_all(
     on_receipt: Callable[..., None],
     workers: "WorkerProcesses | None",
     completed: Completed | None,
+    inventory: "Inventory | None",
 ) -> TransferError | None:
     from s3_to_azure.cli.copy_prefix import copy_prefix  # noqa: PLC0415
 
     if selection.is_listed:
-        return copy_prefix(context, selection.source, destination, filters, on_receipt, workers, completed)
+        return copy_prefix(context, selection.source, destination, filters, on_receipt, workers, completed, inventory)
     tally = Tally()
     for outcome in copy_many(context, copy_tasks(context, selection, destination, completed=completed)):
         tally.add(outcome.receipt, outcome.error)
@@ -219,6 +226,7 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
             with (
                 stores.transfer_context(settings, Progress(), stop) as context,
                 stores.completed(context, source, notes.append) as completed,
+                stores.inventoried(context, source, notes.append) as inventory,
             ):
                 made = make_temporary_plan(
                     context,
@@ -226,6 +234,7 @@ def plan(options: argparse.Namespace, stop: StopEvent) -> int:
                     planning,
                     keys=selection.keys(),
                     completed=completed,
+                    inventory=inventory,
                     create_container=options.create_container,
                     on_object=print_object if options.list else None,
                 )

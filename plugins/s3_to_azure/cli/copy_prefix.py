@@ -11,9 +11,10 @@ from s3_to_azure.cli.stores import Completed
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.uris import AzureUri, S3Uri
+from s3_to_azure.planning.inventory import Inventory
 from s3_to_azure.planning.key_list import keys_of, look_up
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
@@ -45,6 +46,7 @@ def write_listing(
     files: StateFiles,
     keys: Iterable[str] | None,
     completed: Completed | None = None,
+    inventory: Inventory | None = None,
 ) -> ManifestPointer:
     """Write a manifest of the objects below SRC, or of those that have these keys.
 
@@ -54,8 +56,12 @@ def write_listing(
         files: Where the manifest is written.
         keys: The keys, sorted; None: all below SRC.
         completed: Adds the checksums of a report.
+        inventory: The objects below SRC, in place of a listing.
     """
-    if keys is not None:
+    objects: Iterator[ListedObject]
+    if inventory:
+        objects = inventory.objects()
+    elif keys is not None:
         at_once = context.settings.objects_at_once
         objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
     else:
@@ -67,6 +73,7 @@ def write_listing(
         prefix=source.key,
         retrier=context.retrier,
         looked_up=keys is not None,
+        inventoried_at=inventory.made_at if inventory else None,
     )
 
 
@@ -78,6 +85,7 @@ def copy_prefix(
     on_receipt: Callable[[Receipt], None],
     workers: WorkerProcesses | None,
     completed: Completed | None = None,
+    inventory: Inventory | None = None,
 ) -> TransferError | None:
     """Plan from the listings of both sides, then copy in this process or in the workers.
 
@@ -85,7 +93,7 @@ def copy_prefix(
         The error of all failed objects together, or None.
     """
     with TemporaryState() as files:
-        pointer = write_listing(context, source, files, None, completed)
+        pointer = write_listing(context, source, files, None, completed, inventory)
         settings = prefix_plan_settings(
             context,
             pointer,

@@ -42,6 +42,16 @@ def add_checksums_from(group: Group) -> None:
     )
 
 
+def add_inventory(group: Group) -> None:
+    """Add the inventory that stands for a listing."""
+    group.add_argument(
+        "--inventory",
+        metavar="ADDRESS",
+        help="read an S3 Inventory instead of listing SRC: its s3://bucket/.../manifest.json or symlink.txt, or the "
+        "folder of its configuration, whose newest one is read",
+    )
+
+
 def add_filters(group: Group) -> None:
     """Add what selects among the objects below a prefix."""
     group.add_argument(

@@ -15,6 +15,7 @@ from s3_to_azure.model.options import MAP
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.reasons import FILTERED
 from s3_to_azure.model.uris import AzureUri, S3Uri
+from s3_to_azure.planning.inventory import Inventory
 from s3_to_azure.planning.plan import Plan, preview, preview_lines
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
@@ -54,6 +55,7 @@ def make_temporary_plan(
     *,
     keys: Iterable[str] | None = None,
     completed: Completed | None = None,
+    inventory: Inventory | None = None,
     create_container: bool = False,
     on_object: Callable[["PlannedObject"], None] | None = None,
 ) -> Plan:
@@ -65,6 +67,7 @@ def make_temporary_plan(
         settings: The plan's settings.
         keys: The keys of the objects, sorted, instead of a listing.
         completed: Adds the checksums of a report to listed objects.
+        inventory: The objects below SRC, in place of a listing.
         create_container: A missing container would be created, so plan as if it were empty.
         on_object: Receives each object, first those to copy.
     """
@@ -76,7 +79,7 @@ def make_temporary_plan(
             raise
         destination = cast(BlobDestination, _MissingContainer(destination))
     with TemporaryState() as files:
-        pointer = write_listing(context, source, files, keys, completed)
+        pointer = write_listing(context, source, files, keys, completed, inventory)
         plan = make_plan(files, pointer, destination, settings, retrier=context.retrier)
         if on_object:
             for planned in _planned_objects(files, plan, settings, source.bucket):

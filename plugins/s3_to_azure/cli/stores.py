@@ -14,7 +14,7 @@ from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import BlobDestination, ObjectSource, SmallObjectClient
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
-from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_report
+from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination, parse_inventory, parse_report
 from s3_to_azure.startup import gc_paused
 from s3_to_azure.stores.open_files import within_open_files
 from s3_to_azure.stores.presigned.url import PresignedUrl
@@ -22,6 +22,7 @@ from s3_to_azure.transfer.context import TransferContext, open_context
 from s3_to_azure.transfer.watchdog import StopEvent
 
 if TYPE_CHECKING:
+    from s3_to_azure.planning.inventory import Inventory
     from s3_to_azure.state.announced import AnnouncedKeys
     from s3_to_azure.stores.azure.container import AzureContainer
     from s3_to_azure.stores.presigned.source import PresignedSource
@@ -38,7 +39,8 @@ class Stores:
 
     Attributes:
         report: The report of ``--checksums-from``, if any.
-        reports: Where it is.
+        inventory: The address of ``--inventory``, if any.
+        reports: Where both are.
         version_id: The version that the user named, if any.
     """
 
@@ -46,6 +48,7 @@ class Stores:
     destination: BlobDestination
     small_object_client: Callable[[], SmallObjectClient] | None
     report: S3Uri | None = None
+    inventory: S3Uri | None = None
     reports: ObjectSource | None = None
     version_id: str | None = None
 
@@ -75,6 +78,29 @@ class Stores:
             version_id=self.version_id,
         ) as found:
             yield partial(map, found.complete)
+        on_text(f"{found.text()}.")
+
+    @contextmanager
+    def inventoried(
+        self, context: TransferContext, source: S3Uri, on_text: Callable[[str], None]
+    ) -> "Iterator[Inventory | None]":
+        """Yield the inventory of objects below SRC; None without one.
+
+        Args:
+            context: Repeats requests.
+            source: SRC.
+            on_text: Receives one sentence about the inventory after the block.
+        """
+        if self.inventory is None or self.reports is None:
+            yield None
+            return
+        # A command without an inventory does not pay for the import of planning.
+        from s3_to_azure.planning.inventory import open_inventory  # noqa: PLC0415
+
+        with open_inventory(
+            self.inventory, self.reports, context.retrier, bucket=source.bucket, prefix=source.key
+        ) as found:
+            yield found
         on_text(f"{found.text()}.")
 
     def transfer_context(
@@ -118,11 +144,16 @@ def open_stores(
         raise UsageError(
             detail="With --keys-from, SRC is a bucket or a prefix that ends in '/': all keys lie below it."
         )
+    if options.inventory and (options.keys_from or not source.is_prefix):
+        raise UsageError(detail="--inventory stands for the listing of a prefix: end SRC in '/', without --keys-from.")
     report = parse_report(options.checksums_from, name="--checksums-from") if options.checksums_from else None
+    inventory = parse_inventory(options.inventory, name="--inventory") if options.inventory else None
     connections = settings.connections + settings.objects_at_once
     with (
         open_urls(options, urls) if urls else open_source(options, stop, connections=connections) as objects,
-        open_source(options, stop, connections=1, of_objects=False) if report else nullcontext() as reports,
+        open_source(options, stop, connections=1, of_objects=False)
+        if report or inventory
+        else nullcontext() as reports,
         open_container(options, stop, destination, connections=connections) as container,
     ):
         if urls:
@@ -131,7 +162,7 @@ def open_stores(
         with gc_paused():
             from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
         small_objects = small_object_client(cast("S3Source", objects), container)
-        yield Stores(objects, container, small_objects, report, reports, options.version_id)
+        yield Stores(objects, container, small_objects, report, inventory, reports, options.version_id)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ _MAX_URLS: Final = 10_000
 _MAX_URL_BYTES: Final = 16 * KIB
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 # What a URL says itself, or cannot do.
-_NOT_WITH_URLS: Final = ("keys_from", "version_id", "checksums_from", "request_payer")
+_NOT_WITH_URLS: Final = ("inventory", "keys_from", "version_id", "checksums_from", "request_payer")
 
 
 def choice(values: Collection[str]) -> Callable[[str], str]:

@@ -121,6 +121,20 @@ def parse_report(text: str, *, name: str) -> S3Uri:
     return report
 
 
+def parse_inventory(text: str, *, name: str) -> S3Uri:
+    """Read the address of an S3 Inventory: its ``manifest.json`` or ``symlink.txt``, or its configuration's folder.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    forms = "s3://bucket/…/manifest.json, or s3://bucket/…/configuration/ for the newest"
+    bucket, key = _split_s3(text, name, forms)
+    inventory = S3Uri(check_bucket(bucket), key)
+    if not key or not (inventory.is_prefix or key.rpartition("/")[2] in ("manifest.json", "symlink.txt")):
+        raise UsageError(detail=f"{name} {text!r} is not the address of an S3 Inventory. Write {forms}.")
+    return inventory
+
+
 def parse_destination(text: str, *, name: str) -> AzureUri:
     """Read ``az://container/path`` or the URL of a container or blob.
 

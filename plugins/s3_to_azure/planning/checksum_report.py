@@ -13,8 +13,6 @@ as a whole if a file is not the one that the job wrote, or a row is not what suc
 in one place proves nothing in another.
 """
 
-import csv
-import hashlib
 import logging
 import sqlite3
 from base64 import b64decode
@@ -28,7 +26,6 @@ import msgspec
 
 from s3_to_azure.model.errors import ObjectNotFound, UsageError
 from s3_to_azure.model.formatting import count_text
-from s3_to_azure.model.limits import KIB, MIB
 from s3_to_azure.model.names import changes_objects, is_access_point
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, SourceChecksum
 from s3_to_azure.model.options import WIDTHS
@@ -36,6 +33,7 @@ from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.uris import S3Uri
 from s3_to_azure.planning.key_list import object_pieces
+from s3_to_azure.planning.report_files import csv_rows, read_manifest_text, verified, wrong_row
 from s3_to_azure.planning.temporary_table import temporary_table
 from s3_to_azure.state.manifest import ETAG
 
@@ -46,11 +44,8 @@ _COLUMNS: Final = ["Bucket", "Key", "VersionId", "TaskStatus", "ErrorCode", "HTT
 _SUCCEEDED: Final = "succeeded"
 _FAILED: Final = "failed"
 _FULL_OBJECT: Final = "FULL_OBJECT"
-_MAX_MANIFEST_BYTES: Final = 16 * MIB
-_MAX_LINE_BYTES: Final = 64 * KIB
 _MAX_SHOWN_CHARACTERS: Final = 80
 _GZIP: Final = b"\x1f\x8b"
-_MD5_DIGITS: Final = 32
 _ALGORITHMS: Final = tuple(WIDTHS)
 _AGAIN: Final = "Take the report as the job wrote it, or make a new job (docs/checksum-reports.md)"
 
@@ -229,11 +224,7 @@ class _Reader:
             yield from self._rows_of(file)
 
     def _manifest(self) -> _Manifest:
-        text = bytearray()
-        for piece in self._pieces(self._at.key):
-            text += piece
-            if len(text) > _MAX_MANIFEST_BYTES:
-                self.refuse(f"it is no manifest.json: it has more than {_MAX_MANIFEST_BYTES:,} bytes")
+        text = read_manifest_text(self._pieces(self._at.key), self.refuse)
         try:
             manifest = _read_manifest.decode(text)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -256,88 +247,41 @@ class _Reader:
             self.refuse(f"its file {key!r} does not exist")
 
     def _rows_of(self, file: _File) -> Iterator[tuple[bytes, str, str, int, bytes]]:
-        digest = hashlib.md5(usedforsecurity=False)
-        pieces = self._pieces(file.key)
+        def checked(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, str, str, int, bytes]]:
+            return self._checked(file, pieces)
 
-        def digested() -> Iterator[bytes]:
-            for piece in pieces:
-                digest.update(piece)
-                yield piece
-
-        problem = ""
-        hashed = digested()
-        try:
-            yield from self._checked(file, hashed)
-        except _WrongRow as error:
-            problem = str(error)
-        for _ in hashed:
-            # The rest tells whether the file is the one that the job wrote.
-            pass
-        if digest.hexdigest() != file.md5.lower() or len(file.md5) != _MD5_DIGITS:
-            self.refuse(
-                f"its file {file.key!r} is not the one that the job wrote: its MD5 is {digest.hexdigest()}, and the "
-                f"manifest has {file.md5[:_MD5_DIGITS]}"
-            )
-        if problem:
-            self.refuse(problem)
+        return verified(self._pieces(file.key), checked, file=file.key, md5=file.md5, refuse=self.refuse)
 
     def _checked(self, file: _File, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, str, str, int, bytes]]:
-        for number, row in self._table(file, pieces):
+        for number, row in csv_rows(file.key, _plain(file, pieces), columns=len(_COLUMNS)):
             self.count += 1
             # Rows have the status and the error code in another order than ReportSchema; neither is needed.
             bucket, key, version, status, _, _, message = row
             self.bucket = self.bucket or bucket
             if bucket != self.bucket:
-                raise _wrong_row(file, number, f"is of the bucket {bucket[:63]!r} instead of {self.bucket[:63]!r}")
+                raise wrong_row(file.key, number, f"is of the bucket {bucket[:63]!r} instead of {self.bucket[:63]!r}")
             if status == _FAILED:
                 self.failed += 1
                 continue
             if status != _SUCCEEDED:
-                raise _wrong_row(file, number, f"has the status {status[:_MAX_SHOWN_CHARACTERS]!r}")
+                raise wrong_row(file.key, number, f"has the status {status[:_MAX_SHOWN_CHARACTERS]!r}")
             try:
                 etag, algorithm, value = _parse_result(message)
             except ValueError as error:
-                raise _wrong_row(file, number, str(error)) from None
+                raise wrong_row(file.key, number, str(error)) from None
             for name in _keys(key):
                 if name.startswith(self._prefix):
                     yield name.encode(), etag, "" if version == "null" else version, algorithm, value
 
-    def _table(self, file: _File, pieces: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
-        """Yield each row with the number of its last line."""
-        table = csv.reader(self._lines(file, pieces), strict=True)
-        while True:
-            try:
-                row = next(table, None)
-            except (csv.Error, ValueError) as error:
-                raise _wrong_row(file, table.line_num, f"is no CSV in UTF-8 ({error})") from None
-            if row is None:
-                return
-            if len(row) != len(_COLUMNS):
-                raise _wrong_row(file, table.line_num, f"has {len(row)} columns instead of {len(_COLUMNS)}")
-            yield table.line_num, row
 
-    @staticmethod
-    def _lines(file: _File, pieces: Iterable[bytes]) -> Iterator[str]:
-        rest, number = b"", 0
-        for piece in pieces:
-            if not number and not rest and piece.startswith(_GZIP):
-                raise _wrong_row(file, 1, "is compressed, and a job writes plain CSV")
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                number += 1
-                yield line.decode() + "\n"
-            if len(rest) > _MAX_LINE_BYTES:
-                raise _wrong_row(file, number + 1, f"has more than {_MAX_LINE_BYTES:,} bytes")
-        if rest:
-            yield rest.decode()
-
-
-class _WrongRow(Exception):
-    """A row is not what such a job writes; the file's MD5, which tells more, is looked at first."""
-
-
-def _wrong_row(file: _File, line: int, problem: str) -> _WrongRow:
-    return _WrongRow(f"line {line:,} of its file {file.key!r} {problem}")
+def _plain(file: _File, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a file that is not compressed."""
+    start = b""
+    for piece in pieces:
+        if not start and piece.startswith(_GZIP):
+            raise wrong_row(file.key, 1, "is compressed, and a job writes plain CSV")
+        start = start or piece
+        yield piece
 
 
 def _keys(text: str) -> Iterator[str]:

@@ -67,14 +67,15 @@ class Coverage:
 
     Attributes:
         prefix: What the names of all blobs of the run begin with, unless they are mapped to others.
-        is_known: Whether a blob shows it: the objects of a list of keys, or of a storage class, are not told by a name.
+        is_known: Whether a blob shows it: the objects of a list of keys, or of a storage class, are not told by a name,
+            and an inventory lacks what is newer than itself.
     """
 
     def __init__(self, pointer: ManifestPointer, settings: PlanSettings) -> None:
         below = pointer.prefix.removeprefix(settings.s3_prefix)
         is_below = pointer.prefix.startswith(settings.s3_prefix)
         self.prefix = settings.blob_prefix + (below if is_below else "")
-        self.is_known = not pointer.looked_up and not settings.filters.storage_classes
+        self.is_known = not (pointer.looked_up or pointer.inventoried_at or settings.filters.storage_classes)
         self._bucket = pointer.bucket
         self._settings = settings
         self._filters = settings.filters if settings.filters != Filters() else None

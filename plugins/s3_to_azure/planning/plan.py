@@ -146,6 +146,12 @@ _REWRITTEN: Final = (
     "{count} written to S3 again with the same bytes since the copy: metadata and headers of their blobs are updated, "
     "no bytes are copied."
 )
+# S3 makes one each day or each week, and delivers it within two days.
+_OLD_INVENTORY_S: Final = 9 * 24 * 3_600
+_OLD_INVENTORY: Final = (
+    "The inventory is {age} old, and S3 makes one each day or week: look whether its configuration is still enabled. "
+    "Objects that came since are not in it."
+)
 _NOT_JOINED: Final = (
     "Source and destination are not listed in the same order, so each copy looks up its blob by a request of its own."
 )
@@ -174,6 +180,7 @@ class Plan:
         mapped_names: Examples of these: key and blob name.
         planning: Requests made for listing and plan.
         copying: Requests that the copies will make.
+        inventory_age_s: Age of the S3 Inventory that was read instead of a listing; None: there is none.
         samples: The first object of each reason in ``failed``, in one line that says what to do.
     """
 
@@ -196,6 +203,7 @@ class Plan:
     planning: Requests = Requests()
     copying: Requests = Requests()
     sha256: str = ""
+    inventory_age_s: float | None = None
     samples: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -215,6 +223,8 @@ class Plan:
             (self.rewritten, _REWRITTEN),
         )
         counted = tuple(text.format(count=count_text(count, "object")) for count, text in by_count if count)
+        if self.inventory_age_s is not None and self.inventory_age_s > _OLD_INVENTORY_S:
+            counted = (*counted, _OLD_INVENTORY.format(age=duration_text(self.inventory_age_s)))
         return counted if self.joined else (*counted, _NOT_JOINED)
 
     def _left_out_for(self, error: type[TransferError]) -> int:
@@ -224,7 +234,8 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Yield the plan for a person: what is copied, what is left out and why, and the requests."""
         tasks = f" in {count_text(len(self.batches), 'task')}" if self.batches else ""
-        yield f"Listed:    {self.listed.text()}"
+        by = "" if self.inventory_age_s is None else f", by an inventory {duration_text(self.inventory_age_s)} old"
+        yield f"Listed:    {self.listed.text()}{by}"
         yield f"To copy:   {self.copy.text()}{tasks}"
         yield f"Unchanged: {self.unchanged.text()}"
         for reason, amount in sorted(self.skipped.items()):
@@ -255,6 +266,7 @@ class Plan:
             "rewritten": self.rewritten,
             "archived": self.archived,
             "mapped": self.mapped,
+            **({} if self.inventory_age_s is None else {"inventory_age_s": round(self.inventory_age_s)}),
             "requests": {"planning": asdict(self.planning), "copying": asdict(self.copying)},
             "warnings": list(self.warnings),
         }

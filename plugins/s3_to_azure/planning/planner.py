@@ -112,7 +112,8 @@ class _Planning:
             batches, own = self._cut_into_batches(builder)
         if not self._one_task:
             self._files.delete(self._to_copy_name)
-        plan = builder.plan(self._token, batches, self._planning_requests(builder))
+        made = builder.plan(self._token, batches, self._planning_requests(builder))
+        plan = replace(made, inventory_age_s=self._inventory_age_s())
         index = PlanIndex(
             token=self._token,
             manifest=self._pointer.token,
@@ -204,8 +205,12 @@ class _Planning:
     def _planning_requests(self, builder: PlanBuilder) -> Requests:
         pointer = self._pointer
         return Requests(
-            s3_list=0 if pointer.looked_up else -(-pointer.objects // LISTING_PAGE_KEYS) or 1,
+            s3_list=0 if pointer.looked_up or pointer.inventoried_at else -(-pointer.objects // LISTING_PAGE_KEYS) or 1,
             s3_get=pointer.objects if pointer.looked_up else 0,
             azure_list=max(1, -(-builder.join.seen // AZURE_PAGE_BLOBS)) if pointer.ordered else 0,
             azure_read=builder.blob_lookups + self._layout_lookups,
         )
+
+    def _inventory_age_s(self) -> float | None:
+        made_at = self._pointer.inventoried_at
+        return (datetime.now(UTC) - datetime.fromisoformat(made_at)).total_seconds() if made_at else None

@@ -31,6 +31,8 @@ _MAX_OBJECTS: Final = 10**12
 _MAX_FILE_BYTES: Final = 1 << 50
 _MAX_PROBLEM_CHARACTERS: Final = 1_000
 _MAX_REPORTED_CHARACTERS: Final = 200
+_MAX_TIME_CHARACTERS: Final = 40
+_TIME: Final = r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3,6})?\+00:00)?$"
 _HEX: Final = re.compile("[0-9a-f]+")
 # An ETag goes into request headers between quotes: visible ASCII without a quote.
 ETAG: Final = re.compile(r"[!#-~]{1,256}")
@@ -40,6 +42,10 @@ _USUAL_CLASSES: Final = frozenset({"STANDARD", "STANDARD_IA", "INTELLIGENT_TIERI
 
 ReportedText = Annotated[str, Meta(max_length=_MAX_REPORTED_CHARACTERS)]
 """The checksum that a report has of the object: algorithm, colon, hex digits; empty: none."""
+
+
+InventoryTime = Annotated[str, Meta(max_length=_MAX_TIME_CHARACTERS, pattern=_TIME)]
+"""ISO 8601 in UTC, or empty."""
 
 
 class ObjectLine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -70,6 +76,7 @@ class ManifestPointer(msgspec.Struct, frozen=True, gc=False):
         looked_up: Whether a list gave the keys and each object was looked up; otherwise the bucket was listed.
         length: Size of the file in bytes.
         sha256: Digest of the file.
+        inventoried_at: When S3 began to make the inventory that was read instead of a listing; empty: there is none.
     """
 
     token: Token
@@ -81,6 +88,7 @@ class ManifestPointer(msgspec.Struct, frozen=True, gc=False):
     looked_up: bool
     length: Annotated[int, Meta(ge=0, le=_MAX_FILE_BYTES)]
     sha256: Sha256
+    inventoried_at: InventoryTime = ""
 
     @property
     def name(self) -> str:
@@ -110,6 +118,7 @@ def write_manifest(
     prefix: str,
     retrier: Retrier | None = None,
     looked_up: bool = False,
+    inventoried_at: datetime | None = None,
 ) -> ManifestPointer:
     """Write the listing into a manifest as it arrives; return the pointer when the file is complete.
 
@@ -155,6 +164,7 @@ def write_manifest(
         looked_up=looked_up,
         length=writer.length,
         sha256=writer.sha256(),
+        inventoried_at=inventoried_at.isoformat() if inventoried_at else "",
     )
 
 

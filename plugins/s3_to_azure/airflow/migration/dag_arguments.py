@@ -68,6 +68,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "create_container": FLAG,
     "keys_from": TEXT.or_none,
     "checksums_from": TEXT.or_none,
+    "inventory": TEXT.or_none,
     "events": TEXT.or_none,
     "list_every": DURATION.or_none,
     "pool": TEXT.or_none,
@@ -187,8 +188,9 @@ def _check_events(arguments: Mapping[str, Any]) -> None:
         return
     queue_endpoint(arguments["events"])
     source, given = arguments["source"] or "", arguments["schedule"]
-    if arguments["keys_from"]:
-        raise UsageError(detail="events cannot be combined with keys_from.")
+    for name in ("keys_from", "inventory"):
+        if arguments[name]:
+            raise UsageError(detail=f"events cannot be combined with {name}.")
     if is_template(source):
         raise UsageError(
             detail=f"events cannot be combined with source={source!r}: they come at any time, when no run has rendered "

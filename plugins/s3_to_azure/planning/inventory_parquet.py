@@ -1,0 +1,73 @@
+"""The rows of an inventory's file in Parquet, by pyarrow, which the extra ``inventory`` installs."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, Final
+
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.planning.report_files import WrongRow
+
+_ROWS_AT_ONCE: Final = 2_000
+_TIME: Final = "last_modified_date"
+
+
+def parquet_rows(
+    file: str, pieces: Iterator[bytes], columns: Sequence[str], check: Callable[[list[str]], None]
+) -> Iterator[tuple[int, list[str | None]]]:
+    """Yield each row's number and values, as texts in the form that CSV has; None for a column that there is not.
+
+    The index of such a file is at its end, so it goes into a temporary file first, which has no name.
+
+    Args:
+        file: The file's key, for errors.
+        pieces: Its bytes.
+        columns: The columns to read; those that the file lacks have no values.
+        check: Receives the names of the file's columns; raises UsageError.
+
+    Raises:
+        UsageError: pyarrow is not installed, or the temporary directory cannot hold the file.
+        WrongRow: It is no Parquet file, or a column has another type.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - inventories in CSV need none
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise UsageError(
+            detail="An inventory in Parquet needs pyarrow, which is not installed: pip install "
+            "'s3-to-azure[inventory]', or choose CSV in the inventory's configuration."
+        ) from None
+    with tempfile.TemporaryFile() as spool:
+        _write(spool, pieces)
+        try:
+            with parquet.ParquetFile(spool) as table:
+                names: list[str] = table.schema_arrow.names
+                check(names)
+                shown = [name for name in columns if name in names]
+                number = 0
+                for batch in table.iter_batches(_ROWS_AT_ONCE, columns=shown, use_threads=False):
+                    found = {name: _texts(pa, name, batch.column(name)) for name in shown}
+                    nothing = [None] * batch.num_rows
+                    for row in zip(*(found.get(name, nothing) for name in columns), strict=True):
+                        number += 1
+                        yield number, list(row)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise WrongRow(f"its file {file!r} is no Parquet file of an inventory ({str(error)[:200]})") from None
+
+
+def _write(spool: IO[bytes], pieces: Iterator[bytes]) -> None:
+    try:
+        for piece in pieces:
+            spool.write(piece)
+        spool.seek(0)
+    except OSError as error:
+        raise UsageError(
+            detail=f"A file of the inventory does not fit into the temporary directory: {error.strerror}. Free space "
+            f"there, or set TMPDIR to a directory that has it."
+        ) from error
+
+
+def _texts(pa: Any, name: str, column: Any) -> list[str]:  # noqa: ANN401 - pyarrow has no types
+    if name == _TIME:
+        column = column.cast(pa.timestamp("ms"), safe=False)
+        return ["" if value is None else value.isoformat() for value in column.to_pylist()]
+    return ["" if value is None else str(value) for value in column.to_pylist()]
