@@ -21,6 +21,7 @@ from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.state import AzureState
 from tests.airflow.airflow_runs import Run, run_dag
+from tests.inventories import Inventory, row
 
 
 @pytest.fixture
@@ -151,6 +152,67 @@ def test_wrong_reports(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
     S3ObjectsSensor(task_id="wait", bucket_name="bucket", checksums_from="{{ ds }}", state_container="state")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"inventory": "s3://reports/c/"}, "pass state_container too"),
+        ({"inventory": "s3://reports/a.csv", "state_container": "state"}, "is not the address of an S3 Inventory"),
+        ({"inventory": "s3://reports/c/", "keys_from": "s3://bucket/k"}, "inventory cannot be combined with keys_from"),
+        ({"inventory": "s3://reports/c/", "include": ["*.csv"]}, "inventory cannot be combined with min_objects"),
+    ],
+)
+def test_wrong_inventories(wrong: dict[str, Any], says: str) -> None:
+    """When the DAG is parsed; a template is checked when it is rendered."""
+    with pytest.raises(UsageError, match=says):
+        S3ObjectsSensor(task_id="wait", bucket_name="bucket", **wrong)
+    S3ObjectsSensor(task_id="wait", bucket_name="bucket", inventory="{{ ds }}", state_container="state")
+
+
+@pytest.fixture
+def inventory(s3_client: Any, bucket: str) -> Any:
+    """Return an inventory of two objects that S3 is still writing, and what finishes it."""
+    made = Inventory(bucket, bucket).add("a.csv.gz", [row(bucket, "in/a"), row(bucket, "in/b")])
+    *others, last = sorted(made.objects().items(), key=lambda item: item[0].endswith("manifest.checksum"))
+    for key, data in others:
+        s3_client.put_object(Bucket=bucket, Key=key, Body=data)
+    return made, lambda: s3_client.put_object(Bucket=bucket, Key=last[0], Body=last[1])
+
+
+def test_an_inventory_is_waited_for_and_read_instead_of_a_listing(
+    sense: Any, inventory: Any, bucket: str, container: ContainerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits until S3 has finished it; the source is not listed."""
+    made, finish = inventory
+    place = {"inventory": f"s3://{bucket}/{made.folder}", "state_container": container.container_name}
+    assert sense(**place).only("wait").state == "failed"
+    finish()
+    with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
+        task = sense(**place).only("wait")
+    assert (task.state, task.xcom["objects"], task.xcom["looked_up"]) == ("success", 2, False)
+    assert task.xcom["inventoried_at"] == "2026-11-27T01:00:00+00:00"
+    listings = [record.getMessage() for record in caplog.records if "list-type=2" in record.getMessage()]
+    assert listings
+    assert all("prefix=inventories" in listing for listing in listings)
+    assert any("has 2 rows: 2 current objects below the prefix" in message for message in caplog.messages)
+
+
+def test_an_inventory_deferred(
+    sense: Any, inventory: Any, bucket: str, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trigger waits until S3 has finished it."""
+    made, finish = inventory
+    defer = S3ObjectsSensor._defer
+
+    def finish_and_defer(self: S3ObjectsSensor) -> None:
+        threading.Timer(1.0, finish).start()
+        defer(self)
+
+    monkeypatch.setattr(S3ObjectsSensor, "_defer", finish_and_defer)
+    place = {"inventory": f"s3://{bucket}/{made.folder}", "state_container": container.container_name}
+    task = sense(**place, deferrable=True, poke_interval=0.5, timeout=60).only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 2)
 
 
 @pytest.mark.parametrize("waits", ["{{ 1 == 2 }}", False])

@@ -1,9 +1,10 @@
 """Planning: each object is decided from both listings and written once, correctly in any order of the destination."""
 
+import json
 import random
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.entries import PlanEntry
-from s3_to_azure.state.manifest import write_manifest
+from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.state.plan import LeftOut, read_left_out, read_plan_index
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint
 from tests.fakes.memory_destination import MemoryDestination
@@ -394,3 +395,24 @@ def test_a_plan_counts_its_requests_and_reads_no_object(stores: Stores) -> None:
     plan = stores.plan()
     assert plan.planning.plus(plan.copying) == Requests(s3_list=1, s3_get=1, azure_list=1, azure_write=1)
     assert stores.source.opened == []
+
+
+@pytest.mark.parametrize(("days", "warns"), [(1, False), (8, False), (10, True)])
+def test_a_plan_tells_the_age_of_its_inventory(stores: Stores, days: int, *, warns: bool) -> None:
+    """It counts no request for a listing, and knows of no blob whose object is gone."""
+    stores.copy_of("k", stores.object("k"))
+    stores.copy_of("gone", ListedObject("bucket", "gone", "e", 1, datetime(2026, 1, 1, tzinfo=UTC)))
+    files = MemoryState()
+    pointer = write_manifest(
+        stores.source.list("bucket", ""),
+        files,
+        bucket="bucket",
+        prefix="",
+        inventoried_at=datetime.now(UTC) - timedelta(days=days, hours=2),
+    )
+    pointer = ManifestPointer.from_dict(json.loads(json.dumps(pointer.as_dict())))
+    plan = make_plan(files, pointer, stores.destination, PlanSettings(s3_prefix="", blob_prefix=""))
+    assert f"Listed:    1 object (4 bytes), by an inventory {days} d 2 h old" in list(plan.lines())
+    assert (plan.planning.s3_list, plan.only_in_destination) == (0, None)
+    assert plan.summary()["inventory_age_s"] == pytest.approx((24 * days + 2) * 3_600, abs=600)
+    assert any("look whether its configuration is still enabled" in text for text in plan.warnings) is warns

@@ -63,6 +63,8 @@ MOMENT = "2026-01-01T00:00:00Z"
         ({"list_every": timedelta(days=1)}, "list_every needs events"),
         ({"events": "queue"}, "not the URL of an SQS queue"),
         ({"events": QUEUE, "keys_from": "s3://bucket/keys"}, "cannot be combined with keys_from"),
+        ({"events": QUEUE, "inventory": "s3://reports/c/"}, "cannot be combined with inventory"),
+        ({"inventory": "s3://reports/data.csv.gz"}, "is not the address of an S3 Inventory"),
         ({"events": QUEUE, "source": "s3://bucket/{{ ds }}/"}, "Name a prefix without one"),
         ({"events": QUEUE, "source": f"s3://{ACCESS_POINT}/a/"}, "no access point"),
         ({"events": QUEUE, "schedule": []}, "a schedule of time"),
