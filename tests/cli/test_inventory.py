@@ -139,6 +139,7 @@ def test_tampered_inventory_ends_the_command(
         (["s3://bucket/in/", "--inventory", "s3://reports/data.csv.gz"], "is not the address of an S3 Inventory"),
         (["s3://bucket/in/a", "--inventory", "s3://reports/c/"], "end SRC in '/'"),
         (["s3://bucket/in/", "--inventory", "s3://reports/c/", "--keys-from", "-"], "without --keys-from"),
+        (["https://b.s3.amazonaws.com/k?X-Amz-Signature=0", "--inventory", "s3://reports/c/"], "with URLs"),
     ],
 )
 def test_wrong_use_is_refused(arguments: list[str], says: str, environment: None, capsys: Output) -> None:

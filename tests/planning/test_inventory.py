@@ -298,6 +298,27 @@ def test_symlink_that_names_other_files_is_refused() -> None:
         pass
 
 
+ACCESS_POINT: Final = "arn:aws:s3:eu-central-1:111122223333:accesspoint/theirs"
+
+
+def test_source_that_is_an_access_point() -> None:
+    """Its name does not tell the bucket: all rows are of that of the manifest."""
+    inventory = inventory_of(row(BUCKET, "in/a"))
+    at, source = parse_inventory(inventory.address, name="inventory"), uploaded(inventory)
+    with open_inventory(at, source, retrier(), bucket=ACCESS_POINT, prefix="in/") as found:
+        assert [(each.bucket, each.key) for each in found.objects()] == [(ACCESS_POINT, "in/a")]
+    mixed = inventory_of(row(BUCKET, "in/a"), row("theirs", "in/b"))
+    for bucket, made, text in (
+        (ACCESS_POINT, mixed, "line 2 .* is of the bucket 'theirs' instead of 'bucket'"),
+        (ACCESS_POINT.replace(":s3:", ":s3-object-lambda:"), inventory, "whose function may change the objects"),
+    ):
+        with (
+            pytest.raises(UsageError, match=text),
+            open_inventory(at, uploaded(made), retrier(), bucket=bucket, prefix=""),
+        ):
+            pass
+
+
 def test_an_inventory_that_does_not_exist_is_named() -> None:
     """The address is wrong, or S3 has not made one yet."""
     inventory = inventory_of(row(BUCKET, "in/a"))
