@@ -20,7 +20,7 @@ from s3_to_azure.airflow.arguments import (
 )
 from s3_to_azure.airflow.compat import BaseOperator, Context, retry_arguments
 from s3_to_azure.airflow.links import LINKS
-from s3_to_azure.airflow.rendering import RendersNoData
+from s3_to_azure.airflow.rendering import RendersNoData, rendered_secret
 from s3_to_azure.airflow.task_errors import raises_task_errors
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
@@ -29,6 +29,7 @@ from s3_to_azure.model.names import check_bucket, check_container
 from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
 from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
 from s3_to_azure.startup import gc_paused
+from s3_to_azure.stores.presigned.url import parse_url
 
 if TYPE_CHECKING:
     from s3_to_azure.airflow.jobs import Endpoints, Job, OpenTransfer
@@ -41,7 +42,7 @@ MAP_INDEX_TEMPLATE: Final = f"{{{{ {BATCH_LABEL} | default(task.batch_label) }}}
 """For ``map_index_template``. A key is never rendered, because it is the value of a variable, not a template."""
 
 _KINDS: Final[Mapping[str, Kind]] = {
-    "s3_bucket": TEXT,
+    "s3_bucket": TEXT.or_none,
     "container_name": TEXT,
     "blob_name": TEXT.or_none,
     "blob_prefix": TEXT,
@@ -65,21 +66,24 @@ _KINDS: Final[Mapping[str, Kind]] = {
 class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     """Copy objects from S3 to Azure Blob Storage: streamed through memory, verified, resumed by the next try.
 
-    Exactly one of ``s3_key``, ``s3_prefix`` and ``batch`` selects the objects; with ``batch``, ``s3_prefix`` is only
-    the part of the keys that the blobs' names leave out. A blob's name is ``blob_prefix`` + key without ``s3_prefix``.
-    The blob of ``s3_key`` is named as Airflow's own operator does it: ``blob_name``, or ``blob_prefix``, a slash and
-    what follows the key's last slash; without both, the key. An empty text counts as not passed, except that
-    ``s3_prefix=""`` alone selects the whole bucket.
+    Exactly one of ``s3_key``, ``s3_prefix``, ``batch`` and ``source_url`` selects the objects; with ``batch``,
+    ``s3_prefix`` is only the part of the keys that the blobs' names leave out. A blob's name is ``blob_prefix`` + key
+    without ``s3_prefix``. The blob of ``s3_key`` or ``source_url`` is named as Airflow's own operator does it:
+    ``blob_name``, or ``blob_prefix``, a slash and what follows the key's last slash; without both, the key. An empty
+    text counts as not passed, except that ``s3_prefix=""`` alone selects the whole bucket.
 
     To copy each object in a task of its own, map the operator over keys (``S3ObjectsSensor.keys``). A key that comes
     from a task, through ``expand`` or ``expand_kwargs``, is never rendered as a template.
 
     Args:
-        s3_bucket: Bucket to read. (templated)
+        s3_bucket: Bucket to read; not with ``source_url``. (templated)
         container_name: Container to write. (templated)
         s3_key: One object. (templated)
         s3_prefix: All objects whose keys begin with it. (templated)
         batch: A batch descriptor of the plan; never templated.
+        source_url: The presigned or public URL of one object, which is read without ``aws_conn_id``. It is a secret:
+            pass a template such as ``{{ var.value.partner_url }}``, which is rendered when the task runs, masked in
+            logs, and kept by Airflow nowhere.
         blob_name: The name of the blob for ``s3_key``. (templated)
         blob_prefix: What the blobs' names begin with; with ``s3_key`` it is a folder, without a slash at its end.
             (templated)
@@ -138,11 +142,12 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     def __init__(  # noqa: PLR0913 - the arguments of Airflow's own operator, and more
         self,
         *,
-        s3_bucket: str,
+        s3_bucket: str | None = None,
         container_name: str,
         s3_key: str | None = None,
         s3_prefix: str | None = None,
         batch: Mapping[str, Any] | None = None,
+        source_url: str | None = None,
         blob_name: str | None = None,
         blob_prefix: str | None = "",
         aws_conn_id: str | None = defaults.AWS_CONN_ID,
@@ -172,6 +177,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         self.s3_key = s3_key
         self.s3_prefix = s3_prefix
         self.batch = batch
+        self.source_url = source_url
         self.blob_name = blob_name
         self.blob_prefix = blob_prefix or ""
         self.aws_conn_id = aws_conn_id
@@ -193,6 +199,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         self.run_timeout = run_timeout
         self._stopped = False
         self._account = ""
+        self._bucket = s3_bucket or ""
         self.one_object: tuple[str, str] | None = None
         # Not created here, because Airflow copies operators and an event cannot be copied.
         self._cancelled: threading.Event | None = None
@@ -228,9 +235,10 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         self._check_arguments()
         # The plan of a batch was made with the same connections.
         worked = try_number_of(context) > 1 or bool(self.batch)
-        with open_transfer(self._endpoints(), self._settings(), cancelled, worked_before=worked) as opened:
-            self._account = str(opened.service.account_name or "")
-            return self._run(opened, cancelled, context)
+        endpoints = self._endpoints(context)
+        with open_transfer(endpoints, self._settings(), cancelled, worked_before=worked) as opened:
+            self._account, self._bucket = str(opened.service.account_name or ""), endpoints.bucket
+            return self._run(opened, endpoints, cancelled, context)
 
     def get_openlineage_facets_on_complete(self, _task_instance: object) -> object:
         """Return the datasets read and written; called by OpenLineage's provider, if it is installed."""
@@ -238,10 +246,12 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
 
         if self.s3_key:
             read, written = self.s3_key, self.blob_of_key(self.s3_key)
+        elif self.source_url and self.one_object:
+            read, written = self.one_object
         else:
             read, written = self.s3_prefix or "/", self.blob_prefix or "/"
         return copy_lineage(
-            bucket=self.s3_bucket, read=read, account=self._account, container=self.container_name, written=written
+            bucket=self._bucket, read=read, account=self._account, container=self.container_name, written=written
         )
 
     def on_kill(self) -> None:
@@ -257,8 +267,10 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             UsageError: A value is not allowed, or two cannot be used together.
         """
         check_selection(self)
+        if self.source_url is not None and is_known(self.source_url):
+            parse_url(self.source_url, name=f"{self.task_id}: source_url")
         check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
-        if is_known(self.s3_bucket):
+        if self.s3_bucket is not None and is_known(self.s3_bucket):
             check_bucket(self.s3_bucket)
         if is_known(self.container_name):
             check_container(self.container_name)
@@ -268,20 +280,26 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         if all(is_known(getattr(self, name, None)) for name in self.template_fields):
             self._settings()
 
-    def _endpoints(self) -> "Endpoints":
+    def _endpoints(self, context: Context) -> "Endpoints":
         from s3_to_azure.airflow.jobs import Endpoints
 
+        url = None
+        if self.source_url is not None:
+            url = parse_url(rendered_secret(self, "source_url", context), name="source_url")
         return Endpoints(
-            self.s3_bucket,
+            url.bucket if url else str(self.s3_bucket),
             self.container_name,
             aws_conn_id=self.aws_conn_id,
             wasb_conn_id=self.wasb_conn_id,
             s3_arguments={"verify": self.s3_verify, "hook_arguments": self.s3_extra_args},
             wasb_arguments=self.wasb_extra_args,
             create_container=self.create_container,
+            url=url,
         )
 
-    def _run(self, opened: "OpenTransfer", cancelled: threading.Event, context: Context) -> dict[str, Any]:
+    def _run(
+        self, opened: "OpenTransfer", endpoints: "Endpoints", cancelled: threading.Event, context: Context
+    ) -> dict[str, Any]:
         """Run the job in a thread of its own, and report its progress from this one.
 
         Airflow needs the main thread: SIGTERM calls ``on_kill`` there, and ``execution_timeout`` raises there.
@@ -292,7 +310,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         check_deadline(context, self.run_timeout)
-        job = self._job(opened, context)
+        job = self._job(opened, endpoints, context)
         reporter = ProgressReporter(
             opened.context.progress,
             store=progress_store(context),
@@ -312,12 +330,12 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             if job.measured is not None:
                 send(job.measured, context)
 
-    def _job(self, opened: "OpenTransfer", context: Context) -> "Job":
-        """Return the job for ``s3_key``, ``s3_prefix`` or ``batch``; only what it needs is imported."""
+    def _job(self, opened: "OpenTransfer", endpoints: "Endpoints", context: Context) -> "Job":
+        """Return the job for what the task selects; only what it needs is imported."""
         from s3_to_azure.airflow.azure_hook import run_files, task_files
         from s3_to_azure.airflow.migration.run_state import try_number_of
 
-        try_number, endpoints = try_number_of(context), self._endpoints()
+        try_number = try_number_of(context)
         if self.batch is not None:
             from s3_to_azure.airflow.jobs import BatchJob
             from s3_to_azure.state.plan import BatchDescriptor
@@ -333,11 +351,12 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
                 try_number=try_number,
                 on_label=lambda label: variables.__setitem__(BATCH_LABEL, label),
             )
-        if self.s3_key:
+        key = endpoints.url.key if endpoints.url else self.s3_key
+        if key:
             from s3_to_azure.airflow.jobs import ObjectJob
 
-            blob = self.blob_of_key(self.s3_key)
-            return ObjectJob(opened.context, endpoints, key=self.s3_key, blob=blob, try_number=try_number)
+            blob = self.blob_of_key(key)
+            return ObjectJob(opened.context, endpoints, key=key, blob=blob, try_number=try_number)
         from s3_to_azure.airflow.prefix_job import PrefixJob
 
         return PrefixJob(
@@ -358,10 +377,10 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     def _warn_of_overlaps(self) -> None:
         """Warn if the blobs can be written by another task of this process too; a batch's are the migration's."""
         dag, read = self.get_dag(), self.s3_key or self.s3_prefix
-        if dag is None or self.batch is not None or self.wasb_extra_args:
+        if dag is None or self.batch is not None or self.wasb_extra_args or self.source_url is not None:
             return
         written = self.blob_of_key(read) if self.s3_key and isinstance(read, str) else self.blob_prefix
-        texts = (self.s3_bucket, read or "", self.wasb_conn_id, self.container_name, written)
+        texts = (self.s3_bucket or "", read or "", self.wasb_conn_id, self.container_name, written)
         if all(isinstance(text, str) for text in texts):
             owner = f"{dag.dag_id}.{self.task_id}"
             warn_of_overlaps(dag, NameMapping(owner, *texts, is_object=bool(self.s3_key)))

@@ -62,3 +62,15 @@ def test_no_dataset_without_an_account() -> None:
     """A copy that failed before it knew its account has no datasets."""
     operator = S3ToAzureBlobStreamOperator(task_id="copy", s3_bucket="bucket", container_name="container", s3_key="k")
     assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage()
+
+
+def test_datasets_of_a_url() -> None:
+    """Bucket and key are known when the task has run; a host that does not tell them is named as it is."""
+    url = "https://d1.cloudfront.net/d/k?Expires=1&Signature=s&Key-Pair-Id=i"
+    operator = S3ToAzureBlobStreamOperator(task_id="copy", container_name="container", source_url=url)
+    operator._account = "account"
+    for bucket, namespace in (("bucket", "s3://bucket"), ("https://d1.cloudfront.net", "https://d1.cloudfront.net")):
+        operator._bucket, operator.one_object = bucket, ("d/k", "b")
+        assert operator.get_openlineage_facets_on_complete(None) == OperatorLineage(
+            [Dataset(namespace, "d/k")], [Dataset("wasbs://container@account.dfs.core.windows.net", "b")]
+        )

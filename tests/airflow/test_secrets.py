@@ -18,7 +18,7 @@ from tests.airflow.airflow_runs import run_dag
 SECRET = f"aws-secret-{uuid4().hex}"
 
 
-def _database() -> str:
+def whole_database() -> str:
     """Return the whole of Airflow's database: XComs, state store, rendered templates, serialised DAGs and more."""
     with sqlite3.connect(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].removeprefix("sqlite:///")) as connection:
         dump = "\n".join(connection.iterdump())
@@ -56,7 +56,7 @@ def test_invariant_9_a_failing_run_leaves_no_secret_anywhere(
     with caplog.at_level(logging.DEBUG):
         ran = run_dag(dag)
     assert ran.state == "failed"
-    database, state = _database(), _state(container)
+    database, state = whole_database(), _state(container)
     # Both hold traces of this run, so the search below can find something.
     assert dag_id in database
     assert "in/taken" in state

@@ -110,6 +110,14 @@ def check_selection(task: Any) -> None:
     Raises:
         UsageError: It does not.
     """
+    if task.source_url is not None:
+        _check_url(task)
+        return
+    if task.s3_bucket is None:
+        raise UsageError(
+            detail=f"{task.task_id}: s3_bucket=None is not a text. Pass the bucket, or source_url to read one object "
+            "by its URL."
+        )
     for name, expected in (("s3_key", str), ("s3_prefix", str), ("batch", Mapping)):
         value = getattr(task, name)
         if value is not None and is_known(value) and not isinstance(value, expected):
@@ -125,6 +133,21 @@ def check_selection(task: Any) -> None:
     _check_blob(task, key=key)
 
 
+def _check_url(task: Any) -> None:
+    """Check a task that reads one object by its URL; no error shows the URL, which is a secret."""
+    text = task.source_url
+    if not isinstance(text, str):
+        raise UsageError(
+            detail=f"{task.task_id}: source_url must be a text: a URL, or better a template such as "
+            "{{ var.value.partner_url }}. The output of a task would be kept in XCom, where everybody can read it."
+        )
+    others = ("s3_bucket", "s3_key", "s3_prefix", "batch", "s3_extra_args")
+    given = [name for name in others if getattr(task, name)]
+    if given:
+        raise UsageError(detail=f"{task.task_id}: source_url says itself what is read: leave out {', '.join(given)}.")
+    _check_blob(task, key=True)
+
+
 def _check_blob(task: Any, *, key: bool | None) -> None:
     """Check the arguments that name the blobs; ``key`` says whether ``s3_key`` is given."""
     name, prefix = _is_given(task, "blob_name"), _is_given(task, "blob_prefix")
@@ -135,7 +158,7 @@ def _check_blob(task: Any, *, key: bool | None) -> None:
             detail=f"{task.task_id}: blob_name cannot be combined with blob_prefix. Leave out blob_prefix, which "
             "Airflow's own operator ignores then."
         )
-    is_key = task.s3_key and not task.s3_prefix
+    is_key = (task.s3_key or task.source_url) and not task.s3_prefix
     if is_key and isinstance(task.blob_prefix, str) and task.blob_prefix.endswith("/"):
         raise UsageError(
             detail=f"{task.task_id}: blob_prefix={task.blob_prefix!r} ends in a slash, and with s3_key another one "

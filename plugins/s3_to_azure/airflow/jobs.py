@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from s3_to_azure.airflow.azure_hook import azure_service
+from s3_to_azure.airflow.connections import environment
 from s3_to_azure.airflow.failure_log import FailureLog
 from s3_to_azure.airflow.metrics import Measured
 from s3_to_azure.airflow.s3_hook import s3_source
@@ -23,7 +24,11 @@ from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.stores.http.hosts import note_all_reached
 from s3_to_azure.stores.open_files import within_open_files
+from s3_to_azure.stores.presigned.source import PresignedSource
+from s3_to_azure.stores.presigned.url import PresignedUrl
+from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.context import CopyTask, TransferContext, open_context
 from s3_to_azure.transfer.object import copy_object
 
@@ -35,8 +40,10 @@ class Endpoints:
     """The bucket that a task reads, the container that it writes, and how to connect to both.
 
     Attributes:
+        bucket: The bucket, or what stands for it where ``url`` does not tell it.
         s3_arguments: Keyword arguments of ``s3_source`` except the connection's id and ``connections``.
         wasb_arguments: Keyword arguments of ``WasbHook``.
+        url: The URL that the only object is read by, without a connection.
     """
 
     bucket: str
@@ -46,6 +53,7 @@ class Endpoints:
     s3_arguments: Mapping[str, Any]
     wasb_arguments: Mapping[str, Any] | None = None
     create_container: bool = False
+    url: PresignedUrl | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,9 @@ def open_transfer(
     Raises:
         ConnectionMissing: An Airflow connection does not exist or names no account.
     """
-    check_bucket(endpoints.bucket)
     settings = within_open_files(settings)
     connections = settings.connections + settings.objects_at_once
-    source = s3_source(
-        endpoints.aws_conn_id, connections=connections, worked_before=worked_before, **endpoints.s3_arguments
-    )
+    source = _source(endpoints, connections=connections, worked_before=worked_before)
     service = azure_service(
         endpoints.wasb_conn_id,
         connections=connections,
@@ -91,9 +96,22 @@ def open_transfer(
     )
     with closing(source), closing(service):
         destination = AzureContainer(service, endpoints.container)
-        client = small_object_client(source, destination)
+        client = small_object_client(source, destination) if isinstance(source, S3Source) else None
         with open_context(source, destination, settings, cancelled=cancelled, small_object_client=client) as context:
             yield OpenTransfer(context, service)
+
+
+def _source(endpoints: Endpoints, *, connections: int, worked_before: bool) -> S3Source | PresignedSource:
+    if endpoints.url is not None:
+        if worked_before:
+            note_all_reached()
+        return PresignedSource.with_environment(
+            [endpoints.url], environment(), verify=endpoints.s3_arguments.get("verify")
+        )
+    check_bucket(endpoints.bucket)
+    return s3_source(
+        endpoints.aws_conn_id, connections=connections, worked_before=worked_before, **endpoints.s3_arguments
+    )
 
 
 class Job(Protocol):

@@ -9,6 +9,8 @@ Only OpenLineage's provider uses this module, through the operator; this project
 from airflow.providers.common.compat.openlineage.facet import Dataset
 from airflow.providers.openlineage.extractors import OperatorLineage  # type: ignore[import-not-found]
 
+from s3_to_azure.model.uris import object_uri
+
 
 def copy_lineage(*, bucket: str, read: str, account: str, container: str, written: str) -> OperatorLineage:
     """Return the datasets that a finished copy has read and written.
@@ -24,6 +26,6 @@ def copy_lineage(*, bucket: str, read: str, account: str, container: str, writte
         # Nothing was read or written, and no other dataset could match a name without an account.
         return OperatorLineage()
     return OperatorLineage(
-        inputs=[Dataset(namespace=f"s3://{bucket}", name=read)],
+        inputs=[Dataset(namespace=object_uri(bucket), name=read)],
         outputs=[Dataset(namespace=f"wasbs://{container}@{account}.dfs.core.windows.net", name=written)],
     )

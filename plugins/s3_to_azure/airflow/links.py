@@ -59,6 +59,9 @@ class SourceLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ANN401, ARG002 - Airflow's interface; importing the operator would be circular
         """Return the address."""
+        if not operator.s3_bucket:
+            # The object is another account's, and known by its URL only.
+            return ""
         key, _ = _one_object(operator)
         return s3_console_url(operator.s3_bucket, key=key, prefix=operator.s3_prefix or "")
 
