@@ -171,7 +171,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             such as ``24h``, or ISO 8601 with a time zone; may hold templates), ``storage_classes``. A run may
             narrow sizes and dates by its Params.
         max_tasks: Default of the run's Param, and its maximum if it is not 500.
-        objects_at_once: Default of the run's Param, and its maximum if it is not 8.
+        objects_at_once: Default of the run's Param, and its maximum if it is not 64.
         bandwidth_limit: Default of the run's Param, and its maximum.
         params: More run Params, and other defaults for the migration's own, such as ``{"dry_run": True}``.
         pinned: Names of run Params that no run may change, such as ``["overwrite", "dry_run"]``.

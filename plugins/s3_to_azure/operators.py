@@ -97,7 +97,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         integrity: ``auto``, or the weakest verification level to accept. (templated)
         block_size: Size such as ``32MiB``; default: chosen by the object's size.
         memory_budget: Maximum size of object data in memory. (templated)
-        objects_at_once: How many objects this task copies at the same time; they share the budget. (templated)
+        objects_at_once: The most objects that this task copies at the same time; as many are as it takes to use the
+            network, and they share the budget. (templated)
         bandwidth_limit: Bytes per second that this task may read, a size such as ``50MiB``; None: no limit.
             (templated)
         s3_verify: False accepts any certificate, a path is a CA bundle; None: the connection's setting, else verified.

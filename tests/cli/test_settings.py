@@ -98,8 +98,8 @@ def test_wrong_value_names_its_option(options: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["d/", "--processes", "0"], "--processes=0 is not between 1 and --objects-at-once=8"),
-        (["d/", "--processes", "9"], "--processes=9 is not between 1 and --objects-at-once=8"),
+        (["d/", "--processes", "0"], "--processes=0 is not between 1 and --objects-at-once=64"),
+        (["d/", "--processes", "65"], "--processes=65 is not between 1 and --objects-at-once=64"),
         (["d/one", "--processes", "2"], "--processes shares all objects below a prefix"),
         (
             ["d/", "--processes", "2", "--keys-from", "-"],

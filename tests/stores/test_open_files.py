@@ -57,6 +57,17 @@ def test_few_files_lower_the_settings(limit: list[int], caplog: pytest.LogCaptur
     assert "(ulimit -n) that at most 10 objects are copied at once, and 10 blocks, instead of 500 and 64" in caplog.text
 
 
+@pytest.mark.parametrize(("sockets", "warns"), [(100, True), (300, False)])
+def test_lower_defaults_are_told_where_they_are_felt(
+    sockets: int, limit: list[int], caplog: pytest.LogCaptureFixture, *, warns: bool
+) -> None:
+    """The defaults are bounds that few copies reach: macOS's limit of 256 files is no reason for a warning."""
+    limit[0] += sockets - (available_sockets() or 0)
+    with caplog.at_level(logging.WARNING):
+        assert within_open_files(CopySettings()).objects_at_once == sockets // 12
+    assert bool(caplog.messages) is warns
+
+
 @pytest.mark.parametrize("sockets", [12, 13, 40, 100, 1_000, 10_000])
 @pytest.mark.parametrize(("objects", "connections"), [(1, 1), (8, 16), (500, 64)])
 def test_connections_fit(sockets: int, objects: int, connections: int) -> None:

@@ -115,6 +115,29 @@ def test_bound_holds_under_threads() -> None:
     assert memory._held <= budget
 
 
+def test_large_buffer_is_not_overtaken() -> None:
+    """A thread that waits for the whole budget gets it before threads that come later and need little."""
+    memory = pool(4 * MIB)
+    order: list[int] = []
+    first = memory.lend(2 * MIB)
+    first.__enter__()
+
+    def take(size_bytes: int) -> None:
+        with memory.lend(size_bytes):
+            order.append(size_bytes)
+
+    waiting = []
+    for size_bytes in (4 * MIB, MIB, MIB):
+        waiting.append(threading.Thread(target=take, args=(size_bytes,)))
+        waiting[-1].start()
+        while len(memory._waiting) < len(waiting):
+            pass
+    first.__exit__(None, None, None)
+    for thread in waiting:
+        thread.join(60)
+    assert order == [4 * MIB, MIB, MIB]
+
+
 def test_stop_ends_a_wait_for_memory() -> None:
     """A thread that waits for memory raises Cancelled when the task is stopped."""
     stop = threading.Event()

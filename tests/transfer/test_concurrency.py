@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 import pytest
 
 from s3_to_azure.model.errors import Cancelled
-from s3_to_azure.transfer.concurrency import ConcurrencyController, ConnectionSlots
+from s3_to_azure.transfer.concurrency import BlockBacklog, ConcurrencyController, ConnectionSlots
 
 BLOCK_BYTES = 16 * 1024 * 1024
 
@@ -160,3 +160,50 @@ def test_readers_and_writers_do_not_wait_for_each_other() -> None:
         assert got_both
         with first(1, stopped), pytest.raises(Cancelled), first(1, stopped):
             pytest.fail("there was no slot")
+
+
+class TestBacklog:
+    """One more object begins while the objects in flight have too few blocks to keep the connections busy."""
+
+    def test_a_few_objects_begin_in_any_case(self) -> None:
+        """An object of many blocks that makes no progress keeps no other from beginning."""
+        backlog = BlockBacklog(ConnectionSlots(ConcurrencyController(1)))
+        begun = 0
+        while backlog.has_room():
+            backlog.begin(1_000)
+            begun += 1
+        assert begun == 8
+
+    def test_small_objects_begin_until_the_connections_have_enough(self) -> None:
+        """Objects of one block begin until there are two for each block that may be in flight, and more as it grows."""
+        controller = ConcurrencyController(10)
+        slots = ConnectionSlots(controller)
+        backlog = BlockBacklog(slots)
+        for limit in (3, 10):
+            controller.limit = limit
+            while backlog.has_room():
+                backlog.begin()
+            assert backlog._blocks == 2 * slots.most_admitted
+
+    def test_object_without_further_blocks_makes_room(self) -> None:
+        """A block that has moved makes room, and an object that waits for its commit has none left."""
+        backlog = BlockBacklog(ConnectionSlots(ConcurrencyController(1)))
+        objects = [backlog.begin(4) for _ in range(8)]
+        for one in objects:
+            one.expect(3)
+        assert not backlog.has_room()
+        for one in objects:
+            for _ in range(3):
+                one.moved()
+        assert backlog.has_room()
+        assert backlog._blocks == 0
+
+    def test_counts_return_to_nothing(self) -> None:
+        """Whatever an object has moved, more often than expected or not at all, its end takes all of it back."""
+        backlog = BlockBacklog(ConnectionSlots(ConcurrencyController(1)))
+        for moved in range(5):
+            one = backlog.begin(2)
+            for _ in range(moved):
+                one.moved()
+            one.end()
+        assert (backlog._blocks, backlog._objects) == (0, 0)

@@ -15,7 +15,7 @@ from s3_to_azure.model.objects import Block, ListedObject, ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, parse
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.concurrency import ConnectionSlots
+from s3_to_azure.transfer.concurrency import ConcurrencyController, ConnectionSlots
 from s3_to_azure.transfer.pipeline import BlockPipeline, BlockRoute, damaged_blocks
 from tests.fakes.contexts import BUCKET, QUICK, crc, some_bytes
 from tests.fakes.memory_destination import MemoryDestination
@@ -41,6 +41,11 @@ class Fails(MemorySource):
             yield body
 
 
+def slots(connections: int) -> ConnectionSlots:
+    """Return slots for at most so many connections."""
+    return ConnectionSlots(ConcurrencyController(connections))
+
+
 class Rig:
     """A pipeline between fakes."""
 
@@ -48,7 +53,7 @@ class Rig:
         self.source, self.destination, self.stop = Fails(BUCKET), MemoryDestination(), threading.Event()
         self.buffers = BufferPool(budget_bytes, self.stop)
         self.pipeline = BlockPipeline(
-            self.source, self.destination, buffers=self.buffers, connections=connections, cancelled=self.stop
+            self.source, self.destination, buffers=self.buffers, slots=slots(connections), cancelled=self.stop
         )
         self.retrier = Retrier(QUICK, self.stop)
 
@@ -99,7 +104,7 @@ def test_a_block_counts_once_azure_has_confirmed_it(rig: Rig) -> None:
             super().stage_block(blob, block_id, data, crc64)
 
     destination = Unsure()
-    pipeline = BlockPipeline(rig.source, destination, buffers=rig.buffers, connections=2, cancelled=rig.stop)
+    pipeline = BlockPipeline(rig.source, destination, buffers=rig.buffers, slots=slots(2), cancelled=rig.stop)
     version = rig.source.put(BUCKET, "k", DATA)
     early: list[StagedBlock] = []
 
@@ -143,7 +148,7 @@ def test_an_error_ends_the_waits_of_the_other_blocks(rig: Rig) -> None:
     source = Fails(BUCKET)
     source.bad, source.on_next_block = 65_536, waits.wait
     version = source.put(BUCKET, "bad", DATA)
-    pipeline = BlockPipeline(source, Busy(), buffers=rig.buffers, connections=2, cancelled=rig.stop)
+    pipeline = BlockPipeline(source, Busy(), buffers=rig.buffers, slots=slots(2), cancelled=rig.stop)
     with pytest.raises(ObjectNotFound):
         pipeline.move(BlockRoute(version, "bad", None), BLOCKS[:2], retrier=rig.retrier, on_staged=lambda _: None)
     pipeline.close()
@@ -228,7 +233,7 @@ def test_limits_of_reads_writes_and_buffers(connections: int, budget_blocks: int
     source, destination, stop = Source(BUCKET), Destination(), threading.Event()
     buffers = Buffers(budget_blocks * 65_536, stop)
     buffers.lent = Counting()
-    pipeline = BlockPipeline(source, destination, buffers=buffers, connections=connections, cancelled=stop)
+    pipeline = BlockPipeline(source, destination, buffers=buffers, slots=slots(connections), cancelled=stop)
     version = source.put(BUCKET, "k", DATA * 4)
     blocks = list(Layout(len(DATA) * 4, 65_536))
     pipeline.move(BlockRoute(version, "k", None), blocks, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
@@ -251,7 +256,7 @@ def test_next_block_is_read_while_one_is_written() -> None:
 
     source, stop = Fails(BUCKET), threading.Event()
     source.on_next_block = read_next.set
-    pipeline = BlockPipeline(source, Destination(), buffers=BufferPool(MIB, stop), connections=1, cancelled=stop)
+    pipeline = BlockPipeline(source, Destination(), buffers=BufferPool(MIB, stop), slots=slots(1), cancelled=stop)
     version = source.put(BUCKET, "k", DATA)
     pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=Retrier(QUICK, stop), on_staged=lambda _: None)
     pipeline.close()
@@ -290,7 +295,7 @@ def test_transient_error_is_raised_after_its_budget(rig: Rig) -> None:
         def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
             raise ConnectionFailed(service="Azure", resource=blob, detail="reset")
 
-    pipeline = BlockPipeline(rig.source, Down(), buffers=rig.buffers, connections=2, cancelled=rig.stop)
+    pipeline = BlockPipeline(rig.source, Down(), buffers=rig.buffers, slots=slots(2), cancelled=rig.stop)
     version = rig.source.put(BUCKET, "k", DATA)
     with pytest.raises(ConnectionFailed):
         pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=lambda _: None)

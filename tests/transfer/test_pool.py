@@ -1,7 +1,8 @@
 """Many objects in one pool of workers, and the tally of their outcomes."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -17,12 +18,14 @@ from s3_to_azure.model.errors import (
     UsageError,
 )
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import ListedObject, ObjectVersion, Receipt
+from s3_to_azure.model.objects import BlobContents, Condition, ListedObject, ObjectVersion, Receipt
 from s3_to_azure.transfer.context import CopyTask
+from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, _WorkerPool, copy_many
 from s3_to_azure.transfer.small_objects import SmallObjects
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
+from tests.fakes.memory_small_object_client import MemorySmallObjectClient
 from tests.fakes.memory_source import MemoryBody, MemorySource
 
 KEYS = [f"key {n:03}" for n in range(40)]
@@ -210,6 +213,112 @@ def test_nothing_is_begun_after_the_reader_has_gone() -> None:
             thread.join()
     assert {thread.name for thread in workers} == {"tasks", "object-0"}
     assert set(destination.blobs) == set(KEYS[1:3])
+
+
+def many(source: MemorySource, count: int, blocks: int) -> list[CopyTask]:
+    """Put objects of so many blocks, and return the tasks that copy them."""
+    for key in KEYS[:count]:
+        source.put(BUCKET, key, some_bytes(blocks * MIB - 1))
+    return [task(key, listed=source.listed(BUCKET, key), condition=Condition(None)) for key in KEYS[:count]]
+
+
+def test_objects_begin_while_others_are_committed() -> None:
+    """The commits of 20 objects wait for each other: all are read meanwhile, though eight fill the connections."""
+    together = threading.Barrier(20)
+
+    class Slow(MemoryDestination):
+        def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
+            together.wait(60)
+            return super().commit(blob, block_ids, contents, condition)
+
+    source = MemorySource(BUCKET)
+    tasks = many(source, 20, blocks=2)
+    with transfer_context(source, Slow(), objects_at_once=20, connections=1) as context:
+        outcomes = list(copy_many(context, tasks))
+    assert {outcome.receipt.status for outcome in outcomes} == {"copied"}
+
+
+def test_no_more_objects_begin_than_the_connections_need() -> None:
+    """Of 30 objects eight are looked up while none has moved a block, and all are copied in the end."""
+    begun: list[str] = []
+    eight, go_on = threading.Event(), threading.Event()
+
+    class Source(MemorySource):
+        def head(self, bucket: str, key: str) -> ObjectVersion:
+            begun.append(key)
+            if len(begun) == 8:
+                eight.set()
+            go_on.wait(60)
+            return super().head(bucket, key)
+
+    source = Source(BUCKET)
+    tasks = many(source, 30, blocks=3)
+    with transfer_context(source, MemoryDestination(), objects_at_once=30, connections=1) as context:
+        outcomes: list[Outcome] = []
+        reading = threading.Thread(target=lambda: outcomes.extend(copy_many(context, tasks)))
+        reading.start()
+        assert eight.wait(60)
+        with context.backlog.changed:
+            assert not context.backlog.has_room()
+        assert len(begun) == 8
+        go_on.set()
+        reading.join(60)
+    assert [outcome.receipt.status for outcome in outcomes] == ["copied"] * 30
+
+
+def test_objects_of_one_request_take_connections() -> None:
+    """Objects that are copied in one request are read as many at a time as blocks are."""
+    lock = threading.Lock()
+    now = most = 0
+
+    class Source(MemorySource):
+        @contextmanager
+        def open(
+            self, version: ObjectVersion | ListedObject, start: int = 0, end: int | None = None
+        ) -> Iterator[MemoryBody]:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            with super().open(version, start, end) as body:
+                time.sleep(0.002)
+                yield body
+            with lock:
+                now -= 1
+
+    source = Source(BUCKET)
+    tasks = many(source, 40, blocks=1)
+    with transfer_context(source, MemoryDestination(), objects_at_once=20, connections=1) as context:
+        assert len(list(copy_many(context, tasks))) == 40
+    assert most == 1
+
+
+def test_large_objects_keep_no_small_ones_waiting() -> None:
+    """Small objects that come after ten large ones are copied while none of the large ones makes progress."""
+    small = threading.Event()
+
+    class Source(MemorySource):
+        def head(self, bucket: str, key: str) -> ObjectVersion:
+            assert small.wait(60), "the small objects behind are not copied"
+            return super().head(bucket, key)
+
+    source = Source(BUCKET)
+    tasks = many(source, 10, blocks=3)
+    source.put(BUCKET, "small", b"small")
+    tasks.append(task("small", listed=source.listed(BUCKET, "small"), condition=Condition(None)))
+    destination = MemoryDestination()
+    with transfer_context(
+        source,
+        destination,
+        objects_at_once=1,
+        small_object_client=lambda: MemorySmallObjectClient(source, destination),
+    ) as context:
+        copied = []
+        for outcome in copy_many(context, tasks):
+            copied.append(outcome.receipt)
+            small.set()
+    assert copied[0].key == "small"
+    assert {receipt.status for receipt in copied} == {"copied"}
 
 
 @pytest.mark.parametrize("errors", [[], [None, None]])

@@ -207,13 +207,20 @@ def add_estimates(group: Group) -> None:
 
 def add_limits(group: Group) -> None:
     """Add the limits of a copy."""
-    add_objects_at_once(group)
+    group.add_argument(
+        "--objects-at-once",
+        metavar="N",
+        type=int,
+        default=defaults.OBJECTS_AT_ONCE,
+        help="the most objects to copy at once; as many are as it takes to use the network (default: %(default)s)",
+    )
     group.add_argument(
         "--connections",
         metavar="N",
         type=int,
         default=defaults.CONNECTIONS,
-        help="the most blocks to read at once, and to write at once (default: %(default)s)",
+        help="the most blocks to read at once, and to write at once; as many are as bring throughput "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--processes",
@@ -238,12 +245,12 @@ def add_limits(group: Group) -> None:
 
 
 def add_objects_at_once(group: Group) -> None:
-    """Add the limit of objects at once."""
+    """Add the limit of objects at once to a command that copies nothing."""
     group.add_argument(
         "--objects-at-once",
         metavar="N",
         type=int,
-        default=defaults.OBJECTS_AT_ONCE,
+        default=defaults.LOOKED_AT_AT_ONCE,
         help="the most objects to work on at once (default: %(default)s)",
     )
 

@@ -22,8 +22,11 @@ RESTORE_DAYS: Final = 7
 RESTORE_TIER: Final = "Standard"
 
 MEMORY_BUDGET: Final = "256MiB"
-OBJECTS_AT_ONCE: Final = 8
-CONNECTIONS: Final = 16
+OBJECTS_AT_ONCE: Final = 64
+CONNECTIONS: Final = 64
+"""Upper bounds of a copy, which finds out itself how many are worth it."""
+LOOKED_AT_AT_ONCE: Final = 8
+"""Objects that are looked at without being copied; each of them may have a block in memory."""
 PROCESSES: Final = 1
 
 MIN_OBJECTS: Final = 1

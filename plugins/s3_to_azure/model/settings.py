@@ -205,6 +205,7 @@ class RetryBudget:
 
 
 _SMALL_FOR_EACH_OBJECT: Final = 32
+_MOST_SMALL: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,8 @@ class CopySettings:
             cannot, or ``auto``: fetched where it can (``transfer.fetched.eligibility``).
         block_bytes: Block size; None: by the object's size. A blob never gets more than 50,000 blocks.
         memory_budget_bytes: Upper bound of the object data in memory.
-        objects_at_once: Objects in flight; they share the budget.
+        objects_at_once: Upper bound of the objects in flight, which share the budget. As many are in flight as keep the
+            connections busy (``transfer.concurrency.BlockBacklog``).
         connections: Upper bound of the blocks being read, and of the blocks being written. The measured throughput
             decides how many are used, and the budget may allow fewer (``transfer.concurrency`` has the formula).
         bandwidth_bytes_s: Upper bound of the bytes that the task reads per second; None: no limit.
@@ -227,7 +229,7 @@ class CopySettings:
             blob with a ``map``ped name (``names.map_blob``). An object whose name cannot be mapped fails.
         fidelity: What to do with tags, tiers, archived objects and oversized metadata.
         small_objects_at_once: Small objects in flight, each with a connection to either service; None: 32 for each of
-            ``objects_at_once``.
+            ``objects_at_once``, and at most 512.
     """
 
     overwrite: Overwrite = defaults.OVERWRITE
@@ -246,7 +248,7 @@ class CopySettings:
     @property
     def most_small_objects(self) -> int:
         """The most small objects in flight."""
-        return self.small_objects_at_once or _SMALL_FOR_EACH_OBJECT * self.objects_at_once
+        return self.small_objects_at_once or min(_MOST_SMALL, _SMALL_FOR_EACH_OBJECT * self.objects_at_once)
 
     def within(self, sockets: int) -> "CopySettings":
         """Return settings that keep at most this many connections open.

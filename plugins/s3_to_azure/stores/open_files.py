@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from s3_to_azure.model import defaults
 from s3_to_azure.model.settings import CopySettings
 
 try:
@@ -13,6 +14,7 @@ except ImportError:  # pragma: no cover - only Windows lacks it, and it has no s
 
 # Temporary files, look-ups of names, the CA bundle while a connection is made, modules that are imported late.
 _RESERVE: Final = 16
+_FELT_BELOW: Final = 16
 # Linux's, and that of macOS.
 _DESCRIPTORS: Final = (Path("/proc/self/fd"), Path("/dev/fd"))
 
@@ -41,7 +43,10 @@ def within_open_files(settings: CopySettings) -> CopySettings:
     fitting = settings.within(sockets)
     before, after = (settings.objects_at_once, settings.connections), (fitting.objects_at_once, fitting.connections)
     if after != before:
-        log.warning(
+        # The defaults are bounds that few copies reach.
+        is_felt = min(after) < _FELT_BELOW or before != (defaults.OBJECTS_AT_ONCE, defaults.CONNECTIONS)
+        log.log(
+            logging.WARNING if is_felt else logging.DEBUG,
             "This process may open so few files (ulimit -n) that at most %d objects are copied at once, and %d blocks, "
             "instead of %d and %d",
             *after,

@@ -22,6 +22,7 @@ from s3_to_azure.model.reasons import (
     explained,
 )
 from s3_to_azure.model.retry import Retrier
+from s3_to_azure.transfer.concurrency import ObjectBacklog
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import IntegrityCheck, checksum_text, content_md5
 
@@ -215,11 +216,13 @@ class Attempt:
         context: What all copies of the task share.
         task: What to copy.
         try_number: Airflow's number of this try.
+        backlog: The blocks that the object still has to move.
     """
 
-    def __init__(self, context: TransferContext, task: CopyTask, try_number: int) -> None:
+    def __init__(self, context: TransferContext, task: CopyTask, try_number: int, backlog: ObjectBacklog) -> None:
         self.context = context
         self.task = task
+        self.backlog = backlog
         self.is_first_try = try_number == 1
         self.stats = CopyStats(context, task, try_number)
         self.retrier = context.retrier.counting(self.stats.add_retry)

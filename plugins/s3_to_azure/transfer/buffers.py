@@ -2,13 +2,16 @@
 
 import mmap
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from s3_to_azure.model.errors import BudgetTooSmall, Cancelled
 
 _CANCEL_POLL_S: Final = 0.2
+
+_Taken = TypeVar("_Taken")
 
 
 class BufferPool:
@@ -27,7 +30,10 @@ class BufferPool:
         self._cancelled = cancelled
         self._free: list[mmap.mmap] = []
         self._held = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # One condition for each thread that waits, in the order of their coming: a return wakes one thread and not all,
+        # and a large buffer is not overtaken by small ones for ever.
+        self._waiting: deque[threading.Condition] = deque()
 
     @property
     def budget_bytes(self) -> int:
@@ -62,32 +68,45 @@ class BufferPool:
         """
         if size_bytes > self._budget:
             raise BudgetTooSmall(size_bytes=size_bytes, needs=size_bytes, budget=self._budget)
-        with self._changed:
-            while not self._make_room(size_bytes):
-                if self._cancelled.is_set():
-                    raise Cancelled.now()
-                self._changed.wait(_CANCEL_POLL_S)
+        with self._lock:
+            self._wait_for(lambda: self._make_room(size_bytes) or None)
             self._held += size_bytes
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._held -= size_bytes
-                self._changed.notify_all()
+                self._wake_first()
 
     def _take(self, size_bytes: int) -> mmap.mmap:
         capacity = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         if size_bytes > self._budget:
             raise BudgetTooSmall(size_bytes=size_bytes, needs=size_bytes, budget=self._budget)
         capacity = min(capacity, max(self._budget, mmap.PAGESIZE))
-        with self._changed:
-            while True:
-                if self._cancelled.is_set():
-                    raise Cancelled.now()
-                buffer = self._reuse(size_bytes) or self._allocate(max(capacity, size_bytes))
-                if buffer is not None:
-                    return buffer
-                self._changed.wait(_CANCEL_POLL_S)
+        with self._lock:
+            return self._wait_for(lambda: self._reuse(size_bytes) or self._allocate(max(capacity, size_bytes)))
+
+    def _wait_for(self, taken: Callable[[], _Taken | None]) -> _Taken:
+        """Return what ``taken`` returns, once it is this thread's turn and the result is not None.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        turn = threading.Condition(self._lock)
+        self._waiting.append(turn)
+        try:
+            while not self._cancelled.is_set():
+                if self._waiting[0] is turn and (found := taken()) is not None:
+                    return found
+                turn.wait(_CANCEL_POLL_S)
+            raise Cancelled.now()
+        finally:
+            self._waiting.remove(turn)
+            self._wake_first()
+
+    def _wake_first(self) -> None:
+        if self._waiting:
+            self._waiting[0].notify()
 
     def _reuse(self, size_bytes: int) -> mmap.mmap | None:
         """Take the smallest free buffer that fits and is at most twice as large; of equal ones the most recently used.
@@ -119,6 +138,6 @@ class BufferPool:
         return not self._held or self._held + size_bytes <= self._budget
 
     def _give(self, buffer: mmap.mmap) -> None:
-        with self._changed:
+        with self._lock:
             self._free.append(buffer)
-            self._changed.notify_all()
+            self._wake_first()

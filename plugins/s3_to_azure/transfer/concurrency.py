@@ -1,4 +1,7 @@
-"""Limits how many blocks are read and written at once, to the number at which the measured throughput is best."""
+"""Limits how many blocks are read and written at once, to the number at which the measured throughput is best.
+
+As many objects are in flight as keep those blocks coming.
+"""
 
 import threading
 import time
@@ -17,6 +20,8 @@ _GAIN: Final = 1.05
 # A throughput below this fraction of the last one means that the network changed: search again at once, down and up.
 _FALL: Final = 0.6
 _POLL_S: Final = 0.1
+# So many objects are in flight in any case, so that one that makes no progress keeps no other from beginning.
+_FEW_OBJECTS: Final = 8
 # While the process mostly waits, more connections cost nothing: leap to as many as one core could serve, at least twice
 # as many.
 _IDLE_CORES: Final = 0.67
@@ -161,9 +166,14 @@ class ConnectionSlots:
         controller.pause()
         self._controller = controller
         self._lock = threading.Lock()
-        self._admitted = _Slots(self._lock, lambda: 2 * controller.limit + self.SPARE)
+        self._admitted = _Slots(self._lock, lambda: self.most_admitted)
         self._readers = _Slots(self._lock, lambda: controller.limit)
         self._writers = _Slots(self._lock, lambda: controller.limit)
+
+    @property
+    def most_admitted(self) -> int:
+        """How many blocks may be in flight at present."""
+        return 2 * self._controller.limit + self.SPARE
 
     def admit(self, stopped: threading.Event) -> None:
         """Wait until one more block may be in flight; ``leave`` must follow.
@@ -243,3 +253,79 @@ class _Slots:
     def give(self) -> None:
         self.taken -= 1
         self.changed.notify()
+
+
+class BlockBacklog:
+    """The blocks that the objects in flight still have to move: while they are few, one more object should begin.
+
+    An object moves nothing while its first requests and its commit wait for their answers. The farther the services
+    are, the more objects it takes to keep all connections busy meanwhile.
+
+    Args:
+        slots: How many blocks may be in flight at present.
+
+    Attributes:
+        changed: Guards everything here; notified when there may be room for one more object.
+    """
+
+    def __init__(self, slots: ConnectionSlots) -> None:
+        self.changed = threading.Condition()
+        self._slots = slots
+        self._objects = 0
+        self._blocks = 0
+
+    def has_room(self) -> bool:
+        """Return whether one more object should begin; call it with ``changed`` held.
+
+        An object may take as long to begin as its blocks take to move, so twice the blocks in flight are needed.
+        """
+        return self._objects < _FEW_OBJECTS or self._blocks < 2 * self._slots.most_admitted
+
+    def begin(self, blocks: int = 1) -> "ObjectBacklog":
+        """Count one more object, with the blocks that it seems to have; its ``end`` must follow."""
+        with self.changed:
+            self._objects += 1
+            self._blocks += blocks
+        return ObjectBacklog(self, blocks)
+
+    def add(self, *, blocks: int, objects: int = 0) -> None:
+        """Change the counts."""
+        with self.changed:
+            self._objects += objects
+            self._blocks += blocks
+            if blocks < 0 or objects < 0:
+                self.changed.notify()
+
+
+class ObjectBacklog:
+    """The blocks that one object still has to move. Any thread may call it.
+
+    Args:
+        backlog: That of all objects.
+        blocks: What ``backlog`` has counted for this one.
+    """
+
+    def __init__(self, backlog: BlockBacklog, blocks: int) -> None:
+        self._backlog = backlog
+        self._blocks = blocks
+        self._lock = threading.Lock()
+
+    def expect(self, blocks: int) -> None:
+        """Set how many blocks are left."""
+        with self._lock:
+            growth, self._blocks = blocks - self._blocks, blocks
+        self._backlog.add(blocks=growth)
+
+    def moved(self) -> None:
+        """Count a block that has moved."""
+        with self._lock:
+            if not self._blocks:
+                return
+            self._blocks -= 1
+        self._backlog.add(blocks=-1)
+
+    def end(self) -> None:
+        """Count the object out, whatever has become of it."""
+        with self._lock:
+            left, self._blocks = self._blocks, 0
+        self._backlog.add(blocks=-left, objects=-1)

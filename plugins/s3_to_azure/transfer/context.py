@@ -13,6 +13,7 @@ from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.buffers import BufferPool
+from s3_to_azure.transfer.concurrency import BlockBacklog, ConcurrencyController, ConnectionSlots
 from s3_to_azure.transfer.pipeline import BlockPipeline
 from s3_to_azure.transfer.throttle import BandwidthLimit, LimitedDestination, LimitedSource, ServiceLimits
 
@@ -64,6 +65,8 @@ class TransferContext:
         buffers: The memory budget.
         limits: How many requests each service accepts at present.
         bandwidth: The task's bandwidth limit.
+        slots: How many blocks are in flight, and objects that are copied in one request.
+        backlog: Decides when one more object begins.
         pipeline: Moves blocks.
         fetch_pool: Lets Azure fetch blocks by itself. None: all bytes go through the worker.
         small_object_client: Makes a client for small objects. None: they are copied like all others.
@@ -78,9 +81,25 @@ class TransferContext:
     buffers: BufferPool
     limits: ServiceLimits
     bandwidth: BandwidthLimit
+    slots: ConnectionSlots
+    backlog: BlockBacklog
     pipeline: BlockPipeline
     fetch_pool: "FetchPool | None"
     small_object_client: Callable[[], SmallObjectClient] | None
+
+    @contextmanager
+    def admitted(self, size_bytes: int) -> Iterator[memoryview]:
+        """Wait until one more block, or object of one request, may be in flight, and lend a buffer for it.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        self.slots.admit(self.cancelled)
+        try:
+            with self.buffers.lend(size_bytes) as view:
+                yield view
+        finally:
+            self.slots.leave()
 
     def check_access(self, bucket: str, *, create_container: bool = False) -> None:
         """Look up bucket and container, so that a wrong name or credential fails once and not once per object.
@@ -102,7 +121,7 @@ def open_context(
     progress: Progress | None = None,
     small_object_client: Callable[[], SmallObjectClient] | None = None,
 ) -> Iterator[TransferContext]:
-    """Start the threads that move blocks, yield what a task's copies share, and let the threads end after the block.
+    """Yield what a task's copies share; let the threads that move blocks end after the block.
 
     Args:
         source: The objects.
@@ -122,11 +141,12 @@ def open_context(
     buffers = BufferPool(settings.memory_budget_bytes, cancelled)
     progress = progress or Progress()
     retrier = Retrier(settings.retry, cancelled)
+    slots = ConnectionSlots(ConcurrencyController(settings.connections))
     pipeline = BlockPipeline(
         limited_source,
         limited_destination,
         buffers=buffers,
-        connections=settings.connections,
+        slots=slots,
         cancelled=cancelled,
         arrived=progress.add_read,
     )
@@ -146,6 +166,8 @@ def open_context(
             buffers=buffers,
             limits=limits,
             bandwidth=bandwidth,
+            slots=slots,
+            backlog=BlockBacklog(slots),
             pipeline=pipeline,
             fetch_pool=fetch_pool,
             small_object_client=small_object_client,

@@ -34,6 +34,7 @@ from s3_to_azure.model.reasons import (
 )
 from s3_to_azure.transfer.attempt import Attempt
 from s3_to_azure.transfer.blocks import block_bytes_for
+from s3_to_azure.transfer.concurrency import ObjectBacklog
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import VerificationLevel
 from s3_to_azure.transfer.upload import BlockUpload, PartsLookedUp, upload_empty, upload_whole
@@ -67,13 +68,22 @@ class Outcome:
     error: TransferError | None = None
 
 
-def try_copy(context: TransferContext, task: CopyTask, *, try_number: int = 1) -> Outcome:
+def try_copy(
+    context: TransferContext, task: CopyTask, *, try_number: int = 1, backlog: ObjectBacklog | None = None
+) -> Outcome:
     """Copy one object as ``copy_object`` does, but return a failure as a receipt.
+
+    Args:
+        context: What all copies of the task share.
+        task: What to copy.
+        try_number: Airflow's number of this try.
+        backlog: The object's own, where it was counted before this call.
 
     Raises:
         Cancelled: Stopped from outside; there is no receipt.
     """
-    attempt = Attempt(context, task, try_number)
+    backlog = backlog or context.backlog.begin()
+    attempt = Attempt(context, task, try_number, backlog)
     try:
         return Outcome(_ObjectCopy(attempt).run())
     except Cancelled:
@@ -81,6 +91,8 @@ def try_copy(context: TransferContext, task: CopyTask, *, try_number: int = 1) -
     except TransferError as error:
         version = ObjectVersion.of(task.listed) if task.listed else _unknown_version(attempt)
         return Outcome(attempt.stats.receipt(version, FAILED, reason=error.as_reason()), error)
+    finally:
+        backlog.end()
 
 
 class _ObjectCopy:

@@ -15,7 +15,7 @@ from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.buffers import BufferPool
-from s3_to_azure.transfer.concurrency import ConcurrencyController, ConnectionSlots
+from s3_to_azure.transfer.concurrency import ConnectionSlots
 from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S, StopEvent
 
 _POLL_S: Final = 0.1
@@ -107,7 +107,7 @@ class BlockPipeline:
         source: The store that blocks are read from.
         destination: The container that blocks are staged in.
         buffers: The memory budget, shared with everything else that holds object data.
-        connections: Upper bound of the connections to each service; ``concurrency`` measures how many are used.
+        slots: Decides how many blocks are in flight.
         cancelled: Stops everything; staged blocks stay.
         arrived: Called with the size of each piece that is read.
     """
@@ -118,7 +118,7 @@ class BlockPipeline:
         destination: BlobDestination,
         *,
         buffers: BufferPool,
-        connections: int,
+        slots: ConnectionSlots,
         cancelled: threading.Event,
         arrived: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -126,17 +126,17 @@ class BlockPipeline:
         self._arrived = arrived
         self._destination = destination
         self._buffers = buffers
-        self._slots = ConnectionSlots(ConcurrencyController(connections))
+        self._slots = slots
         self._cancelled = cancelled
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads = 2 * connections + ConnectionSlots.SPARE
-        for index in range(self._threads):
-            threading.Thread(target=self._serve, name=f"block-{index}", daemon=True).start()
+        self._lock = threading.Lock()
+        self._threads = self._in_flight = 0
 
     def close(self) -> None:
         """Let the threads end; do not wait for a thread that hangs."""
-        for _ in range(self._threads):
-            self._work.put(None)
+        with self._lock:
+            for _ in range(self._threads):
+                self._work.put(None)
 
     def move(
         self,
@@ -163,12 +163,23 @@ class BlockPipeline:
             if not in_flight.begin():
                 break
             job = partial(self._stage, route, block, retrier.within(in_flight.stopped), on_staged, in_flight.stopped)
-            self._work.put(partial(in_flight.run, job))
+            self._begin(partial(in_flight.run, job))
         in_flight.finish()
+
+    def _begin(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._in_flight += 1
+            is_new = self._in_flight > self._threads
+            self._threads += is_new
+        self._work.put(job)
+        if is_new:
+            threading.Thread(target=self._serve, name=f"block-{self._threads}", daemon=True).start()
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
             job()
+            with self._lock:
+                self._in_flight -= 1
 
     def _stage(
         self,

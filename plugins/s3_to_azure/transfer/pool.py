@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +20,8 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.options import SKIP, VIA_AZURE
 from s3_to_azure.model.reasons import FAILED, SKIPPED, sample_text
+from s3_to_azure.transfer.blocks import block_bytes_for
+from s3_to_azure.transfer.concurrency import ObjectBacklog
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, try_copy
 from s3_to_azure.transfer.small_objects import SmallObjects
@@ -28,13 +31,15 @@ _POLL_S: Final = 0.1
 # The longest time that small objects in flight keep the next task waiting.
 _SETTLE_S: Final = 0.05
 _GROUP: Final = 100
-_BACKLOG: Final = 32
+# How many tasks of either kind are taken ahead, for each of ``objects_at_once``: as many objects of one kind in a row
+# keep none of the other kind waiting.
+_AHEAD: Final = 16
 
 
 def copy_many(context: TransferContext, tasks: Iterable[CopyTask], *, try_number: int = 1) -> Iterator[Outcome]:
-    """Copy the objects, ``objects_at_once`` at a time; yield each outcome as soon as it is known, in any order.
+    """Copy the objects, many at a time; yield each outcome as soon as it is known, in any order.
 
-    Tasks are taken one by one when there is room for them, so any number of tasks needs constant memory.
+    Tasks are taken a bounded number ahead of their copies, so any number of tasks needs constant memory.
 
     Raises:
         Cancelled: Stopped; outcomes not yet yielded are lost, the work done is not.
@@ -46,51 +51,56 @@ class _WorkerPool:
     """The daemon threads of one ``copy_many``, connected by two queues.
 
     One thread takes the tasks. It copies the small objects itself (fast path) and puts all others, and those that are
-    handed back, into ``_general``. Each of the ``objects_at_once`` other threads copies one object of that queue at a
-    time (general path). All put their outcomes into ``_done``, which the caller's thread reads.
+    handed back, into ``_general``. Each of at most ``objects_at_once`` other threads copies one object of that queue at
+    a time (general path), and begins with the next one when the context's backlog has room. All put their outcomes into
+    ``_done``, which the caller's thread reads.
     """
 
     def __init__(self, context: TransferContext, tasks: Iterator[CopyTask], try_number: int) -> None:
         self._context = context
         self._tasks = tasks
         self._try_number = try_number
-        self._workers = context.settings.objects_at_once
-        self._general: queue.SimpleQueue[CopyTask | None] = queue.SimpleQueue()
+        self._backlog = context.backlog
+        self._most_workers = context.settings.objects_at_once
+        self._workers = 0
+        self._ahead = _AHEAD * self._most_workers
+        # Guarded, as ``_all_given``, by the backlog's condition, on which the workers wait.
+        self._general: deque[CopyTask] = deque()
+        self._all_given = False
         # Bounded: a slow reader of the outcomes slows the copying instead of filling the memory.
-        self._done: queue.Queue[Sequence[Outcome] | BaseException | None] = queue.Queue(maxsize=4 * self._workers)
+        self._done: queue.Queue[Sequence[Outcome] | BaseException | None] = queue.Queue(maxsize=4 * self._most_workers)
         self._abandoned = threading.Event()
-        self._taken = threading.Condition()
-        self._waiting = 0
+        self._taken = threading.Event()
+        # Small objects that wait for room, and others if the queue is full.
+        self._held: deque[CopyTask] = deque()
         self._settled: list[Outcome] = []
         self._group_began = 0.0
 
     def outcomes(self) -> Iterator[Outcome]:
-        threads = [threading.Thread(target=self._take_tasks, name="tasks", daemon=True)]
-        threads += [
-            threading.Thread(target=self._work, name=f"object-{index}", daemon=True) for index in range(self._workers)
-        ]
-        for thread in threads:
-            thread.start()
-        working = len(threads)
+        threading.Thread(target=self._take_tasks, name="tasks", daemon=True).start()
+        ended = 0
         deadline: float | None = None
         try:
-            while working:
+            # Only the thread that takes the tasks starts workers, and it is counted as ended after that.
+            while ended < 1 + self._workers:
+                if self._context.cancelled.is_set() and deadline is None:
+                    deadline = time.monotonic() + OBJECT_GRACE_S
+                    self._wake_workers()
                 try:
                     item = self._done.get(timeout=_POLL_S)
                 except queue.Empty:
-                    if self._context.cancelled.is_set():
-                        deadline = deadline or time.monotonic() + OBJECT_GRACE_S
-                        if time.monotonic() > deadline:
-                            raise Cancelled.now() from None
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise Cancelled.now() from None
                     continue
                 if item is None:
-                    working -= 1
+                    ended += 1
                 elif isinstance(item, BaseException):
                     raise item
                 else:
                     yield from item
         finally:
             self._abandoned.set()
+            self._wake_workers()
         if self._context.cancelled.is_set():
             raise Cancelled.now()
 
@@ -109,33 +119,40 @@ class _WorkerPool:
             # A fault of this program or of the plan, not of one object: the batch must not go on.
             self._hand_over(error)
         finally:
-            for _ in range(self._workers):
-                self._general.put(None)
+            self._all_given = True
+            self._wake_workers()
             self._hand_over(None)
 
     def _distribute(self, small: SmallObjects | None) -> None:
-        task = next(self._tasks, None)
-        while not self._over() and (task or (small and small.busy)):
-            while task and self._begin(task, small):
+        more = True
+        while not self._over() and (more or self._held or (small and small.busy)):
+            while self._held and self._begin(self._held[0], small):
+                self._held.popleft()
+            while more and len(self._held) < self._ahead:
                 task = next(self._tasks, None)
+                if task is None:
+                    more = False
+                # Small objects begin in their order: the bandwidth limit counts the first one that waits.
+                elif (self._held and small and small.takes(task)) or not self._begin(task, small):
+                    self._held.append(task)
             if small and small.busy:
                 self._settle(small)
-            else:
-                with self._taken:
-                    self._taken.wait_for(lambda: self._waiting < self._workers, _POLL_S)
+            elif len(self._general) >= self._ahead:
+                self._taken.wait(_POLL_S)
+                self._taken.clear()
 
     def _begin(self, task: CopyTask, small: SmallObjects | None) -> bool:
         """Begin a task or give it to the workers; return False while there is no room."""
+        is_full = len(self._general) >= self._ahead
         if small and small.takes(task):
             # Objects handed back wait for the workers, which are slower: their queue must stay bounded.
-            if self._waiting >= _BACKLOG * self._workers or not small.has_room(task):
+            if is_full or not small.has_room(task):
                 return False
             small.begin(task)
             return True
-        if self._waiting >= self._workers:
-            return False
-        self._give_to_workers(task)
-        return True
+        if not is_full:
+            self._give_to_workers(task)
+        return not is_full
 
     def _settle(self, small: SmallObjects) -> None:
         for task, receipt in small.settle(_SETTLE_S):
@@ -150,20 +167,50 @@ class _WorkerPool:
             self._settled, self._group_began = [], time.monotonic()
 
     def _give_to_workers(self, task: CopyTask) -> None:
-        with self._taken:
-            self._waiting += 1
-        self._general.put(task)
+        with self._backlog.changed:
+            self._general.append(task)
+            self._backlog.changed.notify()
+        if self._workers < self._most_workers:
+            threading.Thread(target=self._work, name=f"object-{self._workers}", daemon=True).start()
+            self._workers += 1
+
+    def _wake_workers(self) -> None:
+        """Let the workers see that there are no more tasks, or that the copy is over."""
+        with self._backlog.changed:
+            self._backlog.changed.notify_all()
+
+    def _next_task(self) -> tuple[CopyTask, ObjectBacklog] | None:
+        """Wait until one more object should begin, and return it; None after the last one."""
+        backlog = self._backlog
+        with backlog.changed:
+            while not self._over() and (self._general or not self._all_given):
+                if self._general and backlog.has_room():
+                    task = self._general.popleft()
+                    self._taken.set()
+                    # Another worker finds out whether there is room for yet one more.
+                    backlog.changed.notify()
+                    return task, backlog.begin(self._blocks_of(task))
+                backlog.changed.wait()
+            # The next worker has nothing to wait for either.
+            backlog.changed.notify()
+            return None
+
+    def _blocks_of(self, task: CopyTask) -> int:
+        """Return how many blocks the object seems to have; the copy finds out how many of them are left to move."""
+        size_bytes = (task.within or task.listed).size_bytes if task.within or task.listed else 0
+        block_bytes = task.block_bytes or self._context.settings.block_bytes or block_bytes_for(size_bytes)
+        return max(1, -(-size_bytes // block_bytes))
 
     def _over(self) -> bool:
         return self._abandoned.is_set() or self._context.cancelled.is_set()
 
     def _work(self) -> None:
         try:
-            while (task := self._general.get()) is not None and not self._over():
-                with self._taken:
-                    self._waiting -= 1
-                    self._taken.notify_all()
-                outcome = self._apply_name_policy(try_copy(self._context, task, try_number=self._try_number))
+            while found := self._next_task():
+                task, backlog = found
+                outcome = self._apply_name_policy(
+                    try_copy(self._context, task, try_number=self._try_number, backlog=backlog)
+                )
                 failed = outcome.error is not None
                 if outcome.error is not None:
                     self._context.progress.add_failure(task.key, outcome.error.as_reason())

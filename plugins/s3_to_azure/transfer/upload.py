@@ -57,10 +57,13 @@ def upload_empty(attempt: Attempt, version: ObjectVersion, level: VerificationLe
 def upload_whole(attempt: Attempt, version: ObjectVersion, condition: Condition) -> Receipt:
     """Copy an object of one block with Put Blob; as a staged block where leftover blocks make Azure refuse that."""
     committed: Committed | None = None
-    with attempt.context.buffers.lend(version.size_bytes) as view:
-        version, crc64 = _read_verified(attempt, version, view)
+    context, size_bytes = attempt.context, version.size_bytes
+    with context.admitted(size_bytes) as view:
+        with context.slots.reading(size_bytes, context.cancelled):
+            version, crc64 = _read_verified(attempt, version, view)
         try:
-            committed = _put_blob(attempt, version, view, crc64, condition)
+            with context.slots.writing(size_bytes, context.cancelled):
+                committed = _put_blob(attempt, version, view, crc64, condition)
         except LeftoverBlocks:
             attempt.retrier.lines.info(
                 "Blob %r has leftover uncommitted blocks: staging a block instead of Put Blob", attempt.task.blob
@@ -98,7 +101,7 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
             retrier=attempt.retrier,
             cancelled=attempt.context.cancelled,
             # A second reading is no progress.
-            arrived=attempt.context.progress.add_read if reading == 1 else _ignore,
+            arrived=attempt.context.progress.add_read if reading == 1 else lambda _: None,
             opened=opened,
             whole=True,
         )
@@ -122,10 +125,6 @@ def _read_verified(attempt: Attempt, version: ObjectVersion, view: memoryview) -
             "The bytes of %r do not match S3's checksum: reading the object again", version.key
         )
     raise RereadDiffers(key=version.key)
-
-
-def _ignore(_: int) -> None:
-    """Count nothing."""
 
 
 def _put_blob(
@@ -319,7 +318,9 @@ class BlockUpload:
             with self._lock:
                 self._held[block.start] = block
             attempt.stats.add_sent(block.size_bytes)
+            attempt.backlog.moved()
 
+        attempt.backlog.expect(len(blocks))
         route = BlockRoute(self._version, attempt.task.blob, self._second)
         attempt.context.pipeline.move(route, blocks, retrier=attempt.retrier, on_staged=on_staged)
 

@@ -21,7 +21,7 @@ def _params(**changes: Any) -> dict[str, Param]:
         "include": (),
         "exclude": (),
         "max_tasks": 500,
-        "objects_at_once": 8,
+        "objects_at_once": 64,
         "bandwidth_limit": None,
     }
     return migration_params(**(defaults | changes))
@@ -214,7 +214,7 @@ def test_a_run_cannot_loosen_what_the_author_has_set(author: dict[str, Any], nam
         ({"include": ["*.csv"]}, "include", ["2026/*"]),
         ({"max_tasks": 7}, "max_tasks", 1),
         ({}, "max_tasks", MAX_TASKS),
-        ({}, "objects_at_once", 64),
+        ({}, "objects_at_once", 200),
         ({"bandwidth_limit": "50MiB"}, "bandwidth_limit", "10MiB"),
         ({"overwrite": "never"}, "overwrite", "always"),
     ],

@@ -14,6 +14,7 @@ from s3_to_azure.airflow.listing import ReportPlace
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_settings, stop_of
 from s3_to_azure.airflow.migration.run_state import COMPARE_KEY, try_number_of
 from s3_to_azure.airflow.task_errors import raises_task_errors
+from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import PermanentError
 from s3_to_azure.model.reasons import FailureGroups, explained
 from s3_to_azure.model.settings import CopySettings
@@ -76,7 +77,7 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
         compare.s3_arguments.get("hook_arguments") or {},
     )
     drift = _Drift()
-    copying = CopySettings(connections=1, refused_names=how.refused_names)
+    copying = CopySettings(connections=1, objects_at_once=defaults.LOOKED_AT_AT_ONCE, refused_names=how.refused_names)
     stop = stop_of(context)
     with (
         open_transfer(endpoints, copying, stop, worked_before=try_number_of(context) > 1) as opened,

@@ -350,7 +350,7 @@ def _speed(max_tasks: int, objects_at_once: int, bandwidth_limit: str | None) ->
             minimum=1,
             maximum=MAX_OBJECTS_AT_ONCE,
             title="Objects at once",
-            description=f"How many objects each task copies at the same time, 1 to {MAX_OBJECTS_AT_ONCE:,}; "
+            description=f"The most objects that each task copies at the same time, 1 to {MAX_OBJECTS_AT_ONCE:,}; "
             "they share its memory budget.",
         ),
         "bandwidth_limit": Param(
