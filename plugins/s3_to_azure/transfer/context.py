@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from s3_to_azure.transfer.fetched.pool import FetchPool
 
 # Each has a thread and a socket, and no buffer: Azure does the work.
-FETCHES_FOR_EACH_CONNECTION: Final = 8
+FETCHES_FOR_EACH_CONNECTION: Final = 2
 
 
 @value

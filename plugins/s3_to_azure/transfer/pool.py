@@ -197,7 +197,8 @@ class _WorkerPool:
 
     def _blocks_of(self, task: CopyTask) -> int:
         """Return how many blocks the object seems to have; the copy finds out how many of them are left to move."""
-        size_bytes = (task.within or task.listed).size_bytes if task.within or task.listed else 0
+        seen = task.within or task.listed
+        size_bytes = seen.size_bytes if seen else 0
         block_bytes = task.block_bytes or self._context.settings.block_bytes or block_bytes_for(size_bytes)
         return max(1, -(-size_bytes // block_bytes))
 

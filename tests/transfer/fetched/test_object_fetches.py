@@ -41,9 +41,8 @@ def rig(*, clock: Callable[[], float] = lambda: 0.0, known: int | None = None) -
     azure = FetchingMemory(source)
     with transfer_context(source, azure, via="auto") as context:
         assert context.fetch_pool is not None
-        fetches = ObjectFetches(
-            context.fetch_pool, Attempt(context, task(), 1), version, known_crc64=lambda _: known, clock=clock
-        )
+        attempt = Attempt(context, task(), 1, context.backlog.begin())
+        fetches = ObjectFetches(context.fetch_pool, attempt, version, known_crc64=lambda _: known, clock=clock)
         yield Rig(fetches, azure, source, version)
 
 

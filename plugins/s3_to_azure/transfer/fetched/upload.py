@@ -99,6 +99,8 @@ class FetchedUpload(BlockUpload):
             stats.is_streamed(NO_BLOCK_SIZE)
             super()._stage(blocks)
             return
+        # Azure moves them, so that this object's blocks keep no connection of the worker busy.
+        self._attempt.backlog.expect(0)
         left = self._fetches.fetch(blocks, self._on_fetched)
         if left:
             stats.is_streamed(self._fetches.left_for)
