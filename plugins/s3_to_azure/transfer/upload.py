@@ -71,10 +71,9 @@ def upload_whole(attempt: Attempt, version: ObjectVersion, condition: Condition)
     # The buffer is given back by now: other copies may wait for it.
     if committed is None:
         _, level = attempt.integrity.at_its_level(version)
-        layout = Layout(version.size_bytes, version.size_bytes, level.edges)
+        layout = Layout(size_bytes, size_bytes, level.edges)
         return BlockUpload(attempt, version, layout, level, crc64=crc64).run(condition)
-    sent = StagedBlock(0, version.size_bytes, crc64, NO_SECOND, fingerprint(version))
-    _read_back(attempt, version, committed, [sent])
+    _read_back(attempt, version, committed, [StagedBlock(0, size_bytes, crc64, NO_SECOND, fingerprint(version))])
     return attempt.copied(version, blocks=1, by_another=committed.by_another)
 
 
