@@ -94,6 +94,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
     compare_every: timedelta | None = None,
     overwrite: Overwrite = defaults.OVERWRITE,
     integrity: str = defaults.INTEGRITY,
+    via: str = defaults.VIA,
     refused_names: str = defaults.REFUSED_NAMES,
     fidelity: Mapping[str, Any] | None = None,
     include: Sequence[str] = (),
@@ -162,6 +163,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             ``timedelta(days=7)``, after the copies: by listings and records, without reading objects (docs/drift.md).
         overwrite: Default of the run's Param.
         integrity: Default of the run's Param; a run may only ask for a stronger verification.
+        via: Default of the run's Param: ``worker``, ``azure`` or ``auto``, the way of the bytes (docs/which-path.md).
         refused_names: Default of the run's Param.
         fidelity: What to do with tags, tiers, archived objects, oversized metadata, and ETags that are not MD5s
             (docs/fidelity.md).
@@ -202,6 +204,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
         destination=destination,
         overwrite=overwrite,
         integrity=integrity,
+        via=via,
         refused_names=refused_names,
         include=include,
         exclude=exclude,
@@ -268,6 +271,7 @@ def migration_dag(  # noqa: PLR0913 - the settings of a migration; all but the f
             "aws_conn_id": aws_conn_id,
             "s3_verify": s3_verify,
             "has_events": bool(events),
+            "s3_extra_args": s3_extra_args,
             "pool": tasks[COPY].get("pool") or pool or (default_args or {}).get("pool") or "",
             **memory,
         }
@@ -337,6 +341,7 @@ def _copy_tasks(migration: Addresses, batches: Any, **arguments: Any) -> Any:
         blob_prefix=migration.destination.prefix,
         overwrite="{{ params.overwrite }}",
         integrity="{{ params.integrity }}",
+        via="{{ params.via }}",
         objects_at_once="{{ params.objects_at_once | int }}",
         bandwidth_limit="{{ params.bandwidth_limit or '' }}",
         refused_names="{{ params.refused_names }}",

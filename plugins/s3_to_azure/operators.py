@@ -26,7 +26,7 @@ from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import check_bucket, check_container
-from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames
+from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames, Via
 from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
 from s3_to_azure.startup import gc_paused
 from s3_to_azure.stores.presigned.url import parse_url
@@ -95,6 +95,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         overwrite: ``if_changed`` keeps a blob that is a copy of the object's current version; ``never``; ``always``.
             (templated)
         integrity: ``auto``, or the weakest verification level to accept. (templated)
+        via: ``worker`` streams all bytes through this worker; ``azure`` has Azure fetch them from S3 by presigned URLs,
+            and fails objects that it cannot fetch; ``auto`` streams those (docs/which-path.md). (templated)
         block_size: Size such as ``32MiB``; default: chosen by the object's size.
         memory_budget: Maximum size of object data in memory. (templated)
         objects_at_once: The most objects that this task copies at the same time; as many are as it takes to use the
@@ -131,6 +133,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         "blob_prefix",
         "overwrite",
         "integrity",
+        "via",
         "memory_budget",
         "objects_at_once",
         "bandwidth_limit",
@@ -157,6 +160,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         replace: bool | None = None,
         overwrite: Overwrite = defaults.OVERWRITE,
         integrity: str = defaults.INTEGRITY,
+        via: str = defaults.VIA,
         block_size: str | int | None = None,
         memory_budget: str | int = defaults.MEMORY_BUDGET,
         objects_at_once: int = defaults.OBJECTS_AT_ONCE,
@@ -187,6 +191,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         self.replace = replace
         self.overwrite = overwrite
         self.integrity = integrity
+        self.via = via
         self.block_size = block_size
         self.memory_budget = memory_budget
         self.objects_at_once = objects_at_once
@@ -402,6 +407,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         return CopySettings(
             overwrite=by_replace[self.replace],
             integrity=self.integrity,
+            via=cast("Via", self.via),
             refused_names=cast("RefusedNames", self.refused_names),
             fidelity=Fidelity.of(self.fidelity),
             block_bytes=parse_size(self.block_size, name="block_size") if self.block_size else None,

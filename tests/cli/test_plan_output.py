@@ -53,13 +53,25 @@ def plan(destination: MemoryDestination) -> Plan:
 
 def test_options_reach_the_settings() -> None:
     """The prefixes come from the addresses, the rest from the options."""
-    options = ("--overwrite", "never", "--refused-names", "map", "--archived", "skip", "--max-tasks", "7")
-    assert settings_of(*options, "--exclude", "*.tmp") == PlanSettings(
+    options = (
+        "--overwrite",
+        "never",
+        "--refused-names",
+        "map",
+        "--archived",
+        "skip",
+        "--max-tasks",
+        "7",
+        "--via",
+        "auto",
+    )
+    assert settings_of(*options, "--via", "auto", "--exclude", "*.tmp") == PlanSettings(
         s3_prefix="d/",
         blob_prefix="to/",
         overwrite="never",
         refused_names="map",
         archived="skip",
+        via="auto",
         max_tasks=7,
         filters=Filters(exclude=("*.tmp",)),
     )
@@ -99,6 +111,41 @@ def test_each_object_is_listed_once(destination: MemoryDestination) -> None:
         ("failed", "d/bad.", "to/bad.", "name_refused"),
         ("skipped", "d/x.tmp", "to/x.tmp", "excluded"),
     ]
+
+
+@pytest.mark.parametrize("via", ["auto", "azure"])
+def test_each_object_is_listed_with_its_way(destination: MemoryDestination, via: str) -> None:
+    """Of the copies, those that Azure fetches, and why it does not fetch the others."""
+    source = MemorySource(BUCKET)
+    sizes = {"d/bad.": 2 * MIB, "d/large": 2 * MIB, "d/one": 1, f"d/{'é' * 500}": 2 * MIB}
+    for key, size in sizes.items():
+        source.put(BUCKET, key, bytes(size))
+    found: list[PlannedObject] = []
+    with transfer_context(source, destination) as context:
+        settings = replace(settings_of("--via", via), block_bytes=MIB)
+        made = make_temporary_plan(context, SOURCE, settings, on_object=found.append)
+    ways = {each.key: (each.via, each.not_fetched) for each in found}
+    small = ("worker", "one_request") if via == "auto" else ("azure", "")
+    assert ways == {
+        "d/bad.": ("worker", ""),
+        "d/large": ("azure", ""),
+        "d/one": small,
+        f"d/{'é' * 500}": ("worker", "long_url"),
+    }
+    assert made.fetched.objects == [*ways.values()].count(("azure", ""))
+    text = plan_text(made, rate_bytes_s=1, as_json=False)
+    label = "By worker" if via == "auto" else "Not fetched, so failing"
+    assert f"{label}: 1 object (2.0 MiB): long_url: its presigned URL would be longer" in text
+    assert "Requests for copying if all were streamed: " in text
+    assert "Azure writes, and none of the fetched bytes passes the worker" in text
+    told = json.loads(plan_text(made, rate_bytes_s=1, as_json=True))
+    assert (told["via"], told["not_fetched"]["long_url"]) == (via, {"objects": 1, "size_bytes": 2 * MIB})
+
+
+def test_a_plan_through_the_worker_speaks_of_no_other_way(plan: Plan) -> None:
+    """Nobody who does not ask for it has to read about it."""
+    assert (plan.via, plan.fetched.objects, plan.not_fetched) == ("worker", 0, {})
+    assert "Azure writes" not in plan_text(plan, rate_bytes_s=1, as_json=False)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from s3_to_azure.planning.plan import (
     Plan,
     Requests,
     egress_dollars,
+    fetched_requests_for,
     preview,
     preview_lines,
     request_dollars,
@@ -75,6 +76,35 @@ def test_the_lines_leave_out_what_is_not_there() -> None:
         "Requests for planning: none",
         "Requests for copying: none",
     ]
+
+
+def test_the_lines_say_the_way_of_the_bytes() -> None:
+    """Who fetches how much, why Azure does not fetch the rest, and what each way takes."""
+    both = replace(
+        PLAN,
+        via="auto",
+        fetched=Amount(2, 4 * 2**20),
+        not_fetched={"sse_c": Amount(1, 5)},
+        copying=Requests(azure_write=10),
+        all_streamed=Requests(azure_write=7),
+    )
+    lines = list(preview_lines(both, rate_bytes_s=1))
+    assert "By Azure:  2 objects (4.0 MiB), as far as S3 stores a CRC64NVME over all bytes" in lines
+    assert "By worker: 1 object (5 bytes): sse_c: Azure cannot send the key that decrypts it (SSE-C)" in lines
+    assert "Requests for copying if all were streamed: 7 Azure write" in lines
+    assert lines[-1].startswith("Through the worker alone: the same for egress; here 3 more Azure writes")
+    assert preview(both, rate_bytes_s=1)["estimate"]["azure_writes_saved"] == -3
+    fewer = list(preview_lines(replace(both, all_streamed=Requests(azure_write=30)), rate_bytes_s=1))
+    assert "here 20 fewer Azure writes" in fewer[-1]
+    only = list(replace(both, via="azure").lines())
+    assert any(line.startswith("Not fetched, so failing: 1 object (5 bytes): sse_c: ") for line in only)
+
+
+@pytest.mark.parametrize(("size", "writes"), [(1, 2), (64, 2), (65, 5), (640, 21)])
+def test_requests_of_a_fetched_copy(size: int, writes: int) -> None:
+    """A write for each block and one for its note, but for a single block, whose CRC is known before; and the list."""
+    requests = fetched_requests_for(size, block_bytes=64)
+    assert (requests.azure_write, requests.s3_get) == (writes, 1 + -(-size // 64))
 
 
 def test_warnings_name_what_needs_attention() -> None:

@@ -311,6 +311,32 @@ def test_a_giant_is_split_under_one_condition(stores: Stores) -> None:
     assert [batch.kind for batch in plan.batches] == ["range"] * 3 + ["objects"]
 
 
+def test_parts_that_azure_fetches_have_its_block_size(stores: Stores) -> None:
+    """The tasks of all parts share one layout, so the plan chooses it for the way of the bytes."""
+    stores.object("giant", bytes(130 * MIB))
+    options: dict[str, Any] = {"split_bytes": 64 * MIB, "batch_bytes": 64 * MIB}
+    streamed, fetched = stores.plan(**options), stores.plan(**options, via="auto")
+    assert {entry.block_bytes for entry in stores.entries(streamed)} == {8 * MIB}
+    assert {entry.block_bytes for entry in stores.entries(fetched)} == {64 * MIB}
+    # 3 blocks: as many notes, and the list; against 17 blocks and the list.
+    assert (fetched.copying.azure_write, fetched.all_streamed.azure_write) == (7, 18)
+    assert fetched.all_streamed == streamed.copying
+    assert fetched.azure_writes_saved == 11
+
+
+def test_the_way_of_the_bytes_changes_no_decision(stores: Stores) -> None:
+    """The same objects are copied, in the same batches; what is left out has no way."""
+    for number in range(5):
+        stores.object(f"{number}", bytes(MIB * number))
+    stores.copy_of("4", stores.source.listed("bucket", "4"), bytes(4 * MIB))
+    plans = [stores.plan(block_bytes=MIB, via=via) for via in ("worker", "auto", "azure")]
+    assert [plan.copy.objects for plan in plans] == [4, 4, 4]
+    assert [[batch.objects for batch in plan.batches] for plan in plans] == 3 * [[4]]
+    assert [plan.fetched for plan in plans] == [Amount(), Amount(2, 5 * MIB), Amount(3, 6 * MIB)]
+    assert [dict(plan.not_fetched) for plan in plans] == [{}, {"one_request": Amount(1, MIB)}, {}]
+    assert all(plan.copying.azure_read >= 0 for plan in plans)
+
+
 def test_a_giant_that_is_not_in_azure_is_split_in_any_order(stores: Stores) -> None:
     """A request has shown that there is no blob, so the parts commit under that condition."""
     stores.object("giant", bytes(9 * MIB))

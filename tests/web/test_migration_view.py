@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from s3_to_azure.model.reasons import NOT_FETCHED
 from s3_to_azure.state.failures import FailureLine
 from s3_to_azure.web.failure_list import FailureQuery
 from s3_to_azure.web.migration_view import failures_view, migration_view, utc_now
@@ -174,6 +175,27 @@ def test_the_plan_names_what_is_left_out() -> None:
     page = view(plan)["plan"]
     assert page["skipped"] == [{"reason": "excluded", "objects": 2, "bytes": 3}]
     assert (page["failed"], page["warnings"]) == ([], ["look out"])
+
+
+def test_the_way_of_the_bytes_is_told_where_azure_fetches() -> None:
+    """A plan has it before the copies, the report with the blocks of each way; one through workers neither."""
+    fetched = {"objects": 2, "size_bytes": 3, "blocks_fetched": 4, "blocks_streamed": 1}
+    others = {"sse_c": {"objects": 1, "size_bytes": 5}, "x" * 200: {"objects": "many"}}
+    told = {"fetched": fetched, "not_fetched": others}
+    page = view(
+        planned(via="azure", **told), task("report", state="success", results={"return_value": report_summary(**told)})
+    )
+    ways = page["report"]["ways"]
+    assert ways["fetched"] == {"objects": 2, "bytes": 3}
+    assert (ways["blocks_fetched"], ways["blocks_streamed"]) == (4, 1)
+    assert ways["not_fetched"] == [
+        {"reason": "sse_c", "sentence": NOT_FETCHED["sse_c"], "objects": 1, "bytes": 5},
+        {"reason": "x" * 100, "sentence": "", "objects": 0, "bytes": 0},
+    ]
+    assert (page["plan"]["ways"]["others_fail"], ways["others_fail"]) == (True, False)
+    worker = {"via": "worker", "fetched": {"objects": 0, "size_bytes": 0}, "not_fetched": {}}
+    page = view(planned(**worker), task("report", state="success", results={"return_value": report_summary()}))
+    assert (page["plan"]["ways"], page["report"]["ways"]) == (None, None)
 
 
 def test_other_tasks_are_listed_with_their_states() -> None:

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from s3_to_azure.airflow.compat import AirflowNotFoundException, BaseHook, Connection, mask_secret
 from s3_to_azure.model.errors import ConnectionMissing, UsageError
 from s3_to_azure.stores.http.redaction import hide_setting, redact
+
+CUSTOMER_KEY: Final = "sse_customer_key"
+"""Name in the extra of a connection of type ``aws``: the customer's key (SSE-C) as base64."""
 
 
 def get_connection(conn_id: str, service: str, conn_type: str, hint: str) -> Connection:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
 from s3_to_azure.airflow.compat import AIRFLOW_FAILURES, Connection
-from s3_to_azure.airflow.connections import environment, find_connection, get_connection, unknown_argument
+from s3_to_azure.airflow.connections import CUSTOMER_KEY, environment, find_connection, get_connection, unknown_argument
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import S3
 from s3_to_azure.model.retry import Retrier
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_REGION: Final = "us-east-1"
 _OF_READS: Final = ("extra_args", "requester_pays")
-_CUSTOMER_KEY: Final = "sse_customer_key"
 """Extra field of an ``aws`` connection: the key that decrypts the objects (SSE-C), in base64."""
 
 
@@ -60,7 +59,7 @@ def s3_source(
     # S3Hook accepts these two, but applies them only to its own transfers.
     extra, requester_pays = arguments.pop("extra_args", None) or {}, bool(arguments.pop("requester_pays", False))
     aws_conn_id, connection = _connection(aws_conn_id)
-    key = connection.extra_dejson.get(_CUSTOMER_KEY) if connection else None
+    key = connection.extra_dejson.get(CUSTOMER_KEY) if connection else None
     provider = CredentialsProvider(S3, worked_before=worked_before)
     session, client_options = _session(
         aws_conn_id, "s3", provider, connections=connections, verify=verify, arguments=arguments

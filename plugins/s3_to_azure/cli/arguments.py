@@ -256,6 +256,7 @@ def _add_selection(parser: argparse.ArgumentParser, title: str) -> groups.Group:
 def _add_decisions(group: groups.Group) -> None:
     groups.add_overwrite(group)
     groups.add_integrity(group)
+    groups.add_via(group)
     groups.add_refused_names(group)
     groups.add_archived(group)
 

@@ -43,6 +43,7 @@ from s3_to_azure.model.retry import with_retries
 from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination
 from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.fetched.ways import Ways
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
@@ -112,7 +113,7 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
                 if not results.too_many_errors:
                     raise
     if not options.quiet:
-        print_copy_summary(results.counts, progress.snapshot(), time.monotonic() - started)
+        print_copy_summary(results.counts, progress.snapshot(), time.monotonic() - started, results.ways.lines())
     print_failure_groups(results.failures)
     # The groups say more than the first failure's reason.
     said = isinstance(error, SomeObjectsFailed) and len(results.failures) > 1
@@ -149,6 +150,7 @@ class _Results:
     Attributes:
         counts: Receipts by status.
         failures: Failures by reason.
+        ways: Which way the bytes took.
         too_many_errors: The error of a copy that was stopped because of them.
         hint: A sentence for somebody whose SRC names nothing.
     """
@@ -158,6 +160,7 @@ class _Results:
             raise UsageError(detail=f"--max-errors={max_errors} is not at least 1.")
         self.counts = Counter[str]()
         self.failures = FailureGroups()
+        self.ways = Ways()
         self.too_many_errors: TransferError | None = None
         self.hint = ""
         self._max_errors = max_errors
@@ -172,6 +175,7 @@ class _Results:
     def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
         """Count a receipt; ``error`` is the cause of a failure, where it is known."""
         self.counts[receipt.status] += 1
+        self.ways.add(receipt)
         if receipt.status == FAILED_STATUS:
             self.failures.add(receipt.key, receipt.reason)
             log.warning("%r failed: %s", receipt.key, receipt.reason)

@@ -111,6 +111,18 @@ def add_integrity(group: Group) -> None:
     )
 
 
+def add_via(group: Group) -> None:
+    """Add the way of the bytes."""
+    _add_choice(
+        group,
+        "--via",
+        options.VIA,
+        defaults.VIA,
+        "the way of the bytes: through this worker; fetched by Azure from S3, where objects that it cannot fetch fail; "
+        "or auto, fetched where Azure can (default: %(default)s)",
+    )
+
+
 def add_refused_names(group: Group) -> None:
     """Add the choice for names that Azure refuses."""
     _add_choice(

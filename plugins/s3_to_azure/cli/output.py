@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from json import dumps
 from types import TracebackType
@@ -18,6 +18,7 @@ from s3_to_azure.cli.progress_bar import resumed_text
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.options import VIA_WORKER
 from s3_to_azure.model.progress import Totals
 from s3_to_azure.model.reasons import FailureGroups, code_of
 from s3_to_azure.state.lines import as_json
@@ -136,7 +137,7 @@ class ResultPrinter:
     def _line(self, result: "Result") -> bytes:
         symbol, colour, plain = self._looks(result.status)
         proof = f" [{result.verified_by}]" if result.verified_by else ""
-        text = f" {result.size_bytes:>16,}  {result.key!r}{proof}"
+        text = f" {result.size_bytes:>16,}  {result.key!r}{proof}{_way(result)}"
         if result.reason:
             room = _columns() - len(f"{symbol}{result.status:9}{text}: ") if self._unbuffered else None
             text = f"{text}: {_cut(result.reason, room)}"
@@ -259,11 +260,13 @@ def print_message(text: str) -> None:
         write_text(sys.stderr, f"s3-to-azure: {text}\n")
 
 
-def print_copy_summary(counts: Counter[str], totals: Totals, seconds: float) -> None:
-    """Print how many objects have which status, and what was sent in which time."""
+def print_copy_summary(counts: Counter[str], totals: Totals, seconds: float, ways: Iterable[str] = ()) -> None:
+    """Print how many objects have which status, what was sent in which time, and lines on the way of the bytes."""
     rate = f" ({size_text(totals.bytes_sent / max(seconds, 0.001))}/s)" if totals.bytes_sent else ""
     sent = size_text(totals.bytes_sent)
     print_message(f"{_statuses(counts)}; {sent} sent in {duration_text(seconds)}{rate}{resumed_text(totals)}.")
+    for line in ways:
+        print_message(line)
 
 
 def print_verify_summary(counts: Counter[str]) -> None:
@@ -276,6 +279,14 @@ def print_failure_groups(groups: FailureGroups) -> None:
     if len(groups) > 1:
         lines = [_indented(line) if sys.stderr.isatty() else line for line in groups.lines()]
         print_message("\n".join([groups.title(), *lines]))
+
+
+def _way(result: "Result") -> str:
+    """Return who fetches the object where that is not this worker, or why nobody else does; a copy says it in sum."""
+    if getattr(result, "via", VIA_WORKER) != VIA_WORKER:
+        return " by Azure"
+    code = getattr(result, "not_fetched", "")
+    return f" not by Azure: {code}" if code and not isinstance(result, Receipt) else ""
 
 
 def _columns() -> int:

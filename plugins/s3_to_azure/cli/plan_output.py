@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, cast
 
 from s3_to_azure.cli.copy_prefix import write_listing
@@ -11,7 +11,7 @@ from s3_to_azure.cli.settings import filters_from
 from s3_to_azure.cli.stores import Completed
 from s3_to_azure.model.errors import ContainerNotFound
 from s3_to_azure.model.objects import BlobState, ListedBlock
-from s3_to_azure.model.options import MAP
+from s3_to_azure.model.options import MAP, VIA_WORKER
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.reasons import FILTERED
 from s3_to_azure.model.uris import AzureUri, S3Uri
@@ -23,6 +23,7 @@ from s3_to_azure.runs.batch_slice import BatchSlice
 from s3_to_azure.state.plan import read_left_out
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
+from s3_to_azure.transfer.fetched.eligibility import Route
 
 COPY: Final = "copy"
 UPDATE: Final = "update"
@@ -41,6 +42,7 @@ def plan_settings(options: argparse.Namespace, source: S3Uri, destination: Azure
         blob_prefix=destination.prefix if source.is_prefix else destination.blob_for(source, source.key, mapped=mapped),
         overwrite=options.overwrite,
         integrity=options.integrity,
+        via=options.via,
         filters=filters_from(options),
         refused_names=options.refused_names,
         archived=options.archived,
@@ -78,6 +80,8 @@ def make_temporary_plan(
         if not create_container:
             raise
         destination = cast(BlobDestination, _MissingContainer(destination))
+    if settings.via != VIA_WORKER:
+        settings = replace(settings, access=context.source.fetch_access(source.bucket))
     with TemporaryState() as files:
         pointer = write_listing(context, source, files, keys, completed, inventory)
         plan = make_plan(files, pointer, destination, settings, retrier=context.retrier)
@@ -106,6 +110,8 @@ class PlannedObject:
 
     Attributes:
         status: ``copy``, ``update`` for its metadata alone, or the status of its receipt if nothing is to be sent.
+        via: ``azure`` if Azure is expected to fetch its bytes, else ``worker``.
+        not_fetched: Code of why Azure cannot fetch it.
     """
 
     status: str
@@ -114,6 +120,8 @@ class PlannedObject:
     size_bytes: int
     reason: str = ""
     verified_by: str = ""
+    via: str = VIA_WORKER
+    not_fetched: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -121,7 +129,7 @@ class PlannedObject:
 
 
 def _planned_objects(files: StateFiles, plan: Plan, settings: PlanSettings, bucket: str) -> Iterator[PlannedObject]:
-    last = ""
+    last, routing = "", settings.routing(bucket)
     for descriptor in plan.batches:
         batch = BatchSlice(
             files,
@@ -136,7 +144,15 @@ def _planned_objects(files: StateFiles, plan: Plan, settings: PlanSettings, buck
             # The parts of a giant object follow each other.
             if listed.key != last:
                 status = UPDATE if entry.metadata_only else COPY
-                yield PlannedObject(status, listed.key, batch.blob_of(entry), listed.size_bytes)
+                route = routing.expected(listed) if routing and status == COPY else Route(VIA_WORKER)
+                yield PlannedObject(
+                    status,
+                    listed.key,
+                    batch.blob_of(entry),
+                    listed.size_bytes,
+                    via=route.via,
+                    not_fetched=route.not_fetched,
+                )
             last = listed.key
     for item in read_left_out(files, plan.token):
         blob = settings.blob_of(item.key)

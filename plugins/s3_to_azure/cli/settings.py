@@ -40,6 +40,7 @@ def _settings(options: argparse.Namespace) -> CopySettings:
     return CopySettings(
         overwrite=options.overwrite,
         integrity=options.integrity,
+        via=options.via,
         fidelity=Fidelity.of(
             {
                 "archived": options.archived,

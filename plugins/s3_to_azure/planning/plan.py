@@ -7,8 +7,8 @@ from typing import Any, Final
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import BlobOfAnotherObject, NameRefused, TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
-from s3_to_azure.model.options import FAIL, RESTORE, SKIP, Archived
-from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, such_as
+from s3_to_azure.model.options import FAIL, RESTORE, SKIP, VIA_AZURE, VIA_WORKER, Archived, Via
+from s3_to_azure.model.reasons import FAILED, NOT_FETCHED, SKIPPED, UNCHANGED, such_as
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 from s3_to_azure.transfer.blocks import block_bytes_for
 
@@ -119,6 +119,14 @@ def requests_for(size_bytes: int, *, block_bytes: int | None, destination_known:
     return Requests(s3_get=1 + blocks, azure_read=2, azure_write=blocks + 1)
 
 
+def fetched_requests_for(size_bytes: int, *, block_bytes: int) -> Requests:
+    """Return the requests of one copy that Azure fetches, when nothing fails; its GETs are Azure's."""
+    blocks = -(-size_bytes // block_bytes)
+    # The CRC64 of a block is noted by a write of its own. That of a single block is known before.
+    notes = blocks if blocks > 1 else 0
+    return Requests(s3_get=1 + blocks, azure_read=2, azure_write=blocks + notes + 1)
+
+
 METADATA_UPDATE_REQUESTS: Final = Requests(s3_get=1, azure_read=2, azure_write=2)
 """The requests that update one blob's metadata and headers."""
 
@@ -182,6 +190,10 @@ class Plan:
         copying: Requests that the copies will make.
         inventory_age_s: Age of the S3 Inventory that was read instead of a listing; None: there is none.
         samples: The first object of each reason in ``failed``, in one line that says what to do.
+        via: Which way the bytes take.
+        fetched: Objects to copy that Azure is expected to fetch.
+        not_fetched: Objects to copy that it cannot fetch, by the code of why; empty with ``via="worker"``.
+        all_streamed: Requests that the copies would make if all went through the worker.
     """
 
     token: str
@@ -205,11 +217,20 @@ class Plan:
     sha256: str = ""
     inventory_age_s: float | None = None
     samples: Mapping[str, str] = field(default_factory=dict)
+    via: Via = defaults.VIA
+    fetched: Amount = Amount()
+    not_fetched: Mapping[str, Amount] = field(default_factory=dict)
+    all_streamed: Requests = Requests()
 
     @property
     def reference(self) -> PlanReference:
         """The plan as Airflow keeps it with the batches."""
         return PlanReference(self.token, self.sha256)
+
+    @property
+    def azure_writes_saved(self) -> int:
+        """Writes to Azure that the way of the bytes saves beside one through the worker alone; below 0: costs."""
+        return self.all_streamed.azure_write - self.copying.azure_write if self.fetched.objects else 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -237,6 +258,7 @@ class Plan:
         by = "" if self.inventory_age_s is None else f", by an inventory {duration_text(self.inventory_age_s)} old"
         yield f"Listed:    {self.listed.text()}{by}"
         yield f"To copy:   {self.copy.text()}{tasks}"
+        yield from self._ways()
         yield f"Unchanged: {self.unchanged.text()}"
         for reason, amount in sorted(self.skipped.items()):
             yield f"Skipped:   {amount.text()}: {reason}"
@@ -250,6 +272,16 @@ class Plan:
             yield f"Only in Azure: {count_text(self.only_in_destination, 'blob')}, left alone"
         yield f"Requests for planning: {self.planning.text()}"
         yield f"Requests for copying: {self.copying.text()}"
+        if self.via != VIA_WORKER:
+            yield f"Requests for copying if all were streamed: {self.all_streamed.text()}"
+
+    def _ways(self) -> Iterator[str]:
+        if self.via == VIA_WORKER:
+            return
+        yield f"By Azure:  {self.fetched.text()}, as far as S3 stores a CRC64NVME over all bytes"
+        label = "Not fetched, so failing" if self.via == VIA_AZURE else "By worker"
+        for code, amount in sorted(self.not_fetched.items()):
+            yield f"{label}: {amount.text()}: {code}: {NOT_FETCHED[code]}"
 
     def summary(self) -> dict[str, Any]:
         """Return the counts as JSON-ready values, without any key or blob name."""
@@ -267,7 +299,14 @@ class Plan:
             "archived": self.archived,
             "mapped": self.mapped,
             **({} if self.inventory_age_s is None else {"inventory_age_s": round(self.inventory_age_s)}),
-            "requests": {"planning": asdict(self.planning), "copying": asdict(self.copying)},
+            "via": self.via,
+            "fetched": asdict(self.fetched),
+            "not_fetched": {code: asdict(amount) for code, amount in sorted(self.not_fetched.items())},
+            "requests": {
+                "planning": asdict(self.planning),
+                "copying": asdict(self.copying),
+                "all_streamed": asdict(self.all_streamed),
+            },
             "warnings": list(self.warnings),
         }
 
@@ -305,6 +344,7 @@ class Estimate:
     Attributes:
         at_bytes_per_second: The rate that all tasks together are expected to reach.
         requests: For planning and copying together.
+        azure_writes_saved: As the plan has it; S3's egress costs the same either way.
     """
 
     seconds: float
@@ -312,6 +352,7 @@ class Estimate:
     requests: Requests
     s3_egress_dollars: float
     s3_requests_dollars: float
+    azure_writes_saved: int = 0
     prices: str = f"AWS list prices, {PRICES_REGION}, as of {PRICES_AS_OF}; without retrieval fees"
 
     @classmethod
@@ -330,6 +371,7 @@ class Estimate:
             requests=requests,
             s3_egress_dollars=round(egress_dollars(plan.copy.size_bytes), 2),
             s3_requests_dollars=round(request_dollars(requests), 2),
+            azure_writes_saved=plan.azure_writes_saved,
         )
 
     def lines(self) -> Iterator[str]:
@@ -339,6 +381,12 @@ class Estimate:
             f"S3 charges: about ${self.s3_egress_dollars:,.2f} for egress and ${self.s3_requests_dollars:,.2f} for "
             f"requests ({self.prices})"
         )
+        if self.azure_writes_saved:
+            how = "fewer" if self.azure_writes_saved > 0 else "more"
+            yield (
+                f"Through the worker alone: the same for egress; here {abs(self.azure_writes_saved):,} {how} Azure "
+                "writes, and none of the fetched bytes passes the worker"
+            )
 
 
 def preview(plan: Plan, *, rate_bytes_s: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from s3_to_azure.model.decide import are_different, decide
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import blob_name, is_shown_only
 from s3_to_azure.model.objects import BlobState, ListedObject
-from s3_to_azure.model.options import MAP, NEVER, SKIP
+from s3_to_azure.model.options import MAP, NEVER, SKIP, VIA_AZURE
 from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, FailureGroups, code_of
 from s3_to_azure.planning.batching import weight_of
 from s3_to_azure.planning.coverage import Coverage, reason_to_skip, refused_name
@@ -19,6 +19,7 @@ from s3_to_azure.planning.plan import (
     AmountCounter,
     Plan,
     Requests,
+    fetched_requests_for,
     requests_for,
 )
 from s3_to_azure.planning.settings import PlanSettings
@@ -26,7 +27,7 @@ from s3_to_azure.state.entries import EntryLine, entry_line
 from s3_to_azure.state.lines import LinesWriter
 from s3_to_azure.state.plan import BatchDescriptor, LeftOut, LeftOutStatus
 from s3_to_azure.transfer.blocks import block_bytes_for, layout_for
-from s3_to_azure.transfer.fetched.eligibility import ARCHIVE_CLASSES
+from s3_to_azure.transfer.fetched.eligibility import ARCHIVE_CLASSES, Routing
 
 _MEMBER_LINES: Final = 10_000
 
@@ -40,6 +41,7 @@ class PlanBuilder:
         coverage: Which part of that listing the run is about.
         look_at_blob: Returns a blob's state by a request of its own.
         check_name: Raises NameRefused if the container cannot hold a blob of that name.
+        routing: Decides on the way of each object's bytes; None: all go through the worker.
         to_copy: Receives the objects to copy, with the destination's state.
         left_out: Receives all other objects, with their reasons.
 
@@ -58,6 +60,7 @@ class PlanBuilder:
         look_at_blob: Callable[[str], BlobState | None],
         check_name: Callable[[str], object],
         *,
+        routing: Routing | None,
         to_copy: LinesWriter,
         left_out: LinesWriter,
     ) -> None:
@@ -70,6 +73,7 @@ class PlanBuilder:
         self._settings = settings
         self._look_at_blob = look_at_blob
         self._check_name = check_name
+        self._routing = routing
         self._to_copy = to_copy
         self._left_out = left_out
         self._filters = settings.filters if settings.filters != Filters() else None
@@ -91,6 +95,10 @@ class PlanBuilder:
         self._one_block_bytes = settings.block_bytes or block_bytes_for(0)
         self._one_block_objects = {True: 0, False: 0}
         self._other_requests = Requests()
+        self._fetched = AmountCounter()
+        self._not_fetched: dict[str, AmountCounter] = defaultdict(AmountCounter)
+        # Of the objects that Azure fetches: the requests to fetch and to stream them.
+        self._fetching = self._instead = Requests()
 
     def add(self, listed: ListedObject) -> None:
         """Decide on the next object of the listing.
@@ -140,7 +148,7 @@ class PlanBuilder:
             batches: The batches that hold the objects to copy.
             planning: The requests that were made for the plan.
         """
-        in_order = self.join.in_order
+        in_order, streamed = self.join.in_order, self._streamed_requests()
         return Plan(
             token=token,
             batches=tuple(batches),
@@ -161,8 +169,12 @@ class PlanBuilder:
             mapped=self._mapped,
             mapped_names=tuple(self._mapped_names),
             planning=planning,
-            copying=self._copying_requests(),
+            copying=streamed.plus(self._fetching),
             samples=self._samples.samples(),
+            via=self._settings.via,
+            fetched=self._fetched.amount(),
+            not_fetched={code: count.amount() for code, count in self._not_fetched.items()},
+            all_streamed=streamed.plus(self._instead),
         )
 
     def _is_left_out_unseen(self, listed: ListedObject, blob: str) -> bool:
@@ -218,12 +230,30 @@ class PlanBuilder:
         self._replaces_others += existing is not None and existing.is_of_another(listed)
         # If the order breaks at a later object, each copy so far costs up to one HEAD more than counted here.
         known = self.join.in_order
-        if listed.size_bytes <= self._one_block_bytes:
+        if self._is_fetched(listed):
+            self._instead = self._instead.plus(self._streaming(listed, known=known))
+        elif listed.size_bytes <= self._one_block_bytes:
             self._one_block_objects[known] += 1
         else:
-            requests = requests_for(listed.size_bytes, block_bytes=settings.block_bytes, destination_known=known)
-            self._other_requests = self._other_requests.plus(requests)
+            self._other_requests = self._other_requests.plus(self._streaming(listed, known=known))
         self._write_entry(entry_line(listed, existing))
+
+    def _streaming(self, listed: ListedObject, *, known: bool) -> Requests:
+        return requests_for(listed.size_bytes, block_bytes=self._settings.block_bytes, destination_known=known)
+
+    def _is_fetched(self, listed: ListedObject) -> bool:
+        """Return whether Azure is expected to fetch the object; count it by its way."""
+        if self._routing is None:
+            return False
+        route = self._routing.expected(listed)
+        if route.not_fetched:
+            self._not_fetched[route.not_fetched].add(listed.size_bytes)
+        if route.via != VIA_AZURE:
+            return False
+        self._fetched.add(listed.size_bytes)
+        requests = fetched_requests_for(listed.size_bytes, block_bytes=self._routing.block_bytes_for(listed.size_bytes))
+        self._fetching = self._fetching.plus(requests)
+        return True
 
     def _add_metadata_update(self, listed: ListedObject, existing: BlobState) -> None:
         self._rewritten += 1
@@ -264,7 +294,7 @@ class PlanBuilder:
         if not (self._listed.objects - self.copy.objects) % _MEMBER_LINES:
             self._left_out.end_member()
 
-    def _copying_requests(self) -> Requests:
+    def _streamed_requests(self) -> Requests:
         total = self._other_requests
         for known, count in self._one_block_objects.items():
             each = requests_for(0, block_bytes=self._one_block_bytes, destination_known=known)

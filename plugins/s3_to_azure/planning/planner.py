@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.model.objects import BlobState, TaskTry
-from s3_to_azure.model.options import MAP
+from s3_to_azure.model.options import MAP, VIA_AZURE
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.settings import RetryBudget
@@ -146,6 +146,7 @@ class _Planning:
                 coverage,
                 self._look_at_blob,
                 name_check(self._destination, self._retrier),
+                routing=self._settings.routing(self._pointer.bucket),
                 to_copy=to_copy,
                 left_out=left_out,
             )
@@ -194,7 +195,10 @@ class _Planning:
         listed = PlanEntry.of_line(entry, bucket=self._pointer.bucket).listed
         blob = self._settings.blob_of(listed.key)
         budget = self._settings.memory_budget_bytes
-        usual = layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=self._settings.block_bytes)
+        routing, block_bytes = self._settings.routing(self._pointer.bucket), self._settings.block_bytes
+        if routing and routing.expected(listed).via == VIA_AZURE:
+            block_bytes = routing.block_bytes_for(listed.size_bytes)
+        usual = layout_for(listed.size_bytes, budget_bytes=budget, block_bytes=block_bytes)
         source = fingerprint(listed)
         found = self._retrier.call(f"list the staged blocks of {blob!r}", lambda: self._destination.list_staged(blob))
         staged = staged_blocks(found, source)

@@ -5,18 +5,23 @@ from dataclasses import dataclass, field
 from s3_to_azure.model import defaults
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import blob_name, check_blob_prefix
+from s3_to_azure.model.objects import FetchAccess
 from s3_to_azure.model.options import (
     INTEGRITY,
     MAP,
     OVERWRITE,
     REFUSED_NAMES,
+    VIA,
+    VIA_WORKER,
     Archived,
     Overwrite,
     RefusedNames,
+    Via,
     check_choice,
 )
 from s3_to_azure.model.settings import parse_size
 from s3_to_azure.planning.batching import BATCH_BYTES, SPLIT_BYTES, BatchPolicy
+from s3_to_azure.transfer.fetched.eligibility import Routing, planned_access
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class PlanSettings:
         blob_prefix: The prefix that the blobs' names have instead.
         overwrite: What to do with a blob that exists, as ``model.decide`` defines it.
         integrity: The weakest verification level to accept, also of a blob that is unchanged.
+        via: Which way the bytes of the copies take; the plan says how many can take which.
+        access: How Azure would read the bucket; None: nothing is known of it.
         filters: Which objects to skip.
         refused_names: What to do with an object whose blob name Azure would refuse. ``fail`` fails the run in its
             report, after all other objects were copied; ``skip`` skips it; ``map`` copies it under another blob name,
@@ -44,6 +51,8 @@ class PlanSettings:
     blob_prefix: str
     overwrite: Overwrite = defaults.OVERWRITE
     integrity: str = defaults.INTEGRITY
+    via: Via = defaults.VIA
+    access: FetchAccess | None = None
     filters: Filters = field(default_factory=Filters)
     refused_names: RefusedNames = defaults.REFUSED_NAMES
     archived: Archived = defaults.ARCHIVED
@@ -61,6 +70,7 @@ class PlanSettings:
         """
         check_choice(self.overwrite, OVERWRITE, name="overwrite")
         check_choice(self.integrity, INTEGRITY, name="integrity")
+        check_choice(self.via, VIA, name="via")
         check_choice(self.refused_names, REFUSED_NAMES, name="refused_names")
         check_blob_prefix(self.blob_prefix)
         # Checks its part of the values.
@@ -69,6 +79,18 @@ class PlanSettings:
     def blob_of(self, key: str) -> str:
         """Return the name of a key's blob."""
         return blob_name(key, s3_prefix=self.s3_prefix, blob_prefix=self.blob_prefix, mapped=self.refused_names == MAP)
+
+    def routing(self, bucket: str) -> Routing | None:
+        """Return what decides on the way of each object's bytes; None if all go through the worker."""
+        if self.via == VIA_WORKER:
+            return None
+        return Routing(
+            self.via,
+            self.access or planned_access(bucket),
+            self.integrity,
+            budget_bytes=self.memory_budget_bytes,
+            block_bytes=self.block_bytes,
+        )
 
     def batch_policy(self, total_weight: int) -> BatchPolicy:
         """Return the policy that divides objects of this total weight into batches."""

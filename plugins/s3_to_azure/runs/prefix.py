@@ -12,7 +12,7 @@ from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed, 
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
-from s3_to_azure.model.options import MAX_TASKS
+from s3_to_azure.model.options import MAX_TASKS, VIA_WORKER
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import FAILED
 from s3_to_azure.planning.plan import Plan
@@ -54,6 +54,8 @@ def prefix_plan_settings(
         blob_prefix=blob_prefix,
         overwrite=settings.overwrite,
         integrity=settings.integrity,
+        via=settings.via,
+        access=context.source.fetch_access(pointer.bucket) if settings.via != VIA_WORKER else None,
         filters=filters or Filters(),
         refused_names=settings.refused_names,
         archived=settings.fidelity.archived,

@@ -40,6 +40,7 @@ from s3_to_azure.runs.reconcile import ObjectResult, reconcile_run
 from s3_to_azure.runs.report_rows import report_rows
 from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import PlanIndex, PlanReference, read_plan_index
+from s3_to_azure.transfer.fetched.ways import Ways
 
 MAX_SUMMARY_BYTES: Final = 64_000
 _MAX_SAMPLE_BYTES: Final = 16_000
@@ -96,6 +97,7 @@ class Report:
         certificate: The certificate over all receipts; None before it is made.
         proven: What is in Azure, by verification level; None before all receipts are counted.
         missed: What no event announced; None where that is not known.
+        ways: Which way the bytes of the copied objects took.
     """
 
     bucket: str
@@ -116,6 +118,7 @@ class Report:
     certificate: Certificate | None = None
     proven: ProvenAmounts | None = None
     missed: Missed | None = None
+    ways: Ways = field(default_factory=Ways)
 
     def total(self, status: str) -> Amount:
         """Return the objects and bytes with a status."""
@@ -169,6 +172,7 @@ class Report:
             yield f"Missed:    {self.missed.text()}"
         if self.proofs:
             yield f"Verified:  {', '.join(f'{count:,} by {level}' for level, count in sorted(self.proofs.items()))}"
+        yield from self.ways.lines()
         yield (
             f"Sent:      {size_text(self.bytes_sent)} in {duration_text(self.seconds)} "
             f"({size_text(self.bytes_per_second)}/s); {size_text(self.bytes_resumed)} were in Azure already"
@@ -198,6 +202,7 @@ class Report:
             ],
             "samples": self._samples_within(_MAX_SAMPLE_BYTES),
             "proofs": dict(sorted(self.proofs.items())),
+            **self.ways.summary(),
             "bytes_sent": self.bytes_sent,
             "bytes_resumed": self.bytes_resumed,
             "retries": self.retries,
@@ -309,6 +314,7 @@ class _Totals:
         self._slowest: list[tuple[float, int, Receipt]] = []
         self._failures: list[Failure] = []
         self._groups = FailureGroups()
+        self._ways = Ways()
 
     def add(self, listed: ListedObject, result: ObjectResult) -> None:
         """Count one object with its listed size: the copied version may be newer and of another size."""
@@ -321,6 +327,7 @@ class _Totals:
         self._bytes_sent += result.bytes_sent
         self._retries += result.retries
         self._extend_duration(receipt)
+        self._ways.add(receipt)
         if receipt.status == COPIED:
             self._add_copied(receipt)
         if receipt.status == FAILED:
@@ -345,6 +352,7 @@ class _Totals:
             slowest=tuple(receipt for _, _, receipt in sorted(self._slowest, reverse=True)),
             failures=tuple(self._failures),
             samples=self._groups.samples(),
+            ways=self._ways,
         )
 
     def _add_copied(self, receipt: Receipt) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from s3_to_azure.airflow.progress import SETTINGS_KEY, WAITING_KEY
 from s3_to_azure.airflow.throughput import rates
-from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, SKIPPED, UNCHANGED
+from s3_to_azure.model.options import VIA_AZURE, VIA_WORKER
+from s3_to_azure.model.reasons import FAILED, FINAL_STATUSES, NOT_FETCHED, SKIPPED, UNCHANGED
 from s3_to_azure.state.failures import FailureLine
 from s3_to_azure.web.batch_view import Batch, batch_of, is_copy
 from s3_to_azure.web.causes import causes_of
@@ -253,6 +254,7 @@ def _plan_view(plan: Mapping[str, Any]) -> dict[str, Any]:
             for name in (SKIPPED, FAILED)
         },
         "warnings": texts(plan, "warnings"),
+        "ways": _ways_view(plan),
     }
 
 
@@ -276,12 +278,34 @@ def _report_view(report: Mapping[str, Any]) -> dict[str, Any]:
             {"key": text(item, "key"), "bytes": number(item, "size_bytes"), "seconds": number(item, "seconds")}
             for item in items(report, "slowest")
         ],
+        "ways": _ways_view(report),
         **{name: number(report, name) for name in ("bytes_sent", "bytes_resumed", "retries", "seconds")},
         "bytes_per_second": number(report, "bytes_per_second"),
         "proven": text(report, "proven"),
         "location": text(report, "location"),
         "files": texts(report, "files"),
         "certificate": {name: text(mapping(report, "certificate"), name) for name in ("file", "root", "public_key")},
+    }
+
+
+def _ways_view(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what Azure fetches, and why it does not fetch the rest; None where all goes through the workers."""
+    if "fetched" not in summary or summary.get("via") == VIA_WORKER:
+        return None
+    fetched = mapping(summary, "fetched")
+    return {
+        "fetched": amount(summary, "fetched"),
+        **{name: number(fetched, name) for name in ("blocks_fetched", "blocks_streamed")},
+        "not_fetched": [
+            {
+                "reason": code[:100],
+                "sentence": NOT_FETCHED.get(code, ""),
+                **amount(mapping(summary, "not_fetched"), code),
+            }
+            for code in names(summary, "not_fetched")
+        ],
+        # A plan with this choice fails them; a report counts the copied ones only.
+        "others_fail": summary.get("via") == VIA_AZURE,
     }
 
 

@@ -1,5 +1,6 @@
 """The plan's and the report's task, on a local Azure, without a DAG around them."""
 
+import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -101,6 +102,38 @@ def test_the_plan_is_returned_as_batches_and_left_as_a_summary(settings: RunSett
     assert (summary["listed"]["objects"], summary["copy"]["objects"], summary["batches"]) == (3, 2, 1)
     assert (summary["container"], summary["blob_prefix"]) == (settings.container, "out/")
     assert summary["dry_run"] is False
+
+
+@pytest.mark.parametrize(
+    ("extra", "given", "code"),
+    [
+        ({}, {}, ""),
+        ({"endpoint_url": "http://10.0.0.1:9000"}, {}, "private_endpoint"),
+        ({"service_config": {"s3": {"endpoint_url": "https://minio:9000"}}}, {}, "private_endpoint"),
+        ({"sse_customer_key": "AAAA"}, {}, "sse_c"),
+        ({}, {"requester_pays": True}, "requester_paid"),
+        ({}, {"extra_args": {"SSECustomerKey": "AAAA"}}, "sse_c"),
+    ],
+)
+def test_the_plan_says_what_azure_can_fetch(
+    extra: dict[str, Any],
+    given: dict[str, Any],
+    code: str,
+    settings: RunSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It reads the connection of S3 and the migration's arguments, without S3's SDK and without a request to it."""
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", json.dumps({"conn_type": "aws", "extra": extra}))
+    service = azure_service(settings.wasb_conn_id, connections=1)
+    task = Task(via="auto")
+    listing = [ListedObject("bucket", "in/a", "e", 100 * MIB, datetime(2026, 1, 1, tzinfo=UTC))]
+    manifest = write_manifest(listing, settings.files(service, task.context), bucket="bucket", prefix="in/")
+    plan_run(manifest.as_dict(), replace(settings, aws_conn_id="far", s3_extra_args=given), task.context)
+    summary = task.xcoms[PLAN_KEY]
+    assert summary["via"] == "auto"
+    assert summary["fetched"]["objects"] == (not code)
+    assert summary["not_fetched"] == ({code: {"objects": 1, "size_bytes": 100 * MIB}} if code else {})
+    service.close()
 
 
 def test_a_plan_stands_once_the_report_is_final(
@@ -358,8 +391,12 @@ def test_the_plans_settings_are_the_migrations_and_the_runs() -> None:
         filters={"min_size": "3"},
     )
     plan = plan_settings(
-        run, PARAMS | {"overwrite": "never", "include": ["*.csv"], "refused_names": "map", "integrity": "md5"}
+        run,
+        PARAMS
+        | {"overwrite": "never", "include": ["*.csv"], "refused_names": "map", "integrity": "md5", "via": "auto"},
     )
+    assert plan.via == "auto"
+    assert plan_settings(run, PARAMS).via == "worker", "as runs of before this Param are planned"
     assert (plan.s3_prefix, plan.blob_prefix, plan.overwrite, plan.refused_names) == ("in/", "out/", "never", "map")
     assert plan.integrity == "md5"
     assert (plan.memory_budget_bytes, plan.block_bytes) == (64 * MIB, 8 * MIB)

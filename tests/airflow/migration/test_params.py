@@ -17,6 +17,7 @@ def _params(**changes: Any) -> dict[str, Param]:
     defaults: dict[str, Any] = {
         "overwrite": "if_changed",
         "integrity": "auto",
+        "via": "worker",
         "refused_names": "fail",
         "include": (),
         "exclude": (),
@@ -40,7 +41,7 @@ def test_every_param_has_a_title_a_description_and_a_valid_default() -> None:
     assert list(params) == [
         *("prefix", "dry_run", "wait", "include", "exclude"),
         *("min_size", "max_size", "modified_after", "modified_before"),
-        *("overwrite", "integrity", "refused_names"),
+        *("overwrite", "integrity", "refused_names", "via"),
         *("max_tasks", "objects_at_once", "bandwidth_limit"),
     ]
     for name, param in params.items():
@@ -51,7 +52,7 @@ def test_every_param_has_a_title_a_description_and_a_valid_default() -> None:
 
 def test_every_choice_is_explained() -> None:
     """The form shows a sentence beside each value whose name does not say enough."""
-    for name in ("overwrite", "integrity", "refused_names"):
+    for name in ("overwrite", "integrity", "refused_names", "via"):
         schema = _params()[name].schema
         assert set(schema["values_display"]) == set(schema["enum"])
 
@@ -187,6 +188,8 @@ LOOSER: list[tuple[dict[str, Any], str, Any]] = [
     *(({}, name, text) for name in ("modified_after", "modified_before") for text in ("then", "2026-01-31T06:00", 5)),
     *(({}, name, "a text") for name in ("include", "exclude", "dry_run", "wait", "max_tasks", "objects_at_once")),
     *(({}, name, None) for name in ("overwrite", "integrity", "dry_run", "max_tasks")),
+    ({}, "via", "azcopy"),
+    ({"via": "worker", "pinned": ("via",)}, "via", "auto"),
     ({}, "dry_run", "false"),
     ({}, "dry_run", 0),
     ({}, "include", ["a"] * 1_001),
@@ -217,6 +220,8 @@ def test_a_run_cannot_loosen_what_the_author_has_set(author: dict[str, Any], nam
         ({}, "objects_at_once", 200),
         ({"bandwidth_limit": "50MiB"}, "bandwidth_limit", "10MiB"),
         ({"overwrite": "never"}, "overwrite", "always"),
+        ({"via": "auto"}, "via", "worker"),
+        ({}, "via", "azure"),
     ],
 )
 def test_a_run_can_tighten_and_change_the_rest(author: dict[str, Any], name: str, value: Any) -> None:

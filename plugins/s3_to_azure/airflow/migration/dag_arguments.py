@@ -93,6 +93,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "compare_every": DURATION.or_none,
     "overwrite": TEXT,
     "integrity": TEXT,
+    "via": TEXT,
     "refused_names": TEXT,
     "fidelity": MAPPING.or_none,
     "include": TEXTS,
@@ -159,6 +160,7 @@ def _check_settings(arguments: Mapping[str, Any]) -> None:
     CopySettings(
         overwrite=arguments["overwrite"],
         integrity=arguments["integrity"],
+        via=arguments["via"],
         refused_names=arguments["refused_names"],
         fidelity=Fidelity.of(arguments["fidelity"]),
         block_bytes=sizes["block_size"],

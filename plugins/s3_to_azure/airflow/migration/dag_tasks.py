@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
 from s3_to_azure.airflow.compat import AirflowSkipException, Context, is_missing_pool
+from s3_to_azure.airflow.connections import CUSTOMER_KEY, find_connection
 from s3_to_azure.airflow.metrics import Measured, send
 from s3_to_azure.airflow.migration.dag_arguments import REPORT, STATE_CONNECTION, STATE_CONTAINER
 from s3_to_azure.airflow.migration.params import RunLimits
@@ -37,6 +38,8 @@ from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import folder_name
+from s3_to_azure.model.objects import FetchAccess
+from s3_to_azure.model.options import VIA_WORKER
 from s3_to_azure.model.ports import Signer
 from s3_to_azure.model.reasons import FAILED
 from s3_to_azure.model.retry import Retrier
@@ -53,6 +56,7 @@ from s3_to_azure.state.plan import mapped_batches, read_plan
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
+from s3_to_azure.transfer.fetched.eligibility import planned_access
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 _AFTER_FAILURES: Final = (
@@ -73,9 +77,10 @@ class RunSettings:
         limits: What a run cannot loosen.
         pool: The copies' pool; empty: Airflow's default, which always exists.
         signing_key: Signs the certificate, as ``opened_signer`` reads it; None: it is unsigned.
-        aws_conn_id: Connection of type ``aws``, with which a key in KMS signs.
+        aws_conn_id: Connection of type ``aws``, with which a key in KMS signs; a plan looks at its endpoint.
         s3_verify: As for ``s3_source``.
         has_events: Some runs copy what events announce.
+        s3_extra_args: How objects are read.
     """
 
     s3_prefix: str
@@ -97,6 +102,7 @@ class RunSettings:
     aws_conn_id: str | None = defaults.AWS_CONN_ID
     s3_verify: bool | str | None = None
     has_events: bool = False
+    s3_extra_args: Mapping[str, Any] | None = None
 
     def service(self, context: Context) -> StreamingClient:
         """Return a client of the storage account."""
@@ -145,6 +151,8 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
         else:
             manifest, destination = _manifest_pointer(pointer, files), AzureContainer(service, settings.container)
             log.info("Planning the copy of %s", _what(manifest, settings))
+            if how.via != VIA_WORKER:
+                how = replace(how, access=_access(settings, manifest.bucket))
             stop = stop_of(context)
             retrier = Retrier(RetryBudget(), stop)
 
@@ -226,6 +234,21 @@ def _overlaps(settings: RunSettings, bucket: str, service: StreamingClient, cont
     return found
 
 
+def _access(settings: RunSettings, bucket: str) -> FetchAccess:
+    """Return how Azure would read the bucket, as far as the migration's settings and its connection tell."""
+    connection = find_connection(settings.aws_conn_id) if settings.aws_conn_id else None
+    own = connection.extra_dejson if connection else {}
+    given = dict(settings.s3_extra_args or {})
+    reading = dict(given.get("extra_args") or {})
+    if given.get("requester_pays"):
+        reading["RequestPayer"] = "requester"
+    reading.setdefault("SSECustomerKey", own.get(CUSTOMER_KEY))
+    service = (own.get("service_config") or {}).get("s3") or {}
+    return planned_access(
+        bucket, endpoint_url=service.get("endpoint_url") or own.get("endpoint_url"), extra_arguments=reading
+    )
+
+
 def plan_settings(settings: RunSettings, params: Mapping[str, Any], *, began: datetime | None = None) -> PlanSettings:
     """Return the settings of the plan: the migration's own, and the run's Params.
 
@@ -240,6 +263,7 @@ def plan_settings(settings: RunSettings, params: Mapping[str, Any], *, began: da
         blob_prefix=settings.blob_prefix,
         overwrite=params["overwrite"],
         integrity=params["integrity"],
+        via=params.get("via", defaults.VIA),
         filters=replace(
             own.narrowed(settings.limits.filters_of(params, began=began)),
             within=settings.limits.include,

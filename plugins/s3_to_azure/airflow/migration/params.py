@@ -26,6 +26,7 @@ from s3_to_azure.model.options import (
     REREAD,
     TRANSPORT,
     VERIFICATION_LEVELS,
+    VIA,
     Overwrite,
     at_least,
 )
@@ -64,6 +65,7 @@ def migration_params(  # noqa: PLR0913 - the defaults of a run
     *,
     overwrite: Overwrite,
     integrity: str,
+    via: str,
     refused_names: str,
     include: Sequence[str],
     exclude: Sequence[str],
@@ -82,6 +84,7 @@ def migration_params(  # noqa: PLR0913 - the defaults of a run
         **_patterns_of_keys(include, exclude),
         **_size_and_age(),
         **_handling(overwrite, integrity, refused_names),
+        **_way(via),
         **_speed(max_tasks, objects_at_once, bandwidth_limit),
     }
 
@@ -330,6 +333,23 @@ def _handling(overwrite: Overwrite, integrity: str, refused_names: str) -> dict[
             },
             title="Refused names",
             description="What to do with objects whose names Azure does not accept.",
+        ),
+    }
+
+
+def _way(via: str) -> dict[str, Param]:
+    return {
+        "via": Param(
+            via,
+            type="string",
+            enum=list(VIA),
+            values_display={
+                "worker": "worker: stream every object through the workers",
+                "azure": "azure: Azure fetches every object from S3, and those that it cannot fetch fail",
+                "auto": "auto: Azure fetches what it can, and the workers stream the rest",
+            },
+            title="Via",
+            description="The way of the bytes. Azure fetches by presigned URLs from public endpoints.",
         ),
     }
 

@@ -92,15 +92,25 @@ class Routing:
         Raises:
             NotFetchable: ``via="azure"``, and Azure cannot fetch it.
         """
+        route = self.expected(source)
+        if route.not_fetched and self.via == VIA_AZURE:
+            raise NotFetchable(key=source.key, why=NOT_FETCHED[route.not_fetched])
+        return route
+
+    def expected(self, source: ListedObject | ObjectVersion) -> Route:
+        """Return what ``route`` returns; with ``via="azure"``, the code of an object that fails."""
         if self.via == VIA_WORKER or not source.size_bytes:
             # An empty object has no bytes to fetch.
             return Route(VIA_WORKER)
         code = self.obstacle(source)
-        if not code:
-            return Route(VIA_AZURE)
-        if self.via == AUTO:
-            return Route(VIA_WORKER, code)
-        raise NotFetchable(key=source.key, why=NOT_FETCHED[code])
+        return Route(VIA_WORKER, code) if code else Route(VIA_AZURE)
+
+    def block_bytes_for(self, size_bytes: int) -> int:
+        """Return the size of the blocks in which Azure fetches an object of this size, which has no obstacle."""
+        found = fetched_block_bytes(size_bytes, budget_bytes=self.budget_bytes, block_bytes=self.block_bytes)
+        if found is None:
+            raise AssertionError(f"no block size suits {size_bytes} bytes")
+        return found
 
     def obstacle(self, source: ListedObject | ObjectVersion) -> str:
         """Return the code of ``reasons.NOT_FETCHED`` for an object that Azure does not fetch; empty if it does."""
@@ -175,7 +185,9 @@ def fetched_block_bytes(size_bytes: int, *, budget_bytes: int, block_bytes: int 
     return chosen if min(chosen, size_bytes) <= min(budget_bytes, _MOST_BLOCK_BYTES) else None
 
 
-def planned_access(bucket: str, *, endpoint_url: str | None = None, extra_arguments: Mapping[str, Any]) -> FetchAccess:
+def planned_access(
+    bucket: str, *, endpoint_url: str | None = None, extra_arguments: Mapping[str, Any] | None = None
+) -> FetchAccess:
     """Return what can be said of the access to a bucket without S3's SDK and without credentials.
 
     Args:
@@ -183,11 +195,11 @@ def planned_access(bucket: str, *, endpoint_url: str | None = None, extra_argume
         endpoint_url: The connection's own endpoint; None or empty: AWS's.
         extra_arguments: Of reading, named as in boto3.
     """
-    own = (endpoint_url or "").rstrip("/")
+    own, given = (endpoint_url or "").rstrip("/"), extra_arguments or {}
     return FetchAccess(
         f"{own}/{bucket}" if own else f"https://{bucket}.{_AWS_HOST}",
         _QUERY_WITH_TOKEN,
-        requester_pays=extra_arguments.get("RequestPayer") == "requester",
-        has_customer_key=bool(extra_arguments.get("SSECustomerKey")),
+        requester_pays=given.get("RequestPayer") == "requester",
+        has_customer_key=bool(given.get("SSECustomerKey")),
         can_presign=not bucket.endswith(("--x-s3", ".mrap")),
     )

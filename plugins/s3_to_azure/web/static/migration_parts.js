@@ -287,7 +287,27 @@ export function Plan({ view }) {
       ],
     }),
     plan.warnings.map((warning) => h(Notice, { key: warning, tone: "warn" }, warning)),
+    h(Ways, { ways: plan.ways, caption: "Planned way of the bytes" }),
   );
+}
+
+/** What Azure fetches by itself, and why it does not fetch the rest; nothing where all goes through the workers. */
+function Ways({ ways, caption }) {
+  if (!ways) return null;
+  const blocks = [
+    ...(ways.blocks_fetched ? [counted(ways.blocks_fetched, "block")] : []),
+    ...(ways.blocks_streamed ? [`${counted(ways.blocks_streamed, "block")} of these through the workers`] : []),
+  ];
+  return h(Table, {
+    caption,
+    columns: [{ name: "Way" }, ...AMOUNT_COLUMNS.slice(1)],
+    rows: [
+      amountRow("Fetched by Azure", ways.fetched, blocks.join(", ")),
+      ...ways.not_fetched.map((item) =>
+        amountRow(ways.others_fail ? "Not fetched" : "Through the workers", item, item.sentence || words(item.reason)),
+      ),
+    ],
+  });
 }
 
 const STATUSES = ["copied", "unchanged", "skipped", "failed"];
@@ -330,6 +350,7 @@ export function Report({ view }) {
           report.certificate.public_key && h("code", null, report.certificate.public_key),
         ),
     ),
+    report.ways && h(Card, { id: "ways", title: "Way of the bytes" }, h(Ways, { ways: report.ways, caption: "Way of the bytes" })),
     h(Verification, { report }),
     h(Slowest, { report }),
   );

@@ -1,0 +1,86 @@
+"""Counts which way the bytes of copied objects took, and why Azure did not fetch the others."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Final
+
+from s3_to_azure.model.formatting import count_text, size_text
+from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.options import VIA_AZURE
+from s3_to_azure.model.reasons import COPIED, NOT_FETCHED
+
+# A damaged receipt may hold any text.
+_OTHER: Final = "other"
+
+
+class _Count:
+    """A number of objects, and their bytes."""
+
+    __slots__ = ("objects", "size_bytes")
+
+    def __init__(self) -> None:
+        self.objects = self.size_bytes = 0
+
+    def add(self, size_bytes: int) -> None:
+        self.objects += 1
+        self.size_bytes += size_bytes
+
+    def text(self) -> str:
+        return f"{count_text(self.objects, 'object')} ({size_text(self.size_bytes)})"
+
+    def summary(self) -> dict[str, int]:
+        return {"objects": self.objects, "size_bytes": self.size_bytes}
+
+
+class Ways:
+    """The ways of a run's copies; false while no object was fetched, and none was to be.
+
+    An object that Azure began to fetch and the worker ended counts as fetched, and its code says why it was not all.
+
+    Attributes:
+        blocks_fetched: Blocks that Azure fetched.
+        blocks_streamed: Blocks of fetched objects that the worker sent.
+    """
+
+    def __init__(self) -> None:
+        self.blocks_fetched = self.blocks_streamed = 0
+        self._fetched = _Count()
+        self._not_fetched: dict[str, _Count] = defaultdict(_Count)
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to tell."""
+        return bool(self._fetched.objects or self._not_fetched)
+
+    def add(self, receipt: Receipt) -> None:
+        """Count an object if it was copied."""
+        if receipt.status != COPIED:
+            return
+        if receipt.via == VIA_AZURE:
+            self._fetched.add(receipt.size_bytes)
+        self.blocks_fetched += receipt.blocks_fetched
+        self.blocks_streamed += receipt.blocks_streamed
+        if receipt.not_fetched:
+            code = receipt.not_fetched if receipt.not_fetched in NOT_FETCHED else _OTHER
+            self._not_fetched[code].add(receipt.size_bytes)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the counts for a person: what Azure fetched, and each reason why it did not, once."""
+        if not self:
+            return
+        through = (
+            f", and {count_text(self.blocks_streamed, 'block')} through the worker" if self.blocks_streamed else ""
+        )
+        yield f"Fetched:   {self._fetched.text()} by Azure, in {count_text(self.blocks_fetched, 'block')}{through}"
+        for code, count in sorted(self._not_fetched.items()):
+            sentence = NOT_FETCHED.get(code)
+            yield f"Streamed:  {count.text()}: {code}{f': {sentence}' if sentence else ''}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts as JSON-ready values; nothing where there is nothing to tell."""
+        if not self:
+            return {}
+        blocks = {"blocks_fetched": self.blocks_fetched, "blocks_streamed": self.blocks_streamed}
+        return {
+            "fetched": self._fetched.summary() | blocks,
+            "not_fetched": {code: count.summary() for code, count in sorted(self._not_fetched.items())},
+        }
