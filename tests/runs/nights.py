@@ -53,6 +53,7 @@ class Night:
         return CopySettings(
             overwrite=self.settings.overwrite,
             integrity=self.settings.integrity,
+            via=self.settings.via,
             memory_budget_bytes=self.settings.memory_budget_bytes,
             block_bytes=self.settings.block_bytes,
             objects_at_once=self.objects_at_once,

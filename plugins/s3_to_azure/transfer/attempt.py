@@ -11,12 +11,13 @@ from s3_to_azure.model import record
 from s3_to_azure.model.errors import TransientError
 from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
-from s3_to_azure.model.options import ALWAYS, VIA_AZURE, VIA_WORKER
+from s3_to_azure.model.options import ALWAYS, AUTO, VIA_AZURE, VIA_WORKER
 from s3_to_azure.model.reasons import (
     BY_EARLIER_TRY,
     COPIED,
     METADATA_DROPPED,
     METADATA_INCOMPLETE,
+    ONE_REQUEST,
     UNCHANGED,
     Status,
     explained,
@@ -74,6 +75,11 @@ class CopyStats:
             self._bytes_sent += size_bytes
             self._blocks_fetched += 1
         self._context.progress.add(bytes_sent=size_bytes)
+
+    def is_one_request(self) -> None:
+        """Note that the worker sends the object in one request, for which Azure would need more."""
+        if self._context.settings.via == AUTO:
+            self._not_fetched = ONE_REQUEST
 
     def is_streamed(self, not_fetched: str) -> None:
         """Note why bytes that Azure might have fetched are streamed, by a code of ``reasons.NOT_FETCHED``."""

@@ -160,6 +160,7 @@ class _ObjectCopy:
             decision = self._decide(listed, blob)
             if decision.action != "copy":
                 return self._not_copied(ObjectVersion.of(listed), decision, blob)
+            attempt.stats.is_one_request()
             return upload_whole(attempt, ObjectVersion.of(listed), condition)
         version = attempt.look_up_object()
         self._seen = version

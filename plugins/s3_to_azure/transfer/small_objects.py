@@ -150,7 +150,9 @@ class SmallObjects:
             self._room.enter_context(context.buffers.reserve(self._most_bytes))
         self._in_flight += 1
         self._bytes += listed.size_bytes
-        self._client.fetch(_InFlight(task, CopyStats(context, task, self._try_number)), listed)
+        stats = CopyStats(context, task, self._try_number)
+        stats.is_one_request()
+        self._client.fetch(_InFlight(task, stats), listed)
 
     def settle(self, timeout_s: float) -> Iterator[tuple[CopyTask, Receipt | None]]:
         """Continue the objects in flight; yield each that ended, with its receipt or None if it is handed back."""

@@ -114,6 +114,8 @@ class Routing:
 
     def obstacle(self, source: ListedObject | ObjectVersion) -> str:
         """Return the code of ``reasons.NOT_FETCHED`` for an object that Azure does not fetch; empty if it does."""
+        if self.via == AUTO and source.size_bytes <= (self.block_bytes or block_bytes_for(0)):
+            return ONE_REQUEST
         return bucket_obstacle(self.access) or self._own_obstacle(source)
 
     def _own_obstacle(self, source: ListedObject | ObjectVersion) -> str:
@@ -122,7 +124,6 @@ class Routing:
         is_unproven = isinstance(source, ObjectVersion) and fetched_checksum(source, self.integrity) is None
         obstacles = (
             (WORKER_READS, self.integrity in (REREAD, READBACK)),
-            (ONE_REQUEST, self.via == AUTO and size_bytes <= (self.block_bytes or block_bytes_for(0))),
             (ARCHIVE_CLASS, source.storage_class in ARCHIVE_CLASSES),
             (LONG_URL, url_characters(self.access, source.key) > MAX_SOURCE_URL_CHARACTERS),
             (NO_CRC64NVME, is_unproven),
