@@ -36,6 +36,7 @@ from s3_to_azure.model.objects import (
     ListedBlock,
     ListedObject,
     ObjectVersion,
+    PartChecksum,
     PartSizes,
 )
 from s3_to_azure.model.options import READBACK
@@ -310,6 +311,9 @@ class ActorSource:
             return self._source.part_sizes(version, each=each)
 
         return self._actor.request("part sizes", version.key, look, service=S3)
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:
+        return self._source.part_checksums(version)
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         return {}

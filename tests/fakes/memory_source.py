@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from s3_to_azure.model.objects import (
     FetchUrl,
     ListedObject,
     ObjectVersion,
+    PartChecksum,
     PartSizes,
     SourceChecksum,
 )
@@ -133,6 +134,10 @@ class MemorySource:
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         """Return None: no object here was uploaded in parts."""
         return None
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:
+        """Return none: no object here was uploaded in parts."""
+        return ()
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         """Return no tags."""

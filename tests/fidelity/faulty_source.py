@@ -1,10 +1,10 @@
 """A source that flips a byte between S3 and the copy, and otherwise passes every call on."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from s3_to_azure.model.objects import FetchUrl, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchUrl, ListedObject, ObjectVersion, PartChecksum, PartSizes
 from s3_to_azure.model.ports import BodyReader, ObjectSource
 
 
@@ -67,6 +67,9 @@ class FlippingSource:
 
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         return self._source.part_sizes(version, each=each)
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:
+        return self._source.part_checksums(version)
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         return self._source.tags(bucket, key)

@@ -237,6 +237,7 @@ CONTENTS: Final = BlobContents({}, ContentHeaders())
 ARGUMENTS: Final[dict[str, tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "head": ((BUCKET, "k"), {}),
     "part_sizes": ((LISTED,), {"each": True}),
+    "part_checksums": ((LISTED,), {}),
     "tags": ((BUCKET, "k"), {}),
     "current_etag": ((BUCKET, "k"), {}),
     "restore": ((BUCKET, "k"), {"days": 1, "tier": "Bulk"}),

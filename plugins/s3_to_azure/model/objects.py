@@ -152,6 +152,14 @@ class PartSizes:
 
 
 @value
+class PartChecksum:
+    """One part of an object, with the CRC64NVME that S3 stores for it."""
+
+    size_bytes: int
+    crc64: int
+
+
+@value
 class FetchAccess:
     """How somebody else reads the objects of a bucket by presigned URLs.
 

@@ -20,6 +20,7 @@ from s3_to_azure.model.objects import (
     ListedBlock,
     ListedObject,
     ObjectVersion,
+    PartChecksum,
     PartSizes,
     TaskTry,
 )
@@ -67,6 +68,10 @@ class ObjectSource(Protocol):
             version: The version; its ETag pins the request.
             each: Look up each part; otherwise the first and the last may stand for all.
         """
+        ...
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:
+        """Return the version's parts with their CRC64NVME, in order; none if S3 does not list it of each."""
         ...
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from s3_to_azure.model.objects import (
     ListedBlock,
     ListedObject,
     ObjectVersion,
+    PartChecksum,
     PartSizes,
 )
 from s3_to_azure.model.ports import BlobDestination, BodyReader, ObjectSource
@@ -246,6 +247,10 @@ class LimitedSource:
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:
         with self._limiter.request(self._stopped):
             return self._source.part_sizes(version, each=each)
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:
+        with self._limiter.request(self._stopped):
+            return self._source.part_checksums(version)
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         with self._limiter.request(self._stopped):

@@ -1,5 +1,6 @@
 """Part sizes: how many requests they take, and when S3 does not reveal them."""
 
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -8,10 +9,10 @@ from botocore.exceptions import ClientError
 from local_cloud.servers import LocalS3
 from s3_to_azure.model.errors import SourceChanged
 from s3_to_azure.model.limits import MAX_PARTS, MIB
-from s3_to_azure.model.objects import ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.objects import ObjectVersion, PartChecksum, PartSizes, SourceChecksum
 from s3_to_azure.stores.s3 import parts
 from s3_to_azure.stores.s3.headers import RAW_HEADERS
-from s3_to_azure.stores.s3.parts import part_sizes
+from s3_to_azure.stores.s3.parts import part_checksums, part_sizes
 from tests.fakes.memory_source import EPOCH
 from tests.real_stores import s3_source
 
@@ -27,6 +28,8 @@ class Client:
         listed: Whether GetObjectAttributes lists the parts.
         denied: Whether GetObjectAttributes is not permitted.
     """
+
+    checksums: tuple[str, ...] = ()
 
     def __init__(self, *sizes: int, listed: bool = True, denied: bool = False) -> None:
         self.calls: list[str] = []
@@ -51,7 +54,10 @@ class Client:
         if not self._listed:
             return {"ETag": self.etag}
         end = PartNumberMarker + MaxParts
-        page = [{"Size": size} for size in self._sizes[PartNumberMarker:end]]
+        page = [
+            {"Size": size, **({"ChecksumCRC64NVME": text} if text else {})}
+            for size, text in zip_longest(self._sizes[PartNumberMarker:end], self.checksums)
+        ]
         return {
             "ETag": self.etag,
             "ObjectParts": {"Parts": page, "IsTruncated": end < len(self._sizes), "NextPartNumberMarker": end},
@@ -185,3 +191,37 @@ def test_list_of_parts_without_end_is_not_used() -> None:
     client = EndlessParts(5, 2)
     assert part_sizes(client, version(5, 2, checksum=WITH_CRC), {}, each=False) == PartSizes((5, 2), certain=True)
     assert client.calls[-2:] == ["part 1", "part 2"]
+
+
+class TestChecksums:
+    """The CRC64NVME of each part, in one request."""
+
+    ONE, TWO = "AAAAAAAAAAE=", "AAAAAAAAAAI="
+
+    def listed(self, client: Client, *checksums: str) -> list[PartChecksum]:
+        """Return what is listed of two parts."""
+        client.checksums = checksums
+        return list(part_checksums(client, version(5, 4), {}))
+
+    def test_listed(self) -> None:
+        """As S3 writes them: base64 of the big-endian bytes."""
+        client = Client(5, 4)
+        assert self.listed(client, self.ONE, self.TWO) == [PartChecksum(5, 1), PartChecksum(4, 2)]
+        assert client.calls == ["attributes after 0"]
+
+    @pytest.mark.parametrize("checksums", [(), ("", TWO), (ONE, ""), (ONE, "not base64"), (ONE, "AAAA")])
+    def test_not_of_each_part(self, checksums: tuple[str, ...]) -> None:
+        """Half of them prove nothing."""
+        assert self.listed(Client(5, 4), *checksums) == []
+
+    @pytest.mark.parametrize("client", [Client(5, 4, listed=False), Client(5, 4, denied=True)])
+    def test_not_revealed(self, client: Client) -> None:
+        """Without them each block is noted."""
+        assert self.listed(client, self.ONE, self.TWO) == []
+
+    def test_of_another_version(self) -> None:
+        """Those of the current version are not those of the one that is copied."""
+        client = Client(5, 4)
+        client.etag = "other"
+        with pytest.raises(SourceChanged):
+            self.listed(client, self.ONE, self.TWO)

@@ -19,7 +19,7 @@ from s3_to_azure.model.errors import (
     TooManyStagedBlocks,
 )
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Block, ObjectVersion, Receipt
+from s3_to_azure.model.objects import Block, ObjectVersion, PartChecksum, Receipt
 from s3_to_azure.transfer.blocks import NO_SECOND, FetchedBlock, StagedBlock, fingerprint
 from s3_to_azure.transfer.fetched import upload
 from s3_to_azure.transfer.fetched.eligibility import NotFetchable
@@ -374,6 +374,91 @@ class TestNet:
         azure.around = around
         assert copy(source, azure, connections=1).via == "azure"
         assert azure.blobs["k"].data == other
+
+
+class Parts(MemorySource):
+    """S3 that lists the CRC64NVME of each part of an object that was uploaded in parts."""
+
+    sizes: tuple[int, ...] = ()
+    lies = False
+
+    def put_parts(self, *sizes: int) -> ObjectVersion:
+        """Write the object in parts of these sizes."""
+        self.sizes = sizes
+        return self.put(BUCKET, "k", DATA, etag=f"{32 * 'a'}-{len(sizes)}")
+
+    def part_checksums(self, version: ObjectVersion) -> list[PartChecksum]:
+        """List the parts."""
+        edges = [0, *itertools.accumulate(self.sizes)]
+        crc64s = [crc(DATA[start:end]) for start, end in itertools.pairwise(edges)]
+        return [PartChecksum(size, crc64 + self.lies) for size, crc64 in zip(self.sizes, crc64s, strict=True)]
+
+
+class TestParts:
+    """Where S3 stores the CRC64s of parts, Azure refuses other bytes before it stages anything."""
+
+    @pytest.fixture
+    def source(self) -> Parts:
+        """Return S3 with one object in parts of 1 MiB."""
+        source = Parts(BUCKET)
+        source.put_parts(*[MIB] * (BLOCKS - 1), len(DATA) - (BLOCKS - 1) * MIB)
+        return source
+
+    def test_no_block_needs_a_note(self, source: Parts, azure: FetchingMemory) -> None:
+        """Each has an id of version 1."""
+        receipt = copy(source, azure)
+        assert azure.blobs["k"].data == DATA
+        assert (azure.bytes_staged, receipt.blocks_fetched) == (0, BLOCKS)
+        assert versions_of(azure) == [1] * BLOCKS
+        assert None not in azure.checked
+
+    def test_blocks_of_several_parts(self, source: Parts, azure: FetchingMemory) -> None:
+        """Their CRC64s combine."""
+        copy(source, azure, block_bytes=5 * MIB)
+        assert azure.blobs["k"].data == DATA
+        assert azure.checked == [crc(DATA[start : start + 5 * MIB]) for start in range(0, len(DATA), 5 * MIB)]
+
+    def test_wrong_bytes_are_refused_at_once(self, source: Parts, azure: FetchingMemory) -> None:
+        """The worker sends that block; nothing else is fetched again."""
+        azure.fetch = lambda url, block: (
+            b"x" * block.size_bytes if block.start == MIB else azure.read_source(url, block)
+        )
+        receipt = copy(source, azure)
+        assert azure.blobs["k"].data == DATA
+        assert (receipt.blocks_fetched, receipt.blocks_streamed) == (BLOCKS - 1, 1)
+
+    def test_parts_that_do_not_add_up(self, source: Parts, azure: FetchingMemory) -> None:
+        """What does not combine into the object's checksum is not believed: notes, as without parts."""
+        source.lies = True
+        copy(source, azure)
+        assert azure.blobs["k"].data == DATA
+        assert azure.checked == [None] * BLOCKS
+
+
+class TestRanges:
+    """Several tasks let Azure fetch ranges of one giant object."""
+
+    def copy_range(self, source: MemorySource, azure: FetchingMemory, start: int, end: int, **settings: Any) -> Receipt:
+        """Copy the blocks that begin in a range."""
+        with transfer_context(source, azure, via="auto", **settings) as context:
+            return copy_object(context, task(within=Block(start, end), block_bytes=MIB))
+
+    def test_the_last_task_commits(self, source: MemorySource, azure: FetchingMemory) -> None:
+        """It believes the notes of the other tasks, and proves the whole."""
+        first = self.copy_range(source, azure, 0, 5 * MIB)
+        assert (first.status, first.blocks_fetched) == ("staged", 5)
+        second = self.copy_range(source, azure, 5 * MIB, len(DATA))
+        assert (second.status, second.blocks_fetched, second.verified_by) == ("copied", BLOCKS - 5, "crc64nvme")
+        assert azure.blobs["k"].data == DATA
+        assert versions_of(azure) == [2] * BLOCKS
+
+    def test_all_ranges_are_cut_alike(self, source: MemorySource, azure: FetchingMemory) -> None:
+        """The plan cuts an object into blocks that are too small to note: each task makes the same of them."""
+        source.put(BUCKET, "k", DATA * 11)
+        for start, end in ((0, 70 * MIB), (70 * MIB, 11 * len(DATA))):
+            receipt = self.copy_range(source, azure, start, end, block_bytes=None, memory_budget_bytes=128 * MIB)
+        assert (receipt.status, receipt.blocks) == ("copied", 3)
+        assert azure.blobs["k"].data == DATA * 11
 
 
 class TestBounds:

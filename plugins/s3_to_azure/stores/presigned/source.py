@@ -7,7 +7,7 @@ come with a GET of the whole object only, of which no more than the headers is r
 import http.client
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -20,7 +20,7 @@ from s3_to_azure.model.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartChecksum, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.headers import ContentRange
 from s3_to_azure.stores.http.redaction import protect_logs
@@ -133,6 +133,10 @@ class PresignedSource:
     def part_sizes(self, version: ObjectVersion, *, each: bool = False) -> PartSizes | None:  # noqa: ARG002 - the port's
         """Return None: a presigned URL does not list parts."""
         return None
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:  # noqa: ARG002 - the port's
+        """Return none: a presigned URL does not list parts."""
+        return ()
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         """Raise UsageError: a presigned URL does not read tags."""

@@ -1,11 +1,12 @@
 """The sizes of the parts in which an object was uploaded, as far as S3 reveals them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from s3_to_azure.model.checksums import CRC64NVME, from_s3
 from s3_to_azure.model.errors import S3, PermanentError, SourceChanged, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_PARTS
-from s3_to_azure.model.objects import ObjectVersion, PartSizes
+from s3_to_azure.model.objects import ObjectVersion, PartChecksum, PartSizes
 from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.headers import RAW_HEADERS, ResponseHeaders
 from s3_to_azure.stores.s3.responses import by_lower_name
@@ -60,17 +61,39 @@ def _head_part(
     return size, headers.count("x-amz-mp-parts-count")
 
 
+def part_checksums(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> Sequence[PartChecksum]:
+    """Return the parts with their CRC64NVME as GetObjectAttributes lists them; none if it does not list it of each.
+
+    Args:
+        client: boto3's S3 client.
+        version: The object's version.
+        options: Arguments added to every request.
+    """
+    found: list[PartChecksum] = []
+    for part in _listed_parts(client, version, options):
+        checksum = from_s3(CRC64NVME.name, str(part.get("ChecksumCRC64NVME", "")))
+        if checksum is None:
+            return ()
+        found.append(PartChecksum(int(part["Size"]), checksum.value))
+    return found
+
+
 def _listed_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the sizes that GetObjectAttributes lists; empty if it lists none or is not permitted."""
+    """Return the sizes that GetObjectAttributes lists."""
+    return tuple(int(part["Size"]) for part in _listed_parts(client, version, options))
+
+
+def _listed_parts(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the parts that GetObjectAttributes lists; none if it lists none or is not permitted."""
     try:
-        return tuple(_list_sizes(client, version, options))
+        return list(_list_parts(client, version, options))
     except SourceChanged:
         raise
     except PermanentError:
-        return ()
+        return []
 
 
-def _list_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> Iterator[int]:
+def _list_parts(client: Any, version: ObjectVersion, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     marker = 0
     while True:
         with s3_errors(bucket=version.bucket, key=version.key, etag=version.etag):
@@ -84,11 +107,11 @@ def _list_sizes(client: Any, version: ObjectVersion, options: Mapping[str, Any])
             )
             etag = response["ETag"].strip('"')
             page = response.get("ObjectParts", {})
-            sizes = [int(part["Size"]) for part in page.get("Parts", ())]
+            parts = [{**part, "Size": int(part["Size"])} for part in page.get("Parts", ())]
             following = int(page["NextPartNumberMarker"]) if page.get("IsTruncated") else None
         if etag != version.etag:
             raise SourceChanged(bucket=version.bucket, key=version.key, etag=version.etag)
-        yield from sizes
+        yield from parts
         if following is None:
             return
         if not marker < following <= MAX_PARTS:

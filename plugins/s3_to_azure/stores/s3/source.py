@@ -3,7 +3,7 @@
 import http.client
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -23,7 +23,7 @@ from s3_to_azure.model.errors import (
     UsageError,
 )
 from s3_to_azure.model.names import check_key
-from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartChecksum, PartSizes
 from s3_to_azure.model.uris import object_uri
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
@@ -45,7 +45,7 @@ from s3_to_azure.stores.s3.errors import (
 from s3_to_azure.stores.s3.headers import EMPTY_MD5, RAW_HEADERS, ResponseHeaders, keep_raw_headers
 from s3_to_azure.stores.s3.listing import take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions
-from s3_to_azure.stores.s3.parts import part_sizes
+from s3_to_azure.stores.s3.parts import part_checksums, part_sizes
 from s3_to_azure.stores.s3.presigning import fetch_url
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
 from s3_to_azure.stores.s3.signing import Signer, look_at_credentials
@@ -175,6 +175,11 @@ class S3Source:
                 "whole are verified by their transfer only (verified_by=transport)"
             )
         return found
+
+    def part_checksums(self, version: ObjectVersion) -> Sequence[PartChecksum]:
+        """Return the version's parts with their CRC64NVME, as GetObjectAttributes lists them."""
+        check_key(version.key)
+        return part_checksums(self._client, version, self._options.reading())
 
     def tags(self, bucket: str, key: str) -> Mapping[str, str]:
         """Return the object's tags."""

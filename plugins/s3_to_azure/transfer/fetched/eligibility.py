@@ -38,7 +38,7 @@ ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 # Each block costs two writes, and a killed worker loses those in flight. Blocks that note a CRC, and blocks that
 # are fetched again, count toward the 100,000 uncommitted blocks of a blob.
 LEAST_BLOCK_BYTES: Final = 64 * MIB
-_MOST_BLOCK_BYTES: Final = 256 * MIB
+MOST_BLOCK_BYTES: Final = 256 * MIB
 MOST_BLOCKS: Final = 12_500
 
 # A session's token has 400 to 1,200 characters; who plans without the credentials reckons with one.
@@ -83,7 +83,7 @@ class Routing:
     via: Via
     access: FetchAccess
     integrity: str = defaults.INTEGRITY
-    budget_bytes: int = _MOST_BLOCK_BYTES
+    budget_bytes: int = MOST_BLOCK_BYTES
     block_bytes: int | None = None
 
     def route(self, source: ListedObject | ObjectVersion) -> Route:
@@ -183,7 +183,7 @@ def fetched_block_bytes(size_bytes: int, *, budget_bytes: int, block_bytes: int 
     """
     smallest = -(-size_bytes // MOST_BLOCKS)
     chosen = max(block_bytes or LEAST_BLOCK_BYTES, -(-smallest // MIB) * MIB)
-    return chosen if min(chosen, size_bytes) <= min(budget_bytes, _MOST_BLOCK_BYTES) else None
+    return chosen if min(chosen, size_bytes) <= min(budget_bytes, MOST_BLOCK_BYTES) else None
 
 
 def planned_access(

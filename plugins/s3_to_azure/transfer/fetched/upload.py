@@ -1,10 +1,11 @@
 """One version of an object as blocks that Azure fetches by itself, and that the worker sends where Azure cannot."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from s3_to_azure.model.objects import Block, ObjectVersion
+from s3_to_azure.model.objects import Block, ObjectVersion, PartChecksum
 from s3_to_azure.model.options import VIA_AZURE
 from s3_to_azure.model.reasons import NO_BLOCK_SIZE
 from s3_to_azure.model.settings import CopySettings
@@ -13,16 +14,20 @@ from s3_to_azure.transfer.blocks import Layout, StagedBlock, layout_for
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.fetched.eligibility import (
     LEAST_BLOCK_BYTES,
+    MOST_BLOCK_BYTES,
     MOST_BLOCKS,
     Routing,
     fetched_block_bytes,
     fetched_checksum,
 )
+from s3_to_azure.transfer.fetched.known_crc64s import KnownCrc64s
 from s3_to_azure.transfer.fetched.object_fetches import ObjectFetches
 from s3_to_azure.transfer.fetched.pool import FetchPool
 from s3_to_azure.transfer.integrity import VerificationLevel, matches
 from s3_to_azure.transfer.upload import BlockUpload
 
+# The ETag of an object that was uploaded in parts.
+_IN_PARTS: Final = re.compile(r"-[0-9]{1,5}$")
 # Blocks that are fetched again between two comparisons: a damaged one is most likely alone.
 _WINDOW_BLOCKS: Final = 4
 
@@ -55,11 +60,25 @@ def fetched_upload(
         return None
     attempt.stats.begin_fetching()
     version = replace(version, checksum=fetched_checksum(version, settings.integrity))
+    known = _known_crc64s(attempt, version)
     block_bytes = fetched_block_bytes(
         version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=routing.block_bytes
     )
+    if block_bytes is not None and routing.block_bytes is None:
+        block_bytes = known.block_bytes(block_bytes, most=min(MOST_BLOCK_BYTES, routing.budget_bytes))
     layout = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=block_bytes)
-    return FetchedUpload(attempt, version, layout, pool, within=within)
+    return FetchedUpload(attempt, version, layout, pool, known, within=within)
+
+
+def _known_crc64s(attempt: Attempt, version: ObjectVersion) -> KnownCrc64s:
+    """Return the CRC64s that S3 stores of the version and its parts."""
+    if version.checksum is None:
+        raise AssertionError("only a version with a CRC64NVME is fetched")
+    parts: Sequence[PartChecksum] = ()
+    if _IN_PARTS.search(version.etag):
+        source = attempt.context.source
+        parts = attempt.retrier.call(f"look up the parts of {version.key!r}", lambda: source.part_checksums(version))
+    return KnownCrc64s(version.size_bytes, version.checksum, parts)
 
 
 def _block_bytes(task: CopyTask, settings: CopySettings) -> int | None:
@@ -77,6 +96,7 @@ class FetchedUpload(BlockUpload):
         version: With the CRC64NVME that verifies it.
         layout: How to cut it if nothing of it is staged yet.
         pool: What the task's copies share to let Azure fetch.
+        known: The CRC64s that S3 stores.
         within: Stage only the blocks that begin in this range. None: all.
     """
 
@@ -86,11 +106,12 @@ class FetchedUpload(BlockUpload):
         version: ObjectVersion,
         layout: Layout,
         pool: FetchPool,
+        known: KnownCrc64s,
         *,
         within: Block | None = None,
     ) -> None:
         super().__init__(attempt, version, layout, VerificationLevel(version.checksum), within=within)
-        self._fetches = ObjectFetches(pool, attempt, version, known_crc64=self._known_crc64)
+        self._fetches = ObjectFetches(pool, attempt, version, known_crc64=known.of)
 
     def _stage(self, blocks: list[Block]) -> None:
         stats = self._attempt.stats
@@ -110,11 +131,6 @@ class FetchedUpload(BlockUpload):
         with self._lock:
             self._held[block.start] = block
         self._attempt.stats.add_fetched(block.size_bytes)
-
-    def _known_crc64(self, block: Block) -> int | None:
-        """Return the CRC64 that S3 stores of exactly this block: that of the object, if it is one block."""
-        checksum = self._version.checksum
-        return checksum.value if checksum and block == Block(0, self._version.size_bytes) else None
 
     def _mend(self) -> None:
         """Fetch the blocks again, a few at a time, until they combine into S3's checksum.
