@@ -20,6 +20,8 @@ from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
+from s3_to_azure.stores.presigned.source import PresignedSource
+from s3_to_azure.stores.presigned.url import PresignedUrl
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from tests.certificates import HOST, certified, issue
@@ -72,6 +74,13 @@ def by_our_connections_to_s3(source: S3Source, _: AzureContainer) -> None:
         pass
 
 
+def by_a_url(source: S3Source, _: AzureContainer) -> None:
+    """Read what only a URL names; its source has the settings of S3's."""
+    url = PresignedUrl("bucket", "k", f"{source._client.meta.endpoint_url}/bucket/k?X-Amz-Signature=s")
+    with closing(PresignedSource([url], source.http_connections.settings)) as presigned, presigned.open(LISTED):
+        pass
+
+
 def by_our_connections_to_azure(_: S3Source, destination: AzureContainer) -> None:
     """Write."""
     destination.put_blob("b", BODY, 1, NOTHING, Condition(None))
@@ -107,7 +116,7 @@ def by_libcurl_to_azure(source: S3Source, destination: AzureContainer) -> None:
 
 
 Act = Callable[[S3Source, AzureContainer], None]
-OURS: list[Act] = [by_boto3, by_our_connections_to_s3, by_our_connections_to_azure, by_the_azure_sdk]
+OURS: list[Act] = [by_boto3, by_our_connections_to_s3, by_a_url, by_our_connections_to_azure, by_the_azure_sdk]
 CURL: list[Act] = [by_libcurl_from_s3, by_libcurl_to_azure]
 ALL = {act.__name__ for act in OURS + CURL}
 

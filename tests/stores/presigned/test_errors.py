@@ -30,6 +30,11 @@ def error_of(refusal: Refusal, url: PresignedUrl = URL, now: datetime = BEFORE) 
         (Refusal(403, "AccessDenied", "Request is not yet valid"), errors.CredentialsRefused, "is not valid yet"),
         (Refusal(403, "SignatureDoesNotMatch"), errors.CredentialsRefused, "presigned for another method than GET"),
         (Refusal(400, "AuthorizationQueryParametersError"), errors.CredentialsRefused, "was changed or cut off"),
+        (
+            Refusal(400, "AuthorizationQueryParametersError", "the region 'us-east-1' is wrong; expecting 'eu-west-1'"),
+            errors.CredentialsRefused,
+            "ask for one that is made for eu-west-1",
+        ),
         (Refusal(403, "MissingKey"), errors.CredentialsRefused, "was changed or cut off"),
         (Refusal(403, "InvalidAccessKeyId"), errors.CredentialsRefused, "The key that signed the URL"),
         (Refusal(403, "AccessDenied", "Access Denied"), errors.AccessDenied, "Whoever made the URL may not read"),

@@ -1,13 +1,15 @@
 """Objects by their URLs: against a store that checks presigned signatures, and against answers that no store gives."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.model.errors import (
@@ -25,9 +27,21 @@ from s3_to_azure.stores.presigned.url import PresignedUrl, parse_url
 from s3_to_azure.stores.s3.presigning import MAX_URL_CHARACTERS
 from tests.fakes.memory_source import EPOCH
 from tests.fakes.presigned_urls import expired_url
-from tests.fakes.scripted_server import Script, ScriptedServer, scripted_server
+from tests.fakes.scripted_server import CLOSE, Script, ScriptedServer, scripted_server
 
 DATA: Final = bytes(range(256)) * 40
+CHANGES: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "ETag": st.sampled_from((None, b'"e2"', b'W/"e1"', b"", b'"', b"e1, e2")),
+        "Last_Modified": st.sampled_from((None, b"yesterday", b"2026-01-31T06:00:00Z")),
+        "Content_Length": st.sampled_from((None, b"1", b"99", b"-1", b"ten")),
+        "Content_Range": st.sampled_from((b"bytes 0-0/10", b"bytes 0-0/*", b"bytes */0", b"bytes 0-9/10", b"none")),
+        "Content_Type": st.sampled_from((None, b"text/html", b"application/xml")),
+        "x_amz_checksum_crc64nvme": st.sampled_from((b"AAAAAAAAAAA=", b"!")),
+        "Content_Encoding": st.sampled_from((b"gzip",)),
+    },
+)
 USUAL: Final = {b"ETag": b'"e1"', b"Last-Modified": b"Sat, 31 Jan 2026 06:00:00 GMT", b"Content-Type": b"text/plain"}
 
 
@@ -328,3 +342,21 @@ def test_proxies_and_trust_are_those_of_the_environment() -> None:
     secure = PresignedUrl("bucket", "k", "https://bucket.s3.amazonaws.com/k")
     with pytest.raises(UsageError, match="bundle"):
         PresignedSource.with_environment([secure], bundle)
+
+
+@given(
+    first=st.tuples(st.sampled_from((200, 206, 204, 301, 400, 403, 404, 412, 416, 500, 503)), CHANGES),
+    then=st.tuples(st.sampled_from((200, 206, 403, 412, 416, 500)), CHANGES),
+    body=st.sampled_from(
+        (b"", b"0", b"0123456789", b"<Error><Code>AccessDenied</Code></Error>", b"<Error", b"\xff" * 20)
+    ),
+)
+@settings(max_examples=60)
+def test_whatever_is_answered_ends_in_a_version_or_an_error_of_ours(
+    first: tuple[int, dict[str, bytes | None]], then: tuple[int, dict[str, bytes | None]], body: bytes
+) -> None:
+    """No answer raises anything else, and what is read has the size that was said."""
+    responses = [answer(status, body, **changes) for status, changes in (first, then)]
+    with forged(lambda number: [responses[number > 0], CLOSE]) as (source, url, _), suppress(TransferError):
+        version = source.head(url.bucket, url.key)
+        assert len(read(source, version)) == version.size_bytes

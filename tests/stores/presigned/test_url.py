@@ -89,6 +89,9 @@ def test_a_host_that_does_not_tell_the_bucket_stands_for_it(address: str, host: 
     found = read(f"{address}?{CLOUDFRONT}")
     assert found.bucket == (host or address.removesuffix("/dir/k").lower())
     assert (found.key, found.is_s3) == ("dir/k", False)
+    # The kind of the signature says what answers there.
+    assert read(f"{address}?{V4}").is_s3
+    assert read(f"{address}?{V2}").is_s3
 
 
 @pytest.mark.parametrize("query", [V4, V2, CLOUDFRONT, V4.replace("X-Amz-", "X-Goog-")])

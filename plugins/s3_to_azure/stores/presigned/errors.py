@@ -6,7 +6,7 @@ from typing import Final
 
 from s3_to_azure.model import errors
 from s3_to_azure.model.errors import S3
-from s3_to_azure.stores.http.refusals import Cause, Refusal, codes, error_of
+from s3_to_azure.stores.http.refusals import Cause, Refusal, codes, error_of, words
 from s3_to_azure.stores.presigned.url import PresignedUrl
 from s3_to_azure.stores.s3.errors import s3_error
 
@@ -34,6 +34,11 @@ _CAUSES: Final = (
             "cure": "The URL was changed or cut off, or it is presigned for another method than GET, such as PUT: copy "
             "it again, or ask for one that is presigned for GetObject."
         },
+    ),
+    Cause(
+        words(r"^40[03] .*expecting '(?P<region>[a-z0-9-]+)'"),
+        errors.CredentialsRefused,
+        {"cure": "The URL is presigned for another region than the bucket's: ask for one that is made for {region}."},
     ),
     Cause(
         codes("AuthorizationQueryParametersError", "MissingKey", "MissingSecurityHeader", "MalformedPolicy"),

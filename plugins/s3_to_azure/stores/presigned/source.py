@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from s3_to_azure.model.errors import (
@@ -65,6 +66,9 @@ class PresignedSource:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._urls = {(url.bucket, url.key): url for url in urls}
+        self._names_versions = any(url.version_id is not None for url in self._urls.values())
+        # Asked for each object.
+        self._access = lru_cache(maxsize=8)(self._find_access)
         self._http = HttpConnections(settings)
         self._clock = clock
         # Hosts that refuse a request for checksums where the URL does not sign its header, as AWS does.
@@ -92,19 +96,14 @@ class PresignedSource:
     @property
     def reads_named_version(self) -> bool:
         """Whether URLs name versions."""
-        return any(url.version_id is not None for url in self._urls.values())
+        return self._names_versions
 
     def check(self, bucket: str) -> None:
         """Send nothing: a URL says nothing about its bucket."""
 
     def fetch_access(self, bucket: str) -> FetchAccess:
         """Return how Azure reads the objects that the URLs of a bucket name: by the URLs themselves."""
-        urls = [url for url in self._urls.values() if url.bucket == bucket]
-        return FetchAccess(
-            urls[0].host,
-            max(len(url.url.partition("?")[2]) for url in urls),
-            can_presign=not any(url.headers for url in urls),
-        )
+        return self._access(bucket)
 
     def head(self, bucket: str, key: str) -> ObjectVersion:
         """Return the version that the URL reads, with every checksum that an answer carries.
@@ -120,7 +119,7 @@ class PresignedSource:
             # An empty object has no first byte.
             with ExitStack() as opened:
                 return self._version(url, self._get_whole(opened, url, _IDENTITY, etag=""))
-        if not url.is_s3 or not version.size_bytes or (url.host in self._without_checksums and not _asks(url)):
+        if not _asks(url) and (not url.is_s3 or url.host in self._without_checksums):
             return version
         with ExitStack() as opened:
             headers = {**_IDENTITY, "If-Match": f'"{version.etag}"'}
@@ -195,6 +194,14 @@ class PresignedSource:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+    def _find_access(self, bucket: str) -> FetchAccess:
+        urls = [url for url in self._urls.values() if url.bucket == bucket]
+        return FetchAccess(
+            urls[0].host,
+            max(len(url.url.partition("?")[2]) for url in urls),
+            can_presign=not any(url.headers for url in urls),
+        )
 
     def _url(self, bucket: str, key: str) -> PresignedUrl:
         return self._urls[bucket, key]

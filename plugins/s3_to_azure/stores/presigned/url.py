@@ -25,7 +25,8 @@ _QUERY_IN_PATH: Final = re.compile(r"(?i)[?&](?:x-amz-|x-goog-|signature=|awsacc
 # https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 # https://cloud.google.com/storage/docs/authentication/signatures
 _V4: Final = ("algorithm", "credential", "date", "expires", "signedheaders", "signature")
-_V4_PREFIXES: Final = ("x-amz-", "x-goog-")
+_AWS: Final = "x-amz-"
+_V4_PREFIXES: Final = (_AWS, "x-goog-")
 _V4_DATE: Final = "%Y%m%dT%H%M%SZ"
 # https://docs.aws.amazon.com/AmazonS3/latest/API/RESTAuthentication.html#RESTAuthenticationQueryStringAuth
 _V2: Final = ("signature", "expires")
@@ -68,6 +69,7 @@ class PresignedUrl:
         version_id: The version that it names, if any.
         is_signed: Whether it carries a signature.
         asks_for_checksums: Whether its query asks for the object's checksums.
+        is_s3: Whether S3, or a store like it, answers: by the host or by the kind of signature.
     """
 
     bucket: str
@@ -78,6 +80,7 @@ class PresignedUrl:
     version_id: str | None = None
     is_signed: bool = True
     asks_for_checksums: bool = False
+    is_s3: bool = True
 
     @property
     def shown(self) -> str:
@@ -88,11 +91,6 @@ class PresignedUrl:
     def host(self) -> str:
         """Scheme, host and port."""
         return "/".join(self.url.split("/", 3)[:3])
-
-    @property
-    def is_s3(self) -> bool:
-        """Whether it names bucket and key, as the URLs of S3 and of stores like it do."""
-        return "://" not in self.bucket
 
     def is_expired(self, now: datetime) -> bool:
         """Return whether it has expired by this clock."""
@@ -146,6 +144,7 @@ def parse_url(text: str, *, name: str) -> PresignedUrl:
         version_id=query.get(_VERSION),
         is_signed=is_signed,
         asks_for_checksums=CHECKSUM_MODE in query,
+        is_s3="://" not in bucket or prefix == _AWS or _V2_KEYS[0] in query,
     )
 
 
