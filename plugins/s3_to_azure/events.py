@@ -1,7 +1,6 @@
 """``S3EventsSensor`` hands a run the objects that S3 has announced in a queue, or lists the bucket."""
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
-import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -100,7 +99,7 @@ class S3EventsSensor(S3ObjectsSensor):
         from s3_to_azure.model.settings import RetryBudget
         from s3_to_azure.runs.drain import drain
 
-        retrier = Retrier(RetryBudget(), self._cancelled or threading.Event())
+        retrier = Retrier(RetryBudget(), self._stop.event)
         with closing(
             sqs_queue(self.aws_conn_id, self.queue_url, verify=self.s3_verify, hook_arguments=self.s3_extra_args)
         ) as queue:
@@ -121,7 +120,7 @@ class S3EventsSensor(S3ObjectsSensor):
         from s3_to_azure.runs.announced import AnnouncedObjects
         from s3_to_azure.state.manifest import write_manifest
 
-        retrier = Retrier(RetryBudget(), self._cancelled or threading.Event())
+        retrier = Retrier(RetryBudget(), self._stop.event)
         files = run_files(service, str(self.state_container), context, create=self.create_container)
         source = s3_source(
             self.aws_conn_id,

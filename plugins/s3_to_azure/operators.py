@@ -30,6 +30,7 @@ from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, Refu
 from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
 from s3_to_azure.startup import gc_paused
 from s3_to_azure.stores.presigned.url import parse_url
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, TaskStop, run_stoppable
 
 if TYPE_CHECKING:
     from s3_to_azure.airflow.jobs import Endpoints, Job, OpenTransfer
@@ -203,12 +204,10 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         self.fidelity = fidelity
         self.state_container = state_container
         self.run_timeout = run_timeout
-        self._stopped = False
         self._account = ""
         self._bucket = s3_bucket or ""
         self.one_object: tuple[str, str] | None = None
-        # Not created here, because Airflow copies operators and an event cannot be copied.
-        self._cancelled: threading.Event | None = None
+        self._stop = TaskStop()
         self._check_arguments()
         self._warn_of_overlaps()
 
@@ -231,11 +230,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         with gc_paused():
             from s3_to_azure.airflow.jobs import open_transfer
             from s3_to_azure.airflow.migration.run_state import try_number_of
-            from s3_to_azure.transfer.watchdog import StopEvent
 
-        cancelled = self._cancelled = StopEvent()
-        if self._stopped:
-            cancelled.set()
+        cancelled = self._stop.begin()
         # A unit test of a DAG may pass no context.
         context = context or cast("Context", {})
         self._check_arguments()
@@ -261,10 +257,8 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         )
 
     def on_kill(self) -> None:
-        """Stop the copy. It runs in a signal handler, so it only sets the event, which takes no lock."""
-        self._stopped = True
-        if self._cancelled is not None:
-            self._cancelled.set()
+        """Stop the copy."""
+        self._stop.stop()
 
     def _check_arguments(self) -> None:
         """Check what is known; when the DAG is parsed this is all but the templates, when the task runs it is all.
@@ -313,7 +307,6 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         from s3_to_azure.airflow.metrics import send
         from s3_to_azure.airflow.migration.run_state import check_deadline, try_number_of
         from s3_to_azure.airflow.progress import ProgressReporter, progress_store
-        from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
 
         check_deadline(context, self.run_timeout)
         job = self._job(opened, endpoints, context)

@@ -1,7 +1,6 @@
 """``S3ObjectsSensor`` waits until there is something to copy, then lists it once."""
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -33,6 +32,7 @@ from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.names import check_bucket
 from s3_to_azure.model.uris import parse_inventory, parse_key_list
 from s3_to_azure.startup import gc_paused
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, TaskStop, run_stoppable
 
 if TYPE_CHECKING:
     from s3_to_azure.airflow.listing import ListedPlace, ReportPlace
@@ -144,9 +144,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         self._returns_keys = False
         self._deadline: datetime | None = None
         self._has_poked = self._is_resumed = False
-        self._stopped = False
-        # Not created here, because Airflow copies operators and an event cannot be copied.
-        self._cancelled: threading.Event | None = None
+        self._stop = TaskStop()
         check_sensor(self)
 
     def keys(self) -> Any:
@@ -200,10 +198,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         return self._poke_or_defer(context, event or {})
 
     def on_kill(self) -> None:
-        """Stop a poke. It runs in a signal handler, so it only sets the event, which takes no lock."""
-        self._stopped = True
-        if self._cancelled is not None:
-            self._cancelled.set()
+        """Stop a poke."""
+        self._stop.stop()
 
     def _poke_or_defer(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
         result = self.poke(context)
@@ -263,11 +259,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         """
         with gc_paused():
             from s3_to_azure.airflow.s3_hook import s3_source
-            from s3_to_azure.transfer.watchdog import StopEvent
 
-        self._cancelled = StopEvent()
-        if self._stopped:
-            self._cancelled.set()
+        self._stop.begin()
         try:
             check_bucket(self.bucket_name)
             list_key = self._list_key()
@@ -292,9 +285,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
 
     def _stoppable(self, work: Callable[[], _T]) -> _T:
         """Run a part of a poke that sends requests, so that ``on_kill`` ends it whatever its sockets do."""
-        from s3_to_azure.transfer.watchdog import TASK_GRACE_S, run_stoppable
-
-        return run_stoppable(work, self._cancelled or threading.Event(), grace_s=TASK_GRACE_S)
+        return run_stoppable(work, self._stop.event, grace_s=TASK_GRACE_S)
 
     def _poke(self, source: "S3Source", list_key: str | None, context: Context) -> bool | PokeReturnValue:
         count = self._stoppable(lambda: self._count(source, list_key))
@@ -367,7 +358,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         most = conf.getint("core", "max_map_length", fallback=1_024)
         filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
         keys: list[str] = []
-        retrier = Retrier(RetryBudget(), self._cancelled or threading.Event())
+        retrier = Retrier(RetryBudget(), self._stop.event)
         for listed in listed_objects(source, self._place(list_key, is_there=is_there), retrier):
             if is_folder_marker(listed) or filters.reason_to_skip(listed) is not None:
                 continue
@@ -401,7 +392,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
 
         def write() -> "tuple[ManifestPointer, str]":
             files = run_files(service, str(self.state_container), context, create=self.create_container)
-            return write_listing(source, place, report, files, self._cancelled or threading.Event()), files.location
+            return write_listing(source, place, report, files, self._stop.event), files.location
 
         with closing(service):
             return self._stoppable(write)

@@ -1,5 +1,6 @@
 """``run_stoppable``: the work's outcome, and what a stop or an interruption does to it."""
 
+import copy
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from s3_to_azure.transfer.watchdog import (
     PROCESS_GRACE_S,
     TASK_GRACE_S,
     StopEvent,
+    TaskStop,
     run_stoppable,
 )
 
@@ -180,3 +182,28 @@ def test_stop_event_wakes_a_waiting_thread() -> None:
     stop.set()
     thread.join(60)
     assert ended == [True]
+
+
+def test_a_task_is_stopped_before_and_after_its_work_begins() -> None:
+    """Airflow may call ``on_kill`` at any time; a later part of the same task does not begin either."""
+    task = TaskStop()
+    first = task.begin()
+    assert not first.is_set()
+    assert task.event is first
+    second = task.begin()
+    task.stop()
+    assert second.is_set()
+    assert task.begin().is_set()
+    assert task.event.is_set()
+    early = TaskStop()
+    early.stop()
+    with pytest.raises(Cancelled):
+        run_stoppable(threading.Event().wait, early.begin(), grace_s=GRACE_S, poll_s=POLL_S)
+
+
+def test_a_task_is_copied_before_its_work_begins() -> None:
+    """Airflow copies operators; what stops one copy stops no other."""
+    task = TaskStop()
+    other = copy.deepcopy(task)
+    other.stop()
+    assert not task.begin().is_set()

@@ -77,6 +77,35 @@ class StopEvent(threading.Event):
         return True
 
 
+class TaskStop:
+    """What ``on_kill`` of an Airflow task stops: its present work, and what it begins later.
+
+    There is no event before the work begins, because Airflow copies operators, and an event cannot be copied.
+    """
+
+    def __init__(self) -> None:
+        self._is_stopped = False
+        self._event: StopEvent | None = None
+
+    @property
+    def event(self) -> StopEvent:
+        """The event of the present work."""
+        return self._event or self.begin()
+
+    def begin(self) -> StopEvent:
+        """Begin work; return its event, which is set if the task was stopped before."""
+        event = self._event = StopEvent()
+        if self._is_stopped:
+            event.set()
+        return event
+
+    def stop(self) -> None:
+        """Stop the task. It may run in a signal handler, since it takes no lock."""
+        self._is_stopped = True
+        if self._event is not None:
+            self._event.set()
+
+
 def run_stoppable(
     work: Callable[[], T],
     cancelled: threading.Event,

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from s3_to_azure.airflow.azure_hook import azure_service
 from s3_to_azure.airflow.migration import dag_tasks
-from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_run, plan_settings, report_run
+from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_run, plan_settings, report_run, stop_of
 from s3_to_azure.airflow.migration.run_state import PLAN_KEY, REPORT_KEY
 from s3_to_azure.model.errors import Cancelled, ContainerNotFound, CorruptState, SomeObjectsFailed, UsageError
 from s3_to_azure.model.limits import MIB
@@ -354,6 +354,14 @@ def test_the_certificate_is_signed_by_the_migrations_key(
     found = read_certificate(container.download_blob(name).readall(), PublicKey.of(key.public_key()))
     assert found.values["account"] in container.url
     assert (found.values["source"], found.receipts) == ("s3://bucket/in/", 3)
+
+
+def test_a_kill_between_two_parts_of_a_task_is_remembered() -> None:
+    """The second part does not begin."""
+    task = Task()
+    assert not stop_of(task.context).is_set()
+    cast("Any", task.context["ti"]).task.on_kill()
+    assert stop_of(task.context).is_set()
 
 
 @pytest.mark.parametrize("run", [plan_run, lambda *arguments: report_run(*arguments, keep_state_days=None)])

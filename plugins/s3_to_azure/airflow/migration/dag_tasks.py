@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from s3_to_azure.airflow.azure_hook import azure_service, run_files
@@ -57,7 +58,7 @@ from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.transfer.fetched.eligibility import planned_access
-from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, TaskStop, run_stoppable
 
 _AFTER_FAILURES: Final = (
     " What to do: remove the causes above, then clear the failed copy tasks with their downstream tasks, or start a "
@@ -112,10 +113,10 @@ class RunSettings:
         """Return the run's state files."""
         return run_files(service, self.state_container or self.container, context)
 
-    def signer(self, service: StreamingClient, context: Context) -> AbstractContextManager[Signer | None]:
+    def signer(self, service: StreamingClient, stop: StopEvent) -> AbstractContextManager[Signer | None]:
         """Open what signs the run's certificate; None without a key."""
         return opened_signer(
-            self.signing_key, service, aws_conn_id=self.aws_conn_id, s3_verify=self.s3_verify, stop=stop_of(context)
+            self.signing_key, service, aws_conn_id=self.aws_conn_id, s3_verify=self.s3_verify, stop=stop
         )
 
 
@@ -138,10 +139,11 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
     check_deadline(context, settings.run_timeout)
     settings.limits.check(context)
     with closing(settings.service(context)) as service:
-        with settings.signer(service, context) as signer:
+        stop = stop_of(context)
+        with settings.signer(service, stop) as signer:
             if signer:
                 # Before hours of copying: a key that is missing, or must not be used, would fail the report.
-                check_signer(signer)
+                run_stoppable(partial(check_signer, signer), stop, grace_s=TASK_GRACE_S)
         how = plan_settings(settings, context["params"], began=getattr(context.get("dag_run"), "start_date", None))
         files = settings.files(service, context)
         stands = read_plan(files, reported_plan(context)) if report_is_final(context) else None
@@ -153,7 +155,6 @@ def plan_run(pointer: Mapping[str, Any] | None, settings: RunSettings, context: 
             log.info("Planning the copy of %s", _what(manifest, settings))
             if how.via != VIA_WORKER:
                 how = replace(how, access=_access(settings, manifest.bucket))
-            stop = stop_of(context)
             retrier = Retrier(RetryBudget(), stop)
 
             def make() -> tuple[Plan, list[str]]:
@@ -307,7 +308,8 @@ def report_run(
                 "Dry run: nothing was copied, so there is no report; the plan is in the log of the task plan"
             )
         log.info("Reporting on the copy of %s", _what(manifest, settings))
-        certification = Certification(stack.enter_context(settings.signer(service, context)), service.account_url)
+        stop = stop_of(context)
+        certification = Certification(stack.enter_context(settings.signer(service, stop)), service.account_url)
         plan, told = mapped_plan(context), is_over(context)
         container = settings.state_container or settings.container
         events = RunEvents.of(service, container, manifest, context) if settings.has_events else None
@@ -328,7 +330,7 @@ def report_run(
                 events.settle()
             return report
 
-        report = run_stoppable(make, stop_of(context), grace_s=TASK_GRACE_S)
+        report = run_stoppable(make, stop, grace_s=TASK_GRACE_S)
     summary = report.summary()
     if events and manifest.looked_up:
         # The history groups these runs.
@@ -351,12 +353,14 @@ def report_run(
 
 
 def stop_of(context: Context) -> StopEvent:
-    """Return the event that the task's ``on_kill`` sets; as a decorated function it has none of its own."""
-    stop = StopEvent()
+    """Return the event that the task's ``on_kill`` sets; as a decorated function it has no such method of its own."""
     operator = getattr(context["ti"], "task", None)
-    if operator is not None:
-        operator.on_kill = stop.set
-    return stop
+    stop = getattr(getattr(operator, "on_kill", None), "__self__", None)
+    if not isinstance(stop, TaskStop):
+        stop = TaskStop()
+        if operator is not None:
+            operator.on_kill = stop.stop
+    return stop.begin()
 
 
 def _what(manifest: ManifestPointer, settings: RunSettings) -> str:
