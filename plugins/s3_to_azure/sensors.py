@@ -333,7 +333,7 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
             from s3_to_azure.model.retry import Retrier
             from s3_to_azure.model.settings import RetryBudget
 
-            return self._report_place().has_inventory(Retrier(RetryBudget(), self._cancelled or threading.Event()))
+            return self._report_place().has_inventory(Retrier(RetryBudget(), self._stop.event))
         if list_key:
             return sum(listed.key == list_key for listed in source.list(self.bucket_name, list_key, max_keys=1))
         filters = Filters(include=tuple(self.include), exclude=tuple(self.exclude))
