@@ -234,6 +234,15 @@ def test_the_range_tells_the_size_where_the_whole_has_no_length() -> None:
         assert source.head(url.bucket, url.key).size_bytes == 10
 
 
+def test_a_range_with_status_200_is_a_range() -> None:
+    """As rclone's server sends it: the length is the range's, and Content-Range has the object's size."""
+    ranged = answer(200, b"0", Content_Range=b"bytes 0-0/10")
+    with forged(always(ranged, answer(200, b"0123456789"))) as (source, url, _):
+        version = source.head(url.bucket, url.key)
+        assert version.size_bytes == 10
+        assert read(source, version) == b"0123456789"
+
+
 def test_a_page_of_a_store_is_an_object() -> None:
     """HTML is copied like anything else where the answer is a store's."""
     page = answer(200, b"<html>", Content_Type=b"text/html", x_amz_request_id=b"1")

@@ -216,7 +216,8 @@ class PresignedSource:
                 if found == ContentRange(0, 0, 0) or error_document(self._document(url, response)) is not None:
                     return None
                 raise headers.error("Content-Range")
-            if response.status == _OK:
+            # Some S3 servers, such as rclone's, send a range with status 200.
+            if response.status == _OK and found is None:
                 return self._version(url, response)
             with self._errors(url):
                 response.read(1)
