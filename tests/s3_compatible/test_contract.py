@@ -1,4 +1,4 @@
-"""The contract of ``ObjectSource``, kept on real S3-compatible stores, and copies by URLs that are presigned for them."""
+"""The contract of ``ObjectSource``, kept on real S3-compatible stores, and copies by their presigned URLs."""
 
 from contextlib import closing
 from typing import Any, Final
