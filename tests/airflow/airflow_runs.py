@@ -65,6 +65,13 @@ def link_of(run: Run, task_id: str, link: BaseOperatorLink) -> str:
         return str(XComModel.deserialize_value(row)) if row else ""
 
 
+def xcom_of(run: Run, task_id: str, key: str) -> Any:
+    """Return what a finished task's first instance has left under a key; None if it has left nothing."""
+    with create_session() as session:
+        row = session.scalars(XComModel.get_many(run_id=run.run_id, key=key, task_ids=task_id)).first()
+        return XComModel.deserialize_value(row) if row else None
+
+
 def _look_at(dag_run: DagRun) -> Run:
     tasks: dict[str, list[Task]] = {}
     with create_session() as session:
