@@ -96,7 +96,7 @@ class TestOnTheWire:
     def test_wrong_crc64_in_the_answer(self, store: AzureContainer, azure: FetchingAzure, url: FetchUrl) -> None:
         """An answer that names another CRC64 than was asked for is no success."""
         azure.once("lie")
-        with pytest.raises(FetchRefused):
+        with pytest.raises(FetchRefused, match="OtherCrc64"):
             stage(store, url, crc64=CRC)
 
     @pytest.mark.parametrize("if_match", ["forward", "compare"])

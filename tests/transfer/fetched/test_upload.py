@@ -30,6 +30,8 @@ from tests.fakes.memory_source import MemorySource
 
 BLOCKS = 12
 DATA = some_bytes(BLOCKS * MIB - 17)
+WRONG = 1
+"""The CRC64 with which Azure is asked whether it compares any."""
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ class TestNothingGoesWrong:
         source.put(BUCKET, "k", DATA[: MIB - 3])
         receipt = copy(source, azure, "azure")
         assert (receipt.blocks_fetched, azure.bytes_staged) == (1, 0)
-        assert azure.checked == [crc(DATA[: MIB - 3])]
+        assert azure.checked == [WRONG, crc(DATA[: MIB - 3])]
         assert versions_of(azure) == [1]
 
     def test_azure_is_asked_to_check_the_etag(self, source: MemorySource, azure: FetchingMemory) -> None:
@@ -284,6 +286,20 @@ class TestNet:
             assert receipt.verified_by == "crc64nvme"
         assert sum("go through the worker from now on" in line for line in caplog.messages) == 1
 
+    def test_streamed_objects_are_cut_as_always(self, source: MemorySource, azure: FetchingMemory) -> None:
+        """Large blocks are for fetching: they would fill the memory budget, and stream more slowly."""
+
+        def around(_: Block, __: Callable[[], int | None]) -> int | None:
+            raise refused()
+
+        azure.around = around
+        with transfer_context(source, azure, via="auto", block_bytes=None) as context:
+            receipts = [copy_object(context, task()) for _ in range(1)]
+            source.put(BUCKET, "k2", DATA)
+            receipts.append(copy_object(context, task("k2")))
+        assert [receipt.blocks for receipt in receipts] == [2, 2]
+        assert azure.blobs["k"].data == azure.blobs["k2"].data == DATA
+
     def test_some_refused(self, source: MemorySource, azure: FetchingMemory) -> None:
         """A refusal that passes by costs only its block."""
 
@@ -315,9 +331,9 @@ class TestNet:
         """An object of one block whose bytes Azure reads wrongly is streamed."""
         azure.fetch = lambda _, block: b"x" * block.size_bytes
         receipt = copy(source, azure, block_bytes=None)
-        assert azure.checked == [crc(DATA)]
+        assert azure.checked == [WRONG, crc(DATA)]
         assert azure.blobs["k"].data == DATA
-        assert (receipt.verified_by, receipt.blocks_streamed) == ("crc64nvme", 1)
+        assert (receipt.verified_by, receipt.blocks_fetched) == ("crc64nvme", 0)
 
     def test_azure_alone_fails(self, source: MemorySource, azure: FetchingMemory) -> None:
         """With via=azure nothing is streamed: three tries, and the object fails with the reason."""
@@ -416,7 +432,8 @@ class TestParts:
         """Their CRC64s combine."""
         copy(source, azure, block_bytes=5 * MIB)
         assert azure.blobs["k"].data == DATA
-        assert azure.checked == [crc(DATA[start : start + 5 * MIB]) for start in range(0, len(DATA), 5 * MIB)]
+        blocks = [crc(DATA[start : start + 5 * MIB]) for start in range(0, len(DATA), 5 * MIB)]
+        assert azure.checked == [WRONG, *blocks]
 
     def test_wrong_bytes_are_refused_at_once(self, source: Parts, azure: FetchingMemory) -> None:
         """The worker sends that block; nothing else is fetched again."""
@@ -433,6 +450,36 @@ class TestParts:
         copy(source, azure)
         assert azure.blobs["k"].data == DATA
         assert azure.checked == [None] * BLOCKS
+
+
+class TestAzureThatComparesNothing:
+    """It is not known whether Azure compares a CRC64 that it is told: it is asked, once for a task."""
+
+    @pytest.mark.parametrize("answers", [True, False])
+    def test_known_blocks_are_noted_then(self, source: MemorySource, azure: FetchingMemory, answers: bool) -> None:
+        """An id of version 1 would say that somebody has compared the bytes."""
+
+        def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
+            asked = azure.checked[-1]
+            found = azure.stage_unchecked(block)
+            if answers and asked not in (None, found):
+                raise refused("OtherCrc64")
+            return found
+
+        azure.around = around
+        receipt = copy(source, azure, block_bytes=None)
+        assert azure.blobs["k"].data == DATA
+        assert azure.checked == [WRONG, None]
+        assert (receipt.blocks_fetched, versions_of(azure)) == (1, [2])
+
+    def test_asked_once(self, source: MemorySource, azure: FetchingMemory) -> None:
+        """Not for each object."""
+        source.put(BUCKET, "k2", DATA)
+        with transfer_context(source, azure, via="auto", block_bytes=None) as context:
+            for key in ("k", "k2"):
+                copy_object(context, task(key))
+        assert azure.checked == [WRONG, crc(DATA), crc(DATA)]
+        assert azure.blobs["k2"].data == DATA
 
 
 class TestRanges:

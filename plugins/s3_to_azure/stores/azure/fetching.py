@@ -76,5 +76,5 @@ def fetch_error(refusal: Refusal, *, blob: str) -> TransferError | None:
 
 
 def mismatch(blob: str) -> FetchRefused:
-    """Return the error of an answer whose CRC64 is not the one that was asked for."""
-    return FetchRefused(blob=blob, code=_MISMATCH, detail=_OF_FETCHES[_MISMATCH])
+    """Return the error of a success whose CRC64 is not the one that was asked for: Azure did not compare them."""
+    return FetchRefused(blob=blob, code="OtherCrc64", detail="it staged bytes of another checksum than it was told")

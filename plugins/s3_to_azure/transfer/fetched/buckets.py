@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from s3_to_azure.model.errors import Cancelled, TransferError
+from s3_to_azure.model.errors import Cancelled, FetchRefused, TransferError
 
 # A policy, a private endpoint or a firewall refuses every request; one that passes by refuses a few.
 MOST_REFUSALS: Final = 3
 _POLL_S: Final = 0.1
 
 log = logging.getLogger(__name__)
+
+
+def said(error: TransferError) -> str:
+    """Return what Azure said of a fetch; the error's sentence also says what to do where nothing may be streamed."""
+    told = error.attributes
+    return f"{told['code']}: {told['detail']}" if isinstance(error, FetchRefused) else str(error)
 
 
 class _Bucket:
@@ -94,7 +100,7 @@ class Buckets:
                 "from now on. The last reason: %s",
                 bucket,
                 MOST_REFUSALS,
-                error,
+                said(error),
             )
 
     def _of(self, bucket: str) -> _Bucket:

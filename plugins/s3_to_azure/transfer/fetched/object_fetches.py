@@ -1,5 +1,6 @@
 """The blocks of one object that Azure fetches by itself: each request once, its CRC64 noted, the object watched."""
 
+import logging
 import secrets
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Final
 
 from s3_to_azure.model.checksums import CRC64NVME
 from s3_to_azure.model.errors import Cancelled, FetchRefused, SourceChanged, TransferError
-from s3_to_azure.model.objects import Block, ObjectVersion
+from s3_to_azure.model.objects import Block, FetchUrl, ObjectVersion
 from s3_to_azure.model.reasons import NO_CRC_RETURNED, SOURCE_UNREACHABLE
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.attempt import Attempt
@@ -22,8 +23,11 @@ from s3_to_azure.transfer.blocks import (
     StagedBlock,
     fingerprint,
 )
+from s3_to_azure.transfer.fetched.buckets import said
 from s3_to_azure.transfer.fetched.pool import FetchPool
 from s3_to_azure.transfer.pipeline import BlocksInFlight
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 30.0
 """How often the object is looked up while Azure fetches: what is fetched of another version is fetched for nothing."""
@@ -31,6 +35,10 @@ LOOK_EVERY_S: Final = 30.0
 # Where nothing may be streamed, a refusal that passes by must not fail the object.
 _TRIES: Final = 3
 _NO_CRC: Final = "NoCrc64"
+_MISMATCH: Final = "Crc64Mismatch"
+_NOT_COMPARED: Final = "OtherCrc64"
+# Of no single byte.
+_WRONG_CRC64: Final = 1
 _HEADER_REFUSED: Final = ("UnsupportedHeader", "InvalidHeaderValue")
 
 
@@ -140,7 +148,7 @@ class ObjectFetches:
         """
         pool, bucket = self._pool, self._version.bucket
         action = f"let Azure fetch bytes {block.start} to {block.end} of {self._attempt.task.blob!r}"
-        for is_last in (*(_TRIES - 1) * (pool.may_stream,), True):
+        for tried in range(1, _TRIES + 1):
             self._look_if_due()
             try:
                 staged = retrier.call(action, partial(self._fetch_once, block))
@@ -150,11 +158,13 @@ class ObjectFetches:
                 # What is wrong with the object itself says more than that Azure could not read it.
                 self.look()
                 if pool.may_stream:
-                    retrier.lines.info("The worker sends bytes %d to %d itself: %s", block.start, block.end, error)
+                    retrier.lines.info(
+                        "The worker sends bytes %d to %d itself: %s", block.start, block.end, said(error)
+                    )
                     self.left_for = _code_of(error)
                     pool.buckets.note_refusal(bucket, error, self.left_for)
                     return None
-                if is_last:
+                if tried == _TRIES:
                     raise
             else:
                 pool.buckets.note_read(bucket)
@@ -167,11 +177,14 @@ class ObjectFetches:
         url = self._attempt.context.source.fetch_url(version)
         if url is None:
             raise FetchRefused(blob=blob, code="NoUrl", detail="no URL can be presigned for the object")
-        known, own = self._known_crc64(block), fingerprint(version)
-        staged = StagedBlock(block.start, block.end, known or 0, NO_SECOND, own)
+        known = self._known_crc64(block)
+        if known is not None and not self._pool.compares_crc64s(lambda: self._refuses_other_bytes(url, block)):
+            # A block that Azure has not compared must not have an id that says so.
+            known = None
         if known is None:
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            staged = FetchedBlock(block.start, block.end, 0, NO_SECOND, own, nonce)
+            staged: StagedBlock = self._with_nonce(block)
+        else:
+            staged = StagedBlock(block.start, block.end, known, NO_SECOND, fingerprint(version))
         etag = version.etag if self._pool.sends_condition else None
         try:
             crc64 = self._attempt.context.destination.stage_from_url(
@@ -185,6 +198,26 @@ class ObjectFetches:
         if crc64 is None:
             raise FetchRefused(blob=blob, code=_NO_CRC, detail="its answer has no CRC64 of the bytes")
         return replace(staged, crc64=crc64)
+
+    def _with_nonce(self, block: Block) -> FetchedBlock:
+        """Return a block whose CRC64 is not known yet, for one request."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return FetchedBlock(block.start, block.end, 0, NO_SECOND, fingerprint(self._version), nonce)
+
+    def _refuses_other_bytes(self, url: FetchUrl, block: Block) -> bool:
+        """Ask Azure for one byte of a wrong CRC64; return whether it refuses that. What it stages nobody uses."""
+        blob, byte = self._attempt.task.blob, Block(block.start, block.start + 1)
+        block_id = self._with_nonce(byte).block_id
+        destination = self._attempt.context.destination
+        try:
+            destination.stage_from_url(blob, block_id, url, byte, etag=None, crc64=_WRONG_CRC64)
+        except FetchRefused as error:
+            if error.attributes["code"] == _MISMATCH:
+                return True
+            if error.attributes["code"] != _NOT_COMPARED:
+                raise
+        log.warning("Azure does not compare the CRC64s that it is told: they are noted, and compared by this worker")
+        return False
 
     def _note(self, block: FetchedBlock, retrier: Retrier) -> None:
         """Stage the note that tells a later worker the block's CRC64."""

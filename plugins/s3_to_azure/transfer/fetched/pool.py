@@ -31,6 +31,8 @@ class FetchPool:
         self.buckets = Buckets()
         self.sends_condition = True
         self._limiter = limiter
+        self._asking = threading.Lock()
+        self._compares: bool | None = None
         self._admitted = 0
         self._changed = threading.Condition()
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -61,6 +63,13 @@ class FetchPool:
     def submit(self, job: Callable[[], None]) -> None:
         """Run an admitted fetch in one of the threads."""
         self._work.put(job)
+
+    def compares_crc64s(self, ask: Callable[[], bool]) -> bool:
+        """Return whether Azure refuses bytes of another CRC64 than it is told; ``ask`` finds out, once for a task."""
+        with self._asking:
+            if self._compares is None:
+                self._compares = ask()
+            return self._compares
 
     def send_no_condition(self) -> None:
         """Never ask Azure again to check an object's ETag; the proof finds a change without that."""

@@ -59,6 +59,9 @@ def fetched_upload(
         attempt.stats.is_streamed(route.not_fetched)
         return None
     attempt.stats.begin_fetching()
+    if task.block_bytes is None and (code := pool.buckets.closed_for(version.bucket)):
+        attempt.stats.is_streamed(code)
+        return None
     version = replace(version, checksum=fetched_checksum(version, settings.integrity))
     known = _known_crc64s(attempt, version)
     block_bytes = fetched_block_bytes(
@@ -67,7 +70,10 @@ def fetched_upload(
     if block_bytes is not None and routing.block_bytes is None:
         block_bytes = known.block_bytes(block_bytes, most=min(MOST_BLOCK_BYTES, routing.budget_bytes))
     layout = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=block_bytes)
-    return FetchedUpload(attempt, version, layout, pool, known, within=within)
+    streamed = None
+    if task.block_bytes is None:
+        streamed = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=settings.block_bytes)
+    return FetchedUpload(attempt, version, layout, pool, known, streamed=streamed, within=within)
 
 
 def _known_crc64s(attempt: Attempt, version: ObjectVersion) -> KnownCrc64s:
@@ -97,6 +103,8 @@ class FetchedUpload(BlockUpload):
         layout: How to cut it if nothing of it is staged yet.
         pool: What the task's copies share to let Azure fetch.
         known: The CRC64s that S3 stores.
+        streamed: How to cut it if Azure cannot fetch any of it: smaller blocks stream faster. None: as ``layout``,
+            since the tasks of other ranges share it.
         within: Stage only the blocks that begin in this range. None: all.
     """
 
@@ -108,9 +116,11 @@ class FetchedUpload(BlockUpload):
         pool: FetchPool,
         known: KnownCrc64s,
         *,
+        streamed: Layout | None = None,
         within: Block | None = None,
     ) -> None:
         super().__init__(attempt, version, layout, VerificationLevel(version.checksum), within=within)
+        self._streamed = streamed
         self._fetches = ObjectFetches(pool, attempt, version, known_crc64=known.of)
 
     def _stage(self, blocks: list[Block]) -> None:
@@ -123,6 +133,9 @@ class FetchedUpload(BlockUpload):
         # Azure moves them, so that this object's blocks keep no connection of the worker busy.
         self._attempt.backlog.expect(0)
         left = self._fetches.fetch(blocks, self._on_fetched)
+        if left and not self._held and self._streamed is not None:
+            self._layout = self._streamed
+            left = list(self._layout)
         if left:
             stats.is_streamed(self._fetches.left_for)
             super()._stage(left)
