@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import GIB, KIB, MAX_BLOCK_BYTES, MIB, TIB
+from s3_to_azure.model.options import Via
 from s3_to_azure.model.settings import (
     RATE_PATTERN,
     SIZE_PATTERN,
@@ -151,3 +152,18 @@ def test_fidelity_reads_a_mapping() -> None:
     assert Fidelity.of(None) == Fidelity.of({}) == Fidelity()
     given = {"archived": "restore", "restore_days": 365, "tags": True, "tiers": {"GLACIER": "Archive"}}
     assert Fidelity.of(given) == Fidelity(archived="restore", restore_days=365, tags=True, tiers={"GLACIER": "Archive"})
+
+
+@pytest.mark.parametrize(("via", "sockets", "connections"), [("worker", 96, 8), ("auto", 96, 6), ("azure", 480, 30)])
+def test_fetches_count_against_the_open_files(via: Via, sockets: int, connections: int) -> None:
+    """Each block that Azure fetches keeps a socket open here."""
+    fitting = CopySettings(via=via).within(sockets)
+    assert fitting.connections == connections
+    open_at_once = 4 * fitting.objects_at_once + 2 * fitting.connections + 2 * fitting.most_small_objects
+    assert open_at_once + (fitting.fetches_at_once if via != "worker" else 0) <= sockets
+
+
+def test_too_few_open_files_to_fetch() -> None:
+    """The sentence says how many a copy needs."""
+    with pytest.raises(UsageError, match="needs 16"):
+        CopySettings(via="azure").within(15)

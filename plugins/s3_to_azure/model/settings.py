@@ -36,6 +36,7 @@ from s3_to_azure.model.options import (
     REFUSED_NAMES,
     RESTORE_TIERS,
     VIA,
+    VIA_WORKER,
     Archived,
     EtagIsMd5,
     OversizedMetadata,
@@ -205,6 +206,8 @@ class RetryBudget:
 
 
 _SMALL_FOR_EACH_OBJECT: Final = 32
+_FETCHES_FOR_EACH_CONNECTION: Final = 2
+_MOST_FETCHES: Final = 256
 _MOST_SMALL: Final = 512
 
 
@@ -250,19 +253,25 @@ class CopySettings:
         """The most small objects in flight."""
         return self.small_objects_at_once or min(_MOST_SMALL, _SMALL_FOR_EACH_OBJECT * self.objects_at_once)
 
+    @property
+    def fetches_at_once(self) -> int:
+        """The most blocks that Azure fetches by itself at once: each takes a thread and a socket, but no buffer."""
+        return min(_MOST_FETCHES, _FETCHES_FOR_EACH_CONNECTION * self.connections)
+
     def within(self, sockets: int) -> "CopySettings":
         """Return settings that keep at most this many connections open.
 
         One half of them is for small objects. Of the other half, each of ``objects_at_once`` takes four (data and
-        metadata, S3 and Azure), and each of ``connections`` two.
+        metadata, S3 and Azure), and each of ``connections`` two, beside those of the blocks that Azure fetches.
 
         Raises:
             UsageError: Not even one object at a time fits.
         """
-        most = sockets // 12
+        needed = 2 * (4 + 2 + (_FETCHES_FOR_EACH_CONNECTION if self.via != VIA_WORKER else 0))
+        most = sockets // needed
         if not most:
             raise UsageError(
-                detail=f"The limit of open files leaves {sockets} for connections, and a copy needs 12. Raise it "
+                detail=f"The limit of open files leaves {sockets} for connections, and a copy needs {needed}. Raise it "
                 "(ulimit -n)."
             )
         fitting = replace(

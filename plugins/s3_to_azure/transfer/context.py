@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from s3_to_azure.model.objects import Block, Condition, ListedObject, value
 from s3_to_azure.model.options import AUTO, VIA_WORKER
@@ -19,9 +19,6 @@ from s3_to_azure.transfer.throttle import BandwidthLimit, LimitedDestination, Li
 
 if TYPE_CHECKING:
     from s3_to_azure.transfer.fetched.pool import FetchPool
-
-# Each has a thread and a socket, and no buffer: Azure does the work.
-FETCHES_FOR_EACH_CONNECTION: Final = 2
 
 
 @value
@@ -132,9 +129,7 @@ def open_context(
         small_object_client: Makes a client for small objects; None: they are copied like all others.
     """
     cancelled = cancelled or threading.Event()
-    limits = ServiceLimits(
-        settings.connections + settings.objects_at_once, fetches=FETCHES_FOR_EACH_CONNECTION * settings.connections
-    )
+    limits = ServiceLimits(settings.connections + settings.objects_at_once, fetches=settings.fetches_at_once)
     bandwidth = BandwidthLimit(settings.bandwidth_bytes_s)
     limited_source = LimitedSource(source, limits.s3, bandwidth, cancelled)
     limited_destination = LimitedDestination(destination, limits.azure, cancelled, fetches=limits.fetches)
