@@ -24,6 +24,7 @@ from s3_to_azure.model.limits import MAX_BLOCK_BYTES
 from s3_to_azure.stores.azure.credentials import watch_credential
 from s3_to_azure.stores.azure.errors import sas_permissions
 from s3_to_azure.stores.azure.responses import REQUEST_ID, belongs_to, new_request_id
+from s3_to_azure.stores.azure.shared_key import SharedKeySigner
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.redaction import hide, hide_in
 from s3_to_azure.stores.http.response import STRICT_POOLS
@@ -230,7 +231,7 @@ class Response:
 
 
 class SignedRequests:
-    """Sends Put Block, Put Blob and Get Blob to one account, signed by the SDK's policies but without its pipeline.
+    """Sends Put Block, Put Blob and Get Blob to one account, without the SDK's pipeline.
 
     The SDK costs a millisecond for each request, and a read of a blob has retries of its own below ours.
 
@@ -298,7 +299,9 @@ class SignedRequests:
 
     def _signed(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
         """Return the URL and all headers, signed now."""
-        versioned = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": self._version}
+        versioned = {**headers, "x-ms-date": _date(int(time.time())), "x-ms-version": self._version}
+        if isinstance(self._signer, SharedKeySigner):
+            return url, {**versioned, "Authorization": self._signer.authorization(method, url, versioned)}
         request = HttpRequest(method, url, headers=versioned)
         if self._signer is not None:
             self._signer.on_request(PipelineRequest(request, PipelineContext(None)))
@@ -306,7 +309,7 @@ class SignedRequests:
 
 
 def _signer(credential: Any, scope: str) -> Any:
-    """Return the SDK's signing policy for this credential; None if the account's URL contains a SAS."""
+    """Return what signs with this credential; None if the account's URL contains a SAS."""
     if credential is None:
         return None
     if hasattr(credential, "get_token"):
@@ -314,7 +317,7 @@ def _signer(credential: Any, scope: str) -> Any:
     if isinstance(credential, AzureSasCredential):
         return AzureSasCredentialPolicy(credential)
     # For a shared key the client has replaced the credential with its signing policy.
-    return credential
+    return SharedKeySigner(credential)
 
 
 class ContainerAuthorization:
