@@ -81,3 +81,33 @@ def growth(result: Result) -> str:
         y = 70 + index * _ROW
         parts.append(f'<text x="{names - 8}" y="{y}" text-anchor="end">{escape(row["contender"])}</text>')
     return "\n".join([*parts, "</g></svg>\n"])
+
+
+def ratios(title: str, rows: Sequence[tuple[str, float, float]]) -> str:
+    """Draw each row's throughput and CPU as multiples of a reference, which is the line at 1."""
+    names, height = 140, 80 + _ROW * len(rows)
+    panel = (_WIDTH - names - 60) / 2
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-size="12">',
+        '<g font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>',
+        f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(title)}</text>',
+    ]
+    for column, (heading, x) in enumerate(
+        (("throughput (more is better)", names), ("CPU (less is better)", names + panel + 40)), start=1
+    ):
+        parts.append(f'<text x="{x}" y="42" fill="#444">{heading}, times the reference</text>')
+        longest = max([1.0, *(float(row[column]) for row in rows)])
+        scale = (panel - 50) / longest
+        for index, row in enumerate(rows):
+            y, value = 66 + index * _ROW, float(row[column])
+            is_better = value >= 1 if column == 1 else value <= 1
+            colour = _OURS if is_better else "#b3452c"
+            parts.append(f'<rect x="{x}" y="{y - 8}" width="{value * scale:.1f}" height="16" fill="{colour}"/>')
+            parts.append(f'<text x="{x + value * scale + 6:.1f}" y="{y + 4}">{value:.2f}</text>')
+        parts.append(
+            f'<line x1="{x + scale:.1f}" x2="{x + scale:.1f}" y1="50" y2="{height - 20}" stroke="#222" '
+            'stroke-dasharray="3 3"/>'
+        )
+    for index, row in enumerate(rows):
+        parts.append(f'<text x="{names - 8}" y="{70 + index * _ROW}" text-anchor="end">{escape(row[0])}</text>')
+    return "\n".join([*parts, "</g></svg>\n"])

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,15 +38,29 @@ class Family:
 
     Attributes:
         sparse: The first MiB is data, and the rest is a hole of zeros that takes no memory.
+        parts: Objects of several sizes below this prefix. The key of each begins with the prefix of its part.
     """
 
     prefix: str
     size_bytes: int
     count: int = 1
     sparse: bool = False
+    parts: "tuple[Family, ...]" = ()
+
+    @classmethod
+    def of_parts(cls, prefix: str, *parts: "Family") -> "Family":
+        """Return objects of several sizes below one prefix."""
+        return cls(prefix, 0, sum(part.count for part in parts), parts=parts)
+
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of all objects."""
+        return sum(part.total_bytes for part in self.parts) or self.size_bytes * self.count
 
     def keys(self) -> Iterator[str]:
         """Yield the keys in listing order."""
+        if self.parts:
+            return (f"{self.prefix}/{part.prefix}{index:06}" for part in self.parts for index in range(part.count))
         return (f"{self.prefix}/{index:06}" for index in range(self.count))
 
 
@@ -64,6 +78,7 @@ PLAIN: Final = Climate("plain")
 TLS: Final = Climate("tls", tls=True)
 S3_LIKE: Final = Climate("s3like", latency_ms=LATENCY_MS, bytes_per_s=S3_BYTES_PER_S)
 DISTANT: Final = Climate("distant", latency_ms=LATENCY_MS)
+FAR: Final = Climate("far", latency_ms=100)
 
 
 @dataclass
@@ -181,10 +196,10 @@ def rig(climate: Climate, families: list[Family]) -> Iterator[Rig]:
             made = Rig(directory, climate, free_port(), free_port(), free_port(), families)
             if climate.tls:
                 _make_certificate(made)
-            checksums_of = {family: _make_objects(directory, family) for family in families if family.count}
+            payloads = [payload for family in families if family.count for payload in _make_objects(directory, family)]
             sink = _build_sink(directory)
             stack.enter_context(_sink(made, sink))
-            stack.enter_context(_nginx(made, checksums_of))
+            stack.enter_context(_nginx(made, payloads))
             yield made
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -223,9 +238,40 @@ def _make_certificate(made: Rig) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _make_objects(directory: Path, family: Family) -> str:
-    """Write the payload that the family's objects share, and its listing; return the CRC64NVME as S3 writes it."""
-    payload = directory / "payload" / family.prefix
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """The bytes that all objects of one size share.
+
+    Attributes:
+        name: Of its file, and in nginx's variables.
+        keys: What their keys begin with.
+        checksum: The CRC64NVME as S3 writes it.
+    """
+
+    name: str
+    keys: str
+    size_bytes: int
+    etag: str
+    checksum: str
+
+
+def _make_objects(directory: Path, family: Family) -> Sequence[_Payload]:
+    """Write the payloads of the family's objects, and their listing."""
+    parts = family.parts or (family,)
+    payloads = [
+        _make_payload(directory, part, f"{family.prefix}_{part.prefix}", f"{family.prefix}/{part.prefix}")
+        if family.parts
+        else _make_payload(directory, part, part.prefix, f"{part.prefix}/")
+        for part in parts
+    ]
+    _write_listing(
+        directory, family, [each for each, part in zip(payloads, parts, strict=True) for _ in range(part.count)]
+    )
+    return payloads
+
+
+def _make_payload(directory: Path, family: Family, name: str, keys: str) -> _Payload:
+    payload = directory / "payload" / name
     payload.parent.mkdir(parents=True, exist_ok=True)
     pattern = os.urandom(min(_PATTERN_BYTES, family.size_bytes))
     with payload.open("wb") as file:
@@ -244,22 +290,23 @@ def _make_objects(directory: Path, family: Family) -> str:
         crc = checksums.crc64nvme(piece, crc)
         left -= len(piece)
     stat = payload.stat()
-    _write_listing(directory, family, etag=f"{int(stat.st_mtime):x}-{stat.st_size:x}")
-    return base64.b64encode(crc.to_bytes(8, "big")).decode("ascii")
+    etag = f"{int(stat.st_mtime):x}-{stat.st_size:x}"
+    return _Payload(name, keys, family.size_bytes, etag, base64.b64encode(crc.to_bytes(8, "big")).decode("ascii"))
 
 
-def _write_listing(directory: Path, family: Family, *, etag: str) -> None:
+def _write_listing(directory: Path, family: Family, payloads: Sequence[_Payload]) -> None:
+    """Write the pages of a listing; each object has its own entry among the payloads."""
     folder = directory / "listing"
     folder.mkdir(exist_ok=True)
-    keys = list(family.keys())
+    keys = list(zip(family.keys(), payloads, strict=True))
     pages = [keys[start : start + _PAGE_KEYS] for start in range(0, len(keys), _PAGE_KEYS)]
     for number, page in enumerate(pages, 1):
         more = f"<NextContinuationToken>p{number + 1}</NextContinuationToken>" if number < len(pages) else ""
         items = "".join(
             f"<Contents><Key>{key}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>"
-            f"<ETag>&quot;{etag}&quot;</ETag><Size>{family.size_bytes}</Size>"
+            f"<ETag>&quot;{payload.etag}&quot;</ETag><Size>{payload.size_bytes}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
-            for key in page
+            for key, payload in page
         )
         (folder / f"{family.prefix}-{number}.xml").write_text(
             '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -296,9 +343,9 @@ def _answers(made: Rig) -> bool:
 
 
 @contextmanager
-def _nginx(made: Rig, checksums_of: dict[Family, str]) -> Iterator[None]:
+def _nginx(made: Rig, payloads: Sequence[_Payload]) -> Iterator[None]:
     configuration = made.directory / "nginx.conf"
-    configuration.write_text(_configuration(made, checksums_of), encoding="utf-8")
+    configuration.write_text(_configuration(made, payloads), encoding="utf-8")
     with running(
         [_tool("nginx"), "-p", made.directory, "-c", configuration],
         directory=made.directory,
@@ -310,7 +357,7 @@ def _nginx(made: Rig, checksums_of: dict[Family, str]) -> Iterator[None]:
         yield
 
 
-def _configuration(made: Rig, checksums_of: dict[Family, str]) -> str:
+def _configuration(made: Rig, payloads: Sequence[_Payload]) -> str:
     climate, directory = made.climate, made.directory
     tls = rate = delay = ""
     if climate.tls:
@@ -325,18 +372,17 @@ def _configuration(made: Rig, checksums_of: dict[Family, str]) -> str:
         delay = "auth_request /__delay;"
     locations = "\n".join(
         f"""
-        location /{BUCKET}/{family.prefix}/ {{
+        location /{BUCKET}/{payload.keys} {{
             {delay}
-            add_header x-amz-checksum-crc64nvme $crc_{family.prefix};
+            add_header x-amz-checksum-crc64nvme $crc_{payload.name};
             add_header x-amz-checksum-type $crc_type;
             add_header x-amz-request-id 0000000000000000;
-            rewrite ^ /payload/{family.prefix} break;
+            rewrite ^ /payload/{payload.name} break;
         }}"""
-        for family in checksums_of
+        for payload in payloads
     )
     crcs = "\n".join(
-        f'    map $http_range $crc_{family.prefix} {{ "" "{crc}"; default ""; }}'
-        for family, crc in checksums_of.items()
+        f'    map $http_range $crc_{payload.name} {{ "" "{payload.checksum}"; default ""; }}' for payload in payloads
     )
     return f"""
 daemon off;
