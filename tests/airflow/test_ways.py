@@ -12,15 +12,15 @@ from azure.storage.blob import ContainerClient
 from local_cloud.servers import LocalAzure
 from s3_to_azure.airflow.migration.run_state import PLAN_KEY
 from s3_to_azure.dag import migration_dag
+from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from s3_to_azure.state.lines import lines
 from s3_to_azure.transfer.fetched import eligibility
 from tests.airflow.airflow_runs import Run, run_dag, xcom_of
 from tests.fakes.contexts import some_bytes
 from tests.fakes.fetching_azure import FetchingAzure, fetching_azure
 from tests.real_stores import account_sas
-
-pytestmark = pytest.mark.slow
 
 LARGE = some_bytes(3 * MIB)
 LONG = f"in/{'é' * 340}"
@@ -77,6 +77,23 @@ def receipts_of(container: ContainerClient) -> dict[str, dict[str, Any]]:
     return {receipt["key"]: receipt for receipt in found}
 
 
+def test_a_misspelt_way_is_told_the_nearest_when_the_dag_is_parsed() -> None:
+    """No run has to fail for it."""
+    with pytest.raises(UsageError, match=r"via='azur' is not one of worker, azure, auto\. Did you mean azure\?"):
+        migration_dag("misspelt", "s3://bucket/in/", "az://container/out", via="azur")
+    with pytest.raises(UsageError, match="Did you mean auto"):
+        S3ToAzureBlobStreamOperator(task_id="t", s3_bucket="bucket", container_name="container", s3_key="k", via="Auto")
+
+
+def test_the_author_may_pin_the_way() -> None:
+    """Then a run has no choice, and the form no field."""
+    dag = migration_dag("pinned", "s3://bucket/in/", "az://container/out", via="auto", pinned=["via"])
+    assert dag.params.get_param("via").schema["const"] == "auto"
+    copy: Any = dag.get_task("copy")
+    assert copy.partial_kwargs["via"] == "{{ params.via }}"
+
+
+@pytest.mark.slow
 def test_a_mixed_bucket_is_accounted_for_with_each_way_where_it_should_be(
     migrate: Any, fill: Any, azure: FetchingAzure, container: ContainerClient
 ) -> None:
@@ -126,6 +143,7 @@ def test_a_mixed_bucket_is_accounted_for_with_each_way_where_it_should_be(
         assert container.download_blob(key).readall() == body
 
 
+@pytest.mark.slow
 def test_azure_cannot_send_a_customers_key(
     migrate: Any, fill: Any, azure: FetchingAzure, container: ContainerClient
 ) -> None:

@@ -73,6 +73,41 @@ def test_two_reasons_are_said_once(
     assert "objects failed; first" not in printed
 
 
+def test_a_private_endpoint_is_streamed_or_fails(
+    s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Azure cannot read from this machine: ``auto`` says so and copies, ``azure`` says so and copies nothing."""
+    s3_client.put_object(Bucket=bucket, Key="d/large", Body=bytes(3 << 20), ChecksumAlgorithm="CRC64NVME")
+    arguments = [f"s3://{bucket}/d/large", f"az://{container.container_name}/", "--block-size", "1MiB"]
+    assert main(["copy", *arguments, "--via", "azure"]) == FAILED
+    assert "not_fetchable: Azure cannot fetch 'd/large': Azure reaches only public https" in capsys.readouterr().out
+    assert list(container.list_blob_names()) == []
+    assert main(["copy", *arguments, "--via", "auto", "--json"]) == OK
+    printed = capsys.readouterr()
+    receipt = json.loads(printed.out)
+    assert (receipt["via"], receipt["not_fetched"]) == ("worker", "private_endpoint")
+    assert printed.err.count("Streamed:  1 object (3.0 MiB): private_endpoint: Azure reaches only public") == 1
+
+
+def test_plan_says_the_way_of_each_object(
+    s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As lines for people and as JSON, one for each object."""
+    for key, size in (("d/large", 9 << 20), ("d/small", 1)):
+        s3_client.put_object(Bucket=bucket, Key=key, Body=bytes(size), ChecksumAlgorithm="CRC64NVME")
+    arguments = [f"s3://{bucket}/d/", f"az://{container.container_name}/", "--via", "auto", "--list"]
+    assert main(["plan", *arguments]) == OK
+    text = capsys.readouterr().out
+    assert "'d/large' not by Azure: private_endpoint" in text
+    assert "By worker: 1 object (9.0 MiB): private_endpoint: Azure reaches only public https endpoints" in text
+    assert main(["plan", *arguments, "--json"]) == OK
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["key"]: (row["via"], row["not_fetched"]) for row in rows} == {
+        "d/large": ("worker", "private_endpoint"),
+        "d/small": ("worker", "one_request"),
+    }
+
+
 def test_mapped_names_are_reversible(
     s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str]
 ) -> None:

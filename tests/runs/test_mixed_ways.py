@@ -108,7 +108,20 @@ def test_a_bucket_that_azure_cannot_read_is_streamed_and_said_once(source: Memor
     assert summary["fetched"]["objects"] == 0
     assert summary["not_fetched"]["source_unreachable"] == {"objects": 2, "size_bytes": 6 * MIB}
     assert len([line for line in report.lines() if "source_unreachable" in line]) == 1
+    assert summary["ended_streamed"] == {}
     assert not report.failed
+
+
+def test_one_object_that_ends_streamed_counts_once(source: MemorySource) -> None:
+    """It is fetched, and the report says that the worker ended it, and why."""
+    run, azure = night(source)
+    azure.around = lambda block, fetch: None if block.start == MIB and fetch() else fetch()
+    _, _, report = run.run()
+    summary = report.summary()
+    counted = summary["fetched"]["objects"] + sum(item["objects"] for item in summary["not_fetched"].values())
+    assert counted == summary["copied"]["objects"] - 1, "an empty object has no bytes"
+    assert summary["ended_streamed"]["no_crc_returned"]["objects"] >= 1
+    assert summary["fetched"]["blocks_streamed"] >= 1
 
 
 def test_small_objects_have_their_reason_in_the_fast_path_too(source: MemorySource) -> None:

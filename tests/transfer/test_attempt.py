@@ -97,3 +97,4 @@ def test_blocks_of_both_ways_are_counted_once_azure_fetches(context: TransferCon
     assert (receipt.via, receipt.blocks_fetched, receipt.blocks_streamed) == ("azure", 1, 1)
     assert (receipt.not_fetched, receipt.bytes_sent) == ("source_unreachable", 12)
     assert context.progress.snapshot().bytes_sent == 12
+    assert context.progress.snapshot().bytes_read == 5, "what a worker reads, its pipeline counts"

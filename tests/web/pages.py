@@ -138,6 +138,52 @@ def bad_morning() -> Pages:
     return Pages(run, [sensor, plan, *copies, report], lines, history=[run])
 
 
+def fetched_night() -> Pages:
+    """Return a run whose large objects Azure fetched, but for those that it could not."""
+    ways: dict[str, Any] = {
+        "fetched": {"objects": 260, "size_bytes": 2_400 * GIB, "blocks_fetched": 38_288, "blocks_streamed": 112},
+        "ended_streamed": {"source_unreachable": {"objects": 2, "size_bytes": 14 * GIB}},
+        "not_fetched": {
+            "long_url": {"objects": 3, "size_bytes": 7 * GIB},
+            "no_crc64nvme": {"objects": 12, "size_bytes": 96 * GIB},
+            "one_request": {"objects": 1_024, "size_bytes": GIB},
+        },
+    }
+    copied = {"objects": 1_299, "size_bytes": 2_504 * GIB}
+    nothing = {"objects": 0, "size_bytes": 0}
+    plan = planned(
+        {"objects": 1_299, "size_bytes": 2_504 * GIB, "kind": "objects"},
+        listed=copied,
+        copy=copied,
+        container="videos",
+        blob_prefix="",
+        via="auto",
+        fetched={"objects": 272, "size_bytes": 2_496 * GIB},
+        not_fetched={name: ways["not_fetched"][name] for name in ("long_url", "one_request")},
+    )
+    summary = report_summary(
+        listed=copied,
+        copied=copied,
+        skipped=nothing,
+        failed=nothing,
+        reasons=[],
+        failures=[],
+        proofs={"crc64nvme": 1_287, "md5": 12},
+        proven="1,299 objects (2.4 TiB) of 1,299 in Azure: 1,287 by crc64nvme, 12 by md5",
+        **ways,
+    )
+    sensor = task(
+        "wait_for_objects",
+        operator="S3ObjectsSensor",
+        state="success",
+        results={"return_value": {"bucket": "videos", "prefix": "", "objects": 1_299}, "settings": {"via": "auto"}},
+    )
+    copy = task(state="success", progress=progress_record(), ended_at=NOW)
+    report = task("report", state="success", results={"return_value": summary})
+    run = RunRow("videos", "scheduled__2026-11-23", "success", NOW - timedelta(hours=2), NOW, report=summary)
+    return Pages(run, [sensor, plan, copy, report], history=[run])
+
+
 def _failures() -> Iterator[FailureLine]:
     number = 0
     for code, (sentence, count) in REASONS.items():

@@ -180,14 +180,16 @@ def test_the_plan_names_what_is_left_out() -> None:
 def test_the_way_of_the_bytes_is_told_where_azure_fetches() -> None:
     """A plan has it before the copies, the report with the blocks of each way; one through workers neither."""
     fetched = {"objects": 2, "size_bytes": 3, "blocks_fetched": 4, "blocks_streamed": 1}
+    ended = {"no_crc_returned": {"objects": 1, "size_bytes": 1}}
     others = {"sse_c": {"objects": 1, "size_bytes": 5}, "x" * 200: {"objects": "many"}}
-    told = {"fetched": fetched, "not_fetched": others}
+    told = {"fetched": fetched, "not_fetched": others, "ended_streamed": ended}
     page = view(
         planned(via="azure", **told), task("report", state="success", results={"return_value": report_summary(**told)})
     )
     ways = page["report"]["ways"]
     assert ways["fetched"] == {"objects": 2, "bytes": 3}
     assert (ways["blocks_fetched"], ways["blocks_streamed"]) == (4, 1)
+    assert [(item["reason"], item["objects"]) for item in ways["ended_streamed"]] == [("no_crc_returned", 1)]
     assert ways["not_fetched"] == [
         {"reason": "sse_c", "sentence": NOT_FETCHED["sse_c"], "objects": 1, "bytes": 5},
         {"reason": "x" * 100, "sentence": "", "objects": 0, "bytes": 0},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.pages import ORIGIN, REASONS, Pages, bad_morning
+from tests.web.pages import ORIGIN, REASONS, Pages, bad_morning, fetched_night
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -118,6 +118,23 @@ def test_a_bad_morning(window: Any) -> None:
     expect(pager).to_contain_text(f"1 to 50 of {REASONS['name_refused'][1]:,}")
     objects.get_by_label("Sort by").select_option("size")
     expect(objects.locator("tbody tr").first).to_contain_text("part-08999.parquet")
+    assert serious(page) == []
+
+
+@pytest.mark.parametrize("window", ["420-dark", "1400-light"], indirect=True)
+def test_the_way_of_the_bytes(window: Any) -> None:
+    """Who fetched how much, in how many blocks, and why not the rest, each reason once and in words."""
+    pages = fetched_night()
+    page = window(pages, pages.address)
+    rows = page.get_by_role("region", name="Way of the bytes").locator("tbody tr")
+    expect(rows).to_have_count(5)
+    expect(rows.first).to_contain_text("Fetched by Azure")
+    expect(rows.first).to_contain_text("38,288 blocks, 112 blocks through the workers")
+    expect(rows.first).to_contain_text("2.3 TiB")
+    expect(rows.nth(1)).to_contain_text("ended through the workers")
+    expect(rows.nth(3)).to_contain_text("S3 stores no CRC64NVME over all its bytes")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shoot(page, "fetched-night")
     assert serious(page) == []
 
 

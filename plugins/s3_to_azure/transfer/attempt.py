@@ -74,7 +74,8 @@ class CopyStats:
         with self._lock:
             self._bytes_sent += size_bytes
             self._blocks_fetched += 1
-        self._context.progress.add(bytes_sent=size_bytes)
+        # It has arrived and is confirmed in one, so that the rate and what is in flight are right beside streaming.
+        self._context.progress.add(bytes_sent=size_bytes, bytes_read=size_bytes)
 
     def is_one_request(self) -> None:
         """Note that the worker sends the object in one request, for which Azure would need more."""

@@ -296,14 +296,13 @@ def _ways_view(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "fetched": amount(summary, "fetched"),
         **{name: number(fetched, name) for name in ("blocks_fetched", "blocks_streamed")},
-        "not_fetched": [
-            {
-                "reason": code[:100],
-                "sentence": NOT_FETCHED.get(code, ""),
-                **amount(mapping(summary, "not_fetched"), code),
-            }
-            for code in names(summary, "not_fetched")
-        ],
+        **{
+            group: [
+                {"reason": code[:100], "sentence": NOT_FETCHED.get(code, ""), **amount(mapping(summary, group), code)}
+                for code in names(summary, group)
+            ]
+            for group in ("ended_streamed", "not_fetched")
+        },
         # A plan with this choice fails them; a report counts the copied ones only.
         "others_fail": summary.get("via") == VIA_AZURE,
     }

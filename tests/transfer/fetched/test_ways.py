@@ -31,16 +31,20 @@ def test_a_run_through_the_workers_tells_of_no_way() -> None:
 
 
 def test_objects_and_blocks_of_each_way() -> None:
-    """A mixed object is fetched, with its reason; each reason is told once, whatever its number."""
+    """Each object counts once, and each reason is told in words once; a mixed object is fetched, with its reason."""
     small = replace(STREAMED, not_fetched="one_request", size_bytes=1)
-    counted = ways(FETCHED, MIXED, small, small, STREAMED)
+    unreachable = replace(STREAMED, not_fetched="source_unreachable")
+    counted = ways(FETCHED, MIXED, small, small, unreachable)
+    unreachable_text = NOT_FETCHED["source_unreachable"]
     assert list(counted.lines()) == [
         "Fetched:   2 objects (2.0 KiB) by Azure, in 4 blocks, and 2 blocks through the worker",
+        f"           1 object (1.0 KiB) of these ended through the worker: source_unreachable: {unreachable_text}",
         f"Streamed:  2 objects (2 bytes): one_request: {NOT_FETCHED['one_request']}",
-        f"Streamed:  1 object (1.0 KiB): source_unreachable: {NOT_FETCHED['source_unreachable']}",
+        "Streamed:  1 object (1.0 KiB): source_unreachable",
     ]
     assert json.loads(json.dumps(counted.summary())) == {
         "fetched": {"objects": 2, "size_bytes": 2_048, "blocks_fetched": 4, "blocks_streamed": 2},
+        "ended_streamed": {"source_unreachable": {"objects": 1, "size_bytes": 1_024}},
         "not_fetched": {
             "one_request": {"objects": 2, "size_bytes": 2},
             "source_unreachable": {"objects": 1, "size_bytes": 1_024},

@@ -35,7 +35,8 @@ class _Count:
 class Ways:
     """The ways of a run's copies; false while no object was fetched, and none was to be.
 
-    An object that Azure began to fetch and the worker ended counts as fetched, and its code says why it was not all.
+    Each copied object counts once: as fetched, also if the worker ended what Azure had begun, or by the code of why it
+    was streamed.
 
     Attributes:
         blocks_fetched: Blocks that Azure fetched.
@@ -45,6 +46,7 @@ class Ways:
     def __init__(self) -> None:
         self.blocks_fetched = self.blocks_streamed = 0
         self._fetched = _Count()
+        self._ended_streamed: dict[str, _Count] = defaultdict(_Count)
         self._not_fetched: dict[str, _Count] = defaultdict(_Count)
 
     def __bool__(self) -> bool:
@@ -55,25 +57,26 @@ class Ways:
         """Count an object if it was copied."""
         if receipt.status != COPIED:
             return
-        if receipt.via == VIA_AZURE:
+        is_fetched = receipt.via == VIA_AZURE
+        if is_fetched:
             self._fetched.add(receipt.size_bytes)
         self.blocks_fetched += receipt.blocks_fetched
         self.blocks_streamed += receipt.blocks_streamed
         if receipt.not_fetched:
             code = receipt.not_fetched if receipt.not_fetched in NOT_FETCHED else _OTHER
-            self._not_fetched[code].add(receipt.size_bytes)
+            (self._ended_streamed if is_fetched else self._not_fetched)[code].add(receipt.size_bytes)
 
     def lines(self) -> Iterator[str]:
-        """Yield the counts for a person: what Azure fetched, and each reason why it did not, once."""
+        """Yield the counts for a person: what Azure fetched, and each reason why it did not, in words once."""
         if not self:
             return
-        through = (
-            f", and {count_text(self.blocks_streamed, 'block')} through the worker" if self.blocks_streamed else ""
-        )
-        yield f"Fetched:   {self._fetched.text()} by Azure, in {count_text(self.blocks_fetched, 'block')}{through}"
+        streamed = count_text(self.blocks_streamed, "block")
+        also = f", and {streamed} through the worker" if self.blocks_streamed else ""
+        yield f"Fetched:   {self._fetched.text()} by Azure, in {count_text(self.blocks_fetched, 'block')}{also}"
+        for code, count in sorted(self._ended_streamed.items()):
+            yield f"           {count.text()} of these ended through the worker: {_reason(code)}"
         for code, count in sorted(self._not_fetched.items()):
-            sentence = NOT_FETCHED.get(code)
-            yield f"Streamed:  {count.text()}: {code}{f': {sentence}' if sentence else ''}"
+            yield f"Streamed:  {count.text()}: {code if code in self._ended_streamed else _reason(code)}"
 
     def summary(self) -> dict[str, Any]:
         """Return the counts as JSON-ready values; nothing where there is nothing to tell."""
@@ -82,5 +85,10 @@ class Ways:
         blocks = {"blocks_fetched": self.blocks_fetched, "blocks_streamed": self.blocks_streamed}
         return {
             "fetched": self._fetched.summary() | blocks,
+            "ended_streamed": {code: count.summary() for code, count in sorted(self._ended_streamed.items())},
             "not_fetched": {code: count.summary() for code, count in sorted(self._not_fetched.items())},
         }
+
+
+def _reason(code: str) -> str:
+    return f"{code}: {NOT_FETCHED[code]}" if code in NOT_FETCHED else code

@@ -296,13 +296,14 @@ function Ways({ ways, caption }) {
   if (!ways) return null;
   const blocks = [
     ...(ways.blocks_fetched ? [counted(ways.blocks_fetched, "block")] : []),
-    ...(ways.blocks_streamed ? [`${counted(ways.blocks_streamed, "block")} of these through the workers`] : []),
+    ...(ways.blocks_streamed ? [`${counted(ways.blocks_streamed, "block")} through the workers`] : []),
   ];
   return h(Table, {
     caption,
-    columns: [{ name: "Way" }, ...AMOUNT_COLUMNS.slice(1)],
+    columns: [{ name: "Way" }, { name: "Detail" }, ...AMOUNT_COLUMNS.slice(2)],
     rows: [
       amountRow("Fetched by Azure", ways.fetched, blocks.join(", ")),
+      ...ways.ended_streamed.map((item) => amountRow("Of these, ended through the workers", item, item.sentence || words(item.reason))),
       ...ways.not_fetched.map((item) =>
         amountRow(ways.others_fail ? "Not fetched" : "Through the workers", item, item.sentence || words(item.reason)),
       ),
