@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "plugins"))
@@ -28,7 +29,7 @@ sys.path.insert(0, str(ROOT / "plugins"))
 import boto3  # noqa: E402 - the path comes first
 import requests  # noqa: E402
 from azure.storage.blob import BlobServiceClient  # noqa: E402
-from botocore.awsrequest import AWSResponse  # noqa: E402
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse  # noqa: E402
 from requests.adapters import BaseAdapter  # noqa: E402
 from urllib3 import HTTPResponse  # noqa: E402
 
@@ -74,19 +75,27 @@ def page(first: int, count: int, *, last: bool) -> bytes:
     return f"{HEAD}{more}{items}</ListBucketResult>".encode()
 
 
+def asked_for(url: str, parameter: str) -> int:
+    """Return the number of the first object of the page that a URL names; 0 for the first page."""
+    return int(parse_qs(urlsplit(url).query).get(parameter, ["0"])[0])
+
+
 def source_of(count: int) -> S3Source:
     """Return a source whose bucket lists ``count`` objects, from memory."""
     session = boto3.session.Session("key", "secret", region_name="us-east-1")
     source = S3Source(session, {})
     pages = [page(first, min(PAGE, count - first), last=first + PAGE >= count) for first in range(0, count, PAGE)]
-    asked = iter(pages)
 
     class Raw:
-        def stream(self) -> Iterator[bytes]:
-            yield next(asked)
+        def __init__(self, url: str) -> None:
+            self._url = url
 
-    def answer(**_: object) -> AWSResponse:
-        return AWSResponse("https://s3", 200, {"Content-Type": "application/xml"}, Raw())
+        def stream(self) -> Iterator[bytes]:
+            # As a store that cannot start after a key, so that one thread lists all pages.
+            yield pages[asked_for(self._url, "continuation-token") // PAGE]
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        return AWSResponse("https://s3", 200, {"Content-Type": "application/xml"}, Raw(request.url))
 
     source._client.meta.events.register("before-send.s3.*", answer)  # noqa: SLF001 - the last hook before the network
     return source
@@ -117,21 +126,26 @@ def blob_page(first: int, count: int, *, last: bool) -> bytes:
 
 
 class RecordedPages(BaseAdapter):
-    """Answers each request with the next page instead of sending it."""
+    """Answers each request with its page instead of sending it."""
 
     def __init__(self, count: int) -> None:
         """Make the pages of ``count`` blobs."""
         super().__init__()
         firsts = range(0, count, BLOB_PAGE)
-        pages = [blob_page(first, min(BLOB_PAGE, count - first), last=first + BLOB_PAGE >= count) for first in firsts]
-        self._pages = iter(pages)
+        self._pages = [
+            blob_page(first, min(BLOB_PAGE, count - first), last=first + BLOB_PAGE >= count) for first in firsts
+        ]
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
-        """Return the next page."""
+        """Return the page that the request names."""
         answer = requests.Response()
         answer.status_code, answer.request, answer.url = 200, request, request.url or ""
         answer.headers["Content-Type"] = "application/xml"
-        answer.raw = HTTPResponse(io.BytesIO(next(self._pages)), status=200, preload_content=False)
+        answer.raw = HTTPResponse(
+            io.BytesIO(self._pages[asked_for(request.url or "", "marker") // BLOB_PAGE]),
+            status=200,
+            preload_content=False,
+        )
         return answer
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 import pytest
@@ -20,8 +21,9 @@ from urllib3 import HTTPResponse
 
 from s3_to_azure.model.errors import AccessDenied, ContainerNotFound, Throttled, TransientError, UnexpectedResponse
 from s3_to_azure.model.objects import BlobState, ContentHeaders
+from s3_to_azure.stores.azure import listing as azure_listing
 from s3_to_azure.stores.azure.client import service_client
-from s3_to_azure.stores.azure.listing import list_page, list_side_by_side, modified_of, state_of
+from s3_to_azure.stores.azure.listing import list_page, list_side_by_side, modified_of, parse_page, state_of
 from s3_to_azure.stores.azure.responses import blob_state
 
 NEXT = "<NextMarker />"
@@ -94,6 +96,73 @@ def test_page() -> None:
     """Every value and the token are read; other elements are ignored."""
     document = listing(f"<Other/>{BLOB.format(name='b')}<Other/>", end="<NextMarker>2!96!+/=</NextMarker>")
     assert read(document) == ([STATE], "2!96!+/=")
+
+
+USUAL = BLOB.format(name="b")
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        *(
+            BLOB.format(name=name)
+            for name in ("a&amp;b", "&#13;", "\x01", "\r", "\n", "\x7f", "é", "\U0001f600", ">", "")
+        ),
+        *(USUAL.replace("e-1", text) for text in ("a&amp;b", "", " ", "<x/>", "<![CDATA[t]]>", "<!-- -->", "\ufffe")),
+        *(USUAL.replace("text/plain", text) for text in ("a&amp;b", "", "<x/>", "\r\n")),
+        f"<!--{USUAL}-->",
+        f"<Other>{USUAL}</Other>",
+        f"{USUAL}<!-- -->{USUAL}",
+        f"{USUAL}text{USUAL}",
+        f"{USUAL}<BlobPrefix><Name>p/</Name></BlobPrefix>{USUAL}",
+        f"{USUAL}<Blob/>",
+        f"<!--{USUAL}--><Blob><Name>c</Name></Blob>",
+        USUAL.replace("<Etag>", "<Etag>first</Etag><Etag>"),
+        USUAL.replace("<AccessTier>", "<Etag>last</Etag><AccessTier>"),
+        USUAL.replace("<Etag>0x8D1</Etag>", ""),
+        USUAL.replace("<AccessTier>Hot</AccessTier>", "<AccessTier>Hot</Other>"),
+        USUAL.replace("<AccessTier>Hot</AccessTier>", "<ResourceType>directory</ResourceType>"),
+        USUAL.replace("<mtime />", "<mtime/>"),
+        USUAL.replace("<mtime />", "<mtime />" * 2),
+        USUAL.replace("<mtime />", "<S3_etag>e-2</S3_etag>"),
+        USUAL.replace("<mtime />", '<mtime x="1" />'),
+        USUAL.replace("<mtime />", "<é>t</é>"),
+        USUAL.replace("<mtime />", "<a>t</b>"),
+        USUAL.replace("<Metadata>", "<Metadata><Metadata /></Metadata><Metadata>"),
+        USUAL.replace("<S3_etag>e-1</S3_etag><mtime />", ""),
+        USUAL.replace("<Metadata><S3_etag>e-1</S3_etag><mtime /></Metadata>", "<Metadata />"),
+        USUAL.replace("<OrMetadata />", ""),
+        USUAL.replace("<Name>", '<Name Encoded="true">'),
+        USUAL.replace("<Blob>", "<Blob><Snapshot>s</Snapshot>"),
+    ],
+)
+@pytest.mark.parametrize("end", [NEXT, "<NextMarker>t</NextMarker>", ""])
+def test_the_regular_expression_reads_what_the_parser_reads(blob: str, end: str) -> None:
+    """Or it reads nothing, and the parser does."""
+
+    def result(parse: Callable[[], tuple[list[BlobState], str | None]]) -> object:
+        try:
+            return parse()
+        except (ValueError, ET.ParseError) as error:
+            return type(error)
+
+    body = listing(USUAL + blob, end=end)
+    text = body.decode().removeprefix("\ufeff")
+    parsed = result(lambda: azure_listing._parsed_page(text, state_of))
+    assert result(lambda: parse_page(body, state_of)) == parsed
+
+
+def test_usual_blobs_are_read_by_the_regular_expression() -> None:
+    """With metadata and without, a checksum or none."""
+    plain = USUAL.replace("<Content-MD5>1B2M2Y8AsgTpgAmY7PhCfg==</Content-MD5>", "").replace("<Content-Encoding />", "")
+    inner = USUAL + plain + USUAL.replace("<Metadata><S3_etag>e-1</S3_etag><mtime /></Metadata>", "<Metadata />")
+    found = azure_listing._usual_page(listing(inner).decode().removeprefix("\ufeff"))
+    assert found is not None
+    assert [state_of(entry) for entry in found[0]] == [
+        STATE,
+        replace(STATE, content_md5=""),
+        replace(STATE, metadata={}),
+    ]
 
 
 def test_query() -> None:

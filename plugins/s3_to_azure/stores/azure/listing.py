@@ -2,9 +2,13 @@
 
 The SDK authorises and sends the request, and handles every error. Its documented ``raw_response_hook`` takes the
 document out of a successful response: the SDK would parse it twice and build some twenty models for each blob.
+Blobs of exactly the form that Azure writes are read by a regular expression, which takes a third of the CPU of an XML
+parser; a page with any other blob is read by the parser as a whole.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -31,6 +35,32 @@ _EMPTY_LISTING: Final = "<EnumerationResults><Blobs/></EnumerationResults>"
 _CHUNK_CHARACTERS: Final = 16 * 1024
 # The version of the API that has startFrom: https://learn.microsoft.com/rest/api/storageservices/list-blobs
 _STARTS_AT_A_TEXT: Final = "2026-02-06"
+_BLOB_START: Final = "<Blob><Name>"
+_BLOB_END: Final = "</Blob>"
+# Text without a reference, and without a character that XML does not allow or a parser changes.
+_PLAIN: Final = "[^<>&\x00-\x08\x0b-\x1f\ufffe\uffff]"
+_FIELD: Final = re.compile(f"<(?P<name>[A-Za-z_][A-Za-z0-9_.-]*+)(?:>({_PLAIN}*+)</(?P=name)>| ?/>)")
+# In the order of Azure. Others may follow, except for ResourceType: accounts with a hierarchical namespace have it.
+_PROPERTIES: Final = (
+    *("Last-Modified", "Etag", "Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+    *("Content-MD5", "Cache-Control", "Content-Disposition", "BlobType"),
+)
+_REQUIRED: Final = ("Last-Modified", "Etag", "Content-Length", "BlobType")
+_BEFORE: Final = {"Last-Modified": "Creation-Time", "Content-MD5": "Content-CRC64"}
+_OTHER: Final = f"(?!(?:{'|'.join(_PROPERTIES)}|ResourceType)[ />])[A-Za-z0-9-]++"
+_BLOB: Final = re.compile(
+    f"<Blob><Name>({_PLAIN}++)</Name><Properties>"
+    + "".join(
+        (f"(?:<{other}(?:>{_PLAIN}*+</{other}>| ?/>))?+" if (other := _BEFORE.get(name)) else "")
+        + f"(?:<{name}(?:>({_PLAIN}*+)</{name}>| ?/>)){'' if name in _REQUIRED else '?+'}"
+        for name in _PROPERTIES
+    )
+    + f"(?:<(?P<other>{_OTHER})(?:>{_PLAIN}*+</(?P=other)>| ?/>))*+</Properties>"
+    f"(?:<Metadata>((?:<[A-Za-z0-9_.-]++(?:>{_PLAIN}*+</[A-Za-z0-9_.-]++>| ?/>))*+)</Metadata>|<Metadata ?/>)?+"
+    "(?:<OrMetadata ?/>)?+</Blob>"
+)
+_STAND_IN: Final = '<Blob entries="s3-to-azure"/>'
+_STAND_IN_ATTRIBUTES: Final = {"entries": "s3-to-azure"}
 _TRUE: Final = ("true", "1")
 # In the order of the fields of ``ContentHeaders``.
 _HEADERS: Final = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Cache-Control")
@@ -42,13 +72,13 @@ class Entry(NamedTuple):
     """What a listing says of one blob.
 
     Attributes:
-        properties: The element with its properties.
-        metadata: The element with its metadata, None if it has none.
+        properties: The text of each property; None or empty if it has none.
+        metadata: The blob's metadata, by the names as they are written.
     """
 
     name: str
-    properties: ET.Element
-    metadata: ET.Element | None
+    properties: Mapping[str, str | None]
+    metadata: Mapping[str, str | None]
 
 
 class PageToken(NamedTuple):
@@ -155,10 +185,54 @@ def parse_page(body: bytes, read: Callable[[Entry], T]) -> tuple[list[T], str | 
         UnicodeDecodeError: The document is not UTF-8.
     """
     # UTF-8, whatever encoding the document declares, so that the search for a DTD sees what the parser sees.
-    text = body.decode()
+    # With the mark in it, each character of the text would take two bytes.
+    text = body.removeprefix(codecs.BOM_UTF8).decode()
     # A listing has no DTD, and without one no entity can be expanded or fetched.
     if "<!DOCTYPE" in text:
         raise ValueError("the response is not a listing: it has a document type declaration")
+    usual = _usual_page(text)
+    if usual is not None:
+        entries, marker_text = usual
+        return [read(entry) for entry in entries], marker_text
+    return _parsed_page(text, read)
+
+
+def _usual_page(text: str) -> tuple[list[Entry], str | None] | None:
+    """Return the blobs of a page that all have the form that Azure writes, and the next page's marker; else None."""
+    start, end = text.find(_BLOB_START), text.rfind(_BLOB_END) + len(_BLOB_END)
+    if start < 0 or end <= start:
+        return None
+    pieces = _BLOB.split(text[start:end])
+    between, names, *properties, _, metadata = (pieces[at :: _BLOB.groups + 1] for at in range(_BLOB.groups + 1))
+    # Nothing may be before, between and behind the blobs.
+    if any(between):
+        return None
+    fields = [_fields(written or "") for written in metadata]
+    try:
+        root = ET.fromstring(text[:start] + _STAND_IN + text[end:])  # noqa: S314 - no DTD
+    except ET.ParseError:
+        return None
+    blobs, marker = root.find("Blobs"), root.find("NextMarker")
+    if root.tag != _DOCUMENT or blobs is None or marker is None:
+        return None
+    # The blobs must be the list's, and not in a comment or another element.
+    if [item.attrib for item in blobs if item.tag == "Blob"] != [_STAND_IN_ATTRIBUTES]:
+        return None
+    found = [
+        Entry(name, dict(zip(_PROPERTIES, texts, strict=True)), named)
+        for name, named, *texts in zip(names, fields, *properties, strict=True)
+        if named is not None
+    ]
+    return (found, marker.text) if len(found) == len(names) else None
+
+
+def _fields(text: str) -> dict[str, str | None] | None:
+    """Return the texts of elements without attributes and children; None if there is anything else."""
+    pieces = _FIELD.split(text)
+    return None if any(pieces[::3]) else dict(zip(pieces[1::3], pieces[2::3], strict=True))
+
+
+def _parsed_page(text: str, read: Callable[[Entry], T]) -> tuple[list[T], str | None]:
     parser: Any = ET.XMLPullParser(["start"])
     found: list[T] = []
     root: Any = None
@@ -193,7 +267,11 @@ def _entry(item: ET.Element) -> Entry:
     if name is None or not name.text or properties is None:
         raise ValueError("a blob without name or properties")
     is_encoded = name.get("Encoded", "").lower() in _TRUE
-    return Entry(unquote(name.text) if is_encoded else name.text, properties, item.find("Metadata"))
+    # Of two elements of one name the first counts.
+    texts = {child.tag: child.text for child in reversed(properties)}
+    metadata = item.find("Metadata")
+    named = {} if metadata is None else {child.tag: child.text for child in metadata}
+    return Entry(unquote(name.text) if is_encoded else name.text, texts, named)
 
 
 def state_of(entry: Entry) -> BlobState:
@@ -202,11 +280,11 @@ def state_of(entry: Entry) -> BlobState:
     Raises:
         ValueError: A property is missing.
     """
-    text_of, metadata = entry.properties.findtext, entry.metadata
+    text_of = entry.properties.get
     etag, size, blob_type = unquoted(text_of("Etag")), text_of("Content-Length"), text_of("BlobType")
     if not (etag and blob_type and size and size.isdecimal()):
         raise ValueError("a blob without ETag, size or type")
-    metadata_of_blob = {} if metadata is None else {child.tag.lower(): child.text or "" for child in metadata}
+    metadata_of_blob = {_lower(name): text or "" for name, text in entry.metadata.items()}
     return BlobState(
         name=entry.name,
         etag=etag,
@@ -227,10 +305,16 @@ def modified_of(entry: Entry) -> tuple[str, datetime]:
     Raises:
         ValueError: There is no valid date.
     """
-    time = http_date(entry.properties.findtext("Last-Modified"))
+    time = http_date(entry.properties.get("Last-Modified"))
     if time is None:
         raise ValueError("a blob without date")
     return entry.name, time
+
+
+@lru_cache(maxsize=1_024)
+def _lower(name: str) -> str:
+    """Return a name of metadata in small letters: one text for all blobs."""
+    return name.lower()
 
 
 @lru_cache(maxsize=128)
