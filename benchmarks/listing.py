@@ -1,25 +1,29 @@
 """Lists a million keys from a server that takes a tenth of a second for each page; peers list from the same server.
 
-usage: python -m benchmarks.listing [--keys N] [--page-ms N] [--pages N] [--shape NAME]
+usage: python -m benchmarks.listing [--keys N] [--page-ms N] [--pages N] [--shape NAME] [--plan]
 
 The server is a process of its own and answers ListObjectsV2 from prepared entries. The peers list page after page:
 boto3's paginator, and rclone. They list the first --pages pages only, and their time for the whole bucket is computed.
+
+With --plan, `s3-to-azure plan` compares the bucket with a container that holds a copy of each object, for a tenth of
+the keys and for all of them.
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
@@ -40,6 +44,9 @@ _PAGE_KEYS: Final = 1_000
 # The bucket, and one that holds its first pages.
 _BUCKET: Final = "bucket"
 _PART: Final = "part"
+_ACCOUNT: Final = "account"
+_CONTAINER: Final = "container"
+_PAGE_BLOBS: Final = 5_000
 
 
 class Measured(NamedTuple):
@@ -57,10 +64,14 @@ def main() -> None:
     parser.add_argument("--page-ms", type=int, default=100, help="time of one page (default: %(default)s)")
     parser.add_argument("--pages", type=int, default=30, help="pages that the peers list (default: %(default)s)")
     parser.add_argument("--shape", choices=SHAPES, action="append", help="only this kind of keys")
+    parser.add_argument("--plan", action="store_true", help="plan a copy instead, and print its CPU and memory")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options)
+        return
+    if options.plan:
+        _plan(options)
         return
     print("| keys | shape | lister | s | keys/s | times the fastest peer | CPU us a key | requests a page |")
     print("| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: |")
@@ -158,6 +169,49 @@ def _source(url: str) -> S3Source:
     return S3Source(_session(), {"endpoint_url": url, "config": botocore_config(10), "region_name": "us-east-1"})
 
 
+# -- a plan ----------------------------------------------------------------------------------------------------------
+
+
+def _plan(options: argparse.Namespace) -> None:
+    print("| keys and blobs | shape | s | CPU s | peak MiB | S3 and Azure pages |")
+    print("| ---: | --- | ---: | ---: | ---: | ---: |")
+    for shape in options.shape or SHAPES:
+        for keys in (options.keys // 10, options.keys):
+            with _server(argparse.Namespace(**{**vars(options), "keys": keys}), shape) as url:
+                _requests(url)
+                began = time.monotonic()
+                summary, usage = _run_plan(url)
+                seconds, requests = time.monotonic() - began, _requests(url)
+            if (summary["listed"]["objects"], summary["unchanged"]["objects"]) != (keys, keys):
+                raise SystemExit(f"The plan is not that of {keys:,} copied objects: {summary}")
+            print(
+                f"| {keys:,} | {shape} | {seconds:.1f} | {usage.ru_utime + usage.ru_stime:.1f} "
+                f"| {usage.ru_maxrss / 1024:.0f} | {requests:,} |",
+                flush=True,
+            )
+
+
+def _run_plan(url: str) -> tuple[dict[str, Any], resource.struct_rusage]:
+    environment = os.environ | {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AZURE_STORAGE_CONNECTION_STRING": (
+            f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey=a2V5;BlobEndpoint={url}/{_ACCOUNT};"
+        ),
+    }
+    command = [sys.executable, "-m", "s3_to_azure", "plan", f"s3://{_BUCKET}/", f"az://{_CONTAINER}/", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        text = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit("The plan failed.")
+    return json.loads(text), usage
+
+
 # -- the server ------------------------------------------------------------------------------------------------------
 
 
@@ -173,12 +227,42 @@ def _server(options: argparse.Namespace, shape: str) -> Iterator[str]:
             process.kill()
 
 
+def _etag(number: int) -> str:
+    return f"{number * 0x9E3779B97F4A7C15 % 2**128:032x}"
+
+
+def _blobs(keys: list[str], query: dict[str, str]) -> list[bytes]:
+    """Return the pieces of a page of List Blobs: blobs that this package copied from the keys."""
+    first = int(query["marker"]) if query.get("marker") else bisect_left(keys, query.get("startFrom", ""))
+    stop = min(first + _PAGE_BLOBS, len(keys))
+    blobs = (
+        f"<Blob><Name>{keys[number]}</Name><Properties><Creation-Time>Sat, 28 Nov 2026 00:00:00 GMT</Creation-Time>"
+        f"<Last-Modified>Sat, 28 Nov 2026 00:00:00 GMT</Last-Modified><Etag>0x8D{number:013X}</Etag>"
+        "<Content-Length>10000</Content-Length><Content-Type>application/octet-stream</Content-Type>"
+        "<Content-Encoding /><Content-Language /><Content-CRC64 /><Content-MD5 /><Cache-Control />"
+        "<Content-Disposition /><BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier>"
+        "<AccessTierInferred>true</AccessTierInferred><LeaseStatus>unlocked</LeaseStatus>"
+        "<LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>"
+        f"<Metadata><s3_etag>{_etag(number)}</s3_etag>"
+        "<s3_last_modified>2026-11-28T00:00:00+00:00</s3_last_modified>"
+        "<s3_checksum>crc64nvme:AAAAAAAAAAA=</s3_checksum><s3_verified_by>crc64nvme</s3_verified_by></Metadata>"
+        "<OrMetadata /></Blob>"
+        for number in range(first, stop)
+    )
+    marker = f"<NextMarker>{stop}</NextMarker>" if stop < len(keys) else "<NextMarker />"
+    text = (
+        f'\ufeff<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName="{_CONTAINER}">'
+        f"<Blobs>{''.join(blobs)}</Blobs>{marker}</EnumerationResults>"
+    )
+    return [text.encode()]
+
+
 class _Bucket:
     """Keys, and the entries of all of them as one text."""
 
     def __init__(self, keys: list[str]) -> None:
         self.keys = keys
-        entries = [_entry(key) for key in keys]
+        entries = [_entry(key, _etag(number)) for number, key in enumerate(keys)]
         self._starts = [0, *accumulate(map(len, entries))]
         self._text = b"".join(entries)
 
@@ -197,11 +281,11 @@ class _Bucket:
         return [head.encode(), self._text[self._starts[first] : self._starts[stop]], b"</ListBucketResult>"]
 
 
-def _entry(key: str) -> bytes:
+def _entry(key: str, etag: str) -> bytes:
     # As S3 shows an object: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     return (
         f"<Contents><Key>{key}</Key><LastModified>2026-11-28T00:00:00.000Z</LastModified>"
-        "<ETag>&quot;9e107d9d372bb6826bd81d3542a419d6&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
+        f"<ETag>&quot;{etag}&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
         "<ChecksumType>FULL_OBJECT</ChecksumType><Size>10000</Size><StorageClass>STANDARD</StorageClass></Contents>"
     ).encode()
 
@@ -225,9 +309,13 @@ def serve(options: argparse.Namespace) -> None:
             requests.append(None)
             query = {name: values[0] for name, values in parse_qs(address.query).items()}
             began = time.monotonic()
-            pieces = buckets[address.path.strip("/")].page(query)
+            name = address.path.strip("/")
+            pieces = _blobs(keys, query) if name.startswith(_ACCOUNT) else buckets[name].page(query)
             time.sleep(max(0.0, options.page_ms / 1000 - (time.monotonic() - began)))
             self._answer(pieces)
+
+        def do_HEAD(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nx-amz-bucket-region: us-east-1\r\nContent-Length: 0\r\n\r\n")
 
         def _answer(self, pieces: list[bytes]) -> None:
             length = sum(map(len, pieces))

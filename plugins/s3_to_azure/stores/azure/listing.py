@@ -8,6 +8,7 @@ parser; a page with any other blob is read by the parser as a whole.
 
 import codecs
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache, partial
@@ -67,6 +68,9 @@ _HEADERS: Final = ("Content-Type", "Content-Encoding", "Content-Language", "Cont
 
 T = TypeVar("T")
 
+# One page at a time: parsing holds the interpreter's lock anyway, and takes several times the memory of its result.
+_PARSING = threading.Lock()
+
 
 class Entry(NamedTuple):
     """What a listing says of one blob.
@@ -116,7 +120,7 @@ def list_side_by_side(client: ContainerClient, prefix: str) -> Iterator[BlobStat
         service=AZURE,
         resource=resource,
         at_once=AZURE_LISTING_REQUESTS,
-        max_waiting=2 * AZURE_LISTING_REQUESTS,
+        max_waiting=AZURE_LISTING_REQUESTS + 2,
     )
 
 
@@ -158,7 +162,8 @@ def list_page(
         try:
             if "xml" not in (response.content_type or "").lower():
                 raise ValueError("the response is not a listing: it is not XML")
-            pages.append(parse_page(response.body(), read_checked))
+            with _PARSING:
+                pages.append(parse_page(response.body(), read_checked))
         except (ET.ParseError, UnicodeDecodeError):
             # The SDK raises the same for an incomplete response.
             raise DecodeError("XML is invalid", response=response) from None
