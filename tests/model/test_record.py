@@ -1,5 +1,7 @@
 """The record of a copy: what a copy could have written counts, and nothing else."""
 
+import hashlib
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -108,3 +110,11 @@ def test_a_recorded_time_is_read_with_its_zone() -> None:
 def test_an_unproven_blob_has_a_level_of_its_own() -> None:
     """No copy can be verified by it."""
     assert not set(UNPROVEN) & set(VERIFICATION_LEVELS)
+
+
+@given(st.text(st.characters(), max_size=20), st.text(st.characters(), max_size=20))
+def test_an_identity_is_that_of_the_json_array(bucket: str, key: str) -> None:
+    """Whatever the characters; it is a part of the format."""
+    text = json.dumps([bucket, key], ensure_ascii=True)
+    expected = "" if "://" in bucket else hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+    assert source_id(bucket, key) == expected

@@ -159,7 +159,7 @@ def is_shown_only(listed: ListedObject) -> bool:
 
 def dot_segment(name: str) -> bool:
     """Return whether a path segment is ``.`` or ``..``. HTTP clients rewrite such a path, so it is never sent."""
-    return "." in name and any(segment in (".", "..") for segment in name.split("/"))
+    return ("/." in name or name.startswith(".")) and any(segment in (".", "..") for segment in name.split("/"))
 
 
 def problem_with_blob(name: str) -> str | None:
