@@ -10,7 +10,7 @@ from azure.storage.blob import ContainerClient
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.airflow.links import SourceLink
-from s3_to_azure.model.errors import CredentialsRefused, UsageError
+from s3_to_azure.model.errors import UrlRefused, UsageError
 from s3_to_azure.operators import S3ToAzureBlobStreamOperator
 from tests.airflow.airflow_runs import link_of
 from tests.airflow.test_operators import failure, run_operator
@@ -77,7 +77,7 @@ def test_an_expired_url_is_not_retried(
     monkeypatch.setenv("AIRFLOW_VAR_PARTNER_URL", expired_url(s3_server, bucket, "d/k"))
     ran = run_operator(arguments | {"retries": 3})
     assert (ran.only("copy").state, ran.only("copy").try_number) == ("failed", 1)
-    assert isinstance(failure[0], CredentialsRefused)
+    assert isinstance(failure[0], UrlRefused)
     assert "The URL has expired" in str(failure[0])
 
 

@@ -74,14 +74,19 @@ def test_a_later_copy_with_credentials_recognises_the_blob(
 
 
 def test_a_list_of_urls_is_copied(
-    s3_client: Any, bucket: str, container: ContainerClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    s3_server: LocalS3,
+    s3_client: Any,
+    bucket: str,
+    container: ContainerClient,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     """Blobs are named as below a prefix; a URL that fails does not stop the others, and the plan and verify work."""
     for key in ("d/one", "d/sub/two"):
         s3_client.put_object(Bucket=bucket, Key=key, Body=key.encode())
     urls = [url_of(s3_client, bucket, key) for key in ("d/sub/two", "d/none", "d/one", "d/one")]
     path = tmp_path / "urls.txt"
-    path.write_text("\n".join(["", *urls]))
+    path.write_text("\n".join(["", *urls, expired_url(s3_server, bucket, "d/expired")]))
     source = parse_url(urls[0], name="SRC").shown.removesuffix("sub/two")
     arguments = ["--urls-from", str(path), source, f"az://{container.container_name}/to", "--json"]
     assert main(["plan", "--list", *arguments]) == OK
@@ -90,6 +95,7 @@ def test_a_list_of_urls_is_copied(
         "d/one": ("copy", "to/one"),
         "d/sub/two": ("copy", "to/sub/two"),
         "d/none": ("failed", "to/none"),
+        "d/expired": ("failed", "to/expired"),
     }
     assert main(["copy", *arguments]) == FAILED
     found = {receipt["key"]: (receipt["status"], receipt["blob"]) for receipt in receipts(capsys)}
@@ -97,6 +103,7 @@ def test_a_list_of_urls_is_copied(
         "d/one": ("copied", "to/one"),
         "d/sub/two": ("copied", "to/sub/two"),
         "d/none": ("failed", "to/none"),
+        "d/expired": ("failed", "to/expired"),
     }
     assert container.download_blob("to/sub/two").readall() == b"d/sub/two"
     arguments[2] = f"s3://{bucket}/d/"
@@ -105,6 +112,7 @@ def test_a_list_of_urls_is_copied(
         "d/one": "equal",
         "d/sub/two": "equal",
         "d/none": "failed",
+        "d/expired": "failed",
     }
 
 
@@ -136,7 +144,7 @@ def test_a_url_that_expires_halfway_resumes_with_a_new_one(
         assert main(["copy", url, *arguments]) == FAILED
     assert main(["copy", url_of(s3_client, bucket, "k", ChecksumMode="ENABLED"), *arguments]) == OK
     first, second = receipts(capsys)
-    assert (first["status"], first["reason"].partition(":")[0]) == ("failed", "credentials_refused")
+    assert (first["status"], first["reason"].partition(":")[0]) == ("failed", "url_refused")
     assert "The URL has expired: run again with a new URL" in first["reason"]
     assert first["retries"] == 0
     assert (second["status"], second["verified_by"]) == ("copied", "crc64nvme")

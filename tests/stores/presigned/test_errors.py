@@ -25,21 +25,21 @@ def error_of(refusal: Refusal, url: PresignedUrl = URL, now: datetime = BEFORE) 
 @pytest.mark.parametrize(
     ("refusal", "kind", "says"),
     [
-        (Refusal(403, "AccessDenied", "Request has expired"), errors.CredentialsRefused, "The URL has expired"),
-        (Refusal(400, "ExpiredToken", "The provided token has expired."), errors.CredentialsRefused, "has expired"),
-        (Refusal(403, "AccessDenied", "Request is not yet valid"), errors.CredentialsRefused, "is not valid yet"),
-        (Refusal(403, "SignatureDoesNotMatch"), errors.CredentialsRefused, "presigned for another method than GET"),
-        (Refusal(400, "AuthorizationQueryParametersError"), errors.CredentialsRefused, "was changed or cut off"),
+        (Refusal(403, "AccessDenied", "Request has expired"), errors.UrlRefused, "The URL has expired"),
+        (Refusal(400, "ExpiredToken", "The provided token has expired."), errors.UrlRefused, "has expired"),
+        (Refusal(403, "AccessDenied", "Request is not yet valid"), errors.UrlRefused, "is not valid yet"),
+        (Refusal(403, "SignatureDoesNotMatch"), errors.UrlRefused, "presigned for another method than GET"),
+        (Refusal(400, "AuthorizationQueryParametersError"), errors.UrlRefused, "was changed or cut off"),
         (
             Refusal(400, "AuthorizationQueryParametersError", "the region 'us-east-1' is wrong; expecting 'eu-west-1'"),
-            errors.CredentialsRefused,
+            errors.UrlRefused,
             "ask for one that is made for eu-west-1",
         ),
-        (Refusal(403, "MissingKey"), errors.CredentialsRefused, "was changed or cut off"),
-        (Refusal(403, "InvalidAccessKeyId"), errors.CredentialsRefused, "The key that signed the URL"),
+        (Refusal(403, "MissingKey"), errors.UrlRefused, "was changed or cut off"),
+        (Refusal(403, "InvalidAccessKeyId"), errors.UrlRefused, "The key that signed the URL"),
         (Refusal(403, "AccessDenied", "Access Denied"), errors.AccessDenied, "Whoever made the URL may not read"),
         (Refusal(403), errors.AccessDenied, "Whoever made the URL may not read"),
-        (Refusal(401), errors.CredentialsRefused, "asks for a sign-in"),
+        (Refusal(401), errors.UrlRefused, "asks for a sign-in"),
         (Refusal(403, "InvalidObjectState"), errors.ObjectArchived, "is archived"),
         (Refusal(404, "NoSuchKey"), errors.ObjectNotFound, "does not exist"),
         (Refusal(404), errors.UnexpectedResponse, "status 404"),
@@ -76,8 +76,8 @@ def test_a_url_without_a_signature_may_be_cut_off() -> None:
 
 
 def test_expiry_by_the_urls_own_date_is_permanent() -> None:
-    """Its sentence has the time, and the reason's code is that of refused credentials."""
+    """Its sentence has the time, and its reason a code of its own."""
     found = expired(URL)
     assert "valid until 2026-01-31 07:00:00 UTC" in str(found)
     assert isinstance(found, errors.PermanentError)
-    assert found.reason() == "credentials_refused"
+    assert found.reason() == "url_refused"

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.model.errors import (
-    CredentialsRefused,
     ObjectNotFound,
     SourceChanged,
     TransferError,
     UnexpectedResponse,
+    UrlRefused,
     UsageError,
 )
 from s3_to_azure.model.objects import FetchAccess, ObjectVersion
@@ -157,7 +157,7 @@ def test_refusals_of_the_store_have_their_own_sentences(s3_server: LocalS3, s3_c
         (parse_url(changed, name="SRC"), "changed or cut off"),
         (parse_url(expired, name="SRC"), "The URL has expired"),
     ):
-        with source_of(url, at=early) as source, pytest.raises(CredentialsRefused, match=says):
+        with source_of(url, at=early) as source, pytest.raises(UrlRefused, match=says):
             source.head(bucket, "k")
     with source_of(presigned(s3_client, bucket, "none")) as source, pytest.raises(ObjectNotFound):
         source.head(bucket, "none")
@@ -266,7 +266,7 @@ def test_expiry_by_its_own_date_sends_no_request() -> None:
         "&X-Amz-Signature=0123456789abcdef"
     )
     with forged(always(first_byte()), query) as (source, url, server):
-        with pytest.raises(CredentialsRefused, match="valid until 2020-01-01 00:01:00 UTC"):
+        with pytest.raises(UrlRefused, match="valid until 2020-01-01 00:01:00 UTC"):
             source.head(url.bucket, url.key)
         assert not server.requests
 

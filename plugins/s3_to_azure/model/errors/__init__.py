@@ -23,6 +23,7 @@
         ├── AccessError
         │   ├── AccessDenied           the identity lacks a permission
         │   ├── CredentialsRefused     a wrong or expired key, token or signature
+        │   ├── UrlRefused             a presigned URL that has expired, or was changed
         │   ├── KeyManagementDenied    the object's KMS key
         │   ├── CustomerKeyRequired    the object is encrypted with a key of its owner (SSE-C)
         │   ├── CertificateRefused     TLS
@@ -73,6 +74,7 @@ from s3_to_azure.model.errors.access import (
     CustomerKeyRequired,
     KeyManagementDenied,
     ProxyRefused,
+    UrlRefused,
 )
 from s3_to_azure.model.errors.base import (
     AZURE,
@@ -187,6 +189,7 @@ __all__ = [
     "TransientError",
     "UnexpectedResponse",
     "UnsupportedStateFormat",
+    "UrlRefused",
     "UsageError",
     "WrittenThroughDatalakeApi",
     "WrongBlobType",

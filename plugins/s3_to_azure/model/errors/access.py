@@ -19,6 +19,12 @@ class CredentialsRefused(AccessError):
     template = "{service} refused the credentials for {resource} ({code}). {cure}"
 
 
+class UrlRefused(AccessError):
+    """The URL that names the object has expired, was changed, or is signed for something else."""
+
+    template = "{service} refused the URL {resource} ({code}). {cure}"
+
+
 class KeyManagementDenied(AccessError):
     """The identity may not use the object's KMS key."""
 

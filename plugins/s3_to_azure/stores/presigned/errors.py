@@ -21,15 +21,15 @@ _MAYBE_EXPIRED: Final = re.compile(r"(?is)40[013] .*(?:\bexpired|ExpiredToken|Re
 
 # Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and CloudFront's. The first cause counts.
 _CAUSES: Final = (
-    Cause(_MAYBE_EXPIRED, errors.CredentialsRefused, _EXPIRED),
+    Cause(_MAYBE_EXPIRED, errors.UrlRefused, _EXPIRED),
     Cause(
         re.compile(r"(?is)403 .*not (?:yet valid|valid yet)"),
-        errors.CredentialsRefused,
+        errors.UrlRefused,
         {"cure": "The URL is not valid yet: the clock of the machine that made it may be wrong."},
     ),
     Cause(
         codes("SignatureDoesNotMatch", "InvalidSignature"),
-        errors.CredentialsRefused,
+        errors.UrlRefused,
         {
             "cure": "The URL was changed or cut off, or it is presigned for another method than GET, such as PUT: copy "
             "it again, or ask for one that is presigned for GetObject."
@@ -37,22 +37,22 @@ _CAUSES: Final = (
     ),
     Cause(
         words(r"^40[03] .*expecting '(?P<region>[a-z0-9-]+)'"),
-        errors.CredentialsRefused,
+        errors.UrlRefused,
         {"cure": "The URL is presigned for another region than the bucket's: ask for one that is made for {region}."},
     ),
     Cause(
         codes("AuthorizationQueryParametersError", "MissingKey", "MissingSecurityHeader", "MalformedPolicy"),
-        errors.CredentialsRefused,
+        errors.UrlRefused,
         {"cure": "The URL was changed or cut off: copy it again."},
     ),
     Cause(
         codes("InvalidAccessKeyId", "InvalidKey", "InvalidToken"),
-        errors.CredentialsRefused,
+        errors.UrlRefused,
         {"cure": "The key that signed the URL is not valid here any more: ask for a new URL."},
     ),
     Cause(
         re.compile(r"401 "),
-        errors.CredentialsRefused,
+        errors.UrlRefused,
         {"cure": "The server asks for a sign-in, which this URL does not carry: ask for a presigned URL."},
     ),
     Cause(
@@ -68,10 +68,10 @@ _OF_SIGNATURES: Final = (400, 401, 403)
 _LAST_REDIRECT: Final = 399
 
 
-def expired(url: PresignedUrl) -> errors.CredentialsRefused:
+def expired(url: PresignedUrl) -> errors.UrlRefused:
     """Return the error of a URL that has expired before any request was sent."""
     code = f"valid until {url.expires_at:%Y-%m-%d %H:%M:%S} UTC by this machine's clock" if url.expires_at else ""
-    return errors.CredentialsRefused(service=S3, resource=repr(url.shown), code=code, **_EXPIRED)
+    return errors.UrlRefused(service=S3, resource=repr(url.shown), code=code, **_EXPIRED)
 
 
 def url_error(refusal: Refusal, url: PresignedUrl, *, etag: str, now: datetime) -> errors.TransferError:
@@ -86,7 +86,7 @@ def url_error(refusal: Refusal, url: PresignedUrl, *, etag: str, now: datetime) 
     request: dict[str, object] = {"service": S3, "resource": repr(url.shown)}
     if refusal.status in _OF_SIGNATURES:
         if url.is_expired(now) and refusal.code in ("", "AccessDenied", "Forbidden"):
-            return errors.CredentialsRefused(**request, code=refusal.said, **_EXPIRED)
+            return errors.UrlRefused(**request, code=refusal.said, **_EXPIRED)
         found = error_of(refusal, _CAUSES, request)
         if isinstance(found, errors.AccessDenied) and not url.is_signed:
             return errors.AccessDenied(**request, code=refusal.said, **_NO_SIGNATURE)

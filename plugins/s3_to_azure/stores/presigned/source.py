@@ -109,7 +109,7 @@ class PresignedSource:
         """Return the version that the URL reads, with every checksum that an answer carries.
 
         Raises:
-            CredentialsRefused: The URL has expired; by its own date no request is sent.
+            UrlRefused: The URL has expired; by its own date no request is sent.
         """
         url = self._url(bucket, key)
         if url.is_expired(self._clock()):
