@@ -13,6 +13,14 @@ from tests.fakes.memory_source import MemorySource
 Around = Callable[[Block, Callable[[], int | None]], int | None]
 
 
+class _Now(threading.local):
+    """What the present thread asks for."""
+
+    block_id = ""
+    etag: str | None = None
+    crc64: int | None = None
+
+
 class FetchingMemory(MemoryDestination):
     """Fetches from a source in memory; ``around`` is called with each fetch, and may fail, change or delay it."""
 
@@ -27,6 +35,7 @@ class FetchingMemory(MemoryDestination):
         self.conditions: list[str | None] = []
         self.checked: list[int | None] = []
         self._asked = threading.Lock()
+        self.now = _Now()
 
     def read_source(self, url: str, block: Block) -> bytes:
         """Return a range of an object, whatever its version, as a presigned URL gives it."""
@@ -35,10 +44,10 @@ class FetchingMemory(MemoryDestination):
         return data[block.start : block.end]
 
     def stage_unchecked(self, block: Block) -> int:
-        """Stage the block that was asked for last, whatever its CRC64 is, and return that."""
+        """Stage the block that this thread asks for, whatever its CRC64 is, and return that."""
         version = next(iter(self.source.list("bucket", "k")))
         data = self.source._find("bucket", version.key)[1][block.start : block.end]
-        self._stage("k", self.ids[-1], data)
+        self._stage("k", self.now.block_id, data)
         return CRC64NVME.digest(memoryview(data))
 
     def stage_from_url(
@@ -50,6 +59,7 @@ class FetchingMemory(MemoryDestination):
             self.ids.append(block_id)
             self.conditions.append(etag)
             self.checked.append(crc64)
+        self.now.block_id, self.now.etag, self.now.crc64 = block_id, etag, crc64
 
         def fetch() -> int | None:
             return super(FetchingMemory, self).stage_from_url(blob, block_id, url, block, etag=etag, crc64=crc64)

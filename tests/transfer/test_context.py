@@ -1,9 +1,12 @@
 """What the copies of one task share: made once, never changed, its threads ended afterwards."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,3 +197,19 @@ def test_bytes_are_counted_as_they_arrive(blocks: int) -> None:
         looked.set()
         copying.join()
     assert (progress.snapshot().bytes_read, progress.snapshot().bytes_sent) == (blocks * MIB, blocks * MIB)
+
+
+def test_streamed_copies_load_nothing_of_the_fetched_ones() -> None:
+    """Only who lets Azure fetch pays for it: threads, sockets and modules."""
+    program = (
+        "import sys; from tests.fakes.contexts import *; from tests.fakes.memory_source import MemorySource; "
+        "from tests.fakes.memory_destination import MemoryDestination; "
+        "from s3_to_azure.transfer.object import copy_object; source = MemorySource(BUCKET); "
+        "source.put(BUCKET, 'k', bytes(3 << 20))\n"
+        "with transfer_context(source, MemoryDestination()) as context: copy_object(context, task())\n"
+        "sys.exit(' '.join(name for name in sys.modules if '.fetched.' in name) or None)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

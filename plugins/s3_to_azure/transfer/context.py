@@ -132,7 +132,7 @@ def open_context(
     limits = ServiceLimits(settings.connections + settings.objects_at_once, fetches=settings.fetches_at_once)
     bandwidth = BandwidthLimit(settings.bandwidth_bytes_s)
     limited_source = LimitedSource(source, limits.s3, bandwidth, cancelled)
-    limited_destination = LimitedDestination(destination, limits.azure, cancelled, fetches=limits.fetches)
+    limited_destination = LimitedDestination(destination, limits.azure, cancelled)
     buffers = BufferPool(settings.memory_budget_bytes, cancelled)
     progress = progress or Progress()
     retrier = Retrier(settings.retry, cancelled)

@@ -283,9 +283,8 @@ class LimitedDestination:
 
     Args:
         destination: The destination.
-        limiter: Limits all requests but fetches.
+        limiter: Limits all requests but fetches, which have a limit of their own (``ServiceLimits.fetches``).
         stopped: Ends every wait.
-        fetches: Limits the requests with which Azure fetches a block; None: ``limiter`` does.
     """
 
     def __init__(
@@ -293,13 +292,10 @@ class LimitedDestination:
         destination: BlobDestination,
         limiter: RequestLimiter,
         stopped: threading.Event,
-        *,
-        fetches: RequestLimiter | None = None,
     ) -> None:
         self.container = destination.container
         self._destination = destination
         self._limiter = limiter
-        self._fetches = fetches or limiter
         self._stopped = stopped
 
     def check(self, *, create: bool = False) -> None:
@@ -326,8 +322,8 @@ class LimitedDestination:
     def stage_from_url(
         self, blob: str, block_id: str, url: FetchUrl, block: Block, *, etag: str | None, crc64: int | None
     ) -> int | None:
-        with self._fetches.request(self._stopped):
-            return self._destination.stage_from_url(blob, block_id, url, block, etag=etag, crc64=crc64)
+        # Whoever asks has waited before, so that the URL was made when its turn had come.
+        return self._destination.stage_from_url(blob, block_id, url, block, etag=etag, crc64=crc64)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         with self._limiter.request(self._stopped):

@@ -7,10 +7,11 @@ import pytest
 
 from s3_to_azure.model.errors import ForeignBlocks, SourceChanged
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Block, ObjectVersion
+from s3_to_azure.model.objects import Block, FetchUrl, ObjectVersion
 from s3_to_azure.transfer.attempt import Attempt
 from s3_to_azure.transfer.blocks import FetchedBlock, StagedBlock, fingerprint, staged_blocks
 from s3_to_azure.transfer.fetched.object_fetches import LOOK_EVERY_S, ObjectFetches
+from s3_to_azure.transfer.throttle import RequestLimiter
 from tests.fakes.contexts import BUCKET, crc, task, transfer_context
 from tests.fakes.fetching_memory import FetchingMemory, refused
 from tests.fakes.memory_source import MemorySource
@@ -23,9 +24,15 @@ class Rig:
     """Fetches of one object."""
 
     def __init__(
-        self, fetches: ObjectFetches, azure: FetchingMemory, source: MemorySource, version: ObjectVersion
+        self,
+        fetches: ObjectFetches,
+        azure: FetchingMemory,
+        source: MemorySource,
+        version: ObjectVersion,
+        limiter: RequestLimiter,
     ) -> None:
         self.fetches, self.azure, self.source, self.version = fetches, azure, source, version
+        self.limiter = limiter
         self.staged: list[StagedBlock] = []
 
     def fetch(self, *blocks: Block) -> list[Block]:
@@ -43,7 +50,7 @@ def rig(*, clock: Callable[[], float] = lambda: 0.0, known: int | None = None) -
         assert context.fetch_pool is not None
         attempt = Attempt(context, task(), 1, context.backlog.begin())
         fetches = ObjectFetches(context.fetch_pool, attempt, version, known_crc64=lambda _: known, clock=clock)
-        yield Rig(fetches, azure, source, version)
+        yield Rig(fetches, azure, source, version, context.limits.fetches)
 
 
 def test_each_block_is_noted_before_it_counts() -> None:
@@ -122,3 +129,32 @@ def test_source_without_urls() -> None:
         it.source.fetch_url = lambda version: None  # type: ignore[method-assign]  # as of long keys
         assert it.fetch() == BLOCKS
         assert it.azure.fetched == []
+
+
+def test_url_is_made_when_its_turn_has_come() -> None:
+    """A URL that waits while Azure throttles would expire."""
+    with rig() as it:
+        running, most = [0], [0]
+        real = it.source.fetch_url
+
+        def fetch_url(version: ObjectVersion) -> FetchUrl | None:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+            return real(version)
+
+        def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
+            if block == BLOCKS[0]:
+                # While the others wait for what this one shows, Azure begins to throttle.
+                it.limiter._clock = iter(range(10, 1_000, 10)).__next__
+                for _ in range(9):
+                    it.limiter.decrease()
+            try:
+                return fetch()
+            finally:
+                running[0] -= 1
+
+        it.source.fetch_url = fetch_url  # type: ignore[method-assign]  # to count
+        it.azure.around = around
+        assert it.fetch() == []
+        # The first success lets a second one in; all four have been admitted before.
+        assert most[0] <= 2

@@ -131,7 +131,7 @@ class ObjectFetches:
         buckets, bucket = self._pool.buckets, self._version.bucket
         with buckets.turn(bucket, stopped):
             code = buckets.closed_for(bucket)
-            staged = None if code else self._fetched(block, retrier)
+            staged = None if code else self._fetched(block, retrier, stopped)
         if staged is None:
             self.left_for = code or self.left_for
             leave(block)
@@ -140,7 +140,7 @@ class ObjectFetches:
             self._note(staged, retrier)
         on_staged(staged)
 
-    def _fetched(self, block: Block, retrier: Retrier) -> StagedBlock | None:
+    def _fetched(self, block: Block, retrier: Retrier, stopped: threading.Event) -> StagedBlock | None:
         """Return the block once Azure has staged it; None if the worker has to send it.
 
         Raises:
@@ -151,7 +151,7 @@ class ObjectFetches:
         for tried in range(1, _TRIES + 1):
             self._look_if_due()
             try:
-                staged = retrier.call(action, partial(self._fetch_once, block))
+                staged = retrier.call(action, partial(self._fetch_once, block, stopped))
             except Cancelled:
                 raise
             except TransferError as error:
@@ -171,8 +171,13 @@ class ObjectFetches:
                 return staged
         raise AssertionError("the last try returns or raises")
 
-    def _fetch_once(self, block: Block) -> StagedBlock:
-        """Let Azure fetch a block in one request, under an id that no other request has unless its bytes are known."""
+    def _fetch_once(self, block: Block, stopped: threading.Event) -> StagedBlock:
+        """Let Azure fetch a block in one request, as soon as it takes one; the URL is not older than the request."""
+        with self._pool.request(stopped):
+            return self._requested(block)
+
+    def _requested(self, block: Block) -> StagedBlock:
+        """Let Azure fetch a block, under an id that no other request has unless its bytes are known."""
         version, blob = self._version, self._attempt.task.blob
         url = self._attempt.context.source.fetch_url(version)
         if url is None:
@@ -194,7 +199,7 @@ class ObjectFetches:
             if etag is None or error.attributes["code"] not in _HEADER_REFUSED:
                 raise
             self._pool.send_no_condition()
-            return self._fetch_once(block)
+            return self._requested(block)
         if crc64 is None:
             raise FetchRefused(blob=blob, code=_NO_CRC, detail="its answer has no CRC64 of the bytes")
         return replace(staged, crc64=crc64)

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from s3_to_azure.model.errors import Cancelled
@@ -59,6 +60,14 @@ class FetchPool:
         with self._changed:
             self._admitted -= 1
             self._changed.notify()
+
+    def request(self, stopped: threading.Event) -> AbstractContextManager[None]:
+        """Wait until Azure takes one more fetch, and count it during the block.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
+        return self._limiter.request(stopped)
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run an admitted fetch in one of the threads."""
