@@ -186,5 +186,8 @@ def test_what_no_event_announced_is_counted(
         ]
     assert main(["compare", *sides, *events, "--json"]) == OK
     assert json.loads(capsys.readouterr().out)["missed_by_events"]["objects"] == 2
-    assert main(["compare", *sides, "--events", f"az://{container.container_name}"]) == USAGE_ERROR
-    assert "names no DAG" in capsys.readouterr().err
+    assert main(["compare", *sides, "--events", f"{events[1]}/", "--json"]) == OK
+    assert json.loads(capsys.readouterr().out)["missed_by_events"]["objects"] == 2
+    for path in ("", "/a/b"):
+        assert main(["compare", *sides, "--events", f"az://{container.container_name}{path}"]) == USAGE_ERROR
+        assert "names no DAG" in capsys.readouterr().err

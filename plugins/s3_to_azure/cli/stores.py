@@ -256,8 +256,9 @@ def open_announced(
         from s3_to_azure.stores import from_environment  # noqa: PLC0415
         from s3_to_azure.stores.azure.state import AzureState  # noqa: PLC0415
     state = parse_destination(options.events, name="--events")
-    if not state.path:
-        raise UsageError(detail=f"--events={options.events!r} names no DAG: az://STATE-CONTAINER/DAG-ID.")
+    dag_id = state.path.removesuffix("/")
+    if not dag_id or "/" in dag_id:
+        raise UsageError(detail=f"--events={options.events!r} names no DAG. Write az://STATE-CONTAINER/DAG-ID.")
     with stop.interrupting():
         service = from_environment.azure_service(
             from_environment.current(),
@@ -266,4 +267,4 @@ def open_announced(
             verify=not options.no_verify_tls,
         )
     with closing(service):
-        yield AnnouncedKeys(AzureState(service, state.container, dag_id=EVENTS, run_id=state.path))
+        yield AnnouncedKeys(AzureState(service, state.container, dag_id=EVENTS, run_id=dag_id))
