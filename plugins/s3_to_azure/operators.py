@@ -29,7 +29,7 @@ from s3_to_azure.model.names import check_bucket, check_container
 from s3_to_azure.model.options import ALWAYS, IF_CHANGED, NEVER, Overwrite, RefusedNames, Via
 from s3_to_azure.planning.overlap import NameMapping, warn_of_overlaps
 from s3_to_azure.startup import gc_paused
-from s3_to_azure.stores.presigned.url import parse_url
+from s3_to_azure.stores.presigned.url import PresignedUrl, parse_url
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, TaskStop, run_stoppable
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         """
         check_selection(self)
         if self.source_url is not None and is_known(self.source_url):
-            parse_url(self.source_url, name=f"{self.task_id}: source_url")
+            self._parsed_url(self.source_url, name=f"{self.task_id}: source_url")
         check_kinds(self.task_id, {name: getattr(self, name) for name in _KINDS}, _KINDS)
         if self.s3_bucket is not None and is_known(self.s3_bucket):
             check_bucket(self.s3_bucket)
@@ -280,12 +280,15 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
         if all(is_known(getattr(self, name, None)) for name in self.template_fields):
             self._settings()
 
+    def _parsed_url(self, text: str, *, name: str) -> PresignedUrl:
+        return parse_url(text, name=name, without_tls=self.s3_verify is False)
+
     def _endpoints(self, context: Context) -> "Endpoints":
         from s3_to_azure.airflow.jobs import Endpoints
 
         url = None
         if self.source_url is not None:
-            url = parse_url(rendered_secret(self, "source_url", context), name="source_url")
+            url = self._parsed_url(rendered_secret(self, "source_url", context), name="source_url")
         return Endpoints(
             url.bucket if url else str(self.s3_bucket),
             self.container_name,

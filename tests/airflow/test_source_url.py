@@ -2,6 +2,7 @@
 
 import logging
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -120,6 +121,14 @@ def test_the_output_of_a_task_is_refused() -> None:
         first = S3ToAzureBlobStreamOperator(task_id="first", container_name="container", source_url=SIGNED)
         with pytest.raises(UsageError, match="kept in XCom"):
             S3ToAzureBlobStreamOperator(task_id="copy", container_name="container", source_url=first.output)  # type: ignore[arg-type]
+
+
+def test_s3_verify_false_takes_a_url_without_tls() -> None:
+    """As a store in a company's own network has."""
+    for verify, is_taken in ((None, False), (False, True)):
+        given = {"source_url": "http://10.0.0.7/bucket/k", "s3_verify": verify}
+        with nullcontext() if is_taken else pytest.raises(UsageError, match="begins with http"):
+            S3ToAzureBlobStreamOperator(task_id="copy", container_name="container", **given)  # type: ignore[arg-type]
 
 
 def test_a_url_is_no_template_field() -> None:

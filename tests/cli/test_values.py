@@ -146,3 +146,13 @@ def test_a_list_of_urls_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_text(f"{ROOT}/d/one\n{ROOT}/d/two\n")
     with pytest.raises(UsageError, match="has more than 1 URLs"):
         selected("--urls-from", str(path), "s3://bucket/d/")
+
+
+def test_no_verify_tls_takes_urls_without_tls(tmp_path: Path) -> None:
+    """Of SRC and of a list."""
+    path = tmp_path / "urls.txt"
+    path.write_text("http://10.0.0.7/bucket/d/k\n")
+    for source in (["http://10.0.0.7/bucket/d/k"], ["--urls-from", str(path), "http://10.0.0.7/bucket/d/"]):
+        with pytest.raises(UsageError, match="begins with http"):
+            selected(*source)
+        assert [url.key for url in selected(*source, "--no-verify-tls").urls] == ["d/k"]

@@ -111,19 +111,23 @@ def read_selection(options: argparse.Namespace) -> Selection:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(detail=f"{option} cannot be used with URLs, which say themselves what is read.")
     if options.urls_from:
-        source = (parse_url_prefix if by_url else parse_source)(options.source, name="SRC")
+        source = (
+            parse_url_prefix(options.source, name="SRC", without_tls=options.no_verify_tls)
+            if by_url
+            else parse_source(options.source, name="SRC")
+        )
         if not source.is_prefix:
             raise UsageError(
                 detail="With --urls-from, SRC is a bucket or a prefix that ends in '/': all URLs lie below it."
             )
-        return Selection(source, _urls_from_file(options.urls_from, source))
+        return Selection(source, _urls_from_file(options.urls_from, source, without_tls=options.no_verify_tls))
     if by_url:
-        url = parse_url(options.source, name="SRC")
+        url = parse_url(options.source, name="SRC", without_tls=options.no_verify_tls)
         return Selection(S3Uri(url.bucket, url.key), (url,))
     return Selection(parse_source(options.source, name="SRC"), keys_from=options.keys_from)
 
 
-def _urls_from_file(path: str, source: S3Uri) -> tuple[PresignedUrl, ...]:
+def _urls_from_file(path: str, source: S3Uri, *, without_tls: bool) -> tuple[PresignedUrl, ...]:
     """Return the URLs of ``--urls-from``; of several for one object the one that is valid longest.
 
     Raises:
@@ -134,7 +138,7 @@ def _urls_from_file(path: str, source: S3Uri) -> tuple[PresignedUrl, ...]:
     try:
         with nullcontext(sys.stdin.buffer) if path == _STDIN else closing(Path(path).open("rb")) as file:
             for where, text in _lines(file, name):
-                url = parse_url(text, name=where)
+                url = parse_url(text, name=where, without_tls=without_tls)
                 if url.bucket != source.bucket or not url.key.startswith(source.key):
                     raise UsageError(
                         detail=f"{where} is the URL of {object_uri(url.bucket, url.key)!r}, which is not below SRC, "

@@ -245,3 +245,10 @@ def test_what_is_no_prefix_is_refused(text: str) -> None:
     """A URL of one object, or with a query."""
     with pytest.raises(UsageError):
         parse_url_prefix(text, name="SRC")
+
+
+def test_any_host_may_do_without_tls_where_the_user_says_so() -> None:
+    """Such as a store in a company's own network, by its address."""
+    assert "begins with http://" in refused("http://10.0.0.7:9000/bucket/k")
+    assert parse_url("http://10.0.0.7:9000/bucket/k", name="SRC", without_tls=True).bucket == "bucket"
+    assert parse_url_prefix("http://10.0.0.7/bucket/d/", name="SRC", without_tls=True) == S3Uri("bucket", "d/")

@@ -102,17 +102,18 @@ def is_url(text: str) -> bool:
     return text.strip(" \t\r\n\"'<>`").lower().startswith(_SCHEMES)
 
 
-def parse_url(text: str, *, name: str) -> PresignedUrl:
+def parse_url(text: str, *, name: str, without_tls: bool = False) -> PresignedUrl:
     """Read the URL of one object.
 
     Args:
         text: The URL, presigned or public.
         name: What it is, for errors, which never show its query.
+        without_tls: Accept http:// for any host.
 
     Raises:
         UsageError: It is cut off or changed, names no object, signs something else than a plain GET, or has no TLS.
     """
-    parts = _split(text, name)
+    parts = _split(text, name, without_tls=without_tls)
     query = _query(parts, name)
     prefix = next((prefix for prefix in _V4_PREFIXES if any(f"{prefix}{part}" in query for part in _V4)), None)
     is_signed = True
@@ -148,13 +149,18 @@ def parse_url(text: str, *, name: str) -> PresignedUrl:
     )
 
 
-def parse_url_prefix(text: str, *, name: str) -> S3Uri:
+def parse_url_prefix(text: str, *, name: str, without_tls: bool = False) -> S3Uri:
     """Read the URL of a prefix, which ends in a slash and has no query: URLs of a list lie below it.
+
+    Args:
+        text: The URL.
+        name: What it is, for errors.
+        without_tls: As for ``parse_url``.
 
     Raises:
         UsageError: It is something else.
     """
-    parts = _split(text, name)
+    parts = _split(text, name, without_tls=without_tls)
     if parts.query or not parts.path.endswith("/"):
         raise UsageError(
             detail=f"{name} must be what all listed URLs begin with: https://host/prefix/ with a slash at its end and "
@@ -164,7 +170,7 @@ def parse_url_prefix(text: str, *, name: str) -> S3Uri:
     return S3Uri(bucket, key)
 
 
-def _split(text: str, name: str) -> SplitResult:
+def _split(text: str, name: str, *, without_tls: bool) -> SplitResult:
     """Return the parts of a URL that is sent as it is written: urlsplit and HTTP clients drop or change some texts."""
     if text[:1] in _QUOTES or text[-1:] in _QUOTES or text != text.strip():
         raise UsageError(detail=f"{name} begins or ends with a quotation mark, a bracket or a space: remove it.")
@@ -186,10 +192,11 @@ def _split(text: str, name: str) -> SplitResult:
         host = None
     if not host or "@" in parts.netloc or "%" in parts.netloc:
         raise UsageError(detail=f"{name} has no usable host: write https://host/key, without user name and password.")
-    if parts.scheme == "http" and not is_local_host(host):
+    if parts.scheme == "http" and not without_tls and not is_local_host(host):
         raise UsageError(
             detail=f"{name} begins with http://, and without TLS anybody between here and {host} can read it: write "
-            "https://. Only hosts of this machine and of its own network, by a name without a dot, may do without."
+            "https://. This machine, and a host by a name without a dot, may do without; any host with "
+            "--no-verify-tls, or s3_verify=False."
         )
     return parts
 
