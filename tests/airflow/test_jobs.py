@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -150,6 +151,12 @@ def test_receipt_line() -> None:
         reason="destination_exists",
     )
     assert receipt_line(receipt) == r"Skipped: 'a\nb' (destination_exists)"
+    copied = replace(receipt, status="copied", bytes_sent=5, seconds=1.0, blocks=1, verified_by="crc64nvme")
+    assert " 5 bytes sent in 1.0 s " in receipt_line(copied)
+    fetched = replace(copied, via="azure")
+    assert " 5 bytes fetched by Azure in 1.0 s " in receipt_line(fetched)
+    assert receipt_line(fetched).endswith("verified by crc64nvme")
+    assert receipt_line(replace(copied, not_fetched="long_url")).endswith(". Not all by Azure: long_url")
 
 
 def test_a_transfer_has_the_stores_of_its_connections(connections: dict[str, Any]) -> None:

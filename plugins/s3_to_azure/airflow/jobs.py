@@ -16,6 +16,7 @@ from s3_to_azure.model.errors import Cancelled, RetryableObjectsFailed, SomeObje
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
 from s3_to_azure.model.names import check_blob, check_bucket, check_key
 from s3_to_azure.model.objects import ListedObject, Receipt
+from s3_to_azure.model.options import VIA_AZURE
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, STAGED
 from s3_to_azure.model.settings import CopySettings
@@ -305,10 +306,12 @@ def receipt_line(receipt: Receipt) -> str:
     if receipt.status != COPIED:
         return f"{receipt.status.capitalize()}: {receipt.key!r}" + (f" ({receipt.reason})" if receipt.reason else "")
     rate = receipt.bytes_sent / receipt.seconds if receipt.seconds else 0
+    moved = "fetched by Azure" if receipt.via == VIA_AZURE else "sent"
     return (
-        f"Copied {receipt.key!r}: {size_text(receipt.bytes_sent)} sent in {duration_text(receipt.seconds)} "
+        f"Copied {receipt.key!r}: {size_text(receipt.bytes_sent)} {moved} in {duration_text(receipt.seconds)} "
         f"({size_text(rate)}/s), {receipt.blocks_resumed:,} of {count_text(receipt.blocks, 'block')} already in Azure, "
         f"verified by {receipt.verified_by}"
+        + (f". Not all by Azure: {receipt.not_fetched}" if receipt.not_fetched else "")
     )
 
 
