@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -36,11 +37,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make airflow-matrix")
     parser.add_argument("--short", action="store_true", help="only the oldest, the newest and 3.1")
     parser.add_argument("--row", action="append", metavar="NAME", help="only the row of this name")
+    parser.add_argument("--no-events", action="store_true", help="leave out the events, which take a minute")
     parser.add_argument("--lock", action="store_true", help="resolve the rows' locks again, and run nothing")
     parser.add_argument("--write", action="store_true", help=f"write the table of {RESULTS.name} into {PAGE.name}")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="take pictures of the pages")
     given = parser.parse_args()
     rows = [row for row in ROWS if (not given.short or row.is_short) and (not given.row or row.name in given.row)]
+    if given.no_events:
+        rows = [replace(row, has_events=False) for row in rows]
     if not rows:
         parser.error(f"There are these rows: {', '.join(row.name for row in ROWS)}")
     if given.lock:
