@@ -121,7 +121,11 @@ class _Clouds(BaseHTTPRequestHandler):
         first, last = (int(text) for text in self.headers["x-ms-source-range"].removeprefix("bytes=").split("-"))
         with self.lock:
             type(self).running -= 1
-        self._answer("fetch", 201, {"x-ms-content-crc64": to_azure(_crc64(last - first + 1))})
+        crc64 = to_azure(_crc64(last - first + 1))
+        if self.headers.get("x-ms-source-content-crc64", crc64) != crc64:
+            self._answer("refused fetch", 400, {"x-ms-error-code": "Crc64Mismatch", "x-ms-request-id": "r"})
+        else:
+            self._answer("fetch", 201, {"x-ms-content-crc64": crc64})
 
     def _size(self) -> int:
         found = re.search(r"/(\d+)-\d+", urlsplit(self.path).path)

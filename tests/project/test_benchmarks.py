@@ -31,6 +31,7 @@ def test_profiled_functions_exist(kind: str) -> None:
         ["-m", "benchmarks.cpu_profile"],
         ["-m", "benchmarks.events"],
         ["-m", "benchmarks.listing"],
+        ["-m", "benchmarks.fetched"],
     ],
     ids=lambda command: command[-1],
 )
