@@ -25,7 +25,7 @@ _NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 Listing = Callable[[], Iterator[ListedObject]]
 
 
-class _Files:
+class Files:
     """A directory as a bucket."""
 
     def __init__(self, directory: Path) -> None:
@@ -70,7 +70,7 @@ def list_with_report(objects: Listing, bucket: str, files: StateFiles, directory
     Raises:
         AssertionError: An object lacks its checksum.
     """
-    source: Any = _Files(directory)
+    source: Any = Files(directory)
     retrier = Retrier(RetryBudget(), threading.Event())
     with open_report(S3Uri(_BUCKET, "manifest.json"), source, retrier, bucket=bucket, prefix="") as report:
         pointer = write_manifest(map(report.complete, objects()), files, bucket=bucket, prefix="")

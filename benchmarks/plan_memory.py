@@ -48,6 +48,9 @@ STEPS: Final = ("list", "plan", "copy", "report")
 COMPARE: Final = "compare"
 WRITE_REPORT: Final = "write a checksum report"
 WITH_REPORT: Final = "list with it"
+WRITE_INVENTORY: Final = "write an inventory in "
+BY_INVENTORY: Final = "list by an inventory in "
+BY_INVENTORIES: Final = (f"{BY_INVENTORY}CSV", f"{BY_INVENTORY}Parquet")
 AGAIN: Final = ("list again", "plan again", "report again")
 SETTINGS: Final = PlanSettings(s3_prefix="", blob_prefix="")
 # The variable that gives the servers' addresses to the processes of the steps.
@@ -87,7 +90,7 @@ class HalfFilledDestination:
         raise AssertionError(f"the plan called {name}")
 
 
-def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:  # noqa: PLR0911 - one for each step
+def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:  # noqa: C901, PLR0911 - one for each step
     """Run one step; return its counts."""
     if REAL in os.environ:
         return run_real_step(step, count, directory)
@@ -96,6 +99,16 @@ def run_step(step: str, count: int, directory: Path) -> dict[str, Any]:  # noqa:
         from benchmarks.drift import compare_drift  # noqa: PLC0415
 
         return compare_drift(partial(listing, count), BUCKET)
+    if step.startswith((WRITE_INVENTORY, BY_INVENTORY)):
+        # pyarrow is imported where Parquet is read, or written.
+        from benchmarks.inventory import list_by_inventory, write_inventory  # noqa: PLC0415
+
+        if step.startswith(BY_INVENTORY):
+            counts = list_by_inventory(BUCKET, LocalState(directory), directory)
+            assert counts["objects"] == count
+            return counts
+        write_inventory(partial(listing, count), step.removeprefix(WRITE_INVENTORY), directory)
+        return {}
     if step in (WRITE_REPORT, WITH_REPORT):
         from benchmarks.checksum_report import list_with_report, write_report  # noqa: PLC0415
 
@@ -213,7 +226,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--real", action="store_true", help="real objects in LocalStack, copied to Azurite")
-    parser.add_argument("--step", choices=(*STEPS, *AGAIN, COMPARE, WRITE_REPORT, WITH_REPORT), help=argparse.SUPPRESS)
+    parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.step:
@@ -227,7 +240,7 @@ def main() -> int:
         }
         print(json.dumps(counts))
         return 0
-    steps = STEPS + AGAIN if chosen.real else (*STEPS, COMPARE, WITH_REPORT)
+    steps = STEPS + AGAIN if chosen.real else (*STEPS, COMPARE, WITH_REPORT, *BY_INVENTORIES)
     rows: dict[str, list[dict[str, Any]]] = {step: [] for step in steps}
     with ExitStack() as stack:
         for count in chosen.objects:
@@ -237,6 +250,8 @@ def main() -> int:
             for step in steps:
                 if step == WITH_REPORT:
                     measured(WRITE_REPORT, count, directory)
+                if step.startswith(BY_INVENTORY):
+                    measured(step.replace(BY_INVENTORY, WRITE_INVENTORY), count, directory)
                 rows[step].append(measured(step, count, directory))
                 if step in ("report", AGAIN[-1]):
                     # Before the comparison and the checksum report, whose files no run leaves.
@@ -266,7 +281,7 @@ def fill_real(stack: ExitStack, count: int) -> None:
 
 def print_table(counts: list[int], rows: dict[str, list[dict[str, Any]]]) -> float:
     """Print one row per step; return the largest ratio of peaks."""
-    print(f"{'step':14}" + "".join(f"{count:>12,}: MiB, CPU s, us/object, s" for count in counts) + "   ratio")
+    print(f"{'step':31}" + "".join(f"{count:>12,}: MiB, CPU s, us/object, s" for count in counts) + "   ratio")
     worst = 0.0
     for step, results in rows.items():
         cells = "".join(
@@ -276,7 +291,7 @@ def print_table(counts: list[int], rows: dict[str, list[dict[str, Any]]]) -> flo
         )
         ratio = results[-1]["peak_mib"] / results[0]["peak_mib"]
         worst = max(worst, ratio)
-        print(f"{step:14}{cells}   {ratio:.2f}")
+        print(f"{step:31}{cells}   {ratio:.2f}")
     return worst
 
 
