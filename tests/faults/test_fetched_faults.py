@@ -130,6 +130,17 @@ def test_invariant_1_a_mix_of_versions_is_never_committed(sky: Sky, if_match: An
 
 
 @pytest.mark.slow
+def test_known_bytes_are_compared_by_azure(sky: Sky) -> None:
+    """An object of one block: Azure is asked whether it compares, is told S3's checksum, and no note is needed."""
+    data = some_bytes(9 * MIB)
+    sky.put(data)
+    receipt = sky.copy(block_bytes=None)
+    assert sky.blob() == data
+    assert (receipt.via, receipt.blocks_fetched) == ("azure", 1)
+    assert (sky.azure.counts.asked, sky.azure.counts.staged, sky.azure.counts.notes) == (2, 1, 0)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("if_match", ["ignore", "forward"])
 def test_invariant_1_a_version_that_came_back(sky: Sky, if_match: Any) -> None:
     """A, then B, then A again with the same ETag: the blocks of B are found and fetched again."""

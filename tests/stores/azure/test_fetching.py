@@ -24,7 +24,7 @@ from s3_to_azure.stores.azure.fetching import crc64_of, fetch_error, fetch_heade
 from s3_to_azure.stores.http.refusals import Refusal
 from tests.fakes.fetching_azure import FetchingAzure, fetching_azure
 from tests.fakes.memory_source import EPOCH
-from tests.real_stores import fetching_container, s3_source
+from tests.real_stores import account_sas, azure_container, fetching_container, s3_source
 
 DATA = b"0123456789"
 ID = "A" * 52
@@ -119,6 +119,38 @@ class TestOnTheWire:
             stage(store, url)
         logging.getLogger("azure.core").debug("sent %r", {"x-ms-copy-source": url.url})
         assert secret not in caplog.text + str(refused.value) + repr(refused.value.attributes)
+
+
+class TestAzuritesOwn:
+    """Azurite fetches from itself only, with the account's key: its own answers, to requests as Azure gets them."""
+
+    @pytest.fixture
+    def own(self, azure_server: LocalAzure, container: ContainerClient) -> Iterator[AzureContainer]:
+        """Return the container, whose requests are signed with the account's key."""
+        with closing(azure_container(azure_server, str(container.container_name))) as found:
+            yield found
+
+    @pytest.fixture
+    def blob_url(self, azure_server: LocalAzure, container: ContainerClient) -> FetchUrl:
+        """Return the URL of a blob."""
+        container.upload_blob("source", DATA)
+        return FetchUrl(f"{container.url}/source?{account_sas(azure_server)}", None)
+
+    def test_it_says_the_crc64(self, own: AzureContainer, blob_url: FetchUrl) -> None:
+        """Of the bytes that it staged."""
+        assert stage(own, blob_url) == CRC
+        assert stage(own, blob_url, crc64=CRC) == CRC
+        assert own.list_staged("a blob") == [ListedBlock(ID.encode(), RANGE.size_bytes)]
+
+    def test_it_compares_the_crc64(self, own: AzureContainer, blob_url: FetchUrl) -> None:
+        """And says so by the code that is expected."""
+        with pytest.raises(FetchRefused, match="Crc64Mismatch"):
+            stage(own, blob_url, crc64=CRC ^ 1)
+
+    def test_it_cannot_read_what_is_not_its_own(self, own: AzureContainer) -> None:
+        """Its refusal has the code that Azure's has, and another status."""
+        with pytest.raises(FetchRefused, match="CannotVerifyCopySource"):
+            stage(own, FetchUrl("http://127.0.0.1:1/bucket/k?X-Amz-Signature=0", None))
 
 
 def refusal(status: int, code: str, **headers: str) -> Refusal:
