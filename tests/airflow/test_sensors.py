@@ -255,6 +255,23 @@ def test_a_waiting_sensor_shows_what_for_and_until_when(connections: dict[str, A
     }
 
 
+def test_a_sensor_that_waits_for_an_inventory_shows_its_address(connections: dict[str, Any], bucket: str) -> None:
+    """It is what has to come; the bucket may have any number of objects."""
+    inventory = f"s3://{bucket}/inventories/nightly/"
+    named: dict[str, Any] = {
+        "task_id": "wait",
+        "bucket_name": bucket,
+        "inventory": inventory,
+        "state_container": "state",
+    }
+    sensor = S3ObjectsSensor(**named, **connections)
+    instance = _Instance(since=datetime(2026, 1, 1, tzinfo=UTC))
+    context: Any = {"ti": instance, "dag_run": SimpleNamespace(run_type="scheduled")}
+    assert sensor.poke(context) is False
+    waiting = instance.xcoms[WAITING_KEY]
+    assert (waiting["source"], waiting["found"]) == (inventory, "")
+
+
 class _Instance:
     """A task instance of the sensor, and what it leaves."""
 

@@ -138,7 +138,7 @@ def show_waiting(context: Context, sensor: Any, *, found: str, deadline: datetim
     Args:
         context: The task's.
         sensor: The sensor, with its templates rendered.
-        found: How many objects of how many; empty for a list of keys.
+        found: How many objects of how many; empty for a list of keys or an inventory.
         deadline: When the wait ends; None: the first poke began it.
     """
     instance = context.get("ti")
@@ -148,7 +148,7 @@ def show_waiting(context: Context, sensor: Any, *, found: str, deadline: datetim
     first_poke = getattr(instance, "get_first_reschedule_date", lambda _: None)(context)
     now = datetime.now(UTC)
     until = deadline or (first_poke or now) + timedelta(seconds=sensor.timeout)
-    source = sensor.keys_from or f"s3://{sensor.bucket_name}/{sensor.prefix}"
+    source = sensor.keys_from or sensor.inventory or f"s3://{sensor.bucket_name}/{sensor.prefix}"
     instance.xcom_push(
         WAITING_KEY,
         {
