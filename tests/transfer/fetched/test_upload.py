@@ -499,6 +499,21 @@ class TestRanges:
         assert azure.blobs["k"].data == DATA
         assert versions_of(azure) == [2] * BLOCKS
 
+    @pytest.mark.parametrize("block_bytes", [None, MIB])
+    def test_range_that_is_streamed(self, source: MemorySource, azure: FetchingMemory, block_bytes: int | None) -> None:
+        """The worker sends the blocks of its range, cut as the other tasks cut theirs."""
+
+        def around(_: Block, __: Callable[[], int | None]) -> int | None:
+            raise refused()
+
+        azure.around = around
+        with transfer_context(source, azure, via="auto") as context:
+            for start in (0, 2 * MIB):
+                within = Block(start, start + 2 * MIB)
+                receipt = copy_object(context, task(within=within, block_bytes=block_bytes))
+                assert (receipt.status, receipt.blocks, receipt.blocks_streamed) == ("staged", 2, 2)
+        assert len(azure.staged["k"]) == 4
+
     def test_all_ranges_are_cut_alike(self, source: MemorySource, azure: FetchingMemory) -> None:
         """The plan cuts an object into blocks that are too small to note: each task makes the same of them."""
         source.put(BUCKET, "k", DATA * 11)

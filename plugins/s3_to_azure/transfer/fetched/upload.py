@@ -59,7 +59,7 @@ def fetched_upload(
         attempt.stats.is_streamed(route.not_fetched)
         return None
     attempt.stats.begin_fetching()
-    if task.block_bytes is None and (code := pool.buckets.closed_for(version.bucket)):
+    if task.block_bytes is None and within is None and (code := pool.buckets.closed_for(version.bucket)):
         attempt.stats.is_streamed(code)
         return None
     version = replace(version, checksum=fetched_checksum(version, settings.integrity))
@@ -71,7 +71,7 @@ def fetched_upload(
         block_bytes = known.block_bytes(block_bytes, most=min(MOST_BLOCK_BYTES, routing.budget_bytes))
     layout = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=block_bytes)
     streamed = None
-    if task.block_bytes is None:
+    if task.block_bytes is None and within is None:
         streamed = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=settings.block_bytes)
     return FetchedUpload(attempt, version, layout, pool, known, streamed=streamed, within=within)
 
