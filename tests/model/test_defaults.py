@@ -40,5 +40,5 @@ def test_the_run_params_have_the_defaults() -> None:
     """The trigger form shows the same defaults."""
     params: Mapping[str, Any] = migration_dag("defaults", None, None).params
     shared = sorted(set(params) & set(DEFAULTS))
-    assert shared == ["integrity", "max_tasks", "objects_at_once", "overwrite", "refused_names"]
+    assert shared == ["integrity", "max_tasks", "objects_at_once", "overwrite", "refused_names", "via"]
     assert [params[name] for name in shared] == [DEFAULTS[name] for name in shared]

@@ -286,7 +286,8 @@ def test_objects_that_ended_make_room_for_others() -> None:
     ) as context:
         assert {outcome.receipt.status for outcome in copy_many(context, tasks)} == {"copied"}
     assert len(client.stored) == len(tasks)
-    assert max(together[:100]) == max(together[-100:]) > 1
+    # How many there are at best is a matter of chance; without the room of those that ended there would be one at most.
+    assert 2 * max(together[-100:]) > max(together[:100]) > 1
 
 
 class Time:

@@ -1,5 +1,6 @@
 """A key in KMS: what it signs is checked without KMS, and each refusal is one sentence."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -117,8 +118,13 @@ def test_what_is_no_arn_of_a_key_is_refused(arn: str) -> None:
         key_at("http://127.0.0.1:9", arn)
 
 
-def test_an_unknown_region_has_no_address() -> None:
+def test_an_unknown_region_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its host is not found; the error names it, and retrying does not help."""
+
+    def no_address(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
     key = key_at("http://kms.eu-nowhere-1.invalid", "arn:aws:kms:eu-nowhere-1:111122223333:key/1")
     with pytest.raises(UsageError, match=r"The host 'kms\.eu-nowhere-1\.invalid' of AWS KMS has no address"):
         key.public_key()

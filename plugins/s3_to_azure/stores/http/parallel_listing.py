@@ -77,6 +77,7 @@ class ParallelListing(Generic[T, Token]):
         at_once: Requests at the same time.
         max_waiting: Pages in memory. Those that were guessed too far ahead are given up, and requested again later.
         is_named: Whether an item's key is its whole name; others have no place in the order of keys.
+        can_start: Whether the service that gives such a token may start after a key. One that cannot is not asked to.
     """
 
     def __init__(
@@ -89,10 +90,12 @@ class ParallelListing(Generic[T, Token]):
         at_once: int,
         max_waiting: int,
         is_named: Callable[[T], bool] = lambda _: True,
+        can_start: Callable[[Token], bool] = lambda _: True,
     ) -> None:
         self._fetch_page = fetch_page
         self._name_of = name_of
         self._is_named = is_named
+        self._can_start = can_start
         self._service = service
         self._resource = resource
         self._most = self._at_once = at_once
@@ -143,7 +146,7 @@ class ParallelListing(Generic[T, Token]):
             self._first = self._fetch_page(None, None)
         items, following = self._first
         keys = self._keys_of(items)
-        if following is None or len(keys) < 2 or not _can_be_trusted("", keys):
+        if following is None or not self._can_start(following) or len(keys) < 2 or not _can_be_trusted("", keys):
             self._list_plainly(None)
             return
         before, last = keys[-2:]

@@ -59,6 +59,7 @@ class BucketListings:
                 at_once=LISTING_REQUESTS,
                 max_waiting=3 * LISTING_REQUESTS,
                 is_named=lambda listed: not is_shown_only(listed),
+                can_start=lambda following: not following.is_marker,
             )
         first_page = partial(fetch_page, None)
         return Pages(first_page, name_of=attrgetter("key"), service=S3, resource=resource, limit=max_keys)
