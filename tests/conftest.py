@@ -1,6 +1,7 @@
 """The local servers, and empty buckets and containers in them; each server starts when a test first needs it."""
 
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from botocore.config import Config
 from hypothesis import settings
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack, rclone_s3
+from s3_to_azure.stores.http import hosts
 
 # Azure's SDK makes a time-based id for each request. libuuid, where it may write its clock, leaves a file open in each
 # thread that has made one; a test run has thousands of threads.
@@ -27,6 +29,13 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 # make soak: other examples each time, and many.
 settings.register_profile("exploring", deadline=None, max_examples=1_000)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget which hosts earlier tests have reached: it decides whether a name without an address is an error."""
+    monkeypatch.setattr(hosts, "_reached", set())
+    monkeypatch.setattr(hosts, "_any_reached", threading.Event())
 
 
 @contextmanager

@@ -27,6 +27,8 @@ class RecordingServer:
                 super().setup()
 
             def answer(self) -> None:
+                # Before the answer: whoever has received it may change the setting for the next one.
+                closes = server.closes_after_response
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 server.seen.append((f"{self.command} {self.path}", headers, body))
@@ -40,7 +42,7 @@ class RecordingServer:
                     self.send_header("Content-Length", str(len(response)))
                 self.end_headers()
                 self.wfile.write(response)
-                self.close_connection |= server.closes_after_response
+                self.close_connection |= closes
 
             do_GET = do_PUT = answer  # noqa: N815 - names that http.server requires
 

@@ -1,7 +1,6 @@
 """Hosts without an address: an error that names the setting, on each client; a host that was reached is tried again."""
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -21,12 +20,6 @@ from tests.fakes.scripted_server import scripted_server
 from tests.real_stores import azure_container, s3_session, s3_source
 
 HOST = "nothing.example.com"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts, "_reached", set())
-    monkeypatch.setattr(hosts, "_any_reached", threading.Event())
 
 
 @pytest.fixture(autouse=True)
