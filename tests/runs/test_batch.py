@@ -19,6 +19,8 @@ from s3_to_azure.model.errors import (
     RetryableObjectsFailed,
     ServerFailed,
     SomeObjectsFailed,
+    Throttled,
+    TransferError,
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, BlobState, Condition, ListedObject, ObjectVersion, Receipt
@@ -67,10 +69,11 @@ class RecordingDestination(MemoryDestination):
 
 
 class FlakySource(MemorySource):
-    """A source that denies or fails chosen keys."""
+    """A source that denies or fails chosen keys, and the first requests of all with chosen errors."""
 
     refused: frozenset[str] = frozenset()
     failing: frozenset[str] = frozenset()
+    first: Iterator[TransferError] = iter(())
 
     @contextmanager
     def open(
@@ -81,6 +84,8 @@ class FlakySource(MemorySource):
             raise AccessDenied(service="S3", resource=version.key, code="AccessDenied", cure="Grant s3:GetObject.")
         if version.key in self.failing:
             raise ServerFailed(service="S3", status=500, code="InternalError", resource=version.key)
+        if error := next(self.first, None):
+            raise error
         with super().open(version, start, end) as body:
             yield body
 
@@ -125,6 +130,16 @@ def test_a_batch_copies_all_with_two_requests_each() -> None:
     assert {name: blob.data for name, blob in destination.blobs.items()} == {
         f"out/{number:04}": number.to_bytes(2, "big") * 500 for number in range(30)
     }
+
+
+def test_retries_of_throttled_requests_are_counted_apart() -> None:
+    """The summary tells how often a service asked for fewer requests."""
+    night, source, _ = night_of(2)
+    plan = night.plan(night.make_manifest())
+    throttled = Throttled(service="S3", code="SlowDown", retry_after_s=0)
+    source.first = iter((throttled, ServerFailed(service="S3", status=500, code="InternalError", resource="in/0000")))
+    summary = night.copy(plan, 0)
+    assert (summary.copied, summary.retries, summary.slow_downs) == (2, 2, 1)
 
 
 def test_a_task_reads_only_its_slice() -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from s3_to_azure.model.errors import ConnectionFailed
+from s3_to_azure.model.errors import ConnectionFailed, Throttled
 from s3_to_azure.model.objects import ObjectVersion, Receipt, SourceChecksum
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.transfer import attempt as module
@@ -77,7 +77,10 @@ def test_progress_counts_retries_sent_and_resumed(context: TransferContext) -> N
         stats.add_sent_without_progress(100)
     stats.add_resumed(1, 30)
     seen = context.progress.snapshot()
-    assert (seen.retries, seen.bytes_sent, seen.bytes_resumed) == (2, 8, 30)
+    assert (seen.retries, seen.slow_downs, seen.bytes_sent, seen.bytes_resumed) == (2, 0, 8, 30)
+    stats.add_retry(Throttled(service="Azure", code="ServerBusy", retry_after_s=None))
+    seen = context.progress.snapshot()
+    assert (seen.retries, seen.slow_downs, seen.retries_text()) == (3, 1, "3 retries, 1 of them throttled")
     assert stats.receipt(VERSION, "copied").bytes_sent == 208
 
 

@@ -174,6 +174,7 @@ def progress_record(**values: Any) -> dict[str, Any]:
         "bytes_sent": GIB // 4,
         "bytes_resumed": GIB // 4,
         "retries": 1,
+        "slow_downs": 1,
         "seconds": 60.0,
         "bytes_per_second": 1024**2,
         "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -42,6 +42,14 @@ def test_an_object_in_parts_is_one_object() -> None:
     assert view(plan, first, task(map_index=1, state="success"), others)["totals"]["objects_done"] == 5
 
 
+def test_retries_and_those_that_a_service_asked_for_are_sums_over_the_tasks() -> None:
+    """While a task runs its progress tells them, and after its end what it returned, too."""
+    running = task(map_index=0, progress=progress_record(retries=3, slow_downs=2))
+    ended = task(map_index=1, state="success", results={"return_value": {"retries": 4, "slow_downs": 1}})
+    totals = view(planned(DESCRIPTOR, DESCRIPTOR), running, ended)["totals"]
+    assert (totals["retries"], totals["slow_downs"]) == (7, 3)
+
+
 @pytest.mark.parametrize(
     ("tasks", "state", "phase"),
     [

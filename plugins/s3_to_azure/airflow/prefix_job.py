@@ -154,6 +154,7 @@ class PrefixJob:
             "bytes_sent": totals.bytes_sent,
             "bytes_resumed": totals.bytes_resumed,
             "retries": totals.retries,
+            "slow_downs": totals.slow_downs,
             "seconds": round(seconds, 3),
             "try_number": self._try_number,
         }

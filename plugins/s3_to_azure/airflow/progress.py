@@ -123,7 +123,7 @@ def progress_line(snapshot: ProgressSnapshot) -> str:
     if totals.bytes_resumed:
         parts.append(f"{size_text(totals.bytes_resumed)} already in Azure")
     if totals.retries:
-        parts.append("1 retry" if totals.retries == 1 else f"{totals.retries:,} retries")
+        parts.append(totals.retries_text())
     if totals.objects_failed:
         parts.append(f"{totals.objects_failed:,} failed")
     return "; ".join(parts)

@@ -102,7 +102,7 @@ def _print_documents(progress: Progress, closed: threading.Event) -> None:
 def resumed_text(totals: Totals) -> str:
     """Return what a line about bytes sent ends with: bytes that Azure held before, and retries, if there are any."""
     resumed = f", {size_text(totals.bytes_resumed)} already in Azure" if totals.bytes_resumed else ""
-    return resumed + (f", {count_text(totals.retries, 'retry', 'retries')}" if totals.retries else "")
+    return resumed + (f", {totals.retries_text()}" if totals.retries else "")
 
 
 def _objects(totals: Totals) -> str:

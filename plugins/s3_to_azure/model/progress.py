@@ -4,6 +4,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Final
 
+from s3_to_azure.model.formatting import count_text
+
 MAX_FAILURES: Final = 20
 
 
@@ -20,6 +22,7 @@ class Totals:
         bytes_resumed: Bytes that Azure held before this try, so they were not sent again.
         retries: Requests that were repeated.
         bytes_read: Bytes to copy that have arrived from S3 in this try: what moves now, before its block is whole.
+        slow_downs: Those retries that a service asked for, because it got too many requests.
     """
 
     objects_total: int = 0
@@ -30,6 +33,7 @@ class Totals:
     bytes_resumed: int = 0
     retries: int = 0
     bytes_read: int = 0
+    slow_downs: int = 0
 
     @property
     def bytes_moved(self) -> int:
@@ -40,6 +44,11 @@ class Totals:
     def bytes_in_flight(self) -> int:
         """Bytes that have arrived, and that Azure has not confirmed yet."""
         return self.bytes_moved - self.bytes_sent
+
+    def retries_text(self) -> str:
+        """Return the retries for a person: ``3 retries, 2 of them throttled``."""
+        throttled = f", {self.slow_downs:,} of them throttled" if self.slow_downs else ""
+        return count_text(self.retries, "retry", "retries") + throttled
 
 
 class Progress:

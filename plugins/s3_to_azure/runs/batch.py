@@ -51,6 +51,7 @@ class BatchSummary:
     bytes_sent: int = 0
     bytes_resumed: int = 0
     retries: int = 0
+    slow_downs: int = 0
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,6 +139,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
         bytes_sent=now.bytes_sent - before.bytes_sent,
         bytes_resumed=now.bytes_resumed - resumed_before,
         retries=now.retries - before.retries,
+        slow_downs=now.slow_downs - before.slow_downs,
         seconds=round(time.monotonic() - started, 3),
     )
     on_end(summary)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from s3_to_azure.model import record
-from s3_to_azure.model.errors import TransientError
+from s3_to_azure.model.errors import Throttled, TransientError
 from s3_to_azure.model.metadata import joined_metadata, tags_to_azure
 from s3_to_azure.model.objects import BlobContents, BlobState, ObjectVersion, Receipt, value
 from s3_to_azure.model.options import ALWAYS, AUTO, VIA_AZURE, VIA_WORKER
@@ -51,11 +51,11 @@ class CopyStats:
         self._lock = threading.Lock()
         self.started_at = datetime.now(UTC)
 
-    def add_retry(self, _error: TransientError) -> None:
-        """Count a request that is tried again."""
+    def add_retry(self, error: TransientError) -> None:
+        """Count a request that is tried again after an error."""
         with self._lock:
             self._retries += 1
-        self._context.progress.add(retries=1)
+        self._context.progress.add(retries=1, slow_downs=int(isinstance(error, Throttled)))
 
     def add_sent(self, size_bytes: int) -> None:
         """Count a block of these bytes that the worker sent and Azure confirmed."""

@@ -55,6 +55,7 @@ class Batch:
     bytes_resumed: int
     bytes_in_flight: int
     retries: int
+    slow_downs: int
     bytes_per_second: int
     is_range: bool
     intervals: tuple[Interval, ...]
@@ -130,6 +131,7 @@ def batch_of(task: TaskRow, descriptor: Mapping[str, Any], now: datetime) -> Bat
         bytes_resumed=int(bytes_resumed),
         bytes_in_flight=max(0, int(number(progress, "bytes_read") - bytes_sent)) if task.state == "running" else 0,
         retries=int(number(progress, "retries") or number(summary, "retries")),
+        slow_downs=int(number(progress, "slow_downs") or number(summary, "slow_downs")),
         bytes_per_second=int(number(progress, "bytes_per_second")) if task.state == "running" and is_fresh else 0,
         is_range=descriptor.get("kind") == "range",
         intervals=tuple(intervals),

@@ -176,6 +176,7 @@ def _totals(numbers: RunNumbers, batches: Sequence[Batch]) -> dict[str, int]:
         "bytes_sent": sum(batch.bytes_sent for batch in batches),
         "bytes_resumed": sum(batch.bytes_resumed for batch in batches),
         "retries": sum(batch.retries for batch in batches),
+        "slow_downs": sum(batch.slow_downs for batch in batches),
     }
 
 

@@ -87,7 +87,9 @@ function RunFigures({ view }) {
     h(Figure, {
       name: "Resumed",
       value: size(totals.bytes_resumed),
-      detail: counted(totals.retries, "retried request"),
+      detail:
+        counted(totals.retries, "retried request") +
+        (totals.slow_downs ? `, ${count(totals.slow_downs)} of them throttled` : ""),
     }),
   );
 }
