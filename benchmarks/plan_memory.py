@@ -6,8 +6,8 @@
 Each step runs in a process of its own, as in Airflow. The listings are generated (the destination holds half of the
 objects already; what the comparison sees has differences, and it fails unless each is found), and the state files are
 real, in a temporary directory. With --real the objects are real too, in LocalStack, and are copied to Azurite; a second
-run follows. The exit status is 1 where the peak of a step is more than 30 % higher for the larger number of objects, or
-where the second run sends any byte.
+run follows. The exit status is 1 where the peak of a step is more than 30 % higher for the larger number of objects (of
+the second plan, which holds pages of both listings: where it is above 256 MiB), or where the second run sends any byte.
 """
 
 import argparse
@@ -44,6 +44,8 @@ from s3_to_azure.state.receipts import ReceiptWriter
 BUCKET: Final = "benchmark"
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALLOWED: Final = 1.30
+# The listing of the container holds up to ten pages of 5,000 blobs with their metadata: all of them from 50,000 on.
+MOST_MIB: Final = {"plan again": 256.0}
 STEPS: Final = ("list", "plan", "copy", "report")
 COMPARE: Final = "compare"
 WRITE_REPORT: Final = "write a checksum report"
@@ -261,9 +263,10 @@ def main() -> int:
     for step in steps:
         counts = {name: value for name, value in rows[step][-1].items() if name not in ("peak_mib", "cpu_s", "seconds")}
         print(f"{step}: {counts}")
-    print(f"largest ratio {worst:.2f}, allowed {ALLOWED:.2f}")
+    above = [step for step, most in MOST_MIB.items() if any(result["peak_mib"] > most for result in rows.get(step, ()))]
+    print(f"largest ratio {worst:.2f}, allowed {ALLOWED:.2f}; above their limit: {', '.join(above) or 'none'}")
     sent = sum(result["bytes_sent"] + result["copied"] for result in rows.get("report again", ()))
-    return 0 if worst <= ALLOWED and not sent else 1
+    return 0 if worst <= ALLOWED and not above and not sent else 1
 
 
 def fill_real(stack: ExitStack, count: int) -> None:
@@ -280,7 +283,7 @@ def fill_real(stack: ExitStack, count: int) -> None:
 
 
 def print_table(counts: list[int], rows: dict[str, list[dict[str, Any]]]) -> float:
-    """Print one row per step; return the largest ratio of peaks."""
+    """Print one row per step; return the largest ratio of peaks, of the steps without a limit of their own."""
     print(f"{'step':31}" + "".join(f"{count:>12,}: MiB, CPU s, us/object, s" for count in counts) + "   ratio")
     worst = 0.0
     for step, results in rows.items():
@@ -290,7 +293,8 @@ def print_table(counts: list[int], rows: dict[str, list[dict[str, Any]]]) -> flo
             for result, count in zip(results, counts, strict=True)
         )
         ratio = results[-1]["peak_mib"] / results[0]["peak_mib"]
-        worst = max(worst, ratio)
+        if step not in MOST_MIB:
+            worst = max(worst, ratio)
         print(f"{step:31}{cells}   {ratio:.2f}")
     return worst
 
