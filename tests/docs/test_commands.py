@@ -242,6 +242,9 @@ def test_our_commands_run(cloud: Callable[[str, str], None], capsys: pytest.Capt
         options = command_line().parse_args(command.words[1:])
         # `ls` has one address.
         cloud(options.source, getattr(options, "destination", None) or "az://archive/")
+        if "--events" in command.words:
+            # The state of a migration with events, which has no run yet.
+            cloud(options.source, command.words[command.words.index("--events") + 1])
         # A page's verify or comparison follows a copy.
         if command.words[1] in ("verify", "compare"):
             assert main(["copy", *command.words[2:4], "--quiet"]) == OK, command
