@@ -148,7 +148,9 @@ def test_an_error_ends_the_waits_of_the_other_blocks(rig: Rig) -> None:
     source = Fails(BUCKET)
     source.bad, source.on_next_block = 65_536, waits.wait
     version = source.put(BUCKET, "bad", DATA)
-    pipeline = BlockPipeline(source, Busy(), buffers=rig.buffers, slots=slots(2), cancelled=rig.stop)
+    # Both blocks are read at once: the one that fails waits, with its connection, for the other one.
+    two = ConnectionSlots(ConcurrencyController(2, first=2))
+    pipeline = BlockPipeline(source, Busy(), buffers=rig.buffers, slots=two, cancelled=rig.stop)
     with pytest.raises(ObjectNotFound):
         pipeline.move(BlockRoute(version, "bad", None), BLOCKS[:2], retrier=rig.retrier, on_staged=lambda _: None)
     pipeline.close()
