@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from s3_to_azure.model.objects import BlobState, Block, Condition, ListedObject, ObjectVersion, Receipt, TaskTry
+from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import (
+    Amount,
+    AmountCounter,
+    BlobState,
+    Block,
+    Condition,
+    ListedObject,
+    ObjectVersion,
+    Receipt,
+    TaskTry,
+)
 from s3_to_azure.model.record import UNPROVEN, source_id
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -157,3 +168,12 @@ def test_a_receipt_as_json_is_the_contract() -> None:
     assert list(told) == names
     assert list(json.loads(json.dumps(told)).items()) == list(told.items())
     assert Receipt(**told) == receipt
+
+
+def test_an_amount_grows_by_objects() -> None:
+    """Counter and value agree, and a person reads both numbers."""
+    counter = AmountCounter()
+    counter.add(2 * MIB)
+    counter.add(0)
+    assert counter.amount() == Amount().plus(2 * MIB).plus(0) == Amount(2, 2 * MIB)
+    assert counter.amount().text() == "2 objects (2.0 MiB)"

@@ -7,9 +7,8 @@ from msgspec import structs
 
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.objects import Amount
 from s3_to_azure.planning.plan import (
-    Amount,
-    AmountCounter,
     Plan,
     Requests,
     egress_dollars,
@@ -38,15 +37,6 @@ PLAN = Plan(
     planning=Requests(s3_list=1, azure_list=1),
     copying=Requests(s3_get=1_000, azure_write=3),
 )
-
-
-def test_an_amount_grows_by_objects() -> None:
-    """Counter and value agree, and a person reads both numbers."""
-    counter = AmountCounter()
-    counter.add(2 * MIB)
-    counter.add(0)
-    assert counter.amount() == Amount().plus(2 * MIB).plus(0) == Amount(2, 2 * MIB)
-    assert counter.amount().text() == "2 objects (2.0 MiB)"
 
 
 def test_the_lines_name_every_decision() -> None:

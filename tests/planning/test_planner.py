@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from s3_to_azure.model.errors import BudgetTooSmall, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
-from s3_to_azure.model.objects import BlobState, Condition, ListedObject
+from s3_to_azure.model.objects import Amount, BlobState, Condition, ListedObject
 from s3_to_azure.model.options import Archived
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.planning.key_list import look_up
-from s3_to_azure.planning.plan import Amount, Plan, Requests, preview
+from s3_to_azure.planning.plan import Plan, Requests, preview
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch_slice import BatchSlice

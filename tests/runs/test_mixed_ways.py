@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Block
-from s3_to_azure.planning.plan import Amount
+from s3_to_azure.model.objects import Amount, Block
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.batch import copy_batch
 from tests.fakes.contexts import BUCKET, some_bytes

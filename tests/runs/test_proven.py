@@ -2,8 +2,8 @@
 
 import pytest
 
+from s3_to_azure.model.objects import Amount
 from s3_to_azure.model.options import VERIFICATION_LEVELS
-from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.proven import UNRECORDED, ProvenAmounts, is_proof
 from tests.runs.planned_run import PlannedRun
 

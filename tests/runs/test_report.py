@@ -14,8 +14,8 @@ from msgspec import structs
 from s3_to_azure.model.errors import CorruptState, PermanentError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import REPORT_FILES
+from s3_to_azure.model.objects import Amount
 from s3_to_azure.model.reasons import Status
-from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.report import MAX_SUMMARY_BYTES
 from s3_to_azure.state.failures import FailureLine, read_failures
 from s3_to_azure.state.lines import lines

@@ -1,4 +1,4 @@
-"""The immutable values that pass between the folders: objects, blobs, checksums, conditions, receipts."""
+"""The values that pass between the folders: objects, blobs, checksums, conditions, receipts, amounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, TypeVar, dataclass_transform
 
 from s3_to_azure.model import record
+from s3_to_azure.model.formatting import count_text, size_text
 from s3_to_azure.model.reasons import Status
 
 T = TypeVar("T")
@@ -340,6 +341,40 @@ class Receipt:
 
 RECEIPT_FIELDS: Final = tuple(each.name for each in fields(Receipt))
 """The fields in the order of the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number of objects and their bytes."""
+
+    objects: int = 0
+    size_bytes: int = 0
+
+    def plus(self, size_bytes: int) -> "Amount":
+        """Return the amount with one more object."""
+        return Amount(self.objects + 1, self.size_bytes + size_bytes)
+
+    def text(self) -> str:
+        """Return the amount for a person: ``3 objects (4.0 MiB)``."""
+        return f"{count_text(self.objects, 'object')} ({size_text(self.size_bytes)})"
+
+
+class AmountCounter:
+    """Counts objects and bytes in place, which is faster than a new ``Amount`` for each object."""
+
+    __slots__ = ("objects", "size_bytes")
+
+    def __init__(self) -> None:
+        self.objects = self.size_bytes = 0
+
+    def add(self, size_bytes: int) -> None:
+        """Count one more object."""
+        self.objects += 1
+        self.size_bytes += size_bytes
+
+    def amount(self) -> Amount:
+        """Return the current amount."""
+        return Amount(self.objects, self.size_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,46 +7,13 @@ from typing import Any, Final
 from s3_to_azure.model import defaults
 from s3_to_azure.model.errors import BlobOfAnotherObject, NameRefused, TransferError, UsageError
 from s3_to_azure.model.formatting import count_text, duration_text, size_text
+from s3_to_azure.model.objects import Amount
 from s3_to_azure.model.options import FAIL, RESTORE, SKIP, VIA_AZURE, VIA_WORKER, Archived, Via
 from s3_to_azure.model.reasons import FAILED, NOT_FETCHED, SKIPPED, UNCHANGED, such_as
 from s3_to_azure.state.plan import BatchDescriptor, PlanReference
 from s3_to_azure.transfer.blocks import block_bytes_for
 
 MAX_EXAMPLES: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A number of objects and their bytes."""
-
-    objects: int = 0
-    size_bytes: int = 0
-
-    def plus(self, size_bytes: int) -> "Amount":
-        """Return the amount with one more object."""
-        return Amount(self.objects + 1, self.size_bytes + size_bytes)
-
-    def text(self) -> str:
-        """Return the amount for a person: ``3 objects (4.0 MiB)``."""
-        return f"{count_text(self.objects, 'object')} ({size_text(self.size_bytes)})"
-
-
-class AmountCounter:
-    """Counts objects and bytes in place, which is faster than a new ``Amount`` for each object."""
-
-    __slots__ = ("objects", "size_bytes")
-
-    def __init__(self) -> None:
-        self.objects = self.size_bytes = 0
-
-    def add(self, size_bytes: int) -> None:
-        """Count one more object."""
-        self.objects += 1
-        self.size_bytes += size_bytes
-
-    def amount(self) -> Amount:
-        """Return the current amount."""
-        return Amount(self.objects, self.size_bytes)
 
 
 _REQUEST_NAMES: Final = {
@@ -218,7 +185,7 @@ class Plan:
     inventory_age_s: float | None = None
     samples: Mapping[str, str] = field(default_factory=dict)
     via: Via = defaults.VIA
-    fetched: Amount = Amount()
+    fetched: Amount = field(default_factory=Amount)
     not_fetched: Mapping[str, Amount] = field(default_factory=dict)
     all_streamed: Requests = Requests()
 

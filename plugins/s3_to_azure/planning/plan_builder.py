@@ -7,7 +7,7 @@ from typing import Final
 from s3_to_azure.model.decide import are_different, decide
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.names import blob_name, is_shown_only
-from s3_to_azure.model.objects import BlobState, ListedObject
+from s3_to_azure.model.objects import AmountCounter, BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NEVER, SKIP, VIA_AZURE
 from s3_to_azure.model.reasons import FAILED, SKIPPED, UNCHANGED, FailureGroups, code_of
 from s3_to_azure.planning.batching import weight_of
@@ -16,7 +16,6 @@ from s3_to_azure.planning.join import Join
 from s3_to_azure.planning.plan import (
     MAX_EXAMPLES,
     METADATA_UPDATE_REQUESTS,
-    AmountCounter,
     Plan,
     Requests,
     fetched_requests_for,

@@ -14,10 +14,9 @@ from typing import Any, Final
 from s3_to_azure import __version__
 from s3_to_azure.model.errors import PermanentError
 from s3_to_azure.model.names import CERTIFICATE_NAME
-from s3_to_azure.model.objects import TaskTry
+from s3_to_azure.model.objects import AmountCounter, TaskTry
 from s3_to_azure.model.ports import Signer, StateFiles
 from s3_to_azure.model.reasons import COPIED, FINAL_STATUSES, UNCHANGED
-from s3_to_azure.planning.plan import AmountCounter
 from s3_to_azure.runs.proven import UNRECORDED, ProvenAmounts
 from s3_to_azure.runs.signatures import ED25519, PublicKey, public_key_of, sign
 from s3_to_azure.state.manifest import ManifestPointer

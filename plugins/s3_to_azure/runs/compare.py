@@ -15,14 +15,13 @@ from typing import Any, Final
 from s3_to_azure.model.checksums import MD5
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import blob_name, is_shown_only, unmap_blob
-from s3_to_azure.model.objects import BlobState, ListedObject
+from s3_to_azure.model.objects import Amount, AmountCounter, BlobState, ListedObject
 from s3_to_azure.model.options import MAP, NO
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.model.retry import with_retries
 from s3_to_azure.planning.coverage import Coverage, name_check, reason_to_skip, refused_name
 from s3_to_azure.planning.join import Join
-from s3_to_azure.planning.plan import Amount, AmountCounter
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.announced import Missed, MissedByEvents
 from s3_to_azure.runs.standing import (

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from s3_to_azure.model.objects import Amount
 from s3_to_azure.model.options import TRANSPORT, VERIFICATION_LEVELS
-from s3_to_azure.planning.plan import Amount
 
 UNRECORDED: Final = "none"
 """Stands for the level of a blob that has no record of one."""

@@ -13,7 +13,7 @@ from s3_to_azure.model.names import (
     REPORT_FILES,
     REPORT_NAME,
 )
-from s3_to_azure.model.objects import ListedObject, Receipt, TaskTry
+from s3_to_azure.model.objects import Amount, ListedObject, Receipt, TaskTry
 from s3_to_azure.model.options import TRANSPORT
 from s3_to_azure.model.ports import BlobDestination, IsOver, StateFiles
 from s3_to_azure.model.reasons import (
@@ -27,7 +27,6 @@ from s3_to_azure.model.reasons import (
     short_code,
     such_as,
 )
-from s3_to_azure.planning.plan import Amount
 from s3_to_azure.runs.announced import Missed, MissedByEvents
 from s3_to_azure.runs.certificate import (
     Certificate,

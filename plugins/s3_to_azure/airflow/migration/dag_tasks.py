@@ -39,14 +39,14 @@ from s3_to_azure.model.errors import CorruptState, UsageError
 from s3_to_azure.model.filters import read_filters
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.names import folder_name
-from s3_to_azure.model.objects import FetchAccess
+from s3_to_azure.model.objects import Amount, FetchAccess
 from s3_to_azure.model.options import VIA_WORKER
 from s3_to_azure.model.ports import Signer
 from s3_to_azure.model.reasons import FAILED
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import Fidelity, RetryBudget, parse_size
 from s3_to_azure.planning.overlap import MAPPINGS, NameMapping, planned_overlaps
-from s3_to_azure.planning.plan import Amount, Plan
+from s3_to_azure.planning.plan import Plan
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.runs.certificate import Certification

@@ -2,34 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
-from s3_to_azure.model.formatting import count_text, size_text
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.formatting import count_text
+from s3_to_azure.model.objects import AmountCounter, Receipt
 from s3_to_azure.model.options import VIA_AZURE
 from s3_to_azure.model.reasons import COPIED, NOT_FETCHED
 
 # A damaged receipt may hold any text.
 _OTHER: Final = "other"
-
-
-class _Count:
-    """A number of objects, and their bytes."""
-
-    __slots__ = ("objects", "size_bytes")
-
-    def __init__(self) -> None:
-        self.objects = self.size_bytes = 0
-
-    def add(self, size_bytes: int) -> None:
-        self.objects += 1
-        self.size_bytes += size_bytes
-
-    def text(self) -> str:
-        return f"{count_text(self.objects, 'object')} ({size_text(self.size_bytes)})"
-
-    def summary(self) -> dict[str, int]:
-        return {"objects": self.objects, "size_bytes": self.size_bytes}
 
 
 class Ways:
@@ -45,9 +27,9 @@ class Ways:
 
     def __init__(self) -> None:
         self.blocks_fetched = self.blocks_streamed = 0
-        self._fetched = _Count()
-        self._ended_streamed: dict[str, _Count] = defaultdict(_Count)
-        self._not_fetched: dict[str, _Count] = defaultdict(_Count)
+        self._fetched = AmountCounter()
+        self._ended_streamed: dict[str, AmountCounter] = defaultdict(AmountCounter)
+        self._not_fetched: dict[str, AmountCounter] = defaultdict(AmountCounter)
 
     def __bool__(self) -> bool:
         """Return whether there is anything to tell."""
@@ -72,11 +54,12 @@ class Ways:
             return
         streamed = count_text(self.blocks_streamed, "block")
         also = f", and {streamed} through the worker" if self.blocks_streamed else ""
-        yield f"Fetched:   {self._fetched.text()} by Azure, in {count_text(self.blocks_fetched, 'block')}{also}"
+        fetched = self._fetched.amount().text()
+        yield f"Fetched:   {fetched} by Azure, in {count_text(self.blocks_fetched, 'block')}{also}"
         for code, count in sorted(self._ended_streamed.items()):
-            yield f"           {count.text()} of these ended through the worker: {_reason(code)}"
+            yield f"           {count.amount().text()} of these ended through the worker: {_reason(code)}"
         for code, count in sorted(self._not_fetched.items()):
-            yield f"Streamed:  {count.text()}: {code if code in self._ended_streamed else _reason(code)}"
+            yield f"Streamed:  {count.amount().text()}: {code if code in self._ended_streamed else _reason(code)}"
 
     def summary(self) -> dict[str, Any]:
         """Return the counts as JSON-ready values; nothing where there is nothing to tell."""
@@ -84,9 +67,9 @@ class Ways:
             return {}
         blocks = {"blocks_fetched": self.blocks_fetched, "blocks_streamed": self.blocks_streamed}
         return {
-            "fetched": self._fetched.summary() | blocks,
-            "ended_streamed": {code: count.summary() for code, count in sorted(self._ended_streamed.items())},
-            "not_fetched": {code: count.summary() for code, count in sorted(self._not_fetched.items())},
+            "fetched": asdict(self._fetched.amount()) | blocks,
+            "ended_streamed": {code: asdict(count.amount()) for code, count in sorted(self._ended_streamed.items())},
+            "not_fetched": {code: asdict(count.amount()) for code, count in sorted(self._not_fetched.items())},
         }
 
 
