@@ -8,9 +8,7 @@ from glob import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from s3_to_azure.airflow.arguments import (
-    MAPPING_CURE,
-)
+from s3_to_azure.airflow.arguments import MAPPING_CURE
 from s3_to_azure.airflow.compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -291,7 +289,8 @@ class S3ObjectsSensor(RendersNoData, BaseSensorOperator):
         count = self._stoppable(lambda: self._count(source, list_key))
         named = self.keys_from or self.inventory
         where = f"named by {named}" if named else f"{_below(self.prefix)}in S3 bucket {self.bucket_name}"
-        if count < self.min_objects and not self.allow_empty:
+        # An inventory that S3 has not finished is not an empty one.
+        if count < self.min_objects and (self.inventory or not self.allow_empty):
             if not self._may_wait(context):
                 what = "list of keys" if list_key else "inventory"
                 wanted = what if named else count_text(self.min_objects, "object")

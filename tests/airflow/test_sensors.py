@@ -197,6 +197,18 @@ def test_an_inventory_is_read_instead_of_a_listing(
     assert any("has 2 rows: 2 current objects below the prefix" in message for message in caplog.messages)
 
 
+def test_an_inventory_that_is_not_finished_is_not_an_empty_one(
+    sense: Any, inventory: Any, bucket: str, container: ContainerClient
+) -> None:
+    """The sensor waits for it, also where it accepts an empty listing."""
+    made, finish = inventory
+    place = {"inventory": f"s3://{bucket}/{made.folder}", "state_container": container.container_name}
+    assert sense(**place, allow_empty=True, soft_fail=True).only("wait").state == "skipped"
+    finish()
+    task = sense(**place, allow_empty=True).only("wait")
+    assert (task.state, task.xcom["objects"]) == ("success", 2)
+
+
 def test_an_inventory_deferred(
     sense: Any, inventory: Any, bucket: str, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
