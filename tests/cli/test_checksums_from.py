@@ -124,7 +124,7 @@ def test_a_tampered_report_ends_the_command(
     upload(s3_client, report)
     addresses = [f"s3://{report.bucket}/in/", f"az://{container.container_name}/out/"]
     assert main([command, *addresses, "--checksums-from", report.address]) == USAGE_ERROR
-    assert "is not the one that the job wrote" in capsys.readouterr().err
+    assert "is not the one that S3 wrote" in capsys.readouterr().err
     assert not list(container.list_blobs())
 
 

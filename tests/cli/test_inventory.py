@@ -129,7 +129,7 @@ def test_tampered_inventory_ends_the_command(
     addresses = [f"s3://{bucket}/in/", f"az://{container.container_name}/out/"]
     for command in ("copy", "plan"):
         assert main([command, *addresses, "--inventory", inventory.address]) == USAGE_ERROR
-        assert "is not the one that the job wrote" in capsys.readouterr().err
+        assert "is not the one that S3 wrote" in capsys.readouterr().err
     assert not list(container.list_blobs())
 
 

@@ -219,14 +219,14 @@ def cells(*values: str) -> list[str]:
 
 
 TAMPERED: Final[dict[str, tuple[Callable[[], Report], str]]] = {
-    "wrong MD5": (lambda: with_file(MD5Checksum="0" * 32), "is not the one that the job wrote: its MD5 is"),
-    "MD5 of another form": (lambda: with_file(MD5Checksum="x"), "is not the one that the job wrote"),
-    "one bit": (lambda: with_data(lambda data: data.replace(b"in/b", b"in/c")), "is not the one that the job wrote"),
-    "truncated": (lambda: with_data(lambda data: data[:-40]), "is not the one that the job wrote"),
+    "wrong MD5": (lambda: with_file(MD5Checksum="0" * 32), "is not the one that S3 wrote: its MD5 is"),
+    "MD5 of another form": (lambda: with_file(MD5Checksum="x"), "is not the one that S3 wrote"),
+    "one bit": (lambda: with_data(lambda data: data.replace(b"in/b", b"in/c")), "is not the one that S3 wrote"),
+    "truncated": (lambda: with_data(lambda data: data[:-40]), "is not the one that S3 wrote"),
     "truncated in a line break": (lambda: with_data(lambda data: data[: data.index(b"\n")]), "is not the one"),
     "truncated, with its MD5": (lambda: with_data(lambda data: data[:-40], matching=True), "is no CSV in UTF-8"),
     "compressed": (lambda: with_data(gzip.compress, matching=True), "line 1 .* is compressed"),
-    "truncated gzip": (lambda: with_data(lambda data: gzip.compress(data)[:-9]), "is not the one that the job wrote"),
+    "truncated gzip": (lambda: with_data(lambda data: gzip.compress(data)[:-9]), "is not the one that S3 wrote"),
     "no UTF-8": (lambda: with_data(lambda data: data.replace(b"in/b", b"in/\xff"), matching=True), "is no CSV in UTF"),
     "endless line": (lambda: with_data(lambda data: data + b"x" * 2_000_000, matching=True), "more than 65,536 bytes"),
     "empty cell text": (lambda: report_of(good_row(), ["x"]), "line 2 .* has 1 columns instead of 7"),

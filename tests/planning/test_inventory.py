@@ -218,12 +218,12 @@ def flipped(data: bytes) -> bytes:
 
 TAMPERED: Final[dict[str, tuple[Callable[[], Inventory], str]]] = {
     "manifest's MD5": (lambda: Inventory(BUCKET, checksum="0" * 32).add("a", []), "its MD5 is not that of manifest"),
-    "wrong MD5": (lambda: with_file(MD5checksum="0" * 32), "is not the one that the job wrote: its MD5 is"),
-    "MD5 of another form": (lambda: with_file(MD5checksum="x"), "is not the one that the job wrote"),
-    "one bit": (lambda: with_data(flipped), "is not the one that the job wrote"),
-    "one bit, Parquet": (lambda: with_data(flipped, form="Parquet"), "is not the one that the job wrote"),
-    "truncated": (lambda: with_data(lambda data: data[:-9]), "is not the one that the job wrote"),
-    "truncated Parquet": (lambda: with_data(lambda data: data[:-9], form="Parquet"), "is not the one that the job"),
+    "wrong MD5": (lambda: with_file(MD5checksum="0" * 32), "is not the one that S3 wrote: its MD5 is"),
+    "MD5 of another form": (lambda: with_file(MD5checksum="x"), "is not the one that S3 wrote"),
+    "one bit": (lambda: with_data(flipped), "is not the one that S3 wrote"),
+    "one bit, Parquet": (lambda: with_data(flipped, form="Parquet"), "is not the one that S3 wrote"),
+    "truncated": (lambda: with_data(lambda data: data[:-9]), "is not the one that S3 wrote"),
+    "truncated Parquet": (lambda: with_data(lambda data: data[:-9], form="Parquet"), "is not the one that S3 wrote"),
     "truncated gzip, with its MD5": (lambda: with_data(lambda data: data[:-9], matching=True), "ends early"),
     "truncated Parquet, with its MD5": (
         lambda: with_data(lambda data: data[:-9], matching=True, form="Parquet"),

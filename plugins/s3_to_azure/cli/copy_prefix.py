@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from s3_to_azure.cli.multiprocess import WorkerProcesses
 from s3_to_azure.cli.stores import Completed
@@ -14,12 +14,15 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.uris import AzureUri, S3Uri
-from s3_to_azure.planning.inventory import Inventory
 from s3_to_azure.planning.key_list import keys_of, look_up
 from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
+
+if TYPE_CHECKING:
+    # A command without an inventory does not pay for the import.
+    from s3_to_azure.planning.inventory import Inventory
 
 _STDIN: Final = "-"
 
@@ -46,7 +49,7 @@ def write_listing(
     files: StateFiles,
     keys: Iterable[str] | None,
     completed: Completed | None = None,
-    inventory: Inventory | None = None,
+    inventory: "Inventory | None" = None,
 ) -> ManifestPointer:
     """Write a manifest of the objects below SRC, or of those that have these keys.
 
@@ -85,7 +88,7 @@ def copy_prefix(
     on_receipt: Callable[[Receipt], None],
     workers: WorkerProcesses | None,
     completed: Completed | None = None,
-    inventory: Inventory | None = None,
+    inventory: "Inventory | None" = None,
 ) -> TransferError | None:
     """Plan from the listings of both sides, then copy in this process or in the workers.
 

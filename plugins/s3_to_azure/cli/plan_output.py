@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from s3_to_azure.cli.copy_prefix import write_listing
 from s3_to_azure.cli.settings import filters_from
@@ -15,7 +15,6 @@ from s3_to_azure.model.options import MAP, VIA_WORKER
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.reasons import FILTERED
 from s3_to_azure.model.uris import AzureUri, S3Uri
-from s3_to_azure.planning.inventory import Inventory
 from s3_to_azure.planning.plan import Plan, preview, preview_lines
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.planning.settings import PlanSettings
@@ -24,6 +23,10 @@ from s3_to_azure.state.plan import read_left_out
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.fetched.eligibility import Route
+
+if TYPE_CHECKING:
+    # A command without an inventory does not pay for the import.
+    from s3_to_azure.planning.inventory import Inventory
 
 COPY: Final = "copy"
 UPDATE: Final = "update"
@@ -57,7 +60,7 @@ def make_temporary_plan(
     *,
     keys: Iterable[str] | None = None,
     completed: Completed | None = None,
-    inventory: Inventory | None = None,
+    inventory: "Inventory | None" = None,
     create_container: bool = False,
     on_object: Callable[["PlannedObject"], None] | None = None,
 ) -> Plan:

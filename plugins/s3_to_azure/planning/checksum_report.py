@@ -9,7 +9,7 @@ A job of the operation *Compute checksum* reads objects at rest, and its complet
 A row counts for a listed object of its key and ETag, and of its version where the user named one. An access point does
 not tell its bucket, so a report for it may be of any one bucket: the bytes that are copied must have the checksum, so
 that of another bucket proves nothing wrong. The report is refused
-as a whole if a file is not the one that the job wrote, or a row is not what such a job writes: a report that is wrong
+as a whole if a file is not the one that S3 wrote, or a row is not what such a job writes: a report that is wrong
 in one place proves nothing in another.
 """
 
@@ -19,21 +19,19 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import unquote_plus
 
 import msgspec
 
-from s3_to_azure.model.errors import ObjectNotFound, UsageError
 from s3_to_azure.model.formatting import count_text
-from s3_to_azure.model.names import changes_objects, is_access_point
+from s3_to_azure.model.names import is_access_point
 from s3_to_azure.model.objects import NO_ETAG, ListedObject, SourceChecksum
 from s3_to_azure.model.options import WIDTHS
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.uris import S3Uri
-from s3_to_azure.planning.key_list import object_pieces
-from s3_to_azure.planning.report_files import csv_rows, read_manifest_text, verified, wrong_row
+from s3_to_azure.planning.report_files import ReportReader, csv_rows, read_manifest_text, verified, wrong_row
 from s3_to_azure.planning.temporary_table import temporary_table
 from s3_to_azure.state.manifest import ETAG
 
@@ -186,7 +184,7 @@ def open_report(
         )
 
 
-class _Reader:
+class _Reader(ReportReader):
     """Reads the files of a report and checks each row.
 
     Attributes:
@@ -197,22 +195,11 @@ class _Reader:
     """
 
     def __init__(self, at: S3Uri, source: ObjectSource, retrier: Retrier, *, bucket: str, prefix: str) -> None:
-        self.name = f"s3://{at.bucket}/{at.key}"
+        super().__init__(at, source, retrier, kind="checksum report", again=_AGAIN)
         self.count = self.failed = 0
-        self._at = at
-        self._source = source
-        self._retrier = retrier
         self.bucket = None if is_access_point(bucket) else bucket
         self._prefix = prefix
-        if changes_objects(bucket):
-            self.refuse(
-                f"{bucket!r} is an access point of S3 Object Lambda, whose function may change the objects, and the "
-                "report is of those that S3 stores"
-            )
-
-    def refuse(self, problem: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(detail=f"The checksum report {self.name} cannot be used: {problem}. {_AGAIN}.")
+        self.refuse_changing(bucket)
 
     def rows(self) -> Iterator[tuple[bytes, str, str, int, bytes]]:
         """Yield key, ETag, version, place of the algorithm, and value of each object below the prefix."""
@@ -224,11 +211,8 @@ class _Reader:
             yield from self._rows_of(file)
 
     def _manifest(self) -> _Manifest:
-        text = read_manifest_text(self._pieces(self._at.key), self.refuse)
-        try:
-            manifest = _read_manifest.decode(text)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            self.refuse(f"it is no manifest.json of a completion report ({error})")
+        text = read_manifest_text(self.pieces(self._at.key), self.refuse)
+        manifest = self.decoded(_read_manifest, text, of="a completion report")
         if manifest.form != _FORMAT:
             self.refuse(f"its Format is {manifest.form[:_MAX_SHOWN_CHARACTERS]!r} instead of {_FORMAT}")
         if [column.strip() for column in manifest.schema.split(",")] != _COLUMNS:
@@ -238,19 +222,11 @@ class _Reader:
         log.info("Reading %s of the checksum report %s", count_text(len(manifest.files), "file"), self.name)
         return manifest
 
-    def _pieces(self, key: str) -> Iterator[bytes]:
-        try:
-            yield from object_pieces(self._source, self._retrier, bucket=self._at.bucket, key=key)
-        except ObjectNotFound:
-            if key == self._at.key:
-                raise
-            self.refuse(f"its file {key!r} does not exist")
-
     def _rows_of(self, file: _File) -> Iterator[tuple[bytes, str, str, int, bytes]]:
         def checked(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, str, str, int, bytes]]:
             return self._checked(file, pieces)
 
-        return verified(self._pieces(file.key), checked, file=file.key, md5=file.md5, refuse=self.refuse)
+        return verified(self.pieces(file.key), checked, file=file.key, md5=file.md5, refuse=self.refuse)
 
     def _checked(self, file: _File, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, str, str, int, bytes]]:
         for number, row in csv_rows(file.key, _plain(file, pieces), columns=len(_COLUMNS)):

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from glob import escape
 from hashlib import md5
 from operator import itemgetter
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -26,14 +26,13 @@ import msgspec
 from s3_to_azure.model.errors import ObjectNotFound, UsageError
 from s3_to_azure.model.formatting import count_text
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES, MIB
-from s3_to_azure.model.names import changes_objects, is_access_point
+from s3_to_azure.model.names import is_access_point
 from s3_to_azure.model.objects import ListedObject
 from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.retry import Retrier, with_retries
 from s3_to_azure.model.uris import S3Uri
 from s3_to_azure.planning.inventory_parquet import parquet_rows
-from s3_to_azure.planning.key_list import object_pieces
-from s3_to_azure.planning.report_files import WrongRow, csv_rows, read_manifest_text, verified, wrong_row
+from s3_to_azure.planning.report_files import ReportReader, WrongRow, csv_rows, read_manifest_text, verified, wrong_row
 from s3_to_azure.planning.temporary_table import temporary_table
 from s3_to_azure.state.manifest import ETAG
 
@@ -239,7 +238,7 @@ def is_there(at: S3Uri, source: ObjectSource, retrier: Retrier) -> bool:
     return True
 
 
-class _Reader:
+class _Reader(ReportReader):
     """Reads the files of an inventory and checks each row.
 
     Attributes:
@@ -253,35 +252,21 @@ class _Reader:
     """
 
     def __init__(self, at: S3Uri, source: ObjectSource, retrier: Retrier, *, bucket: str, prefix: str) -> None:
-        self._at = newest_manifest(at, source, retrier)
+        super().__init__(newest_manifest(at, source, retrier), source, retrier, kind="inventory", again=_AGAIN)
         self._symlink = at.key if at.key.endswith(SYMLINK) else None
-        self.name = f"s3://{self._at.bucket}/{self._at.key}"
         self.bucket = bucket
         self.count = self.kept = self.others = self.unproven = self.sse_c = 0
-        self._source = source
-        self._retrier = retrier
         self._prefix = prefix.encode()
         self._of_bucket = ""
-        if changes_objects(bucket):
-            self.refuse(
-                f"{bucket!r} is an access point of S3 Object Lambda, whose function may change the objects, and the "
-                "inventory is of those that S3 stores"
-            )
-
-    def refuse(self, problem: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(detail=f"The inventory {self.name} cannot be used: {problem}. {_AGAIN}.")
+        self.refuse_changing(bucket)
 
     def manifest(self) -> _Manifest:
         """Return the checked manifest."""
-        text = read_manifest_text(self._pieces(self._at.key), self.refuse)
-        stated = read_manifest_text(self._pieces(_checksum_of(self._at)), self.refuse).strip().lower()
+        text = read_manifest_text(self.pieces(self._at.key), self.refuse)
+        stated = read_manifest_text(self.pieces(_checksum_of(self._at)), self.refuse).strip().lower()
         if md5(text, usedforsecurity=False).hexdigest().encode() != stated:
             self.refuse(f"its manifest.json is not the one that S3 wrote: its MD5 is not that of {_CHECKSUM}")
-        try:
-            manifest = _read_manifest.decode(text)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            self.refuse(f"it is no manifest.json of an inventory ({error})")
+        manifest = self.decoded(_read_manifest, text, of="an inventory")
         if manifest.version != _VERSION:
             self.refuse(f"its version is {manifest.version[:_MAX_SHOWN_CHARACTERS]!r} instead of {_VERSION}")
         # The name of an access point does not tell its bucket.
@@ -323,19 +308,11 @@ class _Reader:
                     if row is not None:
                         yield row
 
-            yield from verified(self._pieces(file.key), rows, file=file.key, md5=file.md5, refuse=self.refuse)
-
-    def _pieces(self, key: str) -> Iterator[bytes]:
-        try:
-            yield from object_pieces(self._source, self._retrier, bucket=self._at.bucket, key=key)
-        except ObjectNotFound:
-            if key == self._at.key:
-                raise
-            self.refuse(f"its file {key!r} does not exist")
+            yield from verified(self.pieces(file.key), rows, file=file.key, md5=file.md5, refuse=self.refuse)
 
     def _compare_symlink(self, key: str, manifest: _Manifest) -> None:
         """Refuse a ``symlink.txt`` that names other files; it has neither their MD5 nor their columns itself."""
-        text = read_manifest_text(self._pieces(key), self.refuse).decode("utf-8", "replace")
+        text = read_manifest_text(self.pieces(key), self.refuse).decode("utf-8", "replace")
         if sorted(text.split()) != sorted(f"s3://{self._at.bucket}/{file.key}" for file in manifest.files):
             self.refuse(f"{key!r} names other files than its manifest.json")
 

@@ -5,7 +5,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NoReturn, TypeVar
 
+import msgspec
+
+from s3_to_azure.model.errors import ObjectNotFound, UsageError
 from s3_to_azure.model.limits import KIB, MIB
+from s3_to_azure.model.names import changes_objects
+from s3_to_azure.model.ports import ObjectSource
+from s3_to_azure.model.retry import Retrier
+from s3_to_azure.model.uris import S3Uri
+from s3_to_azure.planning.key_list import object_pieces
 
 T = TypeVar("T")
 Refuse = Callable[[str], NoReturn]
@@ -14,6 +22,62 @@ Refuse = Callable[[str], NoReturn]
 _MAX_MANIFEST_BYTES: Final = 16 * MIB
 _MAX_LINE_BYTES: Final = 64 * KIB
 _MD5_DIGITS: Final = 32
+
+
+class ReportReader:
+    """Reads the objects of one report; every problem is a UsageError that names the report.
+
+    Args:
+        at: The address of its ``manifest.json``.
+        source: Where it is.
+        retrier: Repeats requests.
+        kind: What it is, for errors.
+        again: What to do, for errors.
+
+    Attributes:
+        name: The report's address.
+    """
+
+    def __init__(self, at: S3Uri, source: ObjectSource, retrier: Retrier, *, kind: str, again: str) -> None:
+        self.name = f"s3://{at.bucket}/{at.key}"
+        self._at = at
+        self._source = source
+        self._retrier = retrier
+        self._kind = kind
+        self._again = again
+
+    def refuse(self, problem: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(detail=f"The {self._kind} {self.name} cannot be used: {problem}. {self._again}.")
+
+    def refuse_changing(self, bucket: str) -> None:
+        """Refuse the report for an access point whose objects are not those that S3 stores."""
+        if changes_objects(bucket):
+            self.refuse(
+                f"{bucket!r} is an access point of S3 Object Lambda, whose function may change the objects, and the "
+                f"{self._kind} is of those that S3 stores"
+            )
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of one of its objects.
+
+        Raises:
+            ObjectNotFound: There is no such report.
+            UsageError: The report names an object that does not exist.
+        """
+        try:
+            yield from object_pieces(self._source, self._retrier, bucket=self._at.bucket, key=key)
+        except ObjectNotFound:
+            if key == self._at.key:
+                raise
+            self.refuse(f"its file {key!r} does not exist")
+
+    def decoded(self, decoder: msgspec.json.Decoder[T], text: bytes, *, of: str) -> T:
+        """Return the manifest's values; ``of`` says whose manifest it should be."""
+        try:
+            return decoder.decode(text)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            self.refuse(f"it is no manifest.json of {of} ({error})")
 
 
 class WrongRow(Exception):
@@ -70,7 +134,7 @@ def verified(
         pass
     if digest.hexdigest() != md5.lower() or len(md5) != _MD5_DIGITS:
         refuse(
-            f"its file {file!r} is not the one that the job wrote: its MD5 is {digest.hexdigest()}, and the "
+            f"its file {file!r} is not the one that S3 wrote: its MD5 is {digest.hexdigest()}, and the "
             f"manifest has {md5[:_MD5_DIGITS]}"
         )
     if problem:
