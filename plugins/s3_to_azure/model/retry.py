@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import tenacity
 
-from s3_to_azure.model.errors import Cancelled, TransientError
+from s3_to_azure.model.errors import Cancelled, TransferError, TransientError
 from s3_to_azure.model.log_lines import LineLimit
 from s3_to_azure.model.settings import RetryBudget
 
@@ -81,7 +81,7 @@ class Retrier:
         if self._cancelled.is_set():
             raise Cancelled.now()
 
-    def pause(self, failures: int, error: TransientError) -> None:
+    def pause(self, failures: int, error: TransferError) -> None:
         """Wait as before try ``failures + 1``, in a loop that cannot be one repeated function.
 
         Raises:
@@ -89,7 +89,7 @@ class Retrier:
         """
         wait_s = self._seconds_before_retry(failures, error)
         self.lines.warning("Failure %d in a row, next try in %.1f s: %s", failures, wait_s, error)
-        if self._on_retry:
+        if self._on_retry and isinstance(error, TransientError):
             self._on_retry(error)
         self._sleep(wait_s)
 

@@ -166,9 +166,9 @@ class ConnectionSlots:
         controller.pause()
         self._controller = controller
         self._lock = threading.Lock()
-        self._admitted = _Slots(self._lock, lambda: self.most_admitted)
-        self._readers = _Slots(self._lock, lambda: controller.limit)
-        self._writers = _Slots(self._lock, lambda: controller.limit)
+        self._admitted = Slots(self._lock, lambda: self.most_admitted)
+        self._readers = Slots(self._lock, lambda: controller.limit)
+        self._writers = Slots(self._lock, lambda: controller.limit)
 
     @property
     def most_admitted(self) -> int:
@@ -214,7 +214,7 @@ class ConnectionSlots:
             yield
 
     @contextmanager
-    def _hold(self, slots: "_Slots", size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+    def _hold(self, slots: "Slots", size_bytes: int, stopped: threading.Event) -> Iterator[None]:
         with self._lock:
             slots.take(stopped)
         arrived = 0
@@ -235,8 +235,17 @@ class ConnectionSlots:
                 slots.changed.notify_all()
 
 
-class _Slots:
-    """A limited number of slots. The limit may change; call every method with the lock held."""
+class Slots:
+    """A limited number of slots. The limit may change; call every method with the lock held.
+
+    Args:
+        lock: Guards everything here.
+        limit: Returns how many there are at present.
+
+    Attributes:
+        taken: How many are taken.
+        changed: Notified when one may be free.
+    """
 
     def __init__(self, lock: threading.Lock, limit: Callable[[], int]) -> None:
         self.taken = 0
@@ -244,6 +253,11 @@ class _Slots:
         self._limit = limit
 
     def take(self, stopped: threading.Event) -> None:
+        """Wait for a slot, and take it; ``give`` must follow.
+
+        Raises:
+            Cancelled: Stopped while waiting.
+        """
         while self.taken >= self._limit():
             if stopped.is_set():
                 raise Cancelled.now()
@@ -251,6 +265,7 @@ class _Slots:
         self.taken += 1
 
     def give(self) -> None:
+        """Give a slot back."""
         self.taken -= 1
         self.changed.notify()
 

@@ -10,10 +10,11 @@ import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
 from local_cloud.servers import LocalS3
+from s3_to_azure.model.limits import MAX_SOURCE_URL_CHARACTERS
 from s3_to_azure.model.objects import FetchUrl, ObjectVersion
 from s3_to_azure.stores.s3.addresses import BucketAddress
 from s3_to_azure.stores.s3.options import ReadOptions
-from s3_to_azure.stores.s3.presigning import MAX_URL_CHARACTERS, VALID_S, fetch_url
+from s3_to_azure.stores.s3.presigning import VALID_S, fetch_url
 from tests.fakes.memory_source import EPOCH
 from tests.real_stores import s3_source
 
@@ -75,8 +76,8 @@ def test_unsigned_requests_need_no_signature() -> None:
 
 def test_length_is_that_of_the_url() -> None:
     """Azure accepts 2,048 characters; one more, such as of a session's token, and there is no URL."""
-    room = MAX_URL_CHARACTERS - len(made(address(token="x"), URL).url)
-    assert len(made(address(token="x" * (room + 1)), URL).url) == MAX_URL_CHARACTERS
+    room = MAX_SOURCE_URL_CHARACTERS - len(made(address(token="x"), URL).url)
+    assert len(made(address(token="x" * (room + 1)), URL).url) == MAX_SOURCE_URL_CHARACTERS
     assert fetch_url(address(token="x" * (room + 2)), URL) is None
 
 

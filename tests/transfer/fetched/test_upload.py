@@ -3,6 +3,7 @@
 import base64
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -242,7 +243,7 @@ class TestCure:
         other = some_bytes(len(DATA), 5)
 
         def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
-            if len(azure.fetched) == 6:
+            if len(azure.fetched) >= 6:
                 source.put(BUCKET, "k", other)
             return fetch()
 
@@ -347,6 +348,41 @@ class TestNet:
         assert len(azure.fetched) == 3
         assert (source.bytes_served, azure.blobs) == (0, {})
 
+    def test_azure_alone_keeps_the_budget_of_a_request(self, source: MemorySource, azure: FetchingMemory) -> None:
+        """What passes by is repeated by the retrier, and by nobody else: as often as for any request."""
+
+        def around(_: Block, __: Callable[[], int | None]) -> int | None:
+            raise Throttled(service="Azure", code="ServerBusy", retry_after_s=0)
+
+        azure.around = around
+        with pytest.raises(Throttled), transfer_context(source, azure, via="azure") as context:
+            copy_object(context, task())
+        asked = Counter(block.start for block in azure.fetched)
+        assert max(asked.values()) == context.retrier.budget.attempts
+
+    def test_azure_alone_streams_no_blocks_of_an_earlier_layout(
+        self, source: MemorySource, azure: FetchingMemory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """More blocks than may be noted: the object fails, and the worker sends nothing."""
+        monkeypatch.setattr(upload, "MOST_BLOCKS", BLOCKS - 1)
+        stage(azure, earlier(source.head(BUCKET, "k"), 0))
+        with pytest.raises(NotFetchable):
+            copy(source, azure, "azure")
+        assert (source.bytes_served, azure.blobs) == (0, {})
+
+    def test_an_object_without_a_url_says_nothing_of_its_bucket(
+        self, source: MemorySource, azure: FetchingMemory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its own URL cannot be made; the next object of the bucket is fetched."""
+        made = source.fetch_url
+        monkeypatch.setattr(source, "fetch_url", lambda version: made(version) if version.key == "k2" else None)
+        source.put(BUCKET, "k2", DATA)
+        with transfer_context(source, azure, via="auto") as context:
+            without, fetched = (copy_object(context, task(key)) for key in ("k", "k2"))
+        assert (without.via, without.not_fetched) == ("worker", "long_url")
+        assert (fetched.via, fetched.blocks_fetched, fetched.not_fetched) == ("azure", BLOCKS, "")
+        assert azure.blobs["k"].data == azure.blobs["k2"].data == DATA
+
     def test_azure_alone_takes_no_other_way(self, source: MemorySource, azure: FetchingMemory) -> None:
         """An object that cannot be fetched fails, however small it is."""
         source.put(BUCKET, "k", b"small", checksum="crc32c")
@@ -383,7 +419,7 @@ class TestNet:
         def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
             if azure.now.etag != source.head(BUCKET, "k").etag:
                 raise refused("SourceConditionNotMet")
-            if len(azure.fetched) == 4:
+            if len(azure.fetched) >= 4:
                 source.put(BUCKET, "k", other)
             return fetch()
 

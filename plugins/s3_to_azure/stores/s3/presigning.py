@@ -9,16 +9,14 @@ from typing import Final
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
+from s3_to_azure.model.limits import MAX_SOURCE_URL_CHARACTERS
 from s3_to_azure.model.objects import FetchUrl
 from s3_to_azure.stores.s3.addresses import BucketAddress
-from s3_to_azure.stores.s3.signing import SIGV4, frozen_credentials
+from s3_to_azure.stores.s3.signing import frozen_credentials, is_sigv4
 
 VALID_S: Final = 900
 """How long a URL is valid. It is used at once, and logs of Azure keep it, so it should be valid no longer than needed.
 S3 counts from the time of this machine's clock, which all other requests allow to be wrong by this much."""
-
-# https://learn.microsoft.com/rest/api/storageservices/put-block-from-url
-MAX_URL_CHARACTERS: Final = 2_048
 
 
 def fetch_url(address: BucketAddress, url: str) -> FetchUrl | None:
@@ -37,7 +35,7 @@ def fetch_url(address: BucketAddress, url: str) -> FetchUrl | None:
     """
     if address.scheme is None:
         found = FetchUrl(url, expires_at=None)
-    elif address.scheme in SIGV4:
+    elif is_sigv4(address.scheme):
         now = time.time()
         frozen = frozen_credentials(address.credentials)
         request = AWSRequest(method="GET", url=url)
@@ -45,4 +43,4 @@ def fetch_url(address: BucketAddress, url: str) -> FetchUrl | None:
         found = FetchUrl(str(request.url), expires_at=now + VALID_S)
     else:
         return None
-    return found if len(found.url) <= MAX_URL_CHARACTERS else None
+    return found if len(found.url) <= MAX_SOURCE_URL_CHARACTERS else None

@@ -16,7 +16,7 @@ from botocore.exceptions import NoCredentialsError
 from s3_to_azure.stores.http.redaction import check_printable, hide
 
 _NO_BODY: Final = hashlib.sha256(b"").hexdigest()
-SIGV4: Final = ("v4", "s3v4")
+_SIGV4: Final = ("v4", "s3v4")
 _EXPRESS_SESSION: Final = "v4-s3express"
 _EXPRESS_HEADER: Final = "x-amz-s3session-token"
 
@@ -64,7 +64,7 @@ def signer_for(scheme: str, credentials: Any, *, region: str, service: str) -> S
         region: The region, or the regions, that the signature is made for.
         service: The service's name in the signature.
     """
-    if scheme in SIGV4:
+    if is_sigv4(scheme):
         return SigV4(credentials, region, service)
     if scheme == _EXPRESS_SESSION:
         return SigV4(credentials, region, service, express_session=True)
@@ -73,7 +73,7 @@ def signer_for(scheme: str, credentials: Any, *, region: str, service: str) -> S
 
 def is_sigv4(scheme: str) -> bool:
     """Return whether a signature that botocore names so is one of a single region with the caller's own credentials."""
-    return scheme in SIGV4
+    return scheme in _SIGV4
 
 
 # What all presigned URLs have in common, with values of the usual length.

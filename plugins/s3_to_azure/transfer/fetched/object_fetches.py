@@ -10,9 +10,9 @@ from functools import partial
 from typing import Final
 
 from s3_to_azure.model.checksums import CRC64NVME
-from s3_to_azure.model.errors import Cancelled, FetchRefused, SourceChanged, TransferError
+from s3_to_azure.model.errors import Cancelled, FetchRefused, SourceChanged, TransferError, TransientError
 from s3_to_azure.model.objects import Block, FetchUrl, ObjectVersion
-from s3_to_azure.model.reasons import NO_CRC_RETURNED, SOURCE_UNREACHABLE
+from s3_to_azure.model.reasons import LONG_URL, NO_CRC_RETURNED, SOURCE_UNREACHABLE
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.attempt import Attempt
 from s3_to_azure.transfer.blocks import (
@@ -34,9 +34,12 @@ LOOK_EVERY_S: Final = 30.0
 
 # Where nothing may be streamed, a refusal that passes by must not fail the object.
 _TRIES: Final = 3
+_NO_URL: Final = "NoUrl"
 _NO_CRC: Final = "NoCrc64"
 _MISMATCH: Final = "Crc64Mismatch"
 _NOT_COMPARED: Final = "OtherCrc64"
+# Why the worker sends a block where it is not that Azure cannot read the bucket.
+_OWN_REASONS: Final = {_NO_URL: LONG_URL, _NO_CRC: NO_CRC_RETURNED}
 # Of no single byte.
 _WRONG_CRC64: Final = 1
 _HEADER_REFUSED: Final = ("UnsupportedHeader", "InvalidHeaderValue")
@@ -158,18 +161,27 @@ class ObjectFetches:
                 # What is wrong with the object itself says more than that Azure could not read it.
                 self.look()
                 if pool.may_stream:
-                    retrier.lines.info(
-                        "The worker sends bytes %d to %d itself: %s", block.start, block.end, said(error)
-                    )
-                    self.left_for = _code_of(error)
-                    pool.buckets.note_refusal(bucket, error, self.left_for)
+                    self._note_left(block, error, retrier)
                     return None
-                if tried == _TRIES:
+                # The retrier has repeated what passes by, and without a URL nothing was sent.
+                if tried == _TRIES or isinstance(error, TransientError) or _code(error) == _NO_URL:
                     raise
+                retrier.pause(tried, error)
             else:
                 pool.buckets.note_read(bucket)
                 return staged
         raise AssertionError("the last try returns or raises")
+
+    def _note_left(self, block: Block, error: TransferError, retrier: Retrier) -> None:
+        """Note why the worker sends a block, and what that says of the bucket."""
+        code, buckets, bucket = _code(error), self._pool.buckets, self._version.bucket
+        retrier.lines.info("The worker sends bytes %d to %d itself: %s", block.start, block.end, said(error))
+        self.left_for = _OWN_REASONS.get(code, SOURCE_UNREACHABLE)
+        if code == _MISMATCH:
+            # Azure has read the bucket, though other bytes.
+            buckets.note_read(bucket)
+        elif code != _NO_URL:
+            buckets.note_refusal(bucket, error, self.left_for)
 
     def _fetch_once(self, block: Block, stopped: threading.Event) -> StagedBlock:
         """Let Azure fetch a block in one request, as soon as it takes one; the URL is not older than the request."""
@@ -181,7 +193,7 @@ class ObjectFetches:
         version, blob = self._version, self._attempt.task.blob
         url = self._attempt.context.source.fetch_url(version)
         if url is None:
-            raise FetchRefused(blob=blob, code="NoUrl", detail="no URL can be presigned for the object")
+            raise FetchRefused(blob=blob, code=_NO_URL, detail="no URL can be presigned for the object")
         known = self._known_crc64(block)
         if known is not None and not self._pool.compares_crc64s(lambda: self._refuses_other_bytes(url, block)):
             # A block that Azure has not compared must not have an id that says so.
@@ -234,6 +246,6 @@ class ObjectFetches:
         )
 
 
-def _code_of(error: TransferError) -> str:
-    """Return the code of ``reasons.NOT_FETCHED`` that an error of a fetch means."""
-    return NO_CRC_RETURNED if error.attributes.get("code") == _NO_CRC else SOURCE_UNREACHABLE
+def _code(error: TransferError) -> str:
+    """Return the service's code of an error, if it has one."""
+    return str(error.attributes.get("code", ""))

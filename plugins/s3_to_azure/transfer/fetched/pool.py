@@ -4,13 +4,10 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Final
 
-from s3_to_azure.model.errors import Cancelled
+from s3_to_azure.transfer.concurrency import Slots
 from s3_to_azure.transfer.fetched.buckets import Buckets
 from s3_to_azure.transfer.throttle import RequestLimiter
-
-_POLL_S: Final = 0.1
 
 
 class FetchPool:
@@ -34,8 +31,8 @@ class FetchPool:
         self._limiter = limiter
         self._asking = threading.Lock()
         self._compares: bool | None = None
-        self._admitted = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._slots = Slots(self._lock, lambda: limiter.limit)
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
 
@@ -45,21 +42,16 @@ class FetchPool:
         Raises:
             Cancelled: Stopped while waiting.
         """
-        with self._changed:
-            while self._admitted >= self._limiter.limit:
-                if stopped.is_set():
-                    raise Cancelled.now()
-                self._changed.wait(_POLL_S)
-            self._admitted += 1
-            if self._admitted > self._threads:
+        with self._lock:
+            self._slots.take(stopped)
+            if self._slots.taken > self._threads:
                 self._threads += 1
                 threading.Thread(target=self._serve, name=f"fetch-{self._threads}", daemon=True).start()
 
     def leave(self) -> None:
         """Count an admitted fetch out."""
-        with self._changed:
-            self._admitted -= 1
-            self._changed.notify()
+        with self._lock:
+            self._slots.give()
 
     def request(self, stopped: threading.Event) -> AbstractContextManager[None]:
         """Wait until Azure takes one more fetch, and count it during the block.

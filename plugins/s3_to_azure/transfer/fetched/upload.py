@@ -7,7 +7,7 @@ from typing import Final
 
 from s3_to_azure.model.objects import Block, ObjectVersion, PartChecksum
 from s3_to_azure.model.options import VIA_AZURE
-from s3_to_azure.model.reasons import NO_BLOCK_SIZE
+from s3_to_azure.model.reasons import NO_BLOCK_SIZE, NOT_FETCHED
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.attempt import Attempt
 from s3_to_azure.transfer.blocks import Layout, StagedBlock, layout_for
@@ -16,8 +16,8 @@ from s3_to_azure.transfer.fetched.eligibility import (
     LEAST_BLOCK_BYTES,
     MOST_BLOCK_BYTES,
     MOST_BLOCKS,
+    NotFetchable,
     Routing,
-    fetched_block_bytes,
     fetched_checksum,
 )
 from s3_to_azure.transfer.fetched.known_crc64s import KnownCrc64s
@@ -64,10 +64,8 @@ def fetched_upload(
         return None
     version = replace(version, checksum=fetched_checksum(version, settings.integrity))
     known = _known_crc64s(attempt, version)
-    block_bytes = fetched_block_bytes(
-        version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=routing.block_bytes
-    )
-    if block_bytes is not None and routing.block_bytes is None:
+    block_bytes = routing.block_bytes_for(version.size_bytes)
+    if routing.block_bytes is None:
         block_bytes = known.block_bytes(block_bytes, most=min(MOST_BLOCK_BYTES, routing.budget_bytes))
     layout = layout_for(version.size_bytes, budget_bytes=routing.budget_bytes, block_bytes=block_bytes)
     streamed = None
@@ -121,12 +119,15 @@ class FetchedUpload(BlockUpload):
     ) -> None:
         super().__init__(attempt, version, layout, VerificationLevel(version.checksum), within=within)
         self._streamed = streamed
+        self._may_stream = pool.may_stream
         self._fetches = ObjectFetches(pool, attempt, version, known_crc64=known.of)
 
     def _stage(self, blocks: list[Block]) -> None:
         stats = self._attempt.stats
         if len(self._layout) > MOST_BLOCKS:
             # An earlier try has cut it into more blocks than may be noted.
+            if not self._may_stream:
+                raise NotFetchable(key=self._version.key, why=NOT_FETCHED[NO_BLOCK_SIZE])
             stats.is_streamed(NO_BLOCK_SIZE)
             super()._stage(blocks)
             return
