@@ -172,3 +172,4 @@ def open_context(
         if fetch_pool is not None:
             fetch_pool.close()
         retrier.lines.end()
+        limits.end()

@@ -112,6 +112,10 @@ class RequestLimiter:
     def _increase(self) -> None:
         self._limit = min(self._maximum, self._limit + (1 if self._is_starting else 1 / self._limit))
 
+    def end(self) -> None:
+        """Count the lines that were left out of the log."""
+        self._lines.end()
+
     def decrease(self) -> None:
         """Halve the limit because the service throttles; several such answers within a second count as one."""
         with self._changed:
@@ -149,6 +153,11 @@ class ServiceLimits:
         """Note a success of a client that counts its own requests."""
         self.s3.increase()
         self.azure.increase()
+
+    def end(self) -> None:
+        """Count the lines that were left out of the log."""
+        for limiter in (self.s3, self.azure, self.fetches):
+            limiter.end()
 
     def throttled(self, error: Throttled) -> None:
         """Halve the limit of the service that throttles."""
