@@ -22,6 +22,7 @@ from azure.identity import (
 from azure.storage.blob import BlobServiceClient
 
 from s3_to_azure.model import errors
+from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of, sas_permissions
 from s3_to_azure.stores.http.refusals import Refusal
 
@@ -262,6 +263,15 @@ def test_an_account_key_that_is_not_base64_is_a_usage_error() -> None:
     )
     with pytest.raises(errors.UsageError, match="account key"), azure_errors(container="c", blob=""):
         client.get_account_information()
+
+
+def test_the_shipped_client_refuses_such_a_key_too() -> None:
+    """Our own signer reads the key when the client is made."""
+    client = BlobServiceClient(
+        "https://a.blob.core.windows.net", credential={"account_name": "a", "account_key": "abcde"}
+    )
+    with pytest.raises(errors.UsageError, match="account key of this connection is not valid"):
+        service_client(client, connections=2)
 
 
 def _no_assertion() -> str:

@@ -306,10 +306,15 @@ def sas_permissions(url: str) -> str | None:
     return query["sp"][0] if "sig" in query and "sp" in query else None
 
 
+def invalid_account_key() -> errors.UsageError:
+    """Return the error of an account key that is not base64."""
+    return errors.UsageError(detail="The account key of this connection is not valid: it must be base64, complete.")
+
+
 def _translated(error: Exception, container: str, blob: str) -> errors.TransferError:
     resource = _path(container, blob)
     if was_raised_in(error, "azure.storage.blob._shared.authentication"):
-        return errors.UsageError(detail="The account key of this connection is not valid: it must be base64, complete.")
+        return invalid_account_key()
     from_storage = hasattr(error, "error_code")
     if was_raised_in(error, *_CREDENTIAL_MODULES) or (
         isinstance(error, ClientAuthenticationError) and not from_storage

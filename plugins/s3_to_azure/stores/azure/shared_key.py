@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from azure.storage.blob._shared.authentication import _storage_header_sort
 
+from s3_to_azure.stores.azure.errors import invalid_account_key
+
 # https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key
 _STANDARD: Final = (
     "content-encoding",
@@ -35,11 +37,17 @@ class SharedKeySigner:
 
     Args:
         policy: The SDK's signing policy, which has the account's name and key.
+
+    Raises:
+        UsageError: The key is not base64.
     """
 
     def __init__(self, policy: Any) -> None:
         self._account = policy.account_name
-        self._key = base64.b64decode(policy.account_key)
+        try:
+            self._key = base64.b64decode(policy.account_key)
+        except ValueError:
+            raise invalid_account_key() from None
 
     def authorization(self, method: str, url: str, headers: Mapping[str, str]) -> str:
         """Return the Authorization header of a request.
