@@ -13,18 +13,20 @@ from hypothesis import strategies as st
 
 from local_cloud.servers import LocalS3
 from s3_to_azure.model.errors import (
+    ObjectArchived,
     ObjectNotFound,
     SourceChanged,
+    Throttled,
     TransferError,
     UnexpectedResponse,
     UrlRefused,
     UsageError,
 )
+from s3_to_azure.model.limits import MAX_SOURCE_URL_CHARACTERS
 from s3_to_azure.model.objects import FetchAccess, ObjectVersion
 from s3_to_azure.stores.http.settings import HttpSettings
 from s3_to_azure.stores.presigned.source import PresignedSource
 from s3_to_azure.stores.presigned.url import PresignedUrl, parse_url
-from s3_to_azure.stores.s3.presigning import MAX_URL_CHARACTERS
 from tests.fakes.memory_source import EPOCH
 from tests.fakes.presigned_urls import expired_url
 from tests.fakes.scripted_server import CLOSE, Script, ScriptedServer, scripted_server
@@ -194,6 +196,29 @@ def forged(script: Script, query: str = "") -> Iterator[tuple[PresignedSource, P
 
 
 @pytest.mark.parametrize(
+    ("status", "code", "rest", "kind"),
+    [
+        (403, "InvalidObjectState", "<Key>\x01</Key>", ObjectArchived),
+        (400, "SlowDown", "<Key>\x01</Key>", Throttled),
+        (403, "SignatureDoesNotMatch", f"<StringToSign>{'a' * 70_000}</StringToSign>", UrlRefused),
+    ],
+)
+def test_a_refusal_that_cannot_be_parsed_is_read_by_its_code(
+    status: int, code: str, rest: str, kind: type[TransferError]
+) -> None:
+    """As for S3's own client: a document that is long, or has a key with bytes that XML does not allow."""
+    body = f"<Error><Code>{code}</Code>{rest}</Error>".encode()
+    with forged(always(answer(status, body))) as (source, url, _), pytest.raises(kind):
+        source.head(url.bucket, url.key)
+
+
+def test_an_object_that_is_gone_has_no_current_etag() -> None:
+    """As the port says."""
+    with forged(always(answer(404, b"<Error><Code>NoSuchKey</Code></Error>"))) as (source, url, _):
+        assert source.current_etag(url.bucket, url.key) is None
+
+
+@pytest.mark.parametrize(
     ("responses", "kind", "says"),
     [
         ([first_byte(ETag=None)], UnexpectedResponse, "no strong ETag"),
@@ -312,7 +337,7 @@ def test_a_url_offers_itself_to_azure() -> None:
         assert source.fetch_access("bucket") == FetchAccess("https://bucket.s3.amazonaws.com", 1)
     for url in (
         PresignedUrl("bucket", "k", address, headers={"x-amz-checksum-mode": "ENABLED"}),
-        PresignedUrl("bucket", "k", f"{address}?{'s' * MAX_URL_CHARACTERS}"),
+        PresignedUrl("bucket", "k", f"{address}?{'s' * MAX_SOURCE_URL_CHARACTERS}"),
     ):
         with source_of(url) as source:
             assert source.fetch_url(version) is None

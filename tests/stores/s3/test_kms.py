@@ -118,6 +118,17 @@ def test_what_is_no_arn_of_a_key_is_refused(arn: str) -> None:
         key_at("http://127.0.0.1:9", arn)
 
 
+@pytest.mark.parametrize("missing", ["KeyId", "PublicKey"])
+def test_an_answer_without_the_key_is_none(service: Kms, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """It is the service's fault, in a sentence."""
+    key = key_at(service.url)
+    answer = {"KeyId": f"{ARN}1234", "PublicKey": b"x", "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}
+    del answer[missing]
+    monkeypatch.setattr(key._client, "get_public_key", lambda **_: answer)
+    with pytest.raises(errors.UnexpectedResponse, match="AWS KMS"):
+        key.public_key()
+
+
 def test_an_unknown_region_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its host is not found; the error names it, and retrying does not help."""
 

@@ -149,6 +149,13 @@ def test_the_regular_expression_reads_what_the_parser_reads(inner: str) -> None:
     assert result(s3_listing._document(body)) == result(s3_listing._parsed_document(body))
 
 
+def test_a_return_in_a_marker_starts_the_next_page_at_that_key() -> None:
+    """A parser would read it as a line feed, which is another key; also where the entries are usual ones."""
+    inner = "<Marker></Marker><NextMarker>a\rb</NextMarker><IsTruncated>true</IsTruncated>" + USUAL.format(key="a")
+    (found,), following = read(listing(inner))
+    assert (found.key, following) == ("a", NextPage("a\rb", is_marker=True))
+
+
 def test_usual_entries_are_read_by_the_regular_expression() -> None:
     """Those that S3 writes: with a checksum or without, whatever the class."""
     algorithm = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm>"

@@ -16,23 +16,23 @@ from typing import Final
 from s3_to_azure.model.errors import (
     S3,
     AccessError,
+    ObjectNotFound,
     RequestNotSupported,
     SourceChanged,
     UnexpectedResponse,
     UsageError,
 )
+from s3_to_azure.model.limits import MAX_SOURCE_URL_CHARACTERS
 from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartChecksum, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.headers import ContentRange
 from s3_to_azure.stores.http.redaction import protect_logs
-from s3_to_azure.stores.http.refusals import Refusal, error_document
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies, ca_bundle
 from s3_to_azure.stores.presigned.errors import expired, url_error
 from s3_to_azure.stores.presigned.url import CHECKSUM_MODE, PresignedUrl
 from s3_to_azure.stores.s3.body import S3Body
-from s3_to_azure.stores.s3.errors import s3_errors
+from s3_to_azure.stores.s3.errors import is_error_document, refusal_of, s3_errors
 from s3_to_azure.stores.s3.headers import ETAG, ResponseHeaders
-from s3_to_azure.stores.s3.presigning import MAX_URL_CHARACTERS
 from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
@@ -142,9 +142,13 @@ class PresignedSource:
         raise UsageError(detail=f"{self._url(bucket, key).shown!r} is a URL, which gives no tags: copy without tags.")
 
     def current_etag(self, bucket: str, key: str) -> str | None:
-        """Return the current version's ETag; None where the URL names a version, and so does not tell."""
-        url = self._url(bucket, key)
-        return None if url.version_id is not None else self.head(bucket, key).etag
+        """Return the current version's ETag; None if there is none, or the URL names a version and does not tell."""
+        if self._url(bucket, key).version_id is not None:
+            return None
+        try:
+            return self.head(bucket, key).etag
+        except ObjectNotFound:
+            return None
 
     def restore(self, bucket: str, key: str, *, days: int, tier: str) -> bool:  # noqa: ARG002 - the port's
         """Raise UsageError: a presigned URL does not restore."""
@@ -183,7 +187,7 @@ class PresignedSource:
     def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
         """Return the URL as it is; None where it signs a header that Azure does not send, or is too long for Azure."""
         url = self._url(version.bucket, version.key)
-        if url.headers or len(url.url) > MAX_URL_CHARACTERS:
+        if url.headers or len(url.url) > MAX_SOURCE_URL_CHARACTERS:
             return None
         return FetchUrl(url.url, expires_at=url.expires_at.timestamp() if url.expires_at else None)
 
@@ -213,7 +217,7 @@ class PresignedSource:
             headers = ResponseHeaders(repr(url.shown), by_lower_name(response.headers.items()))
             found = headers.content_range()
             if response.status == _UNSATISFIABLE:
-                if found == ContentRange(0, 0, 0) or error_document(self._document(url, response)) is not None:
+                if found == ContentRange(0, 0, 0) or is_error_document(self._document(url, response)):
                     return None
                 raise headers.error("Content-Range")
             # Some S3 servers, such as rclone's, send a range with status 200.
@@ -294,9 +298,7 @@ class PresignedSource:
                 response = opened.enter_context(self._http.request("GET", url.url, {**headers, **url.headers}))
             if response.status not in statuses:
                 document = self._document(url, response, etag=etag)
-                told = error_document(document) or {}
-                received = by_lower_name(response.headers.items())
-                refusal = Refusal(response.status, told.get("Code", ""), told.get("Message", ""), received)
+                refusal = refusal_of(response.status, document, by_lower_name(response.headers.items()))
                 raise url_error(refusal, url, etag=etag, now=self._clock())
             yield response
 

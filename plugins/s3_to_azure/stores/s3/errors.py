@@ -381,12 +381,22 @@ def response_error(
         key: The requested key.
         etag: The ETag that was required.
     """
+    return s3_error(refusal_of(status, document, headers), bucket=bucket, key=key, etag=etag)
+
+
+def refusal_of(status: int, document: bytes, headers: Mapping[str, str]) -> Refusal:
+    """Return what an unsuccessful response says; of a document that cannot be parsed, its code.
+
+    Args:
+        status: HTTP status.
+        document: The body, or its beginning.
+        headers: The headers by lower-case name.
+    """
     told = error_document(document)
     if told is None:
         match = _CODE.search(document) if status != 404 else None
         told = {"Code": match[1].decode("ascii")} if match else {}
-    refusal = Refusal(status, told.get("Code", ""), told.get("Message", ""), headers)
-    return s3_error(refusal, bucket=bucket, key=key, etag=etag)
+    return Refusal(status, told.get("Code", ""), told.get("Message", ""), headers)
 
 
 def check_documents(client: Any) -> None:

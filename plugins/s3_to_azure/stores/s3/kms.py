@@ -70,9 +70,10 @@ class KmsKey:
         spec, usage = found.get("KeySpec"), found.get("KeyUsage")
         if (spec, usage) != (_SPEC, _USAGE):
             raise UsageError(detail=f"{self.name} has the spec {spec} and the usage {usage}. {_NEEDS}")
-        # That of the key itself: an alias may name another one by the time of the signature.
-        self._arn = str(found["KeyId"])
-        return bytes(found["PublicKey"])
+        with self._errors():
+            # That of the key itself: an alias may name another one by the time of the signature.
+            self._arn = str(found["KeyId"])
+            return bytes(found["PublicKey"])
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature."""

@@ -22,6 +22,7 @@ from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEY_CHARACTERS, M
 from s3_to_azure.model.names import text_of_bytes
 from s3_to_azure.model.objects import NO_ETAG, ListedObject
 from s3_to_azure.model.reasons import explained
+from s3_to_azure.stores.http.refusals import parsed
 from s3_to_azure.stores.s3.headers import ETAG, parse_time
 
 _DOCUMENT: Final = "ListBucketResult"
@@ -182,7 +183,8 @@ def _with_usual_entries(body: bytes) -> _Document | None:
     # Nothing may be before, between and behind the entries.
     if any(pieces[::stride]):
         return None
-    root = _parsed(body[:start] + _STAND_IN_ENTRY + body[end:])
+    rest = body[:start] + _STAND_IN_ENTRY + body[end:]
+    root = None if _has_return(rest) else parsed(rest)
     # The entries must be the root's, and not in a comment or another element.
     found = () if root is None else root.findall(f"{root.tag.removesuffix(_DOCUMENT)}Contents")
     if root is None or [item.attrib for item in found] != [_STAND_IN_ATTRIBUTES]:
@@ -191,23 +193,16 @@ def _with_usual_entries(body: bytes) -> _Document | None:
 
 
 def _parsed_document(body: bytes) -> _Document | None:
-    # A parser reads a carriage return as a line feed: in a key that would be another key.
-    has_return = b"\r" in body and _KEY_WITH_RETURN.search(body.decode("utf-8", "replace")) is not None
-    root = None if has_return else _parsed(body)
+    root = None if _has_return(body) else parsed(body)
     if root is not None:
         return _Document(root)
-    root = _parsed(_with_stand_ins(body))
+    root = parsed(_with_stand_ins(body))
     return None if root is None else _Document(root, has_stand_ins=True)
 
 
-def _parsed(body: bytes) -> ET.Element | None:
-    # UTF-8, whatever encoding the document declares, so that the search for a DTD sees what the parser sees.
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - see above; expat limits the rest
-    try:
-        parser.feed(body)
-        return parser.close()
-    except ET.ParseError:
-        return None
+def _has_return(body: bytes) -> bool:
+    """Return whether a key or marker has a carriage return: a parser reads it as a line feed, which is another key."""
+    return b"\r" in body and _KEY_WITH_RETURN.search(body.decode("utf-8", "replace")) is not None
 
 
 def _with_stand_ins(body: bytes) -> bytes:
