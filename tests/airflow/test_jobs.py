@@ -156,7 +156,8 @@ def test_receipt_line() -> None:
     fetched = replace(copied, via="azure")
     assert " 5 bytes fetched by Azure in 1.0 s " in receipt_line(fetched)
     assert receipt_line(fetched).endswith("verified by crc64nvme")
-    assert receipt_line(replace(copied, not_fetched="long_url")).endswith(". Not all by Azure: long_url")
+    assert receipt_line(replace(copied, not_fetched="long_url")).endswith("crc64nvme. Not by Azure: long_url")
+    assert receipt_line(replace(fetched, not_fetched="no_crc_returned")).endswith(". Not all by Azure: no_crc_returned")
 
 
 def test_a_transfer_has_the_stores_of_its_connections(connections: dict[str, Any]) -> None:

@@ -306,12 +306,13 @@ def receipt_line(receipt: Receipt) -> str:
     if receipt.status != COPIED:
         return f"{receipt.status.capitalize()}: {receipt.key!r}" + (f" ({receipt.reason})" if receipt.reason else "")
     rate = receipt.bytes_sent / receipt.seconds if receipt.seconds else 0
-    moved = "fetched by Azure" if receipt.via == VIA_AZURE else "sent"
+    is_fetched = receipt.via == VIA_AZURE
+    moved = "fetched by Azure" if is_fetched else "sent"
     return (
         f"Copied {receipt.key!r}: {size_text(receipt.bytes_sent)} {moved} in {duration_text(receipt.seconds)} "
         f"({size_text(rate)}/s), {receipt.blocks_resumed:,} of {count_text(receipt.blocks, 'block')} already in Azure, "
         f"verified by {receipt.verified_by}"
-        + (f". Not all by Azure: {receipt.not_fetched}" if receipt.not_fetched else "")
+        + (f". {'Not all' if is_fetched else 'Not'} by Azure: {receipt.not_fetched}" if receipt.not_fetched else "")
     )
 
 

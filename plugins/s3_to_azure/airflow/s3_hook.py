@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_REGION: Final = "us-east-1"
 _OF_READS: Final = ("extra_args", "requester_pays")
-"""Extra field of an ``aws`` connection: the key that decrypts the objects (SSE-C), in base64."""
 
 
 def s3_source(
