@@ -10,6 +10,7 @@ import pytest
 
 from s3_to_azure.model.errors import AZURE, S3, Cancelled, ServerFailed, Throttled
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.model.log_lines import SHOWN
 from s3_to_azure.model.objects import (
     BlobContents,
     Block,
@@ -20,6 +21,7 @@ from s3_to_azure.model.objects import (
     ObjectVersion,
 )
 from s3_to_azure.model.ports import BlobDestination, ObjectSource
+from s3_to_azure.transfer import throttle
 from s3_to_azure.transfer.throttle import (
     BandwidthLimit,
     LimitedDestination,
@@ -27,7 +29,8 @@ from s3_to_azure.transfer.throttle import (
     RequestLimiter,
     ServiceLimits,
 )
-from tests.fakes.contexts import BUCKET
+from tests.fakes.contexts import BUCKET, transfer_context
+from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemoryBody, MemorySource
 
 
@@ -190,6 +193,18 @@ def test_small_objects_follow_the_service_that_throttles(service: str) -> None:
     for _ in range(200):
         limits.request_succeeded()
     assert limits.scaled(64) == 64
+
+
+def test_halvings_that_are_not_logged_are_counted_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A night of throttling has a few lines in the log, and the last of them says how many more there were."""
+    monkeypatch.setattr(throttle, "_BACKOFF_S", 0.0)
+    caplog.set_level("WARNING")
+    with transfer_context(MemorySource(BUCKET), MemoryDestination()) as context:
+        for _ in range(SHOWN + 7):
+            context.limits.throttled(throttled())
+    assert caplog.messages[-1].startswith("7 more lines like this: S3 throttles")
 
 
 class Counted(RequestLimiter):
