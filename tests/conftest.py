@@ -1,12 +1,13 @@
 """The local servers, and empty buckets and containers in them; each server starts when a test first needs it."""
 
+import hashlib
 import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import boto3
@@ -29,6 +30,16 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 # make soak: other examples each time, and many.
 settings.register_profile("exploring", deadline=None, max_examples=1_000)
 settings.load_profile("untimed")
+
+_LONGEST_ID: Final = 200
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long parameter by its length and digest: pytest would write all of it into the id, in each report."""
+    data = val.encode("utf-8", "surrogatepass") if isinstance(val, str) else val
+    if not isinstance(data, bytes) or len(data) <= _LONGEST_ID:
+        return None
+    return f"{argname}-{len(data)}-{hashlib.sha256(data).hexdigest()[:8]}"
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,8 @@ if [ $# -eq 0 ] || [ "$1" = run ]; then
     # several instances, which Hypothesis would refuse.
     cat >>"$work/tests/conftest.py" <<'CONFTEST'
 
+import os
+
 from hypothesis import HealthCheck
 
 settings.register_profile(
@@ -41,11 +43,14 @@ settings.load_profile("mutation")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long: the tests that start a server."""
+    """Leave out what takes long, the tests that start a server; begin with the tests of the mutant's own module."""
     servers = {"s3_server", "azure_server", "rclone_server"}
     kept = [item for item in items if not servers.intersection(getattr(item, "fixturenames", ()))]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
+    *folders, module, _ = os.environ.get("MUTANT_UNDER_TEST", "").split(".")[1:] or ["", ""]
+    folder = "/".join(["tests", *folders, ""])
+    own = f"{folder}test_{module}.py::"
+    items[:] = sorted(kept, key=lambda item: (own not in item.nodeid, folder not in item.nodeid))
 CONFTEST
     for package in benchmarks local_cloud; do
         mkdir -p "$work/$package"

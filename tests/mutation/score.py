@@ -20,14 +20,14 @@ def table(written: Path) -> list[str]:
     """Return the lines of the table: one for each module, the sums of the packages, and the sum of all."""
     rows: dict[str, tuple[int, int, int]] = {}
     sums: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for path in sorted(written.glob("*/*.py.meta")):
+    for path in sorted(written.rglob("*.py.meta")):
         codes = json.loads(path.read_text("utf-8"))["exit_code_by_key"].values()
         tried = [code for code in codes if code not in _NOT_TRIED]
         row = len(codes), len(tried), sum(code not in _LIVES for code in tried)
         if row[0]:
-            name = f"{path.parent.name}/{path.name.removesuffix('.meta')}"
-            rows[f"`{name}`"] = row
-            sums[path.parent.name].append(row)
+            module = path.relative_to(written)
+            rows[f"`{module.as_posix().removesuffix('.meta')}`"] = row
+            sums[module.parts[0]].append(row)
     of_packages = {name: _sum(of_modules) for name, of_modules in sums.items()}
     all_rows = rows | {f"all of {name}": row for name, row in of_packages.items()}
     all_rows["all"] = _sum(list(of_packages.values()))

@@ -13,16 +13,18 @@ def test_mutants_are_counted_by_module_and_package(tmp_path: Path) -> None:
         "state/plan.py": [33, 36],
         "state/lines.py": [3],
         "state/x.py": [],
+        "state/deep/y.py": [0, 1],
     }
     for name, listed in codes.items():
         path = tmp_path / f"{name}.meta"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"exit_code_by_key": {f"m{n}": code for n, code in enumerate(listed)}}))
     assert table(tmp_path)[2:] == [
         "| `model/decide.py` | 4 | 3 | 2 |",
+        "| `state/deep/y.py` | 2 | 2 | 1 |",
         "| `state/lines.py` | 1 | 1 | 1 |",
         "| `state/plan.py` | 2 | 2 | 1 |",
         "| all of model | 4 | 3 | 2 |",
-        "| all of state | 3 | 3 | 2 |",
-        "| all | 7 | 6 | 4 |",
+        "| all of state | 5 | 5 | 3 |",
+        "| all | 9 | 8 | 5 |",
     ]
