@@ -44,7 +44,7 @@ def parquet_rows(
                 check(names)
                 shown = [name for name in columns if name in names]
                 number = 0
-                for batch in table.iter_batches(_ROWS_AT_ONCE, columns=shown, use_threads=False):
+                for batch in _batches(pa, table, shown):
                     found = {name: _texts(pa, name, batch.column(name)) for name in shown}
                     nothing = [None] * batch.num_rows
                     for row in zip(*(found.get(name, nothing) for name in columns), strict=True):
@@ -64,6 +64,13 @@ def _write(spool: IO[bytes], pieces: Iterator[bytes]) -> None:
             detail=f"A file of the inventory does not fit into the temporary directory: {error.strerror}. Free space "
             f"there, or set TMPDIR to a directory that has it."
         ) from error
+
+
+def _batches(pa: Any, table: Any, columns: Sequence[str]) -> Iterator[Any]:  # noqa: ANN401 - pyarrow has no types
+    # One iterator over all row groups, and pyarrow's pool, would keep memory of each.
+    for group in range(table.num_row_groups):
+        yield from table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False)
+        pa.default_memory_pool().release_unused()
 
 
 def _texts(pa: Any, name: str, column: Any) -> list[str]:  # noqa: ANN401 - pyarrow has no types
