@@ -47,7 +47,8 @@ class FetchingMemory(MemoryDestination):
         """Stage the block that this thread asks for, whatever its CRC64 is, and return that."""
         version = next(iter(self.source.list("bucket", "k")))
         data = self.source._find("bucket", version.key)[1][block.start : block.end]
-        self._stage("k", self.now.block_id, data)
+        with self._lock:
+            self._stage("k", self.now.block_id, data)
         return CRC64NVME.digest(memoryview(data))
 
     def stage_from_url(

@@ -133,7 +133,8 @@ class MemoryDestination:
         computed = CRC64NVME.digest(memoryview(fetched))
         if crc64 not in (None, computed):
             raise FetchRefused(blob=blob, code="Crc64Mismatch", detail="other bytes")
-        self._stage(blob, block_id, fetched)
+        with self._lock:
+            self._stage(blob, block_id, fetched)
         return computed
 
     def _stage(self, blob: str, block_id: str, data: bytes) -> None:

@@ -165,7 +165,8 @@ class MemorySource:
                 raise UnexpectedResponse(service="S3", resource=repr(version.key), detail="status 416 (InvalidRange)")
             self.opened.append((version.key, start, end))
         sent = self.served(version.key, start, data[start:end])
-        self.bytes_served += len(sent)
+        with self._lock:
+            self.bytes_served += len(sent)
         # S3 sends the checksum of whole objects only.
         yield MemoryBody(replace(current, checksum=None) if end is not None else current, sent, self._piece_bytes)
 

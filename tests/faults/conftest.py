@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from s3_to_azure.transfer.context import TransferContext
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import some_bytes, task, transfer_context
 from tests.fakes.mutated_command import MutatedCommand
-from tests.faults.faulty_proxy import FaultyProxy
+from tests.faults.faulty_proxy import Answer, FaultyProxy, Request
 from tests.real_stores import azure_container, s3_source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,11 +59,7 @@ class Clouds:
 
     def staged(self, name: str = "k") -> list[int]:
         """Return the sizes of the staged blocks."""
-        blob = self.container.get_blob_client(name)
-        try:
-            return [int(block.size or 0) for block in blob.get_block_list("uncommitted")[1]]
-        except ResourceNotFoundError:
-            return []
+        return staged_sizes(self.container, name)
 
     def transfer_context(self, **settings: Any) -> AbstractContextManager[TransferContext]:
         """Return a transfer context between the proxies."""
@@ -72,6 +69,35 @@ class Clouds:
         """Copy an object through the proxies."""
         with self.transfer_context(**settings) as context:
             return copy_object(context, task(key, self.bucket))
+
+
+def staged_sizes(container: ContainerClient, name: str = "k") -> list[int]:
+    """Return the sizes of a blob's staged blocks."""
+    try:
+        return [int(block.size or 0) for block in container.get_blob_client(name).get_block_list("uncommitted")[1]]
+    except ResourceNotFoundError:
+        return []
+
+
+def refusing_all_but_one_block(container: ContainerClient, answer: Answer) -> Callable[[Request], Answer | None]:
+    """Return a plan that refuses all blocks but the one that is asked for first, and those only once that is staged.
+
+    It may be any block. Whoever copies reads one block at a time (``connections=1``).
+    """
+    asked: list[str] = []
+
+    def plan(request: Request) -> Answer | None:
+        wanted = request.headers.get("range", "bytes=0-0")
+        if request.method != "GET" or wanted == "bytes=0-0":
+            return None
+        asked.append(wanted)
+        if wanted == asked[0]:
+            return None
+        while not staged_sizes(container):
+            time.sleep(0.01)
+        return answer
+
+    return plan
 
 
 class CommandLine:

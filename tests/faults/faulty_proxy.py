@@ -167,7 +167,10 @@ class FaultyProxy:
         left = list(faults)
 
         def plan(request: Request) -> Fault | None:
-            return left.pop(0) if left and request.is_(kind) else None
+            if not request.is_(kind):
+                return None
+            with self.lock:
+                return left.pop(0) if left else None
 
         self.plan = plan
 

@@ -1,5 +1,6 @@
 """Azure fetches by itself, and everything goes wrong that can: the invariants of the server-side path hold."""
 
+import itertools
 import json
 import logging
 import random
@@ -69,15 +70,13 @@ class Sky:
         with transfer_context(self.source, self.destination, via=via, **settings) as context:
             return copy_object(context, task("k", self.bucket))
 
-    def once_asked(self, times: int, happens: Callable[[], object]) -> None:
-        """Let something happen just before the fetch of this number."""
-        real, lock, left = self.azure.fault_for, threading.Lock(), [times]
+    def once_asked(self, happens: dict[int, Callable[[], object]]) -> None:
+        """Let something happen just before the fetches of these numbers, one after the other."""
+        real, lock, numbers = self.azure.fault_for, threading.Lock(), itertools.count(1)
 
         def fault_for(start: int) -> Any:
             with lock:
-                left[0] -= 1
-                if left[0] == 0:
-                    happens()
+                happens.get(next(numbers), bool)()
             return real(start)
 
         self.azure.fault_for = fault_for  # type: ignore[method-assign]  # until the test ends
@@ -123,7 +122,7 @@ def test_no_byte_through_the_worker_and_every_byte_proven(sky: Sky) -> None:
 def test_invariant_1_a_mix_of_versions_is_never_committed(sky: Sky, if_match: Any) -> None:
     """The object is overwritten halfway: staged blocks may be of two versions, the blob is of one."""
     sky.azure.if_match = if_match
-    sky.once_asked(3, lambda: sky.put(OTHER))
+    sky.once_asked({3: lambda: sky.put(OTHER)})
     receipt = sky.copy(connections=1)
     assert sky.blob() == OTHER
     assert receipt.etag == sky.source.head(sky.bucket, "k").etag
@@ -145,17 +144,7 @@ def test_known_bytes_are_compared_by_azure(sky: Sky) -> None:
 def test_invariant_1_a_version_that_came_back(sky: Sky, if_match: Any) -> None:
     """A, then B, then A again with the same ETag: the blocks of B are found and fetched again."""
     sky.azure.if_match = if_match
-    sky.once_asked(2, lambda: sky.put(OTHER))
-    inner = sky.azure.fault_for
-    asked = [0]
-
-    def fault_for(start: int) -> Any:
-        asked[0] += 1
-        if asked[0] == 5:
-            sky.put()
-        return inner(start)
-
-    sky.azure.fault_for = fault_for  # type: ignore[method-assign]  # until the test ends
+    sky.once_asked({2: lambda: sky.put(OTHER), 5: sky.put})
     sky.copy(connections=1)
     assert sky.blob() == DATA
 
@@ -312,12 +301,11 @@ def test_storm_of_refusals(sky: Sky, values: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_credentials_that_azure_may_not_use(sky: Sky, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the URLs are refused by S3, whose requests in headers still pass: those blocks are streamed."""
-    real, made = sky.source.fetch_url, [0]
+    real, numbers = sky.source.fetch_url, itertools.count(1)
 
     def fetch_url(version: ObjectVersion) -> FetchUrl | None:
-        made[0] += 1
         found = real(version)
-        return replace(found, url=f"{found.url}0") if found and made[0] % 2 == 0 else found
+        return replace(found, url=f"{found.url}0") if found and next(numbers) % 2 == 0 else found
 
     monkeypatch.setattr(sky.source, "fetch_url", fetch_url)
     receipt = sky.copy()

@@ -20,7 +20,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
-from tests.faults.conftest import Clouds
+from tests.faults.conftest import Clouds, refusing_all_but_one_block
 from tests.faults.faulty_proxy import Answer, Cut, Fault, Flip, Forget, Lose, Request, Shorten, Stall
 from tests.real_stores import s3_source
 
@@ -40,12 +40,12 @@ def test_promise_3_block_cut_midway_is_resumed_at_its_byte(
     assert clouds.blob() == data
     assert (receipt.retries, receipt.verified_by) == (1, "crc64nvme")
     ranges = [request.headers["range"] for request in clouds.s3.seen if request.is_("get range")]
-    first, second = ranges[0], ranges[1]
-    assert first == f"bytes=0-{MIB - 1}"
-    assert second.endswith(f"-{MIB - 1}")
+    # Of whichever block is read first.
+    start, last = map(int, ranges[0].removeprefix("bytes=").split("-"))
+    assert ranges[1].endswith(f"-{last}")
     if not reset:
         # A reset may discard bytes that had arrived; a FIN must not.
-        assert second == f"bytes={after_bytes}-{MIB - 1}"
+        assert ranges[1] == f"bytes={start + after_bytes}-{last}"
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
@@ -145,9 +145,7 @@ def test_promise_2_storm_of_503_and_500(clouds: Clouds, data: bytes, seed: int) 
 
 def test_promise_2_refused_for_ever_keeps_staged_blocks(clouds: Clouds, data: bytes) -> None:
     """When the retry budget is used up the error is transient, and the next try resumes."""
-    clouds.s3.plan = lambda request: (
-        SLOW_DOWN if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
-    )
+    clouds.s3.plan = refusing_all_but_one_block(clouds.container, SLOW_DOWN)
     with pytest.raises(Throttled):
         clouds.copy(connections=1)
     assert clouds.staged() == [MIB]
@@ -269,13 +267,12 @@ EXPIRED = Answer(400, {}, b"<Error><Code>ExpiredToken</Code></Error>")
 
 def test_promise_2_expired_credentials_keep_staged_blocks(clouds: Clouds, data: bytes) -> None:
     """Expired credentials are permanent, are not tried again, and leave the staged blocks."""
-    clouds.s3.plan = lambda request: (
-        EXPIRED if request.is_("get range") and not request.headers["range"].startswith("bytes=0-") else None
-    )
+    clouds.s3.plan = refusing_all_but_one_block(clouds.container, EXPIRED)
     with pytest.raises(Exception, match="refused the credentials") as caught:
         clouds.copy(connections=1)
     assert not isinstance(caught.value, TransientError)
-    assert clouds.s3.count("get range") <= 4
+    asked = [request.headers["range"] for request in clouds.s3.seen if request.is_("get range")]
+    assert len(set(asked)) == len(asked) <= 5
     assert clouds.staged() == [MIB]
 
 

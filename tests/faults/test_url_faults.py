@@ -21,6 +21,7 @@ from s3_to_azure.stores.presigned.url import parse_url
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.fakes.fetching_azure import fetching_azure
+from tests.faults.conftest import refusing_all_but_one_block
 from tests.faults.faulty_proxy import Answer, Cut, FaultyProxy, Lose, Request
 from tests.real_stores import azure_container, fetching_container
 
@@ -93,8 +94,7 @@ def test_promise_2_a_url_that_is_throttled_for_ever_keeps_staged_blocks(
     copy: Callable[..., Receipt], proxy: FaultyProxy, container: ContainerClient
 ) -> None:
     """The error is transient, and the next try sends the rest."""
-    first = ("bytes=0-0", f"bytes=0-{MIB - 1}")
-    proxy.plan = lambda request: SLOW_DOWN if request.headers.get("range", first[0]) not in first else None
+    proxy.plan = refusing_all_but_one_block(container, SLOW_DOWN)
     with pytest.raises(Throttled):
         copy(connections=1)
     proxy.plan = lambda _: None

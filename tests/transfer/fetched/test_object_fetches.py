@@ -1,5 +1,6 @@
 """The blocks of one object: which come back to the worker, why, and how often the object is looked up."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -134,24 +135,27 @@ def test_source_without_urls() -> None:
 def test_url_is_made_when_its_turn_has_come() -> None:
     """A URL that waits while Azure throttles would expire."""
     with rig() as it:
-        running, most = [0], [0]
+        running, most, lock, first = [0], [0], threading.Lock(), [True]
         real = it.source.fetch_url
 
         def fetch_url(version: ObjectVersion) -> FetchUrl | None:
-            running[0] += 1
-            most[0] = max(most[0], running[0])
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
             return real(version)
 
-        def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
-            if block == BLOCKS[0]:
+        def around(_block: Block, fetch: Callable[[], int | None]) -> int | None:
+            if first:
                 # While the others wait for what this one shows, Azure begins to throttle.
+                first.clear()
                 it.limiter._clock = iter(range(10, 1_000, 10)).__next__
                 for _ in range(9):
                     it.limiter.decrease()
             try:
                 return fetch()
             finally:
-                running[0] -= 1
+                with lock:
+                    running[0] -= 1
 
         it.source.fetch_url = fetch_url  # type: ignore[method-assign]  # to count
         it.azure.around = around

@@ -240,10 +240,10 @@ class TestCure:
 
     def test_changed_object_is_not_fetched_again(self, source: MemorySource, azure: FetchingMemory) -> None:
         """A mix of two versions may be staged, never committed: the copy starts again with the new version."""
-        other = some_bytes(len(DATA), 5)
+        other, fetches = some_bytes(len(DATA), 5), itertools.count(1)
 
-        def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
-            if len(azure.fetched) >= 6:
+        def around(_: Block, fetch: Callable[[], int | None]) -> int | None:
+            if next(fetches) == 6:
                 source.put(BUCKET, "k", other)
             return fetch()
 
@@ -345,7 +345,10 @@ class TestNet:
         azure.around = around
         with pytest.raises(FetchRefused, match="via=auto"):
             copy(source, azure, "azure")
-        assert len(azure.fetched) == 3
+        # Another block may be asked for before the first one's error has stopped the copy.
+        first, *others = Counter(azure.fetched).values()
+        assert first == 3
+        assert len(others) <= 1
         assert (source.bytes_served, azure.blobs) == (0, {})
 
     def test_azure_alone_keeps_the_budget_of_a_request(self, source: MemorySource, azure: FetchingMemory) -> None:
@@ -414,17 +417,17 @@ class TestNet:
 
     def test_object_that_changed(self, source: MemorySource, azure: FetchingMemory) -> None:
         """A refusal because of another ETag begins again at once."""
-        other = some_bytes(len(DATA), 9)
+        other, fetches = some_bytes(len(DATA), 9), itertools.count(1)
 
-        def around(block: Block, fetch: Callable[[], int | None]) -> int | None:
+        def around(_: Block, fetch: Callable[[], int | None]) -> int | None:
             if azure.now.etag != source.head(BUCKET, "k").etag:
                 raise refused("SourceConditionNotMet")
-            if len(azure.fetched) >= 4:
+            if next(fetches) == 4:
                 source.put(BUCKET, "k", other)
             return fetch()
 
         azure.around = around
-        assert copy(source, azure, connections=1).via == "azure"
+        assert copy(source, azure).via == "azure"
         assert azure.blobs["k"].data == other
 
 
@@ -468,8 +471,12 @@ class TestParts:
         """Their CRC64s combine."""
         copy(source, azure, block_bytes=5 * MIB)
         assert azure.blobs["k"].data == DATA
-        blocks = [crc(DATA[start : start + 5 * MIB]) for start in range(0, len(DATA), 5 * MIB)]
-        assert azure.checked == [WRONG, *blocks]
+        assert azure.checked[0] == WRONG
+        # In any order: they are fetched at once.
+        checked = dict(zip(azure.fetched[1:], azure.checked[1:], strict=True))
+        blocks = [Block(start, min(start + 5 * MIB, len(DATA))) for start in range(0, len(DATA), 5 * MIB)]
+        assert checked == {block: crc(DATA[block.start : block.end]) for block in blocks}
+        assert len(azure.checked) == 1 + len(blocks)
 
     def test_wrong_bytes_are_refused_at_once(self, source: Parts, azure: FetchingMemory) -> None:
         """The worker sends that block; nothing else is fetched again."""
