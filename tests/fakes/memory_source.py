@@ -172,7 +172,7 @@ class MemorySource:
 
     def fetch_url(self, version: ObjectVersion) -> FetchUrl | None:
         """Return a URL that names the object."""
-        return FetchUrl(f"memory://{version.bucket}/{quote(version.key, safe='/~')}", expires_at=None)
+        return FetchUrl(f"memory://{version.bucket}/{quote(version.key, safe='/~')}")
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:
         self.check(bucket)

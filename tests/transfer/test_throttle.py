@@ -334,5 +334,5 @@ def test_blocks_that_azure_fetches_take_no_request_from_the_worker() -> None:
     limiter = Counted()
     store: Any = Store(limiter)
     limited = LimitedDestination(store, limiter, threading.Event())
-    limited.stage_from_url("k", "id", FetchUrl("https://s3/k", None), Block(0, 1), etag=None, crc64=None)
+    limited.stage_from_url("k", "id", FetchUrl("https://s3/k"), Block(0, 1), etag=None, crc64=None)
     assert store.noted == {"stage_from_url": False}

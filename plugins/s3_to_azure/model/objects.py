@@ -268,11 +268,9 @@ class FetchUrl:
 
     Attributes:
         url: Percent-encoded; a GET with any Range reads it.
-        expires_at: Seconds since 1970; None: it does not expire.
     """
 
     url: str = field(repr=False)
-    expires_at: float | None
 
 
 @value

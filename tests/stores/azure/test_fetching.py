@@ -134,7 +134,7 @@ class TestAzuritesOwn:
     def blob_url(self, azure_server: LocalAzure, container: ContainerClient) -> FetchUrl:
         """Return the URL of a blob."""
         container.upload_blob("source", DATA)
-        return FetchUrl(f"{container.url}/source?{account_sas(azure_server)}", None)
+        return FetchUrl(f"{container.url}/source?{account_sas(azure_server)}")
 
     def test_it_says_the_crc64(self, own: AzureContainer, blob_url: FetchUrl) -> None:
         """Of the bytes that it staged."""
@@ -150,7 +150,7 @@ class TestAzuritesOwn:
     def test_it_cannot_read_what_is_not_its_own(self, own: AzureContainer) -> None:
         """Its refusal has the code that Azure's has, and another status."""
         with pytest.raises(FetchRefused, match="CannotVerifyCopySource"):
-            stage(own, FetchUrl("http://127.0.0.1:1/bucket/k?X-Amz-Signature=0", None))
+            stage(own, FetchUrl("http://127.0.0.1:1/bucket/k?X-Amz-Signature=0"))
 
 
 def refusal(status: int, code: str, **headers: str) -> Refusal:
@@ -215,7 +215,7 @@ def test_other_refusals(
 
 def test_headers() -> None:
     """The range is not part of the URL, and what is not known is not asked for."""
-    url = FetchUrl("https://s3/k?X-Amz-Signature=s", None)
+    url = FetchUrl("https://s3/k?X-Amz-Signature=s")
     assert fetch_headers(url, Block(8, 16), etag=None, crc64=None) == {
         "x-ms-copy-source": url.url,
         "x-ms-source-range": "bytes=8-15",

@@ -71,7 +71,7 @@ def test_other_signatures_have_no_url(scheme: str) -> None:
 
 def test_unsigned_requests_need_no_signature() -> None:
     """An object that everybody may read is read by its own URL, which does not expire."""
-    assert fetch_url(address(None), URL) == FetchUrl(URL, expires_at=None)
+    assert fetch_url(address(None), URL) == FetchUrl(URL)
 
 
 def test_length_is_that_of_the_url() -> None:

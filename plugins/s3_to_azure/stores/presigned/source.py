@@ -189,7 +189,7 @@ class PresignedSource:
         url = self._url(version.bucket, version.key)
         if url.headers or len(url.url) > MAX_SOURCE_URL_CHARACTERS:
             return None
-        return FetchUrl(url.url, expires_at=url.expires_at.timestamp() if url.expires_at else None)
+        return FetchUrl(url.url)
 
     def list(self, bucket: str, prefix: str, *, max_keys: int | None = None) -> Iterator[ListedObject]:  # noqa: ARG002 - the port's
         """Raise UsageError: a presigned URL does not list."""

@@ -3,7 +3,6 @@
 No header but Host is signed, so that one URL serves any range and whoever fetches it needs to send nothing else.
 """
 
-import time
 from typing import Final
 
 from botocore.auth import S3SigV4QueryAuth
@@ -34,13 +33,12 @@ def fetch_url(address: BucketAddress, url: str) -> FetchUrl | None:
         UsageError: The credentials have a control character.
     """
     if address.scheme is None:
-        found = FetchUrl(url, expires_at=None)
+        found = FetchUrl(url)
     elif is_sigv4(address.scheme):
-        now = time.time()
         frozen = frozen_credentials(address.credentials)
         request = AWSRequest(method="GET", url=url)
         S3SigV4QueryAuth(frozen, address.service, address.region, expires=VALID_S).add_auth(request)
-        found = FetchUrl(str(request.url), expires_at=now + VALID_S)
+        found = FetchUrl(str(request.url))
     else:
         return None
     return found if len(found.url) <= MAX_SOURCE_URL_CHARACTERS else None
