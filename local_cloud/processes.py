@@ -24,9 +24,15 @@ class ServerError(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a free port on loopback."""
+    """Return a free port on loopback, which the system gives to nobody else for a while.
+
+    A server binds it seconds later. Until then a connection keeps it in TIME_WAIT, because its end on this port was
+    closed first: a socket may bind the port by its number, but is not given it as any free one.
+    """
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
+        with socket.create_connection((HOST, port)):
+            listener.accept()[0].close()
         return port
 
 

@@ -100,9 +100,9 @@ class MemorySource:
             return version
 
     def delete(self, bucket: str, key: str) -> None:
-        """Delete an object."""
+        """Delete an object, if it is there."""
         with self._lock:
-            del self._objects[bucket][key]
+            self._objects[bucket].pop(key, None)
 
     def listed(self, bucket: str, key: str) -> ListedObject:
         """Return an object as a listing shows it."""

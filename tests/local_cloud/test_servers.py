@@ -3,6 +3,7 @@
 import base64
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local_cloud.processes import ServerError, free_port, http_get, running
+from local_cloud.processes import HOST, ServerError, free_port, http_get, running
 from local_cloud.servers import LocalS3, azurite, localstack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,3 +232,11 @@ def test_servers_do_not_see_the_callers_environment(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(os.environ, "NODE_OPTIONS", "--no-such-option")
     with azurite(tmp_path) as server:
         assert server.account_url.startswith("http://127.0.0.1:")
+
+
+def test_a_free_port_is_kept_for_the_server_that_binds_it() -> None:
+    """A server that starts takes seconds to bind it by its number; no other socket must get it meanwhile."""
+    port = free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((HOST, port))
+    socket.create_server((HOST, port)).close()

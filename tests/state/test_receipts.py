@@ -87,7 +87,7 @@ def test_a_chunk_is_written_after_a_while() -> None:
 
     with ReceiptWriter(Watched(), BATCH, 1, chunk_seconds=0.01) as receipts:
         receipts.add(RECEIPT)
-        assert written.wait(10)
+        assert written.wait(60)
     assert list(read_receipts(files, BATCH)) == [RECEIPT]
 
 

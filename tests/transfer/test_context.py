@@ -164,7 +164,7 @@ class HalfABlock:
     def readinto(self, view: memoryview) -> int:
         """Fill half a block."""
         if self._has_begun:
-            self._event.wait(10)
+            self._event.wait(60)
         self._has_begun = True
         return self._body.readinto(view[: MIB // 2])
 

@@ -58,10 +58,19 @@ def airflow_database() -> Iterator[None]:
 
 @pytest.fixture
 def session(airflow_database: None) -> Iterator[Any]:
-    """Return a session on the database."""
+    """Return a session on the database, which holds no DAG of an earlier test."""
+    from airflow.models.dag import DagModel, DagTag
+    from airflow.models.dagrun import DagRun
+    from airflow.models.task_state_store import TaskStateStoreModel
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
+    from sqlalchemy import delete
 
     with create_session() as session:
+        for model in (XComModel, TaskStateStoreModel, TaskInstance, DagRun, DagTag, DagModel):
+            session.execute(delete(model))
+        session.commit()
         yield session
 
 

@@ -321,14 +321,14 @@ def test_silent_peer_times_out_after_the_handshake(certificate: Path) -> None:
     def wait(_tls: ssl.SSLSocket) -> None:
         assert done.wait(20)
 
-    with peer(over_tls(certificate, wait)) as url, connected(str(certificate), read_timeout_s=0.1) as connections:
+    with peer(over_tls(certificate, wait)) as url, connected(str(certificate), read_timeout_s=0.5) as connections:
         with pytest.raises(TimeoutError), connections.request("GET", url, {}):
             pytest.fail("answered")
         done.set()
 
 
 def test_peer_times_out_in_the_handshake(certificate: Path) -> None:
-    """A peer that sends single bytes gets no more time than a silent one."""
+    """A peer that sends single bytes gets no more time than a silent one; else this test would not end."""
 
     def say_nothing(plain: socket.socket) -> None:
         with suppress(ConnectionResetError):
@@ -338,16 +338,18 @@ def test_peer_times_out_in_the_handshake(certificate: Path) -> None:
     def drip(plain: socket.socket) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             plain.sendall(b"\x16\x03\x03\x40\x00")
-            for _ in range(100):
+            while True:
                 plain.sendall(b"\0")
                 time.sleep(0.02)
 
     for slow in (say_nothing, drip):
-        with peer(slow) as url, connected(str(certificate), connect_timeout_s=0.2) as connections:
-            began = time.monotonic()
-            with pytest.raises(TimeoutError), connections.request("GET", url, {}):
-                pytest.fail("answered")
-            assert time.monotonic() - began < 1.5
+        with (
+            peer(slow) as url,
+            connected(str(certificate), connect_timeout_s=0.2) as connections,
+            pytest.raises(TimeoutError),
+            connections.request("GET", url, {}),
+        ):
+            pytest.fail("answered")
 
 
 @pytest.mark.parametrize("count", [0, 65_536])
