@@ -43,11 +43,26 @@ def test_promise_2_sigkill_in_a_loop(
     blocks = kills * (3 + CONNECTIONS) + 10
     data = some_bytes(blocks * MIB)
     clouds.put(data)
-    clouds.azure.always("put block", Slow(0.05))
     for _ in range(kills):
-        goal = len(blocks_arrived(clouds.azure)) + chance.randint(1, 3)
-        process = command_line.start()
-        kill_when(process, lambda goal=goal: len(blocks_arrived(clouds.azure)) >= goal)  # type: ignore[misc]
+        goal, killed = len(blocks_arrived(clouds.azure)) + chance.randint(1, 3), threading.Event()
+
+        def is_reached(goal: int = goal) -> bool:
+            return len(blocks_arrived(clouds.azure)) >= goal
+
+        def plan(
+            request: Request, is_reached: Callable[[], bool] = is_reached, killed: threading.Event = killed
+        ) -> Fault | None:
+            if not request.is_("put block"):
+                return None
+            if is_reached():
+                # However late the kill is, no further block arrives before it.
+                killed.wait()
+            return Slow(0.05)
+
+        clouds.azure.plan = plan
+        kill_when(command_line.start(), is_reached)
+        killed.set()
+    clouds.azure.plan = lambda _: None
     assert not clouds.is_there()
     receipt = command_line.finish(command_line.start())
     assert clouds.blob() == data

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {"block_bytes": MIB, "connections": 1}
 NO_CHECKSUM = {"memory_budget_bytes": 8 * MIB}
 
 COPY = """
-import json, os, sys, threading
+import itertools, json, os, sys, threading
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.object import copy_object
@@ -44,17 +44,16 @@ class Stuck:
     # Stages a number of blocks, reports it, and then hangs before the next request.
     def __init__(self, destination):
         self._destination = destination
-        self._left = given["blocks"]
+        self._begun, self._staged = itertools.count(), itertools.count(1)
 
     def __getattr__(self, name):
         return getattr(self._destination, name)
 
     def stage_block(self, *arguments):
-        if not self._left:
+        if next(self._begun) >= given["blocks"]:
             threading.Event().wait()
         self._destination.stage_block(*arguments)
-        self._left -= 1
-        if not self._left:
+        if next(self._staged) == given["blocks"]:
             os.write(1, b"staged")
 
     def commit(self, *arguments):

@@ -103,7 +103,7 @@ def test_the_second_night_sends_nothing(night: Night, s3_client: Any, container:
 
 
 KILLED = """
-import json, os, sys
+import itertools, json, os, sys, threading
 from types import SimpleNamespace
 from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.state.plan import BatchDescriptor
@@ -113,7 +113,14 @@ given = json.loads(sys.argv[1])
 servers = LocalS3(**given["s3"]), LocalAzure(**given["azure"])
 night = a_night(*servers, given["bucket"], given["container"], given["run_id"])
 log = os.open(given["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-night.destination = CountingDestination(night.destination, log=log)
+sent = itertools.count(1)
+
+def on_sent():
+    # However late the kill is, only what is in flight by now is sent.
+    if next(sent) >= given["after"]:
+        threading.Event().wait()
+
+night.destination = CountingDestination(night.destination, on_sent=on_sent, log=log)
 night = night.with_settings(block_bytes=given["settings"]["block_bytes"])
 night.objects_at_once = given["settings"]["objects_at_once"]
 batch = BatchDescriptor.from_dict(given["batch"])
@@ -136,6 +143,7 @@ class Killer:
             "settings": {"objects_at_once": night.objects_at_once, "block_bytes": night.settings.block_bytes},
             "run_id": run_id,
             "log": str(self._log),
+            "after": after,
             "batch": plan.batches[index].as_dict(),
         }
         paths = os.pathsep.join(str(ROOT / name) for name in ("plugins", "."))
