@@ -261,6 +261,14 @@ def test_a_commit_knows_whether_its_own_write_can_have_made_the_blob(rig: Rig, l
     assert not rig.committed(Condition(rig.azure.blobs["b"].etag)).by_another
 
 
+def test_a_lost_write_may_arrive_after_the_lookup(rig: Rig) -> None:
+    """The blob that refuses the second write may be the work of the first."""
+    rig.before = [LOST]
+    rig.meanwhile = lambda: len(rig.conditions) == 2 and rig.azure.write("b", b"ours", metadata=RECORD)
+    assert not rig.committed(ABSENT).by_another
+    assert rig.azure.commits == 0
+
+
 @pytest.mark.parametrize("code", ["LeaseIdMissing", "BlobImmutableDueToPolicy"])
 def test_a_protected_blob_may_be_this_copy(rig: Rig, code: str) -> None:
     """A lease or a policy that begins with the write refuses the retry of a lost one, whose work is done."""
@@ -444,6 +452,15 @@ def test_put_blob_refused_over_leftover_blocks(rig: Rig) -> None:
         rig.commit(ABSENT, staged=False)
 
 
+def test_put_blob_refused_although_the_blob_is_as_planned(rig: Rig) -> None:
+    """Only where there is no blob are leftover blocks the reason; else it is a conflict."""
+    planned = Condition(rig.azure.write("b", b"before"))
+    rig.before = [ConditionNotMet(blob="b", container="container", code="ConditionNotMet")] * 10
+    with pytest.raises(DestinationConflict):
+        rig.commit(planned, staged=False)
+    assert (len(rig.conditions), rig.content()) == (1, b"before")
+
+
 def test_block_list_refused_as_existing_without_a_blob(rig: Rig) -> None:
     """A commit of blocks does not repeat a write whose condition is refused although it fits."""
     rig.before = [ConditionNotMet(blob="b", container="container", code="BlobAlreadyExists")] * 10
@@ -506,6 +523,12 @@ class TestLog:
         rig.commit(ABSENT)
         said = "Blob 'b' was written from a version that is not the object's current one: replacing that copy"
         assert log.messages == [said]
+
+    def test_unproven_copy_written_meanwhile(self, rig: Rig, log: pytest.LogCaptureFixture) -> None:
+        """The line says why a blob that calls itself this copy is replaced."""
+        rig.azure.write("b", b"????", metadata=DAMAGED)
+        rig.commit(ABSENT)
+        assert log.messages == ["Blob 'b' calls itself this copy, and does not prove it: writing it again"]
 
     def test_failed_lookup(self, rig: Rig, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
         """The retry's line says that the blob was looked up."""
