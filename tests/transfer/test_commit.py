@@ -294,6 +294,14 @@ def test_lost_answer_after_the_commit_is_looked_up(rig: Rig, error: TransferErro
     assert (rig.azure.commits, len(rig.conditions)) == (1, 1)
 
 
+def test_a_copy_without_a_checksum_is_done_by_its_level(rig: Rig) -> None:
+    """What S3 has no checksum of has none in the record either, and is written once all the same."""
+    rig.record = record_of(OURS)
+    rig.after = [LOST]
+    rig.commit(ABSENT)
+    assert (rig.azure.commits, len(rig.conditions)) == (1, 1)
+
+
 def test_lost_request_is_sent_again(rig: Rig) -> None:
     """A request that never arrived is sent again under the same condition."""
     planned = Condition(rig.azure.write("b", b"before"))
