@@ -23,7 +23,7 @@ if [ ! -e "$tools/ready" ] || [ tests/mutation/requirements.in -nt "$tools/ready
     touch "$tools/ready"
 fi
 
-copy() { rm -rf "$work/$2" && cp -R "$1" "$work/$2"; }
+copy() { rm -rf "$work/$2" && cp -Rp "$1" "$work/$2"; }
 if [ $# -eq 0 ] || [ "$1" = run ]; then
     mkdir -p "$work/src"
     copy plugins/s3_to_azure src/s3_to_azure

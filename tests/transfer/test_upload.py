@@ -327,8 +327,11 @@ class TestRangesOfOtherTasks:
             committed()
         with transfer_context(source, destination) as context:
             receipt = copy_object(context, task(condition=ABSENT, within=self.FIRST, block_bytes=MIB))
+            snapshot = context.progress.snapshot()
         assert (receipt.status, receipt.blocks, receipt.etag) == ("copied", 4, version.etag)
         assert receipt.bytes_sent == blocks * MIB
+        # The progress counts this range, and not the object once more for each range.
+        assert snapshot.bytes_sent + snapshot.bytes_resumed == self.FIRST.size_bytes
         assert (receipt.verified_by, destination.commits) == ("crc64nvme", 0)
 
     def test_block_without_the_needed_digest_is_missing(self) -> None:
@@ -402,6 +405,16 @@ def test_object_in_parts_is_read_once(guess: tuple[int, ...] | None, destination
         receipt = copy_object(context, task(listed=source.listed(BUCKET, "k")))
     assert (receipt.status, receipt.verified_by) == ("copied", "crc32c_composite")
     assert source.bytes_served == len(ONE_BLOCK)
+
+
+def test_an_empty_object_that_another_worker_has_committed() -> None:
+    """The receipt does not claim a blob that this try did not write."""
+    source, destination = MemorySource(BUCKET), Meddled()
+    version = source.put(BUCKET, "k", b"", checksum=None)
+    destination.before_commit = lambda: destination.write("k", b"", metadata=record_of(version))
+    with transfer_context(source, destination) as context:
+        receipt = copy_object(context, task())
+    assert (receipt.status, receipt.reason, destination.commits) == ("copied", "by_earlier_try", 0)
 
 
 def test_leftover_blocks_refuse_put_blob(destination: MemoryDestination, caplog: pytest.LogCaptureFixture) -> None:
