@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from s3_to_azure.model.errors import CorruptState
 from s3_to_azure.model.limits import MIB
@@ -70,37 +70,67 @@ def test_an_entry_counts_the_bytes_to_copy() -> None:
     ]
 
 
-PART: Final = {"destination_etag": "", "start": MIB, "end": 2 * MIB, "block_bytes": MIB}
+PART: Final[dict[str, Any]] = {"destination_etag": "", "start": MIB, "end": 2 * MIB, "block_bytes": MIB}
 """The second of three blocks of an object that Azure does not hold."""
 
 
+def read_again(line: EntryLine) -> list[EntryLine]:
+    """Write the line, and read it."""
+    files = MemoryState()
+    written([line], files, "entries")
+    return list(read_entries(files.chunks("entries"), prefix="in/", path="entries"))
+
+
+OUTSIDE: Final = "start, end or block_bytes of a part is missing or outside its object"
+CUT: Final = "a part does not begin and end at the edge of a block"
+MARKED: Final = "metadata_only is set without a blob, or for a part"
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "detail"),
     [
-        {"destination_etag": None},
-        {"start": MIB // 2},
-        {"end": MIB + 1},
-        {"end": MIB},
-        {"end": 4 * MIB},
-        {"start": UNSET},
-        {"end": UNSET},
-        {"block_bytes": UNSET},
-        {"metadata_only": True, "destination_etag": "0x8D1"},
+        ({"destination_etag": None}, "a part has no condition"),
+        ({"destination_etag": "0x8D1 <b>"}, "a destination_etag has characters that are not allowed"),
+        ({"start": MIB // 2}, CUT),
+        ({"end": MIB + 1}, CUT),
+        ({"end": MIB}, OUTSIDE),
+        ({"end": 4 * MIB}, OUTSIDE),
+        ({"start": UNSET}, OUTSIDE),
+        ({"end": UNSET}, OUTSIDE),
+        ({"block_bytes": UNSET}, OUTSIDE),
+        ({"start": UNSET, "end": UNSET}, OUTSIDE),
+        ({"start": UNSET, "block_bytes": UNSET}, OUTSIDE),
+        ({"end": UNSET, "block_bytes": UNSET}, OUTSIDE),
+        ({"metadata_only": True, "destination_etag": "0x8D1"}, MARKED),
+        ({"metadata_only": True, "start": UNSET, "end": UNSET, "block_bytes": UNSET}, MARKED),
     ],
     ids=str,
 )
-def test_a_part_that_fits_no_other_is_corrupt_state(change: dict[str, Any]) -> None:
+def test_a_part_that_fits_no_other_is_corrupt_state(change: dict[str, Any], detail: str) -> None:
     """Parts have one condition, and begin and end where blocks do: their tasks never see each other."""
+    line = EntryLine("in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", **PART)
+    assert read_again(line) == [line]
+    with pytest.raises(CorruptState, match=detail) as caught:
+        read_again(structs.replace(line, **change))
+    assert caught.value.attributes == {"path": "entries", "detail": detail}
 
-    def read(values: dict[str, Any]) -> list[EntryLine]:
-        files = MemoryState()
-        line = EntryLine("in/a", "etag", 3 * MIB, LISTED.last_modified, "STANDARD", **values)
-        written([line], files, "entries")
-        return list(read_entries(files.chunks("entries"), prefix="in/", path="entries"))
 
-    assert len(read(PART)) == 1
-    with pytest.raises(CorruptState):
-        read(PART | change)
+def test_blocks_that_no_blob_can_hold_are_corrupt_state() -> None:
+    """50,000 blocks are the most, the last one shorter or not."""
+    part = EntryLine("in/a", "etag", 50_000 * MIB, LISTED.last_modified, "STANDARD", **PART)
+    shorter = structs.replace(part, size_bytes=50_000 * MIB - 1)
+    assert [read_again(part), read_again(shorter)] == [[part], [shorter]]
+    with pytest.raises(CorruptState, match="block_bytes gives too many blocks"):
+        read_again(structs.replace(part, size_bytes=50_000 * MIB + 1))
+
+
+def test_what_the_plan_saw_is_in_the_line() -> None:
+    """Each value of the object, the blob's ETag, and the checksum of a report."""
+    listed = replace(REPORTED, storage_class="GLACIER_IR")
+    line = entry_line(listed, BLOB)
+    assert read_again(line) == [line]
+    assert PlanEntry.of_line(line, bucket="bucket") == PlanEntry(listed, Condition("0x8D1"))
+    assert PlanEntry.of_line(entry_line(LISTED, None), bucket="bucket") == PlanEntry(LISTED, Condition(None))
 
 
 def test_an_entry_outside_the_prefix_is_corrupt_state() -> None:
