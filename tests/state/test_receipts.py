@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from s3_to_azure.model.errors import Cancelled, CorruptState, ServerFailed
+from s3_to_azure.model.errors import Cancelled, CorruptState, ReadbackDiffers, ServerFailed
 from s3_to_azure.model.objects import RECEIPT_FIELDS, Receipt
 from s3_to_azure.state.lines import HEADER, LinesWriter
 from s3_to_azure.state.plan import BatchDescriptor
@@ -24,6 +24,7 @@ from s3_to_azure.state.receipts import (
     read_receipts,
     settles,
     stronger,
+    was_found_damaged,
 )
 from tests.fakes.state_memory import MemoryState, MemoryStateWriter
 
@@ -166,9 +167,25 @@ def test_a_confirmed_copy_decides() -> None:
     later = replace(failed, try_number=3)
     assert stronger(failed, later) is later
     assert stronger(later, failed) is later
+    again = replace(later)
+    assert stronger(later, again) is again
     assert [settles(replace(RECEIPT, status=status)) for status in ("copied", "unchanged", "skipped")] == [True] * 3
     assert not settles(failed)
     assert not settles(replace(RECEIPT, status="staged"))
+
+
+def test_damage_outweighs_every_copy_but_a_later_trys() -> None:
+    """A worker that proved it and one that did not may both have run the same try."""
+    damaged = replace(RECEIPT, status="failed", reason=f"{ReadbackDiffers.reason()}: bytes 0 to 3", try_number=2)
+    earlier, same, later = (replace(RECEIPT, try_number=number) for number in (1, 2, 3))
+    for one, other, decides in ((damaged, earlier, damaged), (damaged, same, damaged), (damaged, later, later)):
+        assert stronger(one, other) is decides
+        assert stronger(other, one) is decides
+    again = replace(damaged)
+    assert stronger(damaged, again) is again
+    assert was_found_damaged(damaged)
+    assert not was_found_damaged(replace(damaged, status="copied"))
+    assert not was_found_damaged(replace(damaged, reason="source_changed"))
 
 
 @pytest.mark.parametrize(
