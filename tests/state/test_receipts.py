@@ -343,6 +343,14 @@ def test_more_receipts_than_all_tries_can_have_written_are_corrupt_state() -> No
     assert len(seen) == 3_000
 
 
+def test_the_bound_grows_with_the_objects_of_the_batch() -> None:
+    """Each object may have two receipts of each try."""
+    files, batch, seen = MemoryState(), structs.replace(BATCH, objects=2), list[Receipt]()
+    files.files[folder_of(batch) + FIRST_CHUNK] = endless(3_500)
+    assert list(read_receipts(files, batch, on_unbound=seen.append)) == []
+    assert len(seen) == 3_500
+
+
 def test_more_chunks_than_all_tries_can_have_written_are_corrupt_state() -> None:
     """Each costs a request, even an empty one."""
     files = MemoryState()
