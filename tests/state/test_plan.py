@@ -10,11 +10,12 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import CorruptState, UnsupportedStateFormat
 from s3_to_azure.model.limits import MAX_KEY_BYTES, MAX_OBJECT_BYTES, MIB
 from s3_to_azure.model.objects import BlobState, ListedObject, TaskTry
 from s3_to_azure.model.options import MAX_TASKS
 from s3_to_azure.state.lines import LinesWriter
+from s3_to_azure.state.manifest import ManifestPointer
 from s3_to_azure.state.plan import (
     MAX_BATCH_OBJECTS,
     MAX_MEMBER_BYTES,
@@ -146,6 +147,7 @@ INDEX = PlanIndex(
         BatchDescriptor.from_dict(GOOD | {"index": 1, "kind": "range"}),
     ),
 )
+POINTER = ManifestPointer("f" * 16, "bucket", "in/", 7, 70, ordered=True, looked_up=False, length=50, sha256="c" * 64)
 
 
 def test_the_plan_index_comes_back_as_written() -> None:
@@ -155,6 +157,9 @@ def test_the_plan_index_comes_back_as_written() -> None:
     write_plan_index(files, INDEX, {"batches": 2})
     assert read_plan_index(files) == INDEX
     assert json.loads(files.files["plan.json"])["summary"] == {"batches": 2}
+    with_pointer = replace(INDEX, pointer=POINTER)
+    write_plan_index(files, with_pointer, {})
+    assert read_plan_index(files) == with_pointer
 
 
 OTHER: Final = "f" * 16
@@ -211,6 +216,43 @@ def test_a_plan_of_an_earlier_version_has_no_file_of_its_own() -> None:
     files.delete("plan.json")
     with pytest.raises(CorruptState, match="does not exist"):
         read_plan(files, PlanReference(TOKEN))
+
+
+def changed(**values: object) -> MemoryState:
+    """Return a run whose plan has other values, as its file has them."""
+    files = MemoryState()
+    write_plan_index(files, replace(INDEX, pointer=POINTER), {})
+    files.files["plan.json"] = json.dumps(json.loads(files.files["plan.json"]) | values).encode()
+    return files
+
+
+@pytest.mark.parametrize(("names", "mapped"), [(0, False), (1, True)])
+def test_a_plan_of_version_0_says_whether_it_maps_names(names: int, mapped: bool) -> None:
+    """Version 0 wrote a number, and a text as summary; the names of the blobs depend on the number."""
+    stored = read_plan(changed(format=None, mapped_names=names, summary="two batches"))
+    assert stored is not None
+    assert (stored.index.mapped_names, stored.summary) == (mapped, {})
+
+
+@pytest.mark.parametrize("values", [{"format": None, "mapped_names": 2, "summary": ""}, {"mapped_names": 1}], ids=str)
+def test_other_numbers_do_not_say_whether_names_are_mapped(values: dict[str, object]) -> None:
+    """Version 0 has two of them, and this version none."""
+    with pytest.raises(CorruptState, match="mapped_names"):
+        read_plan(changed(**values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"batches": [batch.as_dict() | {"format": "2.0"} for batch in INDEX.batches]},
+        {"pointer": POINTER.as_dict() | {"format": "2.0"}},
+    ],
+    ids=["batches", "pointer"],
+)
+def test_what_a_plan_holds_has_a_version_of_its_own(values: dict[str, object]) -> None:
+    """The values that go through Airflow, too, are of a version that this one can read."""
+    with pytest.raises(UnsupportedStateFormat):
+        read_plan(changed(**values))
 
 
 def test_the_first_batch_refers_to_its_plan() -> None:
