@@ -213,6 +213,9 @@ def test_a_second_run_only_lists(stores: Stores) -> None:
         stores.copy_of(f"{number:03}", stores.object(f"{number:03}"))
     plan = stores.plan()
     assert plan.batches == ()
+    index = read_plan_index(stores.files)
+    assert index is not None
+    assert (index.batches, index.own_batches) == ((), 0)
     assert plan.unchanged.objects == 50
     assert plan.planning == Requests(s3_list=1, azure_list=1)
     assert plan.copying == Requests()
