@@ -17,6 +17,7 @@ from botocore.config import Config
 from hypothesis import settings
 
 from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack, rclone_s3
+from s3_to_azure.cli.processes import count
 from s3_to_azure.stores.http import hosts
 
 # Azure's SDK makes a time-based id for each request. libuuid, where it may write its clock, leaves a file open in each
@@ -47,6 +48,12 @@ def _nothing_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget which hosts earlier tests have reached: it decides whether a name without an address is an error."""
     monkeypatch.setattr(hosts, "_reached", set())
     monkeypatch.setattr(hosts, "_any_reached", threading.Event())
+
+
+@pytest.fixture(autouse=True)
+def _one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command fork this process, which has threads; what several processes do is tested by name."""
+    monkeypatch.setattr(count, "usable_cores", lambda: 1)
 
 
 @contextmanager

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from s3_to_azure.cli.copy_prefix import copy_prefix, keys_from_file, write_listing
+from s3_to_azure.cli.processes import count
 from s3_to_azure.model.errors import BudgetTooSmall, RetryableObjectsFailed, SomeObjectsFailed, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.uris import AzureUri, S3Uri
+from s3_to_azure.planning.planner import make_plan
+from s3_to_azure.runs import prefix
 from s3_to_azure.state.manifest import read_manifest
 from s3_to_azure.transfer.context import TransferContext
 from tests.fakes.contexts import BUCKET, transfer_context
@@ -128,35 +131,88 @@ def test_failed_objects_are_the_returned_error(context: TransferContext, source:
 class Workers:
     """Stands for worker processes."""
 
-    count = 2
-    min_batches = 4
+    most = 2
 
-    def __init__(self, error: Exception | None = None) -> None:
-        """Fail every copy with the error, where there is one."""
-        self.error = error
-        self.batches = 0
+    def __init__(self) -> None:
+        """Begin with two, which wait."""
+        self.processes = self.batches = 0
+        self.ended = False
 
-    def copy(self, _context: object, files: Any, bucket: str, _settings: object, batches: Any, on_receipt: Any) -> int:
+    def end(self) -> None:
+        """Note it."""
+        self.ended = True
+
+    def copy_batches(
+        self, count: int, _context: object, _files: Any, bucket: str, _settings: object, batches: Any, on_receipt: Any
+    ) -> int:
         """Count the batches; one object fails, and a retry may help."""
-        if self.error:
-            raise self.error
-        self.batches = len(batches)
+        self.processes, self.batches = count, len(batches)
         on_receipt(Receipt(bucket, "d/one", "etag", 1, "container", "to/one", "failed", reason="throttled"))
         return 1
 
 
-def test_copy_in_workers(context: TransferContext) -> None:
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return two workers, for which any object is enough work."""
+    monkeypatch.setattr(count, "_LEAST_S", 1e-9)
+    return Workers()
+
+
+def test_copy_in_workers(context: TransferContext, source: MemorySource, workers: Any) -> None:
     """They get the plan's batches, and their count of retryable failures makes the error retryable."""
-    workers: Any = Workers()
+    for number in range(100):
+        source.put(BUCKET, f"d/{number}", b"data")
     receipts: list[Receipt] = []
     error = copy_prefix(context, SOURCE, DESTINATION, Filters(), receipts.append, workers)
     assert isinstance(error, RetryableObjectsFailed)
-    assert workers.batches == 1
+    assert (workers.processes, workers.batches, workers.ended) == (2, 4, False)
     assert [receipt.key for receipt in receipts] == ["d/one"]
 
 
-def test_budget_error_says_that_workers_share_it(context: TransferContext) -> None:
-    """The user gave one budget for all of them."""
-    workers: Any = Workers(BudgetTooSmall(size_bytes=1 << 40, needs=1 << 25, budget=1 << 20))
-    with pytest.raises(UsageError, match=r"each of 2 processes, which share --memory-budget"):
-        copy_prefix(context, SOURCE, DESTINATION, Filters(), lambda _: None, workers)
+def copied_here(context: TransferContext, workers: Any) -> int:
+    """Copy; return how many objects this process has copied, all of them in one batch."""
+    receipts: list[Receipt] = []
+    assert copy_prefix(context, SOURCE, DESTINATION, Filters(), receipts.append, workers) is None
+    assert (workers.processes, workers.ended) == (0, True)
+    return sum(receipt.status == "copied" for receipt in receipts)
+
+
+def test_few_objects_are_copied_in_this_process(context: TransferContext) -> None:
+    """The workers end before the plan is made."""
+    assert copied_here(context, Workers()) == 2
+
+
+def test_few_changed_objects_are_copied_in_this_process(
+    context: TransferContext, source: MemorySource, workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the plan leaves out is no work, however much is listed."""
+    for number in range(100):
+        source.put(BUCKET, f"d/{number}", b"data")
+    monkeypatch.setattr(count, "_LEAST_S", 10 * count._OBJECT_S)
+    assert copy_prefix(context, SOURCE, DESTINATION, Filters(), lambda _: None, None) is None
+    for number in range(19):
+        source.put(BUCKET, f"d/{number}", b"changed")
+    assert copied_here(context, workers) == 19
+
+
+def test_large_object_keeps_all_limits(context: TransferContext, source: MemorySource, workers: Any) -> None:
+    """Beside small ones, it would outlast them in a process that has a share of the limits."""
+    source.put(BUCKET, "d/large", bytes(1_000))
+    assert copied_here(context, workers) == 3
+
+
+def test_object_that_needs_the_whole_budget_gets_it(
+    context: TransferContext, workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan for several processes finds that a share of the budget holds none of its blocks."""
+    budgets: list[int] = []
+
+    def made(files: Any, pointer: Any, destination: Any, settings: Any, **options: Any) -> Any:
+        budgets.append(settings.memory_budget_bytes)
+        if len(budgets) == 1:
+            raise BudgetTooSmall(size_bytes=1 << 40, needs=1 << 25, budget=1 << 20)
+        return make_plan(files, pointer, destination, settings, **options)
+
+    monkeypatch.setattr(prefix, "make_plan", made)
+    assert copied_here(context, workers) == 2
+    assert budgets == [context.settings.memory_budget_bytes // 2, context.settings.memory_budget_bytes]

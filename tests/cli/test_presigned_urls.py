@@ -209,7 +209,7 @@ def test_no_secret_is_logged_at_debug(
             "--checksums-from cannot be used with URLs",
         ),
         (["https://h/k?a", "--request-payer"], "--request-payer cannot be used with URLs"),
-        (["https://h/k?a", "--processes", "2"], "--processes shares all objects below a prefix"),
+        (["https://h/k?a", "--processes", "0"], "--processes=0 is not at least 1"),
         (["https://h/k?a", "--include", "*"], "leave out --keys-from and --urls-from"),
         (["s3://bucket/p/", "--urls-from", "none.txt"], "--urls-from 'none.txt' cannot be read: No such file"),
         (["s3://bucket/k", "--urls-from", "none.txt"], "With --urls-from, SRC is a bucket or a prefix"),

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from s3_to_azure.cli.arguments import command_line
-from s3_to_azure.cli.main import main
-from s3_to_azure.cli.output import USAGE_ERROR
 from s3_to_azure.cli.settings import copy_settings, filters_from
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.filters import Filters
@@ -93,39 +91,3 @@ def test_wrong_value_names_its_option(options: list[str], says: str) -> None:
     with pytest.raises(UsageError) as raised:
         settings_of(*options)
     assert says in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["d/", "--processes", "0"], "--processes=0 is not between 1 and --objects-at-once=64"),
-        (["d/", "--processes", "65"], "--processes=65 is not between 1 and --objects-at-once=64"),
-        (["d/one", "--processes", "2"], "--processes shares all objects below a prefix"),
-        (
-            ["d/", "--processes", "2", "--keys-from", "-"],
-            "--processes shares all objects below a prefix",
-        ),
-        (
-            ["d/", "--processes", "2", "--bandwidth-limit", "1"],
-            "--bandwidth-limit is less than 1 byte per second for each of 2",
-        ),
-        (
-            ["d/", "--processes", "2", "--memory-budget", "1MiB"],
-            "--memory-budget is less than 1 MiB for each of 2 processes",
-        ),
-    ],
-)
-def test_processes_need_something_to_share(options: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Limits or objects too few for that many processes are refused before the first request."""
-    assert main(["copy", f"s3://bucket/{options[0]}", "az://container/", *options[1:]]) == USAGE_ERROR
-    assert says in capsys.readouterr().err
-
-
-def test_processes_share_all_limits() -> None:
-    """Counts are rounded up, so that no process gets none; bytes are rounded down, so that the limit holds."""
-    each = settings_of(
-        *("--memory-budget", "100MiB", "--bandwidth-limit", "1001", "--objects-at-once", "9", "--connections", "5"),
-        *("--processes", "2"),
-    )
-    assert (each.memory_budget_bytes, each.bandwidth_bytes_s) == (50 * MIB, 500)
-    assert (each.objects_at_once, each.connections) == (5, 3)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
@@ -105,6 +105,7 @@ class CommandLine:
 
     Attributes:
         arguments: Source, destination and options; by default they copy the object ``k``.
+        program: Python's arguments before them.
     """
 
     def __init__(self, clouds: Clouds, directory: Path) -> None:
@@ -113,6 +114,7 @@ class CommandLine:
             f"az://{clouds.container.container_name}/k",
             *("--block-size", "1MiB", "--connections", str(CONNECTIONS)),
         ]
+        self.program = ["-m", "s3_to_azure"]
         self._log = directory / "stderr.log"
         self.running: list[subprocess.Popen[str]] = []
         server = clouds.azure_server
@@ -151,7 +153,7 @@ class CommandLine:
 
     def start(self, *, open_files: int | None = None) -> subprocess.Popen[str]:
         """Start a copy, which may open this many files."""
-        command = [sys.executable, "-m", "s3_to_azure", *self._command()]
+        command = [sys.executable, *self.program, *self._command()]
         if open_files is not None:
             command = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh", *command]
         with self._log.open("w") as log:
@@ -181,6 +183,15 @@ class CommandLine:
                 if stream:
                     stream.close()
 
+
+# Let few objects be enough for as many processes as --processes says, on any machine.
+SEVERAL_PROCESSES: Final = (
+    "import runpy; from s3_to_azure.cli import copy_prefix; from s3_to_azure.cli.processes import count, workers; "
+    "count.usable_cores = lambda: 8; workers._TASKS_OF_WORKER, workers._TASKS_IN_GROUP = 60, 30; "
+    "copy_prefix.may_use_several = lambda _: True; "
+    "copy_prefix.useful_processes = lambda _copied, _largest, most, **_: most; "
+    "runpy.run_module('s3_to_azure', run_name='__main__')"
+)
 
 DATA = some_bytes(5 * MIB + 17)
 

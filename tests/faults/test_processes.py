@@ -16,7 +16,7 @@ import pytest
 from s3_to_azure.cli.output import FAILED, OK
 from s3_to_azure.model.formatting import size_text
 from tests.fakes.contexts import some_bytes
-from tests.faults.conftest import Clouds, CommandLine
+from tests.faults.conftest import SEVERAL_PROCESSES, Clouds, CommandLine
 from tests.faults.faulty_proxy import Answer, Stall
 
 # Enough for four batches, two for each process.
@@ -38,6 +38,7 @@ def filled(clouds: Clouds, command_line: CommandLine) -> CommandLine:
         clouds.put(content(number), f"d/{number:03}")
     command_line.arguments = [f"s3://{clouds.bucket}/d/", f"az://{clouds.container.container_name}/"]
     command_line.arguments += ["--processes", "2"]
+    command_line.program = ["-c", SEVERAL_PROCESSES]
     return command_line
 
 
@@ -219,5 +220,38 @@ def test_closed_standard_output_ends_the_command(
     clouds.azure.released.set()
     process.wait()
     assert process.returncode == FAILED
+    assert "Traceback" not in filled.log()
+    assert all(map(is_gone, forked))
+
+
+def test_promise_4_named_objects_have_one_receipt_each(clouds: Clouds, filled: CommandLine, tmp_path: Path) -> None:
+    """The objects of a list are divided among the processes, and those that S3 does not hold fail."""
+    keys = tmp_path / "keys.txt"
+    keys.write_text("".join(f"d/{number:03}\n" for number in range(COUNT + 2)))
+    filled.arguments += ["--keys-from", str(keys)]
+    process = filled.start()
+    told = receipts(process)
+    assert process.returncode == FAILED
+    assert sorted(receipt["key"] for receipt in told) == [f"d/{number:03}" for number in range(COUNT + 2)]
+    failed = {receipt["key"]: receipt["reason"].split(":")[0] for receipt in told if receipt["status"] == "failed"}
+    assert failed == {f"d/{COUNT}": "object_not_found", f"d/{COUNT + 1}": "object_not_found"}
+    assert f"2 of {COUNT + 2} objects failed; first: 'd/" in filled.log()
+    for number in range(COUNT):
+        assert clouds.blob(f"{number:03}") == content(number)
+
+
+def test_named_objects_stop_by_signal(clouds: Clouds, filled: CommandLine, tmp_path: Path) -> None:
+    """A stop ends all processes of a list too, although no answer comes."""
+    keys = tmp_path / "keys.txt"
+    keys.write_text("".join(f"d/{number:03}\n" for number in range(COUNT)))
+    filled.arguments += ["--keys-from", str(keys)]
+    clouds.azure.plan = lambda request: Stall() if request.is_("put blob") else None
+    process = filled.start()
+    wait_until(lambda: clouds.azure.count("put blob") > 9)
+    forked = forked_by(process)
+    assert len(forked) == 2
+    process.terminate()
+    assert receipts(process) == []
+    assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in filled.log()
     assert all(map(is_gone, forked))

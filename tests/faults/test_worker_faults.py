@@ -15,7 +15,7 @@ from s3_to_azure.model.errors import Cancelled
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.transfer.object import copy_object
 from tests.fakes.contexts import some_bytes, task
-from tests.faults.conftest import CONNECTIONS, Clouds, CommandLine
+from tests.faults.conftest import CONNECTIONS, SEVERAL_PROCESSES, Clouds, CommandLine
 from tests.faults.faulty_proxy import CutRequest, Fault, FaultyProxy, Request, Slow, Stall
 
 
@@ -126,6 +126,7 @@ def test_few_open_files_slow_the_copy_down(clouds: Clouds, command_line: Command
     clouds.put(some_bytes(5 * MIB), "d/large")
     command_line.arguments = [f"s3://{clouds.bucket}/d/", f"az://{clouds.container.container_name}/"]
     command_line.arguments += ["--objects-at-once", "500", "--processes", str(processes)]
+    command_line.program = ["-c", SEVERAL_PROCESSES]
     process = command_line.start(open_files=64)
     output, _ = process.communicate()
     receipts = [json.loads(line) for line in output.splitlines()]

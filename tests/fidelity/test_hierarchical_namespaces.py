@@ -7,8 +7,9 @@ from contextlib import closing, suppress
 import pytest
 
 from s3_to_azure.airflow.jobs import BatchJob, Endpoints
+from s3_to_azure.cli import copy_prefix as prefix
 from s3_to_azure.cli.copy_prefix import copy_prefix
-from s3_to_azure.cli.multiprocess import worker_processes
+from s3_to_azure.cli.processes.workers import worker_processes
 from s3_to_azure.cli.stores import Stores
 from s3_to_azure.model.errors import NameRefused, SomeObjectsFailed
 from s3_to_azure.model.filters import Filters
@@ -98,7 +99,10 @@ def by_prefix(source: MemorySource, destination: AzureContainer, processes: int 
 
 def by_processes(source: MemorySource, destination: AzureContainer) -> dict[str, str]:
     """Copy in processes that were forked before the first request."""
-    return by_prefix(source, destination, processes=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix, "may_use_several", lambda _: True)
+        patch.setattr(prefix, "useful_processes", lambda *_, **__: 2)
+        return by_prefix(source, destination, processes=2)
 
 
 @pytest.mark.parametrize("copy", [by_mapped_task, by_key, by_prefix, by_processes])

@@ -44,12 +44,13 @@ from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.fetched.ways import Ways
+from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
 
 if TYPE_CHECKING:
-    from s3_to_azure.cli.multiprocess import WorkerProcesses
+    from s3_to_azure.cli.processes.workers import WorkerProcesses
     from s3_to_azure.planning.inventory import Inventory
     from s3_to_azure.planning.plan import Plan
 
@@ -63,22 +64,19 @@ def copy(options: argparse.Namespace, stop: StopEvent) -> int:
     if options.dry_run:
         return plan(options, stop)
     # One object needs no plan, and pays for the import of planning only here.
-    from s3_to_azure.cli.multiprocess import worker_processes  # noqa: PLC0415
+    from s3_to_azure.cli.processes.count import most_processes  # noqa: PLC0415
+    from s3_to_azure.cli.processes.workers import worker_processes  # noqa: PLC0415
 
     selection, destination = _addresses(options)
     source = selection.source
     settings, filters = copy_settings(options), _filters(options, selection)
-    if options.processes != 1 and not selection.is_listed:
-        raise UsageError(
-            detail="--processes shares all objects below a prefix: end SRC in '/', and leave out --keys-from and "
-            "--urls-from."
-        )
+    processes = most_processes(options.processes, settings)
     progress = Progress()
     results = _Results(options.max_errors, stop)
     notes: list[str] = []
     with (
         open_stores(options, source, destination, settings, stop, selection.urls) as stores,
-        worker_processes(options.processes, stores, settings) as workers,
+        worker_processes(processes if source.is_prefix else 1, stores, settings) as workers,
         ResultPrinter(
             json=options.json,
             beside_bar=has_bar(options.progress, quiet=options.quiet),
@@ -138,9 +136,17 @@ def _copy_all(
     if selection.is_listed:
         return copy_prefix(context, selection.source, destination, filters, on_receipt, workers, completed, inventory)
     tally = Tally()
-    for outcome in copy_many(context, copy_tasks(context, selection, destination, completed=completed)):
+
+    def on_outcome(outcome: Outcome) -> None:
         tally.add(outcome.receipt, outcome.error)
         on_receipt(outcome.receipt, outcome.error)
+
+    tasks = copy_tasks(context, selection, destination, completed=completed)
+    if workers:
+        workers.copy_tasks(context, tasks, on_outcome)
+    else:
+        for outcome in copy_many(context, tasks):
+            on_outcome(outcome)
     return tally.error()
 
 

@@ -1,22 +1,26 @@
 """Copy all objects below a prefix, or read the keys of ``--keys-from``."""
 
+import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from s3_to_azure.cli.multiprocess import WorkerProcesses
+from s3_to_azure.cli.processes.count import may_use_several, share_of, useful_processes
+from s3_to_azure.cli.processes.workers import BATCHES_PER_WORKER, WorkerProcesses
 from s3_to_azure.cli.stores import Completed
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import ListedObject, Receipt
+from s3_to_azure.model.objects import Amount, ListedObject, Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.key_list import keys_of, look_up
-from s3_to_azure.runs.prefix import copy_in_this_process, plan_and_copy, prefix_plan_settings
+from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs.prefix import batches_for, copy_in_this_process, plan_and_copy, prefix_plan_settings
 from s3_to_azure.state.manifest import ManifestPointer, write_manifest
+from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import TransferContext
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from s3_to_azure.planning.inventory import Inventory
 
 _STDIN: Final = "-"
+
+log = logging.getLogger(__name__)
 
 
 def keys_from_file(path: str, source: S3Uri) -> Iterator[str]:
@@ -90,35 +96,64 @@ def copy_prefix(
     completed: Completed | None = None,
     inventory: "Inventory | None" = None,
 ) -> TransferError | None:
-    """Plan from the listings of both sides, then copy in this process or in the workers.
+    """Plan from the listings of both sides, then copy in this process or in as many workers as have enough to do.
 
     Returns:
         The error of all failed objects together, or None.
     """
     with TemporaryState() as files:
         pointer = write_listing(context, source, files, None, completed, inventory)
+        if workers and not may_use_several(Amount(pointer.objects, pointer.bytes_total)):
+            workers.end()
+            workers = None
         settings = prefix_plan_settings(
             context,
             pointer,
             s3_prefix=source.key,
             blob_prefix=destination.prefix,
             filters=filters,
-            batches=workers.min_batches if workers else 1,
+            batches=BATCHES_PER_WORKER * workers.most if workers else 1,
         )
-        copy_batches = (
-            partial(workers.copy, context, files, pointer.bucket, settings)
-            if workers
-            # The state files end with this process, so nothing could read receipts in them.
-            else partial(copy_in_this_process, context, files, pointer.bucket, settings, keep_receipts=False)
-        )
-        try:
-            return plan_and_copy(context, files, pointer, settings, copy_batches=copy_batches, on_receipt=on_receipt)
-        except BudgetTooSmall as error:
-            if not workers:
-                raise
-            raise UsageError(
-                detail=f"{error} This is the need of each of {workers.count} processes, which share --memory-budget."
-            ) from None
+        if workers:
+            budget_bytes = share_of(context.settings, workers.most).memory_budget_bytes
+            shared = replace(settings, memory_budget_bytes=budget_bytes)
+            try:
+                return _plan_and_copy(context, files, pointer, shared, on_receipt, workers)
+            except BudgetTooSmall as error:
+                log.info("Copying in one process, because an object needs more than a share of the budget: %s", error)
+                workers.end()
+                settings = replace(settings, max_tasks=batches_for(1, pointer.objects))
+        return _plan_and_copy(context, files, pointer, settings, on_receipt, None)
+
+
+def _plan_and_copy(
+    context: TransferContext,
+    files: StateFiles,
+    pointer: ManifestPointer,
+    settings: PlanSettings,
+    on_receipt: Callable[[Receipt], None],
+    workers: WorkerProcesses | None,
+) -> TransferError | None:
+    count = 1
+
+    def tasks_for(copied: Amount, largest_bytes: int) -> int:
+        nonlocal count
+        if workers:
+            bandwidth_bytes_s = context.settings.bandwidth_bytes_s
+            count = useful_processes(copied, largest_bytes, workers.most, bandwidth_bytes_s=bandwidth_bytes_s)
+        return batches_for(BATCHES_PER_WORKER * count if count > 1 else 1, copied.objects)
+
+    def copy_batches(batches: Sequence[BatchDescriptor], on_receipt: Callable[[Receipt], None]) -> int:
+        if workers and count > 1:
+            return workers.copy_batches(count, context, files, pointer.bucket, settings, batches, on_receipt)
+        if workers:
+            workers.end()
+        # The state files end with this process, so nothing could read receipts in them.
+        return copy_in_this_process(context, files, pointer.bucket, settings, batches, on_receipt, keep_receipts=False)
+
+    return plan_and_copy(
+        context, files, pointer, settings, copy_batches=copy_batches, tasks_for=tasks_for, on_receipt=on_receipt
+    )
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

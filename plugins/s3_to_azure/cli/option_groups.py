@@ -239,8 +239,8 @@ def add_limits(group: Group) -> None:
         metavar="N",
         type=int,
         default=defaults.PROCESSES,
-        help="processes that share the work and all limits; for many small objects take one per core "
-        "(default: %(default)s)",
+        help="the most processes that share the work and all limits; many small objects take as many as there are "
+        "cores, all others one (default: %(default)s)",
     )
     group.add_argument(
         "--memory-budget",

@@ -27,7 +27,8 @@ CONNECTIONS: Final = 64
 """Upper bounds of a copy, which finds out itself how many are worth it."""
 LOOKED_AT_AT_ONCE: Final = 8
 """Objects that are looked at without being copied; each of them may have a block in memory."""
-PROCESSES: Final = 1
+PROCESSES: Final = 4
+"""Upper bound, at which small objects come near the requests that a prefix of S3 and an account of Azure accept."""
 
 MIN_OBJECTS: Final = 1
 MAX_TASKS: Final = 500

@@ -8,12 +8,12 @@ the totals are known, and the second pass divides the objects to copy into batch
 import logging
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
-from s3_to_azure.model.objects import BlobState, TaskTry
+from s3_to_azure.model.objects import Amount, BlobState, TaskTry
 from s3_to_azure.model.options import MAP, VIA_AZURE
 from s3_to_azure.model.ports import BlobDestination, StateFiles
 from s3_to_azure.model.retry import Retrier, with_retries
@@ -51,6 +51,7 @@ def make_plan(
     *,
     retrier: Retrier | None = None,
     try_number: int | None = None,
+    tasks_for: Callable[[Amount, int], int] | None = None,
 ) -> Plan:
     """Plan the run, and record the plan as the run's current one; no object is read and no blob is changed.
 
@@ -64,6 +65,8 @@ def make_plan(
         settings: How to plan.
         retrier: Tries and waits.
         try_number: Number of the try that plans; None: no other one does.
+        tasks_for: Returns the maximum number of batches for the objects to copy, and the size of the largest of them,
+            once they are known. It replaces ``settings.max_tasks``, if that is not 1.
 
     Raises:
         CorruptState: The manifest does not match the pointer.
@@ -71,7 +74,7 @@ def make_plan(
     """
     retrier = retrier or Retrier(RetryBudget(), threading.Event())
     by = None if try_number is None else TaskTry(pointer.token, try_number, datetime.now(UTC))
-    plan = _Planning(files, pointer, destination, settings, retrier, by).run()
+    plan = _Planning(files, pointer, destination, settings, retrier, by, tasks_for).run()
     for line in plan.lines():
         log.info("%s", line)
     for warning in plan.warnings:
@@ -90,6 +93,7 @@ class _Planning:
         settings: PlanSettings,
         retrier: Retrier,
         by: TaskTry | None,
+        tasks_for: Callable[[Amount, int], int] | None,
     ) -> None:
         self._files = files
         self._pointer = pointer
@@ -97,6 +101,7 @@ class _Planning:
         self._settings = settings
         self._retrier = retrier
         self._by = by
+        self._tasks_for = tasks_for
         self._token = secrets.token_hex(8)
         # A single task needs no second pass: the first one writes its batch.
         self._one_task = settings.max_tasks == 1
@@ -106,6 +111,9 @@ class _Planning:
 
     def run(self) -> Plan:
         builder, to_copy = self._decide_on_all()
+        if self._tasks_for and not self._one_task:
+            max_tasks = self._tasks_for(builder.copy.amount(), builder.largest_bytes)
+            self._settings = replace(self._settings, max_tasks=max_tasks)
         if self._one_task and builder.join.in_order and builder.copy.objects:
             batches, own = self._one_batch(builder, to_copy)
         else:

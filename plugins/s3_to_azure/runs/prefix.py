@@ -11,7 +11,7 @@ from typing import Final
 from s3_to_azure.model.errors import RetryableObjectsFailed, SomeObjectsFailed, TransferError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.objects import Amount, Receipt
 from s3_to_azure.model.options import MAX_TASKS, VIA_WORKER
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.reasons import FAILED
@@ -59,7 +59,7 @@ def prefix_plan_settings(
         filters=filters or Filters(),
         refused_names=settings.refused_names,
         archived=settings.fidelity.archived,
-        max_tasks=min(MAX_TASKS, max(batches, 1 + pointer.objects // _MAX_BATCH_OBJECTS)),
+        max_tasks=batches_for(batches, pointer.objects),
         split_bytes=_NEVER_SPLIT,
         batch_bytes=_MIN_BATCH_BYTES,
         memory_budget_bytes=settings.memory_budget_bytes,
@@ -67,7 +67,12 @@ def prefix_plan_settings(
     )
 
 
-def plan_and_copy(
+def batches_for(batches: int, objects: int) -> int:
+    """Return the wanted number of batches, or more where one of so many objects would be too large for memory."""
+    return min(MAX_TASKS, max(batches, 1 + objects // _MAX_BATCH_OBJECTS))
+
+
+def plan_and_copy(  # noqa: PLR0913 - the run, and the callbacks
     context: TransferContext,
     files: StateFiles,
     pointer: ManifestPointer,
@@ -75,6 +80,7 @@ def plan_and_copy(
     *,
     copy_batches: CopyBatches,
     try_number: int | None = None,
+    tasks_for: Callable[[Amount, int], int] | None = None,
     on_plan: Callable[[Plan], None] = lambda _: None,
     on_receipt: Callable[[Receipt], None],
 ) -> TransferError | None:
@@ -87,6 +93,7 @@ def plan_and_copy(
         settings: The plan's settings.
         copy_batches: Copies the plan's batches, as ``copy_in_this_process`` does.
         try_number: Number of the try that plans; None: no other one does.
+        tasks_for: Returns the number of batches once the objects to copy are known; see ``make_plan``.
         on_plan: Receives the plan before anything is copied.
         on_receipt: Receives one receipt for each listed object; objects that need no copy come first.
 
@@ -94,7 +101,15 @@ def plan_and_copy(
         Cancelled: Stopped; receipts and staged blocks are kept.
         PermanentError: Nothing was copied.
     """
-    plan = make_plan(files, pointer, context.destination, settings, retrier=context.retrier, try_number=try_number)
+    plan = make_plan(
+        files,
+        pointer,
+        context.destination,
+        settings,
+        retrier=context.retrier,
+        try_number=try_number,
+        tasks_for=tasks_for,
+    )
     on_plan(plan)
     tally = Tally()
 

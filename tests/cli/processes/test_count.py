@@ -1,0 +1,121 @@
+"""How many processes a copy uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from s3_to_azure.cli.processes import count
+from s3_to_azure.cli.processes.count import (
+    may_use_several,
+    most_processes,
+    share_of,
+    useful_processes,
+)
+from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.limits import GIB, KIB, MIB
+from s3_to_azure.model.objects import Amount
+from s3_to_azure.model.settings import CopySettings
+
+# What the other tests replace by one.
+usable_cores = count.usable_cores
+
+
+@pytest.mark.parametrize(
+    ("bound", "settings", "most"),
+    [
+        (4, CopySettings(), 4),
+        (1, CopySettings(), 1),
+        (100, CopySettings(), 6),
+        (4, CopySettings(objects_at_once=3), 3),
+        (4, CopySettings(memory_budget_bytes=95 * MIB), 2),
+        (4, CopySettings(memory_budget_bytes=MIB), 1),
+    ],
+)
+def test_bounds(monkeypatch: pytest.MonkeyPatch, bound: int, settings: CopySettings, most: int) -> None:
+    """The user's, the machine's, and that of the limits that are shared."""
+    monkeypatch.setattr(count, "usable_cores", lambda: 6)
+    assert most_processes(bound, settings) == most
+
+
+def test_bound_below_one_is_refused() -> None:
+    """It can be no other number."""
+    with pytest.raises(UsageError, match="--processes=0 is not at least 1"):
+        most_processes(0, CopySettings())
+
+
+def test_other_systems_use_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork is safe on Linux only."""
+    monkeypatch.setattr(count, "usable_cores", lambda: 6)
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert most_processes(4, CopySettings()) == 1
+
+
+@pytest.mark.parametrize(
+    ("v2", "v1", "cores"),
+    [
+        (None, None, 8),
+        ("max 100000", None, 8),
+        ("200000 100000", None, 2),
+        ("150000 100000", None, 2),
+        ("5000 100000", None, 1),
+        ("6400000 100000", None, 8),
+        ("nonsense", None, 8),
+        ("0 0", None, 8),
+        (None, ("-1", "100000"), 8),
+        (None, ("300000", "100000"), 3),
+    ],
+)
+def test_cores_of_a_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, v2: str | None, v1: tuple[str, str] | None, cores: int
+) -> None:
+    """A container that may use two of eight cores uses two processes; what cannot be read is no limit."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    paths = [tmp_path / name for name in ("v2", "quota", "period")]
+    for path, text in zip(paths, (v2, *(v1 or (None, None))), strict=True):
+        if text is not None:
+            path.write_text(f"{text}\n")
+    monkeypatch.setattr(count, "_QUOTA_V2", paths[0])
+    monkeypatch.setattr(count, "_QUOTAS_V1", tuple(paths[1:]))
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("objects", "each", "largest", "processes"),
+    [
+        (0, 0, 0, 1),
+        (1_000, 10 * KIB, 10 * KIB, 1),
+        (5_000, 10 * KIB, 10 * KIB, 1),
+        (7_000, 10 * KIB, 10 * KIB, 2),
+        (100_000, 10 * KIB, 10 * KIB, 4),
+        (11_000, 0, 0, 3),
+        (500, MIB, MIB, 1),
+        (1_000, MIB, MIB, 2),
+        # Large objects keep all cores busy from one process.
+        (1_000, 16 * MIB, 16 * MIB, 1),
+        # Half of all bytes are in one object.
+        (100_000, 20 * KIB, GIB, 1),
+    ],
+)
+def test_work_decides(objects: int, each: int, largest: int, processes: int) -> None:
+    """A process must have enough to do to be worth its start."""
+    amount = Amount(objects, objects * each)
+    assert useful_processes(amount, largest, 4) == processes
+    # The first look must rule out nothing that the plan may find useful.
+    assert may_use_several(amount) or processes == 1
+
+
+@pytest.mark.parametrize(("limit", "processes"), [(10 * MIB, 1), (100 * MIB, 2), (GIB, 4)])
+def test_bandwidth_limit_needs_fewer(limit: int, processes: int) -> None:
+    """One process reaches a low limit by itself, and each would get only a share of it."""
+    assert useful_processes(Amount(100_000, 100_000 * 10 * KIB), 10 * KIB, 4, bandwidth_bytes_s=limit) == processes
+
+
+def test_processes_share_all_limits() -> None:
+    """Counts are rounded up, so that no process gets none; bytes are rounded down, so that the limit holds."""
+    each = share_of(
+        CopySettings(memory_budget_bytes=100 * MIB, bandwidth_bytes_s=1001, objects_at_once=9, connections=5), 2
+    )
+    assert (each.memory_budget_bytes, each.bandwidth_bytes_s) == (50 * MIB, 500)
+    assert (each.objects_at_once, each.connections, each.most_small_objects) == (5, 3, 144)
+    assert share_of(CopySettings(), 4).most_small_objects == 128
