@@ -240,6 +240,7 @@ def test_promise_4_named_objects_have_one_receipt_each(clouds: Clouds, filled: C
         assert clouds.blob(f"{number:03}") == content(number)
 
 
+@pytest.mark.slow
 def test_named_objects_stop_by_signal(clouds: Clouds, filled: CommandLine, tmp_path: Path) -> None:
     """A stop ends all processes of a list too, although no answer comes."""
     keys = tmp_path / "keys.txt"
