@@ -153,7 +153,8 @@ class Workers:
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return two workers, for which any object is enough work."""
+    """Return two workers, for which any object is enough work, on an idle machine."""
+    monkeypatch.setattr(count, "_LEAST_WINDOW_S", 1e9)
     monkeypatch.setattr(count, "_LEAST_S", 1e-9)
     return Workers()
 
@@ -198,6 +199,15 @@ def test_few_changed_objects_are_copied_in_this_process(
 def test_large_object_keeps_all_limits(context: TransferContext, source: MemorySource, workers: Any) -> None:
     """Beside small ones, it would outlast them in a process that has a share of the limits."""
     source.put(BUCKET, "d/large", bytes(1_000))
+    assert copied_here(context, workers) == 3
+
+
+def test_busy_machine_gets_no_second_process(
+    context: TransferContext, source: MemorySource, workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes would only take turns on one core."""
+    source.put(BUCKET, "d/six", b"d/six")
+    monkeypatch.setattr(count.FreeCores, "count", lambda _self, _most: 1)
     assert copied_here(context, workers) == 3
 
 

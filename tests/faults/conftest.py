@@ -187,7 +187,8 @@ class CommandLine:
 # Let few objects be enough for as many processes as --processes says, on any machine.
 SEVERAL_PROCESSES: Final = (
     "import runpy; from s3_to_azure.cli import copy_prefix; from s3_to_azure.cli.processes import count, workers; "
-    "count.usable_cores = lambda: 8; workers._TASKS_OF_WORKER, workers._TASKS_IN_GROUP = 60, 30; "
+    "count.usable_cores = lambda: 8; count.FreeCores.count = lambda _self, most: most; "
+    "workers._TASKS_OF_WORKER, workers._TASKS_IN_GROUP = 60, 30; "
     "copy_prefix.may_use_several = lambda _: True; "
     "copy_prefix.useful_processes = lambda _copied, _largest, most, **_: most; "
     "runpy.run_module('s3_to_azure', run_name='__main__')"

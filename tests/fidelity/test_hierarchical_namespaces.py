@@ -9,6 +9,7 @@ import pytest
 from s3_to_azure.airflow.jobs import BatchJob, Endpoints
 from s3_to_azure.cli import copy_prefix as prefix
 from s3_to_azure.cli.copy_prefix import copy_prefix
+from s3_to_azure.cli.processes.count import FreeCores
 from s3_to_azure.cli.processes.workers import worker_processes
 from s3_to_azure.cli.stores import Stores
 from s3_to_azure.model.errors import NameRefused, SomeObjectsFailed
@@ -100,6 +101,7 @@ def by_prefix(source: MemorySource, destination: AzureContainer, processes: int 
 def by_processes(source: MemorySource, destination: AzureContainer) -> dict[str, str]:
     """Copy in processes that were forked before the first request."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FreeCores, "count", lambda _self, most: most)
         patch.setattr(prefix, "may_use_several", lambda _: True)
         patch.setattr(prefix, "useful_processes", lambda *_, **__: 2)
         return by_prefix(source, destination, processes=2)

@@ -44,7 +44,6 @@ from s3_to_azure.model.settings import CopySettings, Fidelity, parse_rate
 from s3_to_azure.model.uris import AzureUri, S3Uri, parse_destination
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.fetched.ways import Ways
-from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
 from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
@@ -137,16 +136,16 @@ def _copy_all(
         return copy_prefix(context, selection.source, destination, filters, on_receipt, workers, completed, inventory)
     tally = Tally()
 
-    def on_outcome(outcome: Outcome) -> None:
-        tally.add(outcome.receipt, outcome.error)
-        on_receipt(outcome.receipt, outcome.error)
+    def count(receipt: Receipt, error: TransferError | None) -> None:
+        tally.add(receipt, error)
+        on_receipt(receipt, error)
 
     tasks = copy_tasks(context, selection, destination, completed=completed)
     if workers:
-        workers.copy_tasks(context, tasks, on_outcome)
+        workers.copy_tasks(context, tasks, count)
     else:
         for outcome in copy_many(context, tasks):
-            on_outcome(outcome)
+            count(outcome.receipt, outcome.error)
     return tally.error()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from s3_to_azure.cli.processes.count import may_use_several, share_of, useful_processes
+from s3_to_azure.cli.processes.count import FreeCores, may_use_several, share_of, useful_processes
 from s3_to_azure.cli.processes.workers import BATCHES_PER_WORKER, WorkerProcesses
 from s3_to_azure.cli.stores import Completed
 from s3_to_azure.model.errors import BudgetTooSmall, TransferError, UsageError
@@ -101,6 +101,8 @@ def copy_prefix(
     Returns:
         The error of all failed objects together, or None.
     """
+    # Other processes may keep cores busy, and several processes for one copy would only disturb each other then.
+    cores = FreeCores()
     with TemporaryState() as files:
         pointer = write_listing(context, source, files, None, completed, inventory)
         if workers and not may_use_several(Amount(pointer.objects, pointer.bytes_total)):
@@ -118,12 +120,12 @@ def copy_prefix(
             budget_bytes = share_of(context.settings, workers.most).memory_budget_bytes
             shared = replace(settings, memory_budget_bytes=budget_bytes)
             try:
-                return _plan_and_copy(context, files, pointer, shared, on_receipt, workers)
+                return _plan_and_copy(context, files, pointer, shared, on_receipt, workers, cores)
             except BudgetTooSmall as error:
                 log.info("Copying in one process, because an object needs more than a share of the budget: %s", error)
                 workers.end()
                 settings = replace(settings, max_tasks=batches_for(1, pointer.objects))
-        return _plan_and_copy(context, files, pointer, settings, on_receipt, None)
+        return _plan_and_copy(context, files, pointer, settings, on_receipt)
 
 
 def _plan_and_copy(
@@ -132,15 +134,16 @@ def _plan_and_copy(
     pointer: ManifestPointer,
     settings: PlanSettings,
     on_receipt: Callable[[Receipt], None],
-    workers: WorkerProcesses | None,
+    workers: WorkerProcesses | None = None,
+    cores: FreeCores | None = None,
 ) -> TransferError | None:
     count = 1
 
     def tasks_for(copied: Amount, largest_bytes: int) -> int:
         nonlocal count
-        if workers:
-            bandwidth_bytes_s = context.settings.bandwidth_bytes_s
-            count = useful_processes(copied, largest_bytes, workers.most, bandwidth_bytes_s=bandwidth_bytes_s)
+        if workers and cores:
+            most, limit = cores.count(workers.most), context.settings.bandwidth_bytes_s
+            count = useful_processes(copied, largest_bytes, most, bandwidth_bytes_s=limit)
         return batches_for(BATCHES_PER_WORKER * count if count > 1 else 1, copied.objects)
 
     def copy_batches(batches: Sequence[BatchDescriptor], on_receipt: Callable[[Receipt], None]) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from s3_to_azure.cli.processes import count
 from s3_to_azure.cli.processes.count import (
+    FreeCores,
     may_use_several,
     most_processes,
     share_of,
@@ -85,12 +86,12 @@ def test_cores_of_a_container(
     [
         (0, 0, 0, 1),
         (1_000, 10 * KIB, 10 * KIB, 1),
-        (5_000, 10 * KIB, 10 * KIB, 1),
-        (7_000, 10 * KIB, 10 * KIB, 2),
+        (12_000, 10 * KIB, 10 * KIB, 1),
+        (13_000, 10 * KIB, 10 * KIB, 2),
         (100_000, 10 * KIB, 10 * KIB, 4),
-        (11_000, 0, 0, 3),
-        (500, MIB, MIB, 1),
-        (1_000, MIB, MIB, 2),
+        (21_000, 0, 0, 3),
+        (1_400, MIB, MIB, 1),
+        (1_500, MIB, MIB, 2),
         # Large objects keep all cores busy from one process.
         (1_000, 16 * MIB, 16 * MIB, 1),
         # Half of all bytes are in one object.
@@ -103,6 +104,48 @@ def test_work_decides(objects: int, each: int, largest: int, processes: int) -> 
     assert useful_processes(amount, largest, 4) == processes
     # The first look must rule out nothing that the plan may find useful.
     assert may_use_several(amount) or processes == 1
+
+
+@pytest.mark.parametrize(
+    ("used_s", "idle_ticks", "cores"),
+    [
+        # The other one of two cores is idle while this process plans, or busy with something else.
+        (0.9, 100, 2),
+        (0.9, 10, 1),
+        # This process waits for the network.
+        (0.1, 190, 2),
+        (0.1, 0, 1),
+        # Many cores are idle.
+        (0.9, 6_000, 4),
+    ],
+)
+def test_busy_machine_has_fewer_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, used_s: float, idle_ticks: int, cores: int
+) -> None:
+    """What others use during the plan is not free."""
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(count, "_STAT", stat)
+    monkeypatch.setattr(os, "sysconf", lambda _: 100)
+    now = iter([1_000.0, 1_001.0])
+    used = iter([5.0, 5.0 + used_s])
+    stat.write_text("cpu  9 9 9 1000 50 9 9 9 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    measured = FreeCores(lambda: next(now), lambda: next(used))
+    stat.write_text(f"cpu  99 99 99 {1000 + idle_ticks // 2} {50 + idle_ticks - idle_ticks // 2} 9 9 9 9 9\n")
+    assert measured.count(4) == cores
+
+
+@pytest.mark.parametrize("text", [None, "", "cpu x y z v w u t s r q"])
+def test_system_that_tells_no_idle_time_is_taken_for_idle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
+) -> None:
+    """A container may hide it; it is also unknown after a moment."""
+    monkeypatch.setattr(count, "_STAT", tmp_path / "stat")
+    if text is not None:
+        (tmp_path / "stat").write_text(text)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    now = iter([1_000.0, 1_001.0])
+    assert FreeCores(lambda: next(now), lambda: 0.0).count(4) == 4
+    assert FreeCores(lambda: 0.0).count(4) == 4
 
 
 @pytest.mark.parametrize(("limit", "processes"), [(10 * MIB, 1), (100 * MIB, 2), (GIB, 4)])

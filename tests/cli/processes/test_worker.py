@@ -10,13 +10,12 @@ from s3_to_azure.cli.processes import worker
 from s3_to_azure.cli.processes.worker import BatchResult, _UpdateSender
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress
-from s3_to_azure.transfer.object import Outcome
 from tests.fakes.pipes import BrokenPipe, Pipe
 
 
-def outcome(number: int) -> Outcome:
+def receipt(number: int) -> Receipt:
     """Return an object's receipt."""
-    return Outcome(Receipt("bucket", f"{number}", "etag", 1, "container", f"{number}", "copied"))
+    return Receipt("bucket", f"{number}", "etag", 1, "container", f"{number}", "copied")
 
 
 def test_result_is_sent_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,11 +27,11 @@ def test_result_is_sent_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
         with _UpdateSender(pipe, progress, os.getppid(), threading.Event()) as sender:
             for number in range(10):
                 progress.add(objects_total=1, objects_done=1, bytes_sent=2)
-                sender.add(outcome(number))
+                sender.add(receipt(number))
             sender.end_with(BatchResult(retryable=3))
         assert [update.result for update in pipe.sent if update.result] == [BatchResult(retryable=3)]
         assert pipe.sent[-1].result
-        assert [each.receipt.key for update in pipe.sent for each in update.outcomes] == [f"{n}" for n in range(10)]
+        assert [each.key for update in pipe.sent for each, _ in update.receipts] == [f"{n}" for n in range(10)]
         grown = {
             name: sum(update.counts.get(name, 0) for update in pipe.sent) for name in ("objects_done", "bytes_sent")
         }
@@ -46,8 +45,8 @@ def test_many_receipts_do_not_wait_for_the_timer(monkeypatch: pytest.MonkeyPatch
     pipe: Any = Pipe()
     with _UpdateSender(pipe, Progress(), os.getppid(), threading.Event()) as sender:
         for number in range(worker._UPDATE_RECEIPTS):
-            sender.add(outcome(number))
-        assert [len(update.outcomes) for update in pipe.sent] == [worker._UPDATE_RECEIPTS]
+            sender.add(receipt(number))
+        assert [len(update.receipts) for update in pipe.sent] == [worker._UPDATE_RECEIPTS]
 
 
 def test_broken_pipe_stops_the_worker() -> None:

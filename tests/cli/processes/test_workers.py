@@ -20,7 +20,6 @@ from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.transfer.context import CopyTask
-from s3_to_azure.transfer.object import Outcome
 from tests.fakes.contexts import BUCKET, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
@@ -43,11 +42,16 @@ def worker(pipe: Any = None, *, exit_code: int | None = None) -> _WorkerProcess:
 
 def test_updates_are_passed_on() -> None:
     """Receipts, counts and the result reach the parent's callers; the number of remaining objects falls."""
-    update = BatchUpdate([Outcome(receipt(1))], {"objects_done": 1, "bytes_sent": 7}, BatchResult(retryable=1))
-    progress, outcomes = Progress(), list[Outcome]()
+    error = ObjectNotFound(bucket="bucket", key="1")
+    update = BatchUpdate([(receipt(1), error)], {"objects_done": 1, "bytes_sent": 7}, BatchResult(retryable=1))
+    progress, told = Progress(), list[tuple[Receipt, TransferError | None]]()
     there = worker(Pipe(update))
-    assert there.receive(progress, outcomes.append) == BatchResult(retryable=1)
-    assert (there.remaining, outcomes) == (1, [Outcome(receipt(1))])
+
+    def tell(receipt: Receipt, error: TransferError | None) -> None:
+        told.append((receipt, error))
+
+    assert there.receive(progress, tell) == BatchResult(retryable=1)
+    assert (there.remaining, told) == (1, [(receipt(1), error)])
     assert (progress.snapshot().objects_done, progress.snapshot().bytes_sent) == (1, 7)
 
 
@@ -159,14 +163,13 @@ def test_named_objects_are_divided(
     """As many processes copy them as have enough to do: none but the parent, if that is less than two."""
     monkeypatch.setattr(workers, "_TASKS_OF_WORKER", each)
     monkeypatch.setattr(workers, "_TASKS_IN_GROUP", 2)
-    told: list[Outcome] = []
+    told: dict[str, TransferError | None] = {}
     with transfer_context(source, MemoryDestination("container")) as context:
-        several.copy_tasks(context, tasks(*range(10), 99), told.append)
+        several.copy_tasks(context, tasks(*range(10), 99), lambda each, error: told.update({each.key: error}))
         totals = context.progress.snapshot()
     assert several.most == processes
-    assert sorted(outcome.receipt.key for outcome in told) == sorted(f"d/{number}" for number in (*range(10), 99))
-    (failed,) = [outcome for outcome in told if outcome.error]
-    assert isinstance(failed.error, ObjectNotFound)
+    assert told.keys() == {f"d/{number}" for number in (*range(10), 99)}
+    assert {key: type(error) for key, error in told.items() if error} == {"d/99": ObjectNotFound}
     assert (totals.objects_done, totals.objects_failed, totals.bytes_total) == (10, 1, 40)
 
 
@@ -176,6 +179,6 @@ def test_processes_get_their_shares(monkeypatch: pytest.MonkeyPatch, several: Wo
     monkeypatch.setattr(_WorkerProcess, "send", lambda _self, message: sent.append(message))
     monkeypatch.setattr(WorkerProcesses, "_assign", lambda *_: [])
     context: Any = SimpleNamespace(cancelled=SimpleNamespace(is_set=lambda: False))
-    several._copy(2, context, workers._groups(tasks()), lambda _: None)
+    several._copy(2, context, workers._groups(tasks()), lambda *_: None)
     # None ends the third.
     assert [each and each.objects_at_once for each in sent] == [None, 4, 4]  # type: ignore[attr-defined]

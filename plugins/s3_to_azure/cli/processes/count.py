@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -15,14 +17,19 @@ from s3_to_azure.model.settings import CopySettings
 # What one process needs for an object and for a byte of it (docs/benchmarks.md, 10 KB and 1 MB near).
 _OBJECT_S: Final = 150e-6
 _BYTE_S: Final = 1.2e-9
-# A process costs some 0.1 s, and saves less than half of its work where the cores are shared with others.
-_LEAST_S: Final = 0.5
+# A process costs a tenth of a second or two, and saves less than half of its work where it shares cores with others.
+_LEAST_S: Final = 1.0
 # One process keeps all cores busy with larger objects, whose bytes move without the interpreter's lock.
 _SMALL_BYTES: Final = MIB
 # Below that, objects in blocks and objects in one request would wait for memory.
 _LEAST_BUDGET_BYTES: Final = 32 * MIB
 # The quota of a container in microseconds for each period, by control groups of version 2 and 1.
 _QUOTA_V2: Final = Path("/sys/fs/cgroup/cpu.max")
+_STAT: Final = Path("/proc/stat")
+# Fields of its first line, in ticks of all cores together.
+_IDLE: Final = 4
+_WAITING: Final = 5
+_LEAST_WINDOW_S: Final = 0.1
 _QUOTAS_V1: Final = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 
@@ -63,6 +70,39 @@ def _cores_of_container() -> float | None:
             return None
     # "max" and -1 stand for no quota.
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+class FreeCores:
+    """Measures how many cores this process could have kept busy: those that were idle, and what it used itself.
+
+    Args:
+        clock: Seconds, monotonic.
+        cpu_clock: CPU seconds that the process has used.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, cpu_clock: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._began = self._now()
+
+    def count(self, most: int) -> int:
+        """Return how many cores were free since the object was made, between 1 and ``most``."""
+        elapsed_s, used_s, idle_s = (now - before for now, before in zip(self._now(), self._began, strict=True))
+        if elapsed_s < _LEAST_WINDOW_S:
+            return most
+        return max(1, min(most, round((used_s + idle_s) / elapsed_s)))
+
+    def _now(self) -> tuple[float, float, float]:
+        now = self._clock()
+        try:
+            fields = _STAT.read_text("ascii").split(maxsplit=_WAITING + 1)
+            idle = (int(fields[_IDLE]) + int(fields[_WAITING])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError):
+            # Where the system does not tell, all are taken for idle.
+            idle = now * (os.cpu_count() or 1)
+        return now, self._cpu_clock(), idle
 
 
 def may_use_several(listed: Amount) -> bool:

@@ -19,7 +19,6 @@ from s3_to_azure.runs.prefix import copy_in_this_process
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.stores.temporary_state import TemporaryState
 from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
 from s3_to_azure.transfer.watchdog import BATCH_GRACE_S, StopEvent, run_stoppable
 
@@ -64,6 +63,7 @@ class TasksMessage:
 
 
 Message = BatchMessage | TasksMessage
+OnReceipt = Callable[[Receipt, TransferError | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,12 @@ class BatchUpdate:
     """A worker's report to the parent since its last one.
 
     Attributes:
-        outcomes: New receipts; those of a batch come without their errors, which the result counts.
+        receipts: New receipts, each with its error; those of a batch come without, and the result counts them.
         counts: Growth of the totals, by the names of ``Totals``.
         result: None while the batch goes on.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    receipts: list[tuple[Receipt, TransferError | None]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     result: BatchResult | None = None
 
@@ -137,14 +137,14 @@ def _received(
     return None
 
 
-def _copy(context: TransferContext, message: Message, on_outcome: Callable[[Outcome], None]) -> BatchResult:
+def _copy(context: TransferContext, message: Message, on_receipt: OnReceipt) -> BatchResult:
     with TemporaryState() as files:
 
         def copy() -> int:
             if isinstance(message, BatchMessage):
-                return _copy_batch(context, message, files, lambda receipt: on_outcome(Outcome(receipt)))
+                return _copy_batch(context, message, files, on_receipt)
             for outcome in copy_many(context, message.tasks):
-                on_outcome(outcome)
+                on_receipt(outcome.receipt, outcome.error)
             return 0
 
         try:
@@ -153,13 +153,17 @@ def _copy(context: TransferContext, message: Message, on_outcome: Callable[[Outc
             return BatchResult(error=error)
 
 
-def _copy_batch(
-    context: TransferContext, message: BatchMessage, files: StateFiles, on_receipt: Callable[[Receipt], None]
-) -> int:
+def _copy_batch(context: TransferContext, message: BatchMessage, files: StateFiles, on_receipt: OnReceipt) -> int:
     with files.write(batches_name(message.batch.plan)) as out:
         out.write(message.data)
     return copy_in_this_process(
-        context, files, message.bucket, message.settings, [message.batch], on_receipt, keep_receipts=False
+        context,
+        files,
+        message.bucket,
+        message.settings,
+        [message.batch],
+        lambda receipt: on_receipt(receipt, None),
+        keep_receipts=False,
     )
 
 
@@ -190,7 +194,7 @@ class _UpdateSender:
         self._stop = stop
         self._counted = counted
         self._sent = progress.snapshot()
-        self._outcomes: list[Outcome] = []
+        self._receipts: list[tuple[Receipt, TransferError | None]] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._timer = threading.Thread(target=self._run_timer, name="updates", daemon=True)
@@ -199,10 +203,10 @@ class _UpdateSender:
         self._timer.start()
         return self
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, receipt: Receipt, error: TransferError | None = None) -> None:
         with self._lock:
-            self._outcomes.append(outcome)
-            if len(self._outcomes) >= _UPDATE_RECEIPTS:
+            self._receipts.append((receipt, error))
+            if len(self._receipts) >= _UPDATE_RECEIPTS:
                 self._send()
 
     def end_with(self, result: BatchResult) -> None:
@@ -227,13 +231,13 @@ class _UpdateSender:
     def _send(self, result: BatchResult | None = None) -> None:
         totals = self._progress.snapshot()
         counts = {name: n for name, n in _growth(self._sent, totals).items() if name not in self._counted}
-        if self._outcomes or counts or result:
+        if self._receipts or counts or result:
             try:
-                self._pipe.send(BatchUpdate(self._outcomes, counts, result))
+                self._pipe.send(BatchUpdate(self._receipts, counts, result))
             except OSError:
                 # The parent has ended, or closed its end.
                 self._stop.set()
-        self._sent, self._outcomes = totals, []
+        self._sent, self._receipts = totals, []
 
 
 def _growth(before: Totals, after: Totals) -> dict[str, int]:

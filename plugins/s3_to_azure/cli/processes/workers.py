@@ -26,6 +26,7 @@ from s3_to_azure.cli.processes.worker import (
     BatchResult,
     BatchUpdate,
     Message,
+    OnReceipt,
     TasksMessage,
     run_worker,
 )
@@ -38,7 +39,6 @@ from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.planning.settings import PlanSettings
 from s3_to_azure.state.plan import BatchDescriptor, batches_name
 from s3_to_azure.transfer.context import CopyTask, TransferContext
-from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
 from s3_to_azure.transfer.watchdog import PROCESS_GRACE_S
 
@@ -139,11 +139,9 @@ class WorkerProcesses:
             bytes_total=sum(batch.size_bytes for batch in batches),
         )
         messages = _messages(files, bucket, settings, batches)
-        return self._copy(count, context, messages, lambda outcome: on_receipt(outcome.receipt))
+        return self._copy(count, context, messages, lambda receipt, _: on_receipt(receipt))
 
-    def copy_tasks(
-        self, context: TransferContext, tasks: Iterable[CopyTask], on_outcome: Callable[[Outcome], None]
-    ) -> None:
+    def copy_tasks(self, context: TransferContext, tasks: Iterable[CopyTask], on_receipt: OnReceipt) -> None:
         """Copy the objects as ``transfer.pool.copy_many`` does, in as many processes as they are worth.
 
         Raises:
@@ -154,18 +152,18 @@ class WorkerProcesses:
         first = list(islice(tasks, self.most * _TASKS_OF_WORKER))
         count = len(first) // _TASKS_OF_WORKER
         if count > 1:
-            self._copy(count, context, _groups(chain(first, tasks)), on_outcome)
+            self._copy(count, context, _groups(chain(first, tasks)), on_receipt)
             return
         self.end()
         for outcome in copy_many(context, first):
-            on_outcome(outcome)
+            on_receipt(outcome.receipt, outcome.error)
 
     def _copy(
         self,
         count: int,
         context: TransferContext,
         messages: Generator[Message],
-        on_outcome: Callable[[Outcome], None],
+        on_receipt: OnReceipt,
     ) -> int:
         self.end(all_but=count)
         for worker in self._workers:
@@ -175,7 +173,7 @@ class WorkerProcesses:
         deadline: float | None = None
         while busy := self._assign(messages):
             for worker in _ready(busy):
-                result = worker.receive(context.progress, on_outcome)
+                result = worker.receive(context.progress, on_receipt)
                 if result:
                     retryable += result.retryable
                     stopping = deadline is not None or context.cancelled.is_set()
@@ -252,13 +250,13 @@ class _WorkerProcess:
         with suppress(OSError):
             self.pipe.send(message)
 
-    def receive(self, progress: Progress, on_outcome: Callable[[Outcome], None]) -> BatchResult | None:
+    def receive(self, progress: Progress, on_receipt: OnReceipt) -> BatchResult | None:
         """Pass one update on; return its result."""
         update = self._receive()
-        self.remaining -= len(update.outcomes)
+        self.remaining -= len(update.receipts)
         progress.add(**update.counts)
-        for outcome in update.outcomes:
-            on_outcome(outcome)
+        for receipt, error in update.receipts:
+            on_receipt(receipt, error)
         return update.result
 
     def _receive(self) -> BatchUpdate:
