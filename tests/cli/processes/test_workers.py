@@ -62,7 +62,7 @@ def test_updates_are_passed_on() -> None:
 def test_end_of_the_pipe_is_the_end_of_the_worker(exit_code: int | None, how: str) -> None:
     """The error says how the worker ended."""
     assert _exit_text(exit_code) == how
-    result = worker(Pipe(), exit_code=exit_code).receive(Progress(), lambda _: None)
+    result = worker(Pipe(), exit_code=exit_code).receive(Progress(), lambda *_: None)
     assert result
     assert isinstance(result.error, ProcessEnded)
     assert how in str(result.error)
