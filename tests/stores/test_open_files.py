@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,20 +17,29 @@ resource = pytest.importorskip("resource")
 
 
 @pytest.fixture
-def limit(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Replace the limit by the list's only item."""
+def limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """Replace the limit by the list's only item, and the open files, which other tests' threads may close, by none."""
     limits = [1_024]
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limits[0], limits[0]))
+    monkeypatch.setattr(open_files, "_DESCRIPTORS", (tmp_path,))
     return limits
 
 
-def test_open_files_and_a_reserve_are_left_out(limit: list[int]) -> None:
+def test_open_files_and_a_reserve_are_left_out() -> None:
     """Each further open file leaves one connection less."""
-    before = available_sockets()
-    assert before is not None
-    assert 0 < before < 1_024 - open_files._RESERVE
-    with Path(os.devnull).open():
-        assert available_sockets() == before - 1
+    program = (
+        "import os, resource; from s3_to_azure.stores.open_files import available_sockets; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)); before = available_sockets(); "
+        "file = open(os.devnull); print(before, available_sockets())"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    before, after = map(int, told.stdout.split())
+    assert 0 < after == before - 1 < 256 - open_files._RESERVE
+
+
+def test_fewer_files_than_are_open_leave_none(limit: list[int]) -> None:
+    """The number is not negative."""
     limit[0] = 3
     assert available_sockets() == 0
 
