@@ -1,6 +1,7 @@
 """One mapped task: it copies its slice and nothing else, and a retry copies only the rest."""
 
 import gzip
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -191,11 +192,10 @@ def _stop_after(night: Night, destination: RecordingDestination, count: int) -> 
     """Plan, and run a first try that is stopped after ``count`` blobs; return the plan and the bytes sent."""
     plan = night.plan(night.make_manifest())
     cancelled = threading.Event()
-    puts: list[None] = []
+    puts = itertools.count(1)
 
     def after_put() -> None:
-        puts.append(None)
-        if len(puts) == count:
+        if next(puts) == count:
             cancelled.set()
 
     destination.after_put = after_put
