@@ -162,6 +162,8 @@ class _ObjectCopy:
                 return self._not_copied(ObjectVersion.of(listed), decision, blob)
             attempt.stats.is_one_request()
             return upload_whole(attempt, ObjectVersion.of(listed), condition)
+        # The first block's GET cannot stand for this HEAD: S3 sends the whole object's checksum with no range of it,
+        # and the checksum decides how the object is cut and which digests its block ids carry.
         version = attempt.look_up_object()
         self._seen = version
         if listed is not None and version.etag != listed.etag and self._within is not None:
