@@ -34,7 +34,6 @@ EXCEPTIONS: Final = {
     ("stores/http/redaction.py", "exc_info"): "a filter of logging changes the record",
     ("stores/http/redaction.py", "exc_text"): "a filter of logging changes the record",
     ("stores/http/redaction.py", "msg"): "a filter of logging changes the record",
-    ("stores/http/response.py", "_MAXHEADERS"): "http.client has no other way before Python 3.15",
     ("stores/http/settings.py", "check_hostname"): "ssl.SSLContext has no other way",
     ("stores/http/settings.py", "hostname_checks_common_name"): "ssl.SSLContext has no other way",
     ("stores/http/settings.py", "minimum_version"): "ssl.SSLContext has no other way",

@@ -74,7 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         data = response.read()
         self.send_response_only(response.status)
         for name, value in response.getheaders():
-            self.send_header(name, value)
+            # The body has been read, so it is in chunks no more.
+            is_chunked = name.lower() == "transfer-encoding"
+            self.send_header(*(("Content-Length", str(len(data))) if is_chunked else (name, value)))
         self.end_headers()
         self.wfile.write(data)
         upstream.close()

@@ -8,7 +8,8 @@ import pytest
 
 from s3_to_azure.model.errors import SourceChanged, UnexpectedResponse
 from s3_to_azure.model.objects import ContentHeaders, ObjectVersion
-from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
+from s3_to_azure.stores.http.headers import by_lower_name
+from s3_to_azure.stores.s3.responses import check_body, parse_version
 
 HEADERS: Mapping[str, str] = {
     "etag": '"abc"',

@@ -18,7 +18,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib3.exceptions import NameResolutionError
 from urllib3.util.ssltransport import SSLTransport
 
-from s3_to_azure.model.errors import UnexpectedResponse
+from s3_to_azure.stores.http.headers import check_headers
+from s3_to_azure.stores.http.heads import EARLY_RESPONSE_TIMEOUT_S, MIN_ERROR_STATUS
 from s3_to_azure.stores.http.hosts import note_reached
 from s3_to_azure.stores.http.response import StrictResponse
 from s3_to_azure.stores.http.settings import HttpSettings
@@ -27,18 +28,16 @@ from s3_to_azure.stores.http.settings import HttpSettings
 _SEND_BYTES: Final = 256 * 1024
 # Under TLS each piece is one call of OpenSSL without Python's lock: four times as many cost some 5 % more CPU.
 _SEND_TLS_BYTES: Final = 1024 * 1024
-# How long a response may take that a server sends instead of reading the body.
-_EARLY_RESPONSE_TIMEOUT_S: Final = 5.0
-_MIN_ERROR_STATUS: Final = 400
 
-# What sending on an idle connection raises when the server has closed it. Every request here is safe to send again.
-_STALE: Final = (
+STALE: Final = (
     http.client.RemoteDisconnected,
     BrokenPipeError,
     ConnectionResetError,
     ConnectionAbortedError,
     ssl.SSLEOFError,
 )
+"""What an idle connection raises when the server has closed it. Every request here is safe to send again."""
+
 _Host = tuple[str, str]
 
 
@@ -93,7 +92,7 @@ class HttpConnections:
                 connection.sock.settimeout(once_within_s)
             try:
                 response = _exchange(connection, method, parts, headers, body)
-            except _STALE:
+            except STALE:
                 if is_new or once_within_s is not None:
                     raise
                 connection.close()
@@ -126,7 +125,7 @@ class HttpConnections:
             while idle:
                 connection = idle.pop()
                 # Bytes that nobody asked for, or the end of the connection.
-                if not _is_readable(connection.sock):
+                if not is_readable(connection.sock):
                     return connection
                 connection.close()
         return None
@@ -164,7 +163,7 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, url: SplitResult, proxy: SplitResult | None, settings: HttpSettings) -> None:
         is_forwarded = proxy is not None and proxy.scheme == "https" and settings.forwards_https
         self._is_https = url.scheme == "https" and not is_forwarded
-        self.default_port = _default_port(url)
+        self.default_port = default_port(url)
         super().__init__(str(url.hostname), url.port or self.default_port, timeout=settings.connect_timeout_s)
         self.sock: Any = None
         self.proxy = proxy
@@ -186,7 +185,7 @@ class _Connection(http.client.HTTPConnection):
             self._start_tls(self.host, self._settings.tls_context())
 
     def _connect_to_proxy(self, proxy: SplitResult) -> None:
-        address = (str(proxy.hostname), proxy.port or _default_port(proxy))
+        address = (str(proxy.hostname), proxy.port or default_port(proxy))
         self.sock = socket.create_connection(address, self.timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if proxy.scheme == "https":
@@ -214,7 +213,8 @@ class _Connection(http.client.HTTPConnection):
             self.sock = context.wrap_socket(self.sock, server_hostname=host)
 
 
-def _default_port(url: SplitResult) -> int:
+def default_port(url: SplitResult) -> int:
+    """Return the port that a URL without one means."""
     return http.client.HTTPS_PORT if url.scheme == "https" else http.client.HTTP_PORT
 
 
@@ -236,15 +236,10 @@ def _exchange(
     if connection.to_proxy is not None:
         target = f"{url.scheme}://{url.netloc}{target}"
         headers = {**headers, **connection.to_proxy}
+    check_headers(headers)
     connection.putrequest(method, target, skip_accept_encoding=True)
     for name, value in headers.items():
-        try:
-            connection.putheader(name, value)
-        except ValueError:
-            # The value may come from a server, such as an ETag with a line break. It may be a secret.
-            raise UnexpectedResponse(
-                service="the HTTP client", resource=repr(name), detail="it is not a valid header; nothing was sent"
-            ) from None
+        connection.putheader(name, value)
     try:
         connection.endheaders()
         if body is not None and len(body):
@@ -260,7 +255,7 @@ def _send(connection: _Connection, body: memoryview) -> None:
     may_respond = not isinstance(connection.sock, ssl.SSLSocket | SSLTransport)
     size = _SEND_BYTES if may_respond else _SEND_TLS_BYTES
     for start in range(0, len(body), size):
-        if start and may_respond and _is_readable(connection.sock):
+        if start and may_respond and is_readable(connection.sock):
             raise ConnectionAbortedError("the server responded before it had read the body")
         with body[start : start + size] as piece:
             connection.send(piece)
@@ -269,11 +264,11 @@ def _send(connection: _Connection, body: memoryview) -> None:
 def _early_response(connection: _Connection, error: OSError) -> http.client.HTTPResponse:
     """Return the refusal that a server sent before it had read the request; raise the error if there is none."""
     try:
-        connection.sock.settimeout(_EARLY_RESPONSE_TIMEOUT_S)
+        connection.sock.settimeout(EARLY_RESPONSE_TIMEOUT_S)
         response = connection.getresponse()
     except (OSError, http.client.HTTPException):
         raise error from None
-    if response.status < _MIN_ERROR_STATUS:
+    if response.status < MIN_ERROR_STATUS:
         response.close()
         raise error
     # The rest of the request was never sent, so the connection cannot be used again.
@@ -288,7 +283,8 @@ def _was_read_exactly(response: http.client.HTTPResponse) -> bool:
     return is_complete and not (isinstance(response, StrictResponse) and response.has_leftover)
 
 
-def _is_readable(sock: Any) -> bool:
+def is_readable(sock: Any) -> bool:
+    """Return whether a socket has bytes, or has ended."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

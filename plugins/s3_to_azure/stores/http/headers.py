@@ -1,16 +1,21 @@
-"""Values of HTTP headers that both services send: ranges, dates, and how long to wait."""
+"""HTTP headers: values that both services send, and what may be sent to them."""
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
+from s3_to_azure.model.errors import UnexpectedResponse
+
 _HTTP_DATE: Final = re.compile(r"(?:[A-Za-z]{3}, ?)?[0-9]{1,2}[ -][A-Za-z]{3}[ -][1-9][0-9]{3} .{1,40}")
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)|\*/([0-9]{1,19}))")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+_MAX_KNOWN_NAMES: Final = 1_000
 _SECONDS: Final = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?")
 
 
@@ -62,3 +67,46 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     # By the service's own clock, if it tells the time.
     now = http_date(headers.get("date"))
     return max(0.0, moment.timestamp() - (now.timestamp() if now else time.time()))
+
+
+def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by lower-case name.
+
+    The values of a repeated header are joined by commas (RFC 9110, 5.3), so that none is lost, and that one which may
+    have a single value only, such as ETag, is not valid any more.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        # A gateway may repeat what the store has said.
+        found[lower] = f"{found[lower]}, {value}" if found.get(lower, value) != value else value
+    return found
+
+
+_known_names: set[str] = set()
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Check a request's headers, whose names and values may come from a server.
+
+    Raises:
+        UnexpectedResponse: One is not valid in HTTP.
+    """
+    if not headers.keys() <= _known_names:
+        if len(_known_names) > _MAX_KNOWN_NAMES:
+            _known_names.clear()
+        for name in headers:
+            if not _NAME.fullmatch(name):
+                raise _invalid(name)
+            _known_names.add(name)
+    text = "".join(headers.values())
+    if text.isascii() and text.isprintable():
+        return
+    for name, value in headers.items():
+        if not _VALUE.fullmatch(value):
+            raise _invalid(name)
+
+
+def _invalid(name: str) -> UnexpectedResponse:
+    detail = "it is not a valid header; nothing was sent"
+    return UnexpectedResponse(service="the HTTP client", resource=repr(name), detail=detail)

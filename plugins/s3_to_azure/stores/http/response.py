@@ -1,12 +1,11 @@
 """Reads an HTTP response strictly: it is the answer to our request, complete, and arrives at a minimum rate.
 
-``http.client`` takes 102, 103 and 199 for the final response, so that every later response on the connection would be
-read one request too late; it takes the end of a connection for the end of the headers; and its timeout starts again
-with every byte.
+Its head is read by the rules of ``heads``. The timeout of ``http.client`` would start again with every byte.
 """
 
 import http.client
 import io
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +14,13 @@ from typing import Any, Final
 import urllib3
 import urllib3.connection
 
+from s3_to_azure.stores.http.headers import by_lower_name
+from s3_to_azure.stores.http.heads import check_rate, framing, is_interim, parse_headers, parse_status_line
 from s3_to_azure.stores.http.hosts import note_reached
 
-MIN_BYTES_PER_S: Final = 1024
-"""A response that brings less than this, on average over the socket's timeout, is given up."""
-
 _DEFAULT_WINDOW_S: Final = 60.0
-_MAX_INTERIM_RESPONSES: Final = 20
-# The metadata of an object takes up to 2 KB in S3 and 8 KB in Azure: hundreds of headers, and Python reads only 100.
-_MAX_HEADERS: Final = 10_000
+# The metadata of an object takes up to 2 KB in S3 and 8 KB in Azure: hundreds of headers.
 _MAX_HEADER_BYTES: Final = 1024 * 1024
-http.client._MAXHEADERS = _MAX_HEADERS  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public setting
 
 
 class StrictResponse(http.client.HTTPResponse):
@@ -45,16 +40,15 @@ class StrictResponse(http.client.HTTPResponse):
         """Skip interim responses, and return the status line of the final response.
 
         Raises:
-            http.client.HTTPException: The server switched the protocol, or sends interim responses without end.
+            http.client.HTTPException: It is none, or the final response never comes.
         """
-        for _ in range(_MAX_INTERIM_RESPONSES):
-            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
-            if not 100 <= status < 200:
-                return version, status, reason
-            if status == http.client.SWITCHING_PROTOCOLS:
-                raise http.client.HTTPException("the server switched the protocol, which was not asked for")
-            http.client.parse_headers(self.fp)
-        raise http.client.HTTPException(f"the server sent {_MAX_INTERIM_RESPONSES} interim responses")
+        for seen in itertools.count():
+            ended = http.client.RemoteDisconnected("the connection ended before a response")
+            found = parse_status_line(self._line(ended))
+            if not is_interim(found.status, seen):
+                break
+            self._read_headers()
+        return found
 
     def begin(self) -> None:
         """Read the status line and the headers.
@@ -65,22 +59,29 @@ class StrictResponse(http.client.HTTPResponse):
         if self.headers is not None:
             return
         with self._reader.at_most(_MAX_HEADER_BYTES):
-            super().begin()
-        # A complete header block ends with a line that is in the buffer: only a cut one made the reader see the end.
-        if self._reader.at_end:
-            raise http.client.HTTPException("the connection ended inside the response's headers")
-        if self.headers.get_payload():
-            # Python takes a line that is no header for the end of the headers, so those below it are missing.
-            raise http.client.HTTPException("a line of the response's headers is not a header")
-        # urllib3 would log a traceback for each of the other defects, such as a header without a name.
-        self.headers.defects.clear()
-        _drop_repeated(self.headers)
-        lengths = set(self.headers.get_all("content-length", ()))
-        if len(lengths) > 1:
-            raise http.client.HTTPException("the response has several lengths")
-        if lengths and self.headers.get("transfer-encoding"):
-            # RFC 9112, 6.3: such a message may hide another one, so nothing after it on the connection is trusted.
-            self.will_close = True
+            version, status, self.reason = self._read_status()
+            received = self._read_headers()
+        self.version = 11 if version > "HTTP/1.0" else 10
+        self.code = self.status = status
+        self.headers = self.msg = http.client.HTTPMessage()
+        # One of several headers with the same name and value is enough; proxies add what is there already.
+        for (_, value), name in {(name.lower(), value): name for name, value in received}.items():
+            self.headers[name] = value
+        found = framing(status, version, by_lower_name(received), self._method)
+        self.chunked, self.chunk_left = found.is_chunked, None
+        self.length = found.length
+        self.will_close = not found.keeps
+
+    def _read_headers(self) -> list[tuple[str, str]]:
+        return parse_headers(iter(self._line, ""))
+
+    def _line(self, at_end: http.client.HTTPException | None = None) -> str:
+        """Return the next line without its end; raise ``at_end`` if the connection ended before it."""
+        line = self.fp.readline(_MAX_HEADER_BYTES)
+        if not line.endswith(b"\n"):
+            cut = http.client.HTTPException("the connection ended inside the response's headers")
+            raise cut if line or at_end is None else at_end
+        return str(line, "latin-1").rstrip("\r\n")
 
     def _close_conn(self) -> None:
         if self.fp is not None:
@@ -119,17 +120,6 @@ class _StrictHTTPSPool(urllib3.HTTPSConnectionPool):
 
 STRICT_POOLS: Final = {"http": _StrictHTTPPool, "https": _StrictHTTPSPool}
 """For a urllib3 ``PoolManager``: connections that read responses strictly."""
-
-
-def _drop_repeated(headers: http.client.HTTPMessage) -> None:
-    """Keep one of several headers with the same name and value; proxies add what is there already."""
-    items = headers.items()
-    unique = dict.fromkeys((name.lower(), value) for name, value in items)
-    if len(unique) < len(items):
-        for name, _ in items:
-            del headers[name]
-        for name, value in unique:
-            headers[name] = value
 
 
 class _RateCheckedReader(io.RawIOBase):
@@ -180,9 +170,7 @@ class _RateCheckedReader(io.RawIOBase):
         if self._max_bytes is not None and self._total > self._max_bytes:
             raise http.client.HTTPException(f"the response has more than {self._max_bytes:,} bytes of headers")
         if self._waited_s >= self._window_s:
-            received = self._total - self._window_total
-            if received < MIN_BYTES_PER_S * self._waited_s:
-                raise TimeoutError(f"only {received} bytes came in {self._waited_s:.0f} seconds of waiting")
+            check_rate(self._total - self._window_total, self._waited_s)
             self._waited_s, self._window_total = 0.0, self._total
         return count
 

@@ -1,8 +1,8 @@
 """The rules that all HTTP clients of one service share: trust, certificates, proxies and timeouts.
 
-boto3, requests below the Azure SDK, libcurl and our own connections take them from one object, so that a setting holds
-for all requests or for none. Common to all of them: HTTP/1.1, TLS 1.2 or later, a certificate is matched by its subject
-alternative names only, and redirects are never followed.
+boto3, requests below the Azure SDK, our own connections and the event loop take them from one object, so that a setting
+holds for all requests or for none. Common to all of them: HTTP/1.1, TLS 1.2 or later, a certificate is matched by its
+subject alternative names only, and redirects are never followed.
 """
 
 import ipaddress
@@ -232,7 +232,7 @@ def _tls_context(verify: bool | str, certificate: ClientCertificate | None) -> s
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
-    # As in libcurl: a trusted certificate may be one that was issued by another.
+    # A trusted certificate may be one that was issued by another.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if verify is False:
         context.check_hostname = False

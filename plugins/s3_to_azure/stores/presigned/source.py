@@ -25,7 +25,7 @@ from s3_to_azure.model.errors import (
 from s3_to_azure.model.limits import MAX_SOURCE_URL_CHARACTERS
 from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, ObjectVersion, PartChecksum, PartSizes
 from s3_to_azure.stores.http.connections import HttpConnections
-from s3_to_azure.stores.http.headers import ContentRange
+from s3_to_azure.stores.http.headers import ContentRange, by_lower_name
 from s3_to_azure.stores.http.redaction import protect_logs
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies, ca_bundle
 from s3_to_azure.stores.presigned.errors import expired, url_error
@@ -33,7 +33,7 @@ from s3_to_azure.stores.presigned.url import CHECKSUM_MODE, PresignedUrl
 from s3_to_azure.stores.s3.body import S3Body
 from s3_to_azure.stores.s3.errors import is_error_document, refusal_of, s3_errors
 from s3_to_azure.stores.s3.headers import ETAG, ResponseHeaders
-from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
+from s3_to_azure.stores.s3.responses import check_body, parse_version
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _IDENTITY: Final = {"Accept-Encoding": "identity"}

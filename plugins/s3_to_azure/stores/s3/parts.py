@@ -7,9 +7,9 @@ from s3_to_azure.model.checksums import CRC64NVME, from_s3
 from s3_to_azure.model.errors import S3, PermanentError, SourceChanged, UnexpectedResponse
 from s3_to_azure.model.limits import MAX_PARTS
 from s3_to_azure.model.objects import ObjectVersion, PartChecksum, PartSizes
+from s3_to_azure.stores.http.headers import by_lower_name
 from s3_to_azure.stores.s3.errors import s3_errors
 from s3_to_azure.stores.s3.headers import RAW_HEADERS, ResponseHeaders
-from s3_to_azure.stores.s3.responses import by_lower_name
 
 _PAGE_PARTS: Final = 1_000
 

@@ -1,7 +1,7 @@
 """An object's version from the headers of S3's responses."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -117,20 +117,6 @@ def parse_version(
         storage_class=headers.get("x-amz-storage-class", "STANDARD"),
         metadata_missing=read.count("x-amz-missing-meta") or 0,
     )
-
-
-def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return headers by lower-case name.
-
-    The values of a repeated header are joined by commas (RFC 9110, 5.3), so that none is lost, and that one which may
-    have a single value only, such as ETag, is not valid any more.
-    """
-    found: dict[str, str] = {}
-    for name, value in headers:
-        lower = name.lower()
-        # A gateway may repeat what the store has said.
-        found[lower] = f"{found[lower]}, {value}" if found.get(lower, value) != value else value
-    return found
 
 
 def utf8_text(text: str) -> str:
