@@ -81,15 +81,15 @@ def small_table(runs: list[Steps], objects: int) -> str:
     def us(step: str) -> float:
         return median(run[step][1] for run in runs) / objects * 1e6
 
-    own = us("begin") + us("libcurl") + us("answers") + us("verify")
+    own = us("begin") + us("sockets") + us("verify")
     others = us("process") - us("listing") - us("plan") - us("client")
     rows = [
         ("listing S3", us("listing")),
         ("reading the destination's listing, deciding, writing the plan", us("plan")),
-        ("starting the GET: signature, headers, handing it to libcurl", us("begin")),
-        ("libcurl and the kernel; Python's lock is held only for each header line of a response", us("libcurl")),
+        ("starting the GET: signature, headers, sending it", us("begin")),
+        ("receiving the responses, sending the rest of the bodies: mostly the kernel", us("sockets") - us("answers")),
         ("reading the responses: version, checksums, headers", us("answers")),
-        ("comparing the checksum, starting the Put Blob: metadata, headers, condition", us("verify")),
+        ("comparing the checksum, starting the Put Blob: metadata, headers, condition, sending it", us("verify")),
         ("the rest of the client: the plan's lines, receipts, budget, level", us("client") - own),
         ("opening the stores, counting and printing receipts, other threads", others),
         ("all", us("process")),

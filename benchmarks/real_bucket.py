@@ -20,7 +20,7 @@ from local_cloud.servers import LocalAzure, LocalS3, azurite, localstack  # noqa
 from s3_to_azure.model.settings import CopySettings  # noqa: E402
 from s3_to_azure.stores.azure.client import service_client  # noqa: E402
 from s3_to_azure.stores.azure.container import AzureContainer  # noqa: E402
-from s3_to_azure.stores.curl import small_object_client  # noqa: E402
+from s3_to_azure.stores.event_loop.loop import small_object_client  # noqa: E402
 from s3_to_azure.stores.s3.options import botocore_config  # noqa: E402
 from s3_to_azure.stores.s3.source import S3Source  # noqa: E402
 from s3_to_azure.transfer.context import TransferContext, open_context  # noqa: E402

@@ -14,13 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import pycurl
-
 import s3_to_azure.cli.copy_prefix
 import s3_to_azure.runs.prefix
 from s3_to_azure.cli.main import main
-from s3_to_azure.stores import curl
 from s3_to_azure.stores.azure import client as azure_client
+from s3_to_azure.stores.event_loop import loop
 from s3_to_azure.stores.http import connections
 from s3_to_azure.stores.s3 import body, signing
 from s3_to_azure.transfer import pipeline, pool, small_objects
@@ -32,7 +30,8 @@ WRAPPED: Final[dict[str, tuple[tuple[Any, str, Step], ...]]] = {
         (s3_to_azure.cli.copy_prefix, "write_listing", "listing"),
         (s3_to_azure.runs.prefix, "make_plan", "plan"),
         (small_objects.SmallObjects, "begin", "begin"),
-        (curl.CurlSmallObjectClient, "_collect", "answers"),
+        (loop.LoopSmallObjectClient, "_advance", "sockets"),
+        (loop.LoopSmallObjectClient, "_result", "answers"),
         (small_objects.SmallObjects, "_verify_and_store", "verify"),
         (pool._WorkerPool, "_distribute", "client"),  # noqa: SLF001 - the whole loop of the small objects' thread
     ),
@@ -65,32 +64,11 @@ def measured(function: Callable[..., Any], step: Step) -> Callable[..., Any]:
     return outer
 
 
-class MeasuredMulti:
-    """libcurl's transfers, with ``perform`` measured: the class itself is written in C and takes no wrapper."""
-
-    def __init__(self) -> None:
-        self._inner = _CurlMulti()
-
-    def perform(self) -> object:
-        """Do all transfers that are ready."""
-        return self._inner.perform()
-
-    def __getattr__(self, name: str) -> object:
-        """Return everything else of the real one."""
-        return getattr(self._inner, name)
-
-
-_CurlMulti = pycurl.CurlMulti
-
-
 def measure(kind: str) -> None:
     """Wrap the steps of a copy of small objects, or of one large object."""
     for owner, name, step in WRAPPED[kind]:
         setattr(owner, name, measured(getattr(owner, name), step))
-    if kind == "small":
-        MeasuredMulti.perform = measured(MeasuredMulti.perform, "libcurl")  # type: ignore[method-assign]
-        pycurl.CurlMulti = MeasuredMulti
-    else:
+    if kind == "large":
         module: Any = pipeline
         module.CRC64NVME = replace(module.CRC64NVME, digest=measured(module.CRC64NVME.digest, "checksum"))
 

@@ -22,6 +22,7 @@ from s3_to_azure.cli.main import main
 from s3_to_azure.cli.output import ERASE_LINE, FAILED, OK, USAGE_ERROR
 from s3_to_azure.model.errors import Cancelled, TransferError, UsageError
 from s3_to_azure.transfer.watchdog import StopEvent
+from tests.stores.http.forward_proxy import ForwardProxy
 
 _PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 _SDKS = {"aiohttp", "airflow", "azure", "boto3", "botocore", "requests", "rich", "urllib3"}
@@ -64,22 +65,25 @@ def test_garbage_collector_rests_while_sdks_are_imported() -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_copy_without_pycurl(s3_client: Any, bucket: str, container: ContainerClient) -> None:
-    """Where there is no wheel of it, small objects are copied by the other clients, and a log line says so."""
+def test_copy_through_a_proxy(s3_client: Any, bucket: str, container: ContainerClient) -> None:
+    """Small objects are copied by the clients that send requests through proxies, and one log line says so."""
     for number in range(3):
         s3_client.put_object(Bucket=bucket, Key=f"in/{number}", Body=b"small")
     code = (
-        "import logging, sys; sys.modules['pycurl'] = None; logging.basicConfig(level=logging.INFO); "
+        "import logging, sys; logging.basicConfig(level=logging.INFO); "
         "from s3_to_azure.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "copy", f"s3://{bucket}/in/", f"az://{container.container_name}/out/"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with ForwardProxy() as proxy:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "copy", f"s3://{bucket}/in/", f"az://{container.container_name}/out/"],
+            env=os.environ | {"HTTP_PROXY": proxy.url, "NO_PROXY": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == OK, done.stderr
-    assert "copied one by one, because the package pycurl is not installed" in done.stderr
+    assert done.stderr.count("copied one by one, because S3 is reached through a proxy") == 1
+    assert len([line for line in proxy.lines if line.startswith("GET ") and "/in/" in line]) == 3
     assert {blob.name for blob in container.list_blobs()} == {"out/0", "out/1", "out/2"}
 
 

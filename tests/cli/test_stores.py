@@ -13,7 +13,8 @@ from s3_to_azure.model.errors import BucketNotFound, ConnectionMissing, UsageErr
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
 from s3_to_azure.model.uris import parse_destination, parse_source
-from s3_to_azure.stores import curl, from_environment
+from s3_to_azure.stores import from_environment
+from s3_to_azure.stores.event_loop import loop
 from s3_to_azure.transfer.watchdog import StopEvent
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
@@ -50,7 +51,7 @@ def test_options_reach_both_stores(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(from_environment, "s3_source", lambda _, **options: given.update(s3=options) or source)
     monkeypatch.setattr(from_environment, "azure_container", azure_container)
-    monkeypatch.setattr(curl, "small_object_client", lambda *stores: stores)
+    monkeypatch.setattr(loop, "small_object_client", lambda *stores: stores)
     url = "https://account.blob.core.windows.net"
     options = ("--no-verify-tls", "--no-sign-request", "--request-payer", "--version-id", "v1")
     with opened("s3://bucket/key", *options, destination=f"{url}/container/path") as stores:
@@ -81,7 +82,7 @@ def test_both_stores_are_closed_after_an_error(monkeypatch: pytest.MonkeyPatch) 
     source, destination = Closable(), Closable()
     monkeypatch.setattr(from_environment, "s3_source", lambda _, **_options: source)
     monkeypatch.setattr(from_environment, "azure_container", lambda *_, **_options: destination)
-    monkeypatch.setattr(curl, "small_object_client", lambda *_: None)
+    monkeypatch.setattr(loop, "small_object_client", lambda *_: None)
     with pytest.raises(KeyError):
         fail_inside(opened())
     assert source.closed
@@ -109,7 +110,7 @@ def test_stop_interrupts_only_the_lookup_of_credentials(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(from_environment, "s3_source", s3_source)
     monkeypatch.setattr(from_environment, "azure_container", lambda *_, **_options: Closable())
-    monkeypatch.setattr(curl, "small_object_client", lambda *_: None)
+    monkeypatch.setattr(loop, "small_object_client", lambda *_: None)
     with opened(stop=stop):
         interrupts.append(stop.interrupts)
     assert interrupts == [True, False]

@@ -23,7 +23,7 @@ from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject, ObjectVersion
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
+from s3_to_azure.stores.event_loop.loop import LoopSmallObjectClient, small_object_client
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.object import copy_object
@@ -119,7 +119,7 @@ def test_configured_trust_is_used(
     destination.close()
 
 
-def ends(client: CurlSmallObjectClient) -> list[Fetched | Stored | HandedBack]:
+def ends(client: LoopSmallObjectClient) -> list[Fetched | Stored | HandedBack]:
     """Return the next events of a client."""
     return next(events for _ in range(100) if (events := list(client.finished(0.1))))
 
@@ -127,7 +127,7 @@ def ends(client: CurlSmallObjectClient) -> list[Fetched | Stored | HandedBack]:
 LISTED = ListedObject("some-bucket", "k", "etag", 10, EPOCH)
 
 
-def store_one(client: CurlSmallObjectClient) -> None:
+def store_one(client: LoopSmallObjectClient) -> None:
     """Begin to write a blob."""
     data, nothing = b"x", BlobContents({}, ContentHeaders())
     client.store("t", "b", data, crc64=CRC64NVME.digest(memoryview(data)), contents=nothing, condition=Condition(None))
@@ -147,13 +147,13 @@ def test_small_objects_are_not_sent_without_trust(
     source = s3_source(s3_server, endpoint_url=s3_over_tls.url)
     source._addresses._regions["some-bucket"] = "us-east-1"
     destination = azure_container(azure_server, "container", account_url=azure_over_tls.url)
-    client = CurlSmallObjectClient(source, destination)
+    client = LoopSmallObjectClient(source, destination)
     acts: list[Callable[[], None]] = [lambda: client.fetch("t", LISTED), lambda: store_one(client)]
     for act in acts:
         act()
         (event,) = ends(client)
         assert isinstance(event, HandedBack)
-        assert "libcurl's error 60" in str(event.error)
+        assert isinstance(event.error, CertificateRefused)
     assert s3_over_tls.seen == azure_over_tls.seen == []
     client.close()
     source.close()
@@ -171,7 +171,7 @@ def test_small_objects_use_configured_trust(
     source._addresses._regions[clouds.bucket] = "us-east-1"
     name = str(clouds.container.container_name)
     destination = azure_container(clouds.azure_server, name, account_url=azure_over_tls.url, verify=verify)
-    client = CurlSmallObjectClient(source, destination)
+    client = LoopSmallObjectClient(source, destination)
     client.fetch("t", next(iter(clouds.source.list(clouds.bucket, "k"))))
     (event,) = ends(client)
     assert isinstance(event, Fetched)

@@ -19,7 +19,7 @@ from s3_to_azure.model.errors import (
     ObjectNotFound,
 )
 from s3_to_azure.model.objects import Condition
-from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.stores.event_loop.loop import small_object_client
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
@@ -142,7 +142,6 @@ def test_promise_3_cut_reset_or_damaged_midway(clouds: Clouds, kind: str, faults
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
-    # libcurl measures speed as a mean over some seconds, which add to the timeout once bytes have moved.
     [
         ("get whole", Stall(0)),
         pytest.param("get whole", Stall(1000), marks=pytest.mark.slow),

@@ -9,7 +9,7 @@ from botocore.config import Config
 from s3_to_azure.model.errors import TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Condition
-from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.stores.event_loop.loop import small_object_client
 from s3_to_azure.stores.s3.options import botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.transfer.object import copy_object

@@ -38,9 +38,9 @@ from tests.fakes.mutations import (
 CLIENTS = {
     "botocore": ("s3", "list", ()),
     "botocore without a body": ("s3", "head", ("large",)),
-    "libcurl from S3": ("s3", "get", ("small",)),
+    "event loop from S3": ("s3", "get", ("small",)),
     "connections from S3": ("s3", "get", ("large",)),
-    "libcurl to Azure": ("azure", "put blob", ("small",)),
+    "event loop to Azure": ("azure", "put blob", ("small",)),
     "connections to Azure": ("azure", "put block", ("large",)),
     "SDK to Azure": ("azure", "put block list", ("large",)),
 }
@@ -154,7 +154,7 @@ def test_response_of_somebody_else_is_named(fault: str, client: str, mutated_com
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("client", ["libcurl to Azure", "connections to Azure", "SDK to Azure"])
+@pytest.mark.parametrize("client", ["event loop to Azure", "connections to Azure", "SDK to Azure"])
 @pytest.mark.parametrize("fault", [Stray(), Page(201, b"", ()), Page(201, HTML)], ids=repr)
 def test_write_that_somebody_else_confirms_is_not_believed(
     fault: Mutation, client: str, mutated_command: MutatedCommand

@@ -7,7 +7,7 @@ import pytest
 from s3_to_azure.model import ports
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.azure.state import AzureState
-from s3_to_azure.stores.curl import CurlSmallObjectClient
+from s3_to_azure.stores.event_loop.loop import LoopSmallObjectClient
 from s3_to_azure.stores.s3.source import S3Source
 from s3_to_azure.stores.temporary_state import TemporaryState
 from tests.fakes.memory_destination import MemoryDestination
@@ -23,7 +23,7 @@ from tests.fakes.state_memory import MemoryState
         (ports.ObjectSource, MemorySource),
         (ports.BlobDestination, AzureContainer),
         (ports.BlobDestination, MemoryDestination),
-        (ports.SmallObjectClient, CurlSmallObjectClient),
+        (ports.SmallObjectClient, LoopSmallObjectClient),
         (ports.SmallObjectClient, MemorySmallObjectClient),
         (ports.StateFiles, AzureState),
         (ports.StateFiles, TemporaryState),

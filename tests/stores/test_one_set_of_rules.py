@@ -1,11 +1,11 @@
-"""All clients of a service follow the same settings: our connections, boto3, the Azure SDK's session, and libcurl."""
+"""All clients follow the same settings: boto3, the Azure SDK's session, our own connections, and the event loop."""
 
 import logging
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from botocore.config import Config
 
 from s3_to_azure.model.errors import CertificateRefused, TransferError, UsageError
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
+from s3_to_azure.model.ports import HandedBack
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import CurlSmallObjectClient, small_object_client
+from s3_to_azure.stores.event_loop.loop import LoopSmallObjectClient, small_object_client
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from s3_to_azure.stores.presigned.source import PresignedSource
 from s3_to_azure.stores.presigned.url import PresignedUrl
@@ -91,24 +92,24 @@ def by_the_azure_sdk(_: S3Source, destination: AzureContainer) -> None:
     destination.list_staged("b")
 
 
-def _by_curl(source: S3Source, destination: AzureContainer, act: Callable[[CurlSmallObjectClient], None]) -> None:
-    client = CurlSmallObjectClient(source, destination)
-    try:
+def _by_loop(source: S3Source, destination: AzureContainer, act: Callable[[LoopSmallObjectClient], None]) -> None:
+    with closing(LoopSmallObjectClient(source, destination)) as client:
         act(client)
-        while not client.finished(0.1):
+        while not (events := client.finished(0.1)):
             pass
-    finally:
-        client.close()
+    for event in events:
+        if isinstance(event, HandedBack):
+            raise event.error
 
 
-def by_libcurl_from_s3(source: S3Source, destination: AzureContainer) -> None:
+def by_the_event_loop_from_s3(source: S3Source, destination: AzureContainer) -> None:
     """Read."""
-    _by_curl(source, destination, lambda client: client.fetch("t", LISTED))
+    _by_loop(source, destination, lambda client: client.fetch("t", LISTED))
 
 
-def by_libcurl_to_azure(source: S3Source, destination: AzureContainer) -> None:
+def by_the_event_loop_to_azure(source: S3Source, destination: AzureContainer) -> None:
     """Write."""
-    _by_curl(
+    _by_loop(
         source,
         destination,
         lambda client: client.store("t", "b", bytes(BODY), crc64=1, contents=NOTHING, condition=Condition(None)),
@@ -117,15 +118,16 @@ def by_libcurl_to_azure(source: S3Source, destination: AzureContainer) -> None:
 
 Act = Callable[[S3Source, AzureContainer], None]
 OURS: list[Act] = [by_boto3, by_our_connections_to_s3, by_a_url, by_our_connections_to_azure, by_the_azure_sdk]
-CURL: list[Act] = [by_libcurl_from_s3, by_libcurl_to_azure]
-ALL = {act.__name__ for act in OURS + CURL}
+LOOP: list[Act] = [by_the_event_loop_from_s3, by_the_event_loop_to_azure]
+THROUGH_PROXIES = {act.__name__ for act in OURS}
+ALL = THROUGH_PROXIES | {act.__name__ for act in LOOP}
 
 
 def reached(server: RecordingServer, url: str | None = None, **settings: Any) -> set[str]:
     """Let each client send a request; return those whose request reached the server, which is neither S3 nor Azure."""
     found = set()
     with stores(url or server.url, settings) as opened:
-        for act in OURS + CURL:
+        for act in OURS + LOOP:
             before = len(server.seen)
             with suppress(TransferError):
                 act(*opened)
@@ -212,9 +214,10 @@ def test_old_protocols_are_refused(tmp_path: Path) -> None:
     ("no_proxy", "is_direct"), [("", False), ("127.0.0.0/8", True), ("another.host", False), ("127.0.0.1:1", False)]
 )
 def test_proxies_and_their_exceptions(no_proxy: str, is_direct: bool) -> None:
-    """The same requests go through the proxy, whoever sends them."""
+    """The same requests go through the proxy, whoever sends them; the event loop sends none that need it."""
     with serving() as server, ForwardProxy() as proxy:
-        assert reached(server, proxies=Proxies({"all": proxy.url}, no_proxy)) == ALL
+        sent = reached(server, proxies=Proxies({"all": proxy.url}, no_proxy))
+        assert sent == (ALL if is_direct else THROUGH_PROXIES)
         assert len(proxy.lines) == (0 if is_direct else len(server.seen))
 
 
@@ -233,7 +236,7 @@ def test_proxy_over_tls_has_trust_and_certificate_of_its_own(tmp_path: Path) -> 
     demanding = context_of(theirs, client_issuer=tmp_path / "client.pem")
     with serving(context_of(ours)) as server, ForwardProxy(tls=demanding) as proxy:
         proxies = Proxies({"all": proxy.url})
-        assert reached(server, verify=str(ours), proxies=proxies, **of_proxy) == ALL
+        assert reached(server, verify=str(ours), proxies=proxies, **of_proxy) == THROUGH_PROXIES
         assert reached(server, verify=True, proxies=proxies, **of_proxy) == set()
         assert reached(server, verify=str(ours), proxies=proxies) == set()
 
@@ -261,11 +264,11 @@ def test_silent_server_is_given_up() -> None:
         with stores(url, {"read_timeout_s": 1.0}) as opened:
 
             def run(act: Act) -> None:
-                with pytest.raises(TransferError) if act in OURS else nullcontext():
+                with pytest.raises(TransferError):
                     act(*opened)
                 ended.append(act.__name__)
 
-            threads = [threading.Thread(target=run, args=(act,), daemon=True) for act in OURS + CURL]
+            threads = [threading.Thread(target=run, args=(act,), daemon=True) for act in OURS + LOOP]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -274,13 +277,13 @@ def test_silent_server_is_given_up() -> None:
     assert set(ended) == ALL
 
 
-def test_certificate_that_libcurl_would_accept_is_refused_in_words(tmp_path: Path) -> None:
-    """The small object is handed back, and the general path names the cause."""
+def test_certificate_without_alternative_names_is_refused_in_words(tmp_path: Path) -> None:
+    """Each client names the cause."""
     issue(tmp_path / "server.pem", common_name="localhost")
     with serving(context_of(tmp_path / "server.pem")) as server:
         url = f"https://localhost:{server.port}"
         with stores(url, {"verify": str(tmp_path / "server.pem")}) as opened:
-            for act in OURS:
+            for act in OURS + LOOP:
                 with pytest.raises(CertificateRefused, match=r"[Hh]ostname|doesn't match"):
                     act(*opened)
         assert server.seen == []
@@ -293,26 +296,23 @@ def test_missing_file_is_refused_when_the_stores_are_opened(setting: str) -> Non
         pytest.fail("opened")
 
 
-# -- where libcurl cannot keep the settings ----------------------------------------------------------------------------
+# -- where the event loop cannot keep the settings ---------------------------------------------------------------------
 
 
-def test_libcurl_steps_aside_with_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """A proxy that forwards requests over TLS: libcurl would open a tunnel."""
+@pytest.mark.parametrize(
+    ("scheme", "no_proxy", "is_said"), [("http", "", True), ("https", "", False), ("http", "*", False)]
+)
+def test_proxy_switches_the_event_loop_off_with_one_line(
+    caplog: pytest.LogCaptureFixture, scheme: str, no_proxy: str, is_said: bool
+) -> None:
+    """Only where a request would go through it."""
     caplog.set_level(logging.INFO)
-    settings = {"forwards_https": True, "proxies": Proxies({"https": "http://p:1"})}
+    settings = {"proxies": Proxies({scheme: "http://p:1"}, no_proxy)}
     with stores("http://127.0.0.1:1", settings) as (source, destination):
-        assert small_object_client(source, destination) is None
-    (line,) = [line for line in caplog.messages if "one by one" in line]
-    assert "proxy_use_forwarding_for_https" in line
-
-
-def test_no_proxy_alone_does_not_switch_libcurl_off(caplog: pytest.LogCaptureFixture) -> None:
-    """Nor does any setting that it can keep."""
-    caplog.set_level(logging.INFO)
-    settings = {"proxies": Proxies.of_environment({"NO_PROXY": "127.0.0.1"}), "forwards_https": True}
-    with stores("http://127.0.0.1:1", settings) as (source, destination):
-        assert small_object_client(source, destination) is not None
-    assert caplog.messages == []
+        assert (small_object_client(source, destination) is None) == is_said
+    assert [line.rpartition(", ")[2] for line in caplog.messages if "one by one" in line] == (
+        ["because S3 is reached through a proxy"] if is_said else []
+    )
 
 
 def test_older_service_version_steps_aside() -> None:

@@ -25,7 +25,9 @@ PROGRAM = """
 import json, re, sys
 from pathlib import Path
 from local_cloud.servers import LocalAzure, LocalS3
+from s3_to_azure.model.objects import Condition
 from s3_to_azure.model.settings import CopySettings
+from s3_to_azure.stores.event_loop.loop import small_object_client
 from s3_to_azure.transfer.pool import copy_many
 from s3_to_azure.transfer.context import CopyTask, open_context
 from tests.real_stores import azure_container, s3_source
@@ -36,8 +38,12 @@ destination = azure_container(LocalAzure(**given["azure"]), given["container"], 
 
 def copy(prefix):
     listed = list(source.list(given["bucket"], prefix))
-    tasks = [CopyTask(given["bucket"], item.key, item.key, listed=item) for item in listed]
-    with open_context(source, destination, CopySettings(memory_budget_bytes=given["budget"])) as context:
+    # Objects of a plan are copied with one request each.
+    condition = Condition(None) if given["planned"] else None
+    tasks = [CopyTask(given["bucket"], item.key, item.key, listed=item, condition=condition) for item in listed]
+    settings = CopySettings(memory_budget_bytes=given["budget"])
+    client = small_object_client(source, destination)
+    with open_context(source, destination, settings, small_object_client=client) as context:
         for outcome in copy_many(context, tasks):
             assert outcome.receipt.status == "copied", outcome
     return sum(item.size_bytes for item in listed)
@@ -61,7 +67,7 @@ def measured(
     s3_server: LocalS3,
     azure_server: LocalAzure,
     record_property: Callable[[str, object], None],
-) -> Callable[[int], dict[str, int]]:
+) -> Callable[..., dict[str, int]]:
     """Return a function that copies everything below ``then/`` in its own process, within a budget.
 
     It returns the bytes copied, and the peak of the memory above that at the start.
@@ -69,13 +75,14 @@ def measured(
     s3_client.put_object(Bucket=bucket, Key="first/small", Body=b"x")
     s3_client.put_object(Bucket=bucket, Key="first/blocks", Body=bytes(9 * MIB))
 
-    def measure(budget_bytes: int) -> dict[str, int]:
+    def measure(budget_bytes: int, *, planned: bool = False) -> dict[str, int]:
         given = {
             "s3": vars(s3_server),
             "azure": vars(azure_server),
             "bucket": bucket,
             "container": container.container_name,
             "budget": budget_bytes,
+            "planned": planned,
         }
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"}
         command = [sys.executable, "-c", PROGRAM, json.dumps(given)]
@@ -90,7 +97,7 @@ def measured(
 
 @pytest.mark.slow
 def test_large_object_stays_within_the_budget(
-    measured: Callable[[int], dict[str, int]], s3_client: Any, bucket: str
+    measured: Callable[..., dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
     """An object of four budgets is copied within one budget."""
     s3_client.put_object(Bucket=bucket, Key="then/large", Body=bytes(4 * BUDGET_BYTES))
@@ -100,7 +107,7 @@ def test_large_object_stays_within_the_budget(
 
 
 def test_objects_of_one_request_stay_within_the_budget(
-    measured: Callable[[int], dict[str, int]], s3_client: Any, bucket: str
+    measured: Callable[..., dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
     """Several objects at a time share one budget, copies that libraries make included."""
     for number in range(12):
@@ -110,10 +117,23 @@ def test_objects_of_one_request_stay_within_the_budget(
     assert result["peak"] <= BUDGET_BYTES, f"{result['peak'] / MIB:.0f} MiB"
 
 
+@pytest.mark.parametrize("size_bytes", [100_000, 4 * MIB])
+def test_objects_of_the_event_loop_stay_within_the_budget(
+    measured: Callable[..., dict[str, int]], s3_client: Any, bucket: str, size_bytes: int
+) -> None:
+    """With their heads, and the buffers that are kept for the next objects."""
+    count = 24 * MIB // size_bytes
+    for number in range(count):
+        s3_client.put_object(Bucket=bucket, Key=f"then/{number}", Body=bytes(size_bytes))
+    result = measured(20 * MIB, planned=True)
+    assert result["copied"] == count * size_bytes
+    assert result["peak"] <= 20 * MIB, f"{result['peak'] / MIB:.0f} MiB"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_gib_within_the_default_budget(
-    measured: Callable[[int], dict[str, int]], s3_client: Any, bucket: str
+    measured: Callable[..., dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
     """1 GiB is copied within the default budget of 256 MiB, as the README says."""
     upload = s3_client.create_multipart_upload(Bucket=bucket, Key="then/large")

@@ -22,7 +22,7 @@ from s3_to_azure.model.objects import BlobContents, Condition, ListedObject, Obj
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, _WorkerPool, copy_many
-from s3_to_azure.transfer.small_objects import SmallObjects
+from s3_to_azure.transfer.small_objects import SMALL_BYTES, SmallObjects
 from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_small_object_client import MemorySmallObjectClient
@@ -305,7 +305,8 @@ def test_large_objects_keep_no_small_ones_waiting() -> None:
             return super().head(bucket, key)
 
     source = Source(BUCKET)
-    tasks = many(source, 10, blocks=3)
+    # Too large for one request, each.
+    tasks = many(source, 10, blocks=SMALL_BYTES // MIB + 1)
     source.put(BUCKET, "small", b"small")
     tasks.append(task("small", listed=source.listed(BUCKET, "small"), condition=Condition(None)))
     destination = MemoryDestination()

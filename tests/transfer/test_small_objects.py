@@ -60,7 +60,7 @@ def filled(count: int, size_bytes: int = 10) -> tuple[MemorySource, list[CopyTas
 
 def lost(where: str = "S3") -> ConnectionFailed:
     """Return the error of a connection that broke off."""
-    return ConnectionFailed(service=where, resource="a small object", detail="libcurl's error 56")
+    return ConnectionFailed(service=where, resource="a small object", detail="ConnectionResetError")
 
 
 # -- which objects are taken -------------------------------------------------------------------------------------------
@@ -77,13 +77,13 @@ def takes(one: CopyTask, **choices: Any) -> bool:
     ("size_bytes", "taken"), [(0, False), (1, True), (SMALL_BYTES, True), (SMALL_BYTES + 1, False)]
 )
 def test_size_limits(size_bytes: int, taken: bool) -> None:
-    """Objects from 1 byte to 1 MiB are taken."""
+    """Objects from 1 byte to 8 MiB are taken."""
     assert takes(task(listed=listed(size_bytes=size_bytes), condition=NEW)) is taken
 
 
-@pytest.mark.parametrize(("size_bytes", "taken"), [(MIB // 4, True), (MIB // 4 + 1, False)])
+@pytest.mark.parametrize(("size_bytes", "taken"), [(MIB // 2, True), (MIB // 2 + 1, False)])
 def test_largest_size_under_a_small_budget(size_bytes: int, taken: bool) -> None:
-    """No object is taken that is larger than a quarter of the budget."""
+    """No object is taken that is larger than half of the budget."""
     one = task(listed=listed(size_bytes=size_bytes), condition=NEW)
     assert takes(one, memory_budget_bytes=MIB, block_bytes=MIB) is taken
 
@@ -252,8 +252,8 @@ def test_promise_4_each_task_has_one_outcome(fates: list[str], at_a_time: int) -
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_in_flight_stay_within_a_quarter_of_the_budget() -> None:
-    """Bytes in flight count against the same budget as all other buffers, and at most a quarter of it."""
+def test_bytes_in_flight_stay_within_half_of_the_budget() -> None:
+    """Bytes in flight count against the same budget as all other buffers, and at most half of it."""
     source, tasks = filled(60, size_bytes=300_000)
     destination, held = MemoryDestination(), list[int]()
 
@@ -268,8 +268,8 @@ def test_bytes_in_flight_stay_within_a_quarter_of_the_budget() -> None:
     ) as context:
         assert len(list(copy_many(context, tasks))) == 60
         assert context.buffers._held < 4 * MIB
-    assert 600_000 <= client.most_bytes <= MIB
-    assert min(held) >= MIB
+    assert 1_500_000 <= client.most_bytes <= 2 * MIB
+    assert min(held) >= 2 * MIB
     assert max(held) <= 4 * MIB
 
 
@@ -277,7 +277,7 @@ def test_objects_that_ended_make_room_for_others(monkeypatch: pytest.MonkeyPatch
     """However many objects have passed, the next ones are in flight together as the first ones were."""
     # The measured throughput changes nothing: the bytes alone bound the objects in flight.
     monkeypatch.setattr(module, "ConcurrencyController", partial(ConcurrencyController, clock=lambda: 0.0))
-    source, tasks = filled(400, size_bytes=100_000)
+    source, tasks = filled(400, size_bytes=200_000)
     together: list[int] = []
 
     class Counting(MemorySmallObjectClient):
@@ -291,7 +291,7 @@ def test_objects_that_ended_make_room_for_others(monkeypatch: pytest.MonkeyPatch
     ) as context:
         assert {outcome.receipt.status for outcome in copy_many(context, tasks)} == {"copied"}
     assert len(client.stored) == len(tasks)
-    assert max(together[:100]) == max(together[-100:]) == MIB // 100_000
+    assert max(together[:100]) == max(together[-100:]) == 2 * MIB // 200_000
 
 
 class Time:
@@ -430,7 +430,7 @@ def test_many_consecutive_failures_switch_it_off(caplog: pytest.LogCaptureFixtur
     assert 64 <= len(client.fetched) < 64 + 32 * 3
     said = [record for record in caplog.records if "one by one" in record.message]
     assert len(said) == 1
-    assert "libcurl's error 56" in said[0].message
+    assert "ConnectionResetError" in said[0].message
 
 
 def test_one_success_restarts_the_count() -> None:

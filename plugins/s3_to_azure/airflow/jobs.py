@@ -24,7 +24,7 @@ from s3_to_azure.runs.batch import copy_batch
 from s3_to_azure.state.plan import BatchDescriptor
 from s3_to_azure.stores.azure.client import StreamingClient
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import small_object_client
+from s3_to_azure.stores.event_loop.loop import small_object_client
 from s3_to_azure.stores.http.hosts import note_all_reached
 from s3_to_azure.stores.open_files import within_open_files
 from s3_to_azure.stores.presigned.source import PresignedSource

@@ -160,7 +160,7 @@ def open_stores(
             yield Stores(objects, container, None)
             return
         with gc_paused():
-            from s3_to_azure.stores.curl import small_object_client  # noqa: PLC0415
+            from s3_to_azure.stores.event_loop.loop import small_object_client  # noqa: PLC0415
         small_objects = small_object_client(cast("S3Source", objects), container)
         yield Stores(objects, container, small_objects, report, inventory, reports, options.version_id)
 

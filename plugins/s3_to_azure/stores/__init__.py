@@ -1,1 +1,1 @@
-"""Clients for S3 and Azure. Outside ``airflow``, only this folder imports boto3, azure, requests, pycurl."""
+"""Clients for S3 and Azure. Outside ``airflow``, only this folder imports boto3, azure, requests."""

@@ -34,10 +34,10 @@ from s3_to_azure.transfer.concurrency import ConcurrencyController
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.integrity import IntegrityCheck, matches
 
-# Up to this size a request itself costs more than moving its bytes.
-SMALL_BYTES: Final = 1 * MIB
+# Up to this size one request for each object costs less than the general path's; beyond, a lost one costs too much.
+SMALL_BYTES: Final = 8 * MIB
 # Small objects take this fraction of the budget, and this many of them are in flight at most per ``objects_at_once``.
-_BUDGET_FRACTION: Final = 4
+_BUDGET_FRACTION: Final = 2
 _FIRST_IN_FLIGHT: Final = 16
 # This many consecutive objects handed back mean that something between us and the services refuses these requests.
 _MAX_HANDED_BACK: Final = 64

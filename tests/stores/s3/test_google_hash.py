@@ -11,8 +11,9 @@ from local_cloud.servers import LocalAzure, LocalS3
 from s3_to_azure.model.checksums import CRC32C, to_s3
 from s3_to_azure.model.objects import ListedObject, SourceChecksum
 from s3_to_azure.model.ports import Fetched
-from s3_to_azure.stores.curl import CurlSmallObjectClient
-from s3_to_azure.stores.s3.responses import by_lower_name, parse_version
+from s3_to_azure.stores.event_loop.loop import LoopSmallObjectClient
+from s3_to_azure.stores.http.headers import by_lower_name
+from s3_to_azure.stores.s3.responses import parse_version
 from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
 from tests.real_stores import azure_container, s3_source
@@ -70,7 +71,7 @@ def test_head_and_get(store: S3Source) -> None:
 def test_small_objects(store: S3Source, azure_server: LocalAzure) -> None:
     """The client of small objects reads it too."""
     destination = azure_container(azure_server, "container")
-    client = CurlSmallObjectClient(store, destination)
+    client = LoopSmallObjectClient(store, destination)
     client.fetch("tag", ListedObject("bucket", "k", ETAG, len(DATA), EPOCH))
     events: list[Any] = []
     while not events:

@@ -81,6 +81,11 @@ class AzureContainer:
         protect_logs()
 
     @property
+    def endpoint_url(self) -> str:
+        """The container's URL."""
+        return str(self._client.url)
+
+    @property
     def http_connections(self) -> HttpConnections:
         """The connections that send the blocks."""
         return self._requests.http_connections

@@ -167,7 +167,7 @@ class _Prepared(Exception):
             credentials = signing["identity_cache"].get_credentials(signing["cache_key"])
         url = urlsplit(str(self._request.url))
         return BucketAddress(
-            # SigV4 signs the host in lower case, and libcurl sends it as it is written.
+            # SigV4 signs the host in lower case.
             base_url=f"{url.scheme}://{url.netloc.lower()}{url.path.removesuffix(f'/{_KEY}')}",
             region=signing.get("region") or self._region,
             scheme=scheme,

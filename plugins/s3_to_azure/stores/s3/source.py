@@ -27,7 +27,7 @@ from s3_to_azure.model.objects import FetchAccess, FetchUrl, ListedObject, Objec
 from s3_to_azure.model.uris import object_uri
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.credentials import CredentialsProvider
-from s3_to_azure.stores.http.headers import ContentRange
+from s3_to_azure.stores.http.headers import ContentRange, by_lower_name
 from s3_to_azure.stores.http.redaction import hide, hide_in, protect_logs
 from s3_to_azure.stores.http.settings import Proxies
 from s3_to_azure.stores.s3.addresses import Addresses, BucketAddress
@@ -47,7 +47,7 @@ from s3_to_azure.stores.s3.listing import take_over_parsing
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.parts import part_checksums, part_sizes
 from s3_to_azure.stores.s3.presigning import fetch_url
-from s3_to_azure.stores.s3.responses import by_lower_name, check_body, parse_version
+from s3_to_azure.stores.s3.responses import check_body, parse_version
 from s3_to_azure.stores.s3.signing import Signer, look_at_credentials
 from s3_to_azure.stores.s3.transport import settings_of, use_settings
 
@@ -105,6 +105,11 @@ class S3Source:
         hide_in(self._client.meta.endpoint_url)
         hide(*self._options.headers().values())
         protect_logs()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where requests without a bucket of their own host are sent."""
+        return str(self._client.meta.endpoint_url)
 
     @property
     def http_connections(self) -> HttpConnections:

@@ -1,4 +1,4 @@
-"""The client for small objects on libcurl, between real servers, and against servers that violate the protocol."""
+"""The event loop's client for small objects, between real servers, and against servers that violate the protocol."""
 
 import contextlib
 import re
@@ -6,6 +6,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import boto3
 import pytest
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient, ContainerClient
+from botocore.config import Config
 from botocore.exceptions import CredentialRetrievalError
 
 from local_cloud.servers import LocalAzure, LocalS3
@@ -29,30 +31,29 @@ from s3_to_azure.model.errors import (
     CredentialsRefused,
     CredentialsUnavailable,
     NameRefused,
-    ProxyRefused,
     ServerFailed,
     SourceChanged,
     Throttled,
     TransferError,
     UnexpectedResponse,
+    UsageError,
 )
 from s3_to_azure.model.metadata import metadata_from_azure, metadata_to_azure
 from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, ListedObject
-from s3_to_azure.model.ports import Fetched, HandedBack, Stored
+from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.curl import CurlSmallObjectClient
+from s3_to_azure.stores.event_loop.connection import Connection
+from s3_to_azure.stores.event_loop.loop import LoopSmallObjectClient
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from tests.certificates import certified
 from tests.fakes.memory_source import EPOCH
 from tests.fakes.scripted_server import CLOSE
-from tests.fakes.wire_server import wire_server
+from tests.fakes.wire_server import Request, wire_server
 from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
 from tests.real_stores import azure_container, s3_source
-from tests.stores.http.forward_proxy import ForwardProxy
-from tests.stores.http.recording_server import RecordingServer, serving
 
 NEW = Condition(None)
 NOTHING = BlobContents({}, ContentHeaders())
@@ -69,7 +70,7 @@ HOSTILE = [
 ]
 
 
-def until(client: CurlSmallObjectClient, count: int = 1) -> list[Fetched | Stored | HandedBack]:
+def until(client: SmallObjectClient, count: int = 1) -> list[Fetched | Stored | HandedBack]:
     """Return the next finished transfers, at least as many as told."""
     events: list[Fetched | Stored | HandedBack] = []
     for _ in range(200):
@@ -79,7 +80,7 @@ def until(client: CurlSmallObjectClient, count: int = 1) -> list[Fetched | Store
     raise AssertionError(f"{len(events)} of {count} ended")
 
 
-def refused(client: CurlSmallObjectClient) -> TransferError:
+def refused(client: SmallObjectClient) -> TransferError:
     """Return the error with which the next object is handed back."""
     (event,) = until(client)
     assert isinstance(event, HandedBack), event
@@ -99,7 +100,7 @@ class Between:
     azure: FaultyProxy
     source: S3Source
     destination: AzureContainer
-    client: CurlSmallObjectClient
+    client: SmallObjectClient
     s3_client: Any
     bucket: str
     container: ContainerClient
@@ -122,7 +123,7 @@ def between(
     with FaultyProxy(s3_server.endpoint_url) as s3, FaultyProxy(azure_server.account_url) as azure:
         source = s3_source(s3_server, endpoint_url=s3.url)
         destination = azure_container(azure_server, str(container.container_name), account_url=azure.url)
-        client = CurlSmallObjectClient(source, destination)
+        client = LoopSmallObjectClient(source, destination)
         yield Between(s3, azure, source, destination, client, s3_client, bucket, container)
         client.close()
         source.close()
@@ -267,7 +268,7 @@ def test_invariant_8_dot_segments_are_never_sent(between: Between, name: str) ->
 
 
 def test_body_is_released_when_it_was_sent(between: Between) -> None:
-    """An idle handle keeps no body, since the memory budget no longer counts it."""
+    """An idle connection keeps no body, since the memory budget no longer counts it."""
     data = uuid4().bytes * 1000
     before = sys.getrefcount(data)
     between.store("k", data)
@@ -314,7 +315,7 @@ def test_signatures_are_accepted_by_a_server_that_checks_them(rclone_server: Loc
             rclone_server, secret_key=secret, endpoint_url=endpoint, reading=ReadOptions(requester_pays=True)
         )
         source._addresses._regions[bucket] = rclone_server.region
-        client = CurlSmallObjectClient(source, destination)
+        client = LoopSmallObjectClient(source, destination)
         for key in keys:
             etag = next(item for item in s3_source(rclone_server).list(bucket, key) if item.key == key).etag
             client.fetch(key, ListedObject(bucket, key, etag, len(key.encode()), EPOCH))
@@ -331,6 +332,14 @@ def test_signatures_are_accepted_by_a_server_that_checks_them(rclone_server: Loc
 
 
 # -- servers that violate the protocol ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """Return a port that refuses connections."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 class RawServer:
@@ -386,14 +395,14 @@ SIZED = HEAD + b"Content-Length: 10\r\n"
 @contextlib.contextmanager
 def against(
     server: LocalAzure, answer: bytes, *, hang_up: bool = False
-) -> Iterator[tuple[RawServer, CurlSmallObjectClient]]:
+) -> Iterator[tuple[RawServer, SmallObjectClient]]:
     """Return a client for which both services are such a server."""
     raw = RawServer(answer, hang_up=hang_up)
     nowhere = LocalS3(raw.url, "access", "secret", "us-east-1")
     source = s3_source(nowhere)
     source._addresses._regions["bucket"] = "us-east-1"
     destination = azure_container(server, "container", account_url=f"{raw.url}/account")
-    client = CurlSmallObjectClient(source, destination)
+    client = LoopSmallObjectClient(source, destination)
     try:
         yield raw, client
     finally:
@@ -517,7 +526,7 @@ def test_early_response_is_no_success(azure_server: LocalAzure, status: int) -> 
     with wire_server(lambda _: [], early=lambda _: [early, CLOSE]) as url:
         destination = azure_container(azure_server, "container", account_url=f"{url}/account")
         source = s3_source(LocalS3(url, "access", "secret", "us-east-1"))
-        client = CurlSmallObjectClient(source, destination)
+        client = LoopSmallObjectClient(source, destination)
         body = bytes(64 << 20)
         client.store("t", "b", body, crc64=crc64(body), contents=NOTHING, condition=NEW)
         assert type(refused(client)) is (ConnectionFailed if status == 201 else AccessDenied)
@@ -526,8 +535,8 @@ def test_early_response_is_no_success(azure_server: LocalAzure, status: int) -> 
         destination.close()
 
 
-def test_libcurl_adds_only_host_and_content_length(azure_server: LocalAzure) -> None:
-    """No other header, such as its own User-Agent."""
+def test_only_host_and_content_length_are_added(azure_server: LocalAzure) -> None:
+    """No other header, such as a User-Agent."""
 
     def names(request: bytes) -> set[str]:
         head = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
@@ -596,19 +605,19 @@ def test_close_aborts_transfers_in_flight(azure_server: LocalAzure, method: str)
 
 
 def test_refused_connection_is_reported_without_its_url(azure_server: LocalAzure) -> None:
-    """Libcurl's own message contains the URL, and with it the SAS."""
+    """The URL contains the SAS."""
     nowhere = replace(azure_server, account_url="http://127.0.0.1:1/account")
     destination = azure_container(nowhere, "container", credential=AzureSasCredential("sv=1&sig=verysecret"))
     source = s3_source(LocalS3("http://127.0.0.1:1", "access", "secret", "us-east-1"))
     source._addresses._regions["bucket"] = "us-east-1"
-    client = CurlSmallObjectClient(source, destination)
+    client = LoopSmallObjectClient(source, destination)
     client.fetch("t", WANTED)
     client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
     for event in until(client, 2):
         assert isinstance(event, HandedBack)
         assert isinstance(event.error, ConnectionFailed)
         said = f"{event.error}{event.error.attributes}{event.error.__cause__!r}"
-        assert "libcurl's error 7" in said
+        assert "ConnectionRefusedError" in said
         assert not re.search("http:|sig|verysecret|Signature", said)
     client.close()
     source.close()
@@ -622,7 +631,7 @@ def test_silent_server_times_out(azure_server: LocalAzure, monkeypatch: pytest.M
         client.fetch("t", WANTED)
         error = refused(client)
     assert isinstance(error, ConnectionFailed)
-    assert "libcurl's error 28" in str(error)
+    assert "TimeoutError" in str(error)
 
 
 def test_environment_is_not_read(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -634,72 +643,244 @@ def test_environment_is_not_read(azure_server: LocalAzure, monkeypatch: pytest.M
         assert isinstance(until(client)[0], Fetched)
 
 
+# -- connections -------------------------------------------------------------------------------------------------------
+
+
 @contextlib.contextmanager
-def behind_proxies(
-    server: RecordingServer, proxies: dict[str, str], verify: bool | str
-) -> Iterator[tuple[S3Source, AzureContainer, CurlSmallObjectClient]]:
-    """Return a client that reaches both services, which are the same server, through proxies."""
+def client_of(server: LocalAzure, url: str, **settings: Any) -> Iterator[LoopSmallObjectClient]:
+    """Return a client for which both services are at the URL."""
     session = boto3.Session("access", "secret", region_name="us-east-1")
-    options = {"endpoint_url": server.url, "config": botocore_config(1)}
-    source = S3Source(session, options | {"verify": verify}, proxies=Proxies(proxies))
+    config = botocore_config(
+        1, Config(read_timeout=settings.get("read_timeout_s"), connect_timeout=settings.get("connect_timeout_s"))
+    )
+    source = S3Source(
+        session,
+        {"endpoint_url": url, "verify": settings.get("verify", True), "config": config},
+        proxies=settings.get("proxies"),
+    )
     source._addresses._regions["bucket"] = "us-east-1"
-    account = BlobServiceClient(f"{server.url}/account", credential=AzureSasCredential("sig=x"))
-    service = service_client(account, connections=1, settings=HttpSettings(verify=verify, proxies=Proxies(proxies)))
-    destination = AzureContainer(service, "container")
-    client = CurlSmallObjectClient(source, destination)
-    try:
-        yield source, destination, client
-    finally:
-        client.close()
-        source.close()
-        destination.close()
-
-
-@pytest.mark.parametrize("proxy_over_tls", [False, True])
-@pytest.mark.parametrize("server_over_tls", [False, True])
-def test_requests_go_through_the_proxy(tmp_path: Path, *, proxy_over_tls: bool, server_over_tls: bool) -> None:
-    """With its credentials, whether proxy and server are reached over TLS or not; no_proxy is not read."""
-    certificate = certified(tmp_path / "both.pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    account = BlobServiceClient(f"{url}/account", credential=AzureSasCredential("sig=x"))
+    service = service_client(account, connections=1, settings=HttpSettings(**settings))
     with (
-        serving(context if server_over_tls else None) as server,
-        ForwardProxy(tls=context if proxy_over_tls else None) as proxy,
-        pytest.MonkeyPatch.context() as patch,
-        behind_proxies(server, {"all": proxy.url}, str(certificate)) as (source, destination, client),
+        contextlib.closing(source),
+        contextlib.closing(AzureContainer(service, "container")) as destination,
+        contextlib.closing(LoopSmallObjectClient(source, destination)) as client,
     ):
-        patch.setenv("no_proxy", "*")
-        server.body = BODY
-        client.fetch("t", WANTED)
-        # The server's response has no ETag: it is handed back, but only after the request has reached the server.
-        assert isinstance(refused(client), UnexpectedResponse)
-        client.store("t", "b", BODY, crc64=1, contents=NOTHING, condition=NEW)
-        assert isinstance(refused(client), UnexpectedResponse)
-        with pytest.raises(UnexpectedResponse), source.open(WANTED):
-            pytest.fail("opened")
-        with pytest.raises(UnexpectedResponse):
-            destination.put_blob("b", memoryview(BODY), 1, NOTHING, NEW)
-        lines = [line for line, _, _ in server.seen]
-        assert [line.partition("?")[0] for line in lines] == ["GET /bucket/k", "PUT /account/container/b"] * 2
-        assert all("proxy-authorization" not in headers for _, headers, _ in server.seen)
-        if server_over_tls:
-            assert set(proxy.lines) == {f"CONNECT 127.0.0.1:{server.port}"}
-        else:
-            assert len(proxy.lines) == len(lines)
-            assert all(server.url in line for line in proxy.lines)
+        yield client
 
 
-@pytest.mark.parametrize("server_over_tls", [False, True])
-def test_proxy_that_refuses_the_credentials_is_handed_back(tmp_path: Path, *, server_over_tls: bool) -> None:
-    """Nothing reaches the server, and no error contains the proxy's URL."""
-    certificate = certified(tmp_path / "both.pem")
+def put(client: LoopSmallObjectClient, data: Any = BODY, tag: str = "t") -> None:
+    """Begin to write a blob."""
+    client.store(tag, "b", data, crc64=crc64(bytes(data)), contents=NOTHING, condition=NEW)
+
+
+CREATED = b"HTTP/1.1 201 Created\r\n" + HEAD + b"Content-Length: 0\r\n\r\n"
+FOUND = b"HTTP/1.1 200 OK\r\n" + SIZED + b"\r\n" + BODY
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Return a server's certificate, which is its own issuer."""
+    return certified(tmp_path / "both.pem")
+
+
+def tls_of(certificate: Path, over_tls: bool) -> ssl.SSLContext | None:
+    """Return the settings of a server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with serving(context if server_over_tls else None) as server, ForwardProxy() as proxy:
-        url = proxy.url.replace("user:", "stranger:")
-        with behind_proxies(server, {"all": url}, str(certificate)) as (_, _, client):
+    return context if over_tls else None
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_bytes_that_nobody_asked_for_end_the_connection(
+    azure_server: LocalAzure, certificate: Path, *, over_tls: bool, pause_s: float
+) -> None:
+    """A second response behind the first, at once or later, is never taken for that to the next request."""
+    stray: list[Any] = [CREATED, pause_s, CREATED] if pause_s else [CREATED + CREATED]
+    refusal = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+    with (
+        wire_server(
+            lambda request: stray if request.number == 0 else [refusal], tls=tls_of(certificate, over_tls)
+        ) as url,
+        client_of(azure_server, url, verify=str(certificate)) as client,
+    ):
+        put(client)
+        assert until(client) == [Stored("t")]
+        # The client does not look at its idle connections meanwhile.
+        time.sleep(3 * pause_s)
+        put(client)
+        assert isinstance(refused(client), ServerFailed)
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+@pytest.mark.parametrize("status", [201, 403])
+def test_response_before_the_body_was_read(
+    azure_server: LocalAzure, certificate: Path, *, over_tls: bool, status: int
+) -> None:
+    """A refusal is read; a success is none; interim responses leave the request as it is."""
+    early = b"HTTP/1.1 %d x\r\n" % status + HEAD + b"Content-Length: 0\r\n\r\n"
+    interim = b"HTTP/1.1 103 Hints\r\n\r\n"
+    with (
+        wire_server(lambda _: [], early=lambda _: [interim, 0.1, early, 5.0], tls=tls_of(certificate, over_tls)) as url,
+        client_of(azure_server, url, verify=str(certificate)) as client,
+    ):
+        put(client, bytes(32 << 20))
+        assert type(refused(client)) is (ConnectionFailed if status == 201 else AccessDenied)
+
+
+def test_interim_response_does_not_end_a_body(azure_server: LocalAzure) -> None:
+    """The rest of the body is sent after it."""
+    body = bytes(range(256)) * 100_000
+    received: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer, peer.makefile("rb") as stream:
+            while stream.readline() != b"\r\n":
+                pass
+            peer.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+            time.sleep(0.1)
+            received.append(stream.read(len(body)))
+            peer.sendall(CREATED)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    with client_of(azure_server, f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+        put(client, body)
+        assert until(client) == [Stored("t")]
+    thread.join(10)
+    listener.close()
+    assert received == [body]
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_trickle_is_given_up(azure_server: LocalAzure, certificate: Path, *, over_tls: bool) -> None:
+    """A byte now and then, each long before the timeout."""
+    trickle = [b"HTTP/1.1 200 OK\r\n" + HEAD + b"Content-Length: 100000\r\n\r\n", *[b"x", 0.2] * 100]
+    with (
+        wire_server(lambda _: trickle, tls=tls_of(certificate, over_tls)) as url,
+        client_of(azure_server, url, verify=str(certificate), read_timeout_s=1.0) as client,
+    ):
+        client.fetch("t", replace(WANTED, size_bytes=100_000))
+        error = refused(client)
+    assert isinstance(error, ConnectionFailed)
+    assert re.search(r"only \d+ bytes", str(error))
+
+
+def test_silent_handshake_is_given_up(azure_server: LocalAzure) -> None:
+    """After the timeout for connections; no other address is tried."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        client_of(azure_server, f"https://127.0.0.1:{listener.getsockname()[1]}", connect_timeout_s=1.0) as client,
+    ):
+        client.fetch("t", WANTED)
+        error = refused(client)
+    assert isinstance(error, ConnectionFailed)
+    assert "no connection within 1 seconds" in str(error)
+
+
+def test_all_addresses_of_a_host_are_tried(azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one that answers is tried first from then on."""
+    with closed_port() as dead, wire_server(lambda _: [FOUND, CLOSE]) as url:
+        alive = int(url.rpartition(":")[2])
+        rows = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (dead, alive)]
+        connected: list[Any] = []
+        begin = Connection.connect
+
+        def connect(connection: Connection, failure: Exception | None = None) -> None:
+            begin(connection, failure)
+            connected.append(connection.address)
+
+        with client_of(azure_server, "http://s3.example.com") as client:
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(rows))
+            monkeypatch.setattr(Connection, "connect", connect)
+            for tag in range(2):
+                client.fetch(tag, WANTED)
+                (event,) = until(client)
+                assert isinstance(event, Fetched), event
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: rows[:1])
+            client._addresses._known.clear()
             client.fetch("t", WANTED)
-            error = refused(client)
-            assert isinstance(error, ConnectionFailed if server_over_tls else ProxyRefused)
-            assert "stranger" not in str(error)
-        assert server.seen == []
+            assert isinstance(refused(client), ConnectionFailed)
+    assert connected == [rows[0], rows[1], rows[1], rows[0]]
+
+
+def test_connections_that_the_server_has_closed_are_replaced(azure_server: LocalAzure) -> None:
+    """Several idle ones may be gone; a request that fails on a new one is handed back."""
+    closed = threading.Event()
+
+    def respond(request: Request) -> Iterator[Any]:
+        yield CREATED
+        if request.number < 3:
+            closed.wait(10)
+            yield CLOSE
+
+    with wire_server(respond) as url, client_of(azure_server, url) as client:
+        for tag in "abc":
+            put(client, tag=tag)
+        until(client, 3)
+        closed.set()
+        put(client)
+        assert until(client) == [Stored("t")]
+    with wire_server(lambda _: [CLOSE]) as url, client_of(azure_server, url) as client:
+        put(client)
+        assert isinstance(refused(client), ConnectionFailed)
+
+
+def test_host_that_needs_a_proxy_is_left_to_the_other_clients(azure_server: LocalAzure) -> None:
+    """Also where only one of several hosts needs it."""
+    with client_of(azure_server, "http://127.0.0.1:1", proxies=Proxies({"all": "http://127.0.0.1:1"})) as client:
+        client.fetch("t", WANTED)
+        assert "proxy" in str(refused(client))
+        put(client)
+        assert "proxy" in str(refused(client))
+
+
+def test_buffers_are_used_again_and_dropped_at_the_end(azure_server: LocalAzure) -> None:
+    """A body goes out of the buffer that it came into, and nothing is kept when nothing is in flight."""
+    answers = {"GET": FOUND, "PUT": CREATED}
+    with (
+        wire_server(lambda request: [answers[request.method]]) as url,
+        client_of(azure_server, url) as client,
+    ):
+        buffers = set[int]()
+        for _ in range(5):
+            client.fetch("busy", WANTED)
+            client.fetch("t", WANTED)
+            for event in until(client, 2):
+                assert isinstance(event, Fetched)
+                assert isinstance(event.body, memoryview)
+                buffers.add(id(event.body.obj))
+                put(client, event.body)
+            assert until(client, 2) == [Stored("t")] * 2
+            assert client._buffers._used_bytes == client._buffers._kept_bytes == 0
+    assert len(buffers) <= 10
+
+
+def test_connections_of_one_service_send_nothing_to_another(azure_server: LocalAzure) -> None:
+    """Certificates and trust may differ, even for the same host."""
+    answers = {"GET": FOUND, "PUT": CREATED}
+    with (
+        wire_server(lambda request: [answers[request.method]]) as url,
+        client_of(azure_server, url) as client,
+    ):
+        for _ in range(2):
+            client.fetch("t", WANTED)
+            until(client)
+            put(client)
+            until(client)
+        assert len(client._connections) == 2
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://a..b"])
+def test_address_that_is_not_valid_is_handed_back(
+    azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """As a setting that has to be corrected, and without a crash."""
+    with client_of(azure_server, "http://127.0.0.1:1") as client:
+        monkeypatch.setattr(client._source, "signed_get", lambda _: (f"{url}/k", {}))
+        client.fetch("t", WANTED)
+        assert isinstance(refused(client), UsageError)
+        assert client._buffers._used_bytes == 0
