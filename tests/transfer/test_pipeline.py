@@ -1,5 +1,6 @@
 """The block pipeline moves every block once, raises the first error, and keeps objects apart."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,46 @@ def test_an_error_ends_the_waits_of_the_other_blocks(rig: Rig) -> None:
         pipeline.move(BlockRoute(version, "bad", None), BLOCKS[:2], retrier=rig.retrier, on_staged=lambda _: None)
     pipeline.close()
     assert tries == 1
+
+
+def test_no_block_is_written_after_one_was_refused(rig: Rig) -> None:
+    """A block that waits for the refused one's slot is stopped, even if it gets the slot before anything else."""
+    both_read, other_ended, reads, tries = threading.Event(), threading.Event(), itertools.count(1), list[str]()
+
+    class Slots(ConnectionSlots):
+        @contextmanager
+        def reading(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+            with super().reading(size_bytes, stopped):
+                yield
+            if next(reads) == 2:
+                both_read.set()
+
+        @contextmanager
+        def writing(self, size_bytes: int, stopped: threading.Event) -> Iterator[None]:
+            try:
+                with super().writing(size_bytes, stopped):
+                    yield
+            except ObjectNotFound:
+                # The slot is free: the other block goes on first.
+                assert other_ended.wait(60)
+                raise
+            finally:
+                other_ended.set()
+
+    class Refuses(MemoryDestination):
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            tries.append(block_id)
+            if len(tries) == 1:
+                assert both_read.wait(60)
+                raise ObjectNotFound(bucket=BUCKET, key=blob)
+
+    version = rig.source.put(BUCKET, "k", DATA)
+    one = Slots(ConcurrencyController(1))
+    pipeline = BlockPipeline(rig.source, Refuses(), buffers=rig.buffers, slots=one, cancelled=rig.stop)
+    with pytest.raises(ObjectNotFound):
+        pipeline.move(BlockRoute(version, "k", None), BLOCKS[:2], retrier=rig.retrier, on_staged=lambda _: None)
+    pipeline.close()
+    assert len(tries) == 1
 
 
 def test_error_stays_with_its_object(rig: Rig) -> None:

@@ -3,7 +3,8 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -207,12 +208,22 @@ class BlockPipeline:
                 second=second_digest(route.second, view),
                 fingerprint=fingerprint(route.version),
             )
-            with self._slots.writing(block.size_bytes, stopped):
+            with self._slots.writing(block.size_bytes, stopped), _stopping(stopped):
                 retrier.call(
                     f"stage bytes {block.start} to {block.end} of {route.blob!r}",
                     lambda: self._destination.stage_block(route.blob, staged.block_id, view, staged.crc64),
                 )
         on_staged(staged)
+
+
+@contextmanager
+def _stopping(stopped: threading.Event) -> Iterator[None]:
+    """Stop the object's other blocks where this one fails, before its slot is free: none of them is written then."""
+    try:
+        yield
+    except BaseException:
+        stopped.set()
+        raise
 
 
 class Admission(Protocol):
