@@ -54,6 +54,8 @@ COVERAGE_CORE = $$($(PYTHON_BIN) -c 'import sys; print("sysmon" if sys.version_i
 # Half the time on two cores, where the tests mostly wait for servers. Each process has its own servers (some 500 MiB);
 # PYTEST_ARGS=-n0 runs the tests in one process.
 PARALLEL := -n 3 --dist loadfile
+# The order of the files, in which some of the longest come early, so that the last one does not keep a core idle.
+TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 # The same code gets the same generated examples, so that what fails is the change that is tested; make soak tries others.
 REPEATABLE := --hypothesis-profile=repeatable
 # Says it and judges nothing: a threshold would be met by tests that look at nothing.
@@ -95,8 +97,11 @@ coverage: $(VENV_READY) ## Show the lines that the last `make test` did not run,
 
 test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debian it installs what they need
 	@sh tests/install_tools.sh
-	@$(PYTHON_BIN) -m pytest $(REPEATABLE) -m "slow or cluster or browser" $(PYTEST_ARGS) || { status=$$?; \
-	    test $$status -eq 5 && echo "There are no such tests yet."; }
+	@status=0; \
+	run() { "$$@" || { code=$$?; test $$code -eq 5 && echo "There are no such tests." || status=$$code; }; }; \
+	run $(PYTHON_BIN) -m pytest $(TWO_AT_ONCE) $(REPEATABLE) -m "slow and not cluster and not browser" $(PYTEST_ARGS); \
+	run $(PYTHON_BIN) -m pytest $(REPEATABLE) -m "cluster or browser" $(PYTEST_ARGS); \
+	exit $$status
 
 test-tools: ## Install what `make test-all` needs beside the locks (as root on Debian or Ubuntu)
 	@sh tests/install_tools.sh
