@@ -119,6 +119,34 @@ def test_a_block_counts_once_azure_has_confirmed_it(rig: Rig) -> None:
     assert len(destination.list_staged("k")) == len(BLOCKS)
 
 
+def test_threads_are_used_again(rig: Rig) -> None:
+    """Promise 1: objects of many blocks need no more threads than blocks in flight, and each ends with the pipeline."""
+    threads: set[threading.Thread] = set()
+
+    class Watched(MemoryDestination):
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            threads.add(threading.current_thread())
+            super().stage_block(blob, block_id, data, crc64)
+
+    pieces: list[int] = []
+    one = slots(1)
+    pipeline = BlockPipeline(
+        rig.source, Watched(), buffers=rig.buffers, slots=one, cancelled=rig.stop, arrived=pieces.append
+    )
+    version = rig.source.put(BUCKET, "k", DATA * 10)
+    route, blocks = BlockRoute(version, "k", None), list(Layout(len(DATA) * 10, 65_536))
+    for _ in range(2):
+        pipeline.move(route, blocks, retrier=rig.retrier, on_staged=lambda _: None)
+    # A thread that has left its slot may not have taken the next block yet.
+    assert len(threads) <= 2 * one.most_admitted < len(blocks)
+    assert all(thread.daemon for thread in threads)
+    assert sum(pieces) == 2 * len(DATA) * 10
+    pipeline.close()
+    for thread in threads:
+        thread.join(30)
+    assert not [thread.name for thread in threads if thread.is_alive()]
+
+
 def test_no_blocks(rig: Rig) -> None:
     """Moving no blocks returns at once."""
     assert rig.move(rig.source.put(BUCKET, "k", DATA), []) == []
