@@ -11,11 +11,11 @@ from functools import partial
 import pytest
 
 from s3_to_azure.model import log_lines
-from s3_to_azure.model.errors import ObjectArchived, ObjectNotFound, WrongBlobType
+from s3_to_azure.model.errors import ConditionNotMet, ObjectArchived, ObjectNotFound, WrongBlobType
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.log_lines import SHOWN
 from s3_to_azure.model.names import STATE_FOLDER
-from s3_to_azure.model.objects import Condition, ListedObject, ObjectVersion
+from s3_to_azure.model.objects import BlobContents, Condition, ListedObject, ObjectVersion
 from s3_to_azure.model.options import Archived
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import Fidelity
@@ -186,6 +186,7 @@ class TestMetadataOnly:
         with transfer_context(source, destination, progress=progress) as context:
             receipt = copy_object(context, todo)
         assert destination.blobs["k"].metadata["name"] == "new"
+        assert destination.blobs["k"].metadata["s3_verified_by"] == receipt.verified_by
         return receipt.status, receipt.reason, receipt.verified_by, receipt.bytes_sent
 
     def test_metadata_is_updated_without_sending_bytes(self) -> None:
@@ -204,6 +205,29 @@ class TestMetadataOnly:
             listed = replace(source.listed(BUCKET, "k"), last_modified=version.last_modified + timedelta(days=1))
             receipt = copy_object(context, task(listed=listed, condition=Condition(etag), metadata_only=True))
         assert (receipt.status, receipt.reason, destination.blobs["k"].etag) == ("unchanged", "", etag)
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_other_metadata_under_equal_headers_is_written(self, *, lost: bool) -> None:
+        """Where the answer to the update was lost, the retry is refused, and the blob itself shows that it is done."""
+
+        class Losing(MemoryDestination):
+            def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
+                etag = super().update(blob, contents, condition)
+                if lost:
+                    raise ConditionNotMet(blob=blob, container=self.container, code="ConditionNotMet")
+                return etag
+
+        source, destination = MemorySource(BUCKET), Losing()
+        source.put(BUCKET, "k", b"12345", metadata={"name": "old"})
+        with transfer_context(source, destination) as context:
+            copy_object(context, task())
+            source.put(BUCKET, "k", b"12345", metadata={"name": "new"}, last_modified=EPOCH)
+            condition = Condition(destination.blobs["k"].etag)
+            todo = task(listed=source.listed(BUCKET, "k"), condition=condition, metadata_only=True)
+            receipt = copy_object(context, todo)
+        assert (receipt.status, receipt.reason) == ("unchanged", "metadata_updated")
+        assert (receipt.verified_by, receipt.bytes_sent) == ("crc64nvme", 0)
+        assert destination.blobs["k"].metadata["name"] == "new"
 
     def test_changed_blob_is_copied_after_all(self) -> None:
         """A blob that is no longer as planned is copied, and the progress counts its bytes."""

@@ -333,6 +333,28 @@ def test_next_block_is_read_while_one_is_written() -> None:
     pipeline.close()
 
 
+def test_a_stop_does_not_wait_for_a_block_that_hangs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead socket tells nobody: the caller looks for the stop itself, and leaves the block behind."""
+    monkeypatch.setattr("s3_to_azure.transfer.pipeline.BLOCKS_GRACE_S", 0.01)
+    released = threading.Event()
+
+    class Hanging(MemoryDestination):
+        def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
+            rig.stop.set()
+            released.wait(20)
+
+    pipeline = BlockPipeline(rig.source, Hanging(), buffers=rig.buffers, slots=slots(1), cancelled=rig.stop)
+    rescue = threading.Timer(10, released.set)
+    rescue.start()
+    version = rig.source.put(BUCKET, "k", DATA)
+    with pytest.raises(Cancelled):
+        pipeline.move(BlockRoute(version, "k", None), BLOCKS, retrier=rig.retrier, on_staged=lambda _: None)
+    assert not released.is_set()
+    rescue.cancel()
+    released.set()
+    pipeline.close()
+
+
 def test_stopped_pipeline_reads_nothing(rig: Rig) -> None:
     """A pipeline that is stopped before it begins sends no request."""
     version = rig.source.put(BUCKET, "k", DATA)
