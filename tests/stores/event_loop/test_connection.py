@@ -154,11 +154,13 @@ def test_refusal_is_read_after_sending_failed() -> None:
         peer.recv(65_536)
         peer.sendall(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
         peer.shutdown(socket.SHUT_WR)
-        # So that no RST throws the response away.
+        # Before sending failed, the rest must not be taken; after it, so that no RST throws the response away.
+        has_failed.wait(10)
         while peer.recv(1 << 20):
             pass
         peer.close()
 
+    has_failed = threading.Event()
     thread = threading.Thread(target=refuse, daemon=True)
     thread.start()
     connection = Connection(S3, host_of("http", "127.0.0.1"), [address(*listener.getsockname())], None)
@@ -172,6 +174,7 @@ def test_refusal_is_read_after_sending_failed() -> None:
     deadline = time.monotonic() + 10
     while made.is_sending and time.monotonic() < deadline:
         connection.send(made)
+    has_failed.set()
     assert isinstance(made.refused_by, BrokenPipeError)
     assert connection.receive(made)
     assert made.is_complete()
