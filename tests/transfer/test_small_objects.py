@@ -26,6 +26,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Block, Condition, ListedObject, ObjectVersion, PartSizes
+from s3_to_azure.model.options import AUTO, VIA_WORKER
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.model.settings import Fidelity
 from s3_to_azure.transfer import small_objects as module
@@ -69,7 +70,7 @@ def lost(where: str = "S3") -> ConnectionFailed:
 def takes(one: CopyTask, **choices: Any) -> bool:
     """Return whether ``SmallObjects`` takes a task."""
     source, destination = MemorySource(BUCKET), MemoryDestination()
-    with transfer_context(source, destination, **choices) as context:
+    with transfer_context(source, destination, **({"block_bytes": None} | choices)) as context:
         return SmallObjects(context, MemorySmallObjectClient(source, destination), 1).takes(one)
 
 
@@ -79,6 +80,14 @@ def takes(one: CopyTask, **choices: Any) -> bool:
 def test_size_limits(size_bytes: int, taken: bool) -> None:
     """Objects from 1 byte to 8 MiB are taken."""
     assert takes(task(listed=listed(size_bytes=size_bytes), condition=NEW)) is taken
+
+
+@pytest.mark.parametrize("via", [VIA_WORKER, AUTO])
+@pytest.mark.parametrize(("size_bytes", "taken"), [(2 * MIB, True), (2 * MIB + 1, False)])
+def test_object_of_several_blocks_is_not_taken(size_bytes: int, taken: bool, via: str) -> None:
+    """It is resumed block by block, or Azure fetches it, as the plan has told: so the user's block size counts."""
+    one = task(listed=listed(size_bytes=size_bytes), condition=NEW)
+    assert takes(one, block_bytes=2 * MIB, via=via) is taken
 
 
 @pytest.mark.parametrize(("size_bytes", "taken"), [(MIB // 2, True), (MIB // 2 + 1, False)])

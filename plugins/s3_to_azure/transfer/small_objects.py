@@ -88,6 +88,8 @@ class SmallObjects:
         self._try_number = try_number
         settings = context.settings
         self._most_bytes = settings.memory_budget_bytes // _BUDGET_FRACTION
+        # One that has several blocks is resumed block by block, or Azure fetches it.
+        self._largest_bytes = min(SMALL_BYTES, self._most_bytes, settings.block_bytes or SMALL_BYTES)
         self._bytes = 0
         self._in_flight = 0
         self._controller = ConcurrencyController(settings.most_small_objects, first=_FIRST_IN_FLIGHT)
@@ -114,7 +116,7 @@ class SmallObjects:
             and task.condition is not None
             and task.within is None
             and not task.metadata_only
-            and 0 < listed.size_bytes <= min(SMALL_BYTES, self._most_bytes)
+            and 0 < listed.size_bytes <= self._largest_bytes
             and not is_folder_marker(listed)
             and not is_reserved(task.blob)
             and self._handed_back_in_a_row < _MAX_HANDED_BACK
