@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from contextlib import closing
 from typing import Any, Final
 
@@ -21,12 +22,14 @@ STEPS: Final = ("before the fetch", "before the note", "after the note", "before
 
 
 class Dying:
-    """A container that kills this process at the n-th time of a step."""
+    """A container that kills this process at the n-th time of a step, when the notes before it are complete."""
 
     def __init__(self, real: Any, step: str, after: int) -> None:
         self._real = real
         self._step = step
         self._left = after
+        self._noting = threading.Lock()
+        self._has_noted = threading.Event()
 
     def __getattr__(self, name: str) -> Any:
         """Return whatever the container has."""
@@ -40,14 +43,18 @@ class Dying:
 
     def stage_from_url(self, *arguments: Any, **named: Any) -> Any:
         """Fetch."""
+        if self._step == "before the fetch" and self._left <= 1:
+            self._has_noted.wait(10)
         self._reach("before the fetch")
         return self._real.stage_from_url(*arguments, **named)
 
     def stage_block(self, *arguments: Any) -> None:
         """Note."""
-        self._reach("before the note")
-        self._real.stage_block(*arguments)
-        self._reach("after the note")
+        with self._noting:
+            self._reach("before the note")
+            self._real.stage_block(*arguments)
+            self._has_noted.set()
+            self._reach("after the note")
 
     def commit(self, *arguments: Any) -> Any:
         """Commit."""
