@@ -99,8 +99,8 @@ test-all: $(SETUP) ## Run the tests that `make test` leaves out; as root on Debi
 	@sh tests/install_tools.sh
 	@status=0; \
 	run() { "$$@" || { code=$$?; test $$code -eq 5 && echo "There are no such tests." || status=$$code; }; }; \
-	run $(PYTHON_BIN) -m pytest $(TWO_AT_ONCE) $(REPEATABLE) -m "slow and not cluster and not browser" $(PYTEST_ARGS); \
-	run $(PYTHON_BIN) -m pytest $(REPEATABLE) -m "cluster or browser" $(PYTEST_ARGS); \
+	run $(PYTHON_BIN) -m pytest $(TWO_AT_ONCE) $(REPEATABLE) -m "slow and not alone and not cluster and not browser" $(PYTEST_ARGS); \
+	run $(PYTHON_BIN) -m pytest $(REPEATABLE) -m "alone or cluster or browser" $(PYTEST_ARGS); \
 	exit $$status
 
 test-tools: ## Install what `make test-all` needs beside the locks (as root on Debian or Ubuntu)

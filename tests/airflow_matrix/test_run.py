@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("row", [row for row in ROWS if row.is_short], ids=lambda row: row.name)
 def test_package_works_with_an_airflow(row: Row) -> None:

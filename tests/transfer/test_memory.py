@@ -96,6 +96,7 @@ def measured(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_large_object_stays_within_the_budget(
     measured: Callable[..., dict[str, int]], s3_client: Any, bucket: str
 ) -> None:
@@ -131,6 +132,7 @@ def test_objects_of_the_event_loop_stay_within_the_budget(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_one_gib_within_the_default_budget(
     measured: Callable[..., dict[str, int]], s3_client: Any, bucket: str
