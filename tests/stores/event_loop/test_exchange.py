@@ -50,6 +50,30 @@ def test_request_is_sent_as_it_was_built() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "host", "line"),
+    [
+        ("http://host", "host", "/"),
+        ("HTTPS://Host:443?a=b", "host", "/?a=b"),
+        ("https://[::1]:8080/k%0D%0A?a=/?b", "[::1]:8080", "/k%0D%0A?a=/?b"),
+    ],
+)
+def test_url_is_taken_apart(url: str, host: str, line: str) -> None:
+    """Also without a path, and with a scheme in capitals."""
+    made = Exchange(S3, "t", "b", url, {}, None, bytearray(10))
+    assert made.head.decode() == f"GET {line} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    assert made.host.scheme == url.partition(":")[0].lower()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host/k\r\nx: y", "http://ho st/", "http://host/a b", "http:///k", "ftp://host/", "http://host/ü"]
+)
+def test_url_that_could_add_a_header_is_not_sent(url: str) -> None:
+    """It is no percent-encoded URL of a host."""
+    with pytest.raises(ValueError, match="percent-encoded"):
+        Exchange(S3, "t", "b", url, {}, None, bytearray(10))
+
+
+@pytest.mark.parametrize(
     ("response", "body"),
     [(SIZED, b"0123456789"), (WITH_TRAILER, DOCUMENT), (CHUNKS + b"\r\n", DOCUMENT)],
     ids=["sized", "trailer", "chunks"],

@@ -53,7 +53,7 @@ def host_of(scheme: str, netloc: str) -> Host:
     name = name if name.isascii() else name.encode("idna").decode("ascii")
     port, usual = url.port, default_port(url)
     shown = f"[{name}]" if ":" in name else name
-    return Host(scheme, name, port or usual, shown if port in (None, usual) else f"{shown}:{port}")
+    return Host(url.scheme, name, port or usual, shown if port in (None, usual) else f"{shown}:{port}")
 
 
 class Addresses:

@@ -22,8 +22,8 @@ from s3_to_azure.stores.http.heads import (
 HEADROOM_BYTES: Final = 16 * 1024
 """For the heads of a response, and for the document of an error. One with more is left to the general path."""
 
-# Scheme, host with port, path with query.
-_URL: Final = re.compile(r"(https?)://([^/?#]+)([^#]*)")
+# Scheme, host with port, path with query. No control character may get into the request's first line.
+_URL: Final = re.compile(r"(https?)://([^/?#\s]+)([!-\"$-~]*)", re.IGNORECASE)
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 
@@ -63,9 +63,9 @@ class Exchange:
     ) -> None:
         check_headers(headers)
         # urlsplit costs more than all else here.
-        parts = _URL.match(url)
+        parts = _URL.fullmatch(url)
         if parts is None:
-            raise ValueError("not the URL of a host")
+            raise ValueError("not the percent-encoded URL of a host")
         self.host = host_of(parts[1], parts[2])
         path = parts[3] if parts[3][:1] == "/" else f"/{parts[3]}"
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
