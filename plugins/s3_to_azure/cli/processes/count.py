@@ -25,12 +25,12 @@ _SMALL_BYTES: Final = MIB
 _LEAST_BUDGET_BYTES: Final = 32 * MIB
 # The quota of a container in microseconds for each period, by control groups of version 2 and 1.
 _QUOTA_V2: Final = Path("/sys/fs/cgroup/cpu.max")
+_QUOTAS_V1: Final = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 _STAT: Final = Path("/proc/stat")
 # Fields of its first line, in ticks of all cores together.
 _IDLE: Final = 4
 _WAITING: Final = 5
 _LEAST_WINDOW_S: Final = 0.1
-_QUOTAS_V1: Final = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 
 
 def most_processes(bound: int, settings: CopySettings) -> int:
