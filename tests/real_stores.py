@@ -32,6 +32,12 @@ def s3_session(access_key: str | None = None, secret_key: str | None = None, reg
     return boto3.Session(access_key, secret_key, region_name=region, botocore_session=core)
 
 
+def s3_client_of(server: LocalS3, **options: Any) -> Any:
+    """Return a boto3 client of the server; options replace those that the server's address and keys make."""
+    made = s3_session(server.access_key, server.secret_key, server.region)
+    return made.client("s3", **({"endpoint_url": server.endpoint_url} | options))
+
+
 def s3_source(
     server: LocalS3,
     *,

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 from azure.storage.blob import ContainerClient
 from botocore.config import Config
@@ -24,7 +23,7 @@ from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.fakes.fetching_azure import fetching_azure
 from tests.faults.conftest import refusing_all_but_one_block
 from tests.faults.faulty_proxy import Answer, Cut, FaultyProxy, Lose, Request
-from tests.real_stores import azure_container, fetching_container
+from tests.real_stores import azure_container, fetching_container, s3_client_of
 
 DATA = some_bytes(6 * MIB - 17)
 SLOW_DOWN = Answer(503, body=b"<Error><Code>SlowDown</Code></Error>")
@@ -41,14 +40,7 @@ def proxy(s3_server: LocalS3) -> Iterator[FaultyProxy]:
 def presigning(server: LocalS3, endpoint_url: str, version: str = "s3v4") -> Iterator[Callable[[str], str]]:
     """Yield a function that presigns URLs of the bucket's object ``k``, which ask for its checksum."""
     config = Config(signature_version=version, s3={"addressing_style": "path"})
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint_url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name=server.region,
-        config=config,
-    )
+    client = s3_client_of(server, endpoint_url=endpoint_url, config=config)
     with closing(client):
         yield lambda bucket: str(
             client.generate_presigned_url(

@@ -53,7 +53,7 @@ from tests.fakes.memory_source import EPOCH
 from tests.fakes.scripted_server import CLOSE
 from tests.fakes.wire_server import Request, wire_server
 from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
-from tests.real_stores import azure_container, s3_source
+from tests.real_stores import azure_container, s3_client_of, s3_source
 
 NEW = Condition(None)
 NOTHING = BlobContents({}, ContentHeaders())
@@ -295,13 +295,7 @@ def test_credentials_that_cannot_be_renewed_are_handed_back(between: Between) ->
 
 def test_signatures_are_accepted_by_a_server_that_checks_them(rclone_server: LocalS3, azure_server: LocalAzure) -> None:
     """Also for hostile keys, a host in capitals and more signed headers; those of another secret are refused."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=rclone_server.endpoint_url,
-        aws_access_key_id=rclone_server.access_key,
-        aws_secret_access_key=rclone_server.secret_key,
-        region_name=rclone_server.region,
-    )
+    client = s3_client_of(rclone_server)
     bucket = f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=bucket)
     keys = ["plain", "a b+c%20d?e=f&g#h", "ü/日本~", "semi;colon,at@dollar$(bang)!"]

@@ -5,7 +5,6 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import boto3
 import pytest
 from botocore.config import Config
 from hypothesis import given, settings
@@ -30,6 +29,7 @@ from s3_to_azure.stores.presigned.url import PresignedUrl, parse_url
 from tests.fakes.memory_source import EPOCH
 from tests.fakes.presigned_urls import expired_url
 from tests.fakes.scripted_server import CLOSE, Script, ScriptedServer, scripted_server
+from tests.real_stores import s3_client_of
 
 DATA: Final = bytes(range(256)) * 40
 CHANGES: Final = st.fixed_dictionaries(
@@ -105,14 +105,7 @@ def test_the_checksum_comes_where_the_url_signs_for_it(s3_client: Any, bucket: s
 def test_a_signature_of_version_2_is_read(s3_server: LocalS3, s3_client: Any, bucket: str) -> None:
     """It is what boto3 makes by default in us-east-1."""
     s3_client.put_object(Bucket=bucket, Key="k", Body=DATA)
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_server.endpoint_url,
-        aws_access_key_id=s3_server.access_key,
-        aws_secret_access_key=s3_server.secret_key,
-        region_name=s3_server.region,
-        config=Config(signature_version="s3", s3={"addressing_style": "path"}),
-    )
+    client = s3_client_of(s3_server, config=Config(signature_version="s3", s3={"addressing_style": "path"}))
     with closing(client), source_of(presigned(client, bucket, "k")) as source:
         assert read(source, source.head(bucket, "k")) == DATA
 

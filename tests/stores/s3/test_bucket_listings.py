@@ -1,9 +1,7 @@
 """How a bucket is listed: with several requests at the same time, where the store can."""
 
-from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +10,7 @@ from local_cloud.servers import LocalS3
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.parallel_listing import ParallelListing
 from s3_to_azure.stores.s3 import bucket_listings
-from tests.real_stores import s3_source
+from tests.real_stores import s3_client_of, s3_source
 
 USUAL = [f"logs/2026-11-{day:02}/part-{number}.gz" for day in range(1, 9) for number in range(5)]
 ODD = [f"{name}{number}" for name in ("plus+", "a b", "ü/日本-", "\U0001f600/") for number in range(6)]
@@ -25,13 +23,7 @@ def test_every_key_of_a_real_server_comes_once_and_in_its_order(
 ) -> None:
     """With pages of three keys, so that it takes many requests."""
     server: LocalS3 = request.getfixturevalue(name)
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint_url,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name=server.region,
-    )
+    client = s3_client_of(server)
     bucket = f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=bucket)
     for key in keys:

@@ -30,19 +30,13 @@ from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.signing import SigV4
 from s3_to_azure.stores.s3.source import S3Source
 from tests.fakes.memory_source import EPOCH
-from tests.real_stores import s3_source
+from tests.real_stores import s3_client_of, s3_source
 
 
 @pytest.fixture
 def signed_bucket(rclone_server: LocalS3) -> Iterator[tuple[LocalS3, str]]:
     """Return a bucket with one object ``k`` on the server that checks header signatures."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=rclone_server.endpoint_url,
-        aws_access_key_id=rclone_server.access_key,
-        aws_secret_access_key=rclone_server.secret_key,
-        region_name=rclone_server.region,
-    )
+    client = s3_client_of(rclone_server)
     name = f"bucket-{uuid4().hex}"
     client.create_bucket(Bucket=name)
     client.put_object(Bucket=name, Key="k", Body=b"0123456789")
