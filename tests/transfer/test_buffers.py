@@ -33,6 +33,13 @@ def test_whole_budget_and_no_byte_more() -> None:
         pass
 
 
+def test_buffers_leave_a_part_of_the_budget_to_threads() -> None:
+    """Blocks that would fill the budget to its last byte leave one out."""
+    pool = BufferPool(32 * MIB, threading.Event())
+    with pool.lend(16 * MIB), pool.lend(15 * MIB):
+        assert pool._allocate(MIB) is None
+
+
 def test_view_is_dead_after_its_return() -> None:
     """A view that was given back cannot be written any more."""
     with pool(MIB).lend(100) as view:
@@ -175,8 +182,8 @@ def test_reserved_bytes_are_not_lent() -> None:
     pool = BufferPool(4 * MIB, threading.Event())
     with pool.reserve(3 * MIB):
         assert pool._allocate(2 * MIB) is None
-        with pool.lend(MIB):
-            assert pool._held == 4 * MIB
+        with pool.lend(MIB // 2):
+            assert pool._held == 3 * MIB + MIB // 2
     assert pool._allocate(2 * MIB) is not None
 
 

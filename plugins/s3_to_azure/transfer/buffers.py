@@ -11,14 +11,17 @@ from s3_to_azure.model.errors import BudgetTooSmall, Cancelled
 
 _CANCEL_POLL_S: Final = 0.2
 
+# This fraction of the budget is not lent, except to a single buffer that needs it: threads and TLS hold bytes as well.
+_UNLENT_FRACTION: Final = 32
+
 _Taken = TypeVar("_Taken")
 
 
 class BufferPool:
     """Lends buffers of one budget to any number of threads.
 
-    Bound: bytes lent + bytes kept for reuse <= ``budget_bytes``. Buffers are anonymous mappings, on huge pages where
-    the kernel has them; a reused buffer causes no page faults.
+    Bound: bytes lent + bytes kept for reuse <= 31/32 of ``budget_bytes``, or one buffer of up to ``budget_bytes``.
+    Buffers are anonymous mappings, on huge pages where the kernel has them; a reused buffer causes no page faults.
 
     Args:
         budget_bytes: The bound.
@@ -27,6 +30,7 @@ class BufferPool:
 
     def __init__(self, budget_bytes: int, cancelled: threading.Event) -> None:
         self._budget = budget_bytes
+        self._lendable = budget_bytes - budget_bytes // _UNLENT_FRACTION
         self._cancelled = cancelled
         self._free: list[mmap.mmap] = []
         self._held = 0
@@ -131,11 +135,11 @@ class BufferPool:
 
     def _make_room(self, size_bytes: int) -> bool:
         """Drop free buffers until the budget has room; return whether it has."""
-        while self._held + size_bytes > self._budget and self._free:
+        while self._held + size_bytes > self._lendable and self._free:
             dropped = self._free.pop(0)
             self._held -= len(dropped)
             dropped.close()
-        return not self._held or self._held + size_bytes <= self._budget
+        return not self._held or self._held + size_bytes <= self._lendable
 
     def _give(self, buffer: mmap.mmap) -> None:
         with self._lock:
