@@ -1,6 +1,7 @@
-"""A storage account with a hierarchical namespace, as far as copies of whole objects need one.
+"""A storage account with a hierarchical namespace, as far as copies of whole objects and state files need one.
 
-Azure documents that such an account drops empty path segments; no emulator does.
+Azure documents that such an account drops empty path segments, lists its directories as blobs, and deletes only empty
+ones; no emulator does.
 """
 
 import http.server
@@ -27,12 +28,14 @@ class HierarchicalAccount:
     Attributes:
         may_ask: The identity may look up the account's kind.
         blobs: Bytes, ETag and metadata of each blob of the only container.
+        directories: The directories that were made for the blobs.
         asked: How often the account's kind was looked up.
     """
 
     server: LocalAzure
     may_ask: bool = True
     blobs: dict[str, tuple[bytes, str, dict[str, str]]] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
     asked: int = 0
 
     @property
@@ -70,7 +73,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 return
             self._answer(200, {"x-ms-is-hns-enabled": "true", "x-ms-sku-name": "Standard_LRS"})
         elif operation == ["list"]:
-            listed = "".join(_listed(name, *blob) for name, blob in sorted(account.blobs.items()))
+            prefix = parse_qs(url.query).get("prefix", [""])[0]
+            # Folder by folder.
+            names = sorted((*account.blobs, *account.directories), key=_path)
+            names = [name for name in names if name.startswith(prefix)]
+            listed = "".join(_listed(name, account.blobs.get(name)) for name in names)
             page = f"<EnumerationResults><Blobs>{listed}</Blobs><NextMarker /></EnumerationResults>"
             self._answer(200, {"Content-Type": "application/xml"}, page.encode())
         else:
@@ -100,7 +107,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 if name.lower().startswith(_METADATA)
             }
             blobs[name] = body, f"0x{next(self.server.etags)}", metadata
+            segments = _path(name)
+            self.server.account.directories.update("/".join(segments[:end]) for end in range(1, len(segments)))
             self._answer(201, {"ETag": f'"{blobs[name][1]}"', "Last-Modified": _DATE})
+
+    def do_DELETE(self) -> None:
+        account, name = self.server.account, self._blob()
+        if any(other.startswith(f"{name}/") for other in (*account.blobs, *account.directories)):
+            self._answer(409, {"x-ms-error-code": "DirectoryIsNotEmpty"})
+        elif account.blobs.pop(name, None) is None and name not in account.directories:
+            self._answer(404, {"x-ms-error-code": "BlobNotFound"})
+        else:
+            account.directories.discard(name)
+            self._answer(202, {})
 
     def _blob(self) -> str:
         """Return the name that the account makes of the request's."""
@@ -120,9 +139,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def _listed(name: str, data: bytes, etag: str, metadata: dict[str, str]) -> str:
+def _path(name: str) -> list[str]:
+    return name.split("/")
+
+
+def _listed(name: str, blob: tuple[bytes, str, dict[str, str]] | None) -> str:
+    """Return a blob's entry, or that of a directory."""
+    data, etag, metadata = blob or (b"", "0xd", {"hdi_isfolder": "true"})
     inside = "".join(f"<{key}>{escape(value)}</{key}>" for key, value in metadata.items())
     return (
-        f"<Blob><Name>{escape(name)}</Name><Properties><Etag>{etag}</Etag><Content-Length>{len(data)}</Content-Length>"
+        f"<Blob><Name>{escape(name)}</Name><Properties><Last-Modified>{_DATE}</Last-Modified><Etag>{etag}</Etag>"
+        f"<ResourceType>{'file' if blob else 'directory'}</ResourceType><Content-Length>{len(data)}</Content-Length>"
         f"<BlobType>BlockBlob</BlobType></Properties><Metadata>{inside}</Metadata></Blob>"
     )

@@ -5,13 +5,14 @@ import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from s3_to_azure.model.errors import CorruptState, PermanentError
+from s3_to_azure.model.errors import AccessDenied, Cancelled, CorruptState, PermanentError, TransferError
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.names import REPORT_FILES
 from s3_to_azure.model.objects import Amount
@@ -383,6 +384,25 @@ def test_old_runs_are_deleted_as_asked() -> None:
     assert run.files.deleted_before is None
     run.report(keep_days=30, now=START)
     assert run.files.deleted_before == START - timedelta(days=30)
+
+
+def test_old_runs_that_cannot_be_deleted_do_not_fail_the_report(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All objects are accounted for by then, and the log says what is kept; a stop is a stop."""
+    run = PlannedRun(0)
+    error: TransferError = AccessDenied(service="Azure", resource="state", code="403", cure="Grant it.")
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(run.files, "delete_runs_before", refuse)
+    run.report(keep_days=30, now=START)
+    assert "ended before 2026-01-30" in caplog.text
+    assert str(error) in caplog.text
+    error = Cancelled.now()
+    with pytest.raises(Cancelled):
+        run.report(keep_days=30, now=START)
 
 
 def test_a_report_that_was_given_up_replaces_none() -> None:

@@ -2,12 +2,13 @@
 
 import heapq
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed
+from s3_to_azure.model.errors import Cancelled, CorruptState, SomeObjectsFailed, TransferError
 from s3_to_azure.model.formatting import duration_text, size_text, verdict_text
 from s3_to_azure.model.names import (
     REPORT_FILES,
@@ -51,6 +52,8 @@ _MAX_CODE_CHARACTERS: Final = 100
 # There are few reasons, but a damaged state file could hold any number.
 _MAX_REASONS: Final = 50
 _OTHER: Final = "other"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +300,18 @@ def make_report(  # noqa: PLR0913 - what is reported, by whom, and what is delet
     with files.write(REPORT_NAME, by=by) as out:
         out.write(json.dumps(report.summary(), indent=1).encode("ascii"))
     if keep_days is not None:
-        files.delete_runs_before((now or datetime.now(UTC)) - timedelta(days=keep_days), is_over=is_over)
+        _delete_old_runs(files, (now or datetime.now(UTC)) - timedelta(days=keep_days), is_over)
     return report
+
+
+def _delete_old_runs(files: StateFiles, moment: datetime, is_over: IsOver | None) -> None:
+    """Delete the state of old runs; that of a run whose objects are all accounted for does not fail it."""
+    try:
+        files.delete_runs_before(moment, is_over=is_over)
+    except Cancelled:
+        raise
+    except TransferError as error:
+        log.warning("The state of runs that ended before %s is not deleted completely: %s", f"{moment:%Y-%m-%d}", error)
 
 
 class _Totals:

@@ -28,6 +28,7 @@ from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.state import AzureState
 from s3_to_azure.stores.temporary_state import TemporaryState
+from tests.fakes.hierarchical_azure import HierarchicalAccount, hierarchical_azure
 from tests.fakes.state_memory import MemoryState
 from tests.fakes.wire_server import wire_server
 
@@ -295,6 +296,52 @@ def test_only_old_runs_are_deleted(state_of: Callable[..., AzureState], containe
 
 
 AFTER_ALL = datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.fixture
+def account() -> Iterator[HierarchicalAccount]:
+    """Run an account with a hierarchical namespace."""
+    with hierarchical_azure() as made:
+        yield made
+
+
+@pytest.fixture
+def state_in_directories(account: HierarchicalAccount) -> Iterator[Callable[[str], AzureState]]:
+    """Return a function that makes the state of a run in that account."""
+    server = account.server
+    key = {"account_name": server.account_name, "account_key": server.account_key}
+    with BlobServiceClient(server.account_url, credential=key) as plain:
+        client = service_client(plain, connections=1)
+        yield lambda run_id: AzureState(client, "container", dag_id="dag", run_id=run_id)
+        client.close()
+
+
+def test_old_runs_are_deleted_with_their_directories(
+    account: HierarchicalAccount, state_in_directories: Callable[[str], AzureState]
+) -> None:
+    """An account with a hierarchical namespace lists directories as blobs, and refuses to delete one with files."""
+    for run_id in ("one", "now"):
+        for name in ("plan-1/receipts/00001/001-00001.jsonl.gz", "plan-1/tries/00001-002", "plan.json", "report.json"):
+            write(state_in_directories(run_id), name, b"x")
+    assert state_in_directories("now").delete_runs_before(AFTER_ALL) == 1
+    assert sorted(account.blobs) == [
+        "_s3_to_azure/dag/now/plan-1/receipts/00001/001-00001.jsonl.gz",
+        "_s3_to_azure/dag/now/plan-1/tries/00001-002",
+        "_s3_to_azure/dag/now/plan.json",
+        "_s3_to_azure/dag/now/report.json",
+    ]
+    assert not [name for name in account.directories if "/one" in name]
+
+
+def test_directories_are_no_files_and_tell_nothing_of_a_runs_age(
+    account: HierarchicalAccount, state_in_directories: Callable[[str], AzureState]
+) -> None:
+    """Those that an interrupted deletion has left are no run."""
+    files = state_in_directories("now")
+    write(files, "plan-1/tries/00001-002", b"x")
+    assert list(files.names()) == ["plan-1/tries/00001-002"]
+    account.directories |= {"_s3_to_azure/dag/one", "_s3_to_azure/dag/one/plan-1"}
+    assert files.delete_runs_before(AFTER_ALL, is_over=lambda _: True) == 0
 
 
 @pytest.mark.parametrize(

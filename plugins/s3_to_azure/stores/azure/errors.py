@@ -97,7 +97,7 @@ _CAUSES: Final = (
     Cause(codes("Crc64Mismatch", "Md5Mismatch"), errors.CorruptedInTransit),
     Cause(codes("InvalidBlobType"), errors.WrongBlobType, {"blob_type": "another type of blob"}),
     Cause(
-        codes("ResourceTypeMismatch", "PathConflict"),
+        codes("ResourceTypeMismatch", "PathConflict", "OperationNotSupportedOnDirectory"),
         errors.WrongBlobType,
         {"blob_type": "a directory, or lies below a file"},
     ),

@@ -25,7 +25,7 @@ from s3_to_azure.model.errors import AZURE, UnexpectedResponse
 from s3_to_azure.model.limits import AZURE_LISTING_REQUESTS
 from s3_to_azure.model.objects import BlobState, ContentHeaders
 from s3_to_azure.stores.azure.errors import azure_errors
-from s3_to_azure.stores.azure.responses import blob_type_of, unquoted
+from s3_to_azure.stores.azure.responses import DIRECTORY, blob_type_of, unquoted
 from s3_to_azure.stores.http.headers import http_date
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.parallel_listing import ParallelListing
@@ -305,7 +305,7 @@ def state_of(entry: Entry) -> BlobState:
 
 
 def modified_of(entry: Entry) -> tuple[str, datetime]:
-    """Return a blob's name, and when it was last modified.
+    """Return a blob's name, and when it was last modified; the name of a directory with a slash at its end.
 
     Raises:
         ValueError: There is no valid date.
@@ -313,7 +313,8 @@ def modified_of(entry: Entry) -> tuple[str, datetime]:
     time = http_date(entry.properties.get("Last-Modified"))
     if time is None:
         raise ValueError("a blob without date")
-    return entry.name, time
+    is_directory = (entry.properties.get("ResourceType") or "").lower() == DIRECTORY
+    return f"{entry.name}/" if is_directory else entry.name, time
 
 
 @lru_cache(maxsize=1_024)

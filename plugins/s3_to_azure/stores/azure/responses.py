@@ -61,7 +61,8 @@ def is_missing_blob(error: HttpResponseError) -> bool:
     return code == "BlobNotFound" or (code is None and "x-ms-request-id" in response.headers)
 
 
-_DIRECTORY: Final = "directory"
+DIRECTORY: Final = "directory"
+"""What Azure calls a directory of a hierarchical namespace, and how its type is shown."""
 
 
 def blob_type_of(blob_type: str, metadata: Mapping[str, str], *, size_bytes: int, resource_type: str | None) -> str:
@@ -71,9 +72,9 @@ def blob_type_of(blob_type: str, metadata: Mapping[str, str], *, size_bytes: int
     blob that has bytes, or is a copy of an object, is none.
     """
     if resource_type:
-        return _DIRECTORY if resource_type.lower() == _DIRECTORY else blob_type
+        return DIRECTORY if resource_type.lower() == DIRECTORY else blob_type
     is_marked = metadata.get(record.DIRECTORY_MARK) == "true" and not size_bytes and record.ETAG not in metadata
-    return _DIRECTORY if is_marked else blob_type
+    return DIRECTORY if is_marked else blob_type
 
 
 REQUEST_ID: Final = "x-ms-client-request-id"

@@ -124,7 +124,8 @@ class AzureState:
     def names(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of the files that begin with the prefix."""
         for path, _ in self._list(self._run + prefix):
-            yield path.removeprefix(self._run)
+            if not path.endswith("/"):
+                yield path.removeprefix(self._run)
 
     def delete(self, name: str) -> None:
         """Delete a file if it exists."""
@@ -133,24 +134,32 @@ class AzureState:
     def delete_runs_before(self, moment: datetime, *, is_over: IsOver | None = None) -> int:
         """Delete the DAG's other runs that are over and whose newest file is older; return their number."""
         ages: dict[str, _RunAge] = {}
+        directories: set[str] = set()
         for path, modified in self._list(self._dag):
             folder, slash, name = path.removeprefix(self._dag).partition("/")
-            if slash:
+            if path.endswith("/"):
+                directories.add(folder)
+            elif slash:
                 ages[folder] = ages.get(folder, _RunAge()).with_file(name, modified)
         own = self._run.removeprefix(self._dag).rstrip("/")
         old = [folder for folder, age in ages.items() if folder != own and age.newest < moment]
         over = [folder for folder in old if ages[folder].is_over(is_over(id_of(folder)) if is_over else None)]
         for folder in over:
             self._delete_run(f"{self._dag}{folder}/")
+            if folder in directories:
+                self._delete(self._dag + folder)
         if len(over) < len(old):
             log.info("The state of %d old runs is kept, because they have not ended", len(old) - len(over))
         return len(over)
 
     def _delete_run(self, run: str) -> None:
-        """Delete the files of a run, the report last: if this is interrupted, what is left is still that of a run."""
-        paths = [path for path, _ in self._list(run)]
+        """Delete the files of a run, the report last: if this is interrupted, what is left is still that of a run.
+
+        A hierarchical namespace has directories too, which can be deleted only once they are empty.
+        """
+        paths = sorted((path for path, _ in self._list(run)), reverse=True)
         for path in sorted(paths, key=lambda path: path == run + REPORT_NAME):
-            self._delete(path)
+            self._delete(path.rstrip("/"))
 
     def call(self, act: str, path: str, request: Callable[[], T]) -> T:
         """Send a request, with retries.
@@ -215,7 +224,7 @@ class AzureState:
         return found
 
     def _list(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """Yield the blobs' names and modification times, one page at a time."""
+        """Yield the blobs' names and modification times, one page at a time; a directory's name ends in a slash."""
 
         def page(token: str | None) -> tuple[list[tuple[str, datetime]], str | None]:
             return self._retrier.call(
