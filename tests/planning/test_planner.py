@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3_to_azure.model.errors import BudgetTooSmall, UsageError
+from s3_to_azure.model.errors import AccessDenied, BudgetTooSmall, Cancelled, TransferError, UsageError
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.limits import MIB, TIB
 from s3_to_azure.model.objects import Amount, BlobState, Condition, ListedObject
@@ -406,6 +406,21 @@ def test_a_budget_too_small_fails_the_plan(stores: Stores) -> None:
     pointer = write_manifest([huge], stores.files, bucket="bucket", prefix="")
     with pytest.raises(BudgetTooSmall):
         make_plan(stores.files, pointer, stores.destination, PlanSettings(s3_prefix="", blob_prefix=""))
+
+
+def test_an_identity_that_may_not_delete_plans_too(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the file between the two passes stays; a stop is a stop."""
+    stores.object("a")
+    error: TransferError = AccessDenied(service="Azure", resource="state", code="403", cure="Grant it.")
+
+    def refuse(_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(stores.files, "delete", refuse)
+    assert stores.plan(max_tasks=2).copy.objects == 1
+    error = Cancelled.now()
+    with pytest.raises(Cancelled):
+        stores.plan(max_tasks=2)
 
 
 def test_plan_json_names_the_complete_plan(stores: Stores) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from s3_to_azure.model.errors import Cancelled, TransferError
 from s3_to_azure.model.limits import AZURE_PAGE_BLOBS, LISTING_PAGE_KEYS, MIB
 from s3_to_azure.model.objects import Amount, BlobState, TaskTry
 from s3_to_azure.model.options import MAP, VIA_AZURE
@@ -119,7 +120,7 @@ class _Planning:
         else:
             batches, own = self._cut_into_batches(builder)
         if not self._one_task:
-            self._files.delete(self._to_copy_name)
+            self._delete_decisions()
         made = builder.plan(self._token, batches, self._planning_requests(builder))
         plan = replace(made, inventory_age_s=self._inventory_age_s())
         index = PlanIndex(
@@ -163,6 +164,15 @@ class _Planning:
             builder.finish()
         self._left_out_sha256 = left_out.sha256()
         return builder, Member(0, to_copy.length, to_copy.sha256())
+
+    def _delete_decisions(self) -> None:
+        """Delete the first pass's file, which nobody needs any more; an identity that deletes nothing can plan too."""
+        try:
+            self._files.delete(self._to_copy_name)
+        except Cancelled:
+            raise
+        except TransferError as error:
+            log.info("The file %r is kept until the run's files are deleted: %s", self._to_copy_name, error)
 
     def _look_at_blob(self, blob: str) -> BlobState | None:
         return self._retrier.call(f"look at blob {blob!r}", lambda: self._destination.head(blob))

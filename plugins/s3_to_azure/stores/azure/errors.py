@@ -226,7 +226,7 @@ def azure_error(
     else:
         cure = (
             f"The SAS has the permissions {sas_permissions!r}, and a copy needs r, w, c and l on the whole container "
-            "(sr=c), with tags also t: make a new one."
+            "(sr=c), with tags also t, and to delete old state d: make a new one."
         )
     request: dict[str, object] = {
         "service": AZURE,
