@@ -17,6 +17,7 @@ from s3_to_azure.model.errors import (
     ForeignBlocks,
     IntegrityError,
     ObjectNotFound,
+    UnexpectedResponse,
 )
 from s3_to_azure.model.objects import Condition
 from s3_to_azure.stores.event_loop.loop import small_object_client
@@ -25,7 +26,7 @@ from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import copy_many
 from tests.fakes.contexts import QUICK, some_bytes, task, transfer_context
 from tests.faults.conftest import Clouds
-from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Lose, Request, Stall
+from tests.faults.faulty_proxy import Answer, Cut, CutRequest, Fault, Flip, FlipRequest, Forget, Lose, Request, Stall
 
 SIZE = 20_000
 COUNT = 8
@@ -89,12 +90,21 @@ def every_nth(kind: str, every: int, *faults: Fault) -> Callable[[Request], Faul
 
 
 def test_two_requests_for_each_object(clouds: Clouds) -> None:
-    """Each object takes one GET and one Put Blob, and no other request is sent."""
+    """Each object takes one GET and one Put Blob; no other request is sent but for the bucket and the first blob."""
     tasks = planned(clouds)
     before = len(clouds.s3.seen)
     assert_all_copied(clouds, copied(clouds, tasks))
     kinds = [request.kind for request in (*clouds.s3.seen[before:], *clouds.azure.seen)]
-    assert sorted(kinds) == sorted(["head", *(KINDS * COUNT)])
+    assert sorted(kinds) == sorted(["head", "head", *(KINDS * COUNT)])
+
+
+def test_a_gateway_that_drops_metadata_fails_the_copies(clouds: Clouds) -> None:
+    """Every object fails and says why, instead of being copied in each run without its metadata."""
+    tasks = planned(clouds)
+    clouds.azure.plan = lambda request: Forget(tuple(name for name in request.headers if "_" in name))
+    found = copied(clouds, tasks)
+    assert {type(outcome.error) for outcome in found.values()} == {UnexpectedResponse}
+    assert all("underscores_in_headers" in outcome.receipt.reason for outcome in found.values())
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])

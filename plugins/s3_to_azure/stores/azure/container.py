@@ -11,6 +11,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings, StandardBlobTier
 
+from s3_to_azure.model import record
 from s3_to_azure.model.checksums import to_azure
 from s3_to_azure.model.errors import (
     AZURE,
@@ -28,6 +29,7 @@ from s3_to_azure.stores.azure.download import BlobReader, BlobUrls
 from s3_to_azure.stores.azure.errors import azure_error, azure_errors, refusal_of
 from s3_to_azure.stores.azure.fetching import TIMEOUT_S, crc64_of, fetch_error, fetch_headers, mismatch
 from s3_to_azure.stores.azure.listing import list_side_by_side
+from s3_to_azure.stores.azure.records import RecordCheck
 from s3_to_azure.stores.azure.responses import (
     CONTENT_CRC64,
     blob_state,
@@ -78,6 +80,7 @@ class AzureContainer:
         self._reader = BlobReader(client, container)
         self._authorization = ContainerAuthorization(client, container, scope=client.scope)
         self._urls = BlobUrls(self._client.url)
+        self._records = RecordCheck(container, self.head)
         protect_logs()
 
     @property
@@ -162,6 +165,7 @@ class AzureContainer:
     def stage_block(self, blob: str, block_id: str, data: memoryview, crc64: int) -> None:
         """Put Block with the block's CRC64."""
         url = self._block_url(blob, block_id)
+        self._records.require(blob)
         try:
             with azure_errors(container=self.container, blob=blob):
                 response = self._requests.put(url, {CONTENT_CRC64: to_azure(crc64)}, data)
@@ -205,19 +209,26 @@ class AzureContainer:
                 sas_permissions=response.sas_permissions,
             )
 
-    def created_etag(self, response: Response, blob: str) -> str:
+    def created_etag(self, response: Response, blob: str, *, has_record: bool) -> str:
         """Return the new ETag of a blob that Put Blob wrote.
 
+        Args:
+            response: The response.
+            blob: The blob's name.
+            has_record: Whether the request had the record of a copy.
+
         Raises:
-            TransferError: The response says, or leaves open, that nothing was written.
+            TransferError: The response says, or leaves open, that nothing was written; or the blob has no record.
         """
         self._raise_unless_created(response, blob)
         etag, modified = response.headers.get("etag"), response.headers.get("last-modified")
-        return written_etag(etag, modified, container=self.container, blob=blob)
+        etag = written_etag(etag, modified, container=self.container, blob=blob)
+        return self._records.after_write(blob, etag, has_record=has_record)
 
     def commit(self, blob: str, block_ids: Sequence[str], contents: BlobContents, condition: Condition) -> str:
         """Put Block List under the condition, and return the new ETag."""
         client = self._blob(blob)
+        self._records.require(blob)
         with azure_errors(container=self.container, blob=blob):
             response = client.commit_block_list(
                 [BlobBlock(block_id) for block_id in block_ids],
@@ -227,21 +238,23 @@ class AzureContainer:
                 **_match_conditions(condition),
                 **self._guard(blob),
             )
-        return self._written_etag(response, blob)
+        return self._records.after_write(blob, self._written_etag(response, blob), has_record=_has_record(contents))
 
     def put_blob(self, blob: str, data: memoryview, crc64: int, contents: BlobContents, condition: Condition) -> str:
         """Put Blob with its CRC64 under the condition, and return the new ETag."""
         self.check_name(blob)
+        self._records.require(blob)
         headers = _put_blob_headers(contents, condition) | {CONTENT_CRC64: to_azure(crc64)}
         with azure_errors(container=self.container, blob=blob):
             response = self._requests.put(self._urls.of(blob, ""), headers, data)
-        return self.created_etag(response, blob)
+        return self.created_etag(response, blob, has_record=_has_record(contents))
 
     def authorised_put_blob(
         self, blob: str, crc64: int, contents: BlobContents, condition: Condition
     ) -> tuple[str, Mapping[str, str]]:
         """Return the URL and all headers except Content-Length of a Put Blob that another client sends."""
         self.check_name(blob)
+        self._records.require(blob)
         try:
             query, authorised = self._authorization.current()
         except Exception:
@@ -257,6 +270,7 @@ class AzureContainer:
     def update(self, blob: str, contents: BlobContents, condition: Condition) -> str:
         """Set Blob Properties, then Set Blob Metadata, each under the ETag before it, and return the new ETag."""
         client = self._blob(blob)
+        self._records.require(blob)
         with azure_errors(container=self.container, blob=blob):
             current = client.get_blob_properties(**_match_conditions(condition), **self._guard(blob))
             settings = _content_settings(contents)
@@ -267,7 +281,7 @@ class AzureContainer:
             response = client.set_blob_metadata(
                 dict(contents.metadata), **_match_conditions(unchanged), **self._guard(blob)
             )
-        return self._written_etag(response, blob)
+        return self._records.after_write(blob, self._written_etag(response, blob), has_record=_has_record(contents))
 
     def _written_etag(self, response: Mapping[str, Any], blob: str) -> str:
         return written_etag(response.get("etag"), response.get("last_modified"), container=self.container, blob=blob)
@@ -356,6 +370,10 @@ class AzureContainer:
                 )
 
         return {"raw_request_hook": check, "client_request_id": new_request_id()}
+
+
+def _has_record(contents: BlobContents) -> bool:
+    return record.ETAG in contents.metadata
 
 
 def _match_conditions(condition: Condition) -> Mapping[str, Any]:

@@ -83,6 +83,9 @@ REQUEST_ID: Final = "x-ms-client-request-id"
 CONTENT_CRC64: Final = "x-ms-content-crc64"
 """The CRC64 of a request's body."""
 
+RECORD_HEADER: Final = f"x-ms-meta-{record.ETAG}"
+"""A header of each request that writes the record of a copy."""
+
 _REQUEST_IDS = itertools.count()
 _REQUEST_ID_PREFIX: Final = uuid.uuid4().hex
 _ETAG: Final = re.compile(r'"?[!#-~]{1,256}"?')

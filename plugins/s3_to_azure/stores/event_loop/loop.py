@@ -20,7 +20,7 @@ from s3_to_azure.model.objects import BlobContents, Condition, ListedObject
 from s3_to_azure.model.ports import Fetched, HandedBack, Stored
 from s3_to_azure.stores.azure.client import Response
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.azure.responses import REQUEST_ID, belongs_to, new_request_id
+from s3_to_azure.stores.azure.responses import RECORD_HEADER, REQUEST_ID, belongs_to, new_request_id
 from s3_to_azure.stores.event_loop.addresses import Addresses, Host
 from s3_to_azure.stores.event_loop.buffers import Buffers
 from s3_to_azure.stores.event_loop.connection import Connection
@@ -306,7 +306,8 @@ class LoopSmallObjectClient:
             return Fetched(exchange.tag, parse_whole_object(target, status, headers, body), body)
         if not belongs_to(exchange.headers, headers):
             raise _failed(exchange.service, "the response belongs to another request")
-        self._container.created_etag(Response(status, headers, bytes(exchange.body())), target)
+        response, has_record = Response(status, headers, bytes(exchange.body())), RECORD_HEADER in exchange.headers
+        self._container.created_etag(response, target, has_record=has_record)
         return Stored(exchange.tag)
 
     def _fail(self, exchange: Exchange, error: Exception) -> None:
