@@ -75,6 +75,8 @@ STATES: dict[str, BlobState | None] = {
     "append blob": blob(blob_type="AppendBlob", metadata={}),
     "page blob of a newer copy": blob(blob_type="PageBlob", metadata=copy_of("new", NOW + SECOND)),
     "append blob, this version": blob(blob_type="AppendBlob"),
+    "directory": blob(blob_type="directory", size_bytes=0, metadata={}),
+    "directory that calls itself this version": blob(blob_type="directory"),
 }
 TABLE: dict[str, tuple[Decision, Decision, Decision]] = {
     # state: if_changed, never, always
@@ -98,6 +100,8 @@ TABLE: dict[str, tuple[Decision, Decision, Decision]] = {
     "append blob": (WRONG_TYPE, EXISTS, WRONG_TYPE),
     "page blob of a newer copy": (WRONG_TYPE, EXISTS, WRONG_TYPE),
     "append blob, this version": (UNCHANGED, UNCHANGED, WRONG_TYPE),
+    "directory": (WRONG_TYPE, WRONG_TYPE, WRONG_TYPE),
+    "directory that calls itself this version": (WRONG_TYPE, WRONG_TYPE, WRONG_TYPE),
 }
 
 

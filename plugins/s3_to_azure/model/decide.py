@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from s3_to_azure.model import record
 from s3_to_azure.model.errors import BlobOfAnotherObject, WrongBlobType
-from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
+from s3_to_azure.model.objects import DIRECTORY, BlobState, ListedObject, ObjectVersion
 from s3_to_azure.model.options import ALWAYS, AUTO, NEVER, Overwrite, is_as_strong
 from s3_to_azure.model.reasons import DESTINATION_EXISTS, explained
 
@@ -42,7 +42,8 @@ def decide(
     is a copy of another version          copy            skip exists  copy
     is a copy of another object           refuse          skip exists  copy
     has no record of a copy               copy            skip exists  copy
-    is not a block blob                   refuse          skip exists  refuse
+    is an append or page blob             refuse          skip exists  refuse
+    is a directory                        refuse          refuse       refuse
     ====================================  ==============  ===========  =====================
 
     Dates do not decide: the version that S3 shows as current may be older than the blob's, after a rollback. The copy
@@ -50,9 +51,11 @@ def decide(
     """
     if blob is None:
         return Decision("copy")
-    if overwrite != ALWAYS and blob.holds(source) and is_as_strong(blob.verified_by, integrity):
+    # A directory holds no bytes that overwrite=never could protect: the object would be left out, run after run.
+    is_file = blob.blob_type != DIRECTORY
+    if is_file and overwrite != ALWAYS and blob.holds(source) and is_as_strong(blob.verified_by, integrity):
         return Decision("unchanged")
-    if overwrite == NEVER and not blob.is_unproven_copy_of(source):
+    if is_file and overwrite == NEVER and not blob.is_unproven_copy_of(source):
         return Decision("skip", DESTINATION_EXISTS)
     if blob.blob_type != BLOCK_BLOB:
         return Decision("refuse", WrongBlobType.reason())

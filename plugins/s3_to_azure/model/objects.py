@@ -43,6 +43,9 @@ class TaskTry:
         return self.started_at < other.started_at
 
 
+DIRECTORY: Final = "directory"
+"""The type of a blob that is a directory of a hierarchical namespace."""
+
 NO_ETAG: Final = "-"
 """The ETag of an object that a list of keys names and S3 does not hold."""
 

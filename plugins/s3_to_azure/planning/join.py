@@ -2,13 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from s3_to_azure.model.names import is_reserved
-from s3_to_azure.model.objects import BlobState
-
-# An account with a hierarchical namespace lists directories too, which nobody copied from S3.
-_DIRECTORY: Final = "directory"
+from s3_to_azure.model.objects import DIRECTORY, BlobState
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +60,8 @@ class Join:
     def _pass_head(self) -> None:
         """Count the current blob as one that no name asked for, and go on."""
         blob = self._head
-        self.only_there += blob is not None and blob.blob_type != _DIRECTORY and self._is_counted(blob)
+        # An account with a hierarchical namespace lists directories too, which nobody copied from S3.
+        self.only_there += blob is not None and blob.blob_type != DIRECTORY and self._is_counted(blob)
         self._advance()
 
     def _advance(self) -> None:

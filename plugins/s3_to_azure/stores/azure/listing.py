@@ -23,9 +23,9 @@ from azure.storage.blob import ContainerClient
 
 from s3_to_azure.model.errors import AZURE, UnexpectedResponse
 from s3_to_azure.model.limits import AZURE_LISTING_REQUESTS
-from s3_to_azure.model.objects import BlobState, ContentHeaders
+from s3_to_azure.model.objects import DIRECTORY, BlobState, ContentHeaders
 from s3_to_azure.stores.azure.errors import azure_errors
-from s3_to_azure.stores.azure.responses import DIRECTORY, blob_type_of, unquoted
+from s3_to_azure.stores.azure.responses import blob_type_of, unquoted
 from s3_to_azure.stores.http.headers import http_date
 from s3_to_azure.stores.http.pages import Pages
 from s3_to_azure.stores.http.parallel_listing import ParallelListing

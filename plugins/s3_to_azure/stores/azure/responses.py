@@ -14,7 +14,7 @@ from azure.storage.blob import BlobProperties
 
 from s3_to_azure.model import errors, record
 from s3_to_azure.model.errors import AZURE
-from s3_to_azure.model.objects import BlobState, ContentHeaders
+from s3_to_azure.model.objects import DIRECTORY, BlobState, ContentHeaders
 
 
 def blob_state(properties: BlobProperties, *, resource_type: str | None = None) -> BlobState:
@@ -59,10 +59,6 @@ def is_missing_blob(error: HttpResponseError) -> bool:
         return False
     code = getattr(error, "error_code", None)
     return code == "BlobNotFound" or (code is None and "x-ms-request-id" in response.headers)
-
-
-DIRECTORY: Final = "directory"
-"""What Azure calls a directory of a hierarchical namespace, and how its type is shown."""
 
 
 def blob_type_of(blob_type: str, metadata: Mapping[str, str], *, size_bytes: int, resource_type: str | None) -> str:
