@@ -73,6 +73,6 @@ def list_with_report(objects: Listing, bucket: str, files: StateFiles, directory
     source: Any = Files(directory)
     retrier = Retrier(RetryBudget(), threading.Event())
     with open_report(S3Uri(_BUCKET, "manifest.json"), source, retrier, bucket=bucket, prefix="") as report:
-        pointer = write_manifest(map(report.complete, objects()), files, bucket=bucket, prefix="")
+        pointer = write_manifest(objects(), files, bucket=bucket, prefix="", completed=report.complete)
     assert report.proven == pointer.objects
     return {"objects": pointer.objects, "rows": report.rows}

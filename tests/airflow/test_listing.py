@@ -8,7 +8,8 @@ import pytest
 
 from s3_to_azure.airflow import listing
 from s3_to_azure.airflow.listing import LOOKUPS_AT_ONCE, ListedPlace, ReportPlace, write_listing
-from s3_to_azure.model.errors import UsageError
+from s3_to_azure.model.errors import S3, ConnectionFailed, UsageError
+from s3_to_azure.model.objects import ObjectVersion
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.sensors import _LOOKUPS_AT_ONCE
@@ -68,6 +69,42 @@ def test_without_a_report_nothing_is_read(source: Closable) -> None:
         ReportPlace("s3://reports/job/", None, None, {}).opened(retrier, bucket="bucket", prefix=""),
     ):
         pass
+
+
+class Unreachable(Closable):
+    """A source that answers no request about one object."""
+
+    def head(self, bucket: str, key: str) -> ObjectVersion:
+        """Fail for that one."""
+        if key == "in/b":
+            raise ConnectionFailed(service=S3, resource=key, detail="reset")
+        return super().head(bucket, key)
+
+
+class WithoutWaits(threading.Event):
+    """A stop that nobody asks for, and that lets nobody wait."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return at once."""
+        return False
+
+
+@pytest.mark.parametrize("with_report", [True, False])
+def test_a_key_that_cannot_be_looked_up_fails_the_listing(
+    source: Closable, monkeypatch: pytest.MonkeyPatch, *, with_report: bool
+) -> None:
+    """It must not end there as if the list did: the run would copy what comes before, and succeed."""
+    monkeypatch.setattr(listing, "s3_source", lambda *_, **__: source)
+    unreachable = Unreachable("bucket")
+    for key in ("in/a", "in/b", "in/c"):
+        unreachable.put("bucket", key, b"one", checksum=None)
+    unreachable.put("bucket", "in/keys", b"in/a\nin/b\nin/c\n", checksum=None)
+    place = ListedPlace("bucket", "in/", keys_from="s3://bucket/in/keys", list_key="in/keys")
+    report = ReportPlace(Report("reports").address if with_report else "", None, None, {})
+    files = MemoryState()
+    with pytest.raises(ConnectionFailed):
+        write_listing(unreachable, place, report, files, WithoutWaits())  # type: ignore[arg-type]
+    assert not list(files.names("manifest"))
 
 
 def test_the_sensor_has_connections_for_all_lookups() -> None:

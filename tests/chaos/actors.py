@@ -415,6 +415,8 @@ def _broken_off() -> ConnectionFailed:
 class _Pages(Iterator[T]):
     """A listing page by page; after an error it continues, as the stores' listings do."""
 
+    continues_after_errors = True
+
     def __init__(
         self,
         actor: Actor,

@@ -10,9 +10,16 @@ import pytest
 
 from s3_to_azure.cli.copy_prefix import copy_prefix, keys_from_file, write_listing
 from s3_to_azure.cli.processes import count
-from s3_to_azure.model.errors import BudgetTooSmall, RetryableObjectsFailed, SomeObjectsFailed, UsageError
+from s3_to_azure.model.errors import (
+    S3,
+    BudgetTooSmall,
+    ConnectionFailed,
+    RetryableObjectsFailed,
+    SomeObjectsFailed,
+    UsageError,
+)
 from s3_to_azure.model.filters import Filters
-from s3_to_azure.model.objects import Receipt
+from s3_to_azure.model.objects import ObjectVersion, Receipt
 from s3_to_azure.model.uris import AzureUri, S3Uri
 from s3_to_azure.planning.planner import make_plan
 from s3_to_azure.runs import prefix
@@ -97,6 +104,22 @@ def test_listing_of_a_key_list(context: TransferContext, tmp_path: Path) -> None
     pointer = write_listing(context, SOURCE, files, keys_from_file(str(path), SOURCE))
     assert [each.key for each in read_manifest(files, pointer)] == ["d/two"]
     assert pointer.looked_up
+
+
+def test_key_that_cannot_be_looked_up_fails_the_listing(
+    monkeypatch: pytest.MonkeyPatch, context: TransferContext, source: MemorySource
+) -> None:
+    """With a report too, it is not the end of the list: a plan without the rest would pass for the whole."""
+    head = source.head
+
+    def failing(bucket: str, key: str) -> ObjectVersion:
+        if key == "d/one":
+            raise ConnectionFailed(service=S3, resource=key, detail="reset")
+        return head(bucket, key)
+
+    monkeypatch.setattr(source, "head", failing)
+    with pytest.raises(ConnectionFailed):
+        write_listing(context, SOURCE, MemoryState(), iter(["d/one", "d/two"]), lambda listed: listed)
 
 
 def test_copy_in_this_process(context: TransferContext, destination: MemoryDestination) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 import pytest
@@ -260,15 +261,19 @@ def test_a_cancelled_task_waits_for_no_page() -> None:
         list(with_retries(service.pages(), Retrier(QUICK, stopped), "list"))
 
 
-def test_the_error_of_a_generator_is_raised() -> None:
-    """A generator ends with its error; to continue would look like the end of the listing."""
+@pytest.mark.parametrize(
+    "wrapped",
+    [iter, lambda listing: map(str, listing), lambda listing: filter(None, listing), chain, lambda it: islice(it, 9)],
+)
+def test_the_error_of_what_ends_with_it_is_raised(wrapped: Callable[[Iterator[int]], Iterator[Any]]) -> None:
+    """A generator ends with its error, and so does what reads it; to continue would look like the listing's end."""
 
     def listing() -> Iterator[int]:
         yield 1
         raise FAILED
 
     with pytest.raises(ServerFailed):
-        list(with_retries(listing(), retrier(), "list"))
+        list(with_retries(wrapped(listing()), retrier(), "list"))
 
 
 def test_pages_are_requested_one_by_one() -> None:

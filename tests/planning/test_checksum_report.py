@@ -325,7 +325,7 @@ def test_a_listing_carries_the_checksums_into_its_manifest() -> None:
     with opened(report_of(*rows)) as found:
         objects = (listed(key, f"e{key}") for key in keys)
         files = MemoryState()
-        pointer = write_manifest(map(found.complete, objects), files, bucket=BUCKET, prefix="in/")
+        pointer = write_manifest(objects, files, bucket=BUCKET, prefix="in/", completed=found.complete)
     read = {each.key: each.reported for each in read_manifest(files, pointer)}
     assert read == {
         key: SourceChecksum("crc64nvme", crc(key.encode()), reported=True) if not number % 2 else None

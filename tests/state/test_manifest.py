@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as replace_pointer
 
-from s3_to_azure.model.errors import CorruptState
+from s3_to_azure.model.errors import S3, ConnectionFailed, CorruptState
 from s3_to_azure.model.limits import MAX_OBJECT_BYTES
 from s3_to_azure.model.objects import ListedObject, SourceChecksum
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest, write_manifest
+from s3_to_azure.stores.http.pages import Pages
 from tests.fakes.state_memory import MemoryState
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
@@ -80,6 +81,25 @@ def test_an_object_listed_twice_in_a_row_is_written_once() -> None:
     files, pointer = written([one_object(), one_object(), one_object(key="p/b")])
     assert [listed.key for listed in read_manifest(files, pointer)] == ["p/a", "p/b"]
     assert pointer.ordered
+
+
+def test_a_listing_is_completed_and_continues_after_an_error() -> None:
+    """Each object gets what a report has of it, also behind a page that failed at first."""
+    failures = [ConnectionFailed(service=S3, resource="bucket", detail="reset")]
+
+    def fetch_page(token: int | None) -> tuple[list[ListedObject], int | None]:
+        if token and failures:
+            raise failures.pop()
+        number = token or 0
+        return [one_object(key=f"p/{number}")], number + 1 if number < 2 else None
+
+    files, checksum = MemoryState(), SourceChecksum("crc64nvme", 7, reported=True)
+    pages = Pages(fetch_page, name_of=lambda listed: listed.key, service=S3, resource="bucket")
+    pointer = write_manifest(
+        pages, files, bucket="bucket", prefix="p/", completed=lambda listed: replace(listed, reported=checksum)
+    )
+    found = {listed.key: listed.reported for listed in read_manifest(files, pointer)}
+    assert found == dict.fromkeys(("p/0", "p/1", "p/2"), checksum)
 
 
 class CountingState(MemoryState):

@@ -130,11 +130,12 @@ def write_listing(
     ):
         objects: Iterable[ListedObject] = inventory.objects() if inventory else listed_objects(source, place, retrier)
         return write_manifest(
-            map(found.complete, objects) if found else objects,
+            objects,
             files,
             bucket=place.bucket,
             prefix=place.prefix,
             retrier=retrier,
+            completed=found.complete if found else None,
             looked_up=place.list_key is not None,
             inventoried_at=inventory.made_at if inventory else None,
         )

@@ -338,11 +338,10 @@ def copy_tasks(
             yield _copy_task(context, source, destination, key, None)
     else:
         listing = context.source.list(source.bucket, source.key)
-        if completed:
-            listing = completed(listing)
         for listed in with_retries(listing, context.retrier, f"list s3://{source.bucket}"):
-            if not filters or not filters.reason_to_skip(listed):
-                yield _copy_task(context, source, destination, listed.key, listed)
+            found = completed(listed) if completed else listed
+            if not filters or not filters.reason_to_skip(found):
+                yield _copy_task(context, source, destination, found.key, found)
 
 
 def _tasks_of_keys(
@@ -353,7 +352,7 @@ def _tasks_of_keys(
 
     at_once = context.settings.objects_at_once
     objects = look_up(keys, context.source, context.retrier, bucket=source.bucket, at_once=at_once)
-    for listed in completed(objects):
+    for listed in map(completed, objects):
         known = None if listed.problem or listed.etag == NO_ETAG else listed
         yield _copy_task(context, source, destination, listed.key, known)
 

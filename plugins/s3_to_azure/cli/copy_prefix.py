@@ -76,11 +76,12 @@ def write_listing(
     else:
         objects = context.source.list(source.bucket, source.key)
     return write_manifest(
-        completed(objects) if completed else objects,
+        objects,
         files,
         bucket=source.bucket,
         prefix=source.key,
         retrier=context.retrier,
+        completed=completed,
         looked_up=keys is not None,
         inventoried_at=inventory.made_at if inventory else None,
     )

@@ -3,10 +3,9 @@
 import argparse
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from s3_to_azure.model.errors import UsageError
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from s3_to_azure.stores.s3.source import S3Source
 
 
-Completed = Callable[[Iterable[ListedObject]], Iterator[ListedObject]]
-"""Adds to listed objects the checksums that a report has of them."""
+Completed = Callable[[ListedObject], ListedObject]
+"""Adds to a listed object the checksum that a report has of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Stores:
             prefix=source.key,
             version_id=self.version_id,
         ) as found:
-            yield partial(map, found.complete)
+            yield found.complete
         on_text(f"{found.text()}.")
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 import tenacity
@@ -126,7 +126,9 @@ def with_retries(items: Iterable[T], retrier: Retrier, action: str) -> Iterator[
     """Yield the items; if the next one fails with a transient error, request it again within the budget.
 
     Args:
-        items: A listing of a store, which continues after an error. A generator cannot: its error is raised.
+        items: A listing of a store, which says by ``continues_after_errors`` that it does. Of all others the first
+            error is raised. A generator is at its end after an error, and so is what reads one, such as ``map``: to go
+            on would look like the end of the listing, and lose the rest without a word.
         retrier: Tries and waits.
         action: What the listing does, for the log: "list 'a/b'".
 
@@ -134,7 +136,7 @@ def with_retries(items: Iterable[T], retrier: Retrier, action: str) -> Iterator[
         Cancelled: Stopped from outside.
     """
     listing = iter(items)
-    can_continue = not isinstance(listing, Generator)
+    can_continue = getattr(listing, "continues_after_errors", False)
     end = object()
 
     def take_next() -> T | object:

@@ -7,7 +7,7 @@ read in constant memory.
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Final
@@ -117,6 +117,7 @@ def write_manifest(
     bucket: str,
     prefix: str,
     retrier: Retrier | None = None,
+    completed: Callable[[ListedObject], ListedObject] | None = None,
     looked_up: bool = False,
     inventoried_at: datetime | None = None,
 ) -> ManifestPointer:
@@ -125,6 +126,16 @@ def write_manifest(
     A page that fails with a transient error is requested again. An object that comes twice in a row is written once.
     Keys may come in any order. Only if they ascend, as S3 lists general purpose buckets, can the plan be made from
     listings alone.
+
+    Args:
+        objects: The listing as the store gives it: one that is wrapped is not continued after an error.
+        files: Where the manifest is written.
+        bucket: The bucket of all objects.
+        prefix: The prefix of all keys.
+        retrier: Tries and waits.
+        completed: Returns a listed object with the checksum that a report has of it.
+        looked_up: Whether a list gave the keys.
+        inventoried_at: When S3 began to make the inventory that stands for a listing.
 
     Raises:
         CorruptState: A key is not below the prefix, or in another bucket.
@@ -148,7 +159,7 @@ def write_manifest(
             if not is_shown_only(listed):
                 ordered = ordered and (last is None or last < listed.key)
                 last = listed.key
-            writer.add(line_of(listed))
+            writer.add(line_of(completed(listed) if completed else listed))
             count += 1
             size_bytes += listed.size_bytes
             if not count % _MEMBER_LINES:

@@ -93,9 +93,14 @@ def compare_run(settings: RunSettings, compare: CompareSettings, context: Contex
 
         def compare_all() -> Comparison:
             with report.opened(transfer.retrier, bucket=compare.bucket, prefix=prefix) as found:
-                listing = transfer.source.list(compare.bucket, prefix)
-                objects = map(found.complete, listing) if found else listing
-                pointer = write_manifest(objects, files, bucket=compare.bucket, prefix=prefix, retrier=transfer.retrier)
+                pointer = write_manifest(
+                    transfer.source.list(compare.bucket, prefix),
+                    files,
+                    bucket=compare.bucket,
+                    prefix=prefix,
+                    retrier=transfer.retrier,
+                    completed=found.complete if found else None,
+                )
             return compare_listings(transfer, files, pointer, how, announced=announced, on_difference=drift.add)
 
         result = run_stoppable(compare_all, stop, grace_s=TASK_GRACE_S)

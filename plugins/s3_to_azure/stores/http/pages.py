@@ -25,6 +25,8 @@ class Pages(Generic[T, Token]):
         limit: Stop after this many items.
     """
 
+    continues_after_errors: Final = True
+
     def __init__(
         self,
         fetch_page: Callable[[Token | None], tuple[Sequence[T], Token | None]],

@@ -80,6 +80,8 @@ class ParallelListing(Generic[T, Token]):
         can_start: Whether the service that gives such a token may start after a key. One that cannot is not asked to.
     """
 
+    continues_after_errors: Final = True
+
     def __init__(
         self,
         fetch_page: Callable[[str | None, Token | None], tuple[Sequence[T], Token | None]],
