@@ -29,8 +29,10 @@ usable_cores = count.usable_cores
         (1, CopySettings(), 1),
         (100, CopySettings(), 6),
         (4, CopySettings(objects_at_once=3), 3),
+        (4, CopySettings(connections=2), 2),
         (4, CopySettings(memory_budget_bytes=95 * MIB), 2),
         (4, CopySettings(memory_budget_bytes=MIB), 1),
+        (4, CopySettings(block_bytes=100 * MIB), 2),
     ],
 )
 def test_bounds(monkeypatch: pytest.MonkeyPatch, bound: int, settings: CopySettings, most: int) -> None:
@@ -154,11 +156,24 @@ def test_bandwidth_limit_needs_fewer(limit: int, processes: int) -> None:
     assert useful_processes(Amount(100_000, 100_000 * 10 * KIB), 10 * KIB, 4, bandwidth_bytes_s=limit) == processes
 
 
-def test_processes_share_all_limits() -> None:
-    """Counts are rounded up, so that no process gets none; bytes are rounded down, so that the limit holds."""
-    each = share_of(
-        CopySettings(memory_budget_bytes=100 * MIB, bandwidth_bytes_s=1001, objects_at_once=9, connections=5), 2
-    )
-    assert (each.memory_budget_bytes, each.bandwidth_bytes_s) == (50 * MIB, 500)
-    assert (each.objects_at_once, each.connections, each.most_small_objects) == (5, 3, 144)
-    assert share_of(CopySettings(), 4).most_small_objects == 128
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "total",
+    [
+        CopySettings(),
+        CopySettings(objects_at_once=7, connections=5, memory_budget_bytes=130 * MIB, bandwidth_bytes_s=1_001),
+        CopySettings(objects_at_once=4, connections=4, memory_budget_bytes=128 * MIB, bandwidth_bytes_s=4),
+    ],
+)
+def test_shares_together_do_not_exceed_a_limit(
+    monkeypatch: pytest.MonkeyPatch, total: CopySettings, processes: int
+) -> None:
+    """The user has named the most for the whole copy; each process gets some of everything."""
+    monkeypatch.setattr(count, "usable_cores", lambda: 6)
+    assert most_processes(processes, total) == processes
+    each = share_of(total, processes)
+    for name in ("objects_at_once", "connections", "most_small_objects", "fetches_at_once", "memory_budget_bytes"):
+        assert 0 < processes * getattr(each, name) <= getattr(total, name), name
+    if total.bandwidth_bytes_s is not None:
+        assert each.bandwidth_bytes_s
+        assert processes * each.bandwidth_bytes_s <= total.bandwidth_bytes_s

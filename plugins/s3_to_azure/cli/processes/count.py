@@ -48,7 +48,10 @@ def most_processes(bound: int, settings: CopySettings) -> int:
     if sys.platform != "linux":
         # Other systems have no safe fork.
         return 1
-    shares = min(settings.objects_at_once, settings.memory_budget_bytes // _LEAST_BUDGET_BYTES)
+    # Each process needs a whole one of what is counted.
+    counted = min(settings.objects_at_once, settings.connections)
+    least_bytes = max(_LEAST_BUDGET_BYTES, settings.block_bytes or 0)
+    shares = min(counted, settings.memory_budget_bytes // least_bytes)
     return max(1, min(bound, usable_cores(), shares))
 
 
@@ -135,13 +138,18 @@ def _work_s(amount: Amount) -> float:
 
 
 def share_of(total: CopySettings, processes: int) -> CopySettings:
-    """Return each process's share of the limits: bytes are rounded down, counts up."""
+    """Return each process's share of the limits, rounded down: all shares together do not exceed any of them.
+
+    Args:
+        total: The limits of the whole copy.
+        processes: At most as many as ``most_processes`` allows, so that each gets at least one of everything.
+    """
     limit = total.bandwidth_bytes_s
     return replace(
         total,
         memory_budget_bytes=total.memory_budget_bytes // processes,
-        objects_at_once=-(-total.objects_at_once // processes),
-        connections=-(-total.connections // processes),
-        small_objects_at_once=-(-total.most_small_objects // processes),
+        objects_at_once=total.objects_at_once // processes,
+        connections=total.connections // processes,
+        small_objects_at_once=total.most_small_objects // processes,
         bandwidth_bytes_s=None if limit is None else max(1, limit // processes),
     )
