@@ -1,6 +1,11 @@
 """Worker processes as their parent sees them."""
 
+import os
+import select
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -179,6 +184,25 @@ def test_processes_get_their_shares(monkeypatch: pytest.MonkeyPatch, several: Wo
     monkeypatch.setattr(_WorkerProcess, "send", lambda _self, message: sent.append(message))
     monkeypatch.setattr(WorkerProcesses, "_assign", lambda *_: [])
     context: Any = SimpleNamespace(cancelled=SimpleNamespace(is_set=lambda: False))
-    several._copy(2, context, workers._groups(tasks()), lambda *_: None)
-    # None ends the third.
-    assert [each and each.objects_at_once for each in sent] == [None, 4, 4]  # type: ignore[attr-defined]
+    several._copy(2, context, (each for each in ()), lambda *_: None)
+    assert [each.objects_at_once for each in sent] == [4, 4]  # type: ignore[attr-defined]
+
+
+def test_end_waits_for_no_worker_that_was_stopped(several: WorkerProcesses) -> None:
+    """It reads nothing, so its pipe is full, and it ignores SIGTERM; a stop of the copy must end all the same."""
+    stopped = several._workers[0]
+    os.kill(int(stopped.process.pid or 0), signal.SIGSTOP)
+    batch: Any = b"batch" * 1_000_000
+
+    def send() -> None:
+        # The pipe is closed meanwhile. A command that was stopped no longer waits for the thread that sends.
+        with suppress(TypeError):
+            stopped.send(batch)
+
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    while select.select([], [stopped.pipe], [], 0)[1]:
+        assert sending.is_alive()
+    several.end()
+    assert stopped.process.exitcode == -signal.SIGKILL
+    sending.join()

@@ -95,12 +95,12 @@ class BatchUpdate:
 
 
 def run_worker(
-    pipe: "Connection[BatchUpdate, Message | CopySettings | None]",
+    pipe: "Connection[BatchUpdate, Message | CopySettings]",
     parent_ends: Sequence["Connection[Any, Any]"],
     stores: Stores,
     parent: int,
 ) -> None:
-    """Copy what comes from the pipe, after this worker's limits, until None or SIGTERM comes or the parent has ended.
+    """Copy what comes from the pipe, after this worker's limits, until the pipe ends or SIGTERM comes.
 
     Args:
         pipe: The worker's end of its pipe.
@@ -125,9 +125,9 @@ def run_worker(
 
 
 def _received(
-    pipe: "Connection[BatchUpdate, Message | CopySettings | None]", stop: threading.Event
+    pipe: "Connection[BatchUpdate, Message | CopySettings]", stop: threading.Event
 ) -> Message | CopySettings | None:
-    """Return what the parent sends next; None at the end."""
+    """Return what the parent sends next; None at the end of the pipe, or at a stop."""
     while not stop.is_set():
         if pipe.poll(_UPDATE_EVERY_S):
             try:
@@ -180,7 +180,7 @@ class _UpdateSender:
 
     def __init__(
         self,
-        pipe: "Connection[BatchUpdate, Message | CopySettings | None]",
+        pipe: "Connection[BatchUpdate, Message | CopySettings]",
         progress: Progress,
         parent: int,
         stop: threading.Event,

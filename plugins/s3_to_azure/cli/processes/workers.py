@@ -104,8 +104,8 @@ class WorkerProcesses:
         """End all workers but some, whatever they are doing."""
         self._workers, ended = self._workers[:all_but], self._workers[all_but:]
         for worker in ended:
-            worker.send(None)
-            # A worker that is sending must not wait for a reader.
+            # The end of its pipe ends a worker that waits, and one that sends. To send it a word could last for ever:
+            # a worker that was stopped (SIGSTOP) does not read, and its pipe may be full.
             worker.pipe.close()
             worker.process.terminate()
         deadline = time.monotonic() + _END_GRACE_S
@@ -245,7 +245,7 @@ class _WorkerProcess:
         self.busy, self.remaining = True, message.objects
         self.send(message)
 
-    def send(self, message: Message | CopySettings | None) -> None:
+    def send(self, message: Message | CopySettings) -> None:
         # Where the worker has ended, receiving from it says so.
         with suppress(OSError):
             self.pipe.send(message)
