@@ -20,7 +20,15 @@ from s3_to_azure.cli.processes.workers import (
     worker_processes,
 )
 from s3_to_azure.cli.stores import Stores
-from s3_to_azure.model.errors import Cancelled, CorruptState, ObjectNotFound, ProcessEnded, TransferError
+from s3_to_azure.model.errors import (
+    BudgetTooSmall,
+    Cancelled,
+    CorruptState,
+    ObjectNotFound,
+    ProcessEnded,
+    TransferError,
+)
+from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Progress
 from s3_to_azure.model.settings import CopySettings
@@ -178,13 +186,44 @@ def test_named_objects_are_divided(
     assert (totals.objects_done, totals.objects_failed, totals.bytes_total) == (10, 1, 40)
 
 
+def test_object_that_needs_more_than_a_share_is_copied_with_the_whole_budget(
+    monkeypatch: pytest.MonkeyPatch, source: MemorySource
+) -> None:
+    """The parent copies it after all others, and only what the whole budget cannot hold either has failed."""
+    monkeypatch.setattr(workers, "_TASKS_OF_WORKER", 3)
+    monkeypatch.setattr(workers, "_TASKS_IN_GROUP", 2)
+    source.put(BUCKET, "d/2", bytes(2 * MIB))
+    source.put(BUCKET, "d/4", bytes(4 * MIB))
+    settings: dict[str, Any] = {
+        "memory_budget_bytes": 3 * MIB,
+        "block_bytes": 4 * MIB,
+        "objects_at_once": 2,
+        "connections": 2,
+    }
+    destination, told = MemoryDestination("container"), list[tuple[str, TransferError | None]]()
+    with (
+        worker_processes(2, Stores(source, destination, None), CopySettings(**settings)) as several,
+        transfer_context(source, destination, **settings) as context,
+    ):
+        assert several
+        several.copy_tasks(context, tasks(*range(10)), lambda each, error: told.append((each.key, error)))
+        totals = context.progress.snapshot()
+    assert sorted(key for key, _ in told) == [f"d/{number}" for number in range(10)]
+    assert {key: type(error) for key, error in told if error} == {"d/4": BudgetTooSmall}
+    assert {key for key, _ in told[-2:]} == {"d/2", "d/4"}
+    assert (totals.objects_done, totals.objects_failed) == (9, 1)
+    # The others are in the memory of the processes.
+    assert destination.blobs.keys() == {"2"}
+
+
 def test_processes_get_their_shares(monkeypatch: pytest.MonkeyPatch, several: WorkerProcesses) -> None:
     """The shares are those of the processes that copy, and not of those that were forked."""
     sent: list[object] = []
     monkeypatch.setattr(_WorkerProcess, "send", lambda _self, message: sent.append(message))
     monkeypatch.setattr(WorkerProcesses, "_assign", lambda *_: [])
     context: Any = SimpleNamespace(cancelled=SimpleNamespace(is_set=lambda: False))
-    several._copy(2, context, (each for each in ()), lambda *_: None)
+    nothing: Any = iter(())
+    several._copy(2, context, nothing, lambda *_: None)
     assert [each.objects_at_once for each in sent] == [4, 4]  # type: ignore[attr-defined]
 
 

@@ -31,7 +31,7 @@ from s3_to_azure.cli.processes.worker import (
     run_worker,
 )
 from s3_to_azure.cli.stores import Stores
-from s3_to_azure.model.errors import Cancelled, ProcessEnded, TransferError
+from s3_to_azure.model.errors import BudgetTooSmall, Cancelled, ProcessEnded, TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.ports import StateFiles
 from s3_to_azure.model.progress import Progress
@@ -144,6 +144,9 @@ class WorkerProcesses:
     def copy_tasks(self, context: TransferContext, tasks: Iterable[CopyTask], on_receipt: OnReceipt) -> None:
         """Copy the objects as ``transfer.pool.copy_many`` does, in as many processes as they are worth.
 
+        An object that needs more memory than a process's share is copied here, after all others: nobody knows the sizes
+        before. Memory: a group's tasks for each process, and such objects.
+
         Raises:
             Cancelled: The copy was stopped; the receipts of all finished objects were passed on.
             ProcessEnded: A worker was killed, or failed with an unexpected error.
@@ -151,12 +154,34 @@ class WorkerProcesses:
         tasks = iter(tasks)
         first = list(islice(tasks, self.most * _TASKS_OF_WORKER))
         count = len(first) // _TASKS_OF_WORKER
-        if count > 1:
-            self._copy(count, context, _groups(chain(first, tasks)), on_receipt)
-            return
-        self.end()
-        for outcome in copy_many(context, first):
-            on_receipt(outcome.receipt, outcome.error)
+        left = self._copy_groups(count, context, chain(first, tasks), on_receipt) if count > 1 else first
+        if left:
+            self.end()
+            for outcome in copy_many(context, left):
+                on_receipt(outcome.receipt, outcome.error)
+
+    def _copy_groups(
+        self, count: int, context: TransferContext, tasks: Iterator[CopyTask], on_receipt: OnReceipt
+    ) -> list[CopyTask]:
+        """Copy the objects in ``count`` processes; return those that need more memory than the share of one."""
+        in_flight: dict[str, CopyTask] = {}
+        too_large: list[CopyTask] = []
+
+        def groups() -> Generator[Message]:
+            while group := tuple(islice(tasks, _TASKS_IN_GROUP)):
+                in_flight.update((task.key, task) for task in group)
+                yield TasksMessage(group)
+
+        def pass_on(receipt: Receipt, error: TransferError | None) -> None:
+            task = in_flight.pop(receipt.key)
+            if isinstance(error, BudgetTooSmall):
+                too_large.append(task)
+                context.progress.add(objects_failed=-1)
+            else:
+                on_receipt(receipt, error)
+
+        self._copy(count, context, groups(), pass_on)
+        return too_large
 
     def _copy(
         self,
@@ -205,11 +230,6 @@ def _messages(
     for batch in batches:
         data = files.read(batches_name(batch.plan), batch.offset, batch.offset + batch.length)
         yield BatchMessage(structs.replace(batch, offset=0), data, bucket, settings)
-
-
-def _groups(tasks: Iterator[CopyTask]) -> Generator[Message]:
-    while group := tuple(islice(tasks, _TASKS_IN_GROUP)):
-        yield TasksMessage(group)
 
 
 def _ready(busy: Sequence["_WorkerProcess"]) -> list["_WorkerProcess"]:
