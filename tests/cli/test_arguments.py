@@ -98,3 +98,16 @@ def test_the_overview_lists_the_commands_below_their_title(monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "100")
     _, commands = command_line().format_help().split("commands:\n")
     assert commands.startswith("  copy (cp, sync)  copy new and changed objects, and verify each copy\n  plan  ")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "compare"])
+def test_empty_text_is_no_value(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable that a script has not set must not copy all keys instead of a list's, or check no signature."""
+    taken = [action for action in parser_of(command)._actions if action.option_strings and action.nargs is None]
+    for action in taken:
+        with pytest.raises(SystemExit, match="2"):
+            command_line().parse_args([command, f"{action.option_strings[-1]}="])
+        assert f"argument {'/'.join(action.option_strings)}: " in capsys.readouterr().err
+    texts = {option for action in taken if action.type is None for option in action.option_strings}
+    assert texts >= {"copy": {"--keys-from", "--filter-from", "--bandwidth-limit", "--inventory"}}.get(command, set())
+    assert texts >= {"certificate": {"--public-key", "--receipts", "--proof"}}.get(command, set())

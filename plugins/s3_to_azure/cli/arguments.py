@@ -71,6 +71,16 @@ class _Parser(argparse.ArgumentParser):
         super().error(_URL_QUERY.sub(r"\1***", message))
 
 
+def _not_empty(text: str) -> str:
+    """Return the text. In a script an empty one is a variable that is not set.
+
+    Without its value ``--keys-from`` would copy all keys, and ``--public-key`` would check no signature.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; leave it out, or give it a value")
+    return text
+
+
 class _Overview(argparse.RawDescriptionHelpFormatter):
     """Lists the commands below their title, without a line and an indent for their placeholder."""
 
@@ -92,6 +102,9 @@ def command_line() -> argparse.ArgumentParser:
     _add_list(commands)
     _add_key(commands)
     _add_certificate(commands)
+    for command in commands.choices.values():
+        # None stands for arguments that name no type.
+        command.register("type", None, _not_empty)
     return parser
 
 
