@@ -35,6 +35,12 @@ def test_variables_stand_for_options() -> None:
     assert parsed(command="plan", RATE="1MiB").rate == "1MiB"
 
 
+@pytest.mark.parametrize("value", ["*.tmp,b c", "*.tmp, b c\n", "*.tmp\nb c", "*.tmp\r\nb c\r\n", '"*.tmp"\n\n,"b c"'])
+def test_list_may_have_several_lines(value: str) -> None:
+    """A block of YAML, in Compose and Kubernetes, has line ends."""
+    assert parsed(EXCLUDE=value).exclude == ["*.tmp", "b c"]
+
+
 def test_command_line_wins() -> None:
     """A repeatable option has the values of both."""
     given = parsed("--overwrite", "never", "--exclude", "b", OVERWRITE="always", EXCLUDE="a")

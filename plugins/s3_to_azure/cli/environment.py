@@ -3,6 +3,7 @@
 import argparse
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from typing import Final
 
 from s3_to_azure.model.errors import UsageError
@@ -19,8 +20,8 @@ def with_environment(
 ) -> tuple[list[str], list[str]]:
     """Return the arguments with the options of the environment before those of the command line, and their variables.
 
-    Of an option that is given twice, the last one counts. A variable of an option that only other commands have is
-    left out, so that one environment serves all of them.
+    Of an option that is given twice, the last one counts. A variable that is empty counts as one that is not set. A
+    variable of an option that only other commands have is left out, so that one environment serves all of them.
 
     Raises:
         UsageError: A variable is no option of any command, or a switch is neither on nor off.
@@ -73,5 +74,7 @@ def _arguments(action: argparse.Action, name: str, value: str) -> list[str]:
     if not value:
         return []
     if isinstance(action.default, list):
-        return [f"{option}={item}" for item in next(csv.reader([value], skipinitialspace=True))]
+        # A variable from YAML may have a line for each value.
+        rows = csv.reader(StringIO(value, newline=None), skipinitialspace=True)
+        return [f"{option}={item}" for row in rows for item in row if item]
     return [f"{option}={value}"]
