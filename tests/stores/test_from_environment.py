@@ -2,13 +2,17 @@
 
 import base64
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.core.credentials import AzureSasCredential
 from botocore import UNSIGNED
+from botocore.credentials import DeferredRefreshableCredentials
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from s3_to_azure.model.errors import ConnectionMissing, UsageError
+from s3_to_azure.model.errors import ConnectionMissing, CredentialsRefused, UsageError
 from s3_to_azure.stores.azure.container import AzureContainer
 from s3_to_azure.stores.from_environment import azure_container, current, s3_source
 from s3_to_azure.stores.http.redaction import redact
@@ -123,6 +127,57 @@ def test_s3_trusts_the_bundle_of_the_environment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert s3(verify=verify).http_connections.settings.verify == expected
+
+
+class Role:
+    """A role whose credentials are obtained when they are first needed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Exception) -> None:
+        """Let boto3 find it, and fail as told; then succeed."""
+        self.asked = 0
+        self._outcomes = list(outcomes)
+        self.credentials = DeferredRefreshableCredentials(self._ask, "assume-role")
+        monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _self: self.credentials)
+
+    def _ask(self) -> dict[str, str]:
+        self.asked += 1
+        if self._outcomes:
+            raise self._outcomes.pop(0)
+        later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        return {"access_key": "key", "secret_key": "secret", "token": "token", "expiry_time": later}
+
+
+def of_sts(status: int, code: str) -> ClientError:
+    """Return the refusal of STS that boto3 raises."""
+    response: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "AssumeRole")
+
+
+def test_role_is_assumed_before_processes_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person is asked for one MFA code, and not once for each process."""
+    role = Role(monkeypatch)
+    s3()
+    assert role.asked == 1
+    assert role.credentials.get_frozen_credentials().access_key == "key"
+    assert role.asked == 1
+
+
+@pytest.mark.parametrize(
+    "outage", [of_sts(500, "InternalFailure"), EndpointConnectionError(endpoint_url="https://sts")]
+)
+def test_outage_of_sts_is_left_to_the_retries(monkeypatch: pytest.MonkeyPatch, outage: Exception) -> None:
+    """The first request asks again, as often as any request is tried."""
+    role = Role(monkeypatch, outage)
+    s3()
+    assert role.credentials.get_frozen_credentials().access_key == "key"
+    assert role.asked == 2
+
+
+def test_refusal_of_sts_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the first request, and without one."""
+    Role(monkeypatch, of_sts(403, "AccessDenied"))
+    with pytest.raises(CredentialsRefused, match="may assume the role"):
+        s3()
 
 
 @pytest.mark.usefixtures("_credentials")

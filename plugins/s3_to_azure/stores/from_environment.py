@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from azure.storage.blob import BlobServiceClient
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, UsageError
+from s3_to_azure.model.errors import AZURE, S3, ConnectionMissing, CredentialsUnavailable, UsageError
 from s3_to_azure.stores.azure.accounts import account_endpoint, check_client
 from s3_to_azure.stores.azure.client import StreamingClient, service_client
 from s3_to_azure.stores.azure.container import AzureContainer
@@ -57,6 +58,7 @@ def s3_source(
 
     Raises:
         ConnectionMissing: boto3 finds no credentials.
+        CredentialsRefused: STS or SSO refuses to issue them.
         UsageError: A variable has a control character.
     """
     _hide_secrets(environment)
@@ -72,6 +74,11 @@ def s3_source(
             cure="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or attach a role; for a public bucket "
             "use --no-sign-request.",
         )
+    if credentials is not None:
+        # Not at the first request: the processes of a copy are forked before it, and each of them would ask STS, or the
+        # person at the terminal for an MFA code that is good only once. An outage may have passed by then.
+        with suppress(CredentialsUnavailable), s3_settings_errors():
+            provider.obtain(credentials.get_frozen_credentials)
     options = {
         "config": botocore_config(connections, None if signed else Config(signature_version=UNSIGNED)),
         "verify": aws_ca_bundle(environment) if verify else False,
