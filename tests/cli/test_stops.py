@@ -6,16 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from s3_to_azure.cli import commands, compare, listing
 from s3_to_azure.cli.main import main
+from s3_to_azure.cli.output import FAILED, ResultPrinter
 from s3_to_azure.cli.stores import Stores
-from s3_to_azure.model.errors import S3
+from s3_to_azure.model.errors import S3, Cancelled
 from s3_to_azure.model.objects import BlobState, ListedObject, ObjectVersion
 from s3_to_azure.stores.http.pages import Pages
+from s3_to_azure.transfer.context import CopyTask, TransferContext
+from s3_to_azure.transfer.verify import Verification
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import EPOCH, MemorySource
 
@@ -183,6 +186,34 @@ def test_results_until_the_stop_are_printed(
     finally:
         hanging.released.set()
     assert "copied" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("signals")
+def test_verify_ends_with_the_reader_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``verify | head`` does not read all blobs that it has begun: each may have hundreds of GB."""
+    destination = Destination(Hanging("none", signal.SIGTERM))
+    source: Any = Source(Hanging("none", signal.SIGTERM))
+
+    def verified(context: TransferContext, task: CopyTask) -> Verification:
+        if task.key == "key":
+            return Verification(BUCKET, task.key, "etag", 4, "container", task.blob, "equal")
+        while not context.cancelled.wait(0.01):
+            pass
+        raise Cancelled.now()
+
+    @contextmanager
+    def open_stores(*_: object) -> Iterator[Stores]:
+        yield Stores(source, destination, None)
+
+    def broken(*_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    for number in range(20):
+        source.put(BUCKET, f"large/{number}", b"data")
+    monkeypatch.setattr(commands, "open_stores", open_stores)
+    monkeypatch.setattr(commands, "verify_object", verified)
+    monkeypatch.setattr(ResultPrinter, "print", broken)
+    assert main(["verify", *ADDRESSES]) == FAILED
 
 
 @pytest.mark.usefixtures("signals")

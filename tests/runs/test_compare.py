@@ -5,19 +5,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 
-from s3_to_azure.model.errors import AccessDenied, ServerFailed
+from s3_to_azure.model.errors import AccessDenied, Cancelled, ServerFailed
 from s3_to_azure.model.filters import Filters
 from s3_to_azure.model.objects import BlobState
 from s3_to_azure.planning.settings import PlanSettings
+from s3_to_azure.runs import compare
 from s3_to_azure.runs.compare import Comparison, compare_listings
 from s3_to_azure.runs.standing import Difference, Sample
 from s3_to_azure.state.announced import AnnouncedKeys, AnnouncedLine
 from s3_to_azure.state.manifest import write_manifest
 from s3_to_azure.state.reported import ReportedReceipt
+from s3_to_azure.transfer.context import CopyTask, TransferContext
 from tests.fakes.contexts import record_of, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemorySource
@@ -115,6 +117,27 @@ def test_equal_sides_cost_two_listings(sides: Sides) -> None:
     assert not result.has_drift
     assert (sides.destination.heads, sides.source.opened, sides.destination.bytes_read) == ([], [], 0)
     assert (result.blobs, result.lookups) == (30, 0)
+
+
+def test_an_error_does_not_wait_for_blobs_that_are_read(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk of the CSV file is full: nobody reads what the sample still finds, which may take hours."""
+    sides.destination.blobs["out/0002"].metadata["s3_etag"] = "older"
+
+    def endless(context: TransferContext, _task: CopyTask) -> NoReturn:
+        while not context.cancelled.wait(0.01):
+            pass
+        raise Cancelled.now()
+
+    def full(_difference: Difference) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compare, "verify_object", endless)
+    # Of the first ones, only that which differs is not read.
+    monkeypatch.setattr(Sample, "takes", lambda _, key: key > "in/0002")
+    files = MemoryState()
+    pointer = write_manifest(sides.source.list(BUCKET, "in/"), files, bucket=BUCKET, prefix="in/")
+    with transfer_context(sides.source, sides.destination) as context, pytest.raises(OSError, match="No space left"):
+        compare_listings(context, files, pointer, SETTINGS, sample=Sample(1.0), on_difference=full)
 
 
 def inject(sides: Sides, chance: random.Random, count: int) -> dict[str, str]:

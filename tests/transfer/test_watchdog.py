@@ -17,6 +17,7 @@ from s3_to_azure.transfer.watchdog import (
     StopEvent,
     TaskStop,
     run_stoppable,
+    threads_for_results,
 )
 
 GRACE_S = 0.2
@@ -207,3 +208,37 @@ def test_a_task_is_copied_before_its_work_begins() -> None:
     other = copy.deepcopy(task)
     other.stop()
     assert not task.begin().is_set()
+
+
+def test_threads_are_stopped_where_nobody_reads_their_results() -> None:
+    """The error is raised while they still work; what had not begun never does."""
+    cancelled, ended = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        cancelled.wait()
+        ended.wait()
+
+    def fail() -> None:
+        with threads_for_results(1, cancelled) as pool:
+            for number in range(9):
+                pool.submit(work, number)
+            while not begun:
+                time.sleep(POLL_S)
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        fail()
+    assert cancelled.is_set()
+    ended.set()
+    assert begun == [0]
+
+
+def test_threads_finish_their_work_after_all_results_are_read() -> None:
+    """Nothing is stopped."""
+    cancelled = threading.Event()
+    with threads_for_results(2, cancelled) as pool:
+        found = [pool.submit(abs, number) for number in range(9)]
+        assert [future.result() for future in found] == list(range(9))
+    assert not cancelled.is_set()

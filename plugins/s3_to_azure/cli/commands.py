@@ -46,7 +46,7 @@ from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.fetched.ways import Ways
 from s3_to_azure.transfer.pool import Tally, copy_many
 from s3_to_azure.transfer.verify import verify_object
-from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable
+from s3_to_azure.transfer.watchdog import TASK_GRACE_S, StopEvent, run_stoppable, threads_for_results
 
 if TYPE_CHECKING:
     from s3_to_azure.cli.processes.workers import WorkerProcesses
@@ -283,7 +283,7 @@ def verify(options: argparse.Namespace, stop: StopEvent) -> int:
             nonlocal hint
             with (
                 stores.transfer_context(settings, Progress(), stop) as context,
-                ThreadPoolExecutor(settings.objects_at_once) as pool,
+                threads_for_results(settings.objects_at_once, stop) as pool,
             ):
                 context.check_access(source.bucket)
                 with stores.completed(context, source, notes.append) as completed:

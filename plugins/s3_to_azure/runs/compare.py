@@ -45,6 +45,7 @@ from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.state.reported import ReportedReceipt
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.verify import Verification, verify_object
+from s3_to_azure.transfer.watchdog import threads_for_results
 
 _MOST_WAITING: Final = 1_000
 _UNORDERED: Final = "one side lists out of order, so blobs without an object are not known, and each blob was looked up"
@@ -260,7 +261,7 @@ class _Comparing:
 
     def run(self) -> Comparison:
         workers = self._context.settings.objects_at_once
-        with ThreadPoolExecutor(workers) as pool:
+        with threads_for_results(workers, self._context.cancelled) as pool:
             for listed in read_manifest(self._files, self._pointer):
                 self._waiting.append(self._look_at(listed, pool))
                 while len(self._waiting) >= _MOST_WAITING or self._in_pool > 4 * workers:

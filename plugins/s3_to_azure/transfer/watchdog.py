@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
@@ -104,6 +105,27 @@ class TaskStop:
         self._is_stopped = True
         if self._event is not None:
             self._event.set()
+
+
+@contextmanager
+def threads_for_results(count: int, cancelled: threading.Event) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads whose results the block reads; if it ends with an error, they are stopped, and not waited for.
+
+    Each may be reading a blob of hundreds of GB. Nobody reads the results after the first error, such as that of a
+    standard output whose reader has gone, which would be told only after all of them.
+
+    Args:
+        count: The number of threads.
+        cancelled: What stops the work.
+    """
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        cancelled.set()
+        raise
+    pool.shutdown()
 
 
 def run_stoppable(
