@@ -5,6 +5,7 @@ import json
 import os
 import select
 import sys
+import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +23,7 @@ from s3_to_azure.cli.output import (
     print_message,
     print_verify_summary,
 )
-from s3_to_azure.model.errors import TransferError
+from s3_to_azure.model.errors import Cancelled, TransferError
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.progress import Totals
 from s3_to_azure.model.reasons import STATUSES, FailureGroups, Status
@@ -211,8 +212,32 @@ def test_slow_reader_does_not_hold_a_command_that_was_stopped(monkeypatch: pytes
     printer = ResultPrinter(json=True, out=out)
     printer.print(RECEIPT)
     with printer._lock:
-        printer.__exit__(None, None, None)
+        printer.__exit__(Cancelled, Cancelled.now(), None)
     assert out.writes == []
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("a worker process ended")])
+def test_slow_reader_gets_all_lines(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    """The command ends after the reader has taken what another thread is writing, and what is buffered."""
+    monkeypatch.setattr("s3_to_azure.cli.output._FLUSH_EVERY_S", 0.01)
+    monkeypatch.setattr("s3_to_azure.cli.output._LAST_FLUSH_S", 0.01)
+    writing, reads = threading.Event(), threading.Event()
+
+    class Slow(Output):
+        def write(self, text: str) -> int:
+            writing.set()
+            reads.wait()
+            return super().write(text)
+
+    out = Slow()
+    printer = ResultPrinter(json=True, out=out).__enter__()
+    printer.print(RECEIPT)
+    writing.wait()
+    reader = threading.Timer(0.1, reads.set)
+    reader.start()
+    printer.__exit__(type(error) if error else None, error, None)
+    assert len(out.writes) == 1
+    reader.join()
 
 
 ENCODINGS = ["ascii", "latin-1", "utf-8", "utf-16"]

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from s3_to_azure.cli.progress_bar import resumed_text
-from s3_to_azure.model.errors import TransferError
+from s3_to_azure.model.errors import Cancelled, TransferError
 from s3_to_azure.model.formatting import duration_text, size_text
 from s3_to_azure.model.objects import Receipt
 from s3_to_azure.model.options import VIA_WORKER
@@ -125,8 +125,10 @@ class ResultPrinter:
     ) -> None:
         """Print the buffered lines, also after an error."""
         self._closed.set()
-        # After a stop another thread may still be writing, to a reader that does not read.
-        if self._lock.acquire(timeout=_LAST_FLUSH_S):
+        # Another thread may still be writing, to a reader that is slow: at the end of this process its lines would be
+        # lost. Only a command that was stopped does not wait for a reader that may never read.
+        is_stopped = isinstance(error, (Cancelled, KeyboardInterrupt))
+        if self._lock.acquire(timeout=_LAST_FLUSH_S if is_stopped else -1):
             try:
                 self._flush()
             finally:
