@@ -192,13 +192,31 @@ def test_wrong_url(text: str, says: str) -> None:
         f"{ACCOUNT}?sig=SECRET",
         "https://user:SECRET@account.blob.core.windows.net/container/b",
         "htp://account/container/b?sig=SECRET",
+        "az://user:SECRET@container/b",
     ],
 )
-@pytest.mark.parametrize("parse", [parse_destination, parse_destination_prefix])
+@pytest.mark.parametrize("parse", [parse_destination, parse_destination_prefix, parse_source, parse_source_prefix])
 def test_a_refused_url_with_a_token_is_not_repeated(parse: Callable[..., AzureUri], text: str) -> None:
     """Errors go into logs, which must hold no token."""
     with pytest.raises(UsageError) as raised:
         parse(text, name="DST")
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("parse", [parse_source, parse_source_prefix])
+def test_keys_of_an_account_are_not_repeated(parse: Callable[..., S3Uri]) -> None:
+    """Hadoop once took them in the address."""
+    with pytest.raises(UsageError, match="'…@bucket' is not a bucket name") as raised:
+        parse("s3://AKID:SECRET@bucket/a/", name="SRC")
+    assert "AKID" not in str(raised.value)
+
+
+@pytest.mark.parametrize("query", ["?sv=2024-11-04&sr=c&sig=SECRET", "/b?sig=SECRET", "/b/?sp=r&sig=SECRET"])
+@pytest.mark.parametrize("parse", [parse_destination, parse_destination_prefix])
+def test_a_sas_does_not_become_part_of_a_name(parse: Callable[..., AzureUri], query: str) -> None:
+    """A blob may have a question mark in its name, so a copy would succeed, and show the token to every reader."""
+    with pytest.raises(UsageError, match="DST carries a SAS") as raised:
+        parse(f"az://container{query}", name="DST")
     assert "SECRET" not in str(raised.value)
 
 

@@ -109,6 +109,29 @@ def test_a_jsonl_list_holds_json_strings_or_objects() -> None:
     assert read(b'"a"\n') == ['"a"']
 
 
+@pytest.mark.parametrize("prefix", ["", "in/"])
+@pytest.mark.parametrize("name", ["keys.txt", "keys.jsonl"])
+@pytest.mark.parametrize("end", ["", "\udc80"])
+def test_a_list_of_presigned_urls_is_refused_without_a_signature(prefix: str, name: str, end: str) -> None:
+    """Whoever reads the error could read the objects; without a prefix, each would be the key of a missing object."""
+    url = f"https://bucket.s3.amazonaws.com/in/a?X-Amz-Date=20260101T000000Z&X-Amz-Signature={'5ec7e7' * 10}{end}"
+    line = (json.dumps(url) if name.endswith("l") else url).encode(errors="surrogateescape")
+    if not prefix and not end and name.endswith("l"):
+        # JSON lines can hold any key.
+        assert list(keys_of([line], name=name, prefix=prefix)) == [url]
+        return
+    with pytest.raises(UsageError, match=f"^Line 1 of {name} is") as caught:
+        next(keys_of([line], name=name, prefix=prefix))
+    assert "5ec7e7" not in str(caught.value)
+    assert ("--urls-from" in str(caught.value)) == (name == "keys.txt" and not end)
+
+
+@pytest.mark.parametrize("key", ["https://example.com/a?b=c", "http://x/y"])
+def test_a_key_may_be_an_address_of_the_web(key: str) -> None:
+    """An archive of pages has such keys."""
+    assert list(keys_of([key.encode()], name="keys.txt", prefix="")) == [key]
+
+
 @pytest.mark.parametrize(
     ("text", "name", "says"),
     [

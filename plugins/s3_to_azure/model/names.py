@@ -72,10 +72,16 @@ def check_bucket(name: str) -> str:
     """
     if not _BUCKET.fullmatch(name) and not _ACCESS_POINT.fullmatch(name):
         raise UsageError(
-            detail=f"{name!r} is not a bucket name. Give the name alone, or the ARN of an access point: no s3://, no "
-            "path, no other ARN."
+            detail=f"{_without_password(name)!r} is not a bucket name. Give the name alone, or the ARN of an access "
+            "point: no s3://, no path, no other ARN."
         )
     return name
+
+
+def _without_password(name: str) -> str:
+    """Return a wrong name without what precedes an @: some tools write keys and passwords there."""
+    _, at, rest = name.rpartition("@")
+    return f"…@{rest}" if at else name
 
 
 def is_access_point(bucket: str) -> bool:
@@ -105,7 +111,8 @@ def check_container(name: str) -> str:
     """
     if not _CONTAINER.fullmatch(name):
         raise UsageError(
-            detail=f"{name!r} is not a container name: 3 to 63 lower-case letters, digits and single hyphens."
+            detail=f"{_without_password(name)!r} is not a container name: 3 to 63 lower-case letters, digits and "
+            "single hyphens."
         )
     return name
 

@@ -10,6 +10,8 @@ from s3_to_azure.model.names import blob_name, check_bucket, check_container, sp
 
 TEMPLATE_MARKS: Final = ("{{", "{%", "{#")
 _BLOB_FORMS: Final = "az://container/path or the blob's https URL"
+_PASSWORD: Final = re.compile(r"//[^/]*@")
+_SAS: Final = re.compile(r"[?&]sig=")
 _HOST: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # These hosts name no account, so the first path segment does: emulators in the same network, by a name without a domain
 # or by an address.
@@ -166,12 +168,16 @@ def is_template(value: object) -> bool:
 def _split_s3(text: str, name: str, form: str) -> tuple[str, str]:
     # The query of a URL may be its signature.
     shown = text.partition("?")[0] if "://" in text and not text.startswith("s3://") else text
-    return _split(text, "s3", f"{name} {shown!r} is not an S3 address. Write {form}.")
+    return _split(text, "s3", f"{name} {_PASSWORD.sub('//…@', shown)!r} is not an S3 address. Write {form}.")
 
 
 def _split_azure(text: str, name: str, form: str) -> tuple[str, str]:
-    # A SAS follows a question mark, and a password precedes an @.
-    shown = re.sub("//[^/]*@", "//…@", text.partition("?")[0])
+    if _SAS.search(text):
+        raise UsageError(
+            detail=f"{name} carries a SAS, and all blobs would have it in their names. Put it where the credentials "
+            "are, such as AZURE_STORAGE_SAS_TOKEN, and write az://container/path alone."
+        )
+    shown = _PASSWORD.sub("//…@", text.partition("?")[0])
     return _split(text, "az", f"{name} {shown!r} is not an Azure address. Write {form}.")
 
 

@@ -32,12 +32,14 @@ from s3_to_azure.model.ports import ObjectSource
 from s3_to_azure.model.reasons import MISSING_IN_SOURCE, explained
 from s3_to_azure.model.retry import Retrier
 from s3_to_azure.planning.temporary_table import temporary_table
+from s3_to_azure.stores.http.redaction import redact
 
 JSON_LINES: Final = ".jsonl"
 MISSING: Final = explained(MISSING_IN_SOURCE, "S3 holds no object of this key")
 _PIECE_BYTES: Final = 1 * MIB
 _MAX_LINE_BYTES: Final = 16 * KIB
 _GZIP: Final = b"\x1f\x8b"
+_URLS: Final = ("https://", "http://")
 _QUOTED_VALUES: Final = re.compile(r'"[^"]*","')
 _MAX_PROBLEM_CHARACTERS: Final = 900
 # Errors that every key would meet.
@@ -165,19 +167,19 @@ def _parse_line(line: bytes, number: int, name: str, prefix: str) -> bytes:
         key = _parse_json(text) if text and is_json else text
         encoded = key.encode()
     except (ValueError, RecursionError):
-        raise UsageError(detail=f"{where} is not a key: {line[:80]!r}.{_encoding_of(line)}") from None
+        raise UsageError(detail=f"{where} is not a key: {redact(repr(line))[:82]}.{_encoding_of(line)}") from None
     problem = "" if is_json else _other_format(text, is_first=number == 1)
     if problem:
         raise UsageError(
-            detail=f"{where} is not a key: {text[:80]!r}.{problem} A key that does look so can be given in JSON lines, "
-            f"in a list whose name ends in {JSON_LINES}."
+            detail=f"{where} is not a key: {redact(text)[:80]!r}.{problem} A key that does look so can be given in "
+            f"JSON lines, in a list whose name ends in {JSON_LINES}."
         )
     if len(encoded) > MAX_KEY_BYTES:
         raise UsageError(detail=f"{where} is not a key: it has more than {MAX_KEY_BYTES:,} bytes.")
     if key and not key.startswith(prefix):
         raise UsageError(
-            detail=f"{where} is {key!r}, which is not below the prefix {prefix!r} that is to be copied. Nothing was "
-            "copied; take that line out, or name a source that holds it."
+            detail=f"{where} is {redact(key)!r}, which is not below the prefix {prefix!r} that is to be copied. "
+            "Nothing was copied; take that line out, or name a source that holds it."
         )
     return encoded
 
@@ -195,6 +197,8 @@ def _other_format(text: str, *, is_first: bool) -> str:
     """Return what a text line shows the list to be instead of one key per line; nothing if it shows nothing."""
     if text.startswith("s3://"):
         return " It is an address: write the key alone, without s3:// and the bucket."
+    if text.startswith(_URLS) and redact(text) != text:
+        return " It is a URL with a signature: s3-to-azure takes a list of such by --urls-from."
     if not is_first:
         return ""
     if _QUOTED_VALUES.match(text):
