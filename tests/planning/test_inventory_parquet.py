@@ -3,7 +3,7 @@
 import errno
 import sys
 import tempfile
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import pytest
 
@@ -52,6 +52,12 @@ def test_full_temporary_directory_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         def write(self, _: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
+    def nowhere() -> NoReturn:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
+    with pytest.raises(UsageError, match=r"No usable temporary directory.*TMPDIR"):
+        list(parquet_rows("f", iter([b"x"]), ["key"], lambda _: None))
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
     with pytest.raises(UsageError, match=r"No space left on device.*TMPDIR"):
         list(parquet_rows("f", iter([b"x"]), ["key"], lambda _: None))

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import IO, Any, Final
 
 from s3_to_azure.model.errors import UsageError
@@ -36,8 +37,7 @@ def parquet_rows(
             detail="An inventory in Parquet needs pyarrow, which is not installed: pip install "
             "'s3-to-azure[inventory]', or choose CSV in the inventory's configuration."
         ) from None
-    with tempfile.TemporaryFile() as spool:
-        _write(spool, pieces)
+    with _spooled(pieces) as spool:
         try:
             with parquet.ParquetFile(spool) as table:
                 names: list[str] = table.schema_arrow.names
@@ -54,15 +54,20 @@ def parquet_rows(
             raise WrongRow(f"its file {file!r} is no Parquet file of an inventory ({str(error)[:200]})") from None
 
 
-def _write(spool: IO[bytes], pieces: Iterator[bytes]) -> None:
+def _spooled(pieces: Iterator[bytes]) -> IO[bytes]:
+    """Return a temporary file that holds the pieces."""
     try:
-        for piece in pieces:
-            spool.write(piece)
-        spool.seek(0)
+        with ExitStack() as opened:
+            spool = opened.enter_context(tempfile.TemporaryFile())
+            for piece in pieces:
+                spool.write(piece)
+            spool.seek(0)
+            opened.pop_all()
+            return spool
     except OSError as error:
         raise UsageError(
-            detail=f"A file of the inventory does not fit into the temporary directory: {error.strerror}. Free space "
-            f"there, or set TMPDIR to a directory that has it."
+            detail=f"The temporary directory cannot hold a file of the inventory: {error.strerror}. Free space there, "
+            "or set TMPDIR to a directory that is writable and has the space."
         ) from error
 
 
