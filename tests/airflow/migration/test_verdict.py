@@ -79,6 +79,17 @@ def test_of_a_task_that_failed() -> None:
         assert "failed: Azure container 'archive' does not exist" in verdict(context)
 
 
+def test_of_a_task_that_failed_with_a_secret_in_its_error() -> None:
+    """An error of a library may hold what it was given; the sentence leaves the installation."""
+    string = "DefaultEndpointsProtocol=https;AccountName=archive;AccountKey=c2VjcmV0c2VjcmV0;EndpointSuffix=x"
+    error = ValueError(f"cannot parse {string}")
+    for context in (_context(task_id="plan", error=error), _context(task_id="mine", is_migration=False, error=error)):
+        assert "AccountName=archive;AccountKey=***" in verdict(context)
+    broken = _context(task_id="mine", is_migration=False)
+    cast("Any", broken["ti"]).xcom_pull = lambda **_: (_ for _ in ()).throw(error)
+    assert "AccountKey=***" in verdict(broken)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
