@@ -91,6 +91,11 @@ def test_a_dry_run_has_no_report_to_check() -> None:
 def test_a_report_is_final_until_it_is_cleared(state: str | None, is_final: bool) -> None:
     """While it is still to come, it accounts for what a task does now."""
     assert report_is_final(_context({}, states={"run": {"report": state}})) is is_final
+    # In 2.10 and 2.11 the run tells it.
+    tasks = [SimpleNamespace(task_id="plan", state="success"), SimpleNamespace(task_id="report", state=state)]
+    context = _context({})
+    cast("Any", context)["dag_run"] = SimpleNamespace(get_task_instances=lambda: tasks)
+    assert report_is_final(context) is is_final
 
 
 def test_a_report_that_was_deleted_is_not_final() -> None:

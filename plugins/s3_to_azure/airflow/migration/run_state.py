@@ -63,12 +63,14 @@ def begin_run(limits: RunLimits, names: Sequence[str]) -> Callable[[Context], No
 
 def report_is_final(context: Context) -> bool:
     """Return whether the run's report has ended, and nobody has cleared it: it will not look at this task's work."""
-    instance = context["ti"]
-    ask = getattr(instance, "get_task_states", None)
-    if ask is None:
-        return False
-    states = ask(dag_id=instance.dag_id, task_ids=[REPORT], run_ids=[instance.run_id])
-    return states.get(instance.run_id, {}).get(REPORT) in _FINAL_STATES
+    instance: Any = context["ti"]
+    if hasattr(instance, "get_task_states"):
+        asked = instance.get_task_states(dag_id=instance.dag_id, task_ids=[REPORT], run_ids=[instance.run_id])
+        state = asked.get(instance.run_id, {}).get(REPORT)
+    else:  # 2.10, 2.11: tasks read the database
+        instances = getattr(context.get("dag_run"), "get_task_instances", tuple)()
+        state = next((one.state for one in instances if one.task_id == REPORT), None)
+    return str(getattr(state, "value", state)) in _FINAL_STATES
 
 
 def copies_have_run(context: Context) -> bool:
