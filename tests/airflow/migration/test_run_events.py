@@ -13,6 +13,7 @@ from azure.storage.blob import ContainerClient
 
 from s3_to_azure.airflow.azure_hook import announced_keys, azure_service
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings, plan_run, report_run
+from s3_to_azure.airflow.migration.params import RunLimits, migration_params
 from s3_to_azure.airflow.migration.run_events import RunEvents
 from s3_to_azure.airflow.migration.run_state import PLAN_KEY, REPORT_KEY
 from s3_to_azure.state.announced import AnnouncedKeys, AnnouncedLine
@@ -55,18 +56,25 @@ def test_a_run_of_events_settles_what_it_took() -> None:
 
 
 @pytest.mark.parametrize(
-    ("run_type", "prefix", "looked_up", "expected"),
+    ("run_type", "changed", "looked_up", "expected"),
     [
-        ("scheduled", None, False, True),
-        ("scheduled", "part/", False, True),
-        ("manual", None, False, True),
-        ("manual", "part/", False, False),
-        ("asset_triggered", None, True, False),
+        ("scheduled", {}, False, True),
+        ("scheduled", {"prefix": "part/"}, False, True),
+        ("manual", {}, False, True),
+        ("manual", {"exclude": [], "max_tasks": 3}, False, True),
+        ("manual", {"prefix": "part/"}, False, False),
+        ("manual", {"include": ["*.csv"]}, False, False),
+        ("manual", {"exclude": ["*.csv"]}, False, False),
+        ("manual", {"max_size": "1KiB"}, False, False),
+        ("manual", {"modified_after": "24h"}, False, False),
+        ("manual", {"overwrite": "never"}, False, False),
+        ("manual", {"refused_names": "skip"}, False, False),
+        ("asset_triggered", {}, True, False),
     ],
 )
 def test_only_a_listing_of_all_is_one(
     run_type: str,
-    prefix: str | None,
+    changed: dict[str, Any],
     looked_up: bool,
     expected: bool,
     connections: dict[str, Any],
@@ -74,16 +82,27 @@ def test_only_a_listing_of_all_is_one(
 ) -> None:
     """A part that somebody lists by hand says nothing of the rest; what a DAG's author has set is all of it."""
     manifest = write_manifest([], MemoryState(), bucket="bucket", prefix="", looked_up=looked_up)
+    usual = migration_params(
+        overwrite="if_changed",
+        integrity="auto",
+        via="worker",
+        refused_names="fail",
+        include=[],
+        exclude=[],
+        max_tasks=500,
+        objects_at_once=64,
+        bandwidth_limit=None,
+    )
     context = cast(
         "Context",
         {
             "ti": SimpleNamespace(dag_id="dag", run_id="run"),
             "dag_run": SimpleNamespace(run_type=run_type, start_date=BEGAN),
-            "params": {"prefix": prefix},
+            "params": {name: param.value for name, param in usual.items()} | changed,
         },
     )
     with closing(azure_service(connections["wasb_conn_id"], connections=1)) as service:
-        events = RunEvents.of(service, container.container_name, manifest, context)
+        events = RunEvents.of(service, container.container_name, manifest, context, limits=RunLimits.of(usual))
     assert (events.is_listing, events.began, events.run_id) == (expected, BEGAN, "run")
 
 

@@ -312,7 +312,9 @@ def report_run(
         certification = Certification(stack.enter_context(settings.signer(service, stop)), service.account_url)
         plan, told = mapped_plan(context), is_over(context)
         container = settings.state_container or settings.container
-        events = RunEvents.of(service, container, manifest, context) if settings.has_events else None
+        events = (
+            RunEvents.of(service, container, manifest, context, limits=settings.limits) if settings.has_events else None
+        )
 
         def make() -> Report:
             report = make_report(

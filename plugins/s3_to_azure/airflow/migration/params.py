@@ -41,6 +41,7 @@ _A_PREFIX: Final = "Write the beginning of keys as S3 has them; . and .. are no 
 # A default that is not the usual one is the author's limit.
 _MAXIMUMS: Final = {"max_tasks": defaults.MAX_TASKS, "objects_at_once": defaults.OBJECTS_AT_ONCE}
 _RUN_FILTERS: Final = ("min_size", "max_size", "modified_after", "modified_before")
+_SELECTING: Final = ("prefix", "include", "exclude", *_RUN_FILTERS, "overwrite", "refused_names")
 _NULLABLE: Final = {
     "include": "array",
     "exclude": "array",
@@ -159,6 +160,7 @@ class RunLimits:
         exclude: Keys that match one of these patterns are left out, whatever the run excludes.
         bandwidth_limit: The highest limit of a run; None: a run need not have one.
         filters: Sizes and dates that an object must have, whatever the run asks for.
+        selection: The defaults of the Params that say which objects are copied.
     """
 
     names: tuple[str, ...] = ()
@@ -166,6 +168,7 @@ class RunLimits:
     exclude: tuple[str, ...] = ()
     bandwidth_limit: str | None = None
     filters: tuple[tuple[str, str], ...] = ()
+    selection: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> "RunLimits":
@@ -178,7 +181,13 @@ class RunLimits:
             exclude=_patterns(values["exclude"]),
             bandwidth_limit=most if isinstance(most, str) else None,
             filters=tuple((name, values[name]) for name in _RUN_FILTERS if isinstance(values.get(name), str)),
+            selection=tuple((name, values[name]) for name in _SELECTING if name in values),
         )
+
+    def is_of_all(self, params: Mapping[str, Any]) -> bool:
+        """Return whether a run of these Params copies what the migration copies by itself, and no part of it."""
+        # A form sends null for what is empty.
+        return all((params.get(name) or None) == (usual or None) for name, usual in self.selection)
 
     def check(self, context: Context) -> None:
         """Check the configuration with which a run was started.

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from s3_to_azure.airflow.azure_hook import announced_keys
 from s3_to_azure.airflow.compat import Context
+from s3_to_azure.airflow.migration.params import RunLimits
 from s3_to_azure.airflow.migration.run_state import is_started_by_hand
 from s3_to_azure.runs.announced import MissedByEvents
 from s3_to_azure.state.announced import AnnouncedKeys
@@ -18,7 +19,7 @@ class RunEvents:
 
     Attributes:
         began: When the run began.
-        is_listing: The run has listed all that the migration copies.
+        is_listing: The run has listed all that the migration copies, to copy it.
     """
 
     announced: AnnouncedKeys
@@ -27,7 +28,15 @@ class RunEvents:
     is_listing: bool
 
     @classmethod
-    def of(cls, service: StreamingClient, container: str, manifest: ManifestPointer, context: Context) -> "RunEvents":
+    def of(
+        cls,
+        service: StreamingClient,
+        container: str,
+        manifest: ManifestPointer,
+        context: Context,
+        *,
+        limits: RunLimits,
+    ) -> "RunEvents":
         """Return the events of the task's run.
 
         Args:
@@ -35,10 +44,11 @@ class RunEvents:
             container: The state container.
             manifest: What the run has listed, or looked up.
             context: The task's.
+            limits: The migration's.
         """
         instance, dag_run = context["ti"], context["dag_run"]
-        # By hand somebody may list a part.
-        is_whole = not is_started_by_hand(context) or not context["params"].get("prefix")
+        # By hand somebody may copy a part: the next listing must not wait for the next period because of it.
+        is_whole = not is_started_by_hand(context) or limits.is_of_all(context["params"])
         return cls(
             announced_keys(service, container, instance.dag_id),
             instance.run_id,
