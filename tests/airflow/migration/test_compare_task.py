@@ -2,49 +2,68 @@
 
 import logging
 import threading
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from airflow.sdk import Context
 from azure.storage.blob import ContainerClient
 
 from s3_to_azure.airflow.azure_hook import announced_keys, azure_service
 from s3_to_azure.airflow.migration import compare_task
-from s3_to_azure.airflow.migration.compare_task import CompareSettings, compare_run, is_due
+from s3_to_azure.airflow.migration.compare_task import CompareSettings, LastComparison, compare_run
 from s3_to_azure.airflow.migration.dag_tasks import RunSettings
 from s3_to_azure.dag import migration_dag
 from s3_to_azure.model.errors import Cancelled, PermanentError, UsageError
 from s3_to_azure.runs import announced
 from tests.airflow.airflow_runs import Run, run_dag
 from tests.airflow.migration.test_dag_tasks import Task
+from tests.fakes.state_memory import MemoryState
 
 WEEK = timedelta(days=7)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 
 
-def context(began: datetime, earlier: datetime | None) -> Context:
-    """Return the context of a run that began then, after a successful run."""
-    return cast("Context", {"dag_run": SimpleNamespace(start_date=began), "prev_start_date_success": earlier})
+def nights_that_compare(nights: list[datetime], every: timedelta, *, failed: Collection[int] = ()) -> list[int]:
+    """Return the numbers of the nights in which a comparison is due; some of these comparisons fail."""
+    last, due = LastComparison(MemoryState()), []
+    for number, began in enumerate(nights):
+        if last.is_due(f"run {number}", began, every):
+            due.append(number)
+            if number not in failed:
+                last.write(f"run {number}", began)
+    return due
 
 
 def test_the_first_run_of_a_period_compares() -> None:
     """Nightly runs compare once a week; so does the first run at all, and each run whose period is a minute."""
     nights = [MONDAY + timedelta(days=number) for number in range(21)]
-    due = [is_due(context(night, before), WEEK) for before, night in pairwise(nights)]
-    assert due.count(True) in (2, 3)
-    assert len({index % 7 for index, is_one in enumerate(due) if is_one}) == 1
-    assert is_due(context(MONDAY, None), WEEK)
-    assert is_due(context(nights[1], nights[0]), timedelta(minutes=1))
+    first, *others = nights_that_compare(nights, WEEK)
+    assert first == 0
+    assert len(others) in (2, 3)
+    assert len({number % 7 for number in others}) == 1
+    assert nights_that_compare(nights[:3], timedelta(minutes=1)) == [0, 1, 2]
 
 
 def test_a_failed_comparison_is_repeated() -> None:
-    """A failed run is no successful one, so the next run's earlier one is of the period before."""
-    assert is_due(context(MONDAY + 2 * WEEK, MONDAY), WEEK)
-    assert not is_due(context(MONDAY + timedelta(hours=1), MONDAY), WEEK)
+    """By the next run, in the same period."""
+    hours = [MONDAY + timedelta(hours=number) for number in range(5)]
+    assert nights_that_compare(hours, WEEK, failed={0, 1}) == [0, 1, 2]
+
+
+def test_a_run_that_is_cleared_compares_again() -> None:
+    """Airflow gives it another start; and a note that cannot be read is none."""
+    files = MemoryState()
+    last = LastComparison(files)
+    last.write("run", MONDAY)
+    assert last.is_due("run", MONDAY + timedelta(hours=1), WEEK)
+    assert not last.is_due("other", MONDAY + timedelta(hours=1), WEEK)
+    assert last.is_due("other", None, WEEK)
+    for content in (b"", b"[]", b"{}", b'{"began": 1, "run_id": "run"}', b'{"began": "then"}', b"\xff"):
+        files.files["last.json"] = content
+        assert last.is_due("other", MONDAY, WEEK)
 
 
 def test_a_list_of_keys_is_not_compared() -> None:
