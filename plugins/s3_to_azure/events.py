@@ -1,6 +1,7 @@
 """``S3EventsSensor`` hands a run the objects that S3 has announced in a queue, or lists the bucket."""
 # ruff: noqa: ANN401, PLC0415 - BaseOperator's keywords are Any; the SDKs are imported when a task runs, never at parse
 
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from s3_to_azure.airflow.migration.run_state import is_over, is_started_by_hand,
 from s3_to_azure.airflow.waiting import show_waiting
 from s3_to_azure.model.errors import UsageError
 from s3_to_azure.model.formatting import count_text, size_text
+from s3_to_azure.model.names import REPORT_NAME
 from s3_to_azure.sensors import S3ObjectsSensor
 from s3_to_azure.startup import gc_paused
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 ASSET_RUN: Final = "asset_triggered"
 _LOOKUPS_AT_ONCE: Final = 16
 _FIRST_WAIT_S: Final = 2
+# The next run takes what comes later: a queue that fills as fast as it is emptied must not keep this one from copying.
+_MAX_DRAIN_S: Final = 300
 
 
 class S3EventsSensor(S3ObjectsSensor):
@@ -30,7 +34,8 @@ class S3EventsSensor(S3ObjectsSensor):
     A run that an asset event has started takes the keys that ``S3EventsTrigger`` has written. Without a trigger, and
     with ``list_every``, each scheduled run empties the queue by itself, and waits if it is empty; but the first run of
     each such period lists the bucket. All other runs, and all that somebody starts by hand, list the bucket. Each
-    announced key is looked up in S3; what no longer exists there is left out.
+    announced key is looked up in S3; what no longer exists there is left out. A run that is cleared does what it did
+    before.
 
     Args:
         queue_url: URL of the SQS queue. The identity of ``aws_conn_id`` receives and deletes its messages.
@@ -81,6 +86,9 @@ class S3EventsSensor(S3ObjectsSensor):
 
         now = datetime.now(UTC)
         announced = announced_keys(service, str(self.state_container), context["ti"].dag_id)
+        if not announced.holds(context["ti"].run_id) and self._has_reported(service, context):
+            # It has listed the bucket, or its batches are too old to be still there.
+            return None
         if self.list_every is not None:
             if is_listing_due(announced.listed_at(), self.list_every, now):
                 return None
@@ -103,11 +111,20 @@ class S3EventsSensor(S3ObjectsSensor):
         with closing(
             sqs_queue(self.aws_conn_id, self.queue_url, verify=self.s3_verify, hook_arguments=self.s3_extra_args)
         ) as queue:
+            until = time.monotonic() + _MAX_DRAIN_S
             is_full = True
             while is_full:
-                is_full = drain(
+                drained = drain(
                     queue, announced, retrier, bucket=self.bucket_name, prefix=self.prefix, wait_s=_FIRST_WAIT_S
-                ).is_full
+                )
+                is_full = drained.is_full and time.monotonic() < until
+
+    def _has_reported(self, service: "StreamingClient", context: Context) -> bool:
+        """Return whether the run has a report, so that somebody has cleared it."""
+        from s3_to_azure.airflow.azure_hook import run_files
+
+        files = run_files(service, str(self.state_container), context)
+        return REPORT_NAME in files.names(REPORT_NAME)
 
     def _looked_up(
         self, service: "StreamingClient", announced: "AnnouncedKeys", batches: int, context: Context

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Context
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.servers import LocalS3
@@ -16,7 +17,9 @@ from s3_to_azure import events
 from s3_to_azure.airflow.azure_hook import announced_keys
 from s3_to_azure.events import S3EventsSensor, is_listing_due
 from s3_to_azure.model.errors import UsageError
-from s3_to_azure.model.names import id_of
+from s3_to_azure.model.names import REPORT_NAME, id_of
+from s3_to_azure.runs import drain
+from s3_to_azure.runs.drain import MAX_MESSAGES, Drained
 from s3_to_azure.state.announced import AnnouncedLine
 from s3_to_azure.state.manifest import ManifestPointer, read_manifest
 from s3_to_azure.stores.azure.client import service_client
@@ -46,6 +49,19 @@ class Sensed:
         with DAG(self.dag_id, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
             S3EventsSensor(task_id="wait", **(self._arguments | arguments))
         return run_dag(dag)
+
+    def clear(self, run: Run, run_type: str, **arguments: Any) -> tuple[ManifestPointer, list[str]]:
+        """Let the run have reported; poke again as if somebody had cleared it, and return the same as ``listed``."""
+        with closing(service_client(self._service, connections=1)) as service:
+            state = AzureState(service, self._container, dag_id=self.dag_id, run_id=run.run_id)
+            with state.write(REPORT_NAME) as out:
+                out.write(b"{}")
+            self.announced(lambda announced: announced.settle(run.run_id, now=datetime.now(UTC)))
+            instance = SimpleNamespace(dag_id=self.dag_id, run_id=run.run_id, try_number=2, xcom_push=lambda *_: None)
+            context = {"ti": instance, "dag_run": SimpleNamespace(run_type=run_type)}
+            sensor = S3EventsSensor(task_id="wait", **(self._arguments | arguments))
+            pointer = ManifestPointer.from_dict(cast("Any", sensor.poke(cast("Context", context))).xcom_value)
+            return pointer, [listed.key for listed in read_manifest(state, pointer)]
 
     def listed(self, run: Run) -> tuple[ManifestPointer, list[str]]:
         """Return the pointer that a run returned, and the keys of its listing."""
@@ -120,6 +136,56 @@ def test_a_run_by_an_asset_event_takes_what_the_trigger_has_written(
     # Airflow says that the first run has ended, and it has made no report.
     assert sensed.listed(sensed.run(**queue))[1] == ["in/a"]
     sensed.announced(lambda announced: announced.settle(first.run_id, now=datetime.now(UTC)))
+
+
+def test_a_run_by_an_asset_event_that_is_cleared_takes_the_same_again(
+    sensed: Sensed, s3_client: Any, announced_bucket: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its report has settled all of it, failures too: without them it would succeed with nothing."""
+    s3_client.put_object(Bucket=announced_bucket[0], Key="in/a", Body=b"x")
+    monkeypatch.setattr(events, "run_type_of", lambda _: "asset_triggered")
+    sensed.announced(lambda announced: announced.add([AnnouncedLine("in/a")], datetime.now(UTC)))
+    first = sensed.run()
+    for _ in range(2):
+        pointer, keys = sensed.clear(first, "asset_triggered")
+        assert (pointer.looked_up, keys) == (True, ["in/a"])
+    # Where its batches are too old to be there, it looks at all objects.
+    sensed.announced(lambda announced: announced.settle(first.run_id, now=datetime.now(UTC) + 9 * DAY))
+    pointer, keys = sensed.clear(first, "asset_triggered")
+    assert (pointer.looked_up, keys) == (False, ["in/a"])
+
+
+def test_a_listing_that_is_cleared_lists_again(
+    sensed: Sensed, s3_client: Any, announced_bucket: tuple[str, str]
+) -> None:
+    """Though its report has noted that the period's listing is done: what failed is announced no more."""
+    s3_client.put_object(Bucket=announced_bucket[0], Key="in/a", Body=b"x")
+    first = sensed.run(list_every=DAY)
+    sensed.announced(lambda announced: announced.note_listing(datetime.now(UTC)))
+    sensed.announced(lambda announced: announced.add([AnnouncedLine("in/b")], datetime.now(UTC)))
+    pointer, keys = sensed.clear(first, "scheduled", list_every=DAY)
+    assert (pointer.looked_up, keys) == (False, ["in/a"])
+    assert len(sensed.announced(lambda announced: announced.waiting())) == 1
+
+
+def test_a_queue_that_fills_as_fast_as_it_is_emptied_does_not_keep_a_run(
+    sensed: Sensed, s3_client: Any, announced_bucket: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run takes what comes later."""
+    s3_client.put_object(Bucket=announced_bucket[0], Key="in/a", Body=b"x")
+    sensed.announced(lambda announced: announced.note_listing(datetime.now(UTC)))
+    drained: list[int] = []
+
+    def never_the_last(_: object, announced: Any, *__: object, **___: object) -> Drained:
+        drained.append(1)
+        assert len(drained) < 10
+        announced.add([AnnouncedLine("in/a")], datetime.now(UTC))
+        return Drained(messages=MAX_MESSAGES)
+
+    monkeypatch.setattr(drain, "drain", never_the_last)
+    monkeypatch.setattr(events, "_MAX_DRAIN_S", 0)
+    assert sensed.listed(sensed.run(list_every=DAY))[1] == ["in/a"]
+    assert len(drained) == 1
 
 
 def test_a_run_that_is_scheduled_lists_if_a_trigger_reads_the_queue(

@@ -71,7 +71,7 @@ def test_a_batch_waits_is_taken_and_is_settled() -> None:
     assert list(announced.lines("run:1")) == LINES
     announced.settle("run:1", now=NOW)
     assert keys(announced, "run:1") == []
-    assert list(files.files) == [f"done/{name}"]
+    assert list(files.files) == [f"done/run:1/{name}"]
     assert list(announced.since(NOW)) == LINES
     assert list(announced.since(NOW + timedelta(seconds=1))) == []
 
@@ -111,6 +111,23 @@ def test_batches_of_a_run_that_ended_without_a_report_go_to_the_next_one() -> No
     assert keys(announced, "fifth") == ["a"]
 
 
+def test_a_run_that_is_cleared_after_its_report_takes_the_same_again() -> None:
+    """Some of the objects may have failed, and the report has settled them all; other runs get nothing of it."""
+    announced = AnnouncedKeys(MemoryState())
+    announced.add([AnnouncedLine("a")], NOW)
+    announced.take("first", is_over=over, now=NOW)
+    announced.settle("first", now=NOW)
+    announced.add([AnnouncedLine("b")], NOW + timedelta(seconds=1))
+    assert (announced.holds("first"), announced.holds("second")) == (True, False)
+    assert announced.take("second", is_over=over, now=NOW) == 1
+    for _ in range(2):
+        assert announced.take("first", is_over=not_over, now=NOW) == 1
+        assert keys(announced, "first") == ["a"]
+        announced.settle("first", now=NOW)
+    assert keys(announced, "second") == ["b"]
+    assert announced.holds("second")
+
+
 def test_a_damaged_batch_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Its objects are found by the next listing, and the log says so."""
     files = MemoryState()
@@ -142,12 +159,13 @@ def test_old_batches_and_notes_are_deleted_with_a_report() -> None:
     """They are kept for longer than a week, and then no longer."""
     files = MemoryState()
     announced = AnnouncedKeys(files)
-    for days in (0, 9):
-        announced.add([AnnouncedLine(f"{days}")], NOW - timedelta(days=days))
+    for days, run in ((9, "z"), (0, "a"), (9, "b")):
+        announced.add([AnnouncedLine(f"{days} {run}")], NOW - timedelta(days=days))
         announced.note([RefusedLine("id", ("not JSON",), "0" * 64, "hello")], NOW - timedelta(days=days))
-    announced.take("run", is_over=over, now=NOW)
-    announced.settle("run", now=NOW)
-    assert {name.partition("T")[0] for name in files.files} == {"done/20260301", "refused/20260301"}
+        announced.take(run, is_over=not_over, now=NOW)
+    for run in ("z", "a", "b"):
+        announced.settle(run, now=NOW)
+    assert {name.partition("T")[0] for name in files.files} == {"done/a/20260301", "refused/20260301"}
 
 
 def test_the_last_listing_is_remembered() -> None:

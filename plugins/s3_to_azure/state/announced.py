@@ -1,8 +1,9 @@
 """The keys that events have announced, in batches that wait in the state container until a run has reported them.
 
 A batch is a file of JSON lines with its digest in its name. It moves from ``waiting/`` to ``taken/RUN/`` when a run
-takes it, and to ``done/`` when that run has reported. A move writes the new file before it deletes the old one, so a
-batch is always somewhere; one that is in two places is copied by two runs, of which the later one finds nothing to do.
+takes it, and to ``done/RUN/`` when that run has reported, from where the run takes it again if it is cleared. A move
+writes the new file before it deletes the old one, so a batch is always somewhere; one that is in two places is copied
+by two runs, of which the later one finds nothing to do.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import islice
 from typing import Annotated, Final
 
 import msgspec
@@ -97,7 +99,8 @@ class AnnouncedKeys:
     def take(self, run_id: str, *, is_over: IsOver, now: datetime) -> int:
         """Take all waiting batches, and those of runs that ended without a report; return how many the run has.
 
-        Repeating it after any interruption is harmless.
+        Repeating it after any interruption is harmless. A run that has reported and is cleared takes again what it
+        had: its report may have told of failures.
 
         Args:
             run_id: The run that takes them.
@@ -107,6 +110,8 @@ class AnnouncedKeys:
         own = f"{_TAKEN}{folder_name(run_id)}/"
         for name in self.waiting():
             self._move(f"{_WAITING}{name}", own + name)
+        for path in list(self._files.names(_done_by(run_id))):
+            self._move(path, own + path.rpartition("/")[2])
         over: dict[str, bool | None] = {}
         for path in list(self._files.names(_TAKEN)):
             folder, _, name = path.removeprefix(_TAKEN).partition("/")
@@ -119,6 +124,11 @@ class AnnouncedKeys:
                 self._move(path, own + name)
         return sum(1 for _ in self._files.names(own))
 
+    def holds(self, run_id: str) -> bool:
+        """Return whether the run has taken a batch, reported or not."""
+        own = (f"{_TAKEN}{folder_name(run_id)}/", _done_by(run_id))
+        return any(True for folder in own for _ in self._files.names(folder))
+
     def lines(self, run_id: str) -> Iterator[AnnouncedLine]:
         """Yield what the batches of a run announce; a damaged one is left out, and the log says so."""
         for path in list(self._files.names(f"{_TAKEN}{folder_name(run_id)}/")):
@@ -130,7 +140,7 @@ class AnnouncedKeys:
     def settle(self, run_id: str, *, now: datetime) -> None:
         """Note that a run has reported what it took; delete what is older than a week."""
         for path in list(self._files.names(f"{_TAKEN}{folder_name(run_id)}/")):
-            self._move(path, _DONE + path.rpartition("/")[2])
+            self._move(path, _done_by(run_id) + path.rpartition("/")[2])
         for folder in (_DONE, _REFUSED):
             self._delete_before(folder, now - _KEPT)
 
@@ -223,16 +233,15 @@ class AnnouncedKeys:
         yield from typed_lines(AnnouncedLine, [content], path=where)
 
     def _delete_before(self, folder: str, moment: datetime) -> None:
-        old: list[str] = []
-        for path in self._files.names(folder):
-            stamp = _stamp_of(path.rpartition("/")[2])
-            if len(old) == _MAX_DELETED_AT_ONCE or (stamp is not None and stamp >= moment):
-                # The names begin with the time, and come in order.
-                break
-            if stamp is not None:
-                old.append(path)
-        for path in old:
+        stamps = ((_stamp_of(path.rpartition("/")[2]), path) for path in self._files.names(folder))
+        old = (path for stamp, path in stamps if stamp is not None and stamp < moment)
+        for path in list(islice(old, _MAX_DELETED_AT_ONCE)):
             self._files.delete(path)
+
+
+def _done_by(run_id: str) -> str:
+    """Return the folder of the batches that a run has reported; an earlier version had one for all runs."""
+    return f"{_DONE}{folder_name(run_id)}/"
 
 
 def _stamp_of(name: str) -> datetime | None:
