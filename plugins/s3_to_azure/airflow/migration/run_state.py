@@ -68,7 +68,7 @@ def report_is_final(context: Context) -> bool:
         asked = instance.get_task_states(dag_id=instance.dag_id, task_ids=[REPORT], run_ids=[instance.run_id])
         state = asked.get(instance.run_id, {}).get(REPORT)
     else:  # 2.10, 2.11: tasks read the database
-        instances = getattr(context.get("dag_run"), "get_task_instances", tuple)()
+        instances: Any = getattr(context.get("dag_run"), "get_task_instances", tuple)()
         state = next((one.state for one in instances if one.task_id == REPORT), None)
     return str(getattr(state, "value", state)) in _FINAL_STATES
 
