@@ -44,3 +44,14 @@ def test_encoded_body_that_ends_early_is_refused_in_words() -> None:
     """Reading it again would give the same."""
     with pytest.raises(UnexpectedResponse, match="gateway"):
         read(b"012", content_encoding="gzip")
+
+
+@pytest.mark.parametrize(("data", "is_longer"), [(b"0123", False), (b"01234", True)])
+def test_length_beside_chunks_is_not_believed(data: bytes, *, is_longer: bool) -> None:
+    """The HTTP client does not count them: a gateway that changed the body has left the length of what it received."""
+    headers = {"content_length": "4", "transfer_encoding": "chunked"}
+    if not is_longer:
+        assert read(data, **headers) == data
+        return
+    with pytest.raises(UnexpectedResponse, match="more bytes"):
+        read(data, **headers)

@@ -24,8 +24,9 @@ class S3Body:
         self.version = version
         self._body = body
         self._headers = headers
-        # With a length the HTTP client counts, and returns no byte more.
-        self._uncounted = headers.content_length() is None
+        # With a length the HTTP client counts, and returns no byte more. It counts none of a body in chunks, whose
+        # length is what it would be without them, or what it was before a gateway changed it.
+        self._uncounted = headers.content_length() is None or "transfer-encoding" in headers.values
         self._left = expected_bytes
 
     def readinto(self, view: memoryview) -> int:
