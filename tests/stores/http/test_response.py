@@ -97,6 +97,35 @@ def test_interim_response_is_not_the_final_one_for_the_sdks(interim: bytes) -> N
     assert answers == [200, 200]
 
 
+@pytest.mark.parametrize("interim", [*INTERIM, b"".join(INTERIM)])
+def test_interim_response_does_not_end_a_body(interim: bytes) -> None:
+    """The rest of the body is sent after it, on the same connection."""
+    received: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer, peer.makefile("rb") as stream:
+            while stream.readline() != b"\r\n":
+                pass
+            peer.sendall(interim)
+            # The client cannot send all of its body before it sees that.
+            time.sleep(0.05)
+            received.append(stream.read(len(BODY)))
+            peer.sendall(OK)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    connections = HttpConnections(HttpSettings())
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+    with connections.request("PUT", url, {"Content-Length": str(len(BODY))}, BODY) as response:
+        assert response.status == 201
+    connections.close()
+    thread.join(10)
+    listener.close()
+    assert received == [BODY]
+
+
 @pytest.mark.parametrize("later", [False, True])
 def test_unsolicited_bytes_end_the_connection(*, later: bool) -> None:
     """A second response behind the first, at once or later, is never taken for the next request's."""
@@ -226,6 +255,13 @@ def test_early_refusal_is_read(status: int, end: list[Step]) -> None:
     with connected(lambda _: [refusal, *end], read_body=False) as (server, connections):
         with connections.request("PUT", f"{server.url}/x", {"Content-Length": str(len(BODY))}, BODY) as response:
             assert (response.status, response.headers["Retry-After"]) == (status, "7")
+        assert server.connections == 1
+
+
+def test_early_refusal_after_an_interim_response_is_read() -> None:
+    """The server has changed its mind."""
+    with connected(lambda _: [INTERIM[0], 0.1, REFUSED, 0.3, CLOSE], read_body=False) as (server, connections):
+        assert put(connections, server, BODY)[0] == 500
         assert server.connections == 1
 
 

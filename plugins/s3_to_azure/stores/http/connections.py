@@ -6,6 +6,7 @@ it was built: nothing is normalised, redirected, decoded or retried, and only Ho
 
 import base64
 import http.client
+import re
 import select
 import socket
 import ssl
@@ -30,6 +31,10 @@ _SEND_BYTES: Final = 256 * 1024
 _SEND_TLS_BYTES: Final = 1024 * 1024
 
 STALE: Final = (
+# Responses that another one follows, and how many bytes of a response are looked at before it is read.
+_INTERIM: Final = re.compile(rb"(?:HTTP/1\.[01] 1[0-9]{2}[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)+")
+_PEEKED_BYTES: Final = 4096
+
     http.client.RemoteDisconnected,
     BrokenPipeError,
     ConnectionResetError,
@@ -255,7 +260,7 @@ def _send(connection: _Connection, body: memoryview) -> None:
     may_respond = not isinstance(connection.sock, ssl.SSLSocket | SSLTransport)
     size = _SEND_BYTES if may_respond else _SEND_TLS_BYTES
     for start in range(0, len(body), size):
-        if start and may_respond and is_readable(connection.sock):
+        if start and may_respond and is_readable(connection.sock) and not _still_reads(connection.sock):
             raise ConnectionAbortedError("the server responded before it had read the body")
         with body[start : start + size] as piece:
             connection.send(piece)
@@ -263,6 +268,11 @@ def _send(connection: _Connection, body: memoryview) -> None:
 
 def _early_response(connection: _Connection, error: OSError) -> http.client.HTTPResponse:
     """Return the refusal that a server sent before it had read the request; raise the error if there is none."""
+def _still_reads(sock: socket.socket) -> bool:
+    """Return whether a server has sent nothing but interim responses."""
+    return _INTERIM.fullmatch(sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)) is not None
+
+
     try:
         connection.sock.settimeout(EARLY_RESPONSE_TIMEOUT_S)
         response = connection.getresponse()
