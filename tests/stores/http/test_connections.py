@@ -18,6 +18,7 @@ from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from tests.certificates import HOST, certified
 from tests.fakes.contexts import some_bytes
+from tests.fakes.scripted_server import scripted_server
 from tests.stores.http.forward_proxy import ForwardProxy
 from tests.stores.http.recording_server import RecordingServer, serving
 
@@ -380,6 +381,22 @@ def test_tls_connections_are_kept_and_replaced(certificate: Path) -> None:
         assert get(connections, f"{server.url}/without-length", MIB) == data
         assert server.connections == 2
     assert all(headers["host"] == f"{HOST}:{server.port}" for _, headers, _ in server.seen)
+
+
+def test_bytes_that_tls_holds_end_the_connection(certificate: Path) -> None:
+    """A second response in the record of the first one's end: no poll reports it, and it is nobody's response."""
+    data = some_bytes(12_100)
+    refusal = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
+    # The rest is more than Python's own buffer holds, so that it is read into the caller's, byte for byte.
+    steps = [head + data[:100], 0.05, data[100:] + refusal]
+    with (
+        scripted_server(lambda _: steps, tls=server_context(certificate)) as server,
+        connected(str(certificate)) as connections,
+    ):
+        for _ in range(3):
+            assert get(connections, f"{server.url}/k", len(data)) == data
+        assert server.connections == 3
 
 
 # -- proxies -----------------------------------------------------------------------------------------------------------

@@ -297,4 +297,11 @@ def is_readable(sock: Any) -> bool:
     """Return whether a socket has bytes, or has ended."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
+    # TLS may hold bytes, of which no poll knows.
+    if isinstance(sock, SSLTransport):
+        if sock.incoming.pending or sock.sslobj.pending():
+            return True
+        sock = sock.socket
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
     return bool(poll.poll(0))
