@@ -242,5 +242,5 @@ def test_requests_wait_longer_than_others(store: AzureContainer, azure: Fetching
     connections.settings.read_timeout_s = 0.2
     azure.once("delay", seconds=0.5)
     assert stage(store, url) == CRC
-    kept = [connection for idle in connections._idle.values() for connection in idle]
+    kept = [connection for idle in connections._idle.values() for _, connection in idle]
     assert [connection.sock.gettimeout() for connection in kept] == [0.2]

@@ -43,6 +43,7 @@ from s3_to_azure.model.objects import BlobContents, Condition, ContentHeaders, L
 from s3_to_azure.model.ports import Fetched, HandedBack, SmallObjectClient, Stored
 from s3_to_azure.stores.azure.client import service_client
 from s3_to_azure.stores.azure.container import AzureContainer
+from s3_to_azure.stores.event_loop import connection as connection_module
 from s3_to_azure.stores.event_loop.connection import Connection
 from s3_to_azure.stores.event_loop.loop import LoopSmallObjectClient
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
@@ -821,6 +822,18 @@ def test_connections_that_the_server_has_closed_are_replaced(azure_server: Local
     with wire_server(lambda _: [CLOSE]) as url, client_of(azure_server, url) as client:
         put(client)
         assert isinstance(refused(client), ConnectionFailed)
+
+
+def test_connection_that_was_idle_for_long_is_not_used_again(
+    azure_server: LocalAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall may have forgotten it, and the request would wait for its whole timeout."""
+    with against(azure_server, FOUND) as (raw, client):
+        for connections in (1, 1, 2):
+            monkeypatch.setattr(connection_module, "MAX_IDLE_S", 60.0 if connections == 1 else -1.0)
+            client.fetch("t", WANTED)
+            until(client)
+            assert raw.connected == connections
 
 
 def test_host_that_needs_a_proxy_is_left_to_the_other_clients(azure_server: LocalAzure) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from s3_to_azure.model.errors import UnexpectedResponse
 from s3_to_azure.model.limits import MIB
+from s3_to_azure.stores.http import connections as module
 from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from tests.certificates import HOST, certified
@@ -397,6 +398,18 @@ def test_bytes_that_tls_holds_end_the_connection(certificate: Path) -> None:
         for _ in range(3):
             assert get(connections, f"{server.url}/k", len(data)) == data
         assert server.connections == 3
+
+
+def test_connection_that_was_idle_for_long_is_not_used_again(
+    server: RecordingServer, connections: HttpConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall may have forgotten it, and a request would wait for its whole timeout."""
+    for _ in range(2):
+        get(connections, f"{server.url}/k")
+    assert server.connections == 1
+    monkeypatch.setattr(module, "MAX_IDLE_S", -1.0)
+    get(connections, f"{server.url}/k")
+    assert server.connections == 2
 
 
 # -- proxies -----------------------------------------------------------------------------------------------------------

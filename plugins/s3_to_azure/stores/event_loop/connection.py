@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 from s3_to_azure.stores.event_loop.addresses import Address, Host
 from s3_to_azure.stores.event_loop.exchange import Exchange
 from s3_to_azure.stores.http.connections import is_readable
+from s3_to_azure.stores.http.heads import MAX_IDLE_S
 from s3_to_azure.stores.http.hosts import note_reached
 
 # Under TLS a piece counts as sent only as a whole: it has to be sent within the timeout, and costs one call.
@@ -50,6 +52,7 @@ class Connection:
         self._watched = 0
         self._addresses: Iterator[Address] = iter(list(addresses))
         self._tls = tls
+        self._used_at = time.monotonic()
 
     @property
     def has_connected(self) -> bool:
@@ -63,6 +66,7 @@ class Connection:
     def end(self) -> None:
         """Become idle after a complete exchange."""
         self.exchange, self.is_new = None, False
+        self._used_at = time.monotonic()
 
     def watch(self, selector: BaseSelector) -> None:
         """Let the selector watch for what the connection waits for."""
@@ -127,8 +131,8 @@ class Connection:
         return True
 
     def is_clean(self) -> bool:
-        """Return whether nothing has arrived that nobody asked for, and the connection has not ended."""
-        return not (self._tls is not None and self.sock.pending()) and not is_readable(self.sock)
+        """Return whether nothing has arrived that nobody asked for, and the connection has not ended or grown old."""
+        return time.monotonic() <= self._used_at + MAX_IDLE_S and not is_readable(self.sock)
 
     def send(self, exchange: Exchange) -> None:
         """Send as much of the request as the socket takes."""

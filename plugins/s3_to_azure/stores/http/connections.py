@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -20,7 +21,7 @@ from urllib3.exceptions import NameResolutionError
 from urllib3.util.ssltransport import SSLTransport
 
 from s3_to_azure.stores.http.headers import check_headers
-from s3_to_azure.stores.http.heads import EARLY_RESPONSE_TIMEOUT_S, MIN_ERROR_STATUS
+from s3_to_azure.stores.http.heads import EARLY_RESPONSE_TIMEOUT_S, MAX_IDLE_S, MIN_ERROR_STATUS
 from s3_to_azure.stores.http.hosts import note_reached
 from s3_to_azure.stores.http.response import StrictResponse
 from s3_to_azure.stores.http.settings import HttpSettings
@@ -30,11 +31,11 @@ _SEND_BYTES: Final = 256 * 1024
 # Under TLS each piece is one call of OpenSSL without Python's lock: four times as many cost some 5 % more CPU.
 _SEND_TLS_BYTES: Final = 1024 * 1024
 
-STALE: Final = (
 # Responses that another one follows, and how many bytes of a response are looked at before it is read.
 _INTERIM: Final = re.compile(rb"(?:HTTP/1\.[01] 1[0-9]{2}[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)+")
 _PEEKED_BYTES: Final = 4096
 
+STALE: Final = (
     http.client.RemoteDisconnected,
     BrokenPipeError,
     ConnectionResetError,
@@ -55,7 +56,8 @@ class HttpConnections:
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
-        self._idle: dict[_Host, list[_Connection]] = {}
+        # Each with the time at which it was used last.
+        self._idle: dict[_Host, list[tuple[float, _Connection]]] = {}
         self._closed = False
         self._lock = threading.Lock()
 
@@ -121,16 +123,16 @@ class HttpConnections:
             self._closed = True
             idle, self._idle = self._idle, {}
         for connections in idle.values():
-            for connection in connections:
+            for _, connection in connections:
                 connection.close()
 
     def _take(self, host: _Host) -> "_Connection | None":
         with self._lock:
             idle = self._idle.get(host, [])
             while idle:
-                connection = idle.pop()
-                # Bytes that nobody asked for, or the end of the connection.
-                if not is_readable(connection.sock):
+                used_at, connection = idle.pop()
+                # Readable: bytes that nobody asked for, or the end of the connection.
+                if time.monotonic() <= used_at + MAX_IDLE_S and not is_readable(connection.sock):
                     return connection
                 connection.close()
         return None
@@ -140,7 +142,7 @@ class HttpConnections:
             if not self._closed:
                 if connection.sock.gettimeout() != self.settings.read_timeout_s:
                     connection.sock.settimeout(self.settings.read_timeout_s)
-                self._idle.setdefault(host, []).append(connection)
+                self._idle.setdefault(host, []).append((time.monotonic(), connection))
             return not self._closed
 
     def _connect(self, url: SplitResult) -> "_Connection":
@@ -266,13 +268,13 @@ def _send(connection: _Connection, body: memoryview) -> None:
             connection.send(piece)
 
 
-def _early_response(connection: _Connection, error: OSError) -> http.client.HTTPResponse:
-    """Return the refusal that a server sent before it had read the request; raise the error if there is none."""
 def _still_reads(sock: socket.socket) -> bool:
     """Return whether a server has sent nothing but interim responses."""
     return _INTERIM.fullmatch(sock.recv(_PEEKED_BYTES, socket.MSG_PEEK)) is not None
 
 
+def _early_response(connection: _Connection, error: OSError) -> http.client.HTTPResponse:
+    """Return the refusal that a server sent before it had read the request; raise the error if there is none."""
     try:
         connection.sock.settimeout(EARLY_RESPONSE_TIMEOUT_S)
         response = connection.getresponse()
@@ -295,8 +297,6 @@ def _was_read_exactly(response: http.client.HTTPResponse) -> bool:
 
 def is_readable(sock: Any) -> bool:
     """Return whether a socket has bytes, or has ended."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
     # TLS may hold bytes, of which no poll knows.
     if isinstance(sock, SSLTransport):
         if sock.incoming.pending or sock.sslobj.pending():
@@ -304,4 +304,6 @@ def is_readable(sock: Any) -> bool:
         sock = sock.socket
     if isinstance(sock, ssl.SSLSocket) and sock.pending():
         return True
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

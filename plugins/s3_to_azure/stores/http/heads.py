@@ -17,6 +17,13 @@ MIN_ERROR_STATUS: Final = 400
 EARLY_RESPONSE_TIMEOUT_S: Final = 5.0
 """How long a response may take that a server sends instead of reading the body."""
 
+MAX_IDLE_S: Final = 60.0
+"""A connection that was idle for longer is not used again.
+
+NAT gateways and firewalls forget such connections after some minutes, and many tell nobody: a request would wait for
+its whole timeout, and the next try would take another connection of the same kind.
+"""
+
 # A space in the name, or no name at all before a space, is how requests are smuggled past a proxy.
 _NAME: Final = re.compile(r"[!-9;-~]*")
 _FOLDED: Final = (" ", "\t")
