@@ -664,7 +664,7 @@ def client_of(server: LocalAzure, url: str, **settings: Any) -> Iterator[LoopSma
         yield client
 
 
-def put(client: LoopSmallObjectClient, data: Any = BODY, tag: str = "t") -> None:
+def put(client: SmallObjectClient, data: Any = BODY, tag: str = "t") -> None:
     """Begin to write a blob."""
     client.store(tag, "b", data, crc64=crc64(bytes(data)), contents=NOTHING, condition=NEW)
 
@@ -822,6 +822,31 @@ def test_connections_that_the_server_has_closed_are_replaced(azure_server: Local
     with wire_server(lambda _: [CLOSE]) as url, client_of(azure_server, url) as client:
         put(client)
         assert isinstance(refused(client), ConnectionFailed)
+
+
+REFUSAL = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
+THEIRS = b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: theirs\r\n" + HEAD + b"Content-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "stored", "is_kept"),
+    [(FOUND.replace(b'"e"', b'"other"'), THEIRS, False), (REFUSAL, REFUSAL, True)],
+    ids=["of another request", "refusal"],
+)
+def test_response_to_another_request_costs_its_connection(
+    azure_server: LocalAzure, found: bytes, stored: bytes, *, is_kept: bool
+) -> None:
+    """What a connection delivers behind it belongs to other requests, too; a refusal is an answer like any other."""
+    with against(azure_server, found) as (raw, client):
+        for _ in range(3):
+            client.fetch("t", WANTED)
+            refused(client)
+        assert raw.connected == (1 if is_kept else 3)
+        raw.answer = stored
+        for _ in range(3):
+            put(client)
+            refused(client)
+        assert raw.connected == (2 if is_kept else 6)
 
 
 def test_connection_that_was_idle_for_long_is_not_used_again(

@@ -27,6 +27,7 @@ from s3_to_azure.stores.event_loop.connection import Connection
 from s3_to_azure.stores.event_loop.exchange import HEADROOM_BYTES, Exchange
 from s3_to_azure.stores.http.connections import STALE
 from s3_to_azure.stores.http.errors import translated
+from s3_to_azure.stores.http.heads import MIN_ERROR_STATUS
 from s3_to_azure.stores.s3.responses import parse_whole_object
 from s3_to_azure.stores.s3.source import S3Source
 
@@ -261,16 +262,19 @@ class LoopSmallObjectClient:
                 connection.watch(self._selector)
                 return
             exchange.ended()
-        connection.end()
-        if is_open and exchange.keeps_connection:
-            self._idle[connection.service, connection.host].append(connection)
-        else:
-            self._drop(connection)
         event: Event
+        is_ours = True
         try:
             event = self._result(exchange)
         except TransferError as error:
             event = HandedBack(exchange.tag, error)
+            # Behind the response to another request, more of them would come.
+            is_ours = exchange.status >= MIN_ERROR_STATUS and not isinstance(error, ConnectionFailed)
+        connection.end()
+        if is_open and is_ours and exchange.keeps_connection:
+            self._idle[connection.service, connection.host].append(connection)
+        else:
+            self._drop(connection)
         self._end(event, exchange.buffer, exchange.data)
 
     def _check_rates(self) -> None:
