@@ -442,6 +442,33 @@ def test_many_consecutive_failures_switch_it_off(caplog: pytest.LogCaptureFixtur
     assert "ConnectionResetError" in said[0].message
 
 
+def test_small_objects_are_tried_again_after_a_rest(clock: Time) -> None:
+    """A failure of the network may have passed; each rest is twice as long as the one before, until one succeeds."""
+    source, tasks = filled(400)
+    destination = MemoryDestination()
+    works = False
+
+    class Client(MemorySmallObjectClient):
+        def on_fetch(self, key: str) -> TransferError | None:
+            return None if works else lost()
+
+    with transfer_context(source, destination, cancelled=Waits(clock)) as context:
+        small = SmallObjects(context, Client(source, destination), 1)
+        for begin, rest_s in ((0, 60.0), (64, 120.0)):
+            assert drive(small, tasks[begin : begin + 64]) == 64
+            clock.now += rest_s - 1
+            assert not small.takes(tasks[-1])
+            clock.now += 1
+            assert small.takes(tasks[-1])
+        works = True
+        assert drive(small, tasks[128:129]) == 0
+        works = False
+        assert drive(small, tasks[129:193]) == 64
+        clock.now += 60
+        assert small.takes(tasks[-1])
+        small.close()
+
+
 def test_one_success_restarts_the_count() -> None:
     """A success in between keeps small objects together."""
     source, tasks = filled(400)

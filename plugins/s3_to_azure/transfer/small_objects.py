@@ -39,8 +39,10 @@ SMALL_BYTES: Final = 8 * MIB
 # Small objects take this fraction of the budget, and this many of them are in flight at most per ``objects_at_once``.
 _BUDGET_FRACTION: Final = 2
 _FIRST_IN_FLIGHT: Final = 16
-# This many consecutive objects handed back mean that something between us and the services refuses these requests.
+# This many consecutive objects handed back mean that something between us and the services refuses these requests. It
+# may pass, as a failure of the network does, so they are sent again after a rest, which doubles each time.
 _MAX_HANDED_BACK: Final = 64
+_FIRST_REST_S: Final = 60.0
 # These errors concern one object; they say nothing about the connection.
 _ERRORS_OF_ONE_OBJECT: Final = (ObjectArchived, ObjectNotFound, SourceChanged, ConditionNotMet, NameRefused)
 _MAX_PAUSE_S: Final = 120.0
@@ -100,6 +102,8 @@ class SmallObjects:
         self._reserved: CopyTask | None = None
         self._not_before = 0.0
         self._handed_back_in_a_row = 0
+        self._rest_s = _FIRST_REST_S
+        self._rest_until = 0.0
         self._plain = not settings.fidelity.tags and settings.integrity not in (REREAD, READBACK)
 
     @property
@@ -119,7 +123,7 @@ class SmallObjects:
             and 0 < listed.size_bytes <= self._largest_bytes
             and not is_folder_marker(listed)
             and not is_reserved(task.blob)
-            and self._handed_back_in_a_row < _MAX_HANDED_BACK
+            and time.monotonic() >= self._rest_until
         )
 
     def has_room(self, task: CopyTask) -> bool:
@@ -167,7 +171,7 @@ class SmallObjects:
             size_bytes = in_flight.task.listed.size_bytes if in_flight.task.listed else 0
             self._bytes -= size_bytes
             if isinstance(event, Stored) and in_flight.version is not None:
-                self._handed_back_in_a_row = 0
+                self._handed_back_in_a_row, self._rest_s = 0, _FIRST_REST_S
                 self._context.limits.request_succeeded()
                 sent += size_bytes
                 objects += 1
@@ -222,12 +226,22 @@ class SmallObjects:
             return
         if isinstance(event.error, _ERRORS_OF_ONE_OBJECT):
             return
-        self._handed_back_in_a_row += 1
-        if self._handed_back_in_a_row == _MAX_HANDED_BACK:
-            log.warning(
-                "Small objects are copied one by one from here on, because many consecutive ones failed with: %s",
-                event.error,
-            )
         if isinstance(event.error, Throttled):
             self._context.limits.throttled(event.error)
             self._pause_until = time.monotonic() + min(event.error.retry_after_s or 0.0, _MAX_PAUSE_S)
+        self._count_handed_back(event.error)
+
+    def _count_handed_back(self, error: TransferError) -> None:
+        now = time.monotonic()
+        if now < self._rest_until:
+            return
+        self._handed_back_in_a_row += 1
+        if self._handed_back_in_a_row == _MAX_HANDED_BACK:
+            self._handed_back_in_a_row = 0
+            self._rest_until = now + self._rest_s
+            log.warning(
+                "Small objects are copied one by one for %.0f s, because many consecutive ones failed with: %s",
+                self._rest_s,
+                error,
+            )
+            self._rest_s *= 2
