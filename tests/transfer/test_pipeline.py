@@ -21,6 +21,7 @@ from s3_to_azure.transfer.pipeline import BlockPipeline, BlockRoute, damaged_blo
 from tests.fakes.contexts import BUCKET, QUICK, crc, some_bytes
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_source import MemoryBody, MemorySource
+from tests.fakes.thread_limit import limit_threads
 
 
 class Fails(MemorySource):
@@ -145,6 +146,20 @@ def test_threads_are_used_again(rig: Rig) -> None:
     for thread in threads:
         thread.join(30)
     assert not [thread.name for thread in threads if thread.is_alive()]
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_system_that_allows_no_further_thread(rig: Rig, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Every block is moved by the threads that there are, or else by the caller's; a later move may have more."""
+    version = rig.source.put(BUCKET, "k", DATA)
+    with monkeypatch.context() as limited:
+        asked = limit_threads(limited, "block-", most)
+        assert len(rig.move(version, BLOCKS)) == len(BLOCKS)
+    assert len(asked) > most
+    assert rig.pipeline._threads == most
+    assert rig.pipeline._in_flight == 0
+    assert len(rig.move(version, BLOCKS)) == len(BLOCKS)
+    assert rig.pipeline._threads > most
 
 
 def test_no_blocks(rig: Rig) -> None:

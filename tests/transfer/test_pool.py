@@ -19,6 +19,7 @@ from s3_to_azure.model.errors import (
 )
 from s3_to_azure.model.limits import MIB
 from s3_to_azure.model.objects import BlobContents, Condition, ListedObject, ObjectVersion, Receipt
+from s3_to_azure.transfer import watchdog
 from s3_to_azure.transfer.context import CopyTask
 from s3_to_azure.transfer.object import Outcome
 from s3_to_azure.transfer.pool import Tally, _WorkerPool, copy_many
@@ -27,6 +28,7 @@ from tests.fakes.contexts import BUCKET, some_bytes, task, transfer_context
 from tests.fakes.memory_destination import MemoryDestination
 from tests.fakes.memory_small_object_client import MemorySmallObjectClient
 from tests.fakes.memory_source import MemoryBody, MemorySource
+from tests.fakes.thread_limit import limit_threads
 
 KEYS = [f"key {n:03}" for n in range(40)]
 
@@ -89,6 +91,30 @@ def test_one_failure_does_not_stop_the_others() -> None:
     error = tally.error()
     assert isinstance(error, RetryableObjectsFailed)
     assert "3 of 42 objects failed, 1 of them" in str(error)
+
+
+def test_fewer_threads_than_wanted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the system allows two workers and one thread for blocks, these copy everything; one warning says so."""
+    watchdog._warn_of_limit.cache_clear()
+    objects, blocks = (limit_threads(monkeypatch, name, most) for name, most in (("object-", 2), ("block-", 1)))
+    source, destination = filled(), MemoryDestination()
+    with transfer_context(source, destination) as context:
+        outcomes = list(copy_many(context, [task(key) for key in KEYS]))
+    assert {outcome.receipt.status for outcome in outcomes} == {"copied"}
+    assert len(outcomes) == len(destination.blobs) == len(KEYS)
+    assert len(objects) > 2
+    assert len(blocks) > 1
+    assert [record.levelname for record in caplog.records if "no further thread" in record.message] == ["WARNING"]
+
+
+def test_no_thread_at_all_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an error that says why: nothing could be copied."""
+    limit_threads(monkeypatch, "object-", 0)
+    with (
+        transfer_context(filled(), MemoryDestination()) as context,
+        pytest.raises(RuntimeError, match="no thread to copy"),
+    ):
+        list(copy_many(context, [task(key) for key in KEYS]))
 
 
 def test_refused_name_fails_by_policy() -> None:

@@ -17,7 +17,7 @@ from s3_to_azure.model.retry import Retrier
 from s3_to_azure.transfer.blocks import StagedBlock, fingerprint, second_digest
 from s3_to_azure.transfer.buffers import BufferPool
 from s3_to_azure.transfer.concurrency import ConnectionSlots
-from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S, StopEvent
+from s3_to_azure.transfer.watchdog import BLOCKS_GRACE_S, StopEvent, start_thread
 
 _POLL_S: Final = 0.1
 # One read asks for this many bytes: few enough that a stop is noticed at once, and that an HTTP client's own copy of
@@ -132,6 +132,8 @@ class BlockPipeline:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = self._in_flight = 0
+        # Whether one has ever been started: those that are being started may not be.
+        self._has_threads = False
 
     def close(self) -> None:
         """Let the threads end; do not wait for a thread that hangs."""
@@ -172,15 +174,26 @@ class BlockPipeline:
             self._in_flight += 1
             is_new = self._in_flight > self._threads
             self._threads += is_new
-        self._work.put(job)
+        # Without the lock, for which threads wait that have nothing to do.
         if is_new:
-            threading.Thread(target=self._serve, name=f"block-{self._threads}", daemon=True).start()
+            if start_thread(self._serve, f"block-{self._threads}"):
+                self._has_threads = True
+            else:
+                with self._lock:
+                    self._threads -= 1
+        if self._has_threads:
+            self._work.put(job)
+        else:
+            self._run(job)
+
+    def _run(self, job: Callable[[], None]) -> None:
+        job()
+        with self._lock:
+            self._in_flight -= 1
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
-            job()
-            with self._lock:
-                self._in_flight -= 1
+            self._run(job)
 
     def _stage(
         self,

@@ -25,7 +25,7 @@ from s3_to_azure.transfer.concurrency import ObjectBacklog
 from s3_to_azure.transfer.context import CopyTask, TransferContext
 from s3_to_azure.transfer.object import Outcome, try_copy
 from s3_to_azure.transfer.small_objects import SmallObjects
-from s3_to_azure.transfer.watchdog import OBJECT_GRACE_S
+from s3_to_azure.transfer.watchdog import OBJECT_GRACE_S, start_thread
 
 _POLL_S: Final = 0.1
 # The longest time that small objects in flight keep the next task waiting.
@@ -171,8 +171,10 @@ class _WorkerPool:
             self._general.append(task)
             self._backlog.changed.notify()
         if self._workers < self._most_workers:
-            threading.Thread(target=self._work, name=f"object-{self._workers}", daemon=True).start()
-            self._workers += 1
+            if start_thread(self._work, f"object-{self._workers}"):
+                self._workers += 1
+            elif not self._workers:
+                raise RuntimeError("the system allows this process no thread to copy an object in")
 
     def _wake_workers(self) -> None:
         """Let the workers see that there are no more tasks, or that the copy is over."""

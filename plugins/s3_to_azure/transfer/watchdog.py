@@ -1,11 +1,13 @@
 """Runs work in a daemon thread, and gives up on it soon after a stop, whatever its sockets do."""
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Final, TypeVar
 
 from s3_to_azure.model.errors import Cancelled
@@ -31,6 +33,8 @@ TASK_GRACE_S: Final = 2.6
 """How long the main thread waits for its task, or for its command, after a stop."""
 
 _POLL_S: Final = 0.1
+
+log = logging.getLogger(__name__)
 
 
 class StopEvent(threading.Event):
@@ -126,6 +130,27 @@ def threads_for_results(count: int, cancelled: threading.Event) -> Iterator[Thre
         cancelled.set()
         raise
     pool.shutdown()
+
+
+def start_thread(target: Callable[[], object], name: str) -> bool:
+    """Start a daemon thread; return False where this process may have no more of them, which is logged once.
+
+    The limits of a user or a container count the threads of other tasks too, so no number of threads is sure to fit.
+    """
+    try:
+        threading.Thread(target=target, name=name, daemon=True).start()
+    except RuntimeError:
+        _warn_of_limit()
+        return False
+    return True
+
+
+@cache
+def _warn_of_limit() -> None:
+    log.warning(
+        "The system allows this process no further thread, so that fewer objects and blocks are copied at once. Raise "
+        "the limit (ulimit -u, or the pids of the container), or lower objects_at_once"
+    )
 
 
 def run_stoppable(

@@ -12,6 +12,7 @@ import pytest
 from s3_to_azure.model.errors import S3, UsageError
 from s3_to_azure.stores.event_loop.addresses import Addresses, Host, host_of
 from s3_to_azure.stores.http.errors import translated
+from tests.fakes.thread_limit import limit_threads
 
 NAME = host_of("https", "bucket.example.com")
 ROWS = [
@@ -75,6 +76,16 @@ def test_slow_look_up_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> N
         assert addresses.of(NAME) is None
         ended(addresses)
     assert len(asked) == 2
+
+
+def test_system_that_allows_no_further_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is looked up in the caller's."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ROWS)
+    limit_threads(monkeypatch, "look-up", 0)
+    with closing(Addresses()) as addresses:
+        assert addresses.of(NAME) is None
+        assert ended(addresses) == [(NAME, None)]
+        assert addresses.of(NAME) == ROWS
 
 
 def test_name_without_address_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

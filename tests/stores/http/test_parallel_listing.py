@@ -22,6 +22,7 @@ from s3_to_azure.model.settings import RetryBudget
 from s3_to_azure.stores.http import parallel_listing
 from s3_to_azure.stores.http.parallel_listing import ParallelListing
 from s3_to_azure.stores.s3.listing import NextPage
+from tests.fakes.thread_limit import limit_threads
 
 NOW: Final = datetime(2026, 11, 28, tzinfo=UTC)
 Order = Callable[[str], Any]
@@ -240,6 +241,15 @@ def test_one_page_takes_one_request_and_no_thread(monkeypatch: pytest.MonkeyPatc
     bucket = Bucket(["a", "b"])
     assert (listed(bucket), bucket.requests) == (["a", "b"], 1)
     assert listed(Bucket([])) == []
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_system_that_allows_no_further_thread(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """The listing requests pages in those that there are, and in its own."""
+    asked = limit_threads(monkeypatch, "list", most)
+    bucket = Bucket([f"k{number:03}" for number in range(300)])
+    assert listed(bucket) == bucket.keys
+    assert len(asked) > most
 
 
 @pytest.mark.parametrize("oddity", ["ignores", "includes", "version 1", "unordered"])

@@ -7,6 +7,7 @@ import pytest
 from s3_to_azure.model.errors import AZURE, Cancelled
 from s3_to_azure.transfer.fetched.pool import FetchPool
 from s3_to_azure.transfer.throttle import RequestLimiter
+from tests.fakes.thread_limit import limit_threads
 
 
 def pool_of(limit: int, most: int = 100) -> tuple[FetchPool, RequestLimiter]:
@@ -54,6 +55,29 @@ def test_threads_are_as_many_as_were_ever_needed_at_once() -> None:
     for thread in started:
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_system_that_allows_no_further_thread(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Every fetch is run, by the threads that there are or else by the caller's."""
+    pool, _ = pool_of(4)
+    stopped, done = threading.Event(), threading.Semaphore(0)
+
+    def job() -> None:
+        pool.leave()
+        done.release()
+
+    with monkeypatch.context() as limited:
+        asked = limit_threads(limited, "fetch-", most)
+        for _ in range(4):
+            pool.admit(stopped)
+        for _ in range(4):
+            pool.submit(job)
+    for _ in range(4):
+        assert done.acquire(timeout=20)
+    assert len(asked) == 4
+    assert pool._threads == most
+    pool.close()
 
 
 def test_condition_that_azure_does_not_know() -> None:

@@ -80,7 +80,11 @@ class Addresses:
             return self._keep(host, socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM))
         if host not in self._asked:
             self._asked.add(host)
-            threading.Thread(target=self._look_up, args=(host,), name="look-up", daemon=True).start()
+            try:
+                threading.Thread(target=self._look_up, args=(host,), name="look-up", daemon=True).start()
+            except RuntimeError:
+                # The system allows this process no further thread.
+                self._look_up(host)
         return None
 
     def prefer(self, host: Host, address: Address | None) -> None:

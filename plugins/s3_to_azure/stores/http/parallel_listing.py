@@ -232,7 +232,6 @@ class ParallelListing(Generic[T, Token]):
             done: All keys up to this one are known.
             is_needed: The page behind it is wanted now, however many others wait.
         """
-        assert self._threads is not None
         position: str | None = done
         guesses = self._guesses
         covering: list[_Stretch[T] | _Request[T]] = sorted(
@@ -260,8 +259,21 @@ class ParallelListing(Generic[T, Token]):
             waiting += 1
             guess = guesses.after(position) if guesses else None
             end = self._folders.next_after(position, guess, guesses.start) if guesses and guess else None
-            self._requests.append(_Request(position, end, self._threads.submit(self._fetch, position)))
+            self._requests.append(_Request(position, end, self._submitted(position)))
             position = end
+
+    def _submitted(self, after: str) -> Future[_Stretch[T]]:
+        """Request the page after a key in a thread; in this one if the system allows this process no further thread."""
+        assert self._threads is not None
+        try:
+            return self._threads.submit(self._fetch, after)
+        except RuntimeError:
+            page: Future[_Stretch[T]] = Future()
+            try:
+                page.set_result(self._fetch(after))
+            except Exception as error:  # noqa: BLE001 - raised where the page is collected
+                page.set_exception(error)
+            return page
 
     def _allowed(self) -> int:
         """Return how many requests may run: fewer while most of them bring what is known already."""

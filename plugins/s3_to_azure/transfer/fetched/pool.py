@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from s3_to_azure.transfer.concurrency import Slots
 from s3_to_azure.transfer.fetched.buckets import Buckets
 from s3_to_azure.transfer.throttle import RequestLimiter
+from s3_to_azure.transfer.watchdog import start_thread
 
 
 class FetchPool:
@@ -44,9 +45,8 @@ class FetchPool:
         """
         with self._lock:
             self._slots.take(stopped)
-            if self._slots.taken > self._threads:
+            if self._slots.taken > self._threads and start_thread(self._serve, f"fetch-{self._threads + 1}"):
                 self._threads += 1
-                threading.Thread(target=self._serve, name=f"fetch-{self._threads}", daemon=True).start()
 
     def leave(self) -> None:
         """Count an admitted fetch out."""
@@ -62,8 +62,11 @@ class FetchPool:
         return self._limiter.request(stopped)
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Run an admitted fetch in one of the threads."""
-        self._work.put(job)
+        """Run an admitted fetch in one of the threads; without any, in the caller's."""
+        if self._threads:
+            self._work.put(job)
+        else:
+            job()
 
     def compares_crc64s(self, ask: Callable[[], bool]) -> bool:
         """Return whether Azure refuses bytes of another CRC64 than it is told; ``ask`` finds out, once for a task."""
