@@ -120,6 +120,7 @@ EITHER_WAY = pytest.mark.parametrize("size_bytes", [5, 2 * MIB], ids=["one reque
         (403, "RequestForbiddenByContainerEncryptionPolicy", EncryptionRefused),
         (409, "ResourceTypeMismatch", WrongBlobType),
         (409, "PathConflict", WrongBlobType),
+        (400, "OperationNotSupportedOnDirectory", WrongBlobType),
         (409, "InvalidBlobType", WrongBlobType),
     ],
 )
