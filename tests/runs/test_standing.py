@@ -77,6 +77,8 @@ def http_date(after: timedelta) -> str:
         (blob_with(content_md5="1B2M2Y8AsgTpgAmY7PhCfg==", **MD5), "equal", ""),
         (blob_with(content_md5="another"), "equal", ""),
         (None, "missing", "there is no such blob"),
+        (replace(BLOB, blob_type="directory"), "missing", "a directory has its name"),
+        (BlobState("k", "0x1", 3, "directory", {}), "missing", "a directory has its name"),
         (blob_with(s3_etag="older"), "stale", "a copy of the version with ETag older"),
         (blob_with(s3_last_modified="2026-02-01T00:00:00+00:00"), "stale", "the same bytes again later"),
         (blob_with(size_bytes=4), "changed", "the blob has 4 bytes"),

@@ -143,6 +143,15 @@ def test_missing_blob(source: InParts, destination: Reads) -> None:
     assert (result.etag, result.size_bytes, result.verified_by) == (version.etag, len(DATA), "")
 
 
+@pytest.mark.parametrize("data", [b"", DATA], ids=["empty", "a mebibyte"])
+def test_a_directory_is_not_the_object(source: InParts, destination: Reads, data: bytes) -> None:
+    """In a hierarchical namespace it is shown as a blob of no bytes, which would equal an empty object."""
+    source.put(BUCKET, "k", data)
+    destination.write("k", b"", blob_type="directory")
+    result = verified(source, destination)
+    assert (result.status, result.reason) == ("missing", "a directory has its name")
+
+
 def test_folder_marker_is_skipped_without_a_request(source: InParts, destination: Reads) -> None:
     """A folder marker of the listing has no blob; it is neither looked up nor missing."""
     destination.failures = [AccessDenied(service="Azure", resource="b", code="c", cure="Grant read.")]

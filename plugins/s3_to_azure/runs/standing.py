@@ -11,7 +11,7 @@ from typing import Final, Literal
 from s3_to_azure.model import record
 from s3_to_azure.model.checksums import MD5, to_s3
 from s3_to_azure.model.decide import are_different
-from s3_to_azure.model.objects import BlobState, ListedObject, SourceChecksum
+from s3_to_azure.model.objects import DIRECTORY, BlobState, ListedObject, SourceChecksum
 from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.runs.proven import is_proof
 from s3_to_azure.state.reported import ReportedReceipt
@@ -95,6 +95,8 @@ def standing(listed: ListedObject, blob: BlobState | None, receipt: ReportedRece
 
     if blob is None:
         return found(MISSING, "it was deleted after its receipt" if is_settled else "there is no such blob")
+    if blob.blob_type == DIRECTORY:
+        return found(MISSING, "a directory has its name")
     if blob.is_of_another(listed):
         return found(CHANGED, "the blob is recorded to be a copy of another object")
     if blob.source_etag is None:

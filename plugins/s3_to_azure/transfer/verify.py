@@ -6,7 +6,7 @@ from typing import Any, Literal
 from s3_to_azure.model import checksums
 from s3_to_azure.model.errors import Cancelled, NameRefused, TransferError
 from s3_to_azure.model.names import check_key, is_folder_marker, is_reserved
-from s3_to_azure.model.objects import BlobState, ObjectVersion, PartSizes, SourceChecksum
+from s3_to_azure.model.objects import DIRECTORY, BlobState, ObjectVersion, PartSizes, SourceChecksum
 from s3_to_azure.model.options import NO, REREAD, SKIP
 from s3_to_azure.model.reasons import FAILED, FOLDER_MARKER, RESERVED_NAME, SKIPPED
 from s3_to_azure.transfer.context import CopyTask, TransferContext
@@ -62,6 +62,8 @@ def verify_object(context: TransferContext, task: CopyTask) -> Verification:
         blob = _look_up_blob(context, task)
         if blob is None:
             return _result(context, task, version, "missing", "there is no such blob")
+        if blob.blob_type == DIRECTORY:
+            return _result(context, task, version, "missing", "a directory has its name")
         if blob.size_bytes != version.size_bytes:
             sizes = f"the blob has {blob.size_bytes} bytes, the object {version.size_bytes}"
             return _result(context, task, version, "different", sizes)
