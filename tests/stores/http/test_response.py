@@ -233,14 +233,23 @@ def test_headers_without_end_are_refused() -> None:
         put(connections, server)
 
 
-def test_response_to_another_request_is_refused_by_the_sdks_session() -> None:
-    """Azure repeats a request's id: another one is another request's response."""
-    reply = b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: theirs\r\nContent-Length: 0\r\n\r\n"
+@pytest.mark.parametrize("body", [b"", b"0123456789"])
+def test_response_to_another_request_is_refused_by_the_sdks_session(body: bytes) -> None:
+    """Azure repeats a request's id: another one is another request's response, and costs the connection."""
+    reply = b"HTTP/1.1 201 Created\r\nx-ms-client-request-id: theirs\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(body),
+        body,
+    )
     with scripted_server(lambda _: [reply]) as server:
         session = GuardedSession(pool=1, settings=HttpSettings())
-        assert session.get(server.url, headers={"x-ms-client-request-id": "theirs"}).status_code == 201
-        with pytest.raises(requests.ConnectionError, match="another request"):
-            session.get(server.url, headers={"x-ms-client-request-id": "ours"})
+        for _ in range(2):
+            response = session.get(server.url, headers={"x-ms-client-request-id": "theirs"})
+            assert (response.status_code, response.content) == (201, body)
+        assert server.connections == 1
+        for connections in (1, 2, 3):
+            with pytest.raises(requests.ConnectionError, match="another request"):
+                session.get(server.url, headers={"x-ms-client-request-id": "ours"})
+            assert server.connections == connections
         session.close()
 
 

@@ -207,10 +207,14 @@ class GuardedSession(requests.Session):
         """Send a prepared request through its proxy, and check that the response belongs to it."""
         proxy = self.settings.proxies.for_url(str(request.url))
         kwargs["proxies"] = {urlsplit(str(request.url)).scheme: proxy} if proxy else {}
-        response = super().send(request, **kwargs)
+        is_read_later = kwargs.pop("stream", False)
+        response = super().send(request, stream=True, **kwargs)
         if not belongs_to(request.headers, response.headers):
+            # Unread, so that its connection is closed: behind it, more responses to other requests would come.
             response.close()
             raise requests.ConnectionError(_NOT_OURS)
+        if not is_read_later:
+            _ = response.content
         return response
 
 
