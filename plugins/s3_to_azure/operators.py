@@ -335,9 +335,9 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
     def _job(self, opened: "OpenTransfer", endpoints: "Endpoints", context: Context) -> "Job":
         """Return the job for what the task selects; only what it needs is imported."""
         from s3_to_azure.airflow.azure_hook import run_files, task_files
-        from s3_to_azure.airflow.migration.run_state import try_number_of
+        from s3_to_azure.airflow.migration.run_state import run_of_tries, try_number_of
 
-        try_number = try_number_of(context)
+        try_number, run = try_number_of(context), run_of_tries(context)
         if self.batch is not None:
             from s3_to_azure.airflow.jobs import BatchJob
             from s3_to_azure.state.plan import BatchDescriptor
@@ -358,7 +358,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             from s3_to_azure.airflow.jobs import ObjectJob
 
             blob = self.blob_of_key(key)
-            return ObjectJob(opened.context, endpoints, key=key, blob=blob, try_number=try_number)
+            return ObjectJob(opened.context, endpoints, key=key, blob=blob, try_number=try_number, run=run)
         from s3_to_azure.airflow.prefix_job import PrefixJob
 
         return PrefixJob(
@@ -368,6 +368,7 @@ class S3ToAzureBlobStreamOperator(RendersNoData, BaseOperator):
             prefix=self.s3_prefix or "",
             blob_prefix=self.blob_prefix,
             try_number=try_number,
+            run=run,
         )
 
     def blob_of_key(self, key: str) -> str:

@@ -26,7 +26,10 @@ def _source(*keys: str) -> MemorySource:
 def _run(source: MemorySource, destination: MemoryDestination, **arguments: Any) -> dict[str, Any]:
     job_arguments: dict[str, Any] = {"prefix": "in/", "blob_prefix": "out/", "try_number": 1} | arguments
     files = job_arguments.pop("files", None)
-    settings = {"refused_names": job_arguments.pop("refused_names", "fail")}
+    settings = {
+        "refused_names": job_arguments.pop("refused_names", "fail"),
+        "overwrite": job_arguments.pop("overwrite", "if_changed"),
+    }
     with transfer_context(source, destination, **settings) as context:
         job = PrefixJob(context, ENDPOINTS, files, **job_arguments)
         assert job.is_listing
@@ -61,6 +64,22 @@ def test_all_objects_are_counted() -> None:
     assert set(destination.blobs) == {"out/a", "out/b/c"}
     again = _run(source, destination, refused_names="skip")
     assert (again["copied"], again["unchanged"], again["bytes_sent"]) == (0, 2, 0)
+
+
+@pytest.mark.parametrize("files", [None, MemoryState()], ids=["temporary", "kept"])
+def test_a_retry_with_overwrite_always_sends_only_what_is_missing(files: MemoryState | None) -> None:
+    """The blobs say which run has written them; another run, or one that was cleared, writes all of them again."""
+    source, destination = _source("in/a", "in/b"), MemoryDestination()
+    destination.write("out/a", b"older")
+    run = {"overwrite": "always", "files": files}
+    assert _run(source, destination, **run, run="1" * 16)["copied"] == 2
+    source.put("bucket", "in/c", b"later")
+    source.put("bucket", "in/b", b"changed")
+    second = _run(source, destination, **run, run="1" * 16, try_number=2)
+    assert (second["copied"], second["unchanged"], second["bytes_sent"]) == (2, 1, len(b"later") + len(b"changed"))
+    assert _run(source, destination, **run, run="2" * 16)["copied"] == 3
+    # Without a task, as in a unit test of a DAG, each try is a run of its own.
+    assert [_run(source, destination, **run)["copied"] for _ in range(2)] == [3, 3]
 
 
 def test_a_failed_object_is_raised_after_all_others_are_copied(caplog: pytest.LogCaptureFixture) -> None:

@@ -135,6 +135,25 @@ def test_a_required_level_holds_for_what_is_unchanged(there: BlobState, integrit
     assert decide(SOURCE, there, "always", integrity) == COPY
 
 
+@pytest.mark.parametrize(
+    ("there", "run", "expected"),
+    [
+        (proven("crc32c", "crc32c:yZRlqg==", s3_run="r1"), "r1", UNCHANGED),
+        (proven("crc32c", "crc32c:yZRlqg==", s3_run="r1"), "r2", COPY),
+        (proven("crc32c", "crc32c:yZRlqg==", s3_run="r1"), "", COPY),
+        (proven("crc32c", "crc32c:yZRlqg=="), "r1", COPY),
+        (proven("transport", s3_run="r1"), "r1", COPY),
+        (proven("readback_pending", s3_run="r1"), "r1", COPY),
+        (proven("crc32c", "crc32c:yZRlqg==", s3_run="r1", s3_etag="other"), "r1", COPY),
+        (proven("crc32c", "crc32c:yZRlqg==", s3_run="r1", s3_last_modified=(NOW - SECOND).isoformat()), "r1", COPY),
+        (None, "r1", COPY),
+    ],
+)
+def test_always_copies_once_in_a_run(there: BlobState | None, run: str, expected: Decision) -> None:
+    """A retry leaves what an earlier try of its run has written, and proven as much as it needs."""
+    assert decide(SOURCE, there, "always", "crc32c", run=run) == expected
+
+
 CRC32C = "crc32c:yZRlqg=="
 
 

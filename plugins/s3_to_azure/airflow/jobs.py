@@ -144,9 +144,19 @@ class ObjectJob:
         key: The object.
         blob: The name of its blob.
         try_number: For the receipt.
+        run: As for ``PrefixJob``.
     """
 
-    def __init__(self, context: TransferContext, endpoints: Endpoints, *, key: str, blob: str, try_number: int) -> None:
+    def __init__(
+        self,
+        context: TransferContext,
+        endpoints: Endpoints,
+        *,
+        key: str,
+        blob: str,
+        try_number: int,
+        run: str = "",
+    ) -> None:
         self.is_listing = False
         self.one_object: tuple[str, str] | None = (key, blob)
         self.measured: Measured | None = None
@@ -155,6 +165,7 @@ class ObjectJob:
         self._key = check_key(key)
         self._blob = check_blob(blob)
         self._try_number = try_number
+        self._run = run
 
     def run(self) -> dict[str, Any]:
         """Copy the object; return its receipt.
@@ -189,7 +200,7 @@ class ObjectJob:
             self._blob,
             context.destination.container,
         )
-        task = CopyTask(bucket, key, self._blob, listed=listed)
+        task = CopyTask(bucket, key, self._blob, listed=listed, run=self._run)
         receipt = copy_object(context, task, try_number=self._try_number)
         context.progress.add(objects_done=1)
         log.info("%s", receipt_line(receipt))

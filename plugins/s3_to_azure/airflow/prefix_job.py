@@ -39,6 +39,7 @@ class PrefixJob:
         prefix: What the keys begin with.
         blob_prefix: What the blobs' names begin with.
         try_number: For the receipts.
+        run: The same for all tries of the task, as ``run_state.run_of_tries`` returns it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class PrefixJob:
         prefix: str,
         blob_prefix: str,
         try_number: int,
+        run: str = "",
     ) -> None:
         self.is_listing = True
         self.one_object: tuple[str, str] | None = None
@@ -60,6 +62,7 @@ class PrefixJob:
         self._prefix = prefix
         self._blob_prefix = blob_prefix
         self._try_number = try_number
+        self._run = run
         self._plan: PlanReference | None = None
 
     def run(self) -> dict[str, Any]:
@@ -98,7 +101,9 @@ class PrefixJob:
         context, bucket = self._context, self._endpoints.bucket
         listing = context.source.list(bucket, self._prefix)
         pointer = write_manifest(listing, files, bucket=bucket, prefix=self._prefix, retrier=context.retrier)
-        settings = prefix_plan_settings(context, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix)
+        settings = prefix_plan_settings(
+            context, pointer, s3_prefix=self._prefix, blob_prefix=self._blob_prefix, run=self._run
+        )
         copy_batches = partial(
             copy_in_this_process,
             context,

@@ -28,7 +28,12 @@ class Decision:
 
 
 def decide(
-    source: ObjectVersion | ListedObject, blob: BlobState | None, overwrite: Overwrite, integrity: str = AUTO
+    source: ObjectVersion | ListedObject,
+    blob: BlobState | None,
+    overwrite: Overwrite,
+    integrity: str = AUTO,
+    *,
+    run: str = "",
 ) -> Decision:
     """Decide on one object.
 
@@ -48,12 +53,18 @@ def decide(
 
     Dates do not decide: the version that S3 shows as current may be older than the blob's, after a rollback. The copy
     reads its version only while S3 holds it, and replaces only the blob that was seen here, under its ETag.
+
+    With ``always``, a blob that an earlier try of the same ``run`` has written is unchanged.
     """
     if blob is None:
         return Decision("copy")
     # A directory holds no bytes that overwrite=never could protect: the object would be left out, run after run.
     is_file = blob.blob_type != DIRECTORY
-    if is_file and overwrite != ALWAYS and blob.holds(source) and is_as_strong(blob.verified_by, integrity):
+    if overwrite == ALWAYS:
+        is_there = bool(run) and is_proven(source, blob, level=integrity, run=run)
+    else:
+        is_there = blob.holds(source) and is_as_strong(blob.verified_by, integrity)
+    if is_file and is_there:
         return Decision("unchanged")
     if is_file and overwrite == NEVER and not blob.is_unproven_copy_of(source):
         return Decision("skip", DESTINATION_EXISTS)

@@ -120,7 +120,7 @@ class PlanBuilder:
             self.blob_lookups += 1
             existing = self._look_at_blob(blob)
         self._mapped_existing += mapped and existing is not None and blob.startswith(self._coverage.prefix)
-        decision = decide(listed, existing, settings.overwrite, settings.integrity)
+        decision = decide(listed, existing, settings.overwrite, settings.integrity, run=settings.run)
         if decision.action == "copy":
             if mapped:
                 self._count_mapped_name(listed.key, blob)

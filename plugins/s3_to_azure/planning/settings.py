@@ -32,6 +32,7 @@ class PlanSettings:
         s3_prefix: The prefix that all keys have and that the blobs' names leave out.
         blob_prefix: The prefix that the blobs' names have instead.
         overwrite: What to do with a blob that exists, as ``model.decide`` defines it.
+        run: The run whose earlier tries may have written blobs, as ``model.decide`` needs it; empty: the plan's own.
         integrity: The weakest verification level to accept, also of a blob that is unchanged.
         via: Which way the bytes of the copies take; the plan says how many can take which.
         access: How Azure would read the bucket; None: nothing is known of it.
@@ -61,6 +62,7 @@ class PlanSettings:
     batch_bytes: int = BATCH_BYTES
     memory_budget_bytes: int = parse_size(defaults.MEMORY_BUDGET, name="memory_budget")
     block_bytes: int | None = None
+    run: str = ""
 
     def __post_init__(self) -> None:
         """Check every value.

@@ -69,6 +69,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
     blob_prefix: str,
     try_number: int,
     keep_receipts: bool = True,
+    run: str = "",
     on_label: Callable[[str], None] = lambda _: None,
     on_receipt: Callable[[Receipt], None] = lambda _: None,
     on_end: Callable[[BatchSummary], None] = lambda _: None,
@@ -86,6 +87,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
         blob_prefix: The prefix that the blobs' names have instead.
         try_number: 1 for the first try of the task.
         keep_receipts: Write the receipts into the run's files too, for the next try and the report.
+        run: As for ``BatchSlice``.
         on_label: Receives the batch's name for people, before the first request.
         on_receipt: Receives each receipt of this try.
         on_end: Receives the summary, even if objects failed.
@@ -104,6 +106,7 @@ def copy_batch(  # noqa: PLR0913 - the batch, where it goes, and the callbacks
         s3_prefix=s3_prefix,
         blob_prefix=blob_prefix,
         mapped_names=context.settings.refused_names == MAP,
+        run=run,
     )
     batch.check()
     on_label(batch.label())

@@ -35,6 +35,7 @@ class BatchSlice:
         s3_prefix: The prefix that all keys have.
         blob_prefix: The prefix that the blobs' names have instead.
         mapped_names: Blob names that Azure would refuse are mapped to others.
+        run: The run to which the copies belong; empty: they are the plan's.
 
     Raises:
         CorruptState: The bytes do not match the descriptor's digest.
@@ -49,6 +50,7 @@ class BatchSlice:
         s3_prefix: str,
         blob_prefix: str,
         mapped_names: bool = False,
+        run: str = "",
     ) -> None:
         name = batches_name(descriptor.plan)
         self._path = f"{files.location}/{name}"
@@ -57,6 +59,7 @@ class BatchSlice:
         self._s3_prefix = s3_prefix
         self._blob_prefix = blob_prefix
         self._mapped_names = mapped_names
+        self._run = run or descriptor.plan
         self._data = files.read(name, descriptor.offset, descriptor.offset + descriptor.length)
         if sha256(self._data).hexdigest() != descriptor.sha256:
             raise CorruptState(path=self._path, detail="the batch does not match the digest in its descriptor")
@@ -120,13 +123,13 @@ class BatchSlice:
             wanted: Whether an entry is looked for.
             list_blobs: Lists the blobs below a prefix.
             container: The destination, for the receipts.
-            overwrite: With ``always``, a blob counts only if it was written for this batch's plan.
+            overwrite: With ``always``, a blob counts only if it was written by this batch's run.
             integrity: The level that a blob's record must prove; with ``readback``, no record proves enough.
             try_number: For the receipts.
         """
         if integrity == READBACK:
             return
-        run = self.descriptor.plan if overwrite == ALWAYS else None
+        run = self._run if overwrite == ALWAYS else None
         left = {self.blob_of(entry): entry for entry in self.entries() if wanted(entry)}
         if not left:
             return
@@ -149,7 +152,7 @@ class BatchSlice:
             within=entry.within,
             block_bytes=entry.block_bytes,
             metadata_only=entry.metadata_only,
-            run=self.descriptor.plan,
+            run=self._run,
         )
 
     def label(self) -> str:

@@ -46,6 +46,7 @@ def prefix_plan_settings(
     blob_prefix: str,
     filters: Filters | None = None,
     batches: int = 1,
+    run: str = "",
 ) -> PlanSettings:
     """Return plan settings for the wanted number of batches, or more where one would be too large for memory."""
     settings = context.settings
@@ -64,6 +65,7 @@ def prefix_plan_settings(
         batch_bytes=_MIN_BATCH_BYTES,
         memory_budget_bytes=settings.memory_budget_bytes,
         block_bytes=settings.block_bytes,
+        run=run,
     )
 
 
@@ -190,6 +192,7 @@ def copy_in_this_process(
                 blob_prefix=settings.blob_prefix,
                 try_number=try_number,
                 keep_receipts=keep_receipts,
+                run=settings.run,
                 on_receipt=on_receipt,
             )
         except RetryableObjectsFailed as error:

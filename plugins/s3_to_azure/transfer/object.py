@@ -219,7 +219,8 @@ class _ObjectCopy:
 
     def _decide(self, source: ObjectVersion | ListedObject, blob: BlobState | None) -> Decision:
         task = self._task
-        decision = decide(source, blob, self._context.settings.overwrite, self._context.settings.integrity)
+        settings = self._context.settings
+        decision = decide(source, blob, settings.overwrite, settings.integrity, run=task.run)
         if decision.action != "copy" or blob is None or not is_copy_of_another(source, blob):
             return decision
         if self._context.source.reads_named_version:

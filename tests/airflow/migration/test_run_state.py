@@ -20,6 +20,7 @@ from s3_to_azure.airflow.migration.run_state import (
     note_counts,
     report_is_final,
     reported_plan,
+    run_of_tries,
 )
 from s3_to_azure.airflow.progress import ERROR_KEY, SETTINGS_KEY
 from s3_to_azure.model.errors import CorruptState, SomeObjectsFailed, UsageError
@@ -168,6 +169,21 @@ def test_the_deadline_of_a_run() -> None:
     assert 0 < left_s <= 3_600
     with pytest.raises(UsageError, match="older than its dagrun_timeout of 2:00:00"):
         check_deadline(context, timedelta(hours=2))
+
+
+def test_a_run_of_tries_ends_when_it_is_cleared() -> None:
+    """A retry is of the same run; Airflow raises the limit of tries of a task that is cleared."""
+    names = {"dag_id": "dag", "run_id": "run", "task_id": "copy", "map_index": -1, "max_tries": 5, "try_number": 1}
+
+    def run_of(*, began: datetime = datetime(2026, 3, 1, tzinfo=UTC), **changed: Any) -> str:
+        context = {"ti": SimpleNamespace(**(names | changed)), "dag_run": SimpleNamespace(start_date=began)}
+        return run_of_tries(cast("Context", context))
+
+    assert len(run_of()) == 16
+    assert run_of() == run_of(try_number=2)
+    others = [run_of(max_tries=7), run_of(map_index=0), run_of(task_id="other"), run_of(began=datetime.now(UTC))]
+    assert len({run_of(), *others}) == 5
+    assert run_of_tries(cast("Context", {})) == ""
 
 
 def test_the_counts_are_in_the_assets_events() -> None:

@@ -1,9 +1,11 @@
 """What the tasks of a run leave for each other in Airflow, and what they ask it about each other."""
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final
 
 from s3_to_azure.airflow.compat import AirflowSkipException, Context
@@ -42,6 +44,20 @@ log = logging.getLogger(__name__)
 def try_number_of(context: Context) -> int:
     """Return the number of the task's try; 1 without a task, as in a unit test of a DAG."""
     return int(getattr(context.get("ti"), "try_number", 1))
+
+
+def run_of_tries(context: Context) -> str:
+    """Return a text that is the same for all tries of a task in one run, until the run or its task is cleared.
+
+    With ``overwrite="always"`` a try replaces no blob that an earlier one has written. Empty without a task.
+    """
+    instance = context.get("ti")
+    if instance is None:
+        return ""
+    cleared = int(getattr(instance, "max_tries", 0) or 0)
+    began = getattr(context.get("dag_run"), "start_date", None)
+    names = (instance.dag_id, instance.run_id, instance.task_id, instance.map_index, cleared, str(began))
+    return sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
 def begin_run(limits: RunLimits, names: Sequence[str]) -> Callable[[Context], None]:
