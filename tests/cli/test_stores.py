@@ -66,9 +66,27 @@ def test_options_reach_both_stores(monkeypatch: pytest.MonkeyPatch) -> None:
         "sign": False,
         "requester_pays": True,
         "version_id": "v1",
+        "session": None,
     }
     assert given["azure"] == {"account_url": url, "connections": 5, "verify": False}
     assert given["container"] == "container"
+
+
+def test_objects_and_reports_share_their_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role with MFA asks the person for a code, which is good only once, so two sources must not ask."""
+    given: list[Any] = []
+
+    def s3_source(_: object, **options: Any) -> Closable:
+        given.append(options["session"])
+        return Closable()
+
+    monkeypatch.setattr(from_environment, "s3_source", s3_source)
+    monkeypatch.setattr(from_environment, "azure_container", lambda *_, **_options: Closable())
+    monkeypatch.setattr(loop, "small_object_client", lambda *_: None)
+    with opened("s3://bucket/prefix/", "--inventory", "s3://reports/all/"):
+        pass
+    assert len(given) == 2
+    assert given[0] is given[1] is not None
 
 
 def fail_inside(stores: AbstractContextManager[Stores]) -> None:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from s3_to_azure.model.errors import ConnectionMissing, CredentialsRefused, UsageError
 from s3_to_azure.stores.azure.container import AzureContainer
-from s3_to_azure.stores.from_environment import azure_container, current, s3_source
+from s3_to_azure.stores.from_environment import azure_container, current, s3_session, s3_source
 from s3_to_azure.stores.http.redaction import redact
 from s3_to_azure.stores.s3.options import ReadOptions
 from s3_to_azure.stores.s3.source import S3Source
@@ -159,6 +159,14 @@ def test_role_is_assumed_before_processes_are_forked(monkeypatch: pytest.MonkeyP
     s3()
     assert role.asked == 1
     assert role.credentials.get_frozen_credentials().access_key == "key"
+    assert role.asked == 1
+
+
+def test_sources_of_one_session_obtain_its_credentials_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as that of the objects and that of an inventory."""
+    role, session = Role(monkeypatch), s3_session()
+    for _ in range(2):
+        s3_source(current(), connections=1, verify=True, session=session).close()
     assert role.asked == 1
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from s3_to_azure.planning.inventory import Inventory
     from s3_to_azure.state.announced import AnnouncedKeys
     from s3_to_azure.stores.azure.container import AzureContainer
+    from s3_to_azure.stores.from_environment import S3Session
     from s3_to_azure.stores.presigned.source import PresignedSource
     from s3_to_azure.stores.s3.source import S3Source
 
@@ -148,9 +149,13 @@ def open_stores(
     report = parse_report(options.checksums_from, name="--checksums-from") if options.checksums_from else None
     inventory = parse_inventory(options.inventory, name="--inventory") if options.inventory else None
     connections = settings.connections + settings.objects_at_once
+    # A code of MFA is good only once.
+    session = _session() if report or inventory else None
     with (
-        open_urls(options, urls) if urls else open_source(options, stop, connections=connections) as objects,
-        open_source(options, stop, connections=1, of_objects=False)
+        open_urls(options, urls)
+        if urls
+        else open_source(options, stop, connections=connections, session=session) as objects,
+        open_source(options, stop, connections=1, of_objects=False, session=session)
         if report or inventory
         else nullcontext() as reports,
         open_container(options, stop, destination, connections=connections) as container,
@@ -164,9 +169,20 @@ def open_stores(
         yield Stores(objects, container, small_objects, report, inventory, reports, options.version_id)
 
 
+def _session() -> "S3Session":
+    with gc_paused():
+        from s3_to_azure.stores import from_environment  # noqa: PLC0415
+    return from_environment.s3_session()
+
+
 @contextmanager
 def open_source(
-    options: argparse.Namespace, stop: StopEvent, *, connections: int, of_objects: bool = True
+    options: argparse.Namespace,
+    stop: StopEvent,
+    *,
+    connections: int,
+    of_objects: bool = True,
+    session: "S3Session | None" = None,
 ) -> "Iterator[S3Source]":
     """Yield S3 with the environment's credentials, and close it after the block.
 
@@ -175,6 +191,7 @@ def open_source(
         stop: Stops the look-up of the credentials.
         connections: Number of connections.
         of_objects: Whether the objects are read, whose version or customer key the user may have named.
+        session: What sources share that ask for credentials once; None: one of its own.
 
     Raises:
         UsageError: The environment holds no credentials.
@@ -194,6 +211,7 @@ def open_source(
             sign=not options.no_sign_request,
             requester_pays=options.request_payer,
             version_id=options.version_id if of_objects else None,
+            session=session,
         )
     with closing(bucket):
         yield bucket

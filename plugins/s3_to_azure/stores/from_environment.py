@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import boto3
@@ -37,6 +37,20 @@ _ACCOUNT_CURE: Final = (
 )
 
 
+S3Session: TypeAlias = Any
+"""boto3's session, which has no types."""
+
+
+def s3_session() -> S3Session:
+    """Return a session, whose credentials are obtained once however many sources have it.
+
+    Raises:
+        UsageError: The profile does not exist, for example.
+    """
+    with s3_settings_errors():
+        return boto3.Session()
+
+
 def s3_source(
     environment: Mapping[str, str],
     *,
@@ -45,6 +59,7 @@ def s3_source(
     sign: bool = True,
     requester_pays: bool = False,
     version_id: str | None = None,
+    session: S3Session | None = None,
 ) -> S3Source:
     """Return S3 with the credentials of boto3's chain.
 
@@ -55,6 +70,7 @@ def s3_source(
         sign: False to read without credentials, as ``AWS_NO_SIGN_REQUEST=true`` does.
         requester_pays: The bucket charges the reader.
         version_id: The version to read instead of the current one.
+        session: From ``s3_session``, for sources that share credentials; None: a session of its own.
 
     Raises:
         ConnectionMissing: boto3 finds no credentials.
@@ -64,7 +80,7 @@ def s3_source(
     _hide_secrets(environment)
     provider = CredentialsProvider(S3)
     with s3_settings_errors():
-        session = boto3.Session()
+        session = session or boto3.Session()
         signed = sign and environment.get("AWS_NO_SIGN_REQUEST", "").lower() not in _TRUE
         credentials = provider.obtain(session.get_credentials, is_proof=False) if signed else None
     if signed and credentials is None:
