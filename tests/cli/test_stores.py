@@ -164,6 +164,16 @@ def test_key_list_needs_a_prefix() -> None:
         pass
 
 
+@pytest.mark.parametrize("options", [[], ["--keys-from", "-"], ["--inventory", "s3://reports/all/"]])
+def test_version_needs_one_object(options: list[str]) -> None:
+    """Every other object of a list or an inventory would fail, one by one, because it has no such version."""
+    with (
+        pytest.raises(UsageError, match="--version-id names a version of one object"),
+        opened("s3://bucket/prefix/", "--version-id", "v1", *options),
+    ):
+        pass
+
+
 def test_transfer_context_is_between_both_stores() -> None:
     """The event that stops the command stops the transfers."""
     source, destination = MemorySource("bucket"), MemoryDestination("container")

@@ -146,6 +146,8 @@ def open_stores(
         )
     if options.inventory and (options.keys_from or not source.is_prefix):
         raise UsageError(detail="--inventory stands for the listing of a prefix: end SRC in '/', without --keys-from.")
+    if options.version_id and source.is_prefix:
+        raise UsageError(detail="--version-id names a version of one object: SRC is s3://bucket/key.")
     report = parse_report(options.checksums_from, name="--checksums-from") if options.checksums_from else None
     inventory = parse_inventory(options.inventory, name="--inventory") if options.inventory else None
     connections = settings.connections + settings.objects_at_once
