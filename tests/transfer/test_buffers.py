@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -195,3 +196,21 @@ def test_stop_ends_a_wait_for_a_reservation() -> None:
         stopped.set()
         with pytest.raises(Cancelled), pool.reserve(3 * MIB):
             pytest.fail("there was no room")
+
+
+def test_spare_bytes_are_what_nobody_has_keeps_or_waits_for() -> None:
+    """Only they can be reserved at once, and they come back."""
+    stopped = threading.Event()
+    pool = BufferPool(32 * MIB, stopped)
+    with pool.lend(8 * MIB):
+        pass
+    assert not pool.reserve_spare(24 * MIB), "the buffer that is kept, and a part that is never lent"
+    assert pool.reserve_spare(16 * MIB)
+    waiting = threading.Thread(target=lambda: pool.lend(16 * MIB).__enter__())
+    waiting.start()
+    while not pool._waiting:
+        time.sleep(0.001)
+    assert not pool.reserve_spare(1), "a buffer is waited for"
+    pool.give_back(16 * MIB)
+    waiting.join()
+    assert pool._held == 16 * MIB

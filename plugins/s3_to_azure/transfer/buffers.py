@@ -78,9 +78,21 @@ class BufferPool:
         try:
             yield
         finally:
-            with self._lock:
-                self._held -= size_bytes
-                self._wake_first()
+            self.give_back(size_bytes)
+
+    def reserve_spare(self, size_bytes: int) -> bool:
+        """Reserve bytes if nobody waits for them or keeps them for reuse; return whether ``give_back`` must follow."""
+        with self._lock:
+            is_spare = not self._waiting and self._held + size_bytes <= self._lendable
+            if is_spare:
+                self._held += size_bytes
+            return is_spare
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give back reserved bytes."""
+        with self._lock:
+            self._held -= size_bytes
+            self._wake_first()
 
     def _take(self, size_bytes: int) -> mmap.mmap:
         capacity = -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE

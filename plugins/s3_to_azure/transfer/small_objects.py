@@ -36,8 +36,10 @@ from s3_to_azure.transfer.integrity import IntegrityCheck, matches
 
 # Up to this size one request for each object costs less than the general path's; beyond, a lost one costs too much.
 SMALL_BYTES: Final = 8 * MIB
-# Small objects take this fraction of the budget, and this many of them are in flight at most per ``objects_at_once``.
+# Small objects take this fraction of the budget; and what is spare of the rest, except for what rounding of their
+# buffers may cost.
 _BUDGET_FRACTION: Final = 2
+_ROUNDING_FRACTION: Final = 8
 _FIRST_IN_FLIGHT: Final = 16
 # This many consecutive objects handed back mean that something between us and the services refuses these requests. It
 # may pass, as a failure of the network does, so they are sent again after a rest, which doubles each time.
@@ -92,6 +94,10 @@ class SmallObjects:
         self._most_bytes = settings.memory_budget_bytes // _BUDGET_FRACTION
         # One that has several blocks is resumed block by block, or Azure fetches it.
         self._largest_bytes = min(SMALL_BYTES, self._most_bytes, settings.block_bytes or SMALL_BYTES)
+        # Of the rest of the budget: how much may be reserved, and how much is.
+        self._most_spare_bytes = settings.memory_budget_bytes - settings.memory_budget_bytes // _ROUNDING_FRACTION
+        self._most_spare_bytes -= self._most_bytes
+        self._spare_bytes = 0
         self._bytes = 0
         self._in_flight = 0
         self._controller = ConcurrencyController(settings.most_small_objects, first=_FIRST_IN_FLIGHT)
@@ -129,8 +135,7 @@ class SmallObjects:
     def has_room(self, task: CopyTask) -> bool:
         """Return whether one more object may begin now: the budget, the services and the network allow it."""
         size_bytes = task.listed.size_bytes if task.listed else 0
-        full = self._in_flight >= self._allowed or self._bytes + size_bytes > self._most_bytes
-        if self._in_flight and full:
+        if self._in_flight and (self._in_flight >= self._allowed or not self._reserve(size_bytes)):
             return False
         now = time.monotonic()
         if task is not self._reserved:
@@ -184,13 +189,30 @@ class SmallObjects:
             self._controller.done(objects, blocks=objects)
             self._context.progress.add(bytes_read=sent, bytes_sent=sent, objects_done=objects)
         self._allowed = min(self._controller.limit, self._context.limits.scaled(self._controller.maximum))
+        self._give_back(self._spare_bytes - max(0, self._bytes - self._most_bytes))
         if not self._in_flight:
             self._room.close()
 
     def close(self) -> None:
         """Give back the budget; requests in flight are aborted."""
         self._client.close()
+        self._give_back(self._spare_bytes)
         self._room.close()
+
+    def _reserve(self, size_bytes: int) -> bool:
+        """Return whether the budget has room for one more object; reserve what it needs beyond the part of our own."""
+        missing = self._bytes + size_bytes - self._most_bytes - self._spare_bytes
+        if missing <= 0:
+            return True
+        if self._spare_bytes + missing > self._most_spare_bytes or not self._context.buffers.reserve_spare(missing):
+            return False
+        self._spare_bytes += missing
+        return True
+
+    def _give_back(self, spare_bytes: int) -> None:
+        if spare_bytes:
+            self._context.buffers.give_back(spare_bytes)
+            self._spare_bytes -= spare_bytes
 
     def _verify_and_store(self, in_flight: _InFlight, fetched: Fetched) -> bool:
         """Verify an object's bytes and begin to write them; return False if anything is not as expected."""

@@ -202,8 +202,11 @@ def parse_page(body: bytes, read: Callable[[Entry], T]) -> tuple[list[T], str | 
     return _parsed_page(text, read)
 
 
-def _usual_page(text: str) -> tuple[list[Entry], str | None] | None:
-    """Return the blobs of a page that all have the form that Azure writes, and the next page's marker; else None."""
+def _usual_page(text: str) -> tuple[Iterator[Entry], str | None] | None:
+    """Return the blobs of a page that all have the form that Azure writes, and the next page's marker; else None.
+
+    The blobs are made one by one, for the garbage collector walks all that are there.
+    """
     start, end = text.find(_BLOB_START), text.rfind(_BLOB_END) + len(_BLOB_END)
     if start < 0 or end <= start:
         return None
@@ -212,10 +215,10 @@ def _usual_page(text: str) -> tuple[list[Entry], str | None] | None:
     # Nothing may be before, between and behind the blobs.
     if any(between):
         return None
-    fields = [_fields(written or "") for written in metadata]
     try:
+        fields = [_fields(written or "") for written in metadata]
         root = ET.fromstring(text[:start] + _STAND_IN + text[end:])  # noqa: S314 - no DTD
-    except ET.ParseError:
+    except (ValueError, ET.ParseError):
         return None
     blobs, marker = root.find("Blobs"), root.find("NextMarker")
     if root.tag != _DOCUMENT or blobs is None or marker is None:
@@ -223,18 +226,23 @@ def _usual_page(text: str) -> tuple[list[Entry], str | None] | None:
     # The blobs must be the list's, and not in a comment or another element.
     if [item.attrib for item in blobs if item.tag == "Blob"] != [_STAND_IN_ATTRIBUTES]:
         return None
-    found = [
+    entries = (
         Entry(name, dict(zip(_PROPERTIES, texts, strict=True)), named)
         for name, named, *texts in zip(names, fields, *properties, strict=True)
-        if named is not None
-    ]
-    return (found, marker.text) if len(found) == len(names) else None
+    )
+    return entries, marker.text
 
 
-def _fields(text: str) -> dict[str, str | None] | None:
-    """Return the texts of elements without attributes and children; None if there is anything else."""
+def _fields(text: str) -> dict[str, str | None]:
+    """Return the texts of elements without attributes and children.
+
+    Raises:
+        ValueError: There is anything else.
+    """
     pieces = _FIELD.split(text)
-    return None if any(pieces[::3]) else dict(zip(pieces[1::3], pieces[2::3], strict=True))
+    if any(pieces[::3]):
+        raise ValueError("not only elements without attributes and children")
+    return dict(zip(pieces[1::3], pieces[2::3], strict=True))
 
 
 def _parsed_page(text: str, read: Callable[[Entry], T]) -> tuple[list[T], str | None]:
