@@ -13,7 +13,7 @@ from s3_to_azure.model.errors import Cancelled
 
 _START: Final = 1
 _WINDOW_S: Final = 1.0
-_IDLE_WINDOW_S: Final = 0.25
+_IDLE_WINDOW_S: Final = 0.1
 _HOLD_S: Final = 15.0
 # A smaller change of the throughput is noise: one more connection must gain this much, one fewer must not lose it.
 _GAIN: Final = 1.05
@@ -34,7 +34,7 @@ _STEP: Final = 1.5
 class ConcurrencyController:
     """Finds the smallest number of connections that reaches the best throughput; more than needed reduce it.
 
-    Throughput is measured in windows of about a second, a quarter of a second while the process mostly waits:
+    Throughput is measured in windows of about a second, a tenth of a second while the process mostly waits:
 
     - As long as a window beats the best one so far by 5 %, the limit grows: by half, or by a larger factor while the
       process mostly waits for the network.
