@@ -178,7 +178,8 @@ def list_page(
             name_starts_with=prefix or None, include=["metadata"], raw_response_hook=parse, **start
         )
         next(listing.by_page(marker))
-    return pages[-1]
+    # The SDK's iterator refers to itself and to ``parse``: what is left here stays until the garbage collector comes.
+    return pages.pop()
 
 
 def parse_page(body: bytes, read: Callable[[Entry], T]) -> tuple[list[T], str | None]:
