@@ -17,6 +17,14 @@ def pool(budget_bytes: int) -> BufferPool:
     return BufferPool(budget_bytes, threading.Event())
 
 
+def wait_for_waiting(pool: BufferPool, count: int) -> None:
+    """Wait until so many threads wait for memory."""
+    end = time.monotonic() + 10
+    while len(pool._waiting) < count:
+        assert time.monotonic() < end, "nobody waits"
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("size_bytes", [0, 1, 4 * KIB - 1, 4 * KIB, 4 * KIB + 1, MIB])
 def test_view_has_the_exact_size(size_bytes: int) -> None:
     """A view has exactly the requested size and can be written."""
@@ -138,8 +146,7 @@ def test_large_buffer_is_not_overtaken() -> None:
     for size_bytes in (4 * MIB, MIB, MIB):
         waiting.append(threading.Thread(target=take, args=(size_bytes,)))
         waiting[-1].start()
-        while len(memory._waiting) < len(waiting):
-            pass
+        wait_for_waiting(memory, len(waiting))
     first.__exit__(None, None, None)
     for thread in waiting:
         thread.join(60)
@@ -200,16 +207,14 @@ def test_stop_ends_a_wait_for_a_reservation() -> None:
 
 def test_spare_bytes_are_what_nobody_has_keeps_or_waits_for() -> None:
     """Only they can be reserved at once, and they come back."""
-    stopped = threading.Event()
-    pool = BufferPool(32 * MIB, stopped)
+    pool = BufferPool(32 * MIB, threading.Event())
     with pool.lend(8 * MIB):
         pass
     assert not pool.reserve_spare(24 * MIB), "the buffer that is kept, and a part that is never lent"
     assert pool.reserve_spare(16 * MIB)
     waiting = threading.Thread(target=lambda: pool.lend(16 * MIB).__enter__())
     waiting.start()
-    while not pool._waiting:
-        time.sleep(0.001)
+    wait_for_waiting(pool, 1)
     assert not pool.reserve_spare(1), "a buffer is waited for"
     pool.give_back(16 * MIB)
     waiting.join()

@@ -276,7 +276,7 @@ def test_bytes_in_flight_stay_within_the_budget() -> None:
         source, destination, memory_budget_bytes=4 * MIB, small_object_client=lambda: client
     ) as context:
         assert len(list(copy_many(context, tasks))) == 60
-        assert context.buffers._held < 4 * MIB
+        assert context.buffers._held == sum(map(len, context.buffers._free)), "only buffers that are kept"
     assert 2 * MIB < client.most_bytes <= 3.5 * MIB
     assert min(held) >= 2 * MIB
     assert max(held) <= 4 * MIB
@@ -292,7 +292,9 @@ def test_bytes_in_flight_leave_room_for_a_block_that_waits() -> None:
         small.begin(tasks[0])
         block = threading.Thread(target=lambda: context.buffers.lend(3 * MIB).__enter__())
         block.start()
+        end = time.monotonic() + 10
         while not context.buffers._waiting:
+            assert time.monotonic() < end, "the block has its memory"
             time.sleep(0.001)
         for one in tasks[1:]:
             if small.has_room(one):
@@ -301,6 +303,7 @@ def test_bytes_in_flight_leave_room_for_a_block_that_waits() -> None:
         while small.busy:
             assert all(receipt for _, receipt in small.settle(0.1))
         block.join()
+        assert context.buffers._held == sum(map(len, context.buffers._free)), "only buffers that are kept"
         small.close()
 
 
