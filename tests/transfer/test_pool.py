@@ -95,7 +95,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
 
 def test_fewer_threads_than_wanted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Where the system allows two workers and one thread for blocks, these copy everything; one warning says so."""
-    watchdog._warn_of_limit.cache_clear()
+    monkeypatch.setattr(watchdog, "_first_to_warn", threading.Lock())
     objects, blocks = (limit_threads(monkeypatch, name, most) for name, most in (("object-", 2), ("block-", 1)))
     source, destination = filled(), MemoryDestination()
     with transfer_context(source, destination) as context:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache
 from typing import Final, TypeVar
 
 from s3_to_azure.model.errors import Cancelled
@@ -33,6 +32,9 @@ TASK_GRACE_S: Final = 2.6
 """How long the main thread waits for its task, or for its command, after a stop."""
 
 _POLL_S: Final = 0.1
+
+# Taken for good by the thread that warns of the limit of threads.
+_first_to_warn = threading.Lock()
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +147,12 @@ def start_thread(target: Callable[[], object], name: str) -> bool:
     return True
 
 
-@cache
 def _warn_of_limit() -> None:
-    log.warning(
-        "The system allows this process no further thread, so that fewer objects and blocks are copied at once. Raise "
-        "the limit (ulimit -u, or the pids of the container), or lower objects_at_once"
-    )
+    if _first_to_warn.acquire(blocking=False):
+        log.warning(
+            "The system allows this process no further thread, so that fewer objects and blocks are copied at once. "
+            "Raise the limit (ulimit -u, or the pids of the container), or lower objects_at_once"
+        )
 
 
 def run_stoppable(
