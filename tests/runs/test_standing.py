@@ -107,6 +107,8 @@ def test_by_listings_and_records(blob: BlobState | None, status: str, reason: st
         (BLOB, "equal", ""),
         (blob_with(written_at=http_date(timedelta(minutes=14))), "equal", ""),
         (blob_with(written_at="yesterday"), "equal", ""),
+        (blob_with(written_at="Sun, 01 Mar 2026 12:17:00 -0000"), "changed", "it was written at 2026-03-01T12:17:00"),
+        (blob_with(written_at="Fri, 31 Dec 9999 23:59:59 -1200"), "equal", ""),
         (None, "missing", "it was deleted after its receipt"),
         (blob_with(s3_etag=None), "changed", "the record of its copy is gone"),
         (blob_with(s3_etag=None, size_bytes=4), "changed", "the record of its copy is gone"),

@@ -4,7 +4,6 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -15,6 +14,7 @@ from s3_to_azure.model.objects import DIRECTORY, BlobState, ListedObject, Source
 from s3_to_azure.model.reasons import COPIED, UNCHANGED
 from s3_to_azure.runs.proven import is_proof
 from s3_to_azure.state.reported import ReportedReceipt
+from s3_to_azure.stores.http.headers import http_date
 
 Standing = Literal["equal", "unproven", "missing", "stale", "changed", "left_out", "extra", "missed_by_events"]
 EQUAL: Final = "equal"
@@ -163,13 +163,10 @@ def _changed_record(blob: BlobState, receipt: ReportedReceipt | None) -> str | N
         return None
     if receipt.checksum != blob.checksum:
         return f"its recorded checksum is {blob.checksum or 'gone'}, and its receipt has {receipt.checksum or 'none'}"
-    times = receipt.times()
-    if times is None or not blob.written_at:
+    times, written = receipt.times(), http_date(blob.written_at)
+    if times is None or written is None:
         return None
-    try:
-        written, ended = parsedate_to_datetime(blob.written_at), times[1]
-    except ValueError:
-        return None
+    ended = times[1]
     if written - ended > _MAX_CLOCK_SKEW:
         return f"it was written at {written.isoformat()}, after its receipt of {ended.isoformat(timespec='seconds')}"
     return None

@@ -233,6 +233,13 @@ def test_other_formats_of_time() -> None:
     assert parse_time("2026-03-01T12:00:00") == NOON
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_time_that_utc_does_not_have_is_none(text: str) -> None:
+    """Only one object has it: no later step fails when it converts the time."""
+    with pytest.raises(ValueError, match="beyond the times of UTC"):
+        parse_time(text)
+
+
 ODD_VALUES = [
     *((without(name), name) for name in ("ETag", "Size", "LastModified")),
     *(
@@ -242,7 +249,7 @@ ODD_VALUES = [
     (lambda text: text.replace(">3<", f">{MAX_OBJECT_BYTES + 1}<"), "Size"),
     *(
         (lambda text, time=time: text.replace("2026-03-01T12:00:00.000Z", time), "LastModified")
-        for time in ("", "yesterday", "2026-13-01T12:00:00Z", "9" * 400)
+        for time in ("", "yesterday", "2026-13-01T12:00:00Z", "9" * 400, "9999-12-31T23:59:59-12:00")
     ),
     *(
         (lambda text, etag=etag: text.replace("&quot;e-1&quot;", etag), "ETag")

@@ -156,10 +156,10 @@ def _time(text: str) -> datetime | None:
 
 
 def parse_time(text: str) -> datetime:
-    """Parse a timestamp of a document: S3's own format fast, all others with botocore.
+    """Parse a timestamp of a document, into UTC: S3's own format fast, all others with botocore.
 
     Raises:
-        ValueError: The text is not a timestamp.
+        ValueError: The text is not a timestamp, or UTC has none for it: its zone leads beyond the years 1 to 9999.
     """
     try:
         time = datetime.fromisoformat(text)
@@ -169,4 +169,9 @@ def parse_time(text: str) -> datetime:
         except RuntimeError:
             # A number of seconds that no date can express.
             raise ValueError(f"{text!r} is not a timestamp") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    try:
+        return time if time.tzinfo is UTC else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the times of UTC") from None
