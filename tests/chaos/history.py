@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -31,25 +30,6 @@ NAMES: Final = (
     *("x y", "plus+and%20percent", "a//b", "/lead", "ü ß/日本", "hash#?&=", "~2F", "dots..in/.hidden"),
     *("end/", "back\\slash", "dot./x", "trail.", "tab\there", "k" * 900, "_s3_to_azure/x"),
 )
-
-
-class InOrder:
-    """Threads that look up one key after the other: after a failure, chance says whether the next one has begun."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        """Start none."""
-
-    def submit(self, work: Callable[[str], object], key: str) -> Future[object]:
-        """Look up a key at once."""
-        found: Future[object] = Future()
-        try:
-            found.set_result(work(key))
-        except Exception as error:  # noqa: BLE001 - raised where the result is read
-            found.set_exception(error)
-        return found
-
-    def shutdown(self, **_: object) -> None:
-        """Wait for nothing."""
 
 
 class History:
@@ -85,7 +65,7 @@ class History:
             return self._run()
         with (
             patch("s3_to_azure.runs.batch.copy_many", tasks.copy_in_order),
-            patch("s3_to_azure.planning.key_list.ThreadPoolExecutor", InOrder),
+            patch("s3_to_azure.planning.key_list.ThreadPoolExecutor", tasks.LookUpsInOrder),
         ):
             return self._run()
 

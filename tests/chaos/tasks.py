@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -155,6 +156,25 @@ def copy_in_order(context: TransferContext, tasks: Iterable[CopyTask], *, try_nu
     """Copy one object after the other, as ``copy_many``: no request for an outcome meets those of the next object."""
     for task in tasks:
         yield from copy_many(context, [task], try_number=try_number)
+
+
+class LookUpsInOrder:
+    """Threads that look up one key after the other: after a failure, chance says whether the next one has begun."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Start none."""
+
+    def submit(self, work: Callable[[str], object], key: str) -> Future[object]:
+        """Look up a key at once."""
+        found: Future[object] = Future()
+        try:
+            found.set_result(work(key))
+        except Exception as error:  # noqa: BLE001 - raised where the result is read
+            found.set_exception(error)
+        return found
+
+    def shutdown(self, **_: object) -> None:
+        """Wait for nothing."""
 
 
 @contextmanager

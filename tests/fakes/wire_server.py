@@ -47,6 +47,7 @@ def wire_server(
     respond: Respond,
     *,
     early: Callable[[Request], Sequence[Step] | None] = lambda _: None,
+    interim: Sequence[Step] = (),
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
     """Run the server; yield its URL. It ends with the block, and with it every connection and pause.
@@ -54,6 +55,7 @@ def wire_server(
     Args:
         respond: Called with each request after its body has arrived.
         early: Called before a request's body is read; steps that it returns are the response, and the body is left.
+        interim: Steps before each request's body is read.
         tls: Speak TLS.
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -76,7 +78,7 @@ def wire_server(
             with lock:
                 opened.add(connection)
             try:
-                while _serve_one(connection, respond, early, numbers, ended):
+                while _serve_one(connection, respond, early, interim, numbers, ended):
                     pass
             finally:
                 with lock:
@@ -102,6 +104,7 @@ def _serve_one(
     connection: socket.socket,
     respond: Respond,
     early: Callable[[Request], Sequence[Step] | None],
+    interim: Sequence[Step],
     numbers: Iterator[int],
     ended: threading.Event,
 ) -> bool:
@@ -113,10 +116,17 @@ def _serve_one(
     request = replace(request, number=next(numbers))
     steps: Iterable[Step] | None = early(request)
     if steps is None:
+        if not _are_done(interim, connection, ended):
+            return False
         data = _rest(connection, bytearray(body), int(request.headers.get("content-length", "0")))
         if data is None:
             return False
         steps = respond(replace(request, body=data))
+    return _are_done(steps, connection, ended)
+
+
+def _are_done(steps: Iterable[Step], connection: socket.socket, ended: threading.Event) -> bool:
+    """Do the steps; return whether the connection is still open."""
     for step in steps:
         if step is CLOSE:
             return False

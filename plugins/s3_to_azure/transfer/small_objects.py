@@ -95,8 +95,8 @@ class SmallObjects:
         # One that has several blocks is resumed block by block, or Azure fetches it.
         self._largest_bytes = min(SMALL_BYTES, self._most_bytes, settings.block_bytes or SMALL_BYTES)
         # Of the rest of the budget: how much may be reserved, and how much is.
-        self._most_spare_bytes = settings.memory_budget_bytes - settings.memory_budget_bytes // _ROUNDING_FRACTION
-        self._most_spare_bytes -= self._most_bytes
+        rounding_bytes = settings.memory_budget_bytes // _ROUNDING_FRACTION
+        self._most_spare_bytes = settings.memory_budget_bytes - self._most_bytes - rounding_bytes
         self._spare_bytes = 0
         self._bytes = 0
         self._in_flight = 0

@@ -51,7 +51,7 @@ from s3_to_azure.stores.s3.options import ReadOptions, botocore_config
 from s3_to_azure.stores.s3.source import S3Source
 from tests.certificates import certified
 from tests.fakes.memory_source import EPOCH
-from tests.fakes.scripted_server import CLOSE
+from tests.fakes.scripted_server import CLOSE, Step
 from tests.fakes.wire_server import Request, wire_server
 from tests.faults.faulty_proxy import Cut, FaultyProxy, Flip, FlipRequest, Forget
 from tests.real_stores import azure_container, s3_client_of, s3_source
@@ -728,25 +728,17 @@ def test_interim_response_does_not_end_a_body(azure_server: LocalAzure) -> None:
     """The rest of the body is sent after it."""
     body = bytes(range(256)) * 100_000
     received: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
-        peer, _ = listener.accept()
-        with peer, peer.makefile("rb") as stream:
-            while stream.readline() != b"\r\n":
-                pass
-            peer.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
-            time.sleep(0.1)
-            received.append(stream.read(len(body)))
-            peer.sendall(CREATED)
+    def respond(request: Request) -> list[Step]:
+        received.append(request.body)
+        return [CREATED]
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    with client_of(azure_server, f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+    with (
+        wire_server(respond, interim=[b"HTTP/1.1 102 Processing\r\n\r\n", 0.1]) as url,
+        client_of(azure_server, url) as client,
+    ):
         put(client, body)
         assert until(client) == [Stored("t")]
-    thread.join(10)
-    listener.close()
     assert received == [body]
 
 

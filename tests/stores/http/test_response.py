@@ -18,6 +18,7 @@ from s3_to_azure.stores.http.connections import HttpConnections
 from s3_to_azure.stores.http.settings import HttpSettings, Proxies
 from s3_to_azure.stores.s3.transport import settings_of, use_settings
 from tests.fakes.scripted_server import CLOSE, RESET, Script, ScriptedServer, Step, scripted_server
+from tests.fakes.wire_server import Request, wire_server
 
 OK = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
 REFUSED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
@@ -101,28 +102,17 @@ def test_interim_response_is_not_the_final_one_for_the_sdks(interim: bytes) -> N
 def test_interim_response_does_not_end_a_body(interim: bytes) -> None:
     """The rest of the body is sent after it, on the same connection."""
     received: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
-        peer, _ = listener.accept()
-        with peer, peer.makefile("rb") as stream:
-            while stream.readline() != b"\r\n":
-                pass
-            peer.sendall(interim)
-            # The client cannot send all of its body before it sees that.
-            time.sleep(0.05)
-            received.append(stream.read(len(BODY)))
-            peer.sendall(OK)
+    def respond(request: Request) -> list[Step]:
+        received.append(request.body)
+        return [OK]
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    connections = HttpConnections(HttpSettings())
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
-    with connections.request("PUT", url, {"Content-Length": str(len(BODY))}, BODY) as response:
-        assert response.status == 201
-    connections.close()
-    thread.join(10)
-    listener.close()
+    # The client cannot send all of its body before it sees the interim response.
+    with wire_server(respond, interim=[interim, 0.05]) as url:
+        connections = HttpConnections(HttpSettings())
+        with connections.request("PUT", f"{url}/x", {"Content-Length": str(len(BODY))}, BODY) as response:
+            assert response.status == 201
+        connections.close()
     assert received == [BODY]
 
 
