@@ -144,7 +144,7 @@ def test_large_buffer_is_not_overtaken() -> None:
 
     waiting = []
     for size_bytes in (4 * MIB, MIB, MIB):
-        waiting.append(threading.Thread(target=take, args=(size_bytes,)))
+        waiting.append(threading.Thread(target=take, args=(size_bytes,), daemon=True))
         waiting[-1].start()
         wait_for_waiting(memory, len(waiting))
     first.__exit__(None, None, None)
@@ -212,7 +212,7 @@ def test_spare_bytes_are_what_nobody_has_keeps_or_waits_for() -> None:
         pass
     assert not pool.reserve_spare(24 * MIB), "the buffer that is kept, and a part that is never lent"
     assert pool.reserve_spare(16 * MIB)
-    waiting = threading.Thread(target=lambda: pool.lend(16 * MIB).__enter__())
+    waiting = threading.Thread(target=lambda: pool.lend(16 * MIB).__enter__(), daemon=True)
     waiting.start()
     wait_for_waiting(pool, 1)
     assert not pool.reserve_spare(1), "a buffer is waited for"

@@ -290,7 +290,7 @@ def test_bytes_in_flight_leave_room_for_a_block_that_waits() -> None:
         small = SmallObjects(context, client, 1)
         assert small.has_room(tasks[0])
         small.begin(tasks[0])
-        block = threading.Thread(target=lambda: context.buffers.lend(3 * MIB).__enter__())
+        block = threading.Thread(target=lambda: context.buffers.lend(3 * MIB).__enter__(), daemon=True)
         block.start()
         end = time.monotonic() + 10
         while not context.buffers._waiting:
